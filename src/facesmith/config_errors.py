@@ -1,0 +1,124 @@
+"""Turn what is wrong with a config into one readable line a mistake."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+_MESSAGES = {
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a group of keys",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "list_type": "must be a list: [a, b]",
+    "mapping_type": "must be a group of keys",
+    "model_type": "must be a group of keys",
+    "path_type": "must be a path",
+    "string_type": "must be text",
+    "no_target": "choose an option of this config group",
+}
+
+
+def explain(errors: Iterable[Mapping[str, Any]], schema: type[BaseModel], config: object) -> list[str]:
+    """Say each error of a pydantic validation in one line: key, value, what is allowed, nearest name.
+
+    Args:
+        errors: `ValidationError.errors()`.
+        schema: the settings class that was validated.
+        config: the plain dict that was validated; its keys are offered where a misplaced key fits elsewhere.
+    """
+    known = dict(_flatten(config))
+    return list(dict.fromkeys(_lines(errors, (), schema, known)))
+
+
+def nearest(key: str, names: Iterable[str]) -> str | None:
+    """Give the name most like the key, or None when none is."""
+    return next(iter(difflib.get_close_matches(key, list(names), n=1, cutoff=0.6)), None)
+
+
+def suggest(key: str, keys: Iterable[str]) -> str | None:
+    """Give the dotted key a person most likely meant: a near miss in place, or the same leaf elsewhere."""
+    keys = list(keys)
+    near = nearest(key, keys)
+    if near:
+        return near
+    leaf = key.rpartition(".")[2]
+    return next((k for k in keys if k.rpartition(".")[2] == leaf), None)
+
+
+def _lines(
+    errors: Iterable[Mapping[str, Any]],
+    prefix: tuple[str | int, ...],
+    schema: type[BaseModel] | None,
+    known: Mapping[str, object],
+) -> Iterator[str]:
+    for error in errors:
+        place = (*prefix, *error["loc"])
+        context = error.get("ctx") or {}
+        if error["type"] == "nested":
+            yield from _lines(context["errors"], place, context.get("schema"), known)
+        elif error["type"] == "extra_forbidden":
+            names = error.get("names") or _names(schema, error["loc"][:-1])
+            yield _unknown(place, error.get("input"), names, known)
+        else:
+            yield _wrong(place, error, context)
+
+
+def _unknown(place: Sequence[str | int], value: object, names: Sequence[str], known: Mapping[str, object]) -> str:
+    key = _dotted(place)
+    meant = nearest(str(place[-1]), names)
+    full = _dotted((*place[:-1], meant)) if meant else suggest(key, (k for k in known if k != key))
+    line = f"{key}: no such key"
+    if full:
+        return f"{line}; did you mean {full}?"
+    return f"{line}; here stand: {', '.join(sorted(names))}" if names else line
+
+
+def _wrong(place: Sequence[str | int], error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    key, value, kind = _dotted(place), error.get("input"), error["type"]
+    if kind == "literal_error":
+        choices = [c.strip(" '") for c in str(context["expected"]).replace(" or ", ", ").split(",")]
+        allowed = f"choose one of {', '.join(choices)}"
+        if value is None:
+            return f"{key}: required; {allowed}"
+        meant = nearest(str(value), choices)
+        return f"{key}={value}: {allowed}" + (f"; did you mean {meant}?" if meant else "")
+    if kind == "missing" or value is None:
+        return f"{key}: required; give {key}=..."
+    if kind == "string_pattern_mismatch":
+        return f"{key}={value}: must be lower-case letters, digits, - and _, such as ada or scene_2"
+    message = _MESSAGES.get(kind) or str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    return f"{key}={value}: {message}" if _short(value) else f"{key}: {message}"
+
+
+def _short(value: object) -> bool:
+    return isinstance(value, str | int | float | bool) or (isinstance(value, list) and len(value) <= 6)
+
+
+def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
+    """Give the field names of the settings class that stands at this path."""
+    for step in path:
+        field = schema.model_fields.get(str(step)) if schema else None
+        schema = _model_in(field.annotation) if field else None
+    return [field.alias or name for name, field in schema.model_fields.items()] if schema else []
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for found in map(_model_in, get_args(annotation)) if found), None)
+
+
+def _dotted(place: Iterable[str | int]) -> str:
+    return ".".join(str(step) for step in place)
+
+
+def _flatten(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
