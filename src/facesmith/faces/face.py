@@ -67,8 +67,8 @@ BLENDSHAPES: Final[tuple[str, ...]] = (
     "noseSneerRight",
 )
 
-# The six points of each eye that the 68-point convention has: their mean stays put when the gaze moves, which an
-# iris centre does not.
+# The six points of each eye that the 68-point convention has: their mean stays put when the gaze moves,
+# unlike an iris centre.
 _LEFT_EYE: Final = (33, 160, 158, 133, 153, 144)
 _RIGHT_EYE: Final = (362, 385, 387, 263, 373, 380)
 _NOSE_TIP: Final = 1
@@ -77,7 +77,7 @@ _RIGHT_MOUTH: Final = 291
 
 
 def five_of(landmarks: Floats) -> Floats:
-    """The five alignment points (..., 5, 2) of landmarks (..., 478, 2 or 3), in the order of the templates."""
+    """The alignment points (..., 5, 2) of landmarks (..., 478, 2 or 3), in the order of the templates."""
     flat = landmarks[..., :2]
     return np.stack(
         [
@@ -95,9 +95,10 @@ def five_of(landmarks: Floats) -> Floats:
 class Face:
     """One face in one frame, in px of that frame, where (0, 0) is the centre of the top left pixel.
 
-    box: (4,) left, top, right, bottom. score: the detector's, 0..1. landmarks: (478, 3), z in px too, negative
-    towards the camera. blendshapes: (52,) 0..1 in the order of BLENDSHAPES. pose: (3,) pitch, yaw, roll in degrees;
-    positive is chin down, nose towards the picture's right, head leaning clockwise in the picture. embedding: (E,), L2-normalised. All float32.
+    box: (4,) left, top, right, bottom. score: the detector's, 0..1. landmarks: (478, 3), z in px too,
+    negative towards the camera. blendshapes: (52,) 0..1 in the order of BLENDSHAPES. pose: (3,) pitch, yaw,
+    roll in degrees; positive is chin down, nose towards the picture's right, head leaning clockwise in the
+    picture. embedding: (E,), L2-normalised. All float32.
     """
 
     box: Floats
@@ -116,8 +117,8 @@ class Face:
 class Analyzer(Protocol):
     """Finds faces and says all that facesmith needs to know of them.
 
-    embedder and embedding_size name the recogniser; fingerprint changes when weights, libraries or settings that
-    change results do. An instance holds native sessions: not thread-safe, one a worker.
+    embedder and embedding_size name the recogniser; fingerprint changes when weights, libraries or settings
+    that change results do. An instance holds native sessions: not thread-safe, one a worker.
     """
 
     @property
@@ -140,7 +141,7 @@ class Analyzer(Protocol):
         ...
 
     def landmarks(self, crops: Sequence[Pixels]) -> list[tuple[Floats, Floats] | None]:
-        """Of each crop (S, S, 3) RGB uint8 that shows one face: (478, 3) px and (52,); None if none is seen."""
+        """Of each crop (S, S, 3) RGB uint8 of one face: (478, 3) px and (52,); None if no face is seen."""
         ...
 
     def embed_aligned(self, crops: Pixels) -> Floats:

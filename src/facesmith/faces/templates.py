@@ -1,8 +1,8 @@
 """Where the five points of a face lie in an aligned crop, for every crop convention that is in use.
 
-Points are (x, y) as fractions of the crop's side, in the order left eye, right eye, nose tip, left mouth corner,
-right mouth corner as seen in the picture. The values are those of FaceFusion 3.8 and of the models they were
-made for.
+Points are (x, y) as fractions of the crop's side, in the order left eye, right eye, nose tip, left mouth
+corner, right mouth corner as seen in the picture. The values are those of FaceFusion 3.8 and of the models
+they were made for.
 """
 
 from typing import Final
