@@ -1,0 +1,119 @@
+"""Which faces of a face set are good enough and belong to the person, and why the others do not."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_FACE = "no face"
+
+# The similarity matrix of more faces than this is taken from an even sample of them.
+MOST_COMPARED = 3000
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Limits a face must keep to.
+
+    min_score: detection score, 0..1. min_size: shorter side of the face box in px of the source.
+    min_sharpness: variance of the Laplacian of the 8-bit grey face at its own resolution. max_yaw,
+    max_pitch: degrees away from the camera. min_similarity: cosine of the embedding with the person's mean;
+    its scale is the embedder's.
+    """
+
+    min_score: float
+    min_size: float
+    min_sharpness: float
+    max_yaw: float
+    max_pitch: float
+    min_similarity: float
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What selection looks at, one row a detected face.
+
+    pictures: (N,) number of the picture the face is in; scores, sizes, sharpness: (N,); pose: (N,3) degrees
+    pitch, yaw, roll; embeddings: (N,E) L2-normalised.
+    """
+
+    pictures: NDArray[np.integer]
+    scores: NDArray[np.float32]
+    sizes: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+
+def select(
+    faces: Candidates, selection: Selection, people: Literal["one", "many"]
+) -> tuple[list[str | None], NDArray[np.float32]]:
+    """Judge every face: None where it is kept, else the reason, "<kind> (<figures>)".
+
+    With people="one" the identity that most pictures show is kept and, in each picture, the one face most
+    like it; with "many" identity is not looked at, the other limits hold. Gives the reasons (N) and the
+    cosine of each face with the kept person's mean (N,) float32, NaN where it was not looked at.
+    """
+    reasons = [_flaw(faces, i, selection) for i in range(len(faces.scores))]
+    similarity = np.full(len(reasons), np.nan, np.float32)
+    good = np.array([i for i, reason in enumerate(reasons) if reason is None], np.intp)
+    if people == "many" or len(good) == 0:
+        return reasons, similarity
+    centre = majority(faces.embeddings[good], faces.sizes[good], selection.min_similarity)
+    similarity[good] = faces.embeddings[good] @ centre
+    for i in good:
+        if similarity[i] < selection.min_similarity:
+            reasons[i] = f"another person (similarity {similarity[i]:.2f} < {selection.min_similarity:g})"
+    kept = np.array([i for i in good if reasons[i] is None], np.intp)
+    best: dict[int, int] = {}
+    for i in kept[np.argsort(-similarity[kept], kind="stable")]:
+        first = best.setdefault(int(faces.pictures[i]), int(i))
+        if first != i:
+            reasons[i] = f"second likeness (similarity {similarity[i]:.2f}, beside {similarity[first]:.2f})"
+    return reasons, similarity
+
+
+def kind(reason: str) -> str:
+    """Give the kind of a rejection, without its figures: what is counted in reports."""
+    return reason.split(" (")[0]
+
+
+def majority(
+    embeddings: NDArray[np.float32], sizes: NDArray[np.float32], min_similarity: float
+) -> NDArray[np.float32]:
+    """Give the mean embedding (E,), L2-normalised, of the person with most faces.
+
+    Starts at the face with most look-alikes (robust: strangers cannot pull it, unlike a mean), then moves
+    to the mean of all faces within min_similarity until that settles. Where two people appear equally
+    often, the larger faces win.
+    """
+    count = min(len(embeddings), MOST_COMPARED)
+    sample = np.linspace(0, len(embeddings) - 1, count).astype(np.intp)
+    votes = 1 + 0.1 * sizes[sample] / sizes[sample].max()
+    alike = embeddings[sample] @ embeddings[sample].T
+    support = (alike >= min_similarity) @ votes + 1e-3 * alike.mean(1)
+    members = alike[int(np.argmax(support))] >= min_similarity
+    for _ in range(10):
+        centre = embeddings[sample][members].mean(0)
+        centre /= np.linalg.norm(centre)
+        closer = embeddings[sample] @ centre >= min_similarity
+        if np.array_equal(closer, members) or not closer.any():
+            break
+        members = closer
+    return np.asarray(centre, np.float32)
+
+
+def _flaw(faces: Candidates, i: int, limits: Selection) -> str | None:
+    pitch, yaw = faces.pose[i, 0], faces.pose[i, 1]
+    if faces.scores[i] < limits.min_score:
+        return f"low score ({faces.scores[i]:.2f} < {limits.min_score:g})"
+    if faces.sizes[i] < limits.min_size:
+        return f"too small ({faces.sizes[i]:.0f} < {limits.min_size:g} px)"
+    if abs(yaw) > limits.max_yaw:
+        return f"turned away (yaw {yaw:.0f}, at most {limits.max_yaw:g} degrees)"
+    if abs(pitch) > limits.max_pitch:
+        return f"turned away (pitch {pitch:.0f}, at most {limits.max_pitch:g} degrees)"
+    if faces.sharpness[i] < limits.min_sharpness:
+        return f"blurred (sharpness {faces.sharpness[i]:.1f} < {limits.min_sharpness:g})"
+    return None

@@ -1,0 +1,117 @@
+"""Steadier landmarks along time: Savitzky-Golay within a track, pictures untouched."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import savgol_filter
+
+from facesmith.faces.tracks import interocular
+
+EVEN = 1e-3
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How far landmarks are smoothed along time.
+
+    window_seconds: length of the fitted stretch of time; 0 switches smoothing off. polyorder: degree of the
+    fitted polynomial. The window is a time and not a number of frames on purpose: where frames are sampled
+    so sparsely that fewer than polyorder + 2 of them fall into it, what looks like jitter is the person
+    moving, and nothing is changed.
+    """
+
+    window_seconds: float
+    polyorder: int
+
+    def __post_init__(self) -> None:
+        if self.window_seconds < 0 or self.polyorder < 0:
+            raise ValueError(f"window_seconds and polyorder must not be negative: {self}")
+
+
+def smooth(
+    times: NDArray[np.float64],
+    landmarks: NDArray[np.float32],
+    tracks: NDArray[np.int32],
+    smoothing: Smoothing,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Fit a polynomial to each landmark's path around each moment, track by track.
+
+    times: (N,) seconds, ascending within a track (NaN for stills, whose tracks have one face). landmarks:
+    (N,478,3). tracks: (N,). Gives the smoothed landmarks (N,478,3) and which rows were smoothed (N,) bool;
+    the rest is unchanged.
+    """
+    result = landmarks.copy()
+    smoothed = np.zeros(len(times), np.bool_)
+    for track in np.unique(tracks):
+        rows = np.flatnonzero(tracks == track)
+        if smoothing.window_seconds == 0 or len(rows) < smoothing.polyorder + 2:
+            continue
+        paths, done = _smooth_track(times[rows], landmarks[rows].reshape(len(rows), -1), smoothing)
+        result[rows] = paths.reshape(len(rows), *landmarks.shape[1:])
+        smoothed[rows] = done
+    return result, smoothed
+
+
+def _smooth_track(
+    times: NDArray[np.float64], paths: NDArray[np.float32], smoothing: Smoothing
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    steps = np.diff(times)
+    step = float(np.median(steps))
+    if np.all(np.abs(steps - step) < EVEN * step):
+        window = 2 * int(smoothing.window_seconds / 2 / step + EVEN) + 1
+        if window < smoothing.polyorder + 2:
+            return paths, np.zeros(len(times), np.bool_)
+        if window <= len(times):
+            # In double precision: the fit cancels coordinates of thousands of px.
+            fitted = savgol_filter(
+                paths.astype(np.float64), window, smoothing.polyorder, axis=0, mode="interp"
+            )
+            return fitted.astype(np.float32), np.ones(len(times), np.bool_)
+    return _smooth_uneven(times, paths, smoothing)
+
+
+def _smooth_uneven(
+    times: NDArray[np.float64], paths: NDArray[np.float32], smoothing: Smoothing
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Do what Savitzky-Golay does, for time stamps at any distance: a least-squares fit around each one.
+
+    At both ends the window stays inside the track, as scipy's mode="interp" has it.
+    """
+    width, order = smoothing.window_seconds, smoothing.polyorder
+    slack = EVEN * width
+    result = paths.copy()
+    done = np.zeros(len(times), np.bool_)
+    for i, now in enumerate(times):
+        begin = max(times[0], min(now - width / 2, times[-1] - width))
+        near = (times >= begin - slack) & (times <= begin + width + slack)
+        if near.sum() < order + 2:
+            continue
+        powers = np.vander((times[near] - now) / width, order + 1, increasing=True)
+        weights = np.linalg.pinv(powers)[0]
+        result[i] = weights @ paths[near].astype(np.float64)
+        done[i] = True
+    return result, done
+
+
+def jitter(
+    times: NDArray[np.float64], landmarks: NDArray[np.float32], tracks: NDArray[np.int32]
+) -> float | None:
+    """Measure unsteadiness: mean second difference of the landmarks along time, in interocular distances.
+
+    Same arrays as `smooth`. At uneven steps it is twice the distance from the straight line between the
+    neighbours, which is the second difference where steps are even. None where no track has three faces.
+    Frames sampled sparsely give large values that are motion, not jitter.
+    """
+    found = []
+    for track in np.unique(tracks):
+        rows = np.flatnonzero(tracks == track)
+        if len(rows) < 3:
+            continue
+        points = landmarks[rows][..., :2].astype(np.float64)
+        span = times[rows[2:]] - times[rows[:-2]]
+        later = ((times[rows[1:-1]] - times[rows[:-2]]) / span)[:, None, None]
+        line = points[:-2] * (1 - later) + points[2:] * later
+        off = 2 * np.linalg.norm(points[1:-1] - line, axis=-1).mean(-1)
+        found.append(off / np.maximum(interocular(landmarks[rows[1:-1]]), 1e-6))
+    return float(np.concatenate(found).mean()) if found else None
