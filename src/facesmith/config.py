@@ -200,3 +200,4 @@ def _folder_name(value: object) -> str:
 
 
 OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("str_upper", lambda value: str(value).upper(), replace=True)

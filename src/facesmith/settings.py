@@ -38,8 +38,8 @@ class Component(Settings):
         return {name: getattr(self, name) for name in type(self).model_fields if name != "target_"}
 
     def build(self, **more: Any) -> Any:
-        """Import the target and call it with these settings and `more` as keyword arguments."""
-        return locate(self.target_)(**self.arguments(), **more)
+        """Import the target and call it with these settings as keyword arguments; `more` wins."""
+        return locate(self.target_)(**{**self.arguments(), **more})
 
 
 class SliceComponent(Component):
@@ -69,8 +69,8 @@ class ForeignComponent(Component):
         """Import the target and call it, or bind it when it is partial."""
         target = locate(self.target_)
         if self.partial_:
-            return functools.partial(target, **self.arguments(), **more)
-        return target(**self.arguments(), **more)
+            return functools.partial(target, **{**self.arguments(), **more})
+        return target(**{**self.arguments(), **more})
 
     @model_validator(mode="after")
     def _fits_signature(self) -> "ForeignComponent":

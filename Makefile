@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test slow check format bench clean
+
+demo: $(READY)  ## train on the embedded default and swap a portrait
+	$(BIN)/python -m facesmith.assets
+	$(BIN)/python -m facesmith.demo
+
+test: $(READY)  ## the default suite
+	$(BIN)/python -m pytest
+
+slow: $(READY)  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[dev,sweeps]"
+	touch $@
+
+clean:  ## remove what runs made; face sets and profiles stay
+	rm -rf runs exports .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,17 @@
+"""Keep the console to what a person needs to know."""
+
+import logging
+import os
+import warnings
+
+
+def quiet_libraries() -> None:
+    """Silence library chatter that says nothing about the user's run; warnings of our own stay.
+
+    Must run before mediapipe is imported: its C++ log level is read from the environment.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|torch|torchdata|mediapipe|insightface|onnxscript)\b")
