@@ -1,0 +1,154 @@
+"""The identity profile: what is known of one person's face, as a small JSON file."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationError, model_validator
+
+import facesmith
+from facesmith.atomic import write_text
+from facesmith.errors import UserError
+from facesmith.settings import Settings, Slug
+
+Floats = npt.NDArray[np.float32]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+_UNIT = 1e-3  # how far from 1 the length of a mean may be: JSON keeps float32 exactly, people's edits do not
+
+
+class IdentityProfile(Settings):
+    """One identity: mean and spread of its embeddings, how good the material was, and who consented.
+
+    embedding_mean: E numbers, L2-normalised. embedding_std: E numbers, >= 0. quality_stats: of the faces
+    (avg_face_score, landmark_variance, ...). gate: figures of the quality gate of a model trained on it.
+    face_set: key of the face set. created: ISO 8601, UTC. version: of the facesmith that wrote it.
+    """
+
+    id: Slug
+    name: str = Field(min_length=1)
+    embedder: str = Field(min_length=1)
+    embedding_mean: list[Finite] = Field(min_length=1)
+    embedding_std: list[Finite]
+    num_frames: int = Field(ge=1)
+    quality_stats: dict[str, Finite]
+    gate: dict[str, Finite]
+    face_set: str
+    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
+    consent_note: str | None
+    created: str
+    version: str
+
+    @model_validator(mode="after")
+    def _embeddings_fit(self) -> "IdentityProfile":
+        if len(self.embedding_std) != len(self.embedding_mean):
+            raise ValueError(
+                f"embedding_std has {len(self.embedding_std)} numbers, embedding_mean {len(self.embedding_mean)}"
+            )
+        length = float(np.linalg.norm(self.embedding_mean))
+        if abs(length - 1) > _UNIT:
+            raise ValueError(f"embedding_mean has length {length:.3f}, not 1")
+        if min(self.embedding_std) < 0:
+            raise ValueError("embedding_std has a negative number")
+        datetime.fromisoformat(self.created)
+        return self
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        id: str,
+        name: str,
+        embedder: str,
+        embedding_mean: Floats,
+        embedding_std: Floats,
+        num_frames: int,
+        quality_stats: Mapping[str, float],
+        gate: Mapping[str, float],
+        face_set: str,
+        consent: str,
+        consent_note: str | None,
+    ) -> "IdentityProfile":
+        """Make a profile of now; embedding_mean (E,) is brought to length 1.
+
+        Raises:
+            ValueError: the mean is zero, or sizes or values are out of bounds.
+        """
+        length = float(np.linalg.norm(embedding_mean))
+        if not np.isfinite(length) or length == 0:
+            raise ValueError("embedding_mean has no direction")
+        fields = {
+            "id": id,
+            "name": name,
+            "embedder": embedder,
+            "embedding_mean": (np.asarray(embedding_mean, np.float64) / length).astype(np.float32).tolist(),
+            "embedding_std": np.asarray(embedding_std, np.float32).tolist(),
+            "num_frames": num_frames,
+            "quality_stats": {key: float(value) for key, value in quality_stats.items()},
+            "gate": {key: float(value) for key, value in gate.items()},
+            "face_set": face_set,
+            "consent": consent,
+            "consent_note": consent_note,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": facesmith.__version__,
+        }
+        return cls.model_validate(fields)
+
+    @classmethod
+    def load(cls, path: Path) -> "IdentityProfile":
+        """Read a profile.
+
+        Raises:
+            UserError: missing, not JSON, or not a valid profile; names the first wrong field.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); give an identity profile") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            what = first["msg"].removeprefix("Value error, ")
+            more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+            raise UserError(
+                f"{path}: not a valid identity profile: {where + ': ' if where else ''}{what}{more}; train it again"
+            ) from None
+
+    def save(self, path: Path) -> None:
+        """Write the profile atomically; parents are created."""
+        write_text(path, json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
+
+    @property
+    def mean(self) -> Floats:
+        """(E,) float32, L2-normalised."""
+        return np.asarray(self.embedding_mean, np.float32)
+
+    @property
+    def std(self) -> Floats:
+        """(E,) float32."""
+        return np.asarray(self.embedding_std, np.float32)
+
+    def similarity(self, embeddings: Floats, embedder: str) -> Floats:
+        """Cosine (...,) between embeddings (..., E), L2-normalised, and this identity.
+
+        Raises:
+            UserError: the embeddings come from another embedder.
+        """
+        self.require(embedder, int(np.shape(embeddings)[-1]))
+        return np.asarray(embeddings @ self.mean, np.float32)
+
+    def require(self, embedder: str, size: int) -> None:
+        """Make sure that this identity was measured by a given embedder.
+
+        Raises:
+            UserError: it was not; numbers of two embedders mean nothing to each other.
+        """
+        if (embedder, size) != (self.embedder, len(self.embedding_mean)):
+            raise UserError(
+                f"profile {self.id}: made with embedder {self.embedder} ({len(self.embedding_mean)}), but {embedder} "
+                f"({size}) is in use; embedders cannot be mixed, make the profile again with this one"
+            )
