@@ -8,7 +8,9 @@ READY := $(VENV)/.installed
 
 demo: $(READY)  ## train on the embedded default and swap a portrait
 	$(BIN)/python -m facesmith.assets
-	$(BIN)/python -m facesmith.demo
+	$(BIN)/python train.py experiment=identity_demo
+	$(BIN)/python infer.py task=swap model=$$(ls -t runs/identity_demo/carphone/*/exports/*.onnx | head -1) \
+		source=asset:astronaut.png output=outputs/astronaut_swapped.png
 
 test: $(READY)  ## the default suite
 	$(BIN)/python -m pytest

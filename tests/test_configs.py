@@ -1,0 +1,132 @@
+"""Every YAML under conf/ and sweeps/ composes and validates; every mistake is told in one line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from facesmith.config import ExportConfig, InferConfig, Settings, TrainConfig, validate
+from facesmith.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+PRIMARY = {"train": TrainConfig, "infer": InferConfig, "export": ExportConfig}
+NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
+
+
+def composed(primary: str, *overrides: str) -> DictConfig:
+    """Compose as an entry point does, with a folder of the run."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(primary, list(overrides), return_hydra_config=True)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    cfg.hydra.runtime.output_dir = "runs/test"
+    HydraConfig.instance().set_config(cfg)
+    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+
+
+def mistakes(primary: str, *overrides: str) -> list[str]:
+    """Give the lines a person sees."""
+    with pytest.raises(UserError) as caught:
+        validate(composed(primary, *overrides), PRIMARY[primary])
+    return str(caught.value).splitlines()
+
+
+def _options(group: str) -> Iterator[tuple[str, str]]:
+    for path in sorted((CONF / group).rglob("*.yaml")):
+        folder = path.parent.relative_to(CONF)
+        yield str(folder), path.stem
+
+
+def _train_choices() -> list[list[str]]:
+    """One list of overrides for each option file that a training run can choose."""
+    groups = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local"))
+    choices = []
+    for group in groups:
+        for folder, option in _options(group):
+            base = [] if folder == "experiment" else ["experiment=identity"]
+            choices.append([*base, f"{folder}={option}", *NEEDED])
+    return choices
+
+
+@pytest.mark.parametrize("overrides", _train_choices(), ids=lambda o: o[-4])
+def test_every_training_option_composes_and_validates(overrides: list[str]) -> None:
+    config = validate(composed("train", *overrides), TrainConfig)
+    assert config.experiment_name
+    assert config.name == "ada"
+
+
+@pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
+def test_every_task_composes_and_validates(task: str) -> None:
+    cfg = composed("infer", f"task={task}", "model=ada.onnx", "source=a.png", "output=b.png")
+    assert validate(cfg, InferConfig).model == "ada.onnx"
+
+
+def test_export_composes_and_validates() -> None:
+    assert validate(composed("export", "ckpt_path=last.ckpt"), ExportConfig).to == "facesmith"
+
+
+@pytest.mark.parametrize("sweep", [p.stem for p in sorted((ROOT / "sweeps").glob("*.yaml"))])
+def test_every_sweep_composes_and_each_swept_key_stands(sweep: str) -> None:
+    with initialize_config_dir(str(ROOT / "sweeps"), version_base="1.3"):
+        cfg = compose(sweep, [f"hydra.searchpath=[file://{CONF}]", *NEEDED], return_hydra_config=True)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    cfg.hydra.runtime.output_dir = "runs/test"
+    HydraConfig.instance().set_config(cfg)
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    validate(own, TrainConfig)
+    params = cfg.hydra.sweeper.params
+    assert params
+    for key in params:
+        assert OmegaConf.select(own, key) is not None, key
+
+
+def test_a_checkpoint_of_settings_round_trips() -> None:
+    config = validate(composed("train", "experiment=identity", *NEEDED), TrainConfig)
+    assert TrainConfig.model_validate(config.model_dump(by_alias=True)) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["+data.sourc=x"], "data.sourc: no such key; did you mean data.source?"),
+        (["+trainer.max_epoch=3"], "trainer.max_epoch: no such key; did you mean trainer.max_epochs?"),
+        (["+callbacks.checkpoint.save_topk=3"], "callbacks.checkpoint.save_topk: no such key; did you mean callbacks.checkpoint.save_top_k?"),
+        (["+sed=1"], "sed: no such key; did you mean seed?"),
+        (["trainer.max_epochs=many"], "trainer.max_epochs=many: must be a whole number"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be greater than or equal to 1"),
+        (["data.name=../elsewhere"], "data.name=../elsewhere: must be lower-case letters, digits, - and _, such as ada or scene_2"),
+        (["data.consent=null"], "data.consent: required; choose one of self, written, licensed, public_domain, synthetic"),
+        (["data.consent=slef"], "data.consent=slef: choose one of self, written, licensed, public_domain, synthetic; did you mean self?"),
+        (["media.backend=opencv"], "media.backend=opencv: choose one of pyav, decord"),
+        (["trainer._target_=os.system"], "trainer"),
+    ],
+    ids=lambda v: v[0] if isinstance(v, list) else "",
+)
+def test_each_mistake_is_one_line_with_its_mend(overrides: list[str], line: str) -> None:
+    lines = mistakes("train", "experiment=identity", *NEEDED, *overrides)
+    assert any(found.startswith(line) for found in lines), lines
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    lines = mistakes("train", "experiment=identity", "data.max_frames=-1", "seed=x", "+typo=1")
+    for key in ("data.source", "data.name", "data.consent", "data.max_frames", "seed", "typo"):
+        assert any(line.startswith(key) for line in lines), (key, lines)
+
+
+def test_a_missing_experiment_names_the_options() -> None:
+    (line,) = mistakes("train")
+    assert line.startswith("experiment: choose one of")
+    assert "identity" in line
+
+
+def test_targets_outside_the_known_packages_are_refused() -> None:
+    lines = mistakes("train", "experiment=identity", *NEEDED, "+callbacks.evil._target_=os.system")
+    assert any("callbacks.evil" in line and "os.system" in line for line in lines), lines
+
+
+def test_every_settings_class_refuses_unknown_keys() -> None:
+    assert Settings.model_config["extra"] == "forbid"
+    assert Settings.model_config["strict"]
