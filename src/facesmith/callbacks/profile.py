@@ -1,0 +1,34 @@
+"""Who was trained, and how well."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from facesmith.callbacks.protocols import Profiles
+
+log = logging.getLogger(__name__)
+
+_GATE = ("val/", "val_holdout/", "before/")
+
+
+class SaveProfile(Callback):
+    """Write `<id>.json` into `folder` when training ends: the identity profile with the last figures of the gate."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the profile."""
+        if not trainer.is_global_zero:
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, Profiles)
+        gate = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(_GATE)
+        }
+        profile = data.profile(gate)
+        path = self.folder / f"{profile.id}.json"
+        profile.save(path)
+        log.info("%s: identity profile of %d frames", path, profile.num_frames)

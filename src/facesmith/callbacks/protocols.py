@@ -1,0 +1,38 @@
+"""What callbacks ask of modules and data: all they know of them besides Lightning's own hooks."""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facesmith.faces.profile import IdentityProfile
+from facesmith.onnx import ExportSpec
+
+
+@runtime_checkable
+class Renders(Protocol):
+    """A module that can show what it has learnt."""
+
+    def render(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """Give one picture (H,W,3) RGB uint8 of what the module makes of a validation batch."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A module that can be written as ONNX."""
+
+    def export_spec(self) -> ExportSpec:
+        """Say what to trace, with which inputs and outputs, and what the file says of itself."""
+        ...
+
+
+@runtime_checkable
+class Profiles(Protocol):
+    """A data module that knows whose face it holds."""
+
+    def profile(self, gate: Mapping[str, float]) -> IdentityProfile:
+        """Give the identity's profile with the figures of the quality gate."""
+        ...

@@ -1,0 +1,119 @@
+"""Settings of the swapper slice."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
+
+
+class SelectionConfig(Settings):
+    """Limits a face must keep to: `facesmith.faces.selection.Selection`."""
+
+    min_score: float = Field(ge=0, le=1)
+    min_size: float = Field(ge=0)
+    min_sharpness: float = Field(ge=0)
+    max_yaw: float = Field(ge=0, le=90)
+    max_pitch: float = Field(ge=0, le=90)
+    min_similarity: float = Field(ge=-1, le=1)
+
+
+class SmoothingConfig(Settings):
+    """Smoothing of landmarks along time: `facesmith.faces.smoothing.Smoothing`."""
+
+    window_seconds: float = Field(ge=0)
+    polyorder: int = Field(ge=0, le=5)
+
+
+class PseudoTruthConfig(Settings):
+    """How much pseudo ground truth is made: `facesmith.faces.pseudo_truth.build`."""
+
+    textures: int = Field(ge=1, le=64)
+    frames: int = Field(ge=1)
+    donors: int = Field(ge=1, le=16)
+    variants: int = Field(ge=0)
+
+
+class _DataConfig(SliceComponent):
+    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
+    consent_note: str | None
+    name: Slug
+    holdout: float | list[str]
+    holdout_frames: float = Field(ge=0, lt=1)
+    max_frames: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    workers: int = Field(ge=0)
+    train_size: int = Field(ge=32)
+    size: int = Field(ge=32, le=1024)
+    augment: bool
+    validation_faces: int = Field(ge=1)
+    progress: bool
+    selection: SelectionConfig
+    smoothing: SmoothingConfig
+    pseudo_truth: PseudoTruthConfig
+    analyzer: AnyComponent
+    media_backend: Literal["pyav", "decord"]
+    face_sets: PathSetting
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "_DataConfig":
+        if isinstance(self.holdout, float) and not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout={self.holdout}: must be at least 0 and below 1, or a list of file stems")
+        if self.train_size > self.size:
+            raise ValueError(f"train_size={self.train_size}: must not be above size={self.size}")
+        return self
+
+
+class SwapperDataModuleConfig(_DataConfig):
+    """Settings of `SwapperDataModule`: one person, and the scenes to put that person into."""
+
+    source: str | list[str]
+    targets: str | list[str] | None
+
+
+class PretrainDataModuleConfig(_DataConfig):
+    """Settings of `PretrainDataModule`: a folder of people, one subfolder each."""
+
+    source: PathSetting
+    targets: str | list[str] | None
+    scenes_per_person: int = Field(ge=1)
+
+
+class OptimizerConfig(Settings):
+    """AdamW, and a cosine after a linear warm-up, counted in optimiser steps."""
+
+    lr: float = Field(gt=0)
+    betas: list[float] = Field(min_length=2, max_length=2)
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+    final: float = Field(ge=0, le=1)
+
+
+class SwapperModuleConfig(SliceComponent):
+    """Settings of `SwapperModule`."""
+
+    generator: AnyComponent
+    loss: AnyComponent
+    optimizer: OptimizerConfig
+    init_from: PathSetting | None
+    train_size: int = Field(ge=32)
+    gradient_checkpointing: bool
+    compile: bool
+
+
+class AadLossConfig(Component):
+    """Settings of `AadLoss`."""
+
+    l1: float = Field(ge=0)
+    ssim: float = Field(ge=0)
+    mask: float = Field(ge=0)
+    background: float = Field(ge=0, le=1)
+    identity: float = Field(ge=0)
+    identity_from: float = Field(ge=0, le=1)
+    identity_share: float = Field(gt=0, le=1)
+    embedder: str
+    adversarial: float = Field(ge=0)
+    adversarial_from: float = Field(ge=0, le=1)
+    matching: float = Field(ge=0)
+    discriminator_channels: int = Field(ge=4)
+    ramp: float = Field(ge=0, le=1)
