@@ -1,0 +1,54 @@
+"""Reads an ONNX file whose weights are computed from smaller ones, and gives it back with plain weights."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+
+def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx.ModelProto:
+    """The model with every node whose inputs are all constants replaced by its value.
+
+    Inputs that merely list weights are dropped, so that what is left are the pictures. free: names for the
+    axes of inputs and outputs that are to take any size, by tensor name. Some runtimes refuse the block-wise
+    DequantizeLinear of the OpenCV zoo, and all of them run faster on fp32 weights.
+    """
+    model = onnx.load(str(path))
+    graph = model.graph
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    kept = []
+    for node in graph.node:
+        if node.input and all(name in constants or not name for name in node.input):
+            feeds = {name: constants[name] for name in node.input if name}
+            constants.update(zip(node.output, ReferenceEvaluator(node).run(None, feeds), strict=True))
+        else:
+            kept.append(node)
+    used = {name for node in kept for name in node.input}
+    inputs = [each for each in graph.input if each.name in used and each.name not in constants]
+    for field, items in (
+        (graph.node, kept),
+        (graph.input, inputs),
+        (
+            graph.initializer,
+            [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in constants.items() if k in used],
+        ),
+        (graph.value_info, []),
+    ):
+        del field[:]
+        field.extend(items)
+    for value in (*graph.input, *graph.output):
+        for axis, name in (free or {}).get(value.name, {}).items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    return model
+
+
+def session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
+    """A CPU session on one thread: extraction runs one analyzer a core."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
