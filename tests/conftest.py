@@ -12,3 +12,48 @@ def asset() -> Callable[[str], Path]:
     from facesmith.assets import fetch
 
     return fetch
+
+
+@pytest.fixture
+def swapper_file(tmp_path: Path) -> Path:
+    """Write a small real swapper, 32 px, made of plain ONNX nodes: a magenta disc over the middle of the face."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    from facesmith.swapper_contract import SwapperContract
+
+    size = 32
+    away = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j])
+    disc = np.clip((0.6 - away) * 8, 0, 1).astype(np.float32)[None, None]
+    colour = np.array([1, -1, 1], np.float32).reshape(1, 3, 1, 1)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Sub", ["one", "disc"], ["rest"]),
+            helper.make_node("Mul", ["target", "rest"], ["kept"]),
+            helper.make_node("Mul", ["colour", "disc"], ["laid"]),
+            helper.make_node("Add", ["kept", "laid"], ["output"]),
+            helper.make_node("ReduceMean", ["target"], ["grey"], axes=[1], keepdims=1),
+            helper.make_node("Mul", ["grey", "zero"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "disc"], ["mask"]),
+        ],
+        "disc",
+        [helper.make_tensor_value_info("target", onnx.TensorProto.FLOAT, ["N", 3, size, size])],
+        [
+            helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, ["N", 3, size, size]),
+            helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, ["N", 1, size, size]),
+        ],
+        [
+            numpy_helper.from_array(np.float32(1), "one"),
+            numpy_helper.from_array(np.float32(0), "zero"),
+            numpy_helper.from_array(disc, "disc"),
+            numpy_helper.from_array(colour, "colour"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    contract = SwapperContract("arcface_128", size, "sface", None, "disc", "synthetic", "", "", 0)
+    helper.set_model_props(model, contract.metadata())
+    onnx.checker.check_model(model, full_check=True)
+    path = tmp_path / "disc.onnx"
+    onnx.save(model, path)
+    return path

@@ -1,13 +1,14 @@
 """Turn a trained module into an ONNX file that is proven to compute the same."""
 
 import contextlib
+import copy
 import io
 import logging
 import time
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,10 @@ def export(
     """
     started = time.perf_counter()
     contract = SwapperContract.read(spec.metadata, path)
+    # Training may go on with the original, on its device and in its mode.
+    module = copy.deepcopy(spec.module).cpu().eval().requires_grad_(False)
+    inputs = {name: value.detach().cpu() for name, value in spec.inputs.items()}
+    spec = replace(spec, module=module, inputs=inputs)
     model = _trace(spec, opset, dynamic_batch)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, spec.metadata)
@@ -111,8 +116,7 @@ def crc32(data: bytes) -> str:
 
 
 def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto:
-    inputs = {name: value.detach() for name, value in spec.inputs.items()}
-    shapes = None
+    inputs, shapes = spec.inputs, None
     if dynamic_batch:
         # torch.export takes a batch of 1 for a constant, so the example needs two.
         inputs = {name: torch.cat([value, value.flip(-1)]) for name, value in inputs.items()}
@@ -120,7 +124,7 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
         shapes = tuple({0: batch} for _ in inputs)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            spec.module.eval(),
+            spec.module,
             tuple(inputs.values()),
             dynamo=True,
             dynamic_shapes=shapes,
@@ -133,6 +137,9 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
     if program is None:
         raise ExportError("torch gave no graph")
     model = program.model_proto
+    found = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if found != opset:
+        raise ExportError(f"the graph came out in opset {found}, not {opset}")
     _strip(model.graph)
     for function in model.functions:
         _strip(function)
@@ -187,7 +194,7 @@ def _feeds(examples: dict[str, Tensor], batch: int) -> Iterator[tuple[str, dict[
         for name, example in examples.items():
             shape = (batch, *example.shape[1:])
             if kind == "the example":
-                value = example.detach().expand(shape)
+                value = example.expand(shape)
             elif len(shape) != 4:
                 value = torch.nn.functional.normalize(torch.randn(shape, generator=generator), dim=-1)
             elif kind == "a portrait":
@@ -205,7 +212,10 @@ def _feeds(examples: dict[str, Tensor], batch: int) -> Iterator[tuple[str, dict[
 def _portrait(size: int) -> Tensor:
     """A real face (1,3,S,S) in -1..1: the public-domain portrait that comes with scikit-image."""
     picture = torch.from_numpy(astronaut()[0:240, 100:340].copy()).permute(2, 0, 1)[None].float()
-    return torch.nn.functional.interpolate(picture, size=(size, size), mode="bilinear", antialias=True) / 127.5 - 1
+    return (
+        torch.nn.functional.interpolate(picture, size=(size, size), mode="bilinear", antialias=True) / 127.5
+        - 1
+    )
 
 
 @contextlib.contextmanager

@@ -16,7 +16,9 @@ from facesmith.faces.templates import TEMPLATES
 
 CONTRACT: Final = "facesmith/swapper/1"
 NORMALISATION: Final = "x / 127.5 - 1"
-NOTICE: Final = "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
+NOTICE: Final = (
+    "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
+)
 TARGET, SOURCE, OUTPUT, MASK = "target", "source", "output", "mask"
 CONSENTS: Final = ("self", "written", "licensed", "public_domain", "synthetic")
 
@@ -79,12 +81,19 @@ class SwapperContract:
         found = metadata.get("contract")
         if found != CONTRACT:
             said = f"its contract is {found!r}" if found else "it carries no contract"
-            raise UserError(f"{origin}: not a swapper of facesmith: {said}, not {CONTRACT!r}; give a file made by export.py")
+            raise UserError(
+                f"{origin}: not a swapper of facesmith: {said}, not {CONTRACT!r}; give a file made by export.py"
+            )
         if metadata.get("normalisation") != NORMALISATION:
             raise UserError(
                 f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {NORMALISATION!r}; export it again"
             )
         try:
+            gate = json.loads(metadata["gate"])
+            if not isinstance(gate, dict) or not all(
+                isinstance(value, int | float) for value in gate.values()
+            ):
+                raise ValueError("gate is not a group of figures")
             return cls(
                 template=metadata["template"],
                 size=int(metadata["size"]),
@@ -95,7 +104,7 @@ class SwapperContract:
                 consent_note=metadata["consent_note"],
                 face_set=metadata["face_set"],
                 faces=int(metadata["faces"]),
-                gate=json.loads(metadata["gate"]),
+                gate=gate,
             )
         except KeyError as error:
             raise UserError(f"{origin}: metadata lacks {error.args[0]!r}; export it again") from None

@@ -12,7 +12,9 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 
-_RIM = 0.06  # of the crop's side: a mask that touches the rim fades over it instead of showing a straight edge
+_RIM = (
+    0.06  # of the crop's side: a mask that touches the rim fades over it instead of showing a straight edge
+)
 # The crop is a finished composite, blended under the mask already. Blending it again under the same mask would
 # eat into the face, so the second blend is only to keep the frame's own pixels where the mask is next to nothing.
 _STEEPNESS = 4.0
@@ -59,7 +61,9 @@ def _warp(
     fine = matrix * samples
     fine[:, 2] += (samples - 1) / 2
     flags = interpolation if samples == 1 else cv2.INTER_LINEAR
-    large = cv2.warpAffine(picture, fine, (shape[0] * samples, shape[1] * samples), flags=flags, borderMode=border)
+    large = cv2.warpAffine(
+        picture, fine, (shape[0] * samples, shape[1] * samples), flags=flags, borderMode=border
+    )
     return large if samples == 1 else cv2.resize(large, shape, interpolation=cv2.INTER_AREA)
 
 

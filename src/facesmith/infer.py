@@ -1,0 +1,19 @@
+"""The inference job: build the task the config names and run it."""
+
+from pathlib import Path
+
+from facesmith import assets
+from facesmith.config import InferConfig
+from facesmith.quiet import quiet_libraries
+
+
+def infer(config: InferConfig) -> list[Path]:
+    """Run the task and return the files it wrote.
+
+    Raises:
+        UserError: a model, a source or an output is not what the task needs.
+    """
+    quiet_libraries()
+    assets.use_directory(config.assets.dir)
+    written: list[Path] = config.task.build(analyzer=config.analyzer.build).run()
+    return written
