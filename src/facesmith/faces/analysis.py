@@ -1,5 +1,6 @@
 """Pictures in, faces and their crops out: decoding on one thread, analysis on several."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -21,6 +22,8 @@ from facesmith.media.sources import Media
 from facesmith.media.video import open_video
 
 Backend = Literal["pyav", "decord"]
+
+_MAKING = threading.Lock()
 
 # 4:4:4 at 95: 46.6 dB against the picture it came from, 2 dB over 4:2:0, at 1.3 times the bytes and equal
 # time.
@@ -80,8 +83,8 @@ def analyse(
 ) -> Generator[Analysed | Lost, None, None]:
     """Analyse the chosen pictures that are not in `done` (content, frame), in no certain order.
 
-    first: an analyzer to begin with; factory makes the other workers' own and all of them are closed at the
-    end. crops: existing folder; each face's crop is there before its row is given. Memory holds a few
+    first: the first worker's analyzer, left open; factory makes those of the others, closed at the end.
+    crops: existing folder; each face's crop is there before its row is given. Memory holds a few
     frames a worker, whatever the length of the media. An exception in any thread ends all of them and is
     raised here.
     """
@@ -168,8 +171,14 @@ def _decode(
             _put(pictures, None, stop)
 
 
+def _made(factory: Callable[[], Analyzer]) -> Analyzer:
+    # One after another: building native graphs side by side gains nothing, and some of them redirect stderr.
+    with _MAKING:
+        return factory()
+
+
 def _work(
-    analyzer: Analyzer | None,
+    first: Analyzer | None,
     factory: Callable[[], Analyzer],
     crops: Path,
     pictures: "queue.Queue[_Picture | None]",
@@ -177,12 +186,9 @@ def _work(
     stop: threading.Event,
 ) -> None:
     try:
-        analyzer = analyzer or factory()
-        try:
+        with contextlib.nullcontext(first) if first else contextlib.closing(_made(factory)) as analyzer:
             while (picture := _take(pictures, stop)) is not None:
                 _put(events, _analyse_picture(picture, analyzer, crops), stop)
-        finally:
-            analyzer.close()
         _put(events, None, stop)
     except BaseException as error:
         _put(events, error, stop)

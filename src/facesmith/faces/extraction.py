@@ -1,9 +1,10 @@
 """From media to a face set on disk: once per content and settings, shared, resumable, never half-written."""
 
+import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from rich.progress import (
 )
 
 from facesmith.errors import UserError
-from facesmith.faces.analysis import Backend, Chosen, Lost, analyse
+from facesmith.faces.analysis import Analysed, Backend, Chosen, Lost, analyse
 from facesmith.faces.content_key import ContentHashes, face_set_key
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set import CROPS, FaceSet
@@ -67,71 +68,77 @@ def extract(
     media, skipped = _hashed(find_media(source), ContentHashes(folder / "contents.json"))
     if not media:
         raise UserError(_nothing_readable(setting, skipped))
-    first = analyzer()
-    settings = {
-        "backend": backend,
-        "max_frames": max_frames,
-        "people": people,
-        "selection": dataclasses.asdict(selection),
-        "smoothing": dataclasses.asdict(smoothing),
-    }
-    key = face_set_key([content for _, content in media], first.fingerprint, settings, SCHEMA_VERSION)
-    final = folder / key[:12]
-    with making(final):
-        if final.is_dir():
-            first.close()
-            restate_consent(final, consent, consent_note)
-            log.info("face set %s is there already: nothing is analysed again", final)
-            return FaceSet(final)
-        sweep(folder, keep=final)
-        record = Record(
-            described={
-                "key": key,
-                "name": name,
-                "consent": consent,
-                "consent_note": consent_note,
-                "embedder": first.embedder,
-                "embedding_size": first.embedding_size,
-                "analyzer": first.fingerprint,
-                "settings": settings,
-            },
-            setting=setting,
-            chosen=[],
-            skipped=skipped,
-        )
-        _choose(media, backend, max_frames, record)
-        partial = partial_of(final)
-        crops = partial / CROPS
-        crops.mkdir(parents=True, exist_ok=True)
-        journal = Journal(partial / "journal", crops, analysed_schema(first.embedding_size))
-        crew = workers or os.cpu_count() or 1
-        pictures = sum(len(chosen.frames) for chosen in record.chosen)
-        if journal.done:
-            log.info(
-                "going on with an interrupted extraction: %d of %d pictures are done",
-                len(journal.done),
-                pictures,
+    with contextlib.closing(analyzer()) as first:
+        settings = {
+            "backend": backend,
+            "max_frames": max_frames,
+            "people": people,
+            "selection": dataclasses.asdict(selection),
+            "smoothing": dataclasses.asdict(smoothing),
+        }
+        contents = [content for _, content in media]
+        key = face_set_key(contents, first.fingerprint, settings, SCHEMA_VERSION)
+        final = folder / key[:12]
+        with making(final):
+            if final.is_dir():
+                restate_consent(final, consent, consent_note)
+                log.info("face set %s is there already: nothing is analysed again", final)
+                return FaceSet(final)
+            sweep(folder, keep=final)
+            record = Record(
+                described={
+                    "key": key,
+                    "name": name,
+                    "consent": consent,
+                    "consent_note": consent_note,
+                    "embedder": first.embedder,
+                    "embedding_size": first.embedding_size,
+                    "analyzer": first.fingerprint,
+                    "settings": settings,
+                },
+                setting=setting,
+                chosen=[],
+                skipped=skipped,
             )
-        events = analyse(
-            record.chosen, journal.done, first, analyzer, backend=backend, workers=crew, crops=crops
+            _choose(media, backend, max_frames, record)
+            partial = partial_of(final)
+            (partial / CROPS).mkdir(parents=True, exist_ok=True)
+            journal = Journal(partial / "journal", partial / CROPS, analysed_schema(first.embedding_size))
+            events = analyse(
+                record.chosen,
+                journal.done,
+                first,
+                analyzer,
+                backend=backend,
+                workers=workers or os.cpu_count() or 1,
+                crops=partial / CROPS,
+            )
+            with contextlib.closing(events):
+                _follow(events, journal, record, progress)
+            table = journal.table()
+            if not table.num_rows:
+                raise UserError(_nothing_readable(setting, record.skipped))
+            return finish(table, record, selection, smoothing, people, partial, final)
+
+
+def _follow(events: Iterable[Analysed | Lost], journal: Journal, record: Record, progress: bool) -> None:
+    pictures = sum(len(chosen.frames) for chosen in record.chosen)
+    if journal.done:
+        log.info("going on where it stopped: %d of %d pictures are analysed", len(journal.done), pictures)
+    with _progress_bar(progress) as bar:
+        task = bar.add_task(
+            f"faces of {record.described['name']}", total=pictures, completed=len(journal.done)
         )
-        with _progress_bar(progress) as bar:
-            task = bar.add_task(f"faces of {name}", total=pictures, completed=len(journal.done))
-            try:
-                for event in events:
-                    if isinstance(event, Lost):
-                        log.warning("%s: %s", event.media.path, event.message)
-                        record.add(event)
-                    else:
-                        journal.add(event.rows)
-                        bar.advance(task)
-            finally:
-                events.close()
-                journal.flush()
-        table = journal.table()
-        if not table.num_rows:
-            raise UserError(_nothing_readable(setting, record.skipped))
-        return finish(table, record, selection, smoothing, people, partial, final)
+        try:
+            for event in events:
+                if isinstance(event, Lost):
+                    log.warning("%s: %s", event.media.path, event.message)
+                    record.add(event)
+                else:
+                    journal.add(event.rows)
+                    bar.advance(task)
+        finally:
+            journal.flush()
 
 
 def _hashed(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Media, str]], dict[str, str]]:
