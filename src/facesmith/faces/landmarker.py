@@ -21,8 +21,6 @@ Floats = npt.NDArray[np.float32]
 # (256 over 1.5 faces). A margin is the crop's side over the detection's; the second is a further try.
 _CROP: Final = 384
 _MARGINS: Final = (2.2, 1.6)
-# Its own detector only has to find again what ours found already.
-_CONFIDENCE: Final = 0.3
 # Mean distance between the detector's points and the landmarks' in sides of the detection: beyond it, the
 # landmarker has taken a neighbour for the face.
 _OFF: Final = 0.25
@@ -44,8 +42,6 @@ class Landmarker:
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
             num_faces=1,
-            min_face_detection_confidence=_CONFIDENCE,
-            min_face_presence_confidence=_CONFIDENCE,
             output_face_blendshapes=True,
             output_facial_transformation_matrixes=True,
         )
@@ -53,7 +49,9 @@ class Landmarker:
             self._native = vision.FaceLandmarker.create_from_options(options)
             # It goes on printing until every one of its models has run once.
             self._detect(np.zeros((64, 64, 3), dtype=np.uint8))
+        # At interpreter exit MediaPipe's threads are gone before this could run: close() is for that.
         self._finalizer = weakref.finalize(self, self._native.close)
+        self._finalizer.atexit = False
 
     def close(self) -> None:
         """Gives the native graph back; a second call does nothing."""

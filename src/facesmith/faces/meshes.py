@@ -57,13 +57,13 @@ def landmarks_of_crops(crops: Sequence[Pixels], landmarker: Landmarker) -> list[
 
 
 def _landmarks_of_crop(crop: Pixels, landmarker: Landmarker) -> tuple[Floats, Floats] | None:
-    # The landmarker's own detector wants air around a face; a tight template leaves none.
-    margin = crop.shape[0] // 4
-    padded = cv2.copyMakeBorder(crop, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    mesh = landmarker.of_picture(np.asarray(padded, dtype=np.uint8))
-    if mesh is None:
-        return None
-    return (mesh.landmarks - np.float32([margin, margin, 0])).astype(np.float32), mesh.blendshapes
+    # The landmarker's own detector may want air around a face, of which a tight template leaves none.
+    for margin in (0, crop.shape[0] // 4):
+        picture = cv2.copyMakeBorder(crop, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+        mesh = landmarker.of_picture(np.asarray(picture, dtype=np.uint8))
+        if mesh is not None:
+            return (mesh.landmarks - np.float32([margin, margin, 0])).astype(np.float32), mesh.blendshapes
+    return None
 
 
 def _area(box: Floats) -> float:
