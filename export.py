@@ -1,17 +1,12 @@
-"""Export a checkpoint: python export.py ckpt_path=runs/identity/ada/.../checkpoints/last.ckpt."""
+"""Export a checkpoint: python export.py ckpt_path=runs/identity/ada/<time>/checkpoints/last.ckpt."""
 
-import hydra
-from omegaconf import DictConfig
-
-from facesmith.config import ExportConfig, validate
-from facesmith.launch import one_line_errors
+from facesmith.config import ExportConfig
+from facesmith.launch import entry_point
 
 
-@one_line_errors(ExportConfig)
-@hydra.main(version_base="1.3", config_path="conf", config_name="export")
-def main(cfg: DictConfig) -> None:
-    """Validate the composed config, then export."""
-    config = validate(cfg, ExportConfig)
+@entry_point("export", ExportConfig)
+def main(config: ExportConfig) -> None:
+    """Write the file and check that it computes what the checkpoint does."""
     from facesmith.export import export
 
     export(config)

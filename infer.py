@@ -1,17 +1,12 @@
 """Use what was trained: python infer.py task=swap model=ada.onnx source=scene.mp4 output=swapped.mp4."""
 
-import hydra
-from omegaconf import DictConfig
-
-from facesmith.config import InferConfig, validate
-from facesmith.launch import one_line_errors
+from facesmith.config import InferConfig
+from facesmith.launch import entry_point
 
 
-@one_line_errors(InferConfig)
-@hydra.main(version_base="1.3", config_path="conf", config_name="infer")
-def main(cfg: DictConfig) -> None:
-    """Validate the composed config, then run the task."""
-    config = validate(cfg, InferConfig)
+@entry_point("infer", InferConfig)
+def main(config: InferConfig) -> None:
+    """Run the task."""
     from facesmith.infer import infer
 
     infer(config)

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
 
 from facesmith.config_errors import explain
@@ -154,6 +154,8 @@ class ExportConfig(Settings):
     precision: Literal["fp32"]
     opset: int = Field(ge=16, le=23)
     paths: PathsConfig
+    assets: AssetsConfig
+    media: MediaConfig
     logging: LoggingConfig
 
 
@@ -166,22 +168,37 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
     Raises:
         UserError: one line a mistake, all of them: dotted key, value, what is allowed, "did you mean".
     """
+    dangling: dict[str, str] = {}
+    plain = _plain(cfg, "", dangling)
     try:
-        plain = OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from None
-    try:
-        return schema.model_validate(_without_missing(plain))
+        config = schema.model_validate(plain)
     except ValidationError as error:
         lines = explain(error.errors(), schema, plain)
+        lines = [line for line in lines if not any(line.startswith(f"{key}:") for key in dangling)]
         raise UserError("\n".join(line.removeprefix(": ") for line in lines)) from None
+    if dangling:
+        raise UserError("\n".join(dangling.values()))
+    return config
 
 
-def _without_missing(value: Any) -> Any:
-    """Drop mandatory values nobody gave, so that they are told as missing with all else."""
-    if isinstance(value, dict):
-        return {key: _without_missing(inner) for key, inner in value.items() if inner != "???"}
-    return [_without_missing(inner) for inner in value] if isinstance(value, list) else value
+def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str]) -> Any:
+    """Resolve a config to plain values; leave out what nobody gave, and note what refers to nothing."""
+    keys = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    found: dict[Any, Any] = {}
+    for key in keys:
+        place = f"{path}.{key}" if path else str(key)
+        if OmegaConf.is_missing(node, key):
+            continue
+        try:
+            value = node[key]
+        except InterpolationToMissingValueError:
+            dangling[place] = f"{place}: refers to a value that nobody gave"
+            continue
+        except OmegaConfBaseException as error:
+            dangling[place] = f"{place}: {' '.join(str(error.msg or error).split())}"
+            continue
+        found[key] = _plain(value, place, dangling) if isinstance(value, DictConfig | ListConfig) else value
+    return found if isinstance(node, DictConfig) else list(found.values())
 
 
 def _options(group: str) -> list[str]:
@@ -194,10 +211,18 @@ def _options(group: str) -> list[str]:
     return sorted(path.stem for path in Path("conf", group).glob("*.yaml"))
 
 
-def _folder_name(value: object) -> str:
-    """Make any text safe as a folder name; what is wrong with it is told by validation."""
-    return re.sub(r"[^a-z0-9_-]+", "-", str(value).lower()).strip("-") or "unnamed"
+def _run_folder(_root_: DictConfig) -> str:
+    """Give `<experiment>/<name>` as a path that is safe even before either is validated."""
+
+    def safe(key: str) -> str:
+        try:
+            value = OmegaConf.select(_root_, key)
+        except OmegaConfBaseException:
+            value = None
+        return re.sub(r"[^a-z0-9_-]+", "-", str(value or "unnamed").lower()).strip("-") or "unnamed"
+
+    return f"{safe('experiment_name')}/{safe('name')}"
 
 
-OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
-OmegaConf.register_new_resolver("str_upper", lambda value: str(value).upper(), replace=True)
+OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+OmegaConf.register_new_resolver("upper", lambda text: str(text).upper(), replace=True)

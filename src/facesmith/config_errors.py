@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -64,7 +64,7 @@ def _lines(
             names = error.get("names") or _names(schema, error["loc"][:-1])
             yield _unknown(place, error.get("input"), names, known)
         else:
-            yield _wrong(place, error, context)
+            yield _wrong(place, error, context, _choices(schema, error["loc"]))
 
 
 def _unknown(place: Sequence[str | int], value: object, names: Sequence[str], known: Mapping[str, object]) -> str:
@@ -77,17 +77,16 @@ def _unknown(place: Sequence[str | int], value: object, names: Sequence[str], kn
     return f"{line}; here stand: {', '.join(sorted(names))}" if names else line
 
 
-def _wrong(place: Sequence[str | int], error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+def _wrong(
+    place: Sequence[str | int], error: Mapping[str, Any], context: Mapping[str, Any], choices: Sequence[str]
+) -> str:
     key, value, kind = _dotted(place), error.get("input"), error["type"]
-    if kind == "literal_error":
-        choices = [c.strip(" '") for c in str(context["expected"]).replace(" or ", ", ").split(",")]
-        allowed = f"choose one of {', '.join(choices)}"
-        if value is None:
-            return f"{key}: required; {allowed}"
-        meant = nearest(str(value), choices)
-        return f"{key}={value}: {allowed}" + (f"; did you mean {meant}?" if meant else "")
     if kind == "missing" or value is None:
-        return f"{key}: required; give {key}=..."
+        return f"{key}: required; " + (f"choose one of {', '.join(choices)}" if choices else f"give {key}=...")
+    if kind == "literal_error":
+        meant = nearest(str(value), choices)
+        line = f"{key}={value}: choose one of {', '.join(choices)}"
+        return f"{line}; did you mean {meant}?" if meant else line
     if kind == "string_pattern_mismatch":
         return f"{key}={value}: must be lower-case letters, digits, - and _, such as ada or scene_2"
     message = _MESSAGES.get(kind) or str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
@@ -101,9 +100,22 @@ def _short(value: object) -> bool:
 def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
     """Give the field names of the settings class that stands at this path."""
     for step in path:
-        field = schema.model_fields.get(str(step)) if schema else None
-        schema = _model_in(field.annotation) if field else None
+        schema = _model_in(_annotation(schema, step))
     return [field.alias or name for name, field in schema.model_fields.items()] if schema else []
+
+
+def _choices(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
+    """Give the values a Literal field allows; nothing for other fields."""
+    for step in path[:-1]:
+        schema = _model_in(_annotation(schema, step))
+    annotation = _annotation(schema, path[-1]) if path else None
+    inner = (annotation, *get_args(annotation))
+    return [str(value) for found in inner if get_origin(found) is Literal for value in get_args(found)]
+
+
+def _annotation(schema: type[BaseModel] | None, step: str | int) -> object:
+    field = schema.model_fields.get(str(step)) if schema else None
+    return field.annotation if field else None
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

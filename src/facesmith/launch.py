@@ -7,72 +7,92 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
+import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from facesmith.config import Settings, validate
 from facesmith.config_errors import nearest, suggest
 from facesmith.errors import UserError
 
-Main = Callable[[], Any]
+C = TypeVar("C", bound=Settings)
+R = TypeVar("R")
 
 
-def one_line_errors(schema: type[Settings]) -> Callable[[Main], Main]:
-    """Wrap a `hydra.main` function: user mistakes become one line each on stderr and exit code 1.
+def entry_point(config_name: str, schema: type[C]) -> Callable[[Callable[[C], R]], Callable[[], R]]:
+    """Make a function of validated settings a command line: compose `conf/<config_name>.yaml`, validate, run.
 
-    Overrides that Hydra refuses are told together with all that validation against `schema` finds.
-    `HYDRA_FULL_ERROR=1` shows tracebacks.
+    User mistakes, in overrides and values alike, are told in one line each on stderr with exit code 1.
+    `HYDRA_FULL_ERROR=1` shows tracebacks. In a multirun a job's error is left to the sweeper.
     """
 
-    def decorate(main: Main) -> Main:
-        @functools.wraps(main)
-        def run() -> Any:
-            if os.environ.get("HYDRA_FULL_ERROR") == "1":
-                return main()
+    def decorate(job: Callable[[C], R]) -> Callable[[], R]:
+        folder = Path(sys.modules[job.__module__].__file__ or "").resolve().parent / "conf"
+        tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+        @functools.wraps(job)
+        def task(cfg: DictConfig) -> R:
+            try:
+                return job(validate(cfg, schema))
+            except Exception as error:
+                lines = _explain(error)
+                if tracebacks or lines is None or HydraConfig.get().mode is RunMode.MULTIRUN:
+                    raise
+                _discard_if_empty(Path(HydraConfig.get().runtime.output_dir))
+                _tell(lines)
+
+        def run() -> R:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own traceback
             try:
-                return main()
+                return hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(task)()
             except Exception as error:
-                lines = _explain(error, main, schema)
+                if tracebacks:
+                    raise
+                refused = any(isinstance(cause, HydraException) for cause in _chain(error))
+                lines = (_override_mistakes(folder, config_name, schema) if refused else []) or _explain(error)
                 if lines is None:
                     raise
-                _discard_empty_run()
-                for line in lines:
-                    print(f"error: {line}", file=sys.stderr)
-                sys.exit(1)
-            finally:
-                os.environ.pop("HYDRA_FULL_ERROR", None)
+                _tell(lines)
 
         return run
 
     return decorate
 
 
-def _discard_empty_run() -> None:
-    """Remove the folder Hydra made for this run when nothing but its config and empty logs is in it."""
-    if not HydraConfig.initialized():
-        return
-    folder = Path(HydraConfig.get().runtime.output_dir)
+def _tell(lines: list[str]) -> NoReturn:
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _discard_if_empty(folder: Path) -> None:
+    """Remove a run's folder, and folders this empties, when nothing but its config and logs is in it."""
     results = [p for p in folder.rglob("*") if p.is_file() and ".hydra" not in p.parts and p.suffix != ".log"]
-    if not results and (folder / ".hydra").is_dir():
-        shutil.rmtree(folder)
+    if results or not (folder / ".hydra").is_dir():
+        return
+    shutil.rmtree(folder)
+    for parent in folder.parents:
+        if any(parent.iterdir()):
+            break
+        parent.rmdir()
 
 
-def _explain(error: Exception, main: Main, schema: type[Settings]) -> list[str] | None:
+def _explain(error: BaseException) -> list[str] | None:
     """Give the lines a person should read, or None when this is a bug and its traceback is wanted."""
     for cause in _chain(error):
         if isinstance(cause, UserError):
             return str(cause).splitlines()
-        if isinstance(cause, HydraException):
-            return _override_mistakes(main, schema) or [_flat(cause)]
-        if isinstance(cause, OmegaConfBaseException) or type(cause).__name__ == "MisconfigurationException":
+        if isinstance(cause, HydraException | OmegaConfBaseException):
+            return [_flat(cause)]
+        if type(cause).__name__ == "MisconfigurationException":
             return [_flat(cause)]
     return None
 
@@ -84,19 +104,18 @@ class _Refused(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-def _override_mistakes(main: Main, schema: type[Settings]) -> list[str]:
+def _override_mistakes(folder: Path, config_name: str, schema: type[Settings]) -> list[str]:
     """Compose again, leaving out one refused override after the other, and tell each."""
     arguments = get_args_parser().parse_args()
-    entry = Path(sys.modules[main.__module__].__file__ or "").resolve()
     overrides = [o for o in arguments.overrides if not o.startswith("hydra")]
     if arguments.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(arguments.config_dir).resolve()}]")
     refused: list[_Refused] = []
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(entry.parent / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(folder), version_base="1.3"):
         while True:
             try:
-                cfg = compose(arguments.config_name or entry.stem, overrides, return_hydra_config=True)
+                cfg = compose(arguments.config_name or config_name, overrides, return_hydra_config=True)
                 break
             except Exception as error:
                 bad = _refused(error, overrides)
@@ -105,10 +124,10 @@ def _override_mistakes(main: Main, schema: type[Settings]) -> list[str]:
                 overrides.remove(bad.override)
                 refused.append(bad)
         OmegaConf.set_readonly(cfg.hydra, False)
-        cfg.hydra.runtime.output_dir = str(entry.parent)
+        cfg.hydra.runtime.output_dir = str(folder.parent)
         HydraConfig.instance().set_config(cfg)
         own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-        keys = _keys(OmegaConf.to_container(own, resolve=False))
+        keys = [*_keys(OmegaConf.to_container(own, resolve=False)), *GlobalHydra.instance().config_loader().list_groups("")]
         lines = [_with_suggestion(one, keys) for one in refused]
         try:
             validate(own, schema)
