@@ -169,20 +169,26 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
         UserError: one line a mistake, all of them: dotted key, value, what is allowed, "did you mean".
     """
     dangling: dict[str, str] = {}
-    plain = _plain(cfg, "", dangling)
+    borrowed: set[str] = set()
+    plain = _plain(cfg, "", dangling, borrowed)
     try:
         config = schema.model_validate(plain)
     except ValidationError as error:
         lines = explain(error.errors(), schema, plain)
-        lines = [line for line in lines if not any(line.startswith(f"{key}:") for key in dangling)]
+        told = {*dangling, *borrowed}
+        lines = [line for line in lines if re.split(r"[:=]", line, maxsplit=1)[0] not in told] or lines
         raise UserError("\n".join(line.removeprefix(": ") for line in lines)) from None
     if dangling:
         raise UserError("\n".join(dangling.values()))
     return config
 
 
-def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str]) -> Any:
-    """Resolve a config to plain values; leave out what nobody gave, and note what refers to nothing."""
+def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str], borrowed: set[str]) -> Any:
+    """Resolve a config to plain values and leave out what nobody gave.
+
+    Notes in `dangling` what refers to nothing, in `borrowed` what takes its value from another key: a mistake
+    there is told at that key.
+    """
     keys = node.keys() if isinstance(node, DictConfig) else range(len(node))
     found: dict[Any, Any] = {}
     for key in keys:
@@ -197,7 +203,10 @@ def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str]) -
         except OmegaConfBaseException as error:
             dangling[place] = f"{place}: {' '.join(str(error.msg or error).split())}"
             continue
-        found[key] = _plain(value, place, dangling) if isinstance(value, DictConfig | ListConfig) else value
+        if OmegaConf.is_interpolation(node, key):
+            borrowed.add(place)
+        nested = isinstance(value, DictConfig | ListConfig)
+        found[key] = _plain(value, place, dangling, borrowed) if nested else value
     return found if isinstance(node, DictConfig) else list(found.values())
 
 
