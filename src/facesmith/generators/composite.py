@@ -14,7 +14,8 @@ def composite(face: Tensor, mask: Tensor, target: Tensor) -> tuple[Tensor, Tenso
     """Blend a face into its target under the mask, thresholded, eroded and feathered.
 
     face, target: (N,3,S,S) RGB in -1..1. mask: (N,1,S,S) in 0..1. Returns the picture (N,3,S,S) in -1..1
-    and the mask it was blended with (N,1,S,S) in 0..1, low at the crop's rim. Traces to plain ONNX operators; S must be fixed.
+    and the mask it was blended with (N,1,S,S) in 0..1, low at the crop's rim. Traces to plain ONNX operators;
+    S must be fixed.
     """
     soft = feather(mask)
     return torch.lerp(target, face.clamp(-1, 1), soft), soft

@@ -1,0 +1,163 @@
+"""A swapper for one person: it moves the person's own pictures onto the target's face."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facesmith.generators.output import SwapOutput
+
+REGIONS = 3  # eyes with brows, mouth, the rest
+_TRUNK = 64  # px the network looks at, whatever the crop's size
+_CLAMP = 6.0
+
+
+class TextureWarp(nn.Module):
+    """K pictures of the person in canonical coordinates, mixed per region, warped, lit and masked.
+
+    The identity is baked in: `source` is ignored. A trunk on the target at 64 px predicts which pictures to
+    mix for eyes, mouth and the rest, where each pixel lies in the canonical picture, the mask, an additive
+    light at 4x4 and a contrast. The mix is made before it is sampled: three channels are sampled, not 3K. Crops of any square size that is a multiple of 64 are accepted, whatever the training size was.
+
+    size: px of the crops it is meant for. textures: K. texture_size: px of the stored pictures. channels: of
+    the encoder's four levels (32, 16, 8, 4 px). blocks: residual blocks at 4 px.
+    The pictures are buffers (`set_textures`), so a checkpoint holds recognisable pictures of the person.
+    """
+
+    template = "arcface_128"
+    embedding_size: int | None = None
+    textures: Tensor
+    regions: Tensor
+
+    def __init__(
+        self, size: int, textures: int, texture_size: int, channels: Sequence[int], blocks: int
+    ) -> None:
+        super().__init__()
+        if size % _TRUNK:
+            raise ValueError(f"size must be a multiple of {_TRUNK}, got {size}")
+        self.size, self.count = size, textures
+        self.register_buffer("textures", torch.zeros(textures, 3, texture_size, texture_size))
+        self.register_buffer("regions", torch.zeros(1, REGIONS, texture_size, texture_size))
+        self.stem = _block(12, channels[0])
+        pairs = list(itertools.pairwise(channels))
+        self.down = nn.ModuleList([_block(a, b, stride=2) for a, b in pairs])
+        self.bottom = nn.Sequential(*[_Residual(channels[-1]) for _ in range(blocks)])
+        self.up = nn.ModuleList([nn.Sequential(_block(b + a, a), _Residual(a)) for a, b in reversed(pairs)])
+        self.geometry = _small(nn.Conv2d(channels[0], 3 * 4, 3, padding=1))  # flow x, y and mask, at 64 px
+        self.light = _small(nn.Conv2d(channels[-1], 3, 3, padding=1))
+        self.contrast = nn.Linear(channels[-1], 3)
+        nn.init.zeros_(self.contrast.weight)
+        nn.init.constant_(self.contrast.bias, -1.2)  # about the spread of a face's skin in opponent space
+        self.squeeze = nn.Sequential(nn.Conv2d(channels[-1], 32, 1), nn.LeakyReLU(0.1))
+        self.mix = nn.Linear(32 * 16, REGIONS * textures)
+
+    @torch.no_grad()
+    def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
+        """Take the person's pictures: (K,S,S,3) uint8 RGB; regions (2,S,S), eyes and mouth; core (S,S), skin.
+
+        They are stored in opponent colours with zero mean and unit spread on the skin core. Raises
+        ValueError when count or size are not those the network was made for.
+        """
+        if textures.shape[:3] != (self.count, *self.textures.shape[-2:]):
+            wanted = (self.count, *self.textures.shape[-2:])
+            raise ValueError(f"textures must be {(*wanted, 3)}, got {tuple(textures.shape)}")
+        pictures = opponent(textures.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        weight = core[None, None] / core.sum()
+        mean = (pictures * weight).sum((2, 3), keepdim=True)
+        spread = ((pictures - mean) ** 2 * weight).sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+        self.textures.copy_(((pictures - mean) / spread).clamp(-_CLAMP, _CLAMP))
+        rest = (1 - regions.sum(0, keepdim=True)).clamp_min(0)
+        whole = torch.cat([regions, rest])
+        self.regions.copy_((whole / whole.sum(0, keepdim=True))[None])
+
+    def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
+        """Swap target crops (N,3,S,S) RGB in -1..1.
+
+        aux: flow (N,2,S,S), place in the canonical picture -1..1; mix (N,3,K) logits a region; contrast
+        (N,3) natural log; light (N,3,S,S) and sampled (N,3,S,S), opponent colours before contrast and light.
+        """
+        size = int(target.shape[-1])
+        shrink = size // _TRUNK
+        hidden = self.stem(F.pixel_unshuffle(F.avg_pool2d(target, shrink) if shrink > 1 else target, 2))
+        skips = []
+        for layer in self.down:
+            skips.append(hidden)
+            hidden = layer(hidden)
+        hidden = self.bottom(hidden)
+        contrast = self.contrast(hidden.mean((2, 3)))
+        rows = _cubic_rows(int(hidden.shape[-1]), size, target)
+        light = rows @ self.light(hidden) @ rows.T
+        mix = self.mix(self.squeeze(hidden).flatten(1)).view(-1, REGIONS, self.count)
+        for layer in self.up:
+            hidden = layer(
+                torch.cat([F.interpolate(hidden, scale_factor=2.0, mode="nearest"), skips.pop()], 1)
+            )
+        geometry = F.pixel_shuffle(self.geometry(hidden), 2)
+        if size != _TRUNK:
+            geometry = F.interpolate(geometry, size=(size, size), mode="bilinear", align_corners=False)
+        flow = geometry[:, :2] + _identity_grid(size, target)
+        sampled = self._sample(mix, flow)
+        face = from_opponent(sampled * contrast.exp()[:, :, None, None] + light)
+        mask = torch.sigmoid(geometry[:, 2:])
+        aux = {"flow": flow, "mix": mix, "contrast": contrast, "light": light, "sampled": sampled}
+        return SwapOutput(face if self.training else face.clamp(-1, 1), mask, aux)
+
+    def _sample(self, mix: Tensor, flow: Tensor) -> Tensor:
+        shares = torch.softmax(mix, 2)  # (N,3,K)
+        side = self.textures.shape[-1]
+        parts = shares @ self.textures.reshape(self.count, -1)
+        picture = (parts.view(-1, REGIONS, 3, side, side) * self.regions[:, :, None]).sum(1)
+        shrink = side // int(flow.shape[-1])
+        if shrink > 1:
+            picture = F.avg_pool2d(picture, shrink)
+        where = flow.permute(0, 2, 3, 1)
+        return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def opponent(picture: Tensor) -> Tensor:
+    """Turn RGB (N,3,S,S) into lightness, red minus lightness, blue minus lightness."""
+    lightness = picture.mean(1, keepdim=True)
+    return torch.cat([lightness, picture[:, :1] - lightness, picture[:, 2:] - lightness], 1)
+
+
+def from_opponent(colours: Tensor) -> Tensor:
+    """Undo `opponent`."""
+    lightness, red, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
+    return torch.cat([lightness + red, lightness - red - blue, lightness + blue], 1)
+
+
+def _identity_grid(size: int, like: Tensor) -> Tensor:
+    at = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * (2 / size) - 1
+    return torch.stack([at[None].expand(size, size), at[:, None].expand(size, size)])[None]
+
+
+def _cubic_rows(cells: int, size: int, like: Tensor) -> Tensor:
+    """Give the matrix (size, cells) of a bicubic enlargement: two products are cheaper than the operator."""
+    unit = torch.eye(cells, dtype=like.dtype, device=like.device)[None, None]
+    return F.interpolate(unit, size=(size, cells), mode="bicubic", align_corners=False)[0, 0]
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _block(channels, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.second(self.first(features))
+
+
+def _small(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.normal_(layer.weight, std=0.01)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
