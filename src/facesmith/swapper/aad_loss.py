@@ -5,10 +5,12 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facesmith.assets import fetch
+from facesmith.errors import UserError
 from facesmith.generators.composite import composite
 from facesmith.generators.output import SwapOutput
 from facesmith.losses import AdversarialLoss, identity_loss, jittered, masked_l1, masked_ssim_loss
-from facesmith.recognisers import recogniser
+from facesmith.recognisers import ArcFace, Recogniser, SFace
 
 _JITTER = {"degrees": 4.0, "scale": 0.06, "shift": 0.04}
 
@@ -47,9 +49,10 @@ class AadLoss(nn.Module):
         self.identity, self.identity_from, self.identity_share = identity, identity_from, identity_share
         self.adversarial, self.adversarial_from, self.matching = adversarial, adversarial_from, matching
         self.ramp = ramp
+        self.embedder = embedder
         self.adversary = AdversarialLoss(discriminator_channels) if adversarial else None
-        # In a tuple it is no submodule: frozen and rebuilt from its asset, it is neither saved nor averaged.
-        self._recogniser = (recogniser(embedder),) if identity else ()
+        # In a list it is no submodule: frozen and rebuilt from its asset, it is neither saved nor averaged.
+        self._recognisers: list[Recogniser] = []
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
         """Give `loss` and its unweighted parts; `batch` needs `target`, `truth`, `hull`, `source`."""
@@ -64,7 +67,9 @@ class AadLoss(nn.Module):
         }
         loss = self.l1 * parts["l1"] + self.ssim * parts["ssim"] + self.mask * parts["mask"]
         shown, _ = composite(output.face, output.mask.detach(), batch["target"])
-        if self._recogniser and progress >= self.identity_from:
+        if self.identity and not self._recognisers:  # at the first step, so that what is missing is told at once
+            self._recognisers.append(_recogniser(self.embedder).to(shown.device))
+        if self.identity and progress >= self.identity_from:
             parts["identity"] = self._identity(shown, batch["source"])
             loss = loss + self.identity * self._ramp(progress, self.identity_from) * parts["identity"]
         if self.adversary is not None and progress >= self.adversarial_from:
@@ -78,10 +83,15 @@ class AadLoss(nn.Module):
         return min(1.0, (progress - start) / self.ramp) if self.ramp else 1.0
 
     def _identity(self, shown: Tensor, source: Tensor) -> Tensor:
-        (recognise,) = self._recogniser
-        if next(recognise.parameters()).device != shown.device:
-            recognise.to(shown.device)
         # batches begin with the pairs of two people, where likeness is to be learnt
         count = math.ceil(self.identity_share * len(shown))
         crops = F.interpolate(shown[:count], size=(128, 128), mode="bilinear", antialias=True, align_corners=False)
-        return identity_loss(recognise.embed(jittered(crops, **_JITTER)), source[:count])
+        return identity_loss(self._recognisers[0].embed(jittered(crops, **_JITTER)), source[:count])
+
+
+def _recogniser(embedder: str) -> Recogniser:
+    if embedder == SFace.name:
+        return SFace()
+    if embedder == ArcFace.name:
+        return ArcFace(fetch("buffalo_l") / "w600k_r50.onnx")
+    raise UserError(f"model.loss.embedder={embedder}: no such recogniser; choose {SFace.name} or {ArcFace.name}")

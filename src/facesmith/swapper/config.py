@@ -45,7 +45,7 @@ class _DataConfig(SliceComponent):
     workers: int = Field(ge=0)
     train_size: int = Field(ge=32)
     size: int = Field(ge=32, le=1024)
-    augment: bool
+    augment: AnyComponent | None
     validation_faces: int = Field(ge=1)
     progress: bool
     selection: SelectionConfig
@@ -62,6 +62,20 @@ class _DataConfig(SliceComponent):
         if self.train_size > self.size:
             raise ValueError(f"train_size={self.train_size}: must not be above size={self.size}")
         return self
+
+
+class AugmentConfig(Component):
+    """Settings of `Augment`."""
+
+    size: int = Field(ge=32)
+    degrees: float = Field(ge=0, le=90)
+    scale: float = Field(ge=0, lt=1)
+    shift: float = Field(ge=0, lt=1)
+    elastic: float = Field(ge=0, lt=1)
+    colour: float = Field(ge=0, le=2)
+    grey: float = Field(ge=0, le=1)
+    relight: float = Field(ge=0, le=1)
+    camera: float = Field(ge=0, le=1)
 
 
 class SwapperDataModuleConfig(_DataConfig):

@@ -1,0 +1,30 @@
+"""A generator as clients run it: crop in, finished crop out."""
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from facesmith.generators.composite import composite
+from facesmith.generators.output import SwapOutput
+
+
+class Shown(nn.Module):
+    """A generator with its composite, which is all that is exported: outside the face its raw picture means nothing."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give the finished crop (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
+        output = self._swap(target, source)
+        return composite(output.face, output.mask, target)
+
+    def all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Give the raw face, the raw mask, the finished crop and what of it was changed."""
+        output = self._swap(target, source)
+        return output.face, output.mask, *composite(output.face, output.mask, target)
+
+    def _swap(self, target: Tensor, source: Tensor | None) -> SwapOutput:
+        generator: Any = self.generator
+        return cast(SwapOutput, generator(target, source if generator.embedding_size else None))

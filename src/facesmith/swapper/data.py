@@ -1,0 +1,280 @@
+"""Faces in, batches out: extraction, pseudo ground truth, loaders, and what the profile and the gate need to know."""
+
+import logging
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from facesmith import assets
+from facesmith.errors import UserError
+from facesmith.faces.extraction import extract
+from facesmith.faces.face import Analyzer
+from facesmith.faces.face_set import FaceSet
+from facesmith.faces.profile import IdentityProfile
+from facesmith.faces.selection import Selection
+from facesmith.faces.smoothing import Smoothing
+from facesmith.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
+from facesmith.swapper.dataset import SwapperDataset, as_floats, unchanged
+from facesmith.swapper.material import Cast, Part, Recipe, split_frames, split_scenes, spread
+from facesmith.swapper.sampler import MixedBatchSampler
+from facesmith.swapper.validation import HELD_FRAME, HELD_TARGET, SEEN, Gate, Shot
+
+log = logging.getLogger(__name__)
+
+Batch = dict[str, Tensor]
+
+# Half of a batch shows what to learn, targets to their pseudo truth; half keeps the truth real.
+_SHARES: Final = {"P": 2.0, "R": 1.0, "I": 1.0}
+_VALIDATION_BATCH: Final = 8
+
+
+class Textures(NamedTuple):
+    """Pictures of the person (K,S,S,3) uint8 RGB; eyes and mouth (2,S,S) and skin (S,S) in canonical coordinates."""
+
+    textures: Tensor
+    regions: Tensor
+    core: Tensor
+
+
+class SwapperDataModule(LightningDataModule):
+    """One person's faces and the scenes to put that person into.
+
+    Raises UserError when media hold no usable face, or the settings leave nothing to train on.
+    """
+
+    def __init__(self, config: SwapperDataModuleConfig | PretrainDataModuleConfig) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.recipe = Recipe(size=config.size, **config.pseudo_truth.model_dump())
+        self.augment = config.augment.build() if config.augment else None
+        self.casts: list[Cast] = []
+        self._gate: Gate | None = None
+
+    def prepare_data(self) -> None:
+        """Extract the faces and make the pseudo ground truth, or find both made already."""
+        self.casts = self._cast()
+        for cast in self.casts:
+            cast.training(self.recipe, self.config.progress)
+            cast.held_targets(self.recipe, self.config.validation_faces, self.config.progress)
+
+    def setup(self, stage: str) -> None:
+        """Load everything into memory, the training items at the size that is trained at."""
+        if hasattr(self, "training"):
+            return
+        self.casts = self.casts or self._cast()
+        sources = [cast.frames.faces.embedding_mean("weighted") for cast in self.casts]
+        items = [cast.training(self.recipe, self.config.progress) for cast in self.casts]
+        first = items[0]
+        self.textures = Textures(*map(torch.from_numpy, (first.textures, first.regions, first.core)))
+        self.training = SwapperDataset([part.reduced(self.config.train_size) for part in items], sources)
+        frames = sum(len(cast.frames) for cast in self.casts)
+        self.batches_per_epoch = max(1, math.ceil(frames / (self.config.batch_size / 2)))
+        few = self.config.validation_faces
+        shown, owners, roles = [], [], []
+        for owner, (cast, made) in enumerate(zip(self.casts, items, strict=True)):
+            for role, part in (
+                (SEEN, cast.seen(made, few)),
+                (HELD_TARGET, cast.held_targets(self.recipe, few, self.config.progress)),
+                (HELD_FRAME, cast.held_items(made, few)),
+            ):
+                if part is not None:
+                    shown.append(part)
+                    owners.append(owner)
+                    roles.append(np.full(len(part), role))
+        self.validation = SwapperDataset(shown, [sources[owner] for owner in owners], roles)
+        self.validation.tensors["person"] = torch.tensor(owners)[self.validation.tensors["person"]]
+        self.validation.sources = torch.from_numpy(np.stack(sources))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of bytes in the mixture that works; the loader's place is saved and found again."""
+        sampler = MixedBatchSampler(
+            kinds=np.where(self.training.kinds == "V", "P", self.training.kinds),
+            shares=_SHARES,
+            batch_size=self.config.batch_size,
+            batches=self.batches_per_epoch,
+            seed=torch.initial_seed() % 2**32,
+        )
+        return StatefulDataLoader(
+            self.training,
+            batch_sampler=sampler,
+            collate_fn=unchanged,
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Targets trained on, targets held out, held-out frames; at full size."""
+        return DataLoader(self.validation, batch_size=_VALIDATION_BATCH, collate_fn=unchanged)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn bytes into floats on the device, and augment what is trained on."""
+        floats = as_floats(batch)
+        training = self.trainer is not None and self.trainer.training
+        return self.augment(floats) if self.augment is not None and training else floats
+
+    def judge(self, shots: Shot) -> dict[str, float]:
+        """Hold validated pictures against the quality gate: figures by metric name."""
+        if self._gate is None:
+            self._gate = Gate(self.config.analyzer.build, self.casts, self.config.size)
+        return self._gate(shots)
+
+    def teardown(self, stage: str) -> None:
+        """Give the analyzer's native sessions back."""
+        if self._gate is not None:
+            self._gate.close()
+            self._gate = None
+
+    def provenance(self) -> dict[str, Any]:
+        """Say whose faces these are, in plain values: what checkpoints and exports carry."""
+        return {
+            "identity": self.config.name,
+            "embedder": self.casts[0].frames.faces.embedder,
+            "consent": self.config.consent,
+            "consent_note": self.config.consent_note or "",
+            "face_set": "+".join(cast.frames.faces.key for cast in self.casts),
+            "faces": sum(len(cast.frames.faces) for cast in self.casts),
+        }
+
+    def profile(self, gate: Mapping[str, float]) -> IdentityProfile:
+        """Give the identity's profile with the figures of the quality gate."""
+        faces = self.casts[0].frames.faces
+        points = faces.landmarks[..., :2] / faces.crop_size
+        mean = faces.embedding_mean("weighted")
+        return IdentityProfile.create(
+            id=self.config.name,
+            name=self.config.name,
+            embedder=faces.embedder,
+            embedding_mean=mean,
+            embedding_std=faces.embedding_std(),
+            num_frames=len(faces),
+            quality_stats={
+                "avg_face_score": float(faces.scores.mean()),
+                "avg_face_size": float(faces.sizes.mean()),
+                "avg_sharpness": float(faces.sharpness.mean()),
+                "avg_similarity": float((faces.embeddings @ mean).mean()),
+                "landmark_variance": float(points.var(0).sum(-1).mean()),
+            },
+            gate=gate,
+            face_set=faces.key,
+            consent=self.config.consent,
+            consent_note=self.config.consent_note,
+        )
+
+    def require_embedder(self, size: int | None, embedder: str | None) -> None:
+        """Make sure that generator and loss speak the analyzer's embeddings.
+
+        Raises:
+            UserError: they were set up for another recogniser.
+        """
+        faces = self.casts[0].frames.faces
+        given = int(faces.embeddings.shape[1])
+        if size not in (None, given):
+            raise UserError(
+                f"model.generator.embedding_size={size}: the analyzer's {faces.embedder} gives {given}; "
+                f"set model.generator.embedding_size={given}"
+            )
+        if embedder not in (None, faces.embedder):
+            raise UserError(
+                f"model.loss.embedder={embedder}: the analyzer's embeddings are of {faces.embedder}; "
+                f"set model.loss.embedder={faces.embedder}"
+            )
+
+    def _cast(self) -> list[Cast]:
+        frames, held_frames = split_frames(self._person(self.config.source, self.config.name), self.config.holdout_frames)
+        scenes, held_scenes = split_scenes(self._scenes(), self.config.holdout)
+        return [Cast(frames, held_frames, [scenes], [held_scenes])]
+
+    def _person(self, source: str | Path | Sequence[str], *place: str) -> FaceSet:
+        *folders, name = place
+        return self._extract(source, name, self.config.face_sets.joinpath(*folders), "one", "data.source")
+
+    def _scenes(self) -> FaceSet:
+        if self.config.targets is None:
+            log.info(
+                "data.targets: not given, so the bundled portrait stands in; give photos or videos of the scenes you "
+                "mean to swap into: a swapper is good at what it has seen"
+            )
+        targets = self.config.targets or "asset:astronaut.png"
+        return self._extract(targets, "scenes", self.config.face_sets / self.config.name, "many", "data.targets")
+
+    def _extract(self, source: Any, name: str, root: Path, people: Any, setting: str) -> FaceSet:
+        given = [source] if isinstance(source, str | Path) else source
+        config = self.config
+        return extract(
+            [assets.resolve(str(one)) for one in given],
+            name=name,
+            consent=config.consent,
+            consent_note=config.consent_note or "",
+            root=root,
+            analyzer=self._analyzer,
+            backend=config.media_backend,
+            max_frames=config.max_frames,
+            people=people,
+            selection=Selection(**config.selection.model_dump()),
+            smoothing=Smoothing(**config.smoothing.model_dump()),
+            progress=config.progress,
+            setting=setting,
+        )
+
+    def _analyzer(self) -> Analyzer:
+        analyzer: Analyzer = self.config.analyzer.build()
+        return analyzer
+
+
+class PretrainDataModule(SwapperDataModule):
+    """A folder of people, one subfolder each: every person is put into scenes of the others.
+
+    Held-out people are never trained on; the others are checked on their faces.
+    """
+
+    def _cast(self) -> list[Cast]:
+        folders = sorted(path for path in self.config.source.iterdir() if path.is_dir()) if self.config.source.is_dir() else []
+        if len(folders) < 2:
+            raise UserError(f"data.source={self.config.source}: must be a folder with a subfolder for each of several people")
+        held = self._held_out([folder.name for folder in folders])
+        people = {
+            folder.name: self._person(str(folder), self.config.name, _slug(folder.name)) for folder in folders
+        }
+        extra = [self._everything(self._scenes())] if self.config.targets is not None else []
+        casts = []
+        for name, faces in people.items():
+            if name in held:
+                continue
+            others = [self._everything(other) for key, other in people.items() if key != name and key not in held]
+            frames, held_frames = split_frames(faces, self.config.holdout_frames)
+            strangers = [self._everything(people[key]) for key in held]
+            casts.append(Cast(frames, held_frames, self._some([*others, *extra]), self._some(strangers)))
+        return casts
+
+    def _held_out(self, names: list[str]) -> list[str]:
+        holdout = self.config.holdout
+        if isinstance(holdout, float | int):
+            return names[len(names) - min(len(names) - 2, round(holdout * len(names))) :] if holdout else []
+        unknown = sorted(set(holdout) - set(names))
+        if unknown or len(names) - len(holdout) < 2:
+            why = f"no folder is called {', '.join(unknown)}" if unknown else "leaves fewer than two people to train on"
+            raise UserError(f"data.holdout: {why}; there are {', '.join(names[:12])}")
+        return list(holdout)
+
+    def _everything(self, faces: FaceSet) -> Part:
+        return Part(faces, np.arange(len(faces)))
+
+    def _some(self, parts: list[Part]) -> list[Part]:
+        """Choose `scenes_per_person` faces in all, of as many people as possible."""
+        chosen = [parts[i] for i in spread(len(parts), self.config.scenes_per_person)]
+        each = -(-self.config.scenes_per_person // max(1, len(chosen)))
+        return [Part(part.faces, part.rows[spread(len(part), each)]) for part in chosen]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_") or "person"

@@ -1,0 +1,180 @@
+"""Training a face swapper."""
+
+import copy
+import math
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from facesmith.checkpoint import RECORD, describe, load_module
+from facesmith.errors import UserError
+from facesmith.generators.output import SwapOutput
+from facesmith.generators.shown import Shown
+from facesmith.onnx import ExportSpec
+from facesmith.swapper.config import SwapperModuleConfig
+from facesmith.swapper.data import Batch, SwapperDataModule
+from facesmith.swapper.grid import titled_grid
+from facesmith.swapper.validation import Shots
+from facesmith.swapper_contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+
+_SHOWN_AT_MOST = 12  # rows of the rendered grid
+
+
+@runtime_checkable
+class TakesTextures(Protocol):
+    """A generator that holds pictures of the person."""
+
+    def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
+        """Take (K,S,S,3) uint8 RGB, and (2,S,S) and (S,S) in canonical coordinates."""
+        ...
+
+
+@runtime_checkable
+class TakesRegions(Protocol):
+    """A loss that weighs eyes and mouth."""
+
+    def set_regions(self, regions: Tensor) -> None:
+        """Take (2,S,S), eyes and mouth in canonical coordinates."""
+        ...
+
+
+class SwapperModule(LightningModule):
+    """Teach a generator to turn targets into the person, judge it on scenes, and say how to export it."""
+
+    def __init__(self, config: SwapperModuleConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.generator: nn.Module = config.generator.build()
+        self.loss: nn.Module = config.loss.build()
+        self.provenance: dict[str, Any] = {}
+        self._shots = Shots()
+
+    @property
+    def datamodule(self) -> SwapperDataModule:
+        """The data being trained on; never kept, or copies of the module would copy it."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, SwapperDataModule)
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Take over what the data know: whose face it is, the person's pictures, the weights to start from."""
+        if stage != "fit":
+            return
+        self.datamodule.require_embedder(self.generator.embedding_size, getattr(self.loss, "embedder", None))
+        self.provenance = self.datamodule.provenance()
+        if self.config.init_from is not None:
+            self._start_from(load_module(self.config.init_from))
+        textures = self.datamodule.textures
+        if isinstance(self.generator, TakesTextures):
+            self.generator.set_textures(*textures)
+        if isinstance(self.loss, TakesRegions):
+            self.loss.set_regions(textures.regions)
+        if self.config.compile:
+            self.generator.compile()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on generator and loss (a discriminator, if any), cosine after a linear warm-up, per step."""
+        settings, steps = self.config.optimizer, self._total_steps()
+        warmup = max(1, round(settings.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            done = min(1.0, (step - warmup) / max(1, steps - warmup))
+            return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * done)) / 2
+
+        optimizer = AdamW(
+            self.parameters(),
+            settings.lr,
+            betas=(settings.betas[0], settings.betas[1]),
+            weight_decay=settings.weight_decay,
+            # gradients scaled for float16 are clipped by Lightning, which a fused step does not allow
+            fused=not str(self.trainer.precision).startswith("16"),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Swap, compare, log."""
+        output = self.generator(batch["target"], batch["source"])
+        with torch.autocast(self.device.type, enabled=False):
+            face, mask, aux = output
+            output = SwapOutput(face.float(), mask.float(), {name: value.float() for name, value in aux.items()})
+            losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
+        loss = losses.pop("loss")
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log_dict({f"train/loss_{name}": value.detach() for name, value in losses.items()})
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect what a client would show."""
+        self._shots.add(batch, *self._shown(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Hold the pictures against the quality gate."""
+        figures = self.datamodule.judge(self._shots.take())
+        self.provenance["gate"] = {name: value for name, value in figures.items() if name.startswith("val")}
+        self.log_dict(figures, rank_zero_only=True)
+
+    def render(self, batch: Batch) -> NDArray[np.uint8]:
+        """Give a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
+        few = {name: value[:_SHOWN_AT_MOST] for name, value in batch.items()}
+        raw, _, shown, _ = self._shown(few)
+        columns = {"target": few["target"], "pseudo truth": few["truth"], "raw output": raw, "composite": shown}
+        return titled_grid(columns)
+
+    def export_spec(self) -> ExportSpec:
+        """Trace the generator with its composite, as clients run it.
+
+        Raises:
+            UserError: the module was not trained yet, so that it is nobody's.
+        """
+        if not self.provenance:
+            raise UserError("model: was not trained, so there is nobody to export; give a checkpoint of a run")
+        generator: Any = copy.deepcopy(self.generator).cpu().eval()
+        contract = SwapperContract(
+            template=generator.template, size=generator.size, embedding_size=generator.embedding_size, **self.provenance
+        )
+        size, embedding_size = generator.size, generator.embedding_size
+        inputs = {TARGET: torch.zeros(1, 3, size, size)}
+        if embedding_size is not None:
+            inputs[SOURCE] = nn.functional.normalize(torch.ones(1, embedding_size))
+        return ExportSpec(Shown(generator), inputs, [OUTPUT, MASK], contract.metadata())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the module without any YAML."""
+        checkpoint[RECORD] = describe(self.config, self.provenance)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember whose face it is."""
+        self.provenance = checkpoint[RECORD]["provenance"]
+
+    def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        with torch.no_grad():
+            return Shown(self.generator).all(batch["target"], batch["source"])
+
+    def _start_from(self, other: LightningModule) -> None:
+        if not isinstance(other, SwapperModule):
+            raise UserError(f"model.init_from={self.config.init_from}: holds no face swapper; give a swapper's checkpoint")
+        try:
+            self.generator.load_state_dict(other.generator.state_dict())
+        except RuntimeError:
+            raise UserError(
+                f"model.init_from={self.config.init_from}: holds another generator "
+                f"({other.config.generator.target_}); choose the same with model/generator="
+            ) from None
+
+    def _total_steps(self) -> int:
+        """Count optimiser steps from the data: Lightning's estimate rebuilds the loader and drops its position."""
+        trainer = self.trainer
+        limit = trainer.overfit_batches or trainer.limit_train_batches
+        batches = self.datamodule.batches_per_epoch
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+        epochs = trainer.max_epochs or 1
+        self._steps = max(1, epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+        return self._steps
