@@ -79,7 +79,7 @@ class FrameChooser:
         return np.concatenate([self._shape_features(), self._eye_features(), self._mouth_features()], axis=1)
 
     def textures(self, wanted: Sequence[Choice], count: int) -> list[Choice]:
-        """Choose which frames to keep: for each region those the wanted faces use, then the most different."""
+        """Choose which frames to keep: a region each, those the wanted faces use, then the most different."""
         columns = [
             spread_out(features, count, list(dict.fromkeys(used)))
             for features, used in (

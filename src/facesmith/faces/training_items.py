@@ -20,9 +20,9 @@ class TrainingItems:
     target, truth: (M,S,S,3) uint8 RGB. hull, alpha: (M,S,S) uint8, the face's outline and its soft form.
     canonical: (M,S,S,2) float16, where in the canonical picture each pixel lies, -1..1 from edge to edge
     (`grid_sample` with align_corners=False). kind: (M,) "P" target to pseudo truth, "V" the same for a target
-    re-posed, "R" person wearing a target's face to the person, "I" person to the person. who: (M,) int64 index
-    of the target, -1 for I. labels: (M,3) int64 index of the texture that serves eyes, mouth and the rest
-    best. textures: (K,S,S,3) uint8. regions: (2,S,S) float32 in 0..1, eyes and mouth in canonical
+    re-posed, "R" person wearing a target's face to the person, "I" person to the person. who: (M,) int64
+    index of the target, -1 for I. labels: (M,3) int64 index of the texture that serves eyes, mouth and the
+    rest best. textures: (K,S,S,3) uint8. regions: (2,S,S) float32 in 0..1, eyes and mouth in canonical
     coordinates. core: (S,S) float32, the skin there.
     """
 

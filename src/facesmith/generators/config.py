@@ -18,3 +18,13 @@ class AadConfig(Component):
     unshuffle: Literal[1, 2]
     finest_skip: int = Field(ge=1)
     checkpointing: bool
+
+
+class TextureWarpConfig(Component):
+    """Settings of `TextureWarp`."""
+
+    size: int = Field(ge=64, le=1024, multiple_of=64)
+    textures: int = Field(ge=1, le=64)
+    texture_size: int = Field(ge=64, le=1024)
+    channels: list[int] = Field(min_length=4, max_length=4)
+    blocks: int = Field(ge=1)

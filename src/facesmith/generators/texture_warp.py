@@ -19,7 +19,8 @@ class TextureWarp(nn.Module):
 
     The identity is baked in: `source` is ignored. A trunk on the target at 64 px predicts which pictures to
     mix for eyes, mouth and the rest, where each pixel lies in the canonical picture, the mask, an additive
-    light at 4x4 and a contrast. The mix is made before it is sampled: three channels are sampled, not 3K. Crops of any square size that is a multiple of 64 are accepted, whatever the training size was.
+    light at 4x4 and a contrast. The mix is made before it is sampled: three channels are sampled, not 3K.
+    Crops of any square size that is a multiple of 64 are accepted, whatever the training size was.
 
     size: px of the crops it is meant for. textures: K. texture_size: px of the stored pictures. channels: of
     the encoder's four levels (32, 16, 8, 4 px). blocks: residual blocks at 4 px.

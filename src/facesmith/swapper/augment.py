@@ -15,8 +15,8 @@ class Augment:
 
     size: px of the pictures given back; the batch's size must be a multiple of it. degrees, scale (natural
     log), shift (halves of the side) and elastic (halves of the side, spread of a 5x5 field) move pictures,
-    masks and canonical places together. colour: strength of gain, contrast and brightness changes; grey: share of
-    pictures without colour; relight: strength of a smooth light that falls on target and truth alike.
+    masks and canonical places together. colour: strength of gain, contrast and brightness changes; grey:
+    share of pictures without colour; relight: strength of a smooth light that falls on target and truth.
     camera: strength of blur, sharpening and noise on targets only: what a camera adds is not to be learnt.
     Uses torch's global random state of the batch's device.
     """

@@ -131,3 +131,16 @@ class AadLossConfig(Component):
     matching: float = Field(ge=0)
     discriminator_channels: int = Field(ge=4)
     ramp: float = Field(ge=0, le=1)
+
+
+class TextureWarpLossConfig(Component):
+    """Settings of `TextureWarpLoss`."""
+
+    flow: float = Field(ge=0)
+    detail: float = Field(ge=0)
+    mask: float = Field(ge=0)
+    light: float = Field(ge=0)
+    contrast: float = Field(ge=0)
+    mix: float = Field(ge=0)
+    mix_detail: float = Field(ge=0)
+    texture_size: int = Field(ge=64, le=1024)
