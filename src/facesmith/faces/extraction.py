@@ -132,7 +132,6 @@ def _follow(events: Iterable[Analysed | Lost], journal: Journal, record: Record,
         try:
             for event in events:
                 if isinstance(event, Lost):
-                    log.warning("%s: %s", event.media.path, event.message)
                     record.add(event)
                 else:
                     journal.add(event.rows)
@@ -149,7 +148,6 @@ def _hashed(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Media, 
             content = hashes.of(one.path)
         except OSError as error:
             skipped[str(one.path)] = f"cannot be read ({error.strerror})"
-            log.warning("%s: cannot be read (%s); skipped", one.path, error.strerror)
             continue
         if content in media:
             skipped[str(one.path)] = f"same content as {media[content].path}"
@@ -169,8 +167,7 @@ def _choose(media: Sequence[tuple[Media, str]], backend: Backend, max_frames: in
                 with open_video(one.path, backend=backend) as reader:
                     length = len(reader)
             except UserError as error:
-                log.warning("%s; skipped", error)
-                record.skipped[str(one.path)] = str(error)
+                record.add(Lost(one, str(error), unreadable=True))
                 continue
         readable.append((one, content))
         lengths.append(length)

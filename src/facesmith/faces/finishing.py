@@ -1,6 +1,7 @@
 """From analysed pictures to a finished face set: tracks, selection, smoothing, contact sheet, one rename."""
 
 import json
+import logging
 import os
 import shutil
 from collections import Counter
@@ -26,6 +27,8 @@ from facesmith.faces.selection import NO_FACE, Candidates, Selection, kind, sele
 from facesmith.faces.smoothing import Smoothing, jitter, smooth
 from facesmith.faces.tracks import link
 
+log = logging.getLogger(__name__)
+
 LIBRARIES = ("mediapipe", "onnxruntime", "opencv-python", "av", "numpy", "scipy", "pyarrow")
 
 
@@ -46,10 +49,12 @@ class Record:
 
     def add(self, lost: Lost) -> None:
         """Note something that could not be read."""
+        message = lost.message.removeprefix(f"{lost.media.path}: ")
+        log.warning("%s: %s", lost.media.path, message)
         if lost.unreadable:
-            self.skipped[str(lost.media.path)] = lost.message
+            self.skipped[str(lost.media.path)] = message
         else:
-            self.losses.append(f"{lost.media.path}: {lost.message}")
+            self.losses.append(f"{lost.media.path}: {message}")
 
 
 def finish(
@@ -111,6 +116,7 @@ def finish(
                 "chosen_frames": len(chosen.frames),
             }
             for chosen in record.chosen
+            if str(chosen.media.path) not in record.skipped
         ],
         "skipped": record.skipped,
         "losses": record.losses,
