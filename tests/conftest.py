@@ -16,7 +16,7 @@ def asset() -> Callable[[str], Path]:
 
 @pytest.fixture
 def swapper_file(tmp_path: Path) -> Path:
-    """Write a small real swapper, 32 px, made of plain ONNX nodes: a magenta disc over the middle of the face."""
+    """Write a small real swapper, 32 px, made of plain ONNX nodes: a magenta disc over the face."""
     import numpy as np
     import onnx
     from onnx import helper, numpy_helper

@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from facesmith import onnx
+from facesmith.callbacks.protocols import Exports
 from facesmith.checkpoint import load_module
 from facesmith.config import ExportConfig
 from facesmith.errors import UserError
@@ -19,16 +20,17 @@ def export(config: ExportConfig) -> onnx.ExportReport:
     """
     quiet_libraries()
     module = load_module(config.ckpt_path)
-    if not hasattr(module, "export_spec"):
+    if not isinstance(module, Exports):
         raise UserError(
             f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which exports nothing; "
             "give a swapper's checkpoint"
         )
-    spec: onnx.ExportSpec = module.export_spec()
+    spec = module.export_spec()
     contract = SwapperContract.read(spec.metadata, config.ckpt_path)
     report = onnx.export(spec, config.output / f"{contract.identity}.onnx", opset=config.opset)
     Console().print(
-        f"parity with torch: largest difference {report.parity:.1e} over {report.cases} batches\n"
+        f"parity with torch: largest difference {report.parity:.1e} over {report.cases} batches, "
+        f"{report.covered:.0%} of their pixels swapped\n"
         f"{report.bytes / 1e6:.1f} MB, opset {report.opset}, batch {report.batch}\n"
         f"model  {report.path}\nhash   {report.hash_path}\ncard   {report.card_path}",
         highlight=False,

@@ -32,7 +32,7 @@ Made with facesmith {version} on {today}. Contract `{contract}`.
 
 | | |
 |---|---|
-| input `target` | {batch} x 3 x {size} x {size}, float32, RGB, `{normalisation}`, a face aligned on `{template}` |
+| input `target` | {batch} x 3 x {size} x {size}, float32, RGB, `{normalisation}`, aligned on `{template}` |
 {source_row}| output `output` | like `target`: the finished crop |
 | output `mask` | {batch} x 1 x {size} x {size}, 0..1: what was changed |
 | precision, opset | float32, {opset} |
@@ -44,8 +44,9 @@ Made with facesmith {version} on {today}. Contract `{contract}`.
 ## Limits and licences
 
 - It is made for front and half-profile faces; profiles and covered faces come out wrong.
-- The recogniser that measured identity and the landmark model are not inside this file. SFace and MediaPipe are
-  Apache-2.0; InsightFace's packs (`buffalo_l`) are for non-commercial use, and so is what was trained with them.
+- The recogniser that measured identity and the landmark model are not inside this file. SFace and MediaPipe
+  are Apache-2.0; InsightFace's packs (`buffalo_l`) are for non-commercial use, and so is what was trained
+  with them.
 - The right to use this file follows the consent above, not the licence of facesmith.
 """
 

@@ -34,8 +34,8 @@ class SwapModel:
         """Swap aligned faces.
 
         crops: (N,S,S,3) RGB uint8 on `template`. source: (E,) or (N,E), L2-normalised, exactly when
-        `embedding_size` is not None. Gives the finished crops, like `crops`, and (N,S,S) float32 in 0..1: what of
-        them was changed. Raises ValueError on other shapes.
+        `embedding_size` is not None. Gives the finished crops, like `crops`, and (N,S,S) float32 in 0..1:
+        what of them was changed. Raises ValueError on other shapes.
         """
         side = self.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
@@ -116,7 +116,8 @@ def _check_graph(contract: SwapperContract, session: onnxruntime.InferenceSessio
         given = {value.name: value for value in found}
         if set(given) != set(wanted):
             raise UserError(
-                f"model={path}: wrong contract: its {kind}s are {_names(given)}, not {_names(wanted)}; export it again"
+                f"model={path}: wrong contract: its {kind}s are {_names(given)}, not {_names(wanted)}; "
+                "export it again"
             )
         for name, shape in wanted.items():
             value = given[name]
@@ -138,10 +139,11 @@ def _shape(shape: Sequence[object]) -> str:
 def _load_checkpoint(path: Path) -> SwapModel:
     import torch
 
+    from facesmith.callbacks.protocols import Exports
     from facesmith.checkpoint import load_module
 
     module = load_module(path)
-    if not hasattr(module, "export_spec"):
+    if not isinstance(module, Exports):
         raise UserError(
             f"model={path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint"
         )

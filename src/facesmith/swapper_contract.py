@@ -29,8 +29,8 @@ class SwapperContract:
 
     template: name in `faces.templates`. size: S in px. embedder: recogniser its identity was measured with.
     embedding_size: E of the `source` input, None when the identity is baked in. identity: slug. consent: one
-    of CONSENTS. face_set: key of the face set it was trained on. faces: how many faces that were. gate: figures
-    of the quality gate by metric name.
+    of CONSENTS. face_set: key of the face set it was trained on. faces: how many faces that were. gate: its
+    figures by metric name.
     """
 
     template: str
@@ -82,11 +82,13 @@ class SwapperContract:
         if found != CONTRACT:
             said = f"its contract is {found!r}" if found else "it carries no contract"
             raise UserError(
-                f"{origin}: not a swapper of facesmith: {said}, not {CONTRACT!r}; give a file made by export.py"
+                f"{origin}: not a swapper of facesmith: {said}, not {CONTRACT!r}; "
+                "give a file made by export.py"
             )
         if metadata.get("normalisation") != NORMALISATION:
             raise UserError(
-                f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {NORMALISATION!r}; export it again"
+                f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {NORMALISATION!r}; "
+                "export it again"
             )
         try:
             gate = json.loads(metadata["gate"])

@@ -12,11 +12,10 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 
-_RIM = (
-    0.06  # of the crop's side: a mask that touches the rim fades over it instead of showing a straight edge
-)
-# The crop is a finished composite, blended under the mask already. Blending it again under the same mask would
-# eat into the face, so the second blend is only to keep the frame's own pixels where the mask is next to nothing.
+# Of the crop's side: a mask that touches the rim fades over it instead of showing a straight edge.
+_RIM = 0.06
+# The crop is a finished composite, blended under the mask already. Blending it again under the same mask
+# would eat into the face, so the second blend only keeps the frame's own pixels where the mask is next to 0.
 _STEEPNESS = 4.0
 
 
@@ -53,18 +52,17 @@ def _bounds(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, in
     return max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height)
 
 
-def _warp(
-    picture: Floats, matrix: Matrix, shape: tuple[int, int], border: int, interpolation: int
-) -> npt.NDArray[np.floating]:
+def _warp(picture: Floats, matrix: Matrix, shape: tuple[int, int], border: int, interpolation: int) -> Floats:
     """Warp a crop into a box of (width, height); a crop that shrinks is averaged, not sampled."""
     samples = max(math.ceil(1 / scale(matrix) - 1e-6), 1)
     fine = matrix * samples
     fine[:, 2] += (samples - 1) / 2
     flags = interpolation if samples == 1 else cv2.INTER_LINEAR
-    large = cv2.warpAffine(
-        picture, fine, (shape[0] * samples, shape[1] * samples), flags=flags, borderMode=border
-    )
-    return large if samples == 1 else cv2.resize(large, shape, interpolation=cv2.INTER_AREA)
+    size = (shape[0] * samples, shape[1] * samples)
+    warped = cv2.warpAffine(picture, fine, size, flags=flags, borderMode=border)
+    if samples > 1:
+        warped = cv2.resize(warped, shape, interpolation=cv2.INTER_AREA)
+    return np.asarray(warped, np.float32)
 
 
 def _rim(size: int) -> Floats:

@@ -47,7 +47,8 @@ class IdentityProfile(Settings):
     def _embeddings_fit(self) -> "IdentityProfile":
         if len(self.embedding_std) != len(self.embedding_mean):
             raise ValueError(
-                f"embedding_std has {len(self.embedding_std)} numbers, embedding_mean {len(self.embedding_mean)}"
+                f"embedding_std has {len(self.embedding_std)} numbers, "
+                f"embedding_mean {len(self.embedding_mean)}"
             )
         length = float(np.linalg.norm(self.embedding_mean))
         if abs(length - 1) > _UNIT:
@@ -111,11 +112,11 @@ class IdentityProfile(Settings):
             raise UserError(f"{path}: cannot be read ({error.strerror}); give an identity profile") from None
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = ".".join(str(part) for part in first["loc"]) + ": " if first["loc"] else ""
             what = first["msg"].removeprefix("Value error, ")
             more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
             raise UserError(
-                f"{path}: not a valid identity profile: {where + ': ' if where else ''}{what}{more}; train it again"
+                f"{path}: not a valid identity profile: {where}{what}{more}; train it again"
             ) from None
 
     def save(self, path: Path) -> None:
@@ -149,6 +150,6 @@ class IdentityProfile(Settings):
         """
         if (embedder, size) != (self.embedder, len(self.embedding_mean)):
             raise UserError(
-                f"profile {self.id}: made with embedder {self.embedder} ({len(self.embedding_mean)}), but {embedder} "
-                f"({size}) is in use; embedders cannot be mixed, make the profile again with this one"
+                f"profile {self.id}: made with embedder {self.embedder} ({len(self.embedding_mean)}), but "
+                f"{embedder} ({size}) is in use; embedders cannot be mixed: make the profile again with it"
             )

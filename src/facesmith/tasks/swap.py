@@ -32,7 +32,7 @@ from facesmith.swap_model import SwapModel, load_swap_model
 from facesmith.tasks.frame_swap import FrameSwap
 from facesmith.tasks.pipeline import ahead, in_order
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v", ".webm", ".avi", ".ts")
 _MOST_WORKERS = 4
 
@@ -49,10 +49,10 @@ class Swapped:
 class SwapTask:
     """Swap the faces of every image and video of a source.
 
-    model: .onnx or .ckpt. source: an image, a video, a folder, or a list of them. output: a file for one source,
-    else a folder. profile: whose face, for models that take any. select: the largest face of a frame, or all.
-    backend: how video is read. quality: of JPEG and WebP, 1..100. workers: threads; None for one a core, 4 at
-    most. analyzer: makes an analyzer.
+    model: .onnx or .ckpt. source: an image, a video, a folder, or a list of them. output: a file for one
+    source, else a folder. profile: whose face, for models that take any. select: the largest face of a
+    frame, or all. backend: how video is read. quality: of JPEG, WebP and AVIF, 1..100. workers: threads; None
+    for one a core, 4 at most. analyzer: makes an analyzer. progress: show bars.
 
     Raises:
         UserError: the model is missing or of another contract, the profile does not fit it.
@@ -149,7 +149,8 @@ class SwapTask:
                 bar.advance(shown)
             if without == count:
                 raise UserError(
-                    f"{path}: no face found in any of {count} frames; give a video with a larger or clearer face"
+                    f"{path}: no face found in any of {count} frames; "
+                    "give a video with a larger or clearer face"
                 )
             for loss in reader.lost:
                 bar.console.print(f"{path}: {loss}", highlight=False, soft_wrap=True, markup=False)
@@ -195,7 +196,7 @@ def _identity(model: SwapModel, profile: Path | None, path: Path) -> npt.NDArray
 def _targets(
     paths: Sequence[Path], kinds: Sequence[str], source: str | Sequence[str], output: Path
 ) -> list[Path]:
-    """Where each file goes: `output` itself for one file and a file name, else beneath the folder `output`."""
+    """Where each file goes: `output` itself for one file, else beneath the folder `output`."""
     one = len(paths) == 1 and not (isinstance(source, str) and Path(source).is_dir())
     file_name = output.is_file() or (output.suffix != "" and not output.is_dir())
     if one and file_name:
