@@ -1,4 +1,4 @@
-"""The quality gate: is it the person, on that face, as sharp, with the eyes open; no single number decides."""
+"""The quality gate: is it the person, on that face, as sharp, eyes open? No single number decides."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,10 @@ class Verdict:
     """Figures of one picture.
 
     similarity, distance: SFace cosine and dlib distance to the person; left_similarity, left_distance: to
-    the face that was there before. nme: mean point distance by the target's eye distance; nan when no face is found.
-    eyes, mouth: mean difference of the blink and jaw scores, 0..1. sharpness, sharpness_own: Laplacian variance
-    against the pseudo truth's and the person's own. iou: of mask and hull. reason: why rejected, else "".
+    the face that was there before. nme: mean point distance by the target's eye distance; nan when no face
+    is found. eyes, mouth: mean difference of the blink and jaw scores, 0..1. sharpness, sharpness_own:
+    Laplacian variance against the pseudo truth's and the person's own. iou: of mask and hull. reason: why
+    rejected, else "".
     """
 
     name: str
@@ -195,7 +196,9 @@ def held_out_ssim(frames: Pixels, shown: Pixels, hull: Pixels) -> float:
     """
     values = []
     for frame, picture, inside in zip(frames, shown, hull, strict=True):
-        _, whole = structural_similarity(frame, picture, channel_axis=2, full=True)
+        _, whole = structural_similarity(  # type: ignore[no-untyped-call]
+            frame, picture, channel_axis=2, full=True
+        )
         values.append(float(whole[inside > 127].mean()))
     return float(np.mean(values)) if values else float("nan")
 
