@@ -1,8 +1,11 @@
 """Reads an ONNX file whose weights are computed from smaller ones, and gives it back with plain weights."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import numpy_helper
@@ -19,14 +22,18 @@ def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx
     model = onnx.load(str(path))
     graph = model.graph
     constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    kept = []
+    known = set(constants)
+    computed, kept = [], []
     for node in graph.node:
-        if node.input and all(name in constants or not name for name in node.input):
-            feeds = {name: constants[name] for name in node.input if name}
-            constants.update(zip(node.output, ReferenceEvaluator(node).run(None, feeds), strict=True))
+        if node.input and all(name in known or not name for name in node.input):
+            computed.append(node)
+            known.update(node.output)
         else:
             kept.append(node)
     used = {name for node in kept for name in node.input}
+    wanted = [name for node in computed for name in node.output if name in used]
+    if wanted:
+        constants.update(_evaluate(computed, constants, wanted, model.opset_import))
     inputs = [each for each in graph.input if each.name in used and each.name not in constants]
     for field, items in (
         (graph.node, kept),
@@ -45,6 +52,23 @@ def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx
     return model
 
 
+def _evaluate(
+    nodes: Sequence[onnx.NodeProto],
+    constants: Mapping[str, npt.NDArray[Any]],
+    wanted: Sequence[str],
+    opsets: Sequence[onnx.OperatorSetIdProto],
+) -> dict[str, npt.NDArray[Any]]:
+    graph = onnx.helper.make_graph(
+        nodes,
+        "constants",
+        inputs=[],
+        outputs=[onnx.helper.make_value_info(name, onnx.TypeProto()) for name in wanted],
+        initializer=[numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets))
+    return dict(zip(wanted, evaluator.run(wanted, {}), strict=True))
+
+
 def without_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with each PRelu as relu(x) - a relu(-x), in convolutions of one weight a channel.
 
@@ -61,7 +85,7 @@ def without_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         (x, slope), (y,) = node.input, node.output
         a = slopes.pop(slope)
-        each = {"group": len(a), "kernel_shape": [1, 1]}
+        each: dict[str, Any] = {"group": len(a), "kernel_shape": [1, 1]}
         shape = (len(a), 1, 1, 1)
         weights += [
             numpy_helper.from_array(np.full(shape, -1, dtype=np.float32), f"{y}/minus_one"),
