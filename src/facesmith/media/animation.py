@@ -1,0 +1,71 @@
+"""Animated GIF, WebP and PNG through the interface of video."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from facesmith.media.errors import MediaError
+from facesmith.media.images import to_rgb
+
+# Browsers show frames without a duration, or one below 20 ms, for 100 ms.
+_SHORTEST_MS, _DEFAULT_MS = 20, 100
+
+
+class AnimationReader:
+    """Frames of an animated image, composed and over mid grey; see `video.VideoReader`.
+
+    `durations` is (N,) float64 seconds. Raises MediaError when Pillow cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lost: list[str] = []
+        try:
+            self._image = Image.open(path)
+            milliseconds = []
+            for index in range(getattr(self._image, "n_frames", 1)):
+                try:
+                    self._image.seek(index)
+                    self._image.load()
+                except (EOFError, OSError, SyntaxError) as error:
+                    self.lost.append(f"{path.name}: frames from {index} on cannot be decoded ({error})")
+                    break
+                milliseconds.append(float(self._image.info.get("duration", 0)))
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            detail = " ".join(str(error).split())
+            raise MediaError(f"{path}: is not an image that can be decoded ({detail}); remove it") from error
+        if not milliseconds:
+            raise MediaError(f"{path}: not one frame could be decoded; replace or remove it")
+        self.durations = np.array([m if m >= _SHORTEST_MS else _DEFAULT_MS for m in milliseconds]) / 1000
+        self.times = np.concatenate([[0.0], np.cumsum(self.durations)[:-1]])
+        self.fps = float(len(self.durations) / self.durations.sum())
+        self._image.seek(0)
+        self.height, self.width = to_rgb(self._image).shape[:2]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
+        wanted = sorted({int(index) for index in indices})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+            raise IndexError(f"{self.path}: frames are 0..{len(self) - 1}, not {wanted[0]}..{wanted[-1]}")
+        return self._read(wanted)
+
+    def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        for index in wanted:
+            self._image.seek(index)
+            yield index, to_rgb(self._image)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._image.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,197 @@
+"""Read any still image as RGB uint8, and write one whole or not at all."""
+
+import io
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pillow_heif
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from facesmith.media.errors import MediaError
+
+pillow_heif.register_heif_opener()
+logger = logging.getLogger(__name__)
+
+NEUTRAL_GREY = 128
+_SRGB = ImageCms.createProfile("sRGB")
+_TRUNCATED_LOCK = threading.Lock()
+_IMAGE_DESCRIPTION = 0x010E
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+}
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a still image as (H, W, 3) uint8 RGB in sRGB, upright.
+
+    EXIF rotation is applied; 16-bit is scaled to 8; alpha lies over mid grey (128); an embedded ICC profile
+    (CMYK, Display P3, Adobe RGB) is converted to sRGB, CMYK without one by the plain complement; of a
+    multi-picture file the first is read. A truncated file gives what could be decoded, grey or black below,
+    and logs a warning. Raises MediaError for what is missing, not readable, or not an image.
+    """
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise MediaError(f"{file}: cannot be read ({error.strerror}); check path and permissions") from error
+    if not content:
+        raise MediaError(f"{file}: is empty (0 bytes); replace or remove it")
+    try:
+        return to_rgb(_decode(content, file))
+    except UnidentifiedImageError as error:
+        # Pillow knows no 16-bit colour TIFF; OpenCV does.
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise MediaError(f"{file}: is not an image that can be decoded; replace or remove it") from error
+        return _from_opencv(pixels)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MediaError(f"{file}: is damaged ({_line(error)}); replace or remove it") from error
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Turn a Pillow image of any mode into (H, W, 3) uint8 RGB, as `read_image` says."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _from_wide_grey(np.asarray(image))
+    image = _to_srgb(image)
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        ground = Image.new("RGBA", colour.size, (NEUTRAL_GREY, NEUTRAL_GREY, NEUTRAL_GREY, 255))
+        image = Image.alpha_composite(ground, colour)
+    return np.array(image.convert("RGB"))
+
+
+def write_image(
+    path: str | Path, rgb: np.ndarray, *, quality: int = 95, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write (H, W, 3) uint8 RGB; the suffix names the format (.png .jpg .webp .tif .avif).
+
+    `quality` 1..100 holds for the lossy formats. `metadata` goes into PNG text chunks, elsewhere as JSON
+    into EXIF ImageDescription; `read_metadata` gives it back. The file appears whole or not at all. Raises
+    MediaError for an unknown suffix or a folder that cannot be written.
+    """
+    file = Path(path)
+    kind = _FORMATS.get(file.suffix.lower())
+    if kind is None:
+        raise MediaError(f"{file}: cannot write '{file.suffix}' images; use one of {', '.join(_FORMATS)}")
+    options: dict[str, Any] = {}
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        for key, value in (metadata or {}).items():
+            text.add_itxt(key, value)
+        options = {"pnginfo": text, "compress_level": 4}
+    elif kind != "TIFF":
+        options = {"quality": quality}
+    if kind == "JPEG" and quality >= 90:
+        options["subsampling"] = 0
+    if metadata and kind != "PNG":
+        exif = Image.Exif()
+        exif[_IMAGE_DESCRIPTION] = json.dumps(dict(metadata), ensure_ascii=True)
+        options["exif"] = exif
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.stem}-", delete=False) as temporary:
+            try:
+                Image.fromarray(rgb).save(temporary, kind, **options)
+                temporary.flush()
+                os.fsync(temporary.fileno())
+                Path(temporary.name).chmod(0o666 & ~_umask())
+                Path(temporary.name).replace(file)
+            except BaseException:
+                Path(temporary.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise MediaError(f"{file}: cannot be written ({_line(error)}); choose another output") from error
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Give the metadata that `write_image` put into an image; empty where there is none."""
+    with Image.open(path) as image:
+        if image.format == "PNG":
+            return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
+        description = image.getexif().get(_IMAGE_DESCRIPTION, "")
+    if not str(description).startswith("{"):
+        return {}
+    return {str(key): str(value) for key, value in json.loads(description).items()}
+
+
+def _decode(content: bytes, file: Path) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        # The switch is global to Pillow, hence the lock; a second pass over a fresh image recovers the rest.
+        with _TRUNCATED_LOCK:
+            ImageFile.LOAD_TRUNCATED_IMAGES = True
+            try:
+                image = Image.open(io.BytesIO(content))
+                image.load()
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+        logger.warning("%s: damaged (%s); what could be decoded is used", file, _line(error))
+    return image
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if image.mode in ("RGB", "RGBA") and "srgb" in ImageCms.getProfileDescription(source).casefold():
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, source, _SRGB, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError) as error:
+        logger.warning("ICC profile not usable (%s); the colours are taken as sRGB", _line(error))
+        return image
+    return image if converted is None else converted
+
+
+def _from_wide_grey(pixels: np.ndarray) -> np.ndarray:
+    """Grey of 16 bits (0..65535), 32 bits (0..255 or 0..65535) or float (0..1 or 0..255) as RGB uint8."""
+    values = pixels.astype(np.float32)
+    if pixels.dtype == np.uint16 or (pixels.dtype.kind in "iu" and values.max() > 255):
+        values /= 257
+    elif pixels.dtype.kind == "f" and values.max() <= 1:
+        values *= 255
+    grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _from_opencv(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 2:
+        return _from_wide_grey(pixels)
+    if pixels.dtype == np.uint16:
+        pixels = np.rint(pixels / 257).astype(np.uint8)
+    elif pixels.dtype.kind == "f":
+        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    rgb = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.float32) / 255
+        rgb = np.rint(rgb * alpha + NEUTRAL_GREY * (1 - alpha)).astype(np.uint8)
+    return rgb
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,232 @@
+"""Exact video reading through FFmpeg: an index of presentation times, and no more decoding than it takes."""
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from facesmith.media.colour import ColourTags, to_rgb
+from facesmith.media.errors import MediaError
+from facesmith.media.orientation import Orientation, orientation_of
+from facesmith.media.video_index import VideoIndex, build_index, open_container
+
+# Below this many packets reading on is cheaper than seeking.
+_READ_ON = 200
+
+
+@dataclass(slots=True)
+class _Run:
+    """Packets start..end in file order, decoded in one go for the wanted frames (pts -> index)."""
+
+    start: int
+    end: int
+    wanted: dict[int, int]
+
+
+class PyAvReader:
+    """See `video.VideoReader`. Works on whatever FFmpeg reads: VFR, open GOP, mpegts, mkv, damaged files.
+
+    A frame is taken only by its own presentation time, so it is the right one whatever the container's
+    seeking does. Between wanted frames, pictures that nothing refers to are not decoded, and stretches that
+    no wanted frame depends on are not even fed to the decoder. Colour is as `colour.to_rgb` says; pixels are
+    the stored ones (no correction of a pixel aspect ratio, no deinterlacing). Raises MediaError.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, fast_colour: bool = False) -> None:
+        self.path = path
+        self.index: VideoIndex = build_index(path)
+        self.lost: list[str] = list(self.index.lost)
+        self.times = self.index.times
+        self.fps = self.index.fps
+        self._threads = threads
+        self._fast_colour = fast_colour
+        self._pushed_back: Packet[Any] | None = None
+        self._position = {int(pts): at for at, pts in enumerate(self.index.packet_pts)}
+        self._keys = np.flatnonzero(self.index.packet_key).tolist()
+        self._serial = 0
+        self._open()
+        first = self._first_frame()
+        self.colour = ColourTags.of(first)
+        self._orientation: Orientation = orientation_of(first)
+        width, height = first.width, first.height
+        self.width, self.height = (height, width) if self._orientation.transposed else (width, height)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
+        wanted = sorted({int(index) for index in indices})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+            raise IndexError(f"{self.path}: frames are 0..{len(self) - 1}, not {wanted[0]}..{wanted[-1]}")
+        self._serial += 1
+        return self._guarded(
+            self._counted(wanted) if self.index.counted else self._read(wanted), self._serial
+        )
+
+    def close(self) -> None:
+        """Release the file."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _guarded(
+        self, frames: Iterator[tuple[int, VideoFrame]], serial: int
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        for index, frame in frames:
+            yield index, self._orientation.apply(to_rgb(frame, self._fast_colour))
+            if serial != self._serial:
+                raise RuntimeError(f"{self.path}: a newer frames() call has taken the decoder over")
+
+    def _open(self) -> None:
+        self._container, self._stream = open_container(self.path)
+        self._context = self._stream.codec_context
+        self._context.thread_count = self._threads
+        self._packets = self._container.demux(self._stream)
+        self._pushed_back = None
+        self._at = 0  # place in file order of the next packet, as far as is known
+
+    def _first_frame(self) -> VideoFrame:
+        for packet in self._next_packets():
+            for frame in self._decode(packet):
+                return frame
+        for frame in self._decode(None):
+            return frame
+        raise MediaError(f"{self.path}: not one frame could be decoded; replace or remove it")
+
+    def _read(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        for run in self._plan(wanted):
+            yield from self._decode_run(run)
+            for pts, index in list(run.wanted.items()):
+                frame = self._insist(pts, index)
+                if frame is None:
+                    self.lost.append(
+                        f"{self.path.name}: frame {index} ({self.times[index]:.2f} s) cannot be decoded"
+                    )
+                else:
+                    yield index, frame
+
+    def _plan(self, wanted: list[int]) -> list[_Run]:
+        runs: list[_Run] = []
+        for index in wanted:
+            pts, end = int(self.index.pts[index]), int(self.index.packet[index])
+            start = self._key_before(pts, end)
+            if runs and start <= runs[-1].end:
+                runs[-1].end = max(runs[-1].end, end)
+                runs[-1].wanted[pts] = index
+            else:
+                runs.append(_Run(start, end, {pts: index}))
+        return runs
+
+    def _key_before(self, pts: int, place: int) -> int:
+        """The last keyframe at or before `place` that is not shown after `pts`; 0 where there is none."""
+        at = bisect.bisect_right(self._keys, place) - 1
+        while at >= 0 and self.index.packet_pts[self._keys[at]] > pts:
+            at -= 1
+        return int(self._keys[at]) if at >= 0 else 0
+
+    def _decode_run(self, run: _Run, exhaustive: bool = False) -> Iterator[tuple[int, VideoFrame]]:
+        """Feed packets start..end and give the wanted frames that come out, taking them off `run.wanted`."""
+        self._go_to(run.start)
+        self._context.flush_buffers()
+        for packet in self._next_packets():
+            place = self._position.get(packet.pts, -1) if packet.pts is not None else -1
+            if place < run.start:
+                continue
+            if place > run.end:
+                break
+            # A picture that no other refers to can be left out without any change to the others.
+            skip = not exhaustive and packet.pts not in run.wanted
+            self._context.skip_frame = "NONREF" if skip else "DEFAULT"
+            yield from self._take(self._decode(packet), run)
+            if place == run.end:
+                break
+        self._context.skip_frame = "DEFAULT"
+        yield from self._take(self._decode(None), run)
+
+    def _take(self, frames: list[VideoFrame], run: _Run) -> Iterator[tuple[int, VideoFrame]]:
+        for frame in frames:
+            index = run.wanted.pop(frame.pts, None) if frame.pts is not None else None
+            if index is not None:
+                yield index, frame
+
+    def _insist(self, pts: int, index: int) -> VideoFrame | None:
+        """Decode one frame that did not come out, from ever earlier keyframes, leaving no picture out."""
+        end = int(self.index.packet[index])
+        before = [key for key in self._keys if key <= end and self.index.packet_pts[key] <= pts]
+        for start in dict.fromkeys([*reversed(before[-3:]), 0]):
+            for _, frame in self._decode_run(_Run(start, end, {pts: index}), exhaustive=True):
+                return frame
+        return None
+
+    def _go_to(self, place: int) -> None:
+        """Bring the demuxer to a place at or before the wanted one, near it where the container can."""
+        if 0 <= place - self._at <= _READ_ON:
+            return
+        earlier = [key for key in self._keys if key <= place]
+        for key in dict.fromkeys([place, *reversed(earlier[-2:])]):
+            if key == 0:
+                break
+            try:
+                self._container.seek(int(self.index.packet_dts[key]), stream=self._stream, backward=True)
+            except av.error.FFmpegError:
+                continue
+            self._packets = self._container.demux(self._stream)
+            first = next((p for p in self._packets if p.pts is not None and p.pts in self._position), None)
+            if first is None or first.pts is None or self._position[first.pts] > place:
+                continue
+            self._at = self._position[first.pts]
+            self._pushed_back = first
+            return
+        self._container.close()
+        self._open()
+
+    def _next_packets(self) -> "Iterator[Packet[Any]]":
+        while True:
+            packet = self._pushed_back
+            self._pushed_back = None
+            if packet is None:
+                try:
+                    packet = next(self._packets, None)
+                except av.error.FFmpegError:
+                    return  # the index has said where reading ended
+            if packet is None or packet.size == 0:
+                self._at = len(self.index.packet_pts) + _READ_ON
+                return
+            if packet.pts is not None and packet.pts in self._position:
+                self._at = self._position[packet.pts] + 1
+            yield packet
+
+    def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
+        try:
+            return self._context.decode(packet)
+        except av.error.FFmpegError:
+            return []  # a damaged packet; frames that miss because of it are told by _read
+
+    def _counted(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        self._container.close()
+        self._open()
+        left = set(wanted)
+        count = 0
+        for packet in self._with_flush():
+            for frame in self._decode(packet):
+                if count in left:
+                    left.discard(count)
+                    yield count, frame
+                count += 1
+            if not left:
+                return
+
+    def _with_flush(self) -> "Iterator[Packet[Any] | None]":
+        yield from self._next_packets()
+        yield None

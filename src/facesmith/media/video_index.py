@@ -1,0 +1,170 @@
+"""The exact index of a video: when each frame is shown, and where its packet stands in the file."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+
+from facesmith.media.errors import MediaError
+
+
+@dataclass(frozen=True)
+class VideoIndex:
+    """Packets of a video stream in file order, and its N frames in order of presentation.
+
+    `packet_pts`, `packet_dts`, `packet_key`: (M,), in units of `time_base`. `pts` (N,) ascending, `packet`
+    (N,) the place of each frame's packet in file order, `durations` (N,) in `time_base`, 0 where the file
+    says nothing. `counted`: the file has no usable time stamps; frame i is the i-th that decodes, its time i
+    / fps.
+    """
+
+    path: Path
+    format: str
+    time_base: Fraction
+    fps: float
+    packet_pts: np.ndarray
+    packet_dts: np.ndarray
+    packet_key: np.ndarray
+    pts: np.ndarray
+    packet: np.ndarray
+    durations: np.ndarray
+    counted: bool
+    lost: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def times(self) -> np.ndarray:
+        """Presentation times in seconds (N,) float64, the first at 0."""
+        if not len(self.pts):
+            return np.zeros(0)
+        return np.asarray((self.pts - self.pts[0]) * float(self.time_base))
+
+    @property
+    def has_open_gop(self) -> bool:
+        """Whether frames that follow a later keyframe in the file are shown before it."""
+        pts = np.where(self.packet_key, self.packet_pts, np.iinfo(np.int64).min)
+        return bool((self.packet_pts < np.maximum.accumulate(pts)).any())
+
+
+def open_container(path: Path) -> tuple[av.container.InputContainer, VideoStream]:
+    """Open a file with FFmpeg and give its first true video stream; raises MediaError."""
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(
+            f"{path}: cannot be opened as video ({_reason(error)}); replace or remove it"
+        ) from error
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams:
+        found = "only sound" if container.streams.audio else "no video stream"
+        container.close()
+        raise MediaError(f"{path}: holds {found}; give a file with pictures")
+    return container, streams[0]
+
+
+def build_index(path: Path) -> VideoIndex:
+    """Read all packets of a video once, decoding none (but where a file lacks time stamps all are decoded).
+
+    Raises MediaError when the file cannot be opened or holds no video.
+    """
+    index = _demux(path)
+    if index is None:
+        index = _count(path)
+    if not len(index):
+        raise MediaError(f"{path}: holds not one readable frame; replace or remove it")
+    return index
+
+
+def _demux(path: Path) -> VideoIndex | None:
+    """Index by presentation times; None when packets lack them or share them."""
+    container, stream = open_container(path)
+    if container.format.name == "avi" and stream.codec_context.name in ("h264", "hevc"):
+        # AVI has no presentation times; what FFmpeg guesses is off where these codecs reorder.
+        container.close()
+        return None
+    with container:
+        pts: list[int] = []
+        dts: list[int] = []
+        key: list[bool] = []
+        shown: list[bool] = []
+        duration: list[int] = []
+        lost: list[str] = []
+        corrupt = 0
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.FFmpegError as error:
+                lost.append(f"{path.name}: reading ended after {len(pts)} frames ({_reason(error)})")
+                break
+            if packet.size == 0:
+                continue
+            if packet.pts is None:
+                return None
+            pts.append(packet.pts)
+            dts.append(packet.pts if packet.dts is None else packet.dts)
+            key.append(packet.is_keyframe)
+            corrupt += packet.is_corrupt
+            shown.append(not packet.is_discard)
+            duration.append(packet.duration or 0)
+        if corrupt:
+            lost.append(f"{path.name}: {corrupt} frames are marked as damaged")
+        if stream.frames > len(pts):
+            lost.append(
+                f"{path.name}: {stream.frames - len(pts)} of {stream.frames} frames are missing at the end"
+            )
+        rate = stream.average_rate or stream.guessed_rate
+        time_base, name = stream.time_base or Fraction(1, 1000), container.format.name
+    packet_pts = np.array(pts, np.int64)
+    visible = np.flatnonzero(np.array(shown, bool))
+    order = visible[np.argsort(packet_pts[visible], kind="stable")]
+    ordered = packet_pts[order]
+    if len(ordered) > 1 and (np.diff(ordered) == 0).any():
+        return None
+    span = float((ordered[-1] - ordered[0]) * time_base) if len(ordered) > 1 else 0.0
+    return VideoIndex(
+        path=path,
+        format=name,
+        time_base=time_base,
+        fps=float(rate) if rate else ((len(ordered) - 1) / span if span else 25.0),
+        packet_pts=packet_pts,
+        packet_dts=np.array(dts, np.int64),
+        packet_key=np.array(key, bool),
+        pts=ordered,
+        packet=order,
+        durations=np.array(duration, np.int64)[order],
+        counted=False,
+        lost=tuple(lost),
+    )
+
+
+def _count(path: Path) -> VideoIndex:
+    """Index a file without usable time stamps by decoding it whole."""
+    container, stream = open_container(path)
+    with container:
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        stream.codec_context.skip_frame = "DEFAULT"
+        lost: list[str] = []
+        count = 0
+        for packet in container.demux(stream):
+            try:
+                count += len(packet.decode())
+            except av.error.FFmpegError as error:
+                lost.append(f"{path.name}: a damaged packet after frame {count} ({_reason(error)})")
+        name = container.format.name
+    steps = np.arange(count, dtype=np.int64)
+    ones = np.ones(count, np.int64)
+    return VideoIndex(
+        path, name, 1 / rate, float(rate), steps, steps, steps == 0, steps, steps, ones, True, tuple(lost)
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).split("\n")[0].strip()
