@@ -12,6 +12,10 @@ from facesmith.generators.output import SwapOutput
 REGIONS = 3  # eyes with brows, mouth, the rest
 _TRUNK = 64  # px the network looks at, whatever the crop's size
 _CLAMP = 6.0
+_LIGHT_CELLS = 16
+_LIGHT_SIGMA = 11 / 128  # the scene's light, as in the pseudo ground truth
+_RELIGHT = 0.6
+_LEAST, _MOST = 0.6, 1.4  # bounds of the contrast, times the person's own
 
 
 class TextureWarp(nn.Module):
@@ -31,6 +35,8 @@ class TextureWarp(nn.Module):
     embedding_size: int | None = None
     textures: Tensor
     regions: Tensor
+    core: Tensor
+    spread: Tensor
 
     def __init__(
         self, size: int, textures: int, texture_size: int, channels: Sequence[int], blocks: int
@@ -41,6 +47,9 @@ class TextureWarp(nn.Module):
         self.size, self.count = size, textures
         self.register_buffer("textures", torch.zeros(textures, 3, texture_size, texture_size))
         self.register_buffer("regions", torch.zeros(1, REGIONS, texture_size, texture_size))
+        self.register_buffer("core", torch.zeros(1, 1, texture_size, texture_size))
+        self.register_buffer("spread", torch.ones(1, 3, 1, 1))  # of the person's skin, in opponent colours
+        self.colour = ColourTransfer()
         self.stem = _block(12, channels[0])
         pairs = list(itertools.pairwise(channels))
         self.down = nn.ModuleList([_block(a, b, stride=2) for a, b in pairs])
@@ -50,7 +59,7 @@ class TextureWarp(nn.Module):
         self.light = _small(nn.Conv2d(channels[-1], 3, 3, padding=1))
         self.contrast = nn.Linear(channels[-1], 3)
         nn.init.zeros_(self.contrast.weight)
-        nn.init.constant_(self.contrast.bias, -1.2)  # about the spread of a face's skin in opponent space
+        nn.init.zeros_(self.contrast.bias)
         self.squeeze = nn.Sequential(nn.Conv2d(channels[-1], 32, 1), nn.LeakyReLU(0.1))
         self.mix = nn.Linear(32 * 16, REGIONS * textures)
 
@@ -72,6 +81,8 @@ class TextureWarp(nn.Module):
         rest = (1 - regions.sum(0, keepdim=True)).clamp_min(0)
         whole = torch.cat([regions, rest])
         self.regions.copy_((whole / whole.sum(0, keepdim=True))[None])
+        self.core.copy_(core[None, None])
+        self.spread.copy_(spread.mean(0, keepdim=True))
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap target crops (N,3,S,S) RGB in -1..1.
@@ -80,41 +91,77 @@ class TextureWarp(nn.Module):
         (N,3) natural log; light (N,3,S,S) and sampled (N,3,S,S), opponent colours before contrast and light.
         """
         size = int(target.shape[-1])
-        shrink = size // _TRUNK
-        hidden = self.stem(F.pixel_unshuffle(F.avg_pool2d(target, shrink) if shrink > 1 else target, 2))
+        seen = _reduced(target, _TRUNK)
+        hidden = self.stem(F.pixel_unshuffle(seen, 2))
         skips = []
         for layer in self.down:
             skips.append(hidden)
             hidden = layer(hidden)
         hidden = self.bottom(hidden)
-        contrast = self.contrast(hidden.mean((2, 3)))
-        rows = _cubic_rows(int(hidden.shape[-1]), size, target)
-        light = rows @ self.light(hidden) @ rows.T
+        contrast, light = self.contrast(hidden.mean((2, 3))), self.light(hidden)
         mix = self.mix(self.squeeze(hidden).flatten(1)).view(-1, REGIONS, self.count)
         for layer in self.up:
             hidden = layer(
                 torch.cat([F.interpolate(hidden, scale_factor=2.0, mode="nearest"), skips.pop()], 1)
             )
         geometry = F.pixel_shuffle(self.geometry(hidden), 2)
-        if size != _TRUNK:
-            geometry = F.interpolate(geometry, size=(size, size), mode="bilinear", align_corners=False)
+        picture = self._mixed(mix)
+        coarse = geometry[:, :2] + _identity_grid(_TRUNK, target)
+        with torch.no_grad():
+            # what the target's skin says of colour and light: nothing learnt, hence true of unseen targets
+            skin = _sampled(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
+            stretch, offset = self.colour(opponent(seen), _sampled(picture, coarse), skin, self.spread)
+        rows = _cubic_rows(int(light.shape[-1]), size, target)
+        light = rows @ light @ rows.T + _resized(offset, size)
+        contrast = contrast + stretch
+        geometry = _resized(geometry, size)
         flow = geometry[:, :2] + _identity_grid(size, target)
-        sampled = self._sample(mix, flow)
+        sampled = _sampled(picture, flow)
         face = from_opponent(sampled * contrast.exp()[:, :, None, None] + light)
         mask = torch.sigmoid(geometry[:, 2:])
         aux = {"flow": flow, "mix": mix, "contrast": contrast, "light": light, "sampled": sampled}
         return SwapOutput(face if self.training else face.clamp(-1, 1), mask, aux)
 
-    def _sample(self, mix: Tensor, flow: Tensor) -> Tensor:
-        shares = torch.softmax(mix, 2)  # (N,3,K)
+    def _mixed(self, mix: Tensor) -> Tensor:
+        parts = torch.softmax(mix, 2) @ self.textures.reshape(self.count, -1)
         side = self.textures.shape[-1]
-        parts = shares @ self.textures.reshape(self.count, -1)
-        picture = (parts.view(-1, REGIONS, 3, side, side) * self.regions[:, :, None]).sum(1)
-        shrink = side // int(flow.shape[-1])
-        if shrink > 1:
-            picture = F.avg_pool2d(picture, shrink)
-        where = flow.permute(0, 2, 3, 1)
-        return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
+        return (parts.view(-1, REGIONS, 3, side, side) * self.regions[:, :, None]).sum(1)
+
+
+class ColourTransfer(nn.Module):
+    """The colour of a face and the light on it, read off its skin: no parameter, at the trunk's size."""
+
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        sigma = _LIGHT_SIGMA * _LIGHT_CELLS
+        taps = torch.arange(-3.0, 4.0)
+        line = torch.exp(-0.5 * (taps / sigma) ** 2)
+        plane = line[:, None] * line[None]
+        self.register_buffer("kernel", (plane / plane.sum())[None, None], persistent=False)
+
+    def forward(self, seen: Tensor, face: Tensor, skin: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Give log contrast (N,3) and offset (N,3,16,16) that bring `face` to what is `seen`.
+
+        seen, face: (N,3,S,S) opponent colours of the target and of the sampled pictures. skin: (N,1,S,S) in
+        0..1, where the two may be compared. spread: (1,3,1,1) of the person's skin, which limits the contrast.
+        """
+        total = skin.sum((2, 3), keepdim=True).clamp_min(1e-3)
+        mean_seen, mean_face = ((p * skin).sum((2, 3), keepdim=True) / total for p in (seen, face))
+        spread_seen, spread_face = (
+            (((p - m) ** 2 * skin).sum((2, 3), keepdim=True) / total + 1e-6).sqrt()
+            for p, m in ((seen, mean_seen), (face, mean_face))
+        )
+        scale = (spread_seen / spread_face).clamp(_LEAST * spread, _MOST * spread)
+        offset = mean_seen - mean_face * scale
+        window = seen.shape[-1] // _LIGHT_CELLS
+        weight = F.avg_pool2d(skin, window) + 1e-3
+        left = F.avg_pool2d((seen - face * scale - offset) * skin, window)
+        smooth = [
+            F.conv2d(p.flatten(0, 1)[:, None], self.kernel, padding=3).view_as(p) for p in (left, weight)
+        ]
+        return scale.flatten(1).log(), offset + _RELIGHT * smooth[0] / smooth[1]
 
 
 def opponent(picture: Tensor) -> Tensor:
@@ -127,6 +174,24 @@ def from_opponent(colours: Tensor) -> Tensor:
     """Undo `opponent`."""
     lightness, red, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
     return torch.cat([lightness + red, lightness - red - blue, lightness + blue], 1)
+
+
+def _sampled(picture: Tensor, places: Tensor) -> Tensor:
+    picture = picture.expand(len(places), -1, -1, -1)
+    picture = _reduced(picture, int(places.shape[-1]))
+    where = places.permute(0, 2, 3, 1)
+    return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _reduced(picture: Tensor, size: int) -> Tensor:
+    shrink = int(picture.shape[-1]) // size
+    return F.avg_pool2d(picture, shrink) if shrink > 1 else picture
+
+
+def _resized(planes: Tensor, size: int) -> Tensor:
+    if planes.shape[-1] == size:
+        return planes
+    return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def _identity_grid(size: int, like: Tensor) -> Tensor:
