@@ -1,8 +1,8 @@
 """CPU time of one swapped 128 px face on one thread: python benchmarks/swap_speed.py.
 
-The naive graph samples all K textures (3K channels) where the flow says and mixes them per pixel; the product's
-mixes first and samples three channels. Both do the same up to rounding at the borders of regions. `aad` is the
-identity-conditioned generator in its fast size.
+The naive graph samples all K textures (3K channels) where the flow says and mixes them per pixel; the
+product's mixes first and samples three channels. Both do the same up to rounding at the borders of regions.
+`aad` is the identity-conditioned generator in its fast size.
 """
 
 import argparse

@@ -47,9 +47,9 @@ class ExportSpec:
 class ExportReport:
     """What was written and how true it is.
 
-    parity: largest absolute difference to torch over `cases` batches. covered: mean of their masks, 0..1; at 0
-    the model swaps nothing, not even a portrait, and parity says little. batch: "N" when its size is free, else
-    "1".
+    parity: largest absolute difference to torch over `cases` batches. covered: mean of their masks, 0..1; at
+    0 the model swaps nothing, not even a portrait, and parity says little. batch: "N" when its size is free,
+    else "1".
     """
 
     path: Path

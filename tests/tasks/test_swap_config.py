@@ -17,7 +17,7 @@ def composed(*overrides: str) -> InferConfig:
 
 def test_the_flat_keys_reach_the_task():
     config = composed(
-        "task=swap", "model=ada.onnx", "source=[a.png,b.mp4]", "output=out", "media.backend=decord"
+        "task=swap", "task.model=ada.onnx", "source=[a.png,b.mp4]", "output=out", "media.backend=decord"
     )
     assert isinstance(config.task, SwapTaskConfig)
     assert config.task.model == Path("ada.onnx")
@@ -32,4 +32,4 @@ def test_what_is_missing_is_told_at_once():
 
 def test_a_wrong_choice_is_told():
     with pytest.raises(UserError, match=r"task\.select=smallest: choose one of largest, all"):
-        composed("task=swap", "model=m.onnx", "source=a.png", "output=o.png", "task.select=smallest")
+        composed("task=swap", "task.model=m.onnx", "source=a.png", "output=o.png", "task.select=smallest")

@@ -29,11 +29,11 @@ from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.swap_model import SwapModel, load_swap_model
-from facesmith.tasks.frame_swap import FrameSwap
+from facesmith.tasks.frame_swap import FrameSwap, Pixels
 from facesmith.tasks.pipeline import ahead, in_order
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v", ".webm", ".avi", ".ts")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 _MOST_WORKERS = 4
 
 
@@ -133,7 +133,7 @@ class SwapTask:
         return Swapped(target, 1, 0)
 
     def _video(self, path: Path, target: Path, bar: Progress) -> Swapped:
-        without = 0
+        written = without = 0
         depth = 2 * self._workers
         with (
             open_video(path, self._backend) as reader,
@@ -142,19 +142,24 @@ class SwapTask:
         ):
             count = len(reader)
             shown = bar.add_task(path.name, total=count)
-            frames = (frame for _, frame in reader.frames(range(count)))
-            for picture, faces in in_order(pool, self._swap, ahead(frames, depth), depth):
-                writer.write(picture)
+            frames = ahead(reader.frames(range(count)), depth)
+            for index, picture, faces in in_order(pool, self._frame, frames, depth):
+                writer.write(picture, index)
+                written += 1
                 without += faces == 0
-                bar.advance(shown)
-            if without == count:
+                bar.update(shown, completed=index + 1)
+            if without == written:
                 raise UserError(
-                    f"{path}: no face found in any of {count} frames; "
+                    f"{path}: no face found in any of {written} frames; "
                     "give a video with a larger or clearer face"
                 )
             for loss in reader.lost:
                 bar.console.print(f"{path}: {loss}", highlight=False, soft_wrap=True, markup=False)
-        return Swapped(target, count, without)
+        return Swapped(target, written, without)
+
+    def _frame(self, numbered: tuple[int, Pixels]) -> tuple[int, Pixels, int]:
+        index, frame = numbered
+        return index, *self._swap(frame)
 
     def _mark(self) -> dict[str, str]:
         """What is written into every file, so that it says itself that it is synthetic."""
