@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from skimage.data import astronaut
 
 from facesmith.faces import align
 from facesmith.faces.face import BLENDSHAPES, five_of
@@ -86,6 +87,19 @@ def test_shrinking_by_a_whole_factor_is_the_mean_of_the_pixels() -> None:
     crop = align.warp(image, np.array([[0.25, 0, -0.375], [0, 0.25, -0.375]]), 64)
     means = image.reshape(64, 4, 64, 4, 3).mean((1, 3))
     assert np.abs(crop - means).max() <= 1
+
+
+@pytest.mark.parametrize("shrink", [1.3, 2.4, 3.7, 9.0])
+def test_shrinking_keeps_the_place_and_the_sharpness(shrink: float) -> None:
+    large = cv2.resize(astronaut(), (1536, 1536), interpolation=cv2.INTER_CUBIC)
+    turn = np.array([[0.955, -0.296], [0.296, 0.955]]) / shrink
+    matrix = np.column_stack([turn, np.array([96, 96]) - turn @ [680, 360]])
+    crop = align.warp(large, matrix, 192)
+    dense = np.column_stack([matrix[:, :2] * 12, matrix[:, 2] * 12 + 5.5])
+    truth = cv2.warpAffine(large, dense, (192 * 12, 192 * 12), borderMode=cv2.BORDER_REPLICATE)
+    truth = cv2.resize(truth, (192, 192), interpolation=cv2.INTER_AREA)
+    assert np.abs(crop.astype(float) - truth).mean() < 2
+    assert cv2.Laplacian(crop, cv2.CV_64F).var() > 0.6 * cv2.Laplacian(truth, cv2.CV_64F).var()
 
 
 def test_outside_the_image_its_border_is_repeated() -> None:

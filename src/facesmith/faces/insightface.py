@@ -32,8 +32,9 @@ class InsightFaceAnalyzer:
     """An Analyzer on insightface's classes and weights, which are for non-commercial use only.
 
     detector_sizes: sides in px, multiples of 32, of the square into which a frame is fitted to look for
-    faces, in turn until some are found. min_score: detector's score, 0..1, below which a face does not count. Raises
-    UserError when weights cannot be had. Source: Guo et al., SCRFD, 2021; Deng et al., ArcFace, 2019.
+    faces, in turn until some are found. min_score: detector's score, 0..1, below which a face does not
+    count. Raises UserError when weights cannot be had. Source: Guo et al., SCRFD, 2021; Deng et al., ArcFace,
+    2019.
     """
 
     embedder: Final = "arcface_w600k_r50"
