@@ -60,8 +60,8 @@ def test_every_training_option_composes_and_validates(overrides: list[str]) -> N
 
 @pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
 def test_every_task_composes_and_validates(task: str) -> None:
-    cfg = composed("infer", f"task={task}", "model=ada.onnx", "source=a.png", "output=b.png")
-    assert validate(cfg, InferConfig).model == "ada.onnx"
+    cfg = composed("infer", f"task={task}", "task.model=ada.onnx", "source=a.png", "output=b.png")
+    assert validate(cfg, InferConfig).source == "a.png"
 
 
 def test_export_composes_and_validates() -> None:

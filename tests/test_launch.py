@@ -9,20 +9,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run an entry point with torch and lightning made impossible to import."""
-    guard = tmp_path / "guard"
-    guard.mkdir(exist_ok=True)
-    (guard / "torch.py").write_text("raise ImportError('torch was imported')")
-    (guard / "lightning.py").write_text("raise ImportError('lightning was imported')")
-    script, *rest = arguments
+def run(tmp_path: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an entry point; exit code 99 says that it imported torch or lightning."""
     program = (
-        f"import sys, runpy; sys.path.insert(0, {str(guard)!r}); sys.argv = {[str(ROOT / script), *rest]!r}; "
-        f"runpy.run_path({str(ROOT / script)!r}, run_name='__main__')"
+        f"import sys, runpy; sys.argv = {[str(ROOT / script), *arguments]!r}\n"
+        "try:\n"
+        f"    runpy.run_path({str(ROOT / script)!r}, run_name='__main__')\n"
+        "finally:\n"
+        "    if {'torch', 'lightning'} & set(sys.modules): sys.exit(99)"
     )
-    return subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("script", ["train.py", "infer.py", "export.py"])

@@ -128,7 +128,6 @@ class InferConfig(Settings):
     """One use of trained models."""
 
     task: AnyComponent
-    model: str | None
     source: str | list[str] | None
     output: PathSetting | None
     paths: PathsConfig

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -27,11 +27,14 @@ C = TypeVar("C", bound=Settings)
 R = TypeVar("R")
 
 
-def entry_point(config_name: str, schema: type[C]) -> Callable[[Callable[[C], R]], Callable[[], R]]:
+def entry_point(
+    config_name: str, schema: type[C], aliases: Mapping[str, str] | None = None
+) -> Callable[[Callable[[C], R]], Callable[[], R]]:
     """Make a function of validated settings a command line: compose `conf/<config_name>.yaml`, validate, run.
 
     User mistakes, in overrides and values alike, are told in one line each on stderr with exit code 1.
-    `HYDRA_FULL_ERROR=1` shows tracebacks. In a multirun a job's error is left to the sweeper.
+    `aliases` give keys a shorter name, also where a config group has it. `HYDRA_FULL_ERROR=1` shows tracebacks.
+    In a multirun a job's error is left to the sweeper.
     """
 
     def decorate(job: Callable[[C], R]) -> Callable[[], R]:
@@ -50,6 +53,7 @@ def entry_point(config_name: str, schema: type[C]) -> Callable[[Callable[[C], R]
                 _tell(lines)
 
         def run() -> R:
+            sys.argv[1:] = [_expand(argument, aliases or {}) for argument in sys.argv[1:]]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own traceback
             try:
                 return hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(task)()
@@ -65,6 +69,11 @@ def entry_point(config_name: str, schema: type[C]) -> Callable[[Callable[[C], R]
         return run
 
     return decorate
+
+
+def _expand(argument: str, aliases: Mapping[str, str]) -> str:
+    key, equals, value = argument.partition("=")
+    return f"{aliases.get(key, key)}{equals}{value}"
 
 
 def _tell(lines: list[str]) -> NoReturn:

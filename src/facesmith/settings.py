@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from facesmith.signatures import UnknownTarget, signature
@@ -143,4 +143,4 @@ def _resolve(value: object) -> object:
         raise PydanticCustomError("nested", "invalid", {"errors": error.errors(), "schema": found}) from None
 
 
-AnyComponent = Annotated[Component, BeforeValidator(_resolve)]
+AnyComponent = Annotated[SerializeAsAny[Component], BeforeValidator(_resolve)]

@@ -37,3 +37,9 @@ class TrainingProgressConfig(Component):
 
     refresh_rate: int = Field(ge=0)
     leave: bool
+
+
+class PrintSummaryConfig(Component):
+    """Settings of `PrintSummary`."""
+
+    folder: PathSetting
