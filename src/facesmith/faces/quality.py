@@ -1,7 +1,7 @@
 """The quality gate: is it the person, on that face, as sharp, eyes open? No single number decides."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -201,11 +201,6 @@ def held_out_ssim(frames: Pixels, shown: Pixels, hull: Pixels) -> float:
         )
         values.append(float(whole[inside > 127].mean()))
     return float(np.mean(values)) if values else float("nan")
-
-
-def means(parts: Mapping[str, Quality]) -> dict[str, float]:
-    """Join the figures of several prefixes."""
-    return {name: value for prefix, part in parts.items() for name, value in part.figures(prefix).items()}
 
 
 def _geometry(

@@ -9,7 +9,7 @@ from scipy.interpolate import RBFInterpolator
 
 from facesmith.faces import topology
 
-_NODES: Final = 33  # the spline is solved on this grid and upsampled: it is smooth
+_NODES: Final = 35  # the spline is solved on this grid and upsampled: it is smooth
 _HIDDEN_NEAR: Final = 3 / 128  # a point this near another one in the picture ...
 _HIDDEN_BEHIND: Final = 7 / 128  # ... and this much deeper is behind it (of the crop's side)
 # features, plus every fourth point of the mesh: as good as all 478 and four times cheaper
@@ -50,7 +50,8 @@ def warp_maps(
     if anchors is not None:
         centres = np.concatenate([centres, anchors])
         values = np.concatenate([values, np.repeat(anchors[:, None], len(sources), 1)])
-    nodes = np.linspace(0, size - 1, _NODES)
+    step = (size - 1) / (_NODES - 3)
+    nodes = np.arange(-1, _NODES - 1) * step  # one more on each side, for the cubic to reach
     grid = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
     spline = RBFInterpolator(
         centres / size,
@@ -59,7 +60,7 @@ def warp_maps(
         smoothing=smoothing,
     )
     coarse = (spline(grid / size) * size).reshape(_NODES, _NODES, len(sources), 2).astype(np.float32)
-    at = np.linspace(0, _NODES - 1, size, dtype=np.float32)
+    at = np.linspace(1, _NODES - 2, size, dtype=np.float32)
     x, y = np.meshgrid(at, at)
     return np.stack(
         [
