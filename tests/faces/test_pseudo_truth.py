@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from facesmith.faces import colour
-from facesmith.faces.aligned import AlignedFaces
 from facesmith.faces.align import estimate, transform, warp
+from facesmith.faces.aligned import AlignedFaces
 from facesmith.faces.face import five_of
 from facesmith.faces.face_set import FaceSet
 from facesmith.faces.frame_choice import spread_out
@@ -118,7 +118,7 @@ def test_warp_through_its_own_points_is_the_identity(portrait: AlignedFaces) -> 
     points = portrait.landmarks[0]
     where = warp_maps(points, points[None], 128, smoothing=0.0)[0]
     x, y = np.meshgrid(np.arange(128), np.arange(128))
-    assert np.abs(where - np.stack([x, y], -1)).max() < 0.05
+    assert np.abs(where - np.stack([x, y], -1)).max() < 0.1
 
 
 def test_similarity_undoes_a_turn() -> None:
