@@ -41,7 +41,9 @@ class PyAvReader:
     def __init__(self, path: Path, threads: int = 1, fast_colour: bool = False) -> None:
         self.path = path
         self.index: VideoIndex = build_index(path)
-        self.lost: list[str] = list(self.index.lost)
+        self._undecodable: set[int] = set()
+        self._doubtful: set[int] = set()
+        self._damaged = False  # a packet of the present group of pictures did not decode
         self.times = self.index.times
         self.fps = self.index.fps
         self._threads = threads
@@ -59,6 +61,23 @@ class PyAvReader:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def lost(self) -> list[str]:
+        """What could not be read: what the index found, and frames that have not decoded well so far."""
+        return [
+            *self.index.lost,
+            *self._stretches(self._undecodable, "cannot be decoded"),
+            *self._stretches(self._doubtful, "follow damage and may show errors"),
+        ]
+
+    def _stretches(self, indices: set[int], what: str) -> list[str]:
+        numbers = np.array(sorted(indices), int)
+        parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
+        return [
+            f"{self.path.name}: frames {part[0]}..{part[-1]} (from {self.times[part[0]]:.2f} s) {what}"
+            for part in parts
+        ]
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
@@ -110,9 +129,7 @@ class PyAvReader:
             for pts, index in list(run.wanted.items()):
                 frame = self._insist(pts, index)
                 if frame is None:
-                    self.lost.append(
-                        f"{self.path.name}: frame {index} ({self.times[index]:.2f} s) cannot be decoded"
-                    )
+                    self._undecodable.add(index)
                 else:
                     yield index, frame
 
@@ -156,8 +173,12 @@ class PyAvReader:
 
     def _take(self, frames: list[VideoFrame], run: _Run) -> Iterator[tuple[int, VideoFrame]]:
         for frame in frames:
-            index = run.wanted.pop(frame.pts, None) if frame.pts is not None else None
+            if frame.pts is None or frame.is_corrupt:
+                continue
+            index = run.wanted.pop(frame.pts, None)
             if index is not None:
+                if self._damaged:
+                    self._doubtful.add(index)
                 yield index, frame
 
     def _insist(self, pts: int, index: int) -> VideoFrame | None:
@@ -208,10 +229,13 @@ class PyAvReader:
             yield packet
 
     def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
+        if packet is not None and packet.is_keyframe:
+            self._damaged = False
         try:
             return self._context.decode(packet)
         except av.error.FFmpegError:
-            return []  # a damaged packet; frames that miss because of it are told by _read
+            self._damaged = True
+            return []  # frames that miss because of it are told by _read
 
     def _counted(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         self._container.close()

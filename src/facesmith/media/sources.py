@@ -119,8 +119,14 @@ def find_media(source: str | Path | Sequence[str | Path]) -> MediaList:
 
 def _matching(pattern: Path) -> list[Path]:
     root = Path(pattern.anchor)
+
+    def is_hidden(file: Path) -> bool:
+        return any(part.startswith(".") and part not in pattern.parts for part in file.parts)
+
     is_pattern = any(character in str(pattern) for character in "*?[")
-    return list(root.glob(str(pattern.relative_to(root)))) if is_pattern else []
+    if not is_pattern:
+        return []
+    return [file for file in root.glob(str(pattern.relative_to(root))) if not is_hidden(file)]
 
 
 def natural_key(path: str | Path) -> list[tuple[int, int | str]]:

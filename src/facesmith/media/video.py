@@ -17,8 +17,7 @@ class VideoReader(Protocol):
     """Random access to the frames of a video.
 
     `times`: (N,) float64 seconds, ascending, the first frame at 0. `fps`: mean frame rate. `width`,
-    `height`: px, after rotation. `lost`: what could not be read, one sentence each; grows while frames are
-    read.
+    `height`: px, after rotation.
     """
 
     path: Path
@@ -26,7 +25,11 @@ class VideoReader(Protocol):
     fps: float
     width: int
     height: int
-    lost: list[str]
+
+    @property
+    def lost(self) -> list[str]:
+        """What could not be read, one sentence each; grows while frames are read."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -128,6 +128,7 @@ def _demux(path: Path) -> VideoIndex | None:
     ordered = packet_pts[order]
     if len(ordered) > 1 and (np.diff(ordered) == 0).any():
         return None
+    lost.extend(_gaps(ordered, float(time_base), path.name))
     span = float((ordered[-1] - ordered[0]) * time_base) if len(ordered) > 1 else 0.0
     return VideoIndex(
         path=path,
@@ -143,6 +144,22 @@ def _demux(path: Path) -> VideoIndex | None:
         counted=False,
         lost=tuple(lost),
     )
+
+
+def _gaps(pts: np.ndarray, time_base: float, name: str) -> list[str]:
+    """Holes in a video of otherwise constant rate: containers drop damaged packets without a word."""
+    steps = np.diff(pts)
+    if len(steps) < 10:
+        return []
+    usual = float(np.median(steps))
+    regular = np.abs(steps - usual) <= 0.1 * usual
+    if regular.mean() < 0.9:
+        return []
+    return [
+        f"{name}: about {round(steps[at] / usual) - 1} frames are missing"
+        f" after {(pts[at] - pts[0]) * time_base:.2f} s"
+        for at in np.flatnonzero(steps > 1.5 * usual)
+    ]
 
 
 def _count(path: Path) -> VideoIndex:

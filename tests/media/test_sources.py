@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from PIL import Image
+from stamped import picture
+
+from facesmith.errors import UserError
+from facesmith.media.images import write_image
+from facesmith.media.sources import find_media
+
+
+@pytest.fixture
+def folder(tmp_path, make_video):
+    root = tmp_path / "media"
+    for name in ("img10.png", "img2.PNG", "nested/deep/a.jpg", ".hidden.jpg", ".cache/b.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image((root / name).with_suffix((root / name).suffix.lower()), picture(1))
+    (root / "img2.png").rename(root / "img2.PNG")
+    (root / "clip.mp4").write_bytes(make_video("short.mp4", 3).read_bytes())
+    pages = [Image.fromarray(picture(i)) for i in range(3)]
+    pages[0].save(root / "moving.gif", save_all=True, append_images=pages[1:])
+    pages[0].save(root / "still.gif")
+    (root / "notes.txt").write_text("x")
+    return root
+
+
+def test_folders_are_read_in_natural_order(folder):
+    found = find_media(folder)
+    names = [str(media.path.relative_to(folder)) for media in found]
+    assert names == ["clip.mp4", "img2.PNG", "img10.png", "moving.gif", "nested/deep/a.jpg", "still.gif"]
+    assert [media.kind for media in found] == ["video", "image", "image", "video", "image", "image"]
+    assert [path.name for path in found.skipped] == ["notes.txt"]
+
+
+def test_globs_files_lists_and_assets(folder):
+    assert [m.path.name for m in find_media(str(folder / "*.png"))] == ["img10.png"]
+    assert [m.path.name for m in find_media(str(folder / "**" / "*.jpg"))] == ["a.jpg"]
+    found = find_media([folder / "img10.png", str(folder), "asset:astronaut.png"])
+    assert len(found) == 7
+    assert found[0].path.name == "img10.png"
+    assert found[-1].path.name == "astronaut.png"
+
+
+def test_named_file_of_unknown_suffix_is_told_by_content(folder, tmp_path):
+    odd = tmp_path / "photo"
+    odd.write_bytes((folder / "img10.png").read_bytes())
+    clip = tmp_path / "clip.bin"
+    clip.write_bytes((folder / "clip.mp4").read_bytes())
+    assert [m.kind for m in find_media([odd, clip])] == ["image", "video"]
+
+
+def test_nothing_to_read_is_an_error(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    cases = {
+        str(tmp_path / "empty"): "no image or video found",
+        str(tmp_path / "absent"): "no such file or folder",
+        str(tmp_path / "*.jpg"): "no such file or folder",
+        str(folder / "notes.txt"): "such as notes.txt",
+    }
+    for source, words in cases.items():
+        with pytest.raises(UserError, match=words) as caught:
+            find_media(source)
+        assert source in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="empty"):
+        find_media([])
+
+
+def test_bad_files_stay_for_their_reader_to_name(tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "bad.gif").write_bytes(b"")
+    write_image(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8))
+    assert len(find_media(tmp_path)) == 3
