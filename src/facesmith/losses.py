@@ -24,11 +24,12 @@ def ssim_map(picture: Tensor, truth: Tensor) -> Tensor:
 
     Wang et al. 2004 with the uniform window, for pictures in -1..1.
     """
+    picture, truth = (picture + 1) / 2, (truth + 1) / 2
     moments = torch.cat([picture, truth, picture * picture, truth * truth, picture * truth])
     mean_a, mean_b, square_a, square_b, product = F.avg_pool2d(moments, _SSIM_WINDOW, 1).chunk(5)
     variance = (square_a - mean_a * mean_a) + (square_b - mean_b * mean_b)
     covariance = product - mean_a * mean_b
-    luminance_floor, contrast_floor = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    luminance_floor, contrast_floor = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + luminance_floor) * (2 * covariance + contrast_floor)
     return similarity / ((mean_a * mean_a + mean_b * mean_b + luminance_floor) * (variance + contrast_floor))
 

@@ -1,12 +1,13 @@
 """Exponential moving average of the weights."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, override
+from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from typing_extensions import override
 
 
 class AverageWeights(WeightAveraging):

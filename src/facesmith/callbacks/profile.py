@@ -10,8 +10,6 @@ from facesmith.callbacks.protocols import Profiles
 
 log = logging.getLogger(__name__)
 
-_GATE = ("val/", "val_holdout/", "before/")
-
 
 class SaveProfile(Callback):
     """Write `<id>.json` into `folder` when training ends: the identity profile with the last figures of the gate."""
@@ -25,10 +23,7 @@ class SaveProfile(Callback):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, Profiles)
-        gate = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(_GATE)
-        }
-        profile = data.profile(gate)
+        profile = data.profile()
         path = self.folder / f"{profile.id}.json"
         profile.save(path)
         log.info("%s: identity profile of %d frames", path, profile.num_frames)

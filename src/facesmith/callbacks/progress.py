@@ -2,10 +2,10 @@
 
 import time
 from datetime import timedelta
-from typing import override
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from typing_extensions import override
 
 _SECONDS_BETWEEN_READS = 0.5
 

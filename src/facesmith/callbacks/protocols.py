@@ -1,6 +1,5 @@
 """What callbacks ask of modules and data: all they know of them besides Lightning's own hooks."""
 
-from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,6 +32,6 @@ class Exports(Protocol):
 class Profiles(Protocol):
     """A data module that knows whose face it holds."""
 
-    def profile(self, gate: Mapping[str, float]) -> IdentityProfile:
-        """Give the identity's profile with the figures of the quality gate."""
+    def profile(self) -> IdentityProfile:
+        """Give the identity's profile with the last figures of the quality gate."""
         ...

@@ -49,7 +49,12 @@ class AadBlock(nn.Module):
     """A residual stage of the decoder: modulate, activate, convolve, `convolutions` times."""
 
     def __init__(
-        self, channels: int, out_channels: int, attribute_channels: int, embedding_size: int, convolutions: int
+        self,
+        channels: int,
+        out_channels: int,
+        attribute_channels: int,
+        embedding_size: int,
+        convolutions: int,
     ) -> None:
         super().__init__()
         widths = [channels] * convolutions + [out_channels]
@@ -83,7 +88,9 @@ class AttributeEncoder(nn.Module):
     def __init__(self, in_channels: int, channels: Sequence[int]) -> None:
         super().__init__()
         self.stem = _encode(in_channels, channels[0], 3, 1)
-        self.down = nn.ModuleList(_encode(a, b, 4, 2) for a, b in zip(channels[:-1], channels[1:], strict=True))
+        self.down = nn.ModuleList(
+            _encode(a, b, 4, 2) for a, b in zip(channels[:-1], channels[1:], strict=True)
+        )
         self.channels = [channels[-1]]
         ups = []
         for skip in reversed(channels[:-1]):
@@ -132,7 +139,9 @@ class Aad(nn.Module):
             raise ValueError(f"decoder_channels: {len(decoder_channels)} widths for {levels} levels")
         coarsest, rest = divmod(size, unshuffle << (levels - 1))
         if rest or coarsest < 2:
-            raise ValueError(f"size: {size} px cannot be halved {levels - 1} times after unshuffling by {unshuffle}")
+            raise ValueError(
+                f"size: {size} px cannot be halved {levels - 1} times after unshuffling by {unshuffle}"
+            )
         self.size, self.unshuffle, self.checkpointing = size, unshuffle, checkpointing
         self.embedding_size: int | None = embedding_size
         self.encoder = AttributeEncoder(3 * unshuffle**2, encoder_channels)

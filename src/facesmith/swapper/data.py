@@ -3,13 +3,14 @@
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -20,8 +21,10 @@ from facesmith.faces.extraction import extract
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set import FaceSet
 from facesmith.faces.profile import IdentityProfile
+from facesmith.faces.quality import Quality
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
+from facesmith.faces.training_items import TrainingItems
 from facesmith.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
 from facesmith.swapper.dataset import SwapperDataset, as_floats, unchanged
 from facesmith.swapper.material import Cast, Part, Recipe, split_frames, split_scenes, spread
@@ -57,6 +60,10 @@ class SwapperDataModule(LightningDataModule):
         self.recipe = Recipe(size=config.size, **config.pseudo_truth.model_dump())
         self.augment = config.augment.build() if config.augment else None
         self.casts: list[Cast] = []
+        self.figures: dict[str, float] = {}
+        """The last figures of the quality gate, by metric name."""
+        self.quality: dict[str, Quality] = {}
+        """The last verdicts, target by target: before, val, val_holdout."""
         self._gate: Gate | None = None
 
     def prepare_data(self) -> None:
@@ -75,24 +82,34 @@ class SwapperDataModule(LightningDataModule):
         items = [cast.training(self.recipe, self.config.progress) for cast in self.casts]
         first = items[0]
         self.textures = Textures(*map(torch.from_numpy, (first.textures, first.regions, first.core)))
-        self.training = SwapperDataset([part.reduced(self.config.train_size) for part in items], sources)
+        self.training = SwapperDataset(
+            [part.reduced(self.config.train_size) for part in items], sources, range(len(items))
+        )
         frames = sum(len(cast.frames) for cast in self.casts)
         self.batches_per_epoch = max(1, math.ceil(frames / (self.config.batch_size / 2)))
+        self.validation = self._validation(items, sources)
+
+    def _validation(
+        self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]
+    ) -> SwapperDataset:
+        """Gather what is validated, of a few people where there are many."""
         few = self.config.validation_faces
-        shown, owners, roles = [], [], []
-        for owner, (cast, made) in enumerate(zip(self.casts, items, strict=True)):
+        self._validated = spread(len(self.casts), max(1, few // 4)).tolist()
+        each = max(1, few // len(self._validated))
+        parts, people, roles, self._names = [], [], [], []
+        for number in self._validated:
+            cast = self.casts[number]
             for role, part in (
-                (SEEN, cast.seen(made, few)),
+                (SEEN, cast.seen(items[number], each)),
                 (HELD_TARGET, cast.held_targets(self.recipe, few, self.config.progress)),
-                (HELD_FRAME, cast.held_items(made, few)),
+                (HELD_FRAME, cast.held_items(items[number], each)),
             ):
                 if part is not None:
-                    shown.append(part)
-                    owners.append(owner)
-                    roles.append(np.full(len(part), role))
-        self.validation = SwapperDataset(shown, [sources[owner] for owner in owners], roles)
-        self.validation.tensors["person"] = torch.tensor(owners)[self.validation.tensors["person"]]
-        self.validation.sources = torch.from_numpy(np.stack(sources))
+                    parts.append(part.items)
+                    people.append(number)
+                    roles.append(np.full(len(part.items), role))
+                    self._names += part.names
+        return SwapperDataset(parts, sources, people, roles)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of bytes in the mixture that works; the loader's place is saved and found again."""
@@ -125,8 +142,12 @@ class SwapperDataModule(LightningDataModule):
     def judge(self, shots: Shot) -> dict[str, float]:
         """Hold validated pictures against the quality gate: figures by metric name."""
         if self._gate is None:
-            self._gate = Gate(self.config.analyzer.build, self.casts, self.config.size)
-        return self._gate(shots)
+            people = {number: self.casts[number].frames for number in self._validated}
+            self._gate = Gate(self.config.analyzer.build, people, self._names, self.config.size)
+        figures = self._gate(shots)
+        self.figures |= figures
+        self.quality = self._gate.quality
+        return figures
 
     def teardown(self, stage: str) -> None:
         """Give the analyzer's native sessions back."""
@@ -145,8 +166,8 @@ class SwapperDataModule(LightningDataModule):
             "faces": sum(len(cast.frames.faces) for cast in self.casts),
         }
 
-    def profile(self, gate: Mapping[str, float]) -> IdentityProfile:
-        """Give the identity's profile with the figures of the quality gate."""
+    def profile(self) -> IdentityProfile:
+        """Give the identity's profile with the last figures of the quality gate."""
         faces = self.casts[0].frames.faces
         points = faces.landmarks[..., :2] / faces.crop_size
         mean = faces.embedding_mean("weighted")
@@ -164,7 +185,7 @@ class SwapperDataModule(LightningDataModule):
                 "avg_similarity": float((faces.embeddings @ mean).mean()),
                 "landmark_variance": float(points.var(0).sum(-1).mean()),
             },
-            gate=gate,
+            gate=self.figures,
             face_set=faces.key,
             consent=self.config.consent,
             consent_note=self.config.consent_note,
@@ -190,7 +211,9 @@ class SwapperDataModule(LightningDataModule):
             )
 
     def _cast(self) -> list[Cast]:
-        frames, held_frames = split_frames(self._person(self.config.source, self.config.name), self.config.holdout_frames)
+        frames, held_frames = split_frames(
+            self._person(self.config.source, self.config.name), self.config.holdout_frames
+        )
         scenes, held_scenes = split_scenes(self._scenes(), self.config.holdout)
         return [Cast(frames, held_frames, [scenes], [held_scenes])]
 
@@ -205,7 +228,9 @@ class SwapperDataModule(LightningDataModule):
                 "mean to swap into: a swapper is good at what it has seen"
             )
         targets = self.config.targets or "asset:astronaut.png"
-        return self._extract(targets, "scenes", self.config.face_sets / self.config.name, "many", "data.targets")
+        return self._extract(
+            targets, "scenes", self.config.face_sets / self.config.name, "many", "data.targets"
+        )
 
     def _extract(self, source: Any, name: str, root: Path, people: Any, setting: str) -> FaceSet:
         given = [source] if isinstance(source, str | Path) else source
@@ -238,9 +263,15 @@ class PretrainDataModule(SwapperDataModule):
     """
 
     def _cast(self) -> list[Cast]:
-        folders = sorted(path for path in self.config.source.iterdir() if path.is_dir()) if self.config.source.is_dir() else []
+        folders = (
+            sorted(path for path in self.config.source.iterdir() if path.is_dir())
+            if self.config.source.is_dir()
+            else []
+        )
         if len(folders) < 2:
-            raise UserError(f"data.source={self.config.source}: must be a folder with a subfolder for each of several people")
+            raise UserError(
+                f"data.source={self.config.source}: must be a folder with a subfolder for each of several people"
+            )
         held = self._held_out([folder.name for folder in folders])
         people = {
             folder.name: self._person(str(folder), self.config.name, _slug(folder.name)) for folder in folders
@@ -250,7 +281,9 @@ class PretrainDataModule(SwapperDataModule):
         for name, faces in people.items():
             if name in held:
                 continue
-            others = [self._everything(other) for key, other in people.items() if key != name and key not in held]
+            others = [
+                self._everything(other) for key, other in people.items() if key != name and key not in held
+            ]
             frames, held_frames = split_frames(faces, self.config.holdout_frames)
             strangers = [self._everything(people[key]) for key in held]
             casts.append(Cast(frames, held_frames, self._some([*others, *extra]), self._some(strangers)))
@@ -262,7 +295,11 @@ class PretrainDataModule(SwapperDataModule):
             return names[len(names) - min(len(names) - 2, round(holdout * len(names))) :] if holdout else []
         unknown = sorted(set(holdout) - set(names))
         if unknown or len(names) - len(holdout) < 2:
-            why = f"no folder is called {', '.join(unknown)}" if unknown else "leaves fewer than two people to train on"
+            why = (
+                f"no folder is called {', '.join(unknown)}"
+                if unknown
+                else "leaves fewer than two people to train on"
+            )
             raise UserError(f"data.holdout: {why}; there are {', '.join(names[:12])}")
         return list(holdout)
 

@@ -1,7 +1,7 @@
 """Training items as tensors in memory, fetched a batch at a time."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,25 +18,28 @@ MASKS: Final = ("hull", "alpha")
 class SwapperDataset(Dataset[dict[str, Tensor]]):
     """Items of one person or several, as bytes; a batch is one indexing operation a tensor.
 
-    `items` are of one size; `sources` holds (E,) embeddings, L2-normalised, of the person each element of `items`
-    shows. `role` is a number each item carries along, one array an element, or None for 0.
+    `items` are of one size; `sources` are (E,) embeddings, L2-normalised, one a person; `people` says whose each element
+    of `items` is. `roles` are numbers the items carry along, one array an element of `items`; None for 0.
     """
 
     def __init__(
         self,
         items: Sequence[TrainingItems],
         sources: Sequence[NDArray[np.float32]],
+        people: Sequence[int],
         roles: Sequence[NDArray[np.int64]] | None = None,
     ) -> None:
         def joined(name: str) -> Tensor:
             arrays = np.concatenate([getattr(part, name) for part in items])
-            return torch.from_numpy(arrays if arrays.ndim < 4 else np.ascontiguousarray(arrays.transpose(0, 3, 1, 2)))
+            return torch.from_numpy(
+                arrays if arrays.ndim < 4 else np.ascontiguousarray(arrays.transpose(0, 3, 1, 2))
+            )
 
         self.tensors = {name: joined(name) for name in (*PICTURES, "canonical", "labels")}
         self.tensors |= {name: joined(name)[:, None] for name in MASKS}
         self.kinds = np.concatenate([part.kind for part in items])
         self.tensors["kind"] = torch.tensor([KINDS.index(kind) for kind in self.kinds.tolist()])
-        person = np.repeat(np.arange(len(items)), [len(part) for part in items])
+        person = np.repeat(np.array(people), [len(part) for part in items])
         self.tensors["person"] = torch.from_numpy(person)
         role = np.concatenate(roles) if roles is not None else np.zeros(len(person), np.int64)
         self.tensors["role"] = torch.from_numpy(role)
@@ -56,7 +59,7 @@ class SwapperDataset(Dataset[dict[str, Tensor]]):
         return batch
 
 
-def unchanged(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def unchanged(batch: Any) -> Any:
     """Collate what is a batch already."""
     return batch
 

@@ -58,6 +58,14 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """Items to validate on, and the name of the target each shows."""
+
+    items: TrainingItems
+    names: list[str]
+
+
+@dataclass(frozen=True)
 class Cast:
     """A person, the frames to learn from and to check on, and the scenes to learn from and to check on."""
 
@@ -83,14 +91,18 @@ class Cast:
 
         return self._kept("training", recipe, [self.frames, *self.scenes], make)
 
-    def seen(self, items: TrainingItems, at_most: int) -> TrainingItems:
+    def seen(self, items: TrainingItems, at_most: int) -> Checked:
         """Choose the targets that are trained on, unmirrored, from the items to learn from."""
-        targets = np.flatnonzero(items.kind == "P")[: sum(map(len, self.scenes))]
-        return subset(items, targets[spread(len(targets), at_most)])
+        names = [name for scene in self.scenes for name in scene.names()]
+        chosen = spread(len(names), at_most)
+        return Checked(subset(items, np.flatnonzero(items.kind == "P")[chosen]), [names[i] for i in chosen])
 
-    def held_targets(self, recipe: Recipe, at_most: int, progress: bool) -> TrainingItems | None:
+    def held_targets(self, recipe: Recipe, at_most: int, progress: bool) -> Checked | None:
         """Give the targets that are never trained on with their pseudo truth, or None when none is held out."""
-        parts = [Part(p.faces, p.rows[spread(len(p), -(-at_most // len(self.held_scenes)))]) for p in self.held_scenes]
+        parts = [
+            Part(p.faces, p.rows[spread(len(p), -(-at_most // len(self.held_scenes)))])
+            for p in self.held_scenes
+        ]
         count = sum(map(len, parts))
         if not count:
             return None
@@ -107,17 +119,20 @@ class Cast:
             )
             return subset(items, np.arange(count))
 
-        return self._kept("held", recipe, [self.frames, *parts], make)
+        names = [name for part in parts for name in part.names()]
+        return Checked(self._kept("held", recipe, [self.frames, *parts], make), names)
 
-    def held_items(self, items: TrainingItems, at_most: int) -> TrainingItems | None:
+    def held_items(self, items: TrainingItems, at_most: int) -> Checked | None:
         """Give the person's held-out frames as their own targets, or None when none is held out."""
         if not len(self.held_frames):
             return None
-        rows = self.held_frames.rows[spread(len(self.held_frames), at_most)]
-        faces = Part(self.held_frames.faces, rows).aligned(items.size)
-        hulls = np.stack([np.rint(hull(points, faces.size) * 255) for points in faces.landmarks]).astype(np.uint8)
+        part = Part(self.held_frames.faces, self.held_frames.rows[spread(len(self.held_frames), at_most)])
+        faces = part.aligned(items.size)
+        hulls = np.stack([np.rint(hull(points, faces.size) * 255) for points in faces.landmarks]).astype(
+            np.uint8
+        )
         count = len(faces)
-        return TrainingItems(
+        own = TrainingItems(
             target=faces.images,
             truth=faces.images,
             hull=hulls,
@@ -130,8 +145,11 @@ class Cast:
             regions=items.regions,
             core=items.core,
         )
+        return Checked(own, part.names())
 
-    def _kept(self, what: str, recipe: Recipe, parts: Sequence[Part], make: Callable[[], TrainingItems]) -> TrainingItems:
+    def _kept(
+        self, what: str, recipe: Recipe, parts: Sequence[Part], make: Callable[[], TrainingItems]
+    ) -> TrainingItems:
         """Load what was made before from the same faces in the same way; else make and keep it, one process at a time."""
         described: dict[str, Any] = {
             "recipe": asdict(recipe),
@@ -174,7 +192,9 @@ def split_scenes(faces: FaceSet, holdout: float | Sequence[str]) -> tuple[Part, 
         unknown = sorted(set(holdout) - set(names.tolist()))
         if unknown:
             known = ", ".join(sorted(set(names.tolist()))[:12])
-            raise UserError(f"data.holdout: no target face comes from {', '.join(unknown)}; there are {known}")
+            raise UserError(
+                f"data.holdout: no target face comes from {', '.join(unknown)}; there are {known}"
+            )
         held = np.isin(names, list(holdout))
         if held.all():
             raise UserError("data.holdout: holds out every target; leave at least one to train on")
@@ -183,14 +203,21 @@ def split_scenes(faces: FaceSet, holdout: float | Sequence[str]) -> tuple[Part, 
 
 def spread(count: int, at_most: int) -> Rows:
     """Choose at most `at_most` of `count` rows, evenly spaced."""
-    return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.intp)) if count else np.arange(0)
+    return (
+        np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.intp))
+        if count
+        else np.arange(0)
+    )
 
 
 def subset(items: TrainingItems, rows: Rows) -> TrainingItems:
     """Give some of the items, with all their textures."""
     whole = ("textures", "regions", "core")
     return TrainingItems(
-        **{f.name: getattr(items, f.name) if f.name in whole else getattr(items, f.name)[rows] for f in fields(items)}
+        **{
+            f.name: getattr(items, f.name) if f.name in whole else getattr(items, f.name)[rows]
+            for f in fields(items)
+        }
     )
 
 

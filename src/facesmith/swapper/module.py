@@ -66,7 +66,8 @@ class SwapperModule(LightningModule):
         """Take over what the data know: whose face it is, the person's pictures, the weights to start from."""
         if stage != "fit":
             return
-        self.datamodule.require_embedder(self.generator.embedding_size, getattr(self.loss, "embedder", None))
+        generator: Any = self.generator
+        self.datamodule.require_embedder(generator.embedding_size, getattr(self.loss, "embedder", None))
         self.provenance = self.datamodule.provenance()
         if self.config.init_from is not None:
             self._start_from(load_module(self.config.init_from))
@@ -97,14 +98,19 @@ class SwapperModule(LightningModule):
             # gradients scaled for float16 are clipped by Lightning, which a fused step does not allow
             fused=not str(self.trainer.precision).startswith("16"),
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
+        }
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Swap, compare, log."""
         output = self.generator(batch["target"], batch["source"])
         with torch.autocast(self.device.type, enabled=False):
             face, mask, aux = output
-            output = SwapOutput(face.float(), mask.float(), {name: value.float() for name, value in aux.items()})
+            output = SwapOutput(
+                face.float(), mask.float(), {name: value.float() for name, value in aux.items()}
+            )
             losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
         loss = losses.pop("loss")
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -125,7 +131,12 @@ class SwapperModule(LightningModule):
         """Give a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
         few = {name: value[:_SHOWN_AT_MOST] for name, value in batch.items()}
         raw, _, shown, _ = self._shown(few)
-        columns = {"target": few["target"], "pseudo truth": few["truth"], "raw output": raw, "composite": shown}
+        columns = {
+            "target": few["target"],
+            "pseudo truth": few["truth"],
+            "raw output": raw,
+            "composite": shown,
+        }
         return titled_grid(columns)
 
     def export_spec(self) -> ExportSpec:
@@ -135,10 +146,15 @@ class SwapperModule(LightningModule):
             UserError: the module was not trained yet, so that it is nobody's.
         """
         if not self.provenance:
-            raise UserError("model: was not trained, so there is nobody to export; give a checkpoint of a run")
+            raise UserError(
+                "model: was not trained, so there is nobody to export; give a checkpoint of a run"
+            )
         generator: Any = copy.deepcopy(self.generator).cpu().eval()
         contract = SwapperContract(
-            template=generator.template, size=generator.size, embedding_size=generator.embedding_size, **self.provenance
+            template=generator.template,
+            size=generator.size,
+            embedding_size=generator.embedding_size,
+            **self.provenance,
         )
         size, embedding_size = generator.size, generator.embedding_size
         inputs = {TARGET: torch.zeros(1, 3, size, size)}
@@ -160,7 +176,9 @@ class SwapperModule(LightningModule):
 
     def _start_from(self, other: LightningModule) -> None:
         if not isinstance(other, SwapperModule):
-            raise UserError(f"model.init_from={self.config.init_from}: holds no face swapper; give a swapper's checkpoint")
+            raise UserError(
+                f"model.init_from={self.config.init_from}: holds no face swapper; give a swapper's checkpoint"
+            )
         try:
             self.generator.load_state_dict(other.generator.state_dict())
         except RuntimeError:
@@ -172,7 +190,7 @@ class SwapperModule(LightningModule):
     def _total_steps(self) -> int:
         """Count optimiser steps from the data: Lightning's estimate rebuilds the loader and drops its position."""
         trainer = self.trainer
-        limit = trainer.overfit_batches or trainer.limit_train_batches
+        limit = trainer.limit_train_batches
         batches = self.datamodule.batches_per_epoch
         batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
         epochs = trainer.max_epochs or 1

@@ -71,7 +71,9 @@ class MixedBatchSampler(Sampler[list[int]]):
 
     def _plan(self, random: np.random.Generator) -> list[list[int]]:
         counts = np.stack([self._counts(random) for _ in range(self._batches)])
-        orders = [_shuffled(found, total, random) for found, total in zip(self._items, counts.sum(0), strict=True)]
+        orders = [
+            _shuffled(found, total, random) for found, total in zip(self._items, counts.sum(0), strict=True)
+        ]
         ends = counts.cumsum(0)
         return [
             [int(i) for order, end, n in zip(orders, row, count, strict=True) for i in order[end - n : end]]

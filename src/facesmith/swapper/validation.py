@@ -1,17 +1,23 @@
-"""What validation saw, gathered for the quality gate."""
+"""What validation saw, gathered and held against the quality gate."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facesmith.faces.face import Analyzer
+from facesmith.faces.judge import Judge
+from facesmith.faces.quality import Quality, QualityGate, held_out_ssim
 from facesmith.swapper.grid import to_bytes
+from facesmith.swapper.material import Part, spread
 
 SEEN: Final = 0  # a target that is trained on
 HELD_TARGET: Final = 1
 HELD_FRAME: Final = 2  # the person's own, under their own face
+_REFERENCES: Final = 16
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,9 @@ class Shot:
     role: NDArray[np.int64]
     person: NDArray[np.int64]
 
-    def of(self, role: int, person: int) -> "Shot":
-        """Give the pictures of one role and person."""
-        rows = (self.role == role) & (self.person == person)
-        return Shot(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+    def where(self, rows: NDArray[np.bool_]) -> "Shot":
+        """Give some of the pictures."""
+        return Shot(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def __len__(self) -> int:
         return len(self.target)
@@ -46,12 +51,72 @@ class Shots:
         """Keep a batch and what the generator made of it."""
         planes = [to_bytes(plane * 2 - 1)[..., 0] for plane in (mask, batch["hull"])]
         pictures = [to_bytes(picture) for picture in (batch["target"], batch["truth"], raw, shown)]
-        labels = [batch[name].cpu().numpy() for name in ("role", "person")]
-        self._parts.append(Shot(*pictures, *planes, *labels))
+        role, person = (batch[name].cpu().numpy() for name in ("role", "person"))
+        self._parts.append(Shot(*pictures, *planes, role=role, person=person))
 
     def take(self) -> Shot:
         """Give everything gathered since the last time."""
         parts, self._parts = self._parts, []
         return Shot(
-            **{n: np.concatenate([getattr(part, n) for part in parts]) for n in Shot.__dataclass_fields__}
+            *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Shot))
         )
+
+
+class Gate:
+    """The quality gate of every person that is validated; figures are means over people.
+
+    `analyzer` makes the analyzer, which is closed with the gate; `people` are each person's frames, by the number their
+    pictures carry; `names` say which target each validated picture shows. `quality` holds the last verdicts by prefix.
+    """
+
+    def __init__(
+        self, analyzer: Callable[[], Analyzer], people: dict[int, Part], names: Sequence[str], size: int
+    ) -> None:
+        self._analyzer = analyzer()
+        judge = Judge()
+        self._gates = {
+            number: QualityGate(
+                self._analyzer,
+                judge,
+                Part(part.faces, part.rows[spread(len(part), _REFERENCES)]).aligned(size),
+                part.faces.embedding_mean("weighted"),
+            )
+            for number, part in people.items()
+        }
+        self._names = np.array(names)
+        self.quality: dict[str, Quality] = {}
+
+    def __call__(self, shots: Shot) -> dict[str, float]:
+        """Give figures by metric name: val/, val_holdout/ for held-out targets, and the first time before/."""
+        figures: dict[str, float] = {}
+        targets = shots.role != HELD_FRAME
+        if "before" not in self.quality:
+            figures |= self._figures("before", shots, targets, before=True)
+        figures |= self._figures("val", shots, shots.role == SEEN)
+        if (shots.role == HELD_TARGET).any():
+            figures |= self._figures("val_holdout", shots, shots.role == HELD_TARGET)
+        if not targets.all():
+            own = shots.where(~targets)
+            figures["val/ssim"] = held_out_ssim(own.target, own.shown, own.hull)
+        return figures
+
+    def close(self) -> None:
+        """Give the analyzer's native sessions back."""
+        self._analyzer.close()
+
+    def _figures(
+        self, prefix: str, shots: Shot, rows: NDArray[np.bool_], before: bool = False
+    ) -> dict[str, float]:
+        verdicts = []
+        for number, gate in self._gates.items():
+            mine = rows & (shots.person == number)
+            if not mine.any():
+                continue
+            few, names = shots.where(mine), self._names[mine].tolist()
+            if before:
+                quality = gate.before(few.target, few.truth, few.hull, names)
+            else:
+                quality = gate(few.target, few.truth, few.raw, few.shown, few.mask, few.hull, names)
+            verdicts += quality.verdicts
+        self.quality[prefix] = Quality(verdicts)
+        return self.quality[prefix].figures(prefix)
