@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cv2
 import mediapipe
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ class Landmarker:
         for margin in _MARGINS:
             matrix = _upright(detection, margin)
             angle = math.atan2(matrix[1, 0], matrix[0, 0])
-            mesh = self._detect(align.warp(frame, matrix, _CROP), angle=angle)
+            mesh = self._detect(_cut(frame, matrix), angle=angle)
             if mesh is None:
                 continue
             landmarks = align.transform(mesh.landmarks, align.invert(matrix)).astype(np.float32)
@@ -85,7 +86,9 @@ class Landmarker:
         height, width = picture.shape[:2]
         points = np.array([(p.x, p.y, p.z) for p in result.face_landmarks[0]], dtype=np.float32)
         # MediaPipe counts from the picture's edge, and depth in widths.
-        landmarks = points * np.float32([width, height, width]) - np.float32([0.5, 0.5, 0])
+        landmarks = points * np.array([width, height, width], dtype=np.float32) - np.array(
+            [0.5, 0.5, 0], dtype=np.float32
+        )
         blendshapes = np.array([each.score for each in result.face_blendshapes[0]], dtype=np.float32)
         return Mesh(
             landmarks=landmarks,
@@ -100,6 +103,16 @@ def _upright(detection: Detection, margin: float) -> align.Matrix:
     turn = fit[:, :2] / align.scale(fit) * (_CROP / (margin * detection.side))
     centre = (detection.box[:2] + detection.box[2:]) / 2
     return np.column_stack([turn, (_CROP - 1) / 2 - turn @ centre])
+
+
+def _cut(frame: npt.NDArray[np.uint8], matrix: align.Matrix) -> npt.NDArray[np.uint8]:
+    if align.scale(matrix) < 0.4:
+        return align.warp(frame, matrix, _CROP)
+    # MediaPipe resamples its input like this too; means would cost half as much as its networks.
+    crop = cv2.warpAffine(
+        frame, matrix, (_CROP, _CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(crop, dtype=np.uint8)
 
 
 def _pose(matrix: npt.NDArray[np.floating], angle: float) -> Floats:

@@ -62,7 +62,9 @@ def _landmarks_of_crop(crop: Pixels, landmarker: Landmarker) -> tuple[Floats, Fl
         picture = cv2.copyMakeBorder(crop, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
         mesh = landmarker.of_picture(np.asarray(picture, dtype=np.uint8))
         if mesh is not None:
-            return (mesh.landmarks - np.float32([margin, margin, 0])).astype(np.float32), mesh.blendshapes
+            return (mesh.landmarks - np.array([margin, margin, 0], dtype=np.float32)).astype(
+                np.float32
+            ), mesh.blendshapes
     return None
 
 
