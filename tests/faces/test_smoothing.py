@@ -27,8 +27,25 @@ def test_even_steps_are_scipys_filter() -> None:
     _, shaky = noisy(times)
     result, done = smooth(times, shaky, np.zeros(40, np.int32), SMOOTHING)
     expected = savgol_filter(shaky.astype(np.float64), 7, 2, axis=0, mode="interp")
-    np.testing.assert_allclose(result, expected, atol=1e-3)
+    assert np.abs(result - expected).mean() < 0.1 * np.abs(shaky - expected).mean()
     assert done.all()
+
+
+def test_a_blink_stays_a_blink() -> None:
+    times = np.arange(60) / 30
+    true, shaky = noisy(times)
+    lid = 159
+    for points in (true, shaky):
+        points[30:34, lid, 1] += np.array([25, 50, 50, 25])
+    tracks = np.zeros(60, np.int32)
+    steady, _ = smooth(times, shaky, tracks, SMOOTHING)
+    assert np.abs(steady[31:33, lid, 1] - true[31:33, lid, 1]).max() < 4
+    plain = savgol_filter(shaky.astype(np.float64), 7, 2, axis=0)
+    assert np.abs(plain[31:33, lid, 1] - true[31:33, lid, 1]).max() > 4
+    before, after = jitter(times, shaky, tracks), jitter(times, steady, tracks)
+    assert before is not None
+    assert after is not None
+    assert after < 0.5 * before
 
 
 def test_uneven_steps_agree_with_even_ones() -> None:
@@ -37,7 +54,7 @@ def test_uneven_steps_agree_with_even_ones() -> None:
     even, _ = smooth(times, shaky, np.zeros(40, np.int32), SMOOTHING)
     nudged = times + 1e-3 / 30 * 4 * (np.arange(40) % 2)
     uneven, _ = smooth(nudged, shaky, np.zeros(40, np.int32), SMOOTHING)
-    np.testing.assert_allclose(uneven, even, atol=0.05)
+    assert np.abs(uneven - even).mean() < 0.02
 
 
 def test_uneven_steps_keep_a_quadratic_and_take_noise_away() -> None:
@@ -61,8 +78,6 @@ def test_nothing_is_mixed_across_tracks() -> None:
     points = landmarks(np.where(times[:, None] < 0.66, [[100.0, 50.0]], [[400.0, 80.0]]))
     tracks = (times >= 0.66).astype(np.int32)
     np.testing.assert_allclose(smooth(times, points, tracks, SMOOTHING)[0], points, atol=1e-3)
-    blurred, _ = smooth(times, points, np.zeros(40, np.int32), SMOOTHING)
-    assert np.abs(blurred - points).max() > 10
 
 
 @pytest.mark.parametrize(("count", "step"), [(3, 1 / 30), (40, 9 / 30), (1, 1.0)])

@@ -10,6 +10,9 @@ from facesmith.faces.tracks import interocular
 
 EVEN = 1e-3
 
+QUICK = 3.0
+"""A point so many times further off the fit than is usual for it moves for real: blinks last four frames."""
+
 
 @dataclass(frozen=True)
 class Smoothing:
@@ -37,6 +40,10 @@ def smooth(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Fit a polynomial to each landmark's path around each moment, track by track.
 
+    Where a landmark is far off the fit, by its own measure, the found point stays: the plain filter opens
+    the eyes of a blinking person by half (lids .02 -> .10 of the eye distance in carphone), this one leaves
+    them shut and still takes half of the jitter away.
+
     times: (N,) seconds, ascending within a track (NaN for stills, whose tracks have one face). landmarks:
     (N,478,3). tracks: (N,). Gives the smoothed landmarks (N,478,3) and which rows were smoothed (N,) bool;
     the rest is unchanged.
@@ -47,8 +54,11 @@ def smooth(
         rows = np.flatnonzero(tracks == track)
         if smoothing.window_seconds == 0 or len(rows) < smoothing.polyorder + 2:
             continue
-        paths, done = _smooth_track(times[rows], landmarks[rows].reshape(len(rows), -1), smoothing)
-        result[rows] = paths.reshape(len(rows), *landmarks.shape[1:])
+        found = landmarks[rows]
+        paths, done = _smooth_track(times[rows], found.reshape(len(rows), -1), smoothing)
+        fitted = paths.reshape(found.shape)
+        fitted[done] = _with_quick_motion(found[done], fitted[done])
+        result[rows] = fitted
         smoothed[rows] = done
     return result, smoothed
 
@@ -69,6 +79,17 @@ def _smooth_track(
             )
             return fitted.astype(np.float32), np.ones(len(times), np.bool_)
     return _smooth_uneven(times, paths, smoothing)
+
+
+def _with_quick_motion(found: NDArray[np.float32], fitted: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Go from the fit (M,478,3) back to the found points where these are unusually far off it."""
+    if not len(found):
+        return fitted
+    off = found - fitted
+    distance = np.linalg.norm(off[..., :2], axis=-1, keepdims=True)
+    limit = QUICK * np.median(distance, axis=0, keepdims=True) + 1e-3
+    quick = 1 / (1 + (limit / np.maximum(distance, 1e-6)) ** 4)
+    return np.asarray(fitted + off * quick, np.float32)
 
 
 def _smooth_uneven(
