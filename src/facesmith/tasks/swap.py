@@ -94,6 +94,8 @@ class SwapTask:
         """
         done: list[Swapped] = []
         failed: list[UserError] = []
+        # Without a row, rich leaves an empty line.
+        shown = self._progress and any(media.kind == "video" for media in self._media)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -104,7 +106,7 @@ class SwapTask:
         )
         with (
             closing(self._swap),
-            Progress(*columns, console=self._console, disable=not self._progress) as bar,
+            Progress(*columns, console=self._console, disable=not shown) as bar,
         ):
             for media, target in zip(self._media, self._targets, strict=True):
                 try:
