@@ -136,6 +136,9 @@ def _follow(events: Iterable[Analysed | Lost], journal: Journal, record: Record,
                 else:
                     journal.add(event.rows)
                     bar.advance(task)
+        except KeyboardInterrupt:
+            log.warning("interrupted: what is analysed is kept, the same command goes on from there")
+            raise
         finally:
             journal.flush()
 
