@@ -188,7 +188,7 @@ def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str], b
     Notes in `dangling` what refers to nothing, in `borrowed` what takes its value from another key: a mistake
     there is told at that key.
     """
-    keys = node.keys() if isinstance(node, DictConfig) else range(len(node))
+    keys: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
     found: dict[Any, Any] = {}
     for key in keys:
         place = f"{path}.{key}" if path else str(key)

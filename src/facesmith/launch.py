@@ -135,8 +135,9 @@ def _override_mistakes(folder: Path, config_name: str, schema: type[Settings]) -
         OmegaConf.set_readonly(cfg.hydra, False)
         cfg.hydra.runtime.output_dir = str(folder.parent)
         HydraConfig.instance().set_config(cfg)
-        own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-        keys = [*_keys(OmegaConf.to_container(own, resolve=False)), *GlobalHydra.instance().config_loader().list_groups("")]
+        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        groups = GlobalHydra.instance().config_loader().list_groups("")
+        keys = [*_keys(OmegaConf.to_container(own, resolve=False)), *groups]
         lines = [_with_suggestion(one, keys) for one in refused]
         try:
             validate(own, schema)
