@@ -93,13 +93,25 @@ def test_a_checkpoint_of_settings_round_trips() -> None:
     [
         (["+data.sourc=x"], "data.sourc: no such key; did you mean data.source?"),
         (["+trainer.max_epoch=3"], "trainer.max_epoch: no such key; did you mean trainer.max_epochs?"),
-        (["+callbacks.checkpoint.save_topk=3"], "callbacks.checkpoint.save_topk: no such key; did you mean callbacks.checkpoint.save_top_k?"),
+        (
+            ["+callbacks.checkpoint.save_topk=3"],
+            "callbacks.checkpoint.save_topk: no such key; did you mean callbacks.checkpoint.save_top_k?",
+        ),
         (["+sed=1"], "sed: no such key; did you mean seed?"),
         (["trainer.max_epochs=many"], "trainer.max_epochs=many: must be a whole number"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be greater than or equal to 1"),
-        (["data.name=../elsewhere"], "data.name=../elsewhere: must be lower-case letters, digits, - and _, such as ada or scene_2"),
-        (["data.consent=null"], "data.consent: required; choose one of self, written, licensed, public_domain, synthetic"),
-        (["data.consent=slef"], "data.consent=slef: choose one of self, written, licensed, public_domain, synthetic; did you mean self?"),
+        (
+            ["data.name=../elsewhere"],
+            "data.name=../elsewhere: must be lower-case letters, digits, - and _, such as ada or scene_2",
+        ),
+        (
+            ["data.consent=null"],
+            "data.consent: required; choose one of self, written, licensed, public_domain, synthetic",
+        ),
+        (
+            ["data.consent=slef"],
+            "data.consent=slef: choose one of self, written, licensed, public_domain, synthetic; did you mean self?",
+        ),
         (["media.backend=opencv"], "media.backend=opencv: choose one of pyav, decord"),
         (["trainer._target_=os.system"], "trainer"),
     ],

@@ -48,7 +48,12 @@ def test_mistakes_in_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> N
 
 def test_misspelt_overrides_and_options_are_told_together(tmp_path: Path) -> None:
     done = run(
-        tmp_path, "train.py", "experiment=identity", "traner.max_epochs=3", "logger=wandbb", "data.consent=self"
+        tmp_path,
+        "train.py",
+        "experiment=identity",
+        "traner.max_epochs=3",
+        "logger=wandbb",
+        "data.consent=self",
     )
     assert done.returncode == 1
     assert "error: traner.max_epochs: no such key; did you mean trainer.max_epochs?" in done.stderr

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from facesmith.settings import locate
-from facesmith.signatures import UnknownTarget, signature
+from facesmith.signatures import UnknownTargetError, signature
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ def test_names_and_defaults_agree_with_the_imported_class(target: str) -> None:
 
 
 def test_a_class_that_does_not_exist_is_unknown() -> None:
-    with pytest.raises(UnknownTarget):
+    with pytest.raises(UnknownTargetError):
         signature("lightning.pytorch.callbacks.ModelCheckpointt")

@@ -7,10 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from facesmith.signatures import UnknownTarget, signature
+from facesmith.signatures import UnknownTargetError, signature
 
 PathSetting = Annotated[Path, Field(strict=False)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
@@ -76,15 +84,15 @@ class ForeignComponent(Component):
     def _fits_signature(self) -> "ForeignComponent":
         try:
             parameters = signature(self.target_).parameters
-        except UnknownTarget:
-            raise PydanticCustomError("unknown_target", "no class of this name: {target}", {"target": self.target_}) from None
+        except UnknownTargetError:
+            raise PydanticCustomError(
+                "unknown_target", "no class of this name: {target}", {"target": self.target_}
+            ) from None
         given = self.arguments()
         open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
         named = [n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         unknown = [] if open_ended else [name for name in given if name not in named]
-        missing = [
-            name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given
-        ]
+        missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given]
         if self.partial_:
             missing = []
         if unknown or missing:
@@ -92,7 +100,9 @@ class ForeignComponent(Component):
                 "nested",
                 "wrong arguments",
                 {
-                    "errors": [{"type": "extra_forbidden", "loc": (n,), "input": given[n], "names": named} for n in unknown]
+                    "errors": [
+                        {"type": "extra_forbidden", "loc": (n,), "input": given[n], "names": named} for n in unknown
+                    ]
                     + [{"type": "missing", "loc": (n,), "input": None} for n in missing]
                 },
             )

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 
-class UnknownTarget(LookupError):
+class UnknownTargetError(LookupError):
     """No class or function stands at this dotted path."""
 
 
@@ -21,7 +21,7 @@ def signature(target: str) -> inspect.Signature:
     defaults are only marked as present.
 
     Raises:
-        UnknownTarget: nothing stands there, or its source cannot be read.
+        UnknownTargetError: nothing stands there, or its source cannot be read.
     """
     module, node = _locate(target)
     if isinstance(node, ast.FunctionDef):
@@ -37,7 +37,7 @@ def _constructor(module: str, node: ast.ClassDef) -> inspect.Signature:
         if isinstance(base, ast.Name | ast.Attribute):
             try:
                 parent_module, parent = _locate(f"{module}.{ast.unparse(base)}")
-            except UnknownTarget:
+            except UnknownTargetError:
                 continue
             if isinstance(parent, ast.ClassDef):
                 return _constructor(parent_module, parent)
@@ -87,7 +87,7 @@ def _locate(target: str, depth: int = 0) -> tuple[str, ast.ClassDef | ast.Functi
                 path = f"{package}.{path}"
             return _locate(".".join([path, *parts[cut + 1 :]]), depth + 1)
         break
-    raise UnknownTarget(target)
+    raise UnknownTargetError(target)
 
 
 def _member(tree: ast.Module, name: str) -> ast.ClassDef | ast.FunctionDef | str | None:

@@ -7,9 +7,10 @@ from lightning.pytorch.loggers import Logger
 
 from facesmith import assets
 from facesmith.config import TrainConfig
-from facesmith.hardware import choose_precision, notice_device
 from facesmith.errors import UserError
+from facesmith.hardware import choose_precision, notice_device
 from facesmith.quiet import quiet_libraries
+
 
 def train(config: TrainConfig) -> float | None:
     """Train what the config says and return the monitored metric, or None when none is monitored.
