@@ -145,6 +145,18 @@ def test_a_graph_that_differs_from_torch_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class FixedBatch(Small):
+    def forward(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        picture, mask = super().forward(target)
+        return picture + torch.zeros(len(target), 1, 1, 1), mask
+
+
+def test_a_module_that_fixes_its_batch_is_told(tmp_path):
+    with pytest.raises(ExportError, match="batch"):
+        export(spec_of(FixedBatch()), tmp_path / "fixed.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_export_leaves_the_module_as_it_was(tmp_path):
     spec = spec_of(Small())
     spec.module.train()

@@ -135,11 +135,12 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
         batch = torch.export.Dim("batch")
         shapes = tuple({0: batch} for _ in inputs)
     with _quiet(), torch.no_grad():
+        # Captured here and not by torch.onnx: where a capture fails, that falls back to others, which fix the
+        # batch without a word.
+        captured = torch.export.export(spec.module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
         program = torch.onnx.export(
-            spec.module,
-            tuple(inputs.values()),
+            captured,
             dynamo=True,
-            dynamic_shapes=shapes,
             input_names=list(inputs),
             output_names=spec.outputs,
             opset_version=opset,
@@ -173,9 +174,7 @@ def _strip(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
         del graph.metadata_props[:]
 
 
-def _parity(
-    spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, ...]
-) -> tuple[float, int, float]:
+def _parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, ...]) -> tuple[float, int, float]:
     """Largest difference to torch over pictures real and unreal; ExportError when above `tolerance`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
