@@ -43,3 +43,7 @@ class PrintSummaryConfig(Component):
     """Settings of `PrintSummary`."""
 
     folder: PathSetting
+
+
+class ValidateLastEpochConfig(Component):
+    """Settings of `ValidateLastEpoch`: none."""
