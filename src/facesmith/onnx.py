@@ -137,7 +137,12 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
     with _quiet(), torch.no_grad():
         # Captured here and not by torch.onnx: where a capture fails, that falls back to others, which fix the
         # batch without a word.
-        captured = torch.export.export(spec.module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
+        try:
+            captured = torch.export.export(spec.module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
+        except torch._dynamo.exc.UserError as error:
+            raise ExportError(
+                f"torch cannot capture the module: {error} (a batch is fixed by len(x); write x.shape[0])"
+            ) from error
         program = torch.onnx.export(
             captured,
             dynamo=True,
