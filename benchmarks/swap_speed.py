@@ -37,6 +37,7 @@ class Naive(nn.Module):
         self.network = network
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
+        """Swap target crops, as TextureWarp does."""
         network = self.network
         _, mask, aux = network(target)
         side, size, batch = network.textures.shape[-1], target.shape[-1], target.shape[0]
