@@ -93,9 +93,7 @@ class InTurns(Callback):
         self.times: list[tuple[float, float]] = []
         self.started, self.count = 0.0, -_WARM_UP
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.count == self.steps:
             ours = (time.perf_counter() - self.started) / self.steps
             bare = self.bare.run(self.steps)
@@ -115,9 +113,7 @@ def main() -> None:
     logging.getLogger("facesmith").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        config = settings(
-            run, [f"paths.face_sets={run}/face_sets", f"paths.profiles={run}/profiles", *overrides]
-        )
+        config = settings(run, [f"paths.face_sets={run}/face_sets", f"paths.profiles={run}/profiles", *overrides])
         data = config.data.build()
         data.prepare_data()
         data.setup("fit")
@@ -137,9 +133,7 @@ def main() -> None:
         trainer.fit(config.model.build(), data)
     for ours, plain in turns.times:
         print(f"Lightning {1e3 * ours:6.1f} ms   bare loop {1e3 * plain:6.1f} ms   ratio {ours / plain:.3f}")
-    print(
-        f"median ratio {statistics.median(ours / plain for ours, plain in turns.times):.3f} (claim: <= 1.05)"
-    )
+    print(f"median ratio {statistics.median(ours / plain for ours, plain in turns.times):.3f} (claim: <= 1.05)")
 
 
 if __name__ == "__main__":

@@ -38,9 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a checkpoint") from None
     except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, ValueError, KeyError):
-        raise UserError(
-            f"{path}: is no checkpoint, or a damaged one; give a file of a run's checkpoints/"
-        ) from None
+        raise UserError(f"{path}: is no checkpoint, or a damaged one; give a file of a run's checkpoints/") from None
     if not isinstance(checkpoint, dict) or RECORD not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(f"{path}: is not a checkpoint of facesmith; give a file of a run's checkpoints/")
     return checkpoint

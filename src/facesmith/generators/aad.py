@@ -1,6 +1,7 @@
 """The identity-conditioned swapper: a U-Net reads the target, an AAD decoder rebuilds it as somebody else."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -61,9 +62,7 @@ class AadBlock(nn.Module):
         self.modulations = nn.ModuleList(
             AttributeModulation(channels, attribute_channels, embedding_size) for _ in range(convolutions)
         )
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
 
     def forward(self, features: Tensor, source: Tensor, attributes: Tensor) -> Tensor:
@@ -88,9 +87,7 @@ class AttributeEncoder(nn.Module):
     def __init__(self, in_channels: int, channels: Sequence[int]) -> None:
         super().__init__()
         self.stem = _encode(in_channels, channels[0], 3, 1)
-        self.down = nn.ModuleList(
-            _encode(a, b, 4, 2) for a, b in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.down = nn.ModuleList(_encode(a, b, 4, 2) for a, b in pairwise(channels))
         self.channels = [channels[-1]]
         ups = []
         for skip in reversed(channels[:-1]):
@@ -114,9 +111,9 @@ class Aad(nn.Module):
     """Swap any face for the one an embedding describes; for pretraining on many people and as the base of adapters.
 
     Arguments: `size` of the crop in px; `embedding_size` of the recogniser; `encoder_channels` one a stride-2 level,
-    fine to coarse; `decoder_channels` one a level, coarse to fine; `convolutions` in each decoder stage; `unshuffle`
-    2 folds 2x2 pixels into channels at both ends (a quarter of the finest work), 1 does not; `finest_skip` is the finest
-    resolution in px whose attributes reach the decoder: finer than size/4 leaks the target's identity into the face;
+    fine to coarse; `decoder_channels` one a level, coarse to fine; `convolutions` in each decoder stage;
+    `unshuffle` 2 folds 2x2 pixels into channels at both ends (a quarter of the finest work), 1 does not; `finest_skip` is the
+    finest resolution in px whose attributes reach the decoder: finer than size/4 leaks the target's identity into the face;
     `checkpointing` trades a second decoder pass for memory while training.
     """
 
@@ -139,9 +136,7 @@ class Aad(nn.Module):
             raise ValueError(f"decoder_channels: {len(decoder_channels)} widths for {levels} levels")
         coarsest, rest = divmod(size, unshuffle << (levels - 1))
         if rest or coarsest < 2:
-            raise ValueError(
-                f"size: {size} px cannot be halved {levels - 1} times after unshuffling by {unshuffle}"
-            )
+            raise ValueError(f"size: {size} px cannot be halved {levels - 1} times after unshuffling by {unshuffle}")
         self.size, self.unshuffle, self.checkpointing = size, unshuffle, checkpointing
         self.embedding_size: int | None = embedding_size
         self.encoder = AttributeEncoder(3 * unshuffle**2, encoder_channels)

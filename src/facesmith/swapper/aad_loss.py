@@ -67,9 +67,7 @@ class AadLoss(nn.Module):
         }
         loss = self.l1 * parts["l1"] + self.ssim * parts["ssim"] + self.mask * parts["mask"]
         shown, _ = composite(output.face, output.mask.detach(), batch["target"])
-        if (
-            self.identity and not self._recognisers
-        ):  # at the first step, so that what is missing is told at once
+        if self.identity and not self._recognisers:  # at the first step, so that what is missing is told at once
             self._recognisers.append(_recogniser(self.embedder).to(shown.device))
         if self.identity and progress >= self.identity_from:
             parts["identity"] = self._identity(shown, batch["source"])
@@ -87,9 +85,7 @@ class AadLoss(nn.Module):
     def _identity(self, shown: Tensor, source: Tensor) -> Tensor:
         # batches begin with the pairs of two people, where likeness is to be learnt
         count = math.ceil(self.identity_share * len(shown))
-        crops = F.interpolate(
-            shown[:count], size=(128, 128), mode="bilinear", antialias=True, align_corners=False
-        )
+        crops = F.interpolate(shown[:count], size=(128, 128), mode="bilinear", antialias=True, align_corners=False)
         return identity_loss(self._recognisers[0].embed(jittered(crops, **_JITTER)), source[:count])
 
 
@@ -98,6 +94,4 @@ def _recogniser(embedder: str) -> Recogniser:
         return SFace()
     if embedder == ArcFace.name:
         return ArcFace(fetch("buffalo_l") / "w600k_r50.onnx")
-    raise UserError(
-        f"model.loss.embedder={embedder}: no such recogniser; choose {SFace.name} or {ArcFace.name}"
-    )
+    raise UserError(f"model.loss.embedder={embedder}: no such recogniser; choose {SFace.name} or {ArcFace.name}")

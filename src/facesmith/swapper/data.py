@@ -89,9 +89,7 @@ class SwapperDataModule(LightningDataModule):
         self.batches_per_epoch = max(1, math.ceil(frames / (self.config.batch_size / 2)))
         self.validation = self._validation(items, sources)
 
-    def _validation(
-        self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]
-    ) -> SwapperDataset:
+    def _validation(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapperDataset:
         """Gather what is validated, of a few people where there are many."""
         few = self.config.validation_faces
         self._validated = spread(len(self.casts), max(1, few // 4)).tolist()
@@ -228,9 +226,7 @@ class SwapperDataModule(LightningDataModule):
                 "mean to swap into: a swapper is good at what it has seen"
             )
         targets = self.config.targets or "asset:astronaut.png"
-        return self._extract(
-            targets, "scenes", self.config.face_sets / self.config.name, "many", "data.targets"
-        )
+        return self._extract(targets, "scenes", self.config.face_sets / self.config.name, "many", "data.targets")
 
     def _extract(self, source: Any, name: str, root: Path, people: Any, setting: str) -> FaceSet:
         given = [source] if isinstance(source, str | Path) else source
@@ -273,17 +269,13 @@ class PretrainDataModule(SwapperDataModule):
                 f"data.source={self.config.source}: must be a folder with a subfolder for each of several people"
             )
         held = self._held_out([folder.name for folder in folders])
-        people = {
-            folder.name: self._person(str(folder), self.config.name, _slug(folder.name)) for folder in folders
-        }
+        people = {folder.name: self._person(str(folder), self.config.name, _slug(folder.name)) for folder in folders}
         extra = [self._everything(self._scenes())] if self.config.targets is not None else []
         casts = []
         for name, faces in people.items():
             if name in held:
                 continue
-            others = [
-                self._everything(other) for key, other in people.items() if key != name and key not in held
-            ]
+            others = [self._everything(other) for key, other in people.items() if key != name and key not in held]
             frames, held_frames = split_frames(faces, self.config.holdout_frames)
             strangers = [self._everything(people[key]) for key in held]
             casts.append(Cast(frames, held_frames, self._some([*others, *extra]), self._some(strangers)))
@@ -295,11 +287,7 @@ class PretrainDataModule(SwapperDataModule):
             return names[len(names) - min(len(names) - 2, round(holdout * len(names))) :] if holdout else []
         unknown = sorted(set(holdout) - set(names))
         if unknown or len(names) - len(holdout) < 2:
-            why = (
-                f"no folder is called {', '.join(unknown)}"
-                if unknown
-                else "leaves fewer than two people to train on"
-            )
+            why = f"no folder is called {', '.join(unknown)}" if unknown else "leaves fewer than two people to train on"
             raise UserError(f"data.holdout: {why}; there are {', '.join(names[:12])}")
         return list(holdout)
 

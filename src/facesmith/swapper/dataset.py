@@ -18,8 +18,8 @@ MASKS: Final = ("hull", "alpha")
 class SwapperDataset(Dataset[dict[str, Tensor]]):
     """Items of one person or several, as bytes; a batch is one indexing operation a tensor.
 
-    `items` are of one size; `sources` are (E,) embeddings, L2-normalised, one a person; `people` says whose each element
-    of `items` is. `roles` are numbers the items carry along, one array an element of `items`; None for 0.
+    `items` are of one size; `sources` are (E,) embeddings, L2-normalised, one a person; `people` says whose each
+    element of `items` is. `roles` are numbers the items carry along, one array an element of `items`; None for 0.
     """
 
     def __init__(
@@ -31,9 +31,7 @@ class SwapperDataset(Dataset[dict[str, Tensor]]):
     ) -> None:
         def joined(name: str) -> Tensor:
             arrays = np.concatenate([getattr(part, name) for part in items])
-            return torch.from_numpy(
-                arrays if arrays.ndim < 4 else np.ascontiguousarray(arrays.transpose(0, 3, 1, 2))
-            )
+            return torch.from_numpy(arrays if arrays.ndim < 4 else np.ascontiguousarray(arrays.transpose(0, 3, 1, 2)))
 
         self.tensors = {name: joined(name) for name in (*PICTURES, "canonical", "labels")}
         self.tensors |= {name: joined(name)[:, None] for name in MASKS}

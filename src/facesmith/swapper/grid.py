@@ -19,9 +19,7 @@ def titled_grid(columns: Mapping[str, Tensor]) -> NDArray[np.uint8]:
     grid = np.full((_TITLE_HEIGHT + count * wide, len(stacks) * wide, 3), 24, np.uint8)
     for column, (title, pictures) in enumerate(zip(columns, stacks, strict=True)):
         left = column * wide
-        cv2.putText(
-            grid, title, (left + 2, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1, cv2.LINE_AA
-        )
+        cv2.putText(grid, title, (left + 2, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1, cv2.LINE_AA)
         for row, picture in enumerate(pictures):
             top = _TITLE_HEIGHT + row * wide
             grid[top : top + size, left : left + size] = picture

@@ -99,10 +99,7 @@ class Cast:
 
     def held_targets(self, recipe: Recipe, at_most: int, progress: bool) -> Checked | None:
         """Give the targets that are never trained on with their pseudo truth, or None when none is held out."""
-        parts = [
-            Part(p.faces, p.rows[spread(len(p), -(-at_most // len(self.held_scenes)))])
-            for p in self.held_scenes
-        ]
+        parts = [Part(p.faces, p.rows[spread(len(p), -(-at_most // len(self.held_scenes)))]) for p in self.held_scenes]
         count = sum(map(len, parts))
         if not count:
             return None
@@ -128,9 +125,7 @@ class Cast:
             return None
         part = Part(self.held_frames.faces, self.held_frames.rows[spread(len(self.held_frames), at_most)])
         faces = part.aligned(items.size)
-        hulls = np.stack([np.rint(hull(points, faces.size) * 255) for points in faces.landmarks]).astype(
-            np.uint8
-        )
+        hulls = np.stack([np.rint(hull(points, faces.size) * 255) for points in faces.landmarks]).astype(np.uint8)
         count = len(faces)
         own = TrainingItems(
             target=faces.images,
@@ -150,7 +145,7 @@ class Cast:
     def _kept(
         self, what: str, recipe: Recipe, parts: Sequence[Part], make: Callable[[], TrainingItems]
     ) -> TrainingItems:
-        """Load what was made before from the same faces in the same way; else make and keep it, one process at a time."""
+        """Load what was made before from the same faces in the same way; else make it, one process at a time."""
         described: dict[str, Any] = {
             "recipe": asdict(recipe),
             "parts": [[part.faces.key, part.rows.tolist()] for part in parts],
@@ -192,9 +187,7 @@ def split_scenes(faces: FaceSet, holdout: float | Sequence[str]) -> tuple[Part, 
         unknown = sorted(set(holdout) - set(names.tolist()))
         if unknown:
             known = ", ".join(sorted(set(names.tolist()))[:12])
-            raise UserError(
-                f"data.holdout: no target face comes from {', '.join(unknown)}; there are {known}"
-            )
+            raise UserError(f"data.holdout: no target face comes from {', '.join(unknown)}; there are {known}")
         held = np.isin(names, list(holdout))
         if held.all():
             raise UserError("data.holdout: holds out every target; leave at least one to train on")
@@ -203,21 +196,14 @@ def split_scenes(faces: FaceSet, holdout: float | Sequence[str]) -> tuple[Part, 
 
 def spread(count: int, at_most: int) -> Rows:
     """Choose at most `at_most` of `count` rows, evenly spaced."""
-    return (
-        np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.intp))
-        if count
-        else np.arange(0)
-    )
+    return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.intp)) if count else np.arange(0)
 
 
 def subset(items: TrainingItems, rows: Rows) -> TrainingItems:
     """Give some of the items, with all their textures."""
     whole = ("textures", "regions", "core")
     return TrainingItems(
-        **{
-            f.name: getattr(items, f.name) if f.name in whole else getattr(items, f.name)[rows]
-            for f in fields(items)
-        }
+        **{f.name: getattr(items, f.name) if f.name in whole else getattr(items, f.name)[rows] for f in fields(items)}
     )
 
 

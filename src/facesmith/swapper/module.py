@@ -108,9 +108,7 @@ class SwapperModule(LightningModule):
         output = self.generator(batch["target"], batch["source"])
         with torch.autocast(self.device.type, enabled=False):
             face, mask, aux = output
-            output = SwapOutput(
-                face.float(), mask.float(), {name: value.float() for name, value in aux.items()}
-            )
+            output = SwapOutput(face.float(), mask.float(), {name: value.float() for name, value in aux.items()})
             losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
         loss = losses.pop("loss")
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -146,9 +144,7 @@ class SwapperModule(LightningModule):
             UserError: the module was not trained yet, so that it is nobody's.
         """
         if not self.provenance:
-            raise UserError(
-                "model: was not trained, so there is nobody to export; give a checkpoint of a run"
-            )
+            raise UserError("model: was not trained, so there is nobody to export; give a checkpoint of a run")
         generator: Any = copy.deepcopy(self.generator).cpu().eval()
         contract = SwapperContract(
             template=generator.template,

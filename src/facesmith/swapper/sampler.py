@@ -37,8 +37,8 @@ class MixedBatchSampler(Sampler[list[int]]):
 
     `kinds` (M,) names each item's kind, `shares` the weight of each kind in a batch, in order. A share that is no whole
     number of items is met on average: what is left of the batch is drawn by the fractions that are left. Kinds
-    nobody has are left out. Each kind is visited in a fresh random order, whole before any item comes again. An epoch is
-    a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted one would. Raises
+    nobody has are left out. Each kind is visited in a fresh random order, whole before any item comes again. An epoch
+    is a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted one would. Raises
     ValueError when no item is of a wanted kind.
     """
 
@@ -71,9 +71,7 @@ class MixedBatchSampler(Sampler[list[int]]):
 
     def _plan(self, random: np.random.Generator) -> list[list[int]]:
         counts = np.stack([self._counts(random) for _ in range(self._batches)])
-        orders = [
-            _shuffled(found, total, random) for found, total in zip(self._items, counts.sum(0), strict=True)
-        ]
+        orders = [_shuffled(found, total, random) for found, total in zip(self._items, counts.sum(0), strict=True)]
         ends = counts.cumsum(0)
         return [
             [int(i) for order, end, n in zip(orders, row, count, strict=True) for i in order[end - n : end]]

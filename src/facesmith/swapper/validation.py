@@ -22,7 +22,10 @@ _REFERENCES: Final = 16
 
 @dataclass(frozen=True)
 class Shot:
-    """N validated pictures: target, truth, raw, shown (N,S,S,3) uint8 RGB; mask, hull (N,S,S) uint8; role, person (N,)."""
+    """N validated pictures.
+
+    target, truth, raw, shown: (N,S,S,3) uint8 RGB. mask, hull: (N,S,S) uint8. role, person: (N,).
+    """
 
     target: NDArray[np.uint8]
     truth: NDArray[np.uint8]
@@ -49,17 +52,15 @@ class Shots:
 
     def add(self, batch: dict[str, Tensor], raw: Tensor, mask: Tensor, shown: Tensor, _: Tensor) -> None:
         """Keep a batch and what the generator made of it."""
-        planes = [to_bytes(plane * 2 - 1)[..., 0] for plane in (mask, batch["hull"])]
-        pictures = [to_bytes(picture) for picture in (batch["target"], batch["truth"], raw, shown)]
+        target, truth, face, result = map(to_bytes, (batch["target"], batch["truth"], raw, shown))
+        covered, hull = (to_bytes(plane * 2 - 1)[..., 0] for plane in (mask, batch["hull"]))
         role, person = (batch[name].cpu().numpy() for name in ("role", "person"))
-        self._parts.append(Shot(*pictures, *planes, role=role, person=person))
+        self._parts.append(Shot(target, truth, face, result, covered, hull, role, person))
 
     def take(self) -> Shot:
         """Give everything gathered since the last time."""
         parts, self._parts = self._parts, []
-        return Shot(
-            *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Shot))
-        )
+        return Shot(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Shot)))
 
 
 class Gate:
@@ -104,9 +105,7 @@ class Gate:
         """Give the analyzer's native sessions back."""
         self._analyzer.close()
 
-    def _figures(
-        self, prefix: str, shots: Shot, rows: NDArray[np.bool_], before: bool = False
-    ) -> dict[str, float]:
+    def _figures(self, prefix: str, shots: Shot, rows: NDArray[np.bool_], before: bool = False) -> dict[str, float]:
         verdicts = []
         for number, gate in self._gates.items():
             mine = rows & (shots.person == number)
