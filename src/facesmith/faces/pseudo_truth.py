@@ -26,6 +26,7 @@ _SMOOTH, _SMOOTH_FAR = 3e-4, 2e-3
 _RELIGHT, _LIGHT_SIGMA = 0.6, 11 / 128  # the scene's light on the face
 _PART_RELIGHT, _PART_SIGMA = 0.8, 8 / 128  # an exchanged region takes the light of the base
 _REPOSE: Final = (0.35, 0.8)  # how far a target is drawn towards another face's pose and expression
+_EXCHANGE: Final = 0.6  # of the re-posed targets that may wear another target's face
 _REPOSE_MOST: Final = 4 / 128  # RMS shift of the points, of the crop's side: further, the picture tears
 
 
@@ -66,9 +67,7 @@ def build(
         raise ValueError("person and targets must be aligned on the same template at the same size")
     workshop = _Workshop(person, targets, names, textures, np.random.default_rng(seed))
     rows = spread_out(workshop.chooser.features(), min(frames, len(workshop.person)))
-    total = (
-        len(workshop.targets) + len(rows) * (1 + donors * bool(len(targets))) + variants * bool(len(targets))
-    )
+    total = len(workshop.targets) + len(rows) * (1 + donors * bool(len(targets))) + variants * bool(len(targets))
     items = list(
         track(
             workshop.items(rows, donors, variants),
@@ -95,6 +94,7 @@ class _Workshop:
         self.person = AlignedFaces.concat([person, person.mirrored()])
         self.targets = AlignedFaces.concat([targets, targets.mirrored()]) if len(targets) else targets
         self.chooser = FrameChooser(self.person)
+        self.scenes = FrameChooser(self.targets) if len(targets) else None
         self.choices = [
             self.chooser.choose(face, shape)
             for face, shape in zip(self.targets.landmarks, self.targets.blendshapes, strict=True)
@@ -128,9 +128,7 @@ class _Workshop:
             truth=np.stack([item.truth for item in items]),
             hull=np.stack([_bytes(colour.hull(shape, size) * 255) for shape in shapes]),
             alpha=np.stack([_bytes(colour.soft_hull(shape, size) * 255) for shape in shapes]),
-            canonical=np.stack(
-                [((item.canonical + 0.5) * (2 / size) - 1).astype(np.float16) for item in items]
-            ),
+            canonical=np.stack([((item.canonical + 0.5) * (2 / size) - 1).astype(np.float16) for item in items]),
             kind=np.array([item.kind for item in items]),
             who=np.array([item.who for item in items], np.int64),
             labels=np.array(labels, np.int64).reshape(-1, 3),
@@ -153,9 +151,7 @@ class _Workshop:
     def _textures(self, kept: Sequence[Choice]) -> NDArray[np.uint8]:
         pictures = []
         for choice in kept:
-            maps = warp_maps(
-                self.canon, self.person.landmarks[list(choice.frames)], self.size, smoothing=_SMOOTH
-            )
+            maps = warp_maps(self.canon, self.person.landmarks[list(choice.frames)], self.size, smoothing=_SMOOTH)
             pictures.append(self._compose(maps, choice, self.canon_regions, self.canon_core))
         even = colour.even_light(pictures, self.canon_core, _PART_RELIGHT, _LIGHT_SIGMA * self.size)
         return np.stack([_bytes(picture) for picture in even])
@@ -206,7 +202,7 @@ class _Workshop:
         return _bytes(lit * alpha + scene * (1 - alpha))
 
     def _variant(self, j: int) -> _Item:
-        """Draw a target's picture towards another face's pose and expression; make its pseudo truth."""
+        """Draw a target's picture towards another face's pose, maybe with a third's looks; make its truth."""
         own, size = self.targets.landmarks[j], self.size
         pool = self.person if self.random.random() < 0.7 or self.count == 1 else self.targets
         other = int(self.random.integers(len(pool)))
@@ -222,6 +218,11 @@ class _Workshop:
         clear = np.linalg.norm(anchors[:, None] - outline[None], axis=-1).min(1) > 12 / 128 * size
         where = warp_maps(drawn, own[None], size, smoothing=_SMOOTH, anchors=anchors[clear])[0]
         picture = _bytes(resample(self.targets.images[j], where))
+        worn = self._donors(drawn, 1)[0]
+        if worn % self.count != j % self.count and self.random.random() < _EXCHANGE:
+            where = warp_maps(drawn, self.targets.landmarks[worn, None], size, smoothing=_SMOOTH)[0]
+            face, core = resample(self.targets.images[worn], where), colour.skin_core(drawn, size)
+            picture = self._blend(face, picture, drawn, core)
         shapes = self.targets.blendshapes[j] * (1 - share) + pool.blendshapes[other] * share
         choice = self.chooser.choose(drawn, shapes)
         return self._pseudo(picture, drawn, shapes, choice, "V", j % self.count)
@@ -230,9 +231,7 @@ class _Workshop:
         image, landmarks = self.person.images[row], self.person.landmarks[row]
         shapes = Choice(row, row, row, 0.0, self.person.blendshapes[row])
         chosen = self._donors(landmarks, donors) if donors else []
-        sources = (
-            np.concatenate([self.targets.landmarks[chosen], self.canon[None]]) if chosen else self.canon[None]
-        )
+        sources = np.concatenate([self.targets.landmarks[chosen], self.canon[None]]) if chosen else self.canon[None]
         maps = warp_maps(landmarks, sources, self.size, smoothing=_SMOOTH)
         core = colour.skin_core(landmarks, self.size)
         for j, where in zip(chosen, maps[:-1], strict=True):
@@ -242,7 +241,8 @@ class _Workshop:
 
     def _donors(self, landmarks: NDArray[np.floating], donors: int) -> list[int]:
         """Draw targets for a frame to wear; one whose pose is far from it only when none is near."""
-        residual = FrameChooser(self.targets).residuals(landmarks)
+        assert self.scenes is not None
+        residual = self.scenes.residuals(landmarks)
         near = np.flatnonzero(residual <= max(FAR * self.size, np.sort(residual)[:donors][-1]))
         return [int(j) for j in self.random.choice(near, donors, replace=len(near) < donors)]
 

@@ -38,9 +38,7 @@ class TextureWarp(nn.Module):
     core: Tensor
     spread: Tensor
 
-    def __init__(
-        self, size: int, textures: int, texture_size: int, channels: Sequence[int], blocks: int
-    ) -> None:
+    def __init__(self, size: int, textures: int, texture_size: int, channels: Sequence[int], blocks: int) -> None:
         super().__init__()
         if size % _TRUNK:
             raise ValueError(f"size must be a multiple of {_TRUNK}, got {size}")
@@ -50,11 +48,13 @@ class TextureWarp(nn.Module):
         self.register_buffer("core", torch.zeros(1, 1, texture_size, texture_size))
         self.register_buffer("spread", torch.ones(1, 3, 1, 1))  # of the person's skin, in opponent colours
         self.colour = ColourTransfer()
-        self.stem = _block(12, channels[0])
+        self.stem = _block(12 + 2, channels[0])  # and where each pixel lies: a turned face moves with it
         pairs = list(itertools.pairwise(channels))
         self.down = nn.ModuleList([_block(a, b, stride=2) for a, b in pairs])
         self.bottom = nn.Sequential(*[_Residual(channels[-1]) for _ in range(blocks)])
-        self.up = nn.ModuleList([nn.Sequential(_block(b + a, a), _Residual(a)) for a, b in reversed(pairs)])
+        self.up = nn.ModuleList([_block(b + a, a) for a, b in reversed(pairs)])
+        # at 32 px a residual block would cost as much as all others together
+        self.refine = nn.ModuleList([*(_Residual(a) for a, _ in reversed(pairs[1:])), nn.Identity()])
         self.geometry = _small(nn.Conv2d(channels[0], 3 * 4, 3, padding=1))  # flow x, y and mask, at 64 px
         self.light = _small(nn.Conv2d(channels[-1], 3, 3, padding=1))
         self.contrast = nn.Linear(channels[-1], 3)
@@ -62,6 +62,9 @@ class TextureWarp(nn.Module):
         nn.init.zeros_(self.contrast.bias)
         self.squeeze = nn.Sequential(nn.Conv2d(channels[-1], 32, 1), nn.LeakyReLU(0.1))
         self.mix = nn.Linear(32 * 16, REGIONS * textures)
+        self.pose = nn.Linear(32 * 16, 6)  # the face's place as a whole; the decoder adds what is local
+        nn.init.zeros_(self.pose.weight)
+        nn.init.zeros_(self.pose.bias)
 
     @torch.no_grad()
     def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
@@ -92,31 +95,37 @@ class TextureWarp(nn.Module):
         """
         size = int(target.shape[-1])
         seen = _reduced(target, _TRUNK)
-        hidden = self.stem(F.pixel_unshuffle(seen, 2))
+        places = _identity_grid(_TRUNK // 2, target).expand(target.shape[0], -1, -1, -1)
+        hidden = self.stem(torch.cat([F.pixel_unshuffle(seen, 2), places], 1))
         skips = []
         for layer in self.down:
             skips.append(hidden)
             hidden = layer(hidden)
         hidden = self.bottom(hidden)
         contrast, light = self.contrast(hidden.mean((2, 3))), self.light(hidden)
-        mix = self.mix(self.squeeze(hidden).flatten(1)).view(-1, REGIONS, self.count)
-        for layer in self.up:
-            hidden = layer(
-                torch.cat([F.interpolate(hidden, scale_factor=2.0, mode="nearest"), skips.pop()], 1)
-            )
+        summary = self.squeeze(hidden).flatten(1)
+        mix = self.mix(summary).view(-1, REGIONS, self.count)
+        pose = self.pose(summary).view(-1, 2, 3)
+        for layer, refine in zip(self.up, self.refine, strict=True):
+            large = F.interpolate(hidden, scale_factor=2.0, mode="nearest")
+            hidden = refine(layer(torch.cat([large, skips.pop()], 1)))
         geometry = F.pixel_shuffle(self.geometry(hidden), 2)
         picture = self._mixed(mix)
-        coarse = geometry[:, :2] + _identity_grid(_TRUNK, target)
+        coarse = _placed(geometry, pose)
+        seen_face = _sampled(picture, coarse)
         with torch.no_grad():
             # what the target's skin says of colour and light: nothing learnt, hence true of unseen targets
             skin = _sampled(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
-            stretch, offset = self.colour(opponent(seen), _sampled(picture, coarse), skin, self.spread)
+            stretch, offset = self.colour(opponent(seen), seen_face, skin, self.spread)
         rows = _cubic_rows(int(light.shape[-1]), size, target)
         light = rows @ light @ rows.T + _resized(offset, size)
         contrast = contrast + stretch
-        geometry = _resized(geometry, size)
-        flow = geometry[:, :2] + _identity_grid(size, target)
-        sampled = _sampled(picture, flow)
+        if size == _TRUNK:
+            flow, sampled = coarse, seen_face
+        else:
+            geometry = _resized(geometry, size)
+            flow = _placed(geometry, pose)
+            sampled = _sampled(picture, flow)
         face = from_opponent(sampled * contrast.exp()[:, :, None, None] + light)
         mask = torch.sigmoid(geometry[:, 2:])
         aux = {"flow": flow, "mix": mix, "contrast": contrast, "light": light, "sampled": sampled}
@@ -145,7 +154,7 @@ class ColourTransfer(nn.Module):
         """Give log contrast (N,3) and offset (N,3,16,16) that bring `face` to what is `seen`.
 
         seen, face: (N,3,S,S) opponent colours of the target and of the sampled pictures. skin: (N,1,S,S) in
-        0..1, where the two may be compared. spread: (1,3,1,1) of the person's skin, which limits the contrast.
+        0..1, where the two may be compared. spread: (1,3,1,1) of the person's skin: it limits the contrast.
         """
         total = skin.sum((2, 3), keepdim=True).clamp_min(1e-3)
         mean_seen, mean_face = ((p * skin).sum((2, 3), keepdim=True) / total for p in (seen, face))
@@ -158,9 +167,7 @@ class ColourTransfer(nn.Module):
         window = seen.shape[-1] // _LIGHT_CELLS
         weight = F.avg_pool2d(skin, window) + 1e-3
         left = F.avg_pool2d((seen - face * scale - offset) * skin, window)
-        smooth = [
-            F.conv2d(p.flatten(0, 1)[:, None], self.kernel, padding=3).view_as(p) for p in (left, weight)
-        ]
+        smooth = [F.conv2d(p.flatten(0, 1)[:, None], self.kernel, padding=3).view_as(p) for p in (left, weight)]
         return scale.flatten(1).log(), offset + _RELIGHT * smooth[0] / smooth[1]
 
 
@@ -177,7 +184,7 @@ def from_opponent(colours: Tensor) -> Tensor:
 
 
 def _sampled(picture: Tensor, places: Tensor) -> Tensor:
-    picture = picture.expand(len(places), -1, -1, -1)
+    picture = picture.expand(places.shape[0], -1, -1, -1)
     picture = _reduced(picture, int(places.shape[-1]))
     where = places.permute(0, 2, 3, 1)
     return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
@@ -192,6 +199,13 @@ def _resized(planes: Tensor, size: int) -> Tensor:
     if planes.shape[-1] == size:
         return planes
     return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _placed(geometry: Tensor, pose: Tensor) -> Tensor:
+    """Give places in the canonical picture: the pixel's own, moved as a whole and then each on its own."""
+    grid = _identity_grid(int(geometry.shape[-1]), geometry)
+    moved = (pose[:, :, :2] @ grid.flatten(2)).view(-1, 2, *grid.shape[-2:]) + pose[:, :, 2:, None]
+    return grid + moved + geometry[:, :2]
 
 
 def _identity_grid(size: int, like: Tensor) -> Tensor:
