@@ -1,6 +1,6 @@
 """What a training step costs through Lightning with all callbacks, against a bare loop on the same model and data.
 
-    python benchmarks/step_overhead.py [--rounds 5] [--steps 150] [overrides of the demo, such as model/generator=aad_fast]
+    python benchmarks/step_overhead.py [--rounds 5] [--steps 150] [overrides, such as model/generator=aad_fast]
 
 Claim: the ratio is at most 1.05. The two are timed in turns, and the median of the rounds' ratios is printed, so that
 what else runs on the machine falls on both alike. The bare loop fetches, augments, steps, clips and averages as the
@@ -53,6 +53,7 @@ class Bare:
         self.module.train()
 
     def run(self, steps: int) -> float:
+        """Give the seconds a step takes."""
         module, data = self.module, self.data
         batches = self._batches()
         started = time.perf_counter()
@@ -94,6 +95,7 @@ class InTurns(Callback):
         self.started, self.count = 0.0, -_WARM_UP
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Count steps, and hand over at the end of a stretch."""
         if self.count == self.steps:
             ours = (time.perf_counter() - self.started) / self.steps
             bare = self.bare.run(self.steps)

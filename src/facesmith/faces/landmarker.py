@@ -1,6 +1,8 @@
 """478 landmarks, expression and pose of one face: MediaPipe's FaceLandmarker on an upright crop around it."""
 
 import math
+import signal
+import threading
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,10 @@ from facesmith.faces.detection import Detection
 from facesmith.faces.face import five_of
 
 Floats = npt.NDArray[np.float32]
+
+# libmediapipe samples its own CPU time by SIGPROF; ticks that come after a landmarker was closed would end the process.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 # The landmarker costs the same at any crop size; at this one the face has nearly all pixels its network takes
 # (256 over 1.5 faces). A margin is the crop's side over the detection's; the second is a further try.

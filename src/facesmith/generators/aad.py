@@ -110,11 +110,11 @@ class AttributeEncoder(nn.Module):
 class Aad(nn.Module):
     """Swap any face for the one an embedding describes; for pretraining on many people and as the base of adapters.
 
-    Arguments: `size` of the crop in px; `embedding_size` of the recogniser; `encoder_channels` one a stride-2 level,
-    fine to coarse; `decoder_channels` one a level, coarse to fine; `convolutions` in each decoder stage;
-    `unshuffle` 2 folds 2x2 pixels into channels at both ends (a quarter of the finest work), 1 does not; `finest_skip` is the
-    finest resolution in px whose attributes reach the decoder: finer than size/4 leaks the target's identity into the face;
-    `checkpointing` trades a second decoder pass for memory while training.
+    size: of the crop in px. embedding_size: of the recogniser. encoder_channels: one a stride-2 level, fine to
+    coarse; decoder_channels: one a level, coarse to fine. convolutions: in each decoder stage. unshuffle: 2 folds
+    2x2 pixels into channels at both ends (a quarter of the finest work), 1 does not. finest_skip: finest resolution
+    in px whose attributes reach the decoder; finer than size/4 leaks the target's identity into the face.
+    checkpointing: trades a second decoder pass for memory while training.
     """
 
     template = "arcface_128"
