@@ -16,7 +16,7 @@ from rich.progress import track
 from facesmith.faces import colour, topology
 from facesmith.faces.aligned import AlignedFaces
 from facesmith.faces.frame_choice import Choice, FrameChooser, spread_out
-from facesmith.faces.thin_plate import fit_similarity, resample, warp_maps
+from facesmith.faces.thin_plate import fit_similarity, proportioned, resample, warp_maps
 from facesmith.faces.training_items import TrainingItems
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 FAR: Final = 6 / 128  # residual of the best frame, of the crop's side, above which a target is a poor fit
 _SMOOTH, _SMOOTH_FAR = 3e-4, 2e-3
 _RELIGHT, _LIGHT_SIGMA = 0.6, 11 / 128  # the scene's light on the face
+# of the person's own proportions: a quarter brings dlib's distance from .45 to .42 and moves no feature by
+# more than the landmarks' own noise; more of it misplaces them
+_LIKENESS: Final = 0.25
 _PART_RELIGHT, _PART_SIGMA = 0.8, 8 / 128  # an exchanged region takes the light of the base
 _REPOSE: Final = (0.35, 0.8)  # how far a target is drawn towards another face's pose and expression
 _EXCHANGE: Final = 0.6  # of the re-posed targets that may wear another target's face
@@ -183,9 +186,10 @@ class _Workshop:
     ) -> _Item:
         sources = np.concatenate([self.person.landmarks[list(choice.frames)], self.canon[None]])
         smoothing = _SMOOTH_FAR if choice.residual > FAR * self.size else _SMOOTH
-        maps = warp_maps(landmarks, sources, self.size, smoothing=smoothing)
+        aim = proportioned(landmarks, sources[0], self.size, _LIKENESS)
+        maps = warp_maps(aim, sources, self.size, smoothing=smoothing)
         core = colour.skin_core(landmarks, self.size)
-        face = self._compose(maps, choice, colour.regions(landmarks, self.size), core)
+        face = self._compose(maps, choice, colour.regions(aim, self.size), core)
         truth = self._blend(face, target, landmarks, core)
         described = Choice(*choice.frames, choice.residual, blendshapes)
         return _Item(target, truth, landmarks, maps[3], kind, who, described)
@@ -231,13 +235,16 @@ class _Workshop:
         image, landmarks = self.person.images[row], self.person.landmarks[row]
         shapes = Choice(row, row, row, 0.0, self.person.blendshapes[row])
         chosen = self._donors(landmarks, donors) if donors else []
-        sources = np.concatenate([self.targets.landmarks[chosen], self.canon[None]]) if chosen else self.canon[None]
-        maps = warp_maps(landmarks, sources, self.size, smoothing=_SMOOTH)
+        canonical = warp_maps(landmarks, self.canon[None], self.size, smoothing=_SMOOTH)[0]
         core = colour.skin_core(landmarks, self.size)
-        for j, where in zip(chosen, maps[:-1], strict=True):
+        for j in chosen:
+            # as a target keeps some of its proportions in its pseudo truth, so does a worn face here
+            donor = self.targets.landmarks[j]
+            aim = proportioned(landmarks, donor, self.size, _LIKENESS)
+            where = warp_maps(aim, donor[None], self.size, smoothing=_SMOOTH)[0]
             worn = self._blend(resample(self.targets.images[j], where), image, landmarks, core)
-            yield _Item(worn, image, landmarks, maps[-1], "R", j % self.count, shapes)
-        yield _Item(image, image, landmarks, maps[-1], "I", -1, shapes)
+            yield _Item(worn, image, landmarks, canonical, "R", j % self.count, shapes)
+        yield _Item(image, image, landmarks, canonical, "I", -1, shapes)
 
     def _donors(self, landmarks: NDArray[np.floating], donors: int) -> list[int]:
         """Draw targets for a frame to wear; one whose pose is far from it only when none is near."""

@@ -10,6 +10,12 @@ from scipy.interpolate import CubicSpline, RBFInterpolator
 from facesmith.faces import topology
 
 _NODES: Final = 33  # the spline is solved on this grid and upsampled: it is smooth
+_OUTLINE_REACH: Final = 14 / 128  # within this of the outline, proportions fade into the target's own
+_WHOLES: Final = (
+    topology.LEFT_EYE + topology.LEFT_IRIS,
+    topology.RIGHT_EYE + topology.RIGHT_IRIS,
+    topology.MOUTH,
+)
 _HIDDEN_NEAR: Final = 3 / 128  # a point this near another one in the picture ...
 _HIDDEN_BEHIND: Final = 7 / 128  # ... and this much deeper is behind it (of the crop's side)
 # features, plus every fourth point of the mesh: as good as all 478 and four times cheaper
@@ -80,3 +86,21 @@ def fit_similarity(shapes: NDArray[np.floating], onto: NDArray[np.floating]) -> 
     x = cosine[:, None] * a[..., 0] - sine[:, None] * a[..., 1]
     y = sine[:, None] * a[..., 0] + cosine[:, None] * a[..., 1]
     return np.stack([x, y], -1) + goal
+
+
+def proportioned(
+    landmarks: NDArray[np.floating], other: NDArray[np.floating], size: int, share: float
+) -> NDArray[np.floating]:
+    """Give a face (478,3) in px a share (0..1) of another face's proportions; the outline stays.
+
+    Eyes and mouth move as wholes, so that their expression stays too.
+    """
+    flat = landmarks[:, :2]
+    shift = fit_similarity(other[None, :, :2], flat)[0] - flat
+    for part in _WHOLES:
+        shift[part] = shift[part].mean(0)
+    to_outline = np.linalg.norm(flat[:, None] - flat[None, topology.OVAL], axis=-1).min(1)
+    inside = np.clip(to_outline / (_OUTLINE_REACH * size), 0, 1)
+    moved = landmarks.copy()
+    moved[:, :2] += share * inside[:, None] * shift
+    return moved
