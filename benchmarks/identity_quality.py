@@ -49,7 +49,12 @@ from facesmith.swapper.texture_warp_loss import TextureWarpLoss
 SIZE, TEMPLATE = 128, "arcface_128"
 NAMES = ["astronaut", "t1-0", "t1-1", "t1-2", "t1-3", "t1-4", "t1-5", "hanks"]
 HELD_FRAMES = 0.1
-SHARES = {"P": 1, "V": 2, "R": 1}  # of a batch
+SHARES = {"P": 3, "V": 2, "R": 2, "I": 1}  # of a batch
+RECIPE = [
+    *("data.batch_size=8", "model.optimizer.lr=2.5e-3", "data.pseudo_truth.variants=160"),
+    *("data.augment.degrees=5.0", "data.augment.scale=0.06", "data.augment.shift=0.03"),
+    *("data.augment.elastic=0.03", "data.augment.grey=0.15", "data.augment.camera=0.4"),
+]
 T = TypeVar("T")
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -232,7 +237,7 @@ def table(title: str, quality: Quality) -> None:
 def _settings() -> OmegaConf:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         given = ["data.source=none", "data.name=benchmark", "data.consent=licensed"]
-        cfg = compose("train", ["experiment=identity", *given])
+        cfg = compose("train", ["experiment=identity", *given, *RECIPE])
     parts = {
         "generator": cfg.model.generator,
         "loss": cfg.model.loss,
@@ -258,7 +263,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--leave-one-out", action="store_true")
     parser.add_argument("--only", type=int, nargs="*", help="hold out these of the eight only")
     parser.add_argument("--demo", action="store_true")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--grid", type=Path, help="write target | pseudo truth | raw | composite here")
     return parser.parse_args()
 
