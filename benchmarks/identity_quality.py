@@ -110,7 +110,7 @@ def run(
     quality = gate(targets.images, truth, raw, shown, mask, hull, names)
     mine = build(media.unseen, media.unseen[:0], textures=1, progress=False)
     own = mine.hull[: len(mine)]
-    _, again, _ = swap(generator, mine.target)
+    again, _, _ = swap(generator, mine.target)
     table("before", gate.before(targets.images, truth, hull, names))
     table("pseudo truth", gate(targets.images, truth, truth, truth, hull, hull, names))
     table(
