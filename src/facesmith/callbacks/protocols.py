@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facesmith.faces.profile import IdentityProfile
+from facesmith.faces.quality import Quality
 from facesmith.onnx import ExportSpec
 
 
@@ -35,3 +36,11 @@ class Profiles(Protocol):
     def profile(self) -> IdentityProfile:
         """Give the identity's profile with the last figures of the quality gate."""
         ...
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """Data that hold results against the quality gate."""
+
+    quality: dict[str, Quality]
+    """The last verdicts: `before`, `val`, `val_holdout`."""

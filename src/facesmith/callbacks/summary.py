@@ -1,23 +1,30 @@
 """What training changed, and where everything lies: the last lines of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
+from facesmith.callbacks.protocols import Judges
+from facesmith.faces.quality import Quality
+
+_SHOWN_AT_MOST = 12
+
 _ROWS = (
-    ("judge_distance", "independent judge: distance to the person", "lower; < 0.6 is the same person"),
-    ("identity_similarity", "recogniser: similarity to the person", "higher"),
-    ("judge_accepted", "targets the judge takes for the person", "higher"),
-    ("miss_rate", "no face found in the result", "0"),
-    ("nme", "landmarks moved, in eye distances", "lower; > 0.1 is rejected"),
-    ("eye_openness", "eyes open unlike the target's", "lower"),
-    ("mouth_openness", "mouth open unlike the target's", "lower"),
-    ("sharpness", "sharpness against the pseudo truth", "near 1"),
-    ("sharpness_own", "sharpness against the person's frames", "near 1"),
-    ("mask_iou", "mask overlap with the face", "near 1"),
-    ("ssim", "held-out frames of the person rebuilt", "near 1"),
+    ("judge_distance", "judge: distance to the person", "< 0.6"),
+    ("identity_similarity", "recogniser: similarity", "higher"),
+    ("judge_accepted", "taken for the person", "1"),
+    ("miss_rate", "no face in the result", "0"),
+    ("nme", "landmarks moved / eye distance", "< 0.1"),
+    ("eye_openness", "eyes unlike the target's", "0"),
+    ("mouth_openness", "mouth unlike the target's", "0"),
+    ("sharpness", "sharpness / pseudo truth's", "1"),
+    ("sharpness_own", "sharpness / own frames'", "1"),
+    ("mask_iou", "mask overlap", "1"),
+    ("ssim", "held-out frames rebuilt", "1"),
 )
 _COLUMNS = (
     ("before", "before"),
@@ -50,11 +57,14 @@ class PrintSummary(Callback):
             table.add_column("figure")
             for _, title in columns:
                 table.add_column(title, justify="right")
-            table.add_column("better", style="dim")
+            table.add_column("good", style="dim")
             for name, meaning, better in rows:
                 cells = [figures.get(f"{prefix}/{name}") for prefix, _ in columns]
                 table.add_row(meaning, *("" if c is None else f"{c:.3f}" for c in cells), better)
             console.print(table)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, Judges):
+            console.print(_by_target(data.quality))
         for path in self._made():
             console.print(f"  {path}", highlight=False, soft_wrap=True)
 
@@ -64,3 +74,23 @@ class PrintSummary(Callback):
         checkpoints = [p for p in (self.folder / "checkpoints").glob("*.ckpt") if p.stem in ("best", "last")]
         renders = sorted((self.folder / "renders").glob("*.png"))[-1:]
         return [*exports, *sorted(checkpoints), *renders]
+
+
+def _by_target(quality: Mapping[str, Quality]) -> Table:
+    """Lay out each target's verdict, those held out last."""
+    table = Table(title="Each target", title_justify="left")
+    for title in ("target", "judge before", "after", "recogniser before", "after", "verdict"):
+        table.add_column(title, justify="left" if title in ("target", "verdict") else "right")
+    before = {row.name: row for row in quality["before"].verdicts} if "before" in quality else {}
+    for prefix in ("val", "val_holdout"):
+        for row in quality[prefix].verdicts[:_SHOWN_AT_MOST] if prefix in quality else ():
+            was = before.get(row.name)
+            table.add_row(
+                row.name if prefix == "val" else f"{row.name} (held out)",
+                f"{was.distance:.2f}" if was else "",
+                f"{row.distance:.2f}",
+                f"{was.similarity:.2f}" if was else "",
+                f"{row.similarity:.2f}",
+                "accepted" if row.accepted else f"rejected: {row.reason}",
+            )
+    return table

@@ -41,6 +41,7 @@ class _DataConfig(SliceComponent):
     holdout: float | list[str]
     holdout_frames: float = Field(ge=0, lt=1)
     max_frames: int = Field(ge=1)
+    min_faces: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     workers: int = Field(ge=0)
     train_size: int = Field(ge=32)

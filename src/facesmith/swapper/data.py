@@ -217,7 +217,13 @@ class SwapperDataModule(LightningDataModule):
 
     def _person(self, source: str | Path | Sequence[str], *place: str) -> FaceSet:
         *folders, name = place
-        return self._extract(source, name, self.config.face_sets.joinpath(*folders), "one", "data.source")
+        faces = self._extract(source, name, self.config.face_sets.joinpath(*folders), "one", "data.source")
+        if len(faces) < self.config.min_faces:
+            raise UserError(
+                f"data.source={source}: {len(faces)} usable faces are too few to learn a person from; give more photos "
+                f"or a longer video, or go on with data.min_faces={len(faces)} ({faces.path / 'contact_sheet.png'})"
+            )
+        return faces
 
     def _scenes(self) -> FaceSet:
         if self.config.targets is None:
