@@ -142,3 +142,14 @@ def test_targets_outside_the_known_packages_are_refused() -> None:
 def test_every_settings_class_refuses_unknown_keys() -> None:
     assert Settings.model_config["extra"] == "forbid"
     assert Settings.model_config["strict"]
+
+
+def test_a_misspelt_key_in_a_yaml_is_told(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults: [identity]\ndata:\n  max_frame: 30\ntrainer:\n  max_epoch: 2\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    lines = mistakes("train", f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", *NEEDED)
+    assert lines == [
+        "data.max_frame: no such key; did you mean data.max_frames?",
+        "trainer.max_epoch: no such key; did you mean trainer.max_epochs?",
+    ]

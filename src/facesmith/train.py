@@ -1,11 +1,13 @@
 """The training job: build what the config names, fit, and tell what was made."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning
 from lightning.pytorch.loggers import Logger
 
 from facesmith import assets
+from facesmith.callbacks.record import RecordRun
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
 from facesmith.hardware import choose_precision, notice_device
@@ -34,16 +36,16 @@ def train(config: TrainConfig) -> float | None:
 def _fit(config: TrainConfig) -> float | None:
     datamodule: lightning.LightningDataModule = config.data.build()
     module: lightning.LightningModule = config.model.build()
-    callbacks = [settings.build() for settings in config.callbacks.values() if settings]
-    loggers: list[Logger] = [settings.build() for settings in config.logger.values() if settings]
+    settings = config.model_dump(mode="json", by_alias=True)
+    callbacks = [chosen.build() for chosen in config.callbacks.values() if chosen]
+    callbacks.insert(0, RecordRun(settings, config.paths.run or Path()))
+    loggers: list[Logger] = [chosen.build() for chosen in config.logger.values() if chosen]
     trainer: lightning.Trainer = config.trainer.build(
         precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
         callbacks=callbacks,
         logger=loggers or False,
         default_root_dir=config.paths.run,
     )
-    for logger in loggers:
-        logger.log_hyperparams(config.model_dump(mode="json", by_alias=True))
     trainer.fit(module, datamodule)
     return _monitored(config, trainer)
 
