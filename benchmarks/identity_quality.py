@@ -49,7 +49,7 @@ from facesmith.swapper.texture_warp_loss import TextureWarpLoss
 SIZE, TEMPLATE = 128, "arcface_128"
 NAMES = ["astronaut", "t1-0", "t1-1", "t1-2", "t1-3", "t1-4", "t1-5", "hanks"]
 HELD_FRAMES = 0.1
-SHARES = {"P": 3, "V": 2, "R": 2, "I": 1}  # of a batch
+SHARES = {"P": 4, "V": 2, "R": 1, "I": 1}  # of a batch
 RECIPE = [
     *("data.batch_size=8", "model.optimizer.lr=2.5e-3", "data.pseudo_truth.variants=160"),
     *("data.augment.degrees=5.0", "data.augment.scale=0.06", "data.augment.shift=0.03"),
