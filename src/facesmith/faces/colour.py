@@ -94,9 +94,22 @@ def match(
 def even_light(
     pictures: Sequence[NDArray[np.floating]], core: Plane, share: float, sigma: float
 ) -> list[NDArray[np.float32]]:
-    """Bring pictures of one face in one place to their common colour and light, so that they mix unseen."""
+    """Bring pictures of one face in one place to their common colour and light, so that they mix unseen.
+
+    pictures: (S,S,3) RGB 0..255. share, sigma: as `relight` and `sigma` of `match`.
+    """
     mean = np.mean(np.stack(pictures), 0)
     return [match(picture, mean, core, share, sigma) for picture in pictures]
+
+
+def common_hue(pictures: Sequence[NDArray[np.floating]], share: Plane) -> list[NDArray[np.float32]]:
+    """Give pictures of one face in one place their mean hue, by `share` (S,S) 0..1; lightness stays.
+
+    Video stores hue coarsely: a frame alone gives irises two colours. pictures: (S,S,3) RGB 0..255.
+    """
+    lab = np.stack([_to_lab(picture) for picture in pictures])
+    lab[..., 1:] += (lab[..., 1:].mean(0) - lab[..., 1:]) * share[..., None]
+    return [np.asarray(cv2.cvtColor(one, cv2.COLOR_LAB2RGB) * 255, np.float32) for one in lab]
 
 
 def _to_lab(picture: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:

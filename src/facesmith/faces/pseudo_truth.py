@@ -27,6 +27,7 @@ _RELIGHT, _LIGHT_SIGMA = 0.6, 11 / 128  # the scene's light on the face
 # of the person's own proportions: a quarter brings dlib's distance from .45 to .42 and moves no feature by
 # more than the landmarks' own noise; more of it misplaces them
 _LIKENESS: Final = 0.25
+_COMMON_HUE: Final = 0.8
 _PART_RELIGHT, _PART_SIGMA = 0.8, 8 / 128  # an exchanged region takes the light of the base
 _REPOSE: Final = (0.35, 0.8)  # how far a target is drawn towards another face's pose and expression
 _EXCHANGE: Final = 0.6  # of the re-posed targets that may wear another target's face
@@ -157,6 +158,8 @@ class _Workshop:
             maps = warp_maps(self.canon, self.person.landmarks[list(choice.frames)], self.size, smoothing=_SMOOTH)
             pictures.append(self._compose(maps, choice, self.canon_regions, self.canon_core))
         even = colour.even_light(pictures, self.canon_core, _PART_RELIGHT, _LIGHT_SIGMA * self.size)
+        # not in the mouth, where lips in one picture are teeth in another
+        even = colour.common_hue(even, _COMMON_HUE * (1 - self.canon_regions[1]))
         return np.stack([_bytes(picture) for picture in even])
 
     def _compose(
