@@ -22,6 +22,7 @@ class WandbRunLogger(WandbLogger):
         os.environ.setdefault("WANDB_DATA_DIR", str((save_dir / "wandb").resolve()))
         os.environ.setdefault("WANDB_SILENT", "true")
         if offline is None:
-            offline = not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+            offline = not wandb.login(prompt=False)
         self.media = media
-        super().__init__(save_dir=save_dir, offline=offline, log_model=False, **arguments)
+        mode = "offline" if offline else "online"
+        super().__init__(save_dir=save_dir, offline=offline, log_model=False, mode=mode, **arguments)
