@@ -72,9 +72,7 @@ class Augment:
 
     def _recolour(self, target: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         n, device, k = len(target), target.device, self.colour
-        gain = (1 + _spread(0.2 * k, n, 1, 1, 1, device=device)) * (
-            1 + _spread(0.1 * k, n, 3, 1, 1, device=device)
-        )
+        gain = (1 + _spread(0.2 * k, n, 1, 1, 1, device=device)) * (1 + _spread(0.1 * k, n, 3, 1, 1, device=device))
         contrast = 1 + _spread(0.2 * k, n, 1, 1, 1, device=device)
         brightness = _spread(0.1 * k, n, 1, 1, 1, device=device)
         grey = (torch.rand(n, 1, 1, 1, device=device) < self.grey).to(target.dtype)
