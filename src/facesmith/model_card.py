@@ -86,16 +86,12 @@ def model_card(
         faces=f"{contract.faces} faces" if contract.faces else "Number of faces not recorded",
         face_set=contract.face_set or "not recorded",
         embedder=contract.embedder,
-        gate=f"| metric | value |\n|---|---|\n{rows}"
-        if rows
-        else "No quality gate was run before this export.",
+        gate=f"| metric | value |\n|---|---|\n{rows}" if rows else "No quality gate was run before this export.",
         batch=batch,
         size=contract.size,
         normalisation=NORMALISATION,
         template=contract.template,
-        source_row=""
-        if baked
-        else f"| input `source` | {batch} x {contract.embedding_size}, L2-normalised |\n",
+        source_row="" if baked else f"| input `source` | {batch} x {contract.embedding_size}, L2-normalised |\n",
         opset=opset,
         megabytes=size_bytes / 1e6,
         hash_name=hash_name,

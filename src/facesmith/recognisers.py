@@ -56,9 +56,7 @@ class Recogniser(nn.Module):
         with torch.no_grad():
             shape = self(torch.zeros(1, 3, CROP, CROP)).shape
         if len(shape) != 2:
-            raise UserError(
-                f"{path}: gives {tuple(shape)}, not one embedding a face; give a recogniser's file"
-            )
+            raise UserError(f"{path}: gives {tuple(shape)}, not one embedding a face; give a recogniser's file")
         self.embedding_size = int(shape[1])
 
     def train(self, mode: bool = True) -> Self:
@@ -142,14 +140,10 @@ class _Step:
             raise UserError(f"{path}: holds the operation {node.op_type}, which no known recogniser has")
         self.kind = node.op_type
         self.operation = _OPERATIONS[node.op_type]
-        self.attributes: Attributes = {
-            each.name: onnx.helper.get_attribute_value(each) for each in node.attribute
-        }
+        self.attributes: Attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
         self.inputs = [name for name in node.input if name]
         if node.op_type == "Constant":
-            self.attributes = {
-                "value": torch.from_numpy(numpy_helper.to_array(self.attributes["value"]).copy())
-            }
+            self.attributes = {"value": torch.from_numpy(numpy_helper.to_array(self.attributes["value"]).copy())}
         self.output = node.output[0]
 
 

@@ -60,9 +60,7 @@ def load_swap_model(path: Path, *, threads: int = 1) -> SwapModel:
         UserError: missing, of another suffix, unreadable, or not a swapper by contract; says what is wrong.
     """
     if not path.is_file():
-        raise UserError(
-            f"model={path}: no such file; give a swapper made by export.py (.onnx) or train.py (.ckpt)"
-        )
+        raise UserError(f"model={path}: no such file; give a swapper made by export.py (.onnx) or train.py (.ckpt)")
     if path.suffix == ".onnx":
         return _load_onnx(path, threads)
     if path.suffix == ".ckpt":
@@ -96,11 +94,7 @@ def _load_onnx(path: Path, threads: int) -> SwapModel:
 
 def _providers() -> list[str]:
     """CUDA where this onnxruntime has it, else the CPU."""
-    return [
-        p
-        for p in ("CUDAExecutionProvider", "CPUExecutionProvider")
-        if p in onnxruntime.get_available_providers()
-    ]
+    return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
 
 
 def _check_graph(contract: SwapperContract, session: onnxruntime.InferenceSession, path: Path) -> None:
@@ -116,8 +110,7 @@ def _check_graph(contract: SwapperContract, session: onnxruntime.InferenceSessio
         given = {value.name: value for value in found}
         if set(given) != set(wanted):
             raise UserError(
-                f"model={path}: wrong contract: its {kind}s are {_names(given)}, not {_names(wanted)}; "
-                "export it again"
+                f"model={path}: wrong contract: its {kind}s are {_names(given)}, not {_names(wanted)}; export it again"
             )
         for name, shape in wanted.items():
             value = given[name]
@@ -144,9 +137,7 @@ def _load_checkpoint(path: Path) -> SwapModel:
 
     module = load_module(path)
     if not isinstance(module, Exports):
-        raise UserError(
-            f"model={path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint"
-        )
+        raise UserError(f"model={path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")
     spec = module.export_spec()
     contract = SwapperContract.read(spec.metadata, path)
     network = spec.module.eval()

@@ -16,9 +16,7 @@ from facesmith.faces.templates import TEMPLATES
 
 CONTRACT: Final = "facesmith/swapper/1"
 NORMALISATION: Final = "x / 127.5 - 1"
-NOTICE: Final = (
-    "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
-)
+NOTICE: Final = "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
 TARGET, SOURCE, OUTPUT, MASK = "target", "source", "output", "mask"
 CONSENTS: Final = ("self", "written", "licensed", "public_domain", "synthetic")
 
@@ -82,19 +80,15 @@ class SwapperContract:
         if found != CONTRACT:
             said = f"its contract is {found!r}" if found else "it carries no contract"
             raise UserError(
-                f"{origin}: not a swapper of facesmith: {said}, not {CONTRACT!r}; "
-                "give a file made by export.py"
+                f"{origin}: not a swapper of facesmith: {said}, not {CONTRACT!r}; give a file made by export.py"
             )
         if metadata.get("normalisation") != NORMALISATION:
             raise UserError(
-                f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {NORMALISATION!r}; "
-                "export it again"
+                f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {NORMALISATION!r}; export it again"
             )
         try:
             gate = json.loads(metadata["gate"])
-            if not isinstance(gate, dict) or not all(
-                isinstance(value, int | float) for value in gate.values()
-            ):
+            if not isinstance(gate, dict) or not all(isinstance(value, int | float) for value in gate.values()):
                 raise ValueError("gate is not a group of figures")
             return cls(
                 template=metadata["template"],

@@ -22,9 +22,7 @@ EXTRACTION: dict[str, Any] = {
     "backend": "pyav",
     "max_frames": 30,
     "people": "one",
-    "selection": Selection(
-        min_score=0.5, min_size=32, min_sharpness=10, max_yaw=60, max_pitch=40, min_similarity=0.4
-    ),
+    "selection": Selection(min_score=0.5, min_size=32, min_sharpness=10, max_yaw=60, max_pitch=40, min_similarity=0.4),
     "smoothing": Smoothing(window_seconds=0.25, polyorder=2),
     "workers": 1,
     "progress": False,

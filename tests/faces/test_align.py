@@ -15,9 +15,7 @@ def five() -> np.ndarray:
 
 @pytest.mark.parametrize("template", sorted(TEMPLATES))
 def test_a_template_onto_itself_is_the_identity(template: str) -> None:
-    np.testing.assert_allclose(
-        align.estimate(TEMPLATES[template] * 96, template, 96), np.eye(2, 3), atol=1e-9
-    )
+    np.testing.assert_allclose(align.estimate(TEMPLATES[template] * 96, template, 96), np.eye(2, 3), atol=1e-9)
 
 
 @pytest.mark.parametrize("template", sorted(TEMPLATES))

@@ -29,9 +29,7 @@ def frames(sheet: np.ndarray, colour: tuple[int, int, int]) -> int:
     return round(float((sheet == colour).all(-1).sum()) / area)
 
 
-def test_kept_faces_are_green_and_rejected_ones_red(
-    tmp_path: Path, crop: Path, astronaut: np.ndarray
-) -> None:
+def test_kept_faces_are_green_and_rejected_ones_red(tmp_path: Path, crop: Path, astronaut: np.ndarray) -> None:
     faces = [Thumbnail(crop, "a 1", None)] * 5 + [Thumbnail(crop, "b 2", "too small (11 < 32 px)")] * 3
     write_contact_sheet(tmp_path / "sheet.png", faces, "somebody: 5 of 8 faces kept")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))

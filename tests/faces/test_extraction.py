@@ -146,9 +146,7 @@ def test_the_same_media_are_analysed_once(two_people: Path, tmp_path: Path) -> N
     settings = {**EXTRACTION, "analyzer": factory}
     first = extract(two_people, root=tmp_path, **settings)
     assert analyses(made) == 10
-    again = extract(
-        two_people, root=tmp_path, **{**settings, "consent": "written", "consent_note": "by mail"}
-    )
+    again = extract(two_people, root=tmp_path, **{**settings, "consent": "written", "consent_note": "by mail"})
     assert analyses(made) == 10
     assert again.path == first.path
     assert (again.meta["consent"], again.meta["consent_note"]) == ("written", "by mail")
@@ -197,9 +195,7 @@ def test_a_second_process_waits_and_uses_the_first_ones_set(
     assert "another process is extracting" in caplog.text
 
 
-def test_damaged_leftovers_are_analysed_again(
-    two_people: Path, two_people_set: FaceSet, tmp_path: Path
-) -> None:
+def test_damaged_leftovers_are_analysed_again(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
     partial = tmp_path / "somebody" / f"{two_people_set.key[:12]}.partial"
     (partial / "journal").mkdir(parents=True)
     (partial / "journal" / "000001.parquet").write_bytes(b"PAR1 cut off")

@@ -154,9 +154,7 @@ def test_landmarks_of_aligned_crops(
         assert answer[1].shape == (52,)
 
 
-def test_embedding_an_aligned_crop_is_what_the_frame_gave(
-    portrait: Face, analyzer: MediaPipeAnalyzer
-) -> None:
+def test_embedding_an_aligned_crop_is_what_the_frame_gave(portrait: Face, analyzer: MediaPipeAnalyzer) -> None:
     crop = align.warp(astronaut(), align.estimate(portrait.five, "arcface_112_v2", 112), 112)
     np.testing.assert_allclose(analyzer.embed_aligned(crop[None])[0], portrait.embedding, atol=1e-4)
     assert analyzer.embed_aligned(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 128)

@@ -88,9 +88,7 @@ def test_registration_is_exact_to_a_fraction_of_a_pixel():
     for side in (64.0, 100.0, 190.0):
         there = matrix(side, 161.3 - side / 2, 140.7 - side / 2, 10)
         there[:, 2] = SIZE / 2 - there[:, :2] @ (161.3, 140.7)
-        pasted = paste(
-            np.zeros_like(frame), warp(frame, there, SIZE), np.ones((SIZE, SIZE), np.float32), there
-        )
+        pasted = paste(np.zeros_like(frame), warp(frame, there, SIZE), np.ones((SIZE, SIZE), np.float32), there)
         weight = pasted[..., 0].astype(float)
         assert (weight * x).sum() / weight.sum() == pytest.approx(161.3, abs=0.1)
         assert (weight * y).sum() / weight.sum() == pytest.approx(140.7, abs=0.1)

@@ -27,9 +27,7 @@ def portrait(astronaut: np.ndarray) -> AlignedFaces:
     analyzer.close()
     matrix = estimate(five_of(face.landmarks), "arcface_128", 128)
     landmarks = transform(face.landmarks, matrix).astype(np.float32)
-    return AlignedFaces(
-        warp(astronaut, matrix, 128)[None], landmarks[None], face.blendshapes[None], "arcface_128"
-    )
+    return AlignedFaces(warp(astronaut, matrix, 128)[None], landmarks[None], face.blendshapes[None], "arcface_128")
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +93,7 @@ def test_no_target_gives_frames_only(person: AlignedFaces, portrait: AlignedFace
     assert items.textures.shape[0] == 4
 
 
-def test_a_far_pose_is_named(
-    person: AlignedFaces, portrait: AlignedFaces, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_far_pose_is_named(person: AlignedFaces, portrait: AlignedFaces, caplog: pytest.LogCaptureFixture) -> None:
     turned = portrait.landmarks.copy()
     turned[..., 0] = 64 + (turned[..., 0] - 64) * 0.4
     profile = AlignedFaces(portrait.images, turned, portrait.blendshapes, portrait.template)

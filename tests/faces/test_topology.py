@@ -21,9 +21,7 @@ def test_mirrors_are_involutions_and_swap_sides() -> None:
 
 
 def test_blendshape_positions_follow_their_names() -> None:
-    swapped = [
-        name.replace("Left", "?").replace("Right", "Left").replace("?", "Right") for name in BLENDSHAPES
-    ]
+    swapped = [name.replace("Left", "?").replace("Right", "Left").replace("?", "Right") for name in BLENDSHAPES]
     assert [BLENDSHAPES[i] for i in topology.BLENDSHAPE_MIRROR] == swapped
     assert all(BLENDSHAPES[i].startswith("eye") for i in topology.EYE_BLENDSHAPES)
     assert all(BLENDSHAPES[i].startswith(("jaw", "mouth")) for i in topology.MOUTH_BLENDSHAPES)

@@ -164,9 +164,7 @@ def test_decord_reads_the_same_frames_of_a_plain_mp4(make_video):
     path = make_video("cfr.mp4")
     with open_video(path, "decord") as theirs, open_video(path) as ours:
         assert theirs.times == pytest.approx(ours.times)
-        for (index, a), (same, b) in zip(
-            theirs.frames(range(0, 90, 7)), ours.frames(range(0, 90, 7)), strict=True
-        ):
+        for (index, a), (same, b) in zip(theirs.frames(range(0, 90, 7)), ours.frames(range(0, 90, 7)), strict=True):
             assert index == same == number_of(a)
             assert np.abs(a.astype(int) - b).mean() < 4
 
@@ -182,9 +180,7 @@ def test_animated_images_are_videos(tmp_path, suffix):
     path = tmp_path / f"moving.{suffix}"
     pages = [Image.fromarray(picture(i)) for i in range(6)]
     options = {"lossless": True} if suffix == "webp" else {}
-    pages[0].save(
-        path, save_all=True, append_images=pages[1:], duration=[40, 80, 40, 40, 120, 40], loop=0, **options
-    )
+    pages[0].save(path, save_all=True, append_images=pages[1:], duration=[40, 80, 40, 40, 120, 40], loop=0, **options)
     with open_video(path) as reader:
         assert len(reader) == 6
         assert reader.times == pytest.approx([0, 0.04, 0.12, 0.16, 0.2, 0.32])

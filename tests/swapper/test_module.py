@@ -108,9 +108,7 @@ def test_training_starts_from_another_checkpoint(run: Path, tiny: Settings, tmp_
     from_run = f"model.init_from={run / 'checkpoints/last.ckpt'}"
     config = tiny(tmp_path, *SHORT, from_run)
     module, data = config.model.build(), config.data.build()
-    trainer = Trainer(
-        max_epochs=1, limit_train_batches=0, logger=False, enable_checkpointing=False, accelerator="cpu"
-    )
+    trainer = Trainer(max_epochs=1, limit_train_batches=0, logger=False, enable_checkpointing=False, accelerator="cpu")
     trainer.fit(module, data)
     wanted = load_module(run / "checkpoints/last.ckpt").generator.state_dict()
     assert torch.equal(module.generator.state_dict()["stem.0.weight"], wanted["stem.0.weight"])
@@ -120,9 +118,7 @@ def test_training_starts_from_another_checkpoint(run: Path, tiny: Settings, tmp_
 
 
 def test_the_schedule_counts_optimiser_steps(tiny: Settings, tmp_path: Path) -> None:
-    config = tiny(
-        tmp_path, "trainer.max_epochs=3", "trainer.accumulate_grad_batches=2", "model.optimizer.warmup=0.25"
-    )
+    config = tiny(tmp_path, "trainer.max_epochs=3", "trainer.accumulate_grad_batches=2", "model.optimizer.warmup=0.25")
     rates: list[float] = []
     module = config.model.build()
     trainer = Trainer(

@@ -18,9 +18,7 @@ def sampler(batch_size: int, batches: int = 10, kinds: np.ndarray = KINDS) -> Mi
     return MixedBatchSampler(kinds, SHARES, batch_size, batches, seed=0)
 
 
-@pytest.mark.parametrize(
-    ("size", "wanted"), [(4, "PPRI"), (8, "PPPPRRII"), (16, "P" * 8 + "R" * 4 + "I" * 4)]
-)
+@pytest.mark.parametrize(("size", "wanted"), [(4, "PPRI"), (8, "PPPPRRII"), (16, "P" * 8 + "R" * 4 + "I" * 4)])
 def test_composition(size: int, wanted: str) -> None:
     for batch in sampler(size):
         assert "".join(KINDS[batch]) == wanted

@@ -98,9 +98,7 @@ def test_a_video_keeps_sound_and_times_and_frames_without_a_face(swapper_file, c
     with open_video(clip) as before, open_video(output) as after:
         assert len(after) == len(before) == 24
         np.testing.assert_allclose(after.times, before.times, atol=2e-3)
-        pairs = [
-            (a, b) for (_, a), (_, b) in zip(before.frames(range(24)), after.frames(range(24)), strict=True)
-        ]
+        pairs = [(a, b) for (_, a), (_, b) in zip(before.frames(range(24)), after.frames(range(24)), strict=True)]
     assert all(magenta(new).sum() > 1500 for _, new in pairs[:18])
     assert all(np.abs(new.astype(int) - old).mean() < 3 for old, new in pairs[18:])
     assert sound_of(output) == sound_of(clip)
@@ -109,9 +107,7 @@ def test_a_video_keeps_sound_and_times_and_frames_without_a_face(swapper_file, c
     assert "6 of 24 frames without a face, unchanged" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(
-    swapper_file, portrait, tmp_path, capsys
-):
+def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(swapper_file, portrait, tmp_path, capsys):
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
     (source / "deep" / "good.png").write_bytes(portrait.read_bytes())
@@ -158,9 +154,7 @@ def test_no_face_leaves_nothing_behind(swapper_file, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     assert "no face found" in told(task(swapper_file, tmp_path / "wall.png", out / "swapped.png").run)
-    assert "no face found in any of 12" in told(
-        task(swapper_file, tmp_path / "wall.mp4", out / "swapped.mp4").run
-    )
+    assert "no face found in any of 12" in told(task(swapper_file, tmp_path / "wall.mp4", out / "swapped.mp4").run)
     assert not list(out.iterdir())
 
 

@@ -16,9 +16,7 @@ def composed(*overrides: str) -> InferConfig:
 
 
 def test_the_flat_keys_reach_the_task():
-    config = composed(
-        "task=swap", "task.model=ada.onnx", "source=[a.png,b.mp4]", "output=out", "media.backend=decord"
-    )
+    config = composed("task=swap", "task.model=ada.onnx", "source=[a.png,b.mp4]", "output=out", "media.backend=decord")
     assert isinstance(config.task, SwapTaskConfig)
     assert config.task.model == Path("ada.onnx")
     assert config.task.source == ["a.png", "b.mp4"]

@@ -91,9 +91,7 @@ def _shrunk(image: Pixels, matrix: Matrix, size: int, k: int) -> tuple[Pixels, M
     )
     small = cv2.resize(part, (part.shape[1] // k, part.shape[0] // k), interpolation=cv2.INTER_AREA)
     turn = matrix[:, :2]
-    return np.asarray(small, dtype=np.uint8), np.column_stack(
-        [turn * k, turn @ (low + (k - 1) / 2) + matrix[:, 2]]
-    )
+    return np.asarray(small, dtype=np.uint8), np.column_stack([turn * k, turn @ (low + (k - 1) / 2) + matrix[:, 2]])
 
 
 def _least_squares(source: Matrix, target: Matrix) -> Matrix:

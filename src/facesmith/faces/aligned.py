@@ -51,9 +51,7 @@ class AlignedFaces:
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         if isinstance(chosen, np.ndarray) and chosen.size == 0:
             chosen = chosen.astype(np.intp)
-        return AlignedFaces(
-            self.images[chosen], self.landmarks[chosen], self.blendshapes[chosen], self.template
-        )
+        return AlignedFaces(self.images[chosen], self.landmarks[chosen], self.blendshapes[chosen], self.template)
 
     def mirrored(self) -> "AlignedFaces":
         """Give the faces as a mirror shows them: pictures flipped, left and right names exchanged.

@@ -126,9 +126,7 @@ def _follow(events: Iterable[Analysed | Lost], journal: Journal, record: Record,
     if journal.done:
         log.info("going on where it stopped: %d of %d pictures are analysed", len(journal.done), pictures)
     with _progress_bar(progress) as bar:
-        task = bar.add_task(
-            f"faces of {record.described['name']}", total=pictures, completed=len(journal.done)
-        )
+        task = bar.add_task(f"faces of {record.described['name']}", total=pictures, completed=len(journal.done))
         try:
             for event in events:
                 if isinstance(event, Lost):
@@ -176,9 +174,7 @@ def _choose(media: Sequence[tuple[Media, str]], backend: Backend, max_frames: in
         lengths.append(length)
     shares = share(lengths, max_frames)
     record.chosen.extend(
-        Chosen(one, content, frames)
-        for (one, content), frames in zip(readable, shares, strict=True)
-        if frames
+        Chosen(one, content, frames) for (one, content), frames in zip(readable, shares, strict=True) if frames
     )
 
 
@@ -196,6 +192,4 @@ def _progress_bar(shown: bool) -> Progress:
 
 def _nothing_readable(setting: str, skipped: dict[str, str]) -> str:
     path, reason = next(iter(skipped.items()), ("", "no frames"))
-    return (
-        f"{setting}: none of the {len(skipped)} files could be read, first {path}: {reason}; give other media"
-    )
+    return f"{setting}: none of the {len(skipped)} files could be read, first {path}: {reason}; give other media"

@@ -50,9 +50,7 @@ class FrameChooser:
         mean = fit_similarity(self._points, self._points.mean(0)).mean(0)
         mirrored = mean[topology.LANDMARK_MIRROR] * (-1, 1) + (faces.size - 1, 0)
         symmetric = (mean + fit_similarity(mirrored[None], mean)[0]) / 2
-        self.canonical: Floats = np.concatenate(
-            [symmetric, faces.landmarks[..., 2:].mean(0, dtype=np.float64)], axis=1
-        )
+        self.canonical: Floats = np.concatenate([symmetric, faces.landmarks[..., 2:].mean(0, dtype=np.float64)], axis=1)
         self._fitted = fit_similarity(self._points, symmetric)
 
     def residuals(self, landmarks: NDArray[np.floating]) -> Floats:
@@ -93,9 +91,7 @@ class FrameChooser:
             for base, eyes, mouth in zip(*columns, strict=True)
         ]
 
-    def nearest(
-        self, landmarks: NDArray[np.floating], choice: Choice, kept: Sequence[Choice]
-    ) -> tuple[int, int, int]:
+    def nearest(self, landmarks: NDArray[np.floating], choice: Choice, kept: Sequence[Choice]) -> tuple[int, int, int]:
         """Say which kept texture serves eyes, mouth and the rest of a face best."""
         labels = []
         for used, rows, part in (

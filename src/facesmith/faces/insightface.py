@@ -48,9 +48,7 @@ class InsightFaceAnalyzer:
         self._sizes = tuple(detector_sizes)
         self._detector = SCRFD(str(pack / _DETECTOR), session=onnx_folding.session(pack / _DETECTOR))
         self._detector.det_thresh = min_score
-        self._recogniser = ArcFaceONNX(
-            str(pack / _RECOGNISER), session=onnx_folding.session(pack / _RECOGNISER)
-        )
+        self._recogniser = ArcFaceONNX(str(pack / _RECOGNISER), session=onnx_folding.session(pack / _RECOGNISER))
         self._landmarker = Landmarker(assets.fetch("face_landmarker.task"))
 
     @property
@@ -91,9 +89,7 @@ class InsightFaceAnalyzer:
             boxes, points = self._detector.detect(bgr, input_size=(size, size))
             if len(boxes):
                 return [
-                    Detection(
-                        box=box[:4].astype(np.float32), five=five.astype(np.float32), score=float(box[4])
-                    )
+                    Detection(box=box[:4].astype(np.float32), five=five.astype(np.float32), score=float(box[4]))
                     for box, five in zip(boxes, points, strict=True)
                 ]
         return []

@@ -25,9 +25,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._points = dlib.shape_predictor(str(fetch("shape_predictor_5_face_landmarks.dat")))
-        self._network = dlib.face_recognition_model_v1(
-            str(fetch("dlib_face_recognition_resnet_model_v1.dat"))
-        )
+        self._network = dlib.face_recognition_model_v1(str(fetch("dlib_face_recognition_resnet_model_v1.dat")))
         self._detector = dlib.get_frontal_face_detector()
 
     def describe(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:

@@ -115,9 +115,7 @@ def _cut(frame: npt.NDArray[np.uint8], matrix: align.Matrix) -> npt.NDArray[np.u
     if align.scale(matrix) < 0.4:
         return align.warp(frame, matrix, _CROP)
     # MediaPipe resamples its input like this too; means would cost half as much as its networks.
-    crop = cv2.warpAffine(
-        frame, matrix, (_CROP, _CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    crop = cv2.warpAffine(frame, matrix, (_CROP, _CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, dtype=np.uint8)
 
 

@@ -35,8 +35,7 @@ def faces_of(
         return []
     found.sort(key=lambda each: -_area(each[0].box))
     crops = [
-        align.warp(frame, align.estimate(five_of(mesh.landmarks), "arcface_112_v2", 112), 112)
-        for _, mesh in found
+        align.warp(frame, align.estimate(five_of(mesh.landmarks), "arcface_112_v2", 112), 112) for _, mesh in found
     ]
     return [
         Face(

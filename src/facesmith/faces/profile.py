@@ -47,8 +47,7 @@ class IdentityProfile(Settings):
     def _embeddings_fit(self) -> "IdentityProfile":
         if len(self.embedding_std) != len(self.embedding_mean):
             raise ValueError(
-                f"embedding_std has {len(self.embedding_std)} numbers, "
-                f"embedding_mean {len(self.embedding_mean)}"
+                f"embedding_std has {len(self.embedding_std)} numbers, embedding_mean {len(self.embedding_mean)}"
             )
         length = float(np.linalg.norm(self.embedding_mean))
         if abs(length - 1) > _UNIT:
@@ -115,9 +114,7 @@ class IdentityProfile(Settings):
             where = ".".join(str(part) for part in first["loc"]) + ": " if first["loc"] else ""
             what = first["msg"].removeprefix("Value error, ")
             more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-            raise UserError(
-                f"{path}: not a valid identity profile: {where}{what}{more}; train it again"
-            ) from None
+            raise UserError(f"{path}: not a valid identity profile: {where}{what}{more}; train it again") from None
 
     def save(self, path: Path) -> None:
         """Write the profile atomically; parents are created."""

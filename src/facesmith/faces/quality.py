@@ -105,9 +105,7 @@ class QualityGate:
     `person`. Targets are described once and remembered. Not thread-safe.
     """
 
-    def __init__(
-        self, analyzer: Analyzer, judge: Judge, person: AlignedFaces, embedding: Floats | None = None
-    ) -> None:
+    def __init__(self, analyzer: Analyzer, judge: Judge, person: AlignedFaces, embedding: Floats | None = None) -> None:
         self._analyzer, self._judge = analyzer, judge
         few = np.unique(np.linspace(0, len(person) - 1, min(len(person), _REFERENCE_FRAMES)).astype(int))
         frames = person[few]
@@ -121,9 +119,7 @@ class QualityGate:
         self._own_sharpness = float(np.median(own))
         self._known: dict[str, _Target] = {}
 
-    def before(
-        self, target: Pixels, truth: Pixels, hull: Pixels, names: Sequence[str] | None = None
-    ) -> Quality:
+    def before(self, target: Pixels, truth: Pixels, hull: Pixels, names: Sequence[str] | None = None) -> Quality:
         """Judge targets as they are: what everything else is compared with."""
         return self(target, truth, target, target, np.zeros_like(hull), hull, names)
 

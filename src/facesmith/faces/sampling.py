@@ -45,7 +45,5 @@ def _apportion(frames: Sequence[int], seats: int) -> list[int]:
         for i in grown:
             counts[i] += 1
     while sum(counts) > seats:
-        counts[
-            max(range(len(frames)), key=lambda i: counts[i] - exact[i] if counts[i] > least else -1.0)
-        ] -= 1
+        counts[max(range(len(frames)), key=lambda i: counts[i] - exact[i] if counts[i] > least else -1.0)] -= 1
     return counts

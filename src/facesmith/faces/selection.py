@@ -79,9 +79,7 @@ def kind(reason: str) -> str:
     return reason.split(" (")[0]
 
 
-def majority(
-    embeddings: NDArray[np.float32], sizes: NDArray[np.float32], min_similarity: float
-) -> NDArray[np.float32]:
+def majority(embeddings: NDArray[np.float32], sizes: NDArray[np.float32], min_similarity: float) -> NDArray[np.float32]:
     """Give the mean embedding (E,), L2-normalised, of the person with most faces.
 
     Starts at the face with most look-alikes (robust: strangers cannot pull it, unlike a mean), then moves

@@ -17,9 +17,7 @@ class SFaceEmbedder:
 
     def __init__(self, model: Path) -> None:
         free = {"data": {0: "faces"}, "fc1": {0: "faces"}}
-        self._session = onnx_folding.session(
-            onnx_folding.without_prelu(onnx_folding.folded(model, free=free))
-        )
+        self._session = onnx_folding.session(onnx_folding.without_prelu(onnx_folding.folded(model, free=free)))
 
     def __call__(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(N, 128), L2-normalised, of crops (N, 112, 112, 3) RGB uint8 on the template arcface_112_v2."""

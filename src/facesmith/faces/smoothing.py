@@ -74,9 +74,7 @@ def _smooth_track(
             return paths, np.zeros(len(times), np.bool_)
         if window <= len(times):
             # In double precision: the fit cancels coordinates of thousands of px.
-            fitted = savgol_filter(
-                paths.astype(np.float64), window, smoothing.polyorder, axis=0, mode="interp"
-            )
+            fitted = savgol_filter(paths.astype(np.float64), window, smoothing.polyorder, axis=0, mode="interp")
             return fitted.astype(np.float32), np.ones(len(times), np.bool_)
     return _smooth_uneven(times, paths, smoothing)
 
@@ -115,9 +113,7 @@ def _smooth_uneven(
     return result, done
 
 
-def jitter(
-    times: NDArray[np.float64], landmarks: NDArray[np.float32], tracks: NDArray[np.int32]
-) -> float | None:
+def jitter(times: NDArray[np.float64], landmarks: NDArray[np.float32], tracks: NDArray[np.int32]) -> float | None:
     """Measure unsteadiness: mean second difference of the landmarks along time, in interocular distances.
 
     Same arrays as `smooth`. At uneven steps it is twice the distance from the straight line between the

@@ -69,6 +69,4 @@ def _frozen(points: tuple[tuple[float, float], ...]) -> npt.NDArray[np.float64]:
     return array
 
 
-TEMPLATES: Final[dict[str, npt.NDArray[np.float64]]] = {
-    name: _frozen(points) for name, points in _POINTS.items()
-}
+TEMPLATES: Final[dict[str, npt.NDArray[np.float64]]] = {name: _frozen(points) for name, points in _POINTS.items()}

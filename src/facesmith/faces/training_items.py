@@ -54,9 +54,7 @@ class TrainingItems:
         def small(arrays: NDArray[np.generic]) -> NDArray[np.generic]:
             kind = arrays.dtype
             work = arrays.astype(np.float32) if kind == np.float16 else arrays
-            return np.stack([cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in work]).astype(
-                kind
-            )
+            return np.stack([cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in work]).astype(kind)
 
         named = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in ("target", "truth", "hull", "alpha", "canonical"):

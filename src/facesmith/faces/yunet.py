@@ -44,9 +44,7 @@ class YuNet:
     def _detect(self, frame: npt.NDArray[np.uint8], scale: float) -> list[Detection]:
         height, width = (max(1, round(side * scale)) for side in frame.shape[:2])
         if scale < 1:
-            frame = np.asarray(
-                cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
-            )
+            frame = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         blob = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
         blob[0, :, :height, :width] = frame[..., ::-1].transpose(2, 0, 1)
         outputs = dict(zip(self._outputs, self._session.run(self._outputs, {"input": blob}), strict=True))
@@ -67,8 +65,7 @@ class YuNet:
         self, outputs: dict[str, npt.NDArray[np.float32]], stride: int, columns: int
     ) -> npt.NDArray[np.float32]:
         scores = np.sqrt(
-            np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1)
-            * np.clip(outputs[f"obj_{stride}"][0, :, 0], 0, 1)
+            np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1) * np.clip(outputs[f"obj_{stride}"][0, :, 0], 0, 1)
         )
         cells = np.flatnonzero(scores >= self._min_score)
         corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)

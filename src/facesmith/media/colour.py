@@ -12,10 +12,7 @@ _HD_HEIGHT = 576
 _FAST = Interpolation.BILINEAR
 # Without these flags swscale truncates: every pass would darken the picture by one level in 255.
 EXACT = (
-    Interpolation.BILINEAR
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.ACCURATE_RND
+    Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
 )
 
 

@@ -85,9 +85,7 @@ class PyAvReader:
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise IndexError(f"{self.path}: frames are 0..{len(self) - 1}, not {wanted[0]}..{wanted[-1]}")
         self._serial += 1
-        return self._guarded(
-            self._counted(wanted) if self.index.counted else self._read(wanted), self._serial
-        )
+        return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)
 
     def close(self) -> None:
         """Release the file."""
@@ -99,9 +97,7 @@ class PyAvReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _guarded(
-        self, frames: Iterator[tuple[int, VideoFrame]], serial: int
-    ) -> Iterator[tuple[int, np.ndarray]]:
+    def _guarded(self, frames: Iterator[tuple[int, VideoFrame]], serial: int) -> Iterator[tuple[int, np.ndarray]]:
         for index, frame in frames:
             yield index, self._orientation.apply(to_rgb(frame, self._fast_colour))
             if serial != self._serial:

@@ -56,9 +56,7 @@ def open_container(path: Path) -> tuple[av.container.InputContainer, VideoStream
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(
-            f"{path}: cannot be opened as video ({_reason(error)}); replace or remove it"
-        ) from error
+        raise MediaError(f"{path}: cannot be opened as video ({_reason(error)}); replace or remove it") from error
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams:
         found = "only sound" if container.streams.audio else "no video stream"
@@ -117,9 +115,7 @@ def _demux(path: Path) -> VideoIndex | None:
         if corrupt:
             lost.append(f"{path.name}: {corrupt} frames are marked as damaged")
         if stream.frames > len(pts):
-            lost.append(
-                f"{path.name}: {stream.frames - len(pts)} of {stream.frames} frames are missing at the end"
-            )
+            lost.append(f"{path.name}: {stream.frames - len(pts)} of {stream.frames} frames are missing at the end")
         rate = stream.average_rate or stream.guessed_rate
         time_base, name = stream.time_base or Fraction(1, 1000), container.format.name
     packet_pts = np.array(pts, np.int64)
@@ -156,8 +152,7 @@ def _gaps(pts: np.ndarray, time_base: float, name: str) -> list[str]:
     if regular.mean() < 0.9:
         return []
     return [
-        f"{name}: about {round(steps[at] / usual) - 1} frames are missing"
-        f" after {(pts[at] - pts[0]) * time_base:.2f} s"
+        f"{name}: about {round(steps[at] / usual) - 1} frames are missing after {(pts[at] - pts[0]) * time_base:.2f} s"
         for at in np.flatnonzero(steps > 1.5 * usual)
     ]
 

@@ -74,9 +74,7 @@ class VideoWriter:
         try:
             self._container = av.open(str(self._temporary), "w", container_options=_OPTIONS[suffix])
         except (av.error.FFmpegError, OSError) as error:
-            raise MediaError(
-                f"{self.path}: cannot be written ({error.strerror}); choose another output"
-            ) from error
+            raise MediaError(f"{self.path}: cannot be written ({error.strerror}); choose another output") from error
         self._container.metadata.update(metadata or {})
 
     def write(self, rgb: np.ndarray, index: int | None = None) -> None:
@@ -91,9 +89,7 @@ class VideoWriter:
         if self._stream is None:
             self._stream = self._start(rgb.shape[1], rgb.shape[0])
         if rgb.shape != (self._stream.height, self._stream.width, 3):
-            raise MediaError(
-                f"{self.path}: frame {number} has shape {rgb.shape}; all frames must be of one size"
-            )
+            raise MediaError(f"{self.path}: frame {number} has shape {rgb.shape}; all frames must be of one size")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         tags = self._tags
         full = tags is not None and tags.color_range == int(ColorRange.JPEG)

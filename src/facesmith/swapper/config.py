@@ -43,6 +43,7 @@ class _DataConfig(SliceComponent):
     max_frames: int = Field(ge=1)
     min_faces: int = Field(ge=1)
     batch_size: int = Field(ge=1)
+    shares: dict[Literal["P", "V", "R", "I"], float]
     workers: int = Field(ge=0)
     train_size: int = Field(ge=32)
     size: int = Field(ge=32, le=1024)

@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
 
-# Half of a batch shows what to learn, targets to their pseudo truth; half keeps the truth real.
-_SHARES: Final = {"P": 2.0, "R": 1.0, "I": 1.0}
 _VALIDATION_BATCH: Final = 8
 
 
@@ -112,8 +110,8 @@ class SwapperDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of bytes in the mixture that works; the loader's place is saved and found again."""
         sampler = MixedBatchSampler(
-            kinds=np.where(self.training.kinds == "V", "P", self.training.kinds),
-            shares=_SHARES,
+            kinds=self.training.kinds,
+            shares=self.config.shares,
             batch_size=self.config.batch_size,
             batches=self.batches_per_epoch,
             seed=torch.initial_seed() % 2**32,

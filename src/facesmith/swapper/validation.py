@@ -98,7 +98,7 @@ class Gate:
             figures |= self._figures("val_holdout", shots, shots.role == HELD_TARGET)
         if not targets.all():
             own = shots.where(~targets)
-            figures["val/ssim"] = held_out_ssim(own.target, own.shown, own.hull)
+            figures["val/ssim"] = held_out_ssim(own.target, own.raw, own.hull)
         return figures
 
     def close(self) -> None:

@@ -82,9 +82,7 @@ class SwapTask:
         self._console = Console()
         self._targets = _targets([m.path for m in self._media], [m.kind for m in self._media], source, output)
         self._model = load_swap_model(model)
-        self._swap = FrameSwap(
-            self._model, analyzer, source=_identity(self._model, profile, model), select=select
-        )
+        self._swap = FrameSwap(self._model, analyzer, source=_identity(self._model, profile, model), select=select)
 
     def run(self) -> list[Path]:
         """Swap and write; one file that cannot be used among good ones is told and left out.
@@ -121,9 +119,7 @@ class SwapTask:
                     failed.append(error)
                     bar.console.print(f"left out: {error}", highlight=False, soft_wrap=True, markup=False)
         if not done:
-            raise UserError(
-                f"source={self._source}: no face swapped in any of {len(failed)} files; first: {failed[0]}"
-            )
+            raise UserError(f"source={self._source}: no face swapped in any of {len(failed)} files; first: {failed[0]}")
         self._tell(done, len(failed))
         return [one.path for one in done]
 
@@ -152,8 +148,7 @@ class SwapTask:
                 bar.update(shown, completed=index + 1)
             if without == written:
                 raise UserError(
-                    f"{path}: no face found in any of {written} frames; "
-                    "give a video with a larger or clearer face"
+                    f"{path}: no face found in any of {written} frames; give a video with a larger or clearer face"
                 )
             for loss in reader.lost:
                 bar.console.print(f"{path}: {loss}", highlight=False, soft_wrap=True, markup=False)
@@ -173,11 +168,7 @@ class SwapTask:
 
     def _tell(self, done: list[Swapped], failed: int) -> None:
         for one in done:
-            note = (
-                f" ({one.without_face} of {one.frames} frames without a face, unchanged)"
-                if one.without_face
-                else ""
-            )
+            note = f" ({one.without_face} of {one.frames} frames without a face, unchanged)" if one.without_face else ""
             self._console.print(f"swapped {one.path}{note}", highlight=False, soft_wrap=True, markup=False)
         if failed:
             self._console.print(f"{len(done)} files swapped, {failed} left out", highlight=False)
@@ -187,31 +178,23 @@ def _identity(model: SwapModel, profile: Path | None, path: Path) -> npt.NDArray
     """The embedding a model is fed, None when its identity is baked in."""
     if model.embedding_size is None:
         if profile is not None:
-            raise UserError(
-                f"task.profile={profile}: {path} has its identity baked in; leave task.profile out"
-            )
+            raise UserError(f"task.profile={profile}: {path} has its identity baked in; leave task.profile out")
         return None
     if profile is None:
-        raise UserError(
-            f"task.profile: {path} takes any identity; give task.profile=<identity profile .json>"
-        )
+        raise UserError(f"task.profile: {path} takes any identity; give task.profile=<identity profile .json>")
     identity = IdentityProfile.load(profile)
     identity.require(model.embedder, model.embedding_size)
     return identity.mean
 
 
-def _targets(
-    paths: Sequence[Path], kinds: Sequence[str], source: str | Sequence[str], output: Path
-) -> list[Path]:
+def _targets(paths: Sequence[Path], kinds: Sequence[str], source: str | Sequence[str], output: Path) -> list[Path]:
     """Where each file goes: `output` itself for one file, else beneath the folder `output`."""
     one = len(paths) == 1 and not (isinstance(source, str) and Path(source).is_dir())
     file_name = output.is_file() or (output.suffix != "" and not output.is_dir())
     if one and file_name:
         targets = [output]
     elif file_name:
-        raise UserError(
-            f"output={output}: is a file name, but the source may hold several files; give a folder"
-        )
+        raise UserError(f"output={output}: is a file name, but the source may hold several files; give a folder")
     else:
         root = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
         targets = [
@@ -224,9 +207,7 @@ def _targets(
             raise UserError(f"output={target}: is the source itself; choose another place")
         suffixes = IMAGE_SUFFIXES if kind == "image" else VIDEO_SUFFIXES
         if target.suffix.lower() not in suffixes:
-            raise UserError(
-                f"output={target}: unknown suffix for this {kind}; choose one of {', '.join(suffixes)}"
-            )
+            raise UserError(f"output={target}: unknown suffix for this {kind}; choose one of {', '.join(suffixes)}")
     return targets
 
 
