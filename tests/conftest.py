@@ -1,9 +1,13 @@
 """Real assets for real tests."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# one thread for each of the workers that share the cores; read when torch is first imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

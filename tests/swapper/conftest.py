@@ -25,6 +25,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "experiment=identity_demo",
             "data.max_frames=16",
             "data.pseudo_truth.frames=10",
+            "data.pseudo_truth.variants=6",
             "data.progress=false",
             f"paths.face_sets={face_sets}",
             f"paths.profiles={run / 'profiles'}",

@@ -27,4 +27,5 @@ class Shown(nn.Module):
 
     def _swap(self, target: Tensor, source: Tensor | None) -> SwapOutput:
         generator: Any = self.generator
-        return cast(SwapOutput, generator(target, source if generator.embedding_size else None))
+        # not `generator(...)`: where training is compiled, a few validations are not worth compiling anew
+        return cast(SwapOutput, generator.forward(target, source if generator.embedding_size else None))
