@@ -1,6 +1,5 @@
 """Exponential moving average of the weights."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +23,10 @@ class AverageWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=_lerp(decay), use_buffers=True)
+        super().__init__(use_buffers=True)
+        self.decay = decay
+        self._floats: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._counts: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -34,6 +36,34 @@ class AverageWeights(WeightAveraging):
             average.to(pl_module.device)
         else:
             super().setup(trainer, pl_module, "fit")
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self._average_model is not None
+        average, current = (
+            [p.detach() for p in (*model.parameters(), *model.buffers())]
+            for model in (self._average_model.module, pl_module)
+        )
+        pairs = list(zip(average, current, strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._floats = ([a for a, _ in floats], [c for _, c in floats])
+        self._counts = ([a for a, _ in counts], [c for _, c in counts])
+
+    @override
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the average, when the optimiser has stepped; torch's own update walks all tensors anew each time."""
+        if trainer.global_step <= self._latest_update_step:
+            return
+        assert self._average_model is not None
+        taken = self._latest_update_step
+        torch._foreach_lerp_(*self._floats, 1 - min(self.decay, (1 + taken) / (10 + taken)))
+        torch._foreach_copy_(*self._counts)
+        self._average_model.n_averaged += 1
+        self._latest_update_step = trainer.global_step
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,17 +80,3 @@ class AverageWeights(WeightAveraging):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_epoch_end(trainer, pl_module)
-
-
-def _lerp(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], Any]:
-    @torch.no_grad()
-    def update(average: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor) -> None:
-        taken = int(steps)
-        weight = 1 - min(decay, (1 + taken) / (10 + taken))
-        if average[0].is_floating_point():
-            torch._foreach_lerp_(list(average), list(current), weight)
-        else:
-            for mean, now in zip(average, current, strict=True):
-                mean.copy_(now)
-
-    return update

@@ -24,6 +24,7 @@ from facesmith.swapper.validation import Shots
 from facesmith.swapper_contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
 
 _SHOWN_AT_MOST = 12  # rows of the rendered grid
+_PARTS_EVERY = 10  # batches between two logs of a loss's parts: at every step they would cost a tenth of it
 
 
 @runtime_checkable
@@ -112,7 +113,8 @@ class SwapperModule(LightningModule):
             losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
         loss = losses.pop("loss")
         self.log("train/loss", loss.detach(), prog_bar=True)
-        self.log_dict({f"train/loss_{name}": value.detach() for name, value in losses.items()})
+        if batch_idx % _PARTS_EVERY == 0:
+            self.log_dict({f"train/loss_{name}": value.detach() for name, value in losses.items()})
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
