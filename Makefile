@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test slow check format bench clean
+DEMO_ASSETS := face_landmarker.task yunet.onnx sface.onnx carphone_pristine.mp4 astronaut.png \
+	dlib_face_recognition_resnet_model_v1.dat shape_predictor_5_face_landmarks.dat
+
+.PHONY: demo test slow check format clean
 
 demo: $(READY)  ## train on the embedded default and swap a portrait
-	$(BIN)/python -m facesmith.assets
+	$(BIN)/python -m facesmith.assets $(DEMO_ASSETS)
 	$(BIN)/python train.py experiment=identity_demo
 	$(BIN)/python infer.py task=swap model=$$(ls -t runs/identity_demo/carphone/*/exports/*.onnx | head -1) \
 		source=asset:astronaut.png output=outputs/astronaut_swapped.png
