@@ -68,7 +68,7 @@ def write_contact_sheet(path: Path, faces: Sequence[Thumbnail], title: str) -> N
         for row, line in enumerate(lines):
             draw.text((x, y + THUMB + BORDER + row * LINE), line, INK if row == 0 else RED, font)
     with replacing(path) as temporary:
-        sheet.save(temporary, format="PNG")
+        sheet.save(temporary, format="PNG", compress_level=1)  # a fifth of the time of 6, a tenth larger
 
 
 def _read(path: Path) -> Image.Image:
