@@ -53,8 +53,6 @@ def test_the_average_follows_its_formula_and_is_validated_and_saved(tmp_path: Pa
     for name, first in start.items():
         mean = first.clone()
         for taken, now in enumerate(step[name] for step in module.after_steps):
-            if mean.is_floating_point():
-                mean = mean.lerp(now, 1 - min(0.7, (1 + taken) / (10 + taken)))
-            else:
-                mean = now
+            weight = 1 - min(0.7, (1 + taken) / (10 + taken))
+            mean = mean.lerp(now, weight) if mean.is_floating_point() else now
         torch.testing.assert_close(module.validated[name], mean, msg=name)
