@@ -259,7 +259,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--leave-one-out", action="store_true")
     parser.add_argument("--only", type=int, nargs="*", help="hold out these of the eight only")
     parser.add_argument("--demo", action="store_true")
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=3200)
     parser.add_argument("--grid", type=Path, help="write target | pseudo truth | raw | composite here")
     return parser.parse_args()
 
