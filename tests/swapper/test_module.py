@@ -141,6 +141,7 @@ def test_aad_learns_likeness_end_to_end(tiny: Settings, tmp_path: Path) -> None:
         "model/generator=aad_fast",
         "model.loss.identity_from=0.5",
         "model.loss.adversarial=0.05",
+        "model.loss.adversarial_from=0.5",
     )
     trainer = fit(config, tmp_path)
     assert np.isfinite(float(trainer.callback_metrics["train/loss_identity"]))
