@@ -44,6 +44,7 @@ def test_mistakes_in_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> N
     assert any("did you mean self?" in line for line in lines)
     assert any("did you mean trainer.max_epochs?" in line for line in lines)
     assert not list((tmp_path / "runs").rglob("*.yaml"))
+    assert tmp_path.is_dir()  # the folder one stands in is nobody's to tidy
 
 
 def test_misspelt_overrides_and_options_are_told_together(tmp_path: Path) -> None:

@@ -85,12 +85,12 @@ def _tell(lines: list[str]) -> NoReturn:
 
 
 def _discard_if_empty(folder: Path) -> None:
-    """Remove a run's folder, and folders this empties, when nothing but its config and logs is in it."""
+    """Remove a run's folder, and the name's and experiment's this empties, when only config and logs are in it."""
     results = [p for p in folder.rglob("*") if p.is_file() and ".hydra" not in p.parts and p.suffix != ".log"]
     if results or not (folder / ".hydra").is_dir():
         return
     shutil.rmtree(folder)
-    for parent in folder.parents:
+    for parent in folder.parents[:2]:
         if any(parent.iterdir()):
             break
         parent.rmdir()

@@ -8,6 +8,7 @@ import decord
 import numpy as np
 
 from facesmith.media.errors import MediaError
+from facesmith.media.frame_indices import ascending
 from facesmith.media.video_index import build_index
 
 _BATCH = 8
@@ -57,10 +58,7 @@ class DecordReader:
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
-        wanted = sorted({int(index) for index in indices})
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
-            raise IndexError(f"{self.path}: frames are 0..{len(self) - 1}, not {wanted[0]}..{wanted[-1]}")
-        return self._read(wanted)
+        return self._read(ascending(self.path, indices, len(self)))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, len(wanted), _BATCH):

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 
 from facesmith.media.colour import ColourTags, to_rgb
 from facesmith.media.errors import MediaError
+from facesmith.media.frame_indices import ascending
 from facesmith.media.orientation import Orientation, orientation_of
 from facesmith.media.video_index import VideoIndex, build_index, open_container
 
@@ -81,9 +82,7 @@ class PyAvReader:
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
-        wanted = sorted({int(index) for index in indices})
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
-            raise IndexError(f"{self.path}: frames are 0..{len(self) - 1}, not {wanted[0]}..{wanted[-1]}")
+        wanted = ascending(self.path, indices, len(self))
         self._serial += 1
         return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)
 
