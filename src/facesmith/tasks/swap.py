@@ -29,6 +29,7 @@ from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.swap_model import SwapModel, load_swap_model
+from facesmith.tasks.analysis import FrameAnalysis
 from facesmith.tasks.frame_swap import FrameSwap, Pixels
 from facesmith.tasks.pipeline import ahead, in_order
 
@@ -82,7 +83,8 @@ class SwapTask:
         self._console = Console()
         self._targets = _targets([m.path for m in self._media], [m.kind for m in self._media], source, output)
         self._model = load_swap_model(model)
-        self._swap = FrameSwap(self._model, analyzer, source=_identity(self._model, profile, model), select=select)
+        self._analysis = FrameAnalysis(analyzer, select=select)
+        self._swap = FrameSwap(self._model, source=_identity(self._model, profile, model))
 
     def run(self) -> list[Path]:
         """Swap and write; one file that cannot be used among good ones is told and left out.
@@ -103,7 +105,7 @@ class SwapTask:
             TimeRemainingColumn(),
         )
         with (
-            closing(self._swap),
+            closing(self._analysis),
             Progress(*columns, console=self._console, disable=not shown) as bar,
         ):
             for media, target in zip(self._media, self._targets, strict=True):
@@ -124,10 +126,11 @@ class SwapTask:
         return [one.path for one in done]
 
     def _image(self, path: Path, target: Path) -> Swapped:
-        picture, faces = self._swap(read_image(path))
+        picture = read_image(path)
+        faces = self._analysis(picture)
         if not faces:
             raise UserError(f"{path}: no face found; give a picture with a larger or clearer face")
-        write_image(target, picture, quality=self._quality, metadata=self._mark())
+        write_image(target, self._swap.swap(picture, faces), quality=self._quality, metadata=self._mark())
         return Swapped(target, 1, 0)
 
     def _video(self, path: Path, target: Path, bar: Progress) -> Swapped:
@@ -156,7 +159,8 @@ class SwapTask:
 
     def _frame(self, numbered: tuple[int, Pixels]) -> tuple[int, Pixels, int]:
         index, frame = numbered
-        return index, *self._swap(frame)
+        faces = self._analysis(frame)
+        return index, self._swap.swap(frame, faces), len(faces)
 
     def _mark(self) -> dict[str, str]:
         """What is written into every file, so that it says itself that it is synthetic."""
