@@ -7,8 +7,11 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
+from facesmith.errors import UserError
 from facesmith.media.errors import MediaError
-from facesmith.media.images import read_image, read_metadata, write_image
+from facesmith.media.examination import examine
+from facesmith.media.images import read_image, write_image
+from facesmith.media.provenance import Mark
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +135,21 @@ def test_what_is_no_image_is_named_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "avif"])
-def test_written_pictures_carry_their_metadata(photo, tmp_path, suffix):
+def test_written_pictures_carry_their_mark(photo, tmp_path, suffix):
     path = tmp_path / "new" / f"a.{suffix}"
-    notice = {"synthetic": "yes", "who": "Ada Müller"}
-    write_image(path, photo, metadata=notice)
-    assert read_metadata(path) == notice
+    mark = Mark(identity="ada", consent="self", model_hash="ab" * 32, title='Ada Müller, "swapped" <here> & there')
+    write_image(path, photo, mark=mark)
+    found = examine(path)
+    assert (found.state, found.mark, found.source_type) == ("signed", mark, "compositeWithTrainedAlgorithmicMedia")
     assert np.abs(read_image(path).astype(int) - photo).mean() < (0.01 if suffix in ("png", "tif") else 3)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-    write_image(path, photo)
-    assert read_metadata(path) == {}
+    write_image(path, photo, mark=None)
+    assert examine(path).state == "unmarked"
 
 
 def test_unwritable_pictures(photo, tmp_path):
     with pytest.raises(MediaError, match=r"use one of \.png"):
-        write_image(tmp_path / "a.xyz", photo)
+        write_image(tmp_path / "a.xyz", photo, mark=None)
     (tmp_path / "file").write_text("")
-    with pytest.raises(MediaError, match="cannot be written"):
-        write_image(tmp_path / "file" / "a.png", photo)
+    with pytest.raises(UserError, match="cannot be written"):
+        write_image(tmp_path / "file" / "a.png", photo, mark=None)

@@ -13,7 +13,7 @@ def folder(tmp_path, make_video):
     root = tmp_path / "media"
     for name in ("img10.png", "img2.PNG", "nested/deep/a.jpg", ".hidden.jpg", ".cache/b.jpg"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        write_image((root / name).with_suffix((root / name).suffix.lower()), picture(1))
+        write_image((root / name).with_suffix((root / name).suffix.lower()), picture(1), mark=None)
     (root / "img2.png").rename(root / "img2.PNG")
     (root / "clip.mp4").write_bytes(make_video("short.mp4", 3).read_bytes())
     pages = [Image.fromarray(picture(i)) for i in range(3)]
@@ -68,5 +68,5 @@ def test_nothing_to_read_is_an_error(folder, tmp_path):
 def test_bad_files_stay_for_their_reader_to_name(tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "bad.gif").write_bytes(b"")
-    write_image(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8))
+    write_image(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8), mark=None)
     assert len(find_media(tmp_path)) == 3

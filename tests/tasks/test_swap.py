@@ -7,7 +7,9 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.media.images import read_image, read_metadata, write_image
+from facesmith.media.examination import examine
+from facesmith.media.images import read_image, write_image
+from facesmith.media.provenance import file_sha256
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.swap import SwapTask
@@ -39,7 +41,7 @@ def magenta(picture: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def portrait(tmp_path_factory):
     path = tmp_path_factory.mktemp("portrait") / "portrait.png"
-    write_image(path, astronaut())
+    write_image(path, astronaut(), mark=None)
     return path
 
 
@@ -88,7 +90,9 @@ def test_an_image_gets_the_face_and_says_it_is_synthetic(swapper_file, portrait,
     far = np.ones(face.shape, bool)
     far[20:220, 120:330] = False
     np.testing.assert_array_equal(picture[far], original[far])
-    assert "synthetic media" in read_metadata(output)["comment"]
+    mark = examine(output).mark
+    assert mark is not None
+    assert (mark.identity, mark.consent, mark.model_hash) == ("disc", "synthetic", file_sha256(swapper_file))
     assert str(output) in capsys.readouterr().out.replace("\n", "")
 
 
@@ -111,7 +115,7 @@ def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(swapper_fil
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
     (source / "deep" / "good.png").write_bytes(portrait.read_bytes())
-    write_image(source / "empty.png", np.full((200, 200, 3), 90, np.uint8))
+    write_image(source / "empty.png", np.full((200, 200, 3), 90, np.uint8), mark=None)
     (source / "text.jpg").write_text("no picture")
     written = task(swapper_file, source, tmp_path / "out").run()
     assert written == [tmp_path / "out" / "deep" / "good.png"]
@@ -124,7 +128,7 @@ def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(swapper_fil
 @pytest.mark.parametrize(("select", "faces"), [("largest", 1), ("all", 2)])
 def test_which_faces(swapper_file, tmp_path, select, faces):
     two = np.concatenate([astronaut(), astronaut()[:, ::-1]], 1)
-    write_image(tmp_path / "two.png", two)
+    write_image(tmp_path / "two.png", two, mark=None)
     task(swapper_file, tmp_path / "two.png", tmp_path / "out.png", select=select).run()
     found = magenta(read_image(tmp_path / "out.png"))
     assert sum(half.sum() > 2000 for half in (found[:, :512], found[:, 512:])) == faces
@@ -147,7 +151,7 @@ def test_wrong_outputs(swapper_file, portrait, clip, tmp_path):
 
 
 def test_no_face_leaves_nothing_behind(swapper_file, tmp_path):
-    write_image(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8))
+    write_image(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8), mark=None)
     with VideoWriter(tmp_path / "wall.mp4", fps=25) as writer:
         for grey in range(60, 72):
             writer.write(np.full((200, 200, 3), grey, np.uint8))

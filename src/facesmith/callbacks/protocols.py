@@ -1,6 +1,7 @@
 """What callbacks ask of modules and data: all they know of them besides Lightning's own hooks."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ class Renders(Protocol):
     def render(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """Give one picture (H,W,3) RGB uint8 of what the module makes of a validation batch."""
         ...
+
+
+@runtime_checkable
+class KnowsPerson(Protocol):
+    """A module that knows whose face it learns."""
+
+    provenance: dict[str, Any]
+    """Among others `identity`, a slug, and `consent`, its kind; empty before training."""
 
 
 @runtime_checkable
@@ -44,3 +53,11 @@ class Judges(Protocol):
 
     quality: dict[str, Quality]
     """The last verdicts: `before`, `val`, `val_holdout`."""
+
+
+@runtime_checkable
+class KeepsLossParts(Protocol):
+    """A module whose loss has parts."""
+
+    loss_parts: Mapping[str, Tensor]
+    """The parts of the last step's loss, detached, by metric name."""

@@ -5,14 +5,16 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from facesmith.callbacks.protocols import Renders
+from facesmith.callbacks.protocols import KnowsPerson, Renders
 from facesmith.media.images import write_image
+from facesmith.media.provenance import Mark
 
 
 class RenderValidation(Callback):
     """Write the module's picture of the first validation batch into `folder`, every `every_n_epochs` epochs.
 
-    A logger whose `media` is true gets the picture too; others never do: a face leaves this machine only when asked.
+    Renders are marked as synthetic. A logger whose `media` is true gets the marked file too; others never do: a face
+    leaves this machine only when asked.
     """
 
     def __init__(self, folder: Path, every_n_epochs: int) -> None:
@@ -34,7 +36,15 @@ class RenderValidation(Callback):
             return
         assert isinstance(pl_module, Renders)
         picture = pl_module.render(batch)
-        write_image(self.folder / f"epoch_{epoch:04d}.png", picture)
+        person = pl_module.provenance if isinstance(pl_module, KnowsPerson) else {}
+        mark = Mark(
+            identity=str(person.get("identity", "not stated")),
+            consent=str(person.get("consent", "not stated")),
+            model_hash=None,
+            title=f"training render, epoch {epoch}",
+        )
+        path = self.folder / f"epoch_{epoch:04d}.png"
+        write_image(path, picture, mark=mark)
         for logger in trainer.loggers:
             if getattr(logger, "media", False):
-                logger.log_image(key="renders/validation", images=[picture], step=trainer.global_step)  # type: ignore[attr-defined]
+                logger.log_image(key="renders/validation", images=[str(path)], step=trainer.global_step)  # type: ignore[attr-defined]

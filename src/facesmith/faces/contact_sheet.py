@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facesmith.atomic import replacing
 from facesmith.faces.sampling import spread
+from facesmith.media.images import write_image
 
 MOST: Final = 200
 COLUMNS: Final = 12
@@ -67,8 +68,8 @@ def write_contact_sheet(path: Path, faces: Sequence[Thumbnail], title: str) -> N
             lines += _wrap(face.reason, font, THUMB, LINES - 1)
         for row, line in enumerate(lines):
             draw.text((x, y + THUMB + BORDER + row * LINE), line, INK if row == 0 else RED, font)
-    with replacing(path) as temporary:
-        sheet.save(temporary, format="PNG", compress_level=1)  # a fifth of the time of 6, a tenth larger
+    # Photographs as they were taken: not synthetic. Effort 1: a fifth of the time of 6, a tenth larger.
+    write_image(path, np.asarray(sheet), mark=None, effort=1)
 
 
 def _read(path: Path) -> Image.Image:

@@ -1,21 +1,28 @@
 """Read any still image as RGB uint8, and write one whole or not at all."""
 
 import io
-import json
 import logging
-import os
-import tempfile
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageCms,
+    ImageFile,
+    ImageOps,
+    PngImagePlugin,
+    TiffImagePlugin,
+    TiffTags,
+    UnidentifiedImageError,
+)
 
+from facesmith.atomic import replacing
 from facesmith.media.errors import MediaError
+from facesmith.media.provenance import Mark, sign
 
 pillow_heif.register_heif_opener()
 logger = logging.getLogger(__name__)
@@ -23,7 +30,7 @@ logger = logging.getLogger(__name__)
 NEUTRAL_GREY = 128
 _SRGB = ImageCms.createProfile("sRGB")
 _TRUNCATED_LOCK = threading.Lock()
-_IMAGE_DESCRIPTION = 0x010E
+_PNG_XMP, _TIFF_XMP = "XML:com.adobe.xmp", 700
 _FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -75,58 +82,47 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def write_image(
-    path: str | Path, rgb: np.ndarray, *, quality: int = 95, metadata: Mapping[str, str] | None = None
-) -> None:
+def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality: int = 95, effort: int = 4) -> None:
     """Write (H, W, 3) uint8 RGB; the suffix names the format (.png .jpg .webp .tif .avif).
 
-    `quality` 1..100 holds for the lossy formats. `metadata` goes into PNG text chunks, elsewhere as JSON
-    into EXIF ImageDescription; `read_metadata` gives it back. The file appears whole or not at all. Raises
-    MediaError for an unknown suffix or a folder that cannot be written.
+    mark: what is said of a picture of a synthetic face, as XMP and as signed C2PA manifest; None when it shows
+    none. quality: 1..100, of the lossy formats. effort: 0..9, of PNG. The file appears whole or not at all.
+
+    Raises:
+        UserError: an unknown suffix, a folder that cannot be written, a full disk, or it cannot be signed.
     """
     file = Path(path)
     kind = _FORMATS.get(file.suffix.lower())
     if kind is None:
         raise MediaError(f"{file}: cannot write '{file.suffix}' images; use one of {', '.join(_FORMATS)}")
-    options: dict[str, Any] = {}
-    if kind == "PNG":
-        text = PngImagePlugin.PngInfo()
-        for key, value in (metadata or {}).items():
-            text.add_itxt(key, value)
-        options = {"pnginfo": text, "compress_level": 4}
-    elif kind != "TIFF":
-        options = {"quality": quality}
+    options: dict[str, Any] = {"compress_level": effort} if kind == "PNG" else {}
+    if kind not in ("PNG", "TIFF"):
+        options["quality"] = quality
     if kind == "JPEG" and quality >= 90:
         options["subsampling"] = 0
-    if metadata and kind != "PNG":
-        exif = Image.Exif()
-        exif[_IMAGE_DESCRIPTION] = json.dumps(dict(metadata), ensure_ascii=True)
-        options["exif"] = exif
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.stem}-", delete=False) as temporary:
-            try:
-                Image.fromarray(rgb).save(temporary, kind, **options)
-                temporary.flush()
-                os.fsync(temporary.fileno())
-                Path(temporary.name).chmod(0o666 & ~_umask())
-                Path(temporary.name).replace(file)
-            except BaseException:
-                Path(temporary.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise MediaError(f"{file}: cannot be written ({_line(error)}); choose another output") from error
+    if mark is not None:
+        options |= _with_xmp(kind, mark.xmp())
+    with replacing(file) as temporary:
+        try:
+            Image.fromarray(rgb).save(temporary, kind, **options)
+        except OSError as error:
+            raise MediaError(f"{file}: cannot be written ({_line(error)}); choose another output") from error
+        if mark is not None:
+            sign(temporary, mark)
 
 
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """Give the metadata that `write_image` put into an image; empty where there is none."""
-    with Image.open(path) as image:
-        if image.format == "PNG":
-            return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
-        description = image.getexif().get(_IMAGE_DESCRIPTION, "")
-    if not str(description).startswith("{"):
-        return {}
-    return {str(key): str(value) for key, value in json.loads(description).items()}
+def _with_xmp(kind: str, packet: bytes) -> dict[str, Any]:
+    """Give the options under which Pillow writes an XMP packet into a format."""
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt(_PNG_XMP, packet.decode())
+        return {"pnginfo": text}
+    if kind == "TIFF":
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags.tagtype[_TIFF_XMP] = TiffTags.BYTE
+        tags[_TIFF_XMP] = packet
+        return {"tiffinfo": tags}
+    return {"xmp": packet}
 
 
 def _decode(content: bytes, file: Path) -> Image.Image:
@@ -189,9 +185,3 @@ def _from_opencv(pixels: np.ndarray) -> np.ndarray:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,11 +20,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-import facesmith
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.profile import IdentityProfile
 from facesmith.media.images import read_image, write_image
+from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
@@ -83,6 +83,7 @@ class SwapTask:
         self._console = Console()
         self._targets = _targets([m.path for m in self._media], [m.kind for m in self._media], source, output)
         self._model = load_swap_model(model)
+        self._model_hash = file_sha256(model)
         self._analysis = FrameAnalysis(analyzer, select=select)
         self._swap = FrameSwap(self._model, source=_identity(self._model, profile, model))
 
@@ -130,7 +131,7 @@ class SwapTask:
         faces = self._analysis(picture)
         if not faces:
             raise UserError(f"{path}: no face found; give a picture with a larger or clearer face")
-        write_image(target, self._swap.swap(picture, faces), quality=self._quality, metadata=self._mark())
+        write_image(target, self._swap.swap(picture, faces), mark=self._mark(path), quality=self._quality)
         return Swapped(target, 1, 0)
 
     def _video(self, path: Path, target: Path, bar: Progress) -> Swapped:
@@ -139,7 +140,7 @@ class SwapTask:
         with (
             open_video(path, self._backend) as reader,
             ThreadPoolExecutor(self._workers) as pool,
-            VideoWriter(target, like=path, metadata=self._mark()) as writer,
+            VideoWriter(target, like=path, metadata=self._mark(path).metadata()) as writer,
         ):
             count = len(reader)
             shown = bar.add_task(path.name, total=count)
@@ -162,13 +163,15 @@ class SwapTask:
         faces = self._analysis(frame)
         return index, self._swap.swap(frame, faces), len(faces)
 
-    def _mark(self) -> dict[str, str]:
-        """What is written into every file, so that it says itself that it is synthetic."""
+    def _mark(self, path: Path) -> Mark:
+        """What every file says of itself."""
         contract = self._model.contract
-        return {
-            "comment": f"synthetic media: face swapped with facesmith {facesmith.__version__}, "
-            f"identity {contract.identity}, consent {contract.consent}"
-        }
+        return Mark(
+            identity=contract.identity,
+            consent=contract.consent,
+            model_hash=self._model_hash,
+            title=f"face swap of {path.name}",
+        )
 
     def _tell(self, done: list[Swapped], failed: int) -> None:
         for one in done:

@@ -1,0 +1,166 @@
+import shutil
+import stat
+
+import av
+import numpy as np
+import pytest
+from skimage import data
+
+from facesmith.errors import UserError
+from facesmith.media import provenance, signing_key
+from facesmith.media.examination import examine
+from facesmith.media.images import write_image
+from facesmith.media.provenance import Mark, sign, use_key
+
+MARK = Mark(identity="ada", consent="written", model_hash="ab" * 32, title="face swap of scene.mp4")
+
+
+@pytest.fixture
+def portrait(tmp_path):
+    path = tmp_path / "portrait.png"
+    write_image(path, data.astronaut()[:128, 128:256], mark=MARK)
+    return path
+
+
+def film(path, metadata=None):
+    with av.open(str(path), "w", container_options={"movflags": "use_metadata_tags"}) as container:
+        container.metadata.update(metadata or {})
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        frames = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
+        for packet in [p for f in frames for p in stream.encode(av.VideoFrame.from_ndarray(f))] + stream.encode(None):
+            container.mux(packet)
+    return path
+
+
+def remux(source, target):
+    with av.open(str(source)) as before, av.open(str(target), "w") as after:
+        after.metadata.update(before.metadata)
+        stream = after.add_stream_from_template(before.streams.video[0])
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                after.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_films_are_signed_play_on_and_show_a_changed_byte(tmp_path, suffix):
+    path = film(tmp_path / f"a.{suffix}", MARK.metadata())
+    size = path.stat().st_size
+    sign(path, MARK)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert 2000 < path.stat().st_size - size < 6000
+    found = examine(path)
+    assert (found.state, found.mark, found.trust, found.synthetic) == ("signed", MARK, "own", True)
+    with av.open(str(path)) as container:
+        assert len(list(container.decode(video=0))) == 5
+
+    bytes_ = bytearray(path.read_bytes())
+    bytes_[-200] ^= 1
+    path.write_bytes(bytes_)
+    found = examine(path)
+    assert found.state == "changed"
+    assert any("mismatch" in problem for problem in found.problems)
+
+
+def test_a_remux_strips_the_signature_and_leaves_the_metadata(tmp_path):
+    path = film(tmp_path / "a.mp4", MARK.metadata())
+    sign(path, MARK)
+    remux(path, tmp_path / "b.mkv")
+    assert (examine(tmp_path / "b.mkv").state, examine(tmp_path / "b.mkv").mark) == ("metadata", MARK)
+    remux(path, tmp_path / "c.mp4")
+    found = examine(tmp_path / "c.mp4")
+    assert found.signable
+    assert found.state in ("metadata", "unmarked")
+
+
+def test_a_container_without_manifests_must_carry_metadata(tmp_path):
+    with pytest.raises(ValueError, match="no metadata was written"):
+        sign(film(tmp_path / "bare.mkv"), MARK)
+    marked = film(tmp_path / "marked.mkv", MARK.metadata())
+    sign(marked, MARK)
+    assert examine(marked).mark == MARK
+
+
+def test_changed_pixels_and_another_name(portrait, tmp_path):
+    bytes_ = bytearray(portrait.read_bytes())
+    bytes_[len(bytes_) // 2] ^= 1
+    changed = tmp_path / "changed.png"
+    changed.write_bytes(bytes_)
+    assert examine(changed).state == "changed"
+    assert examine(shutil.copy(portrait, tmp_path / "renamed.jpg")).state == "signed"
+
+
+def test_the_key_made_here_is_private_and_made_once(portrait):
+    folder = signing_key.key_folder()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folder.glob("*.pem")} == {0o600}
+    before = (folder / "certificate.pem").read_bytes()
+    signing_key.self_made.cache_clear()
+    assert signing_key.self_made().certificates == before
+    assert before.count(b"BEGIN CERTIFICATE") == 2
+
+
+def test_a_key_of_another_computer_is_known_as_self_made(portrait, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "elsewhere"))
+    assert (examine(portrait).state, examine(portrait).trust) == ("signed", "self_made")
+
+
+@pytest.fixture
+def own_chain(tmp_path, monkeypatch):
+    """A chain of the user's: made the same way, in another place."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    signing_key.self_made.cache_clear()
+    signing_key.self_made()
+    folder = signing_key.key_folder()
+    monkeypatch.undo()
+    signing_key.self_made.cache_clear()
+    yield folder
+    use_key(None, None)
+
+
+def test_the_user_s_key_signs_and_is_trusted_by_its_root(own_chain, tmp_path):
+    use_key(own_chain / "certificate.pem", own_chain / "key.pem")
+    path = tmp_path / "a.jpg"
+    write_image(path, data.astronaut()[:64, :64], mark=MARK)
+    roots = (own_chain / "roots.pem").read_text()
+    assert examine(path, roots).trust == "trusted"
+    assert examine(path).trust == "self_made"  # not by this computer's root
+    use_key(None, None)
+    write_image(path, data.astronaut()[:64, :64], mark=MARK)
+    assert examine(path, roots).trust == "own"
+
+
+def test_keys_that_cannot_sign_are_refused_before_the_work(own_chain, tmp_path):
+    chain, key = own_chain / "certificate.pem", own_chain / "key.pem"
+    other = signing_key.key_folder()
+    signing_key.self_made()
+    for certificate, private, words in (
+        (chain, None, "key: is missing"),
+        (None, key, "certificate: is missing"),
+        (tmp_path / "no.pem", key, "No such file"),
+        (key, key, "holds no PEM certificate"),
+        (chain, chain, "holds no PEM private key"),
+        (chain, other / "key.pem", "does not belong"),
+        (own_chain / "roots.pem", key, "does not belong"),
+    ):
+        with pytest.raises(UserError, match=words) as caught:
+            use_key(certificate, private)
+        assert "\n" not in str(caught.value)
+    assert provenance._chosen is None
+
+
+def test_signing_keeps_the_mode_of_the_file(tmp_path):
+    path = film(tmp_path / "a.mp4", MARK.metadata())
+    path.chmod(0o640)
+    sign(path, MARK)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_what_is_no_media_is_told_in_one_line(tmp_path):
+    (tmp_path / "a.txt").write_text("hello")
+    with pytest.raises(UserError, match="neither image nor video"):
+        examine(tmp_path / "a.txt")
+    with pytest.raises(UserError, match="cannot be read"):
+        examine(tmp_path / "none.png")
