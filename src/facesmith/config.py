@@ -64,6 +64,20 @@ class MediaConfig(Settings):
     backend: Literal["pyav", "decord"]
 
 
+class ProvenanceConfig(Settings):
+    """Whose signature marked pictures and videos carry; null: a chain made on this computer."""
+
+    certificate: PathSetting | None
+    key: PathSetting | None
+
+    @model_validator(mode="after")
+    def _come_together(self) -> "ProvenanceConfig":
+        if (self.certificate is None) != (self.key is None):
+            missing = "certificate" if self.certificate is None else "key"
+            raise ValueError(f"{missing} is missing: give both certificate and key, or neither")
+        return self
+
+
 class LoggingConfig(Settings):
     """How much the log file and the console say."""
 
@@ -108,6 +122,7 @@ class TrainConfig(Settings):
     paths: PathsConfig
     assets: AssetsConfig
     media: MediaConfig
+    provenance: ProvenanceConfig
     logging: LoggingConfig
     analyzer: AnyComponent
     data: AnyComponent
@@ -133,6 +148,7 @@ class InferConfig(Settings):
     paths: PathsConfig
     assets: AssetsConfig
     media: MediaConfig
+    provenance: ProvenanceConfig
     logging: LoggingConfig
     analyzer: AnyComponent
 
@@ -155,6 +171,7 @@ class ExportConfig(Settings):
     paths: PathsConfig
     assets: AssetsConfig
     media: MediaConfig
+    provenance: ProvenanceConfig
     logging: LoggingConfig
 
 

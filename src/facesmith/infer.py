@@ -4,6 +4,7 @@ from pathlib import Path
 
 from facesmith import assets
 from facesmith.config import InferConfig
+from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
 
 
@@ -15,5 +16,6 @@ def infer(config: InferConfig) -> list[Path]:
     """
     quiet_libraries()
     assets.use_directory(config.assets.dir)
+    use_key(config.provenance.certificate, config.provenance.key)
     written: list[Path] = config.task.build(analyzer=config.analyzer.build).run()
     return written

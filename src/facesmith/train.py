@@ -11,6 +11,7 @@ from facesmith.callbacks.record import RecordRun
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
 from facesmith.hardware import choose_precision, notice_device
+from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
 
 
@@ -22,6 +23,7 @@ def train(config: TrainConfig) -> float | None:
     """
     quiet_libraries()
     assets.use_directory(config.assets.dir)
+    use_key(config.provenance.certificate, config.provenance.key)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     notice_device(config.trainer.accelerator)
     try:
