@@ -1,5 +1,7 @@
 """Settings of the callbacks."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from facesmith.config import Component, PathSetting
@@ -47,3 +49,25 @@ class PrintSummaryConfig(Component):
 
 class ValidateLastEpochConfig(Component):
     """Settings of `ValidateLastEpoch`: none."""
+
+
+class GuardTrainingConfig(Component):
+    """Settings of `GuardTraining`."""
+
+    on_nonfinite: Literal["stop", "skip"]
+    limit: int = Field(ge=0)
+    folder: PathSetting
+
+
+class RepeatBatchesConfig(Component):
+    """Settings of `RepeatBatches`."""
+
+    memorised: float = Field(gt=0, lt=1)
+
+
+class ProfileStepsConfig(Component):
+    """Settings of `ProfileSteps`."""
+
+    folder: PathSetting
+    warm_up: int = Field(ge=1)
+    operators: int = Field(ge=0)

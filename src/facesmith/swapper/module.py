@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -54,6 +55,7 @@ class SwapperModule(LightningModule):
         self.generator: nn.Module = config.generator.build()
         self.loss: nn.Module = config.loss.build()
         self.provenance: dict[str, Any] = {}
+        self.loss_parts: Mapping[str, Tensor] = {}
         self._shots = Shots()
 
     @property
@@ -112,9 +114,10 @@ class SwapperModule(LightningModule):
             output = SwapOutput(face.float(), mask.float(), {name: value.float() for name, value in aux.items()})
             losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
         loss = losses.pop("loss")
+        self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
         self.log("train/loss", loss.detach(), prog_bar=True)
         if batch_idx % _PARTS_EVERY == 0:
-            self.log_dict({f"train/loss_{name}": value.detach() for name, value in losses.items()})
+            self.log_dict(self.loss_parts)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
