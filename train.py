@@ -5,8 +5,8 @@ from facesmith.launch import entry_point
 
 
 @entry_point("train", TrainConfig)
-def main(config: TrainConfig) -> float | None:
-    """Train, and give a sweeper the monitored metric."""
+def main(config: TrainConfig) -> float | list[float] | None:
+    """Train, and give a sweep what it judges by."""
     from facesmith.train import train
 
     return train(config)

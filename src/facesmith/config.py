@@ -118,6 +118,8 @@ class TrainConfig(Settings):
     name: Slug
     seed: int = Field(ge=0)
     monitor: str | None
+    monitor_mode: Literal["min", "max"]
+    objectives: dict[str, Literal["min", "max"]] | None
     tags: list[str]
     paths: PathsConfig
     assets: AssetsConfig
@@ -249,5 +251,12 @@ def _run_folder(_root_: DictConfig) -> str:
     return f"{safe('experiment_name')}/{safe('name')}"
 
 
+def _directions(_root_: DictConfig) -> ListConfig:
+    """Give which way each of a run's objectives is good."""
+    objectives = OmegaConf.select(_root_, "objectives") or {"": OmegaConf.select(_root_, "monitor_mode")}
+    return OmegaConf.create([objectives[name] for name in objectives])
+
+
+OmegaConf.register_new_resolver("directions", _directions, replace=True)
 OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 OmegaConf.register_new_resolver("upper", lambda text: str(text).upper(), replace=True)

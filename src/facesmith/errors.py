@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Entry points print it and exit with 1, without a traceback.
     """
+
+
+class PrunedError(Exception):
+    """No mistake: a sweep ends a job early that is not going to be among the best."""

@@ -85,8 +85,9 @@ def _tell(lines: list[str]) -> NoReturn:
 
 
 def _discard_if_empty(folder: Path) -> None:
-    """Remove a run's folder, and the name's and experiment's this empties, when only config and logs are in it."""
-    results = [p for p in folder.rglob("*") if p.is_file() and ".hydra" not in p.parts and p.suffix != ".log"]
+    """Remove a run's folder, and the parents this empties, when only config, logs and record are in it."""
+    files = [p for p in folder.rglob("*") if p.is_file() and ".hydra" not in p.parts and p.suffix != ".log"]
+    results = [p for p in files if p.name != "run.json"]
     if results or not (folder / ".hydra").is_dir():
         return
     shutil.rmtree(folder)

@@ -1,10 +1,13 @@
 """The training job: build what the config names, fit, and tell what was made."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 from facesmith import assets
 from facesmith.callbacks.record import RecordRun
@@ -13,10 +16,11 @@ from facesmith.errors import UserError
 from facesmith.hardware import choose_precision, notice_device
 from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
+from facesmith.run_record import Monitor, Recorder, recording
 
 
-def train(config: TrainConfig) -> float | None:
-    """Train what the config says and return the monitored metric, or None when none is monitored.
+def train(config: TrainConfig) -> float | list[float] | None:
+    """Train what the config says and return the monitored metric, or each of `objectives`, or None.
 
     Raises:
         UserError: the media, a checkpoint or the device cannot do what the config asks.
@@ -27,7 +31,8 @@ def train(config: TrainConfig) -> float | None:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     notice_device(config.trainer.accelerator)
     try:
-        return _fit(config)
+        with _recording(config) as recorder:
+            return _fit(config, recorder)
     finally:
         if any(type(logger).__name__ == "WandbRunLoggerConfig" for logger in config.logger.values()):
             import wandb
@@ -35,12 +40,23 @@ def train(config: TrainConfig) -> float | None:
             wandb.finish()
 
 
-def _fit(config: TrainConfig) -> float | None:
+def _recording(config: TrainConfig) -> AbstractContextManager[Recorder]:
+    wanted = config.objectives or ({config.monitor: config.monitor_mode} if config.monitor else {})
+    return recording(
+        config.paths.run or Path(),
+        experiment=config.experiment_name,
+        name=config.name,
+        settings=config.model_dump(mode="json", by_alias=True),
+        objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
+        writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
+    )
+
+
+def _fit(config: TrainConfig, recorder: Recorder) -> float | list[float] | None:
     datamodule: lightning.LightningDataModule = config.data.build()
     module: lightning.LightningModule = config.model.build()
-    settings = config.model_dump(mode="json", by_alias=True)
     callbacks = [chosen.build() for chosen in config.callbacks.values() if chosen]
-    callbacks.insert(0, RecordRun(settings, config.paths.run or Path()))
+    callbacks.insert(0, RecordRun(recorder))
     loggers: list[Logger] = [chosen.build() for chosen in config.logger.values() if chosen]
     trainer: lightning.Trainer = config.trainer.build(
         precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
@@ -49,14 +65,24 @@ def _fit(config: TrainConfig) -> float | None:
         default_root_dir=config.paths.run,
     )
     trainer.fit(module, datamodule)
-    return _monitored(config, trainer)
+    objective = _objective(recorder.record.objectives, trainer)
+    recorder.completed(objective, _checkpoint(trainer))
+    return objective
 
 
-def _monitored(config: TrainConfig, trainer: lightning.Trainer) -> float | None:
-    if config.monitor is None:
-        return None
-    value: Any = trainer.callback_metrics.get(config.monitor)
-    if value is None:
-        known = ", ".join(sorted(trainer.callback_metrics))
-        raise UserError(f"monitor={config.monitor}: no such metric was logged; choose one of {known}")
-    return float(value)
+def _objective(wanted: list[Monitor], trainer: lightning.Trainer) -> float | list[float] | None:
+    values = []
+    for one in wanted:
+        value: Any = trainer.callback_metrics.get(one.name)
+        if value is None:
+            known = ", ".join(sorted(trainer.callback_metrics))
+            raise UserError(f"monitor={one.name}: no such metric was logged; choose one of {known}")
+        values.append(float(value))
+    return values if len(values) > 1 else values[0] if values else None
+
+
+def _checkpoint(trainer: lightning.Trainer) -> Path | None:
+    """Give the best checkpoint by the monitored metric, or else the last."""
+    made = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint) and one.best_model_path]
+    chosen = sorted(made, key=lambda one: (one.monitor is None, one.filename != "last"))
+    return Path(chosen[0].best_model_path) if chosen else None

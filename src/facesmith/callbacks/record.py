@@ -1,53 +1,44 @@
-"""What it takes to run the same again."""
-
-import json
-import subprocess
-import sys
-from collections.abc import Mapping
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+"""What a run is and how it goes, for the loggers and for its record."""
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 
-import facesmith
-from facesmith.atomic import write_text
-
-_PACKAGES = ("torch", "lightning", "numpy", "mediapipe", "onnx", "onnxruntime", "opencv-python", "av", "pydantic")
+from facesmith.run_record import Recorder
 
 
 class RecordRun(Callback):
-    """Give the settings to every logger, and write `run.json`: command, settings, versions, git commit.
+    """Give the settings to every logger, and every validation's figures to the run's record.
 
-    Nothing is written before the data are found good. `settings` are the validated ones, as plain values.
+    Nothing is told to the loggers before the data are found good.
     """
 
-    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
-        self.settings, self.folder = dict(settings), folder
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Record, once the data are prepared."""
+        """Log the settings, once the data are prepared."""
         if stage != "fit" or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
-            logger.log_hyperparams(self.settings)
-        record = {
-            "command": sys.argv,
-            "facesmith": facesmith.__version__,
-            "python": sys.version.split()[0],
-            "packages": {name: version(name) for name in _PACKAGES},
-            "git_commit": _git_commit(),
-            "settings": self.settings,
-        }
-        write_text(self.folder / "run.json", json.dumps(record, indent=2))
+            logger.log_hyperparams(self.recorder.record.settings)
+            if isinstance(logger, WandbLogger):
+                self.recorder.note(wandb_id=logger.version)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget what a run without a checkpoint left in this folder."""
+        if trainer.global_step == 0:
+            self.recorder.starts_over()
 
-def _git_commit() -> str | None:
-    """Give the commit of the project's checkout, `+` marking uncommitted changes; None outside of one."""
-    here = Path(facesmith.__file__).parent
-    describe = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
-    try:
-        done = subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the figures."""
+        if not trainer.sanity_checking:
+            self._record(trainer, trainer.current_epoch)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record what was logged after the last validation."""
+        self._record(trainer, None)
+
+    def _record(self, trainer: Trainer, validated: int | None) -> None:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        done = trainer.fit_loop.epoch_progress.current.completed
+        self.recorder.reached(done, trainer.global_step, figures, validated)
