@@ -158,6 +158,12 @@ def test_signing_keeps_the_mode_of_the_file(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_a_file_that_broke_beyond_reading_counts_as_changed(portrait):
+    whole = portrait.read_bytes()
+    portrait.write_bytes(b"\0" * 16 + whole[16:])
+    assert examine(portrait).state == "changed"
+
+
 def test_what_is_no_media_is_told_in_one_line(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(UserError, match="neither image nor video"):

@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import mmap
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ Trust = Literal["trusted", "own", "self_made", "unknown"]
 
 _VIDEO_TYPES: Final = {"mp4": "video/mp4", "avi": "video/avi"}
 _SYNTHETIC: Final = frozenset(["compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia"])
+# type and UUID of the box every manifest store begins with
+_MANIFEST_BOX: Final = b"jumdc2pa"
 _EXPIRED: Final = frozenset(["signingCredential.expired", "claimSignature.outsideValidity"])
 
 
@@ -203,6 +206,13 @@ def _media_type(path: Path) -> str:
     except (av.error.FFmpegError, OSError):
         # What a broken file was meant to be, its name says.
         guess = mimetypes.guess_type(path)[0]
-        if guess is None or guess.partition("/")[0] not in ("image", "video"):
+        if guess is None or not _holds_manifest(path):
             raise MediaError(f"{path}: is neither image nor video; give one") from None
         return guess
+
+
+def _holds_manifest(path: Path) -> bool:
+    if not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(_MANIFEST_BOX) >= 0

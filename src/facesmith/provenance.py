@@ -1,0 +1,127 @@
+"""Say in plain words what is true of a picture or video: python -m facesmith.provenance verify FILE ..."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from facesmith.errors import UserError
+from facesmith.media.examination import Finding, State, Trust, examine
+
+MARKED, CHANGED, UNMARKED, UNREADABLE = 0, 1, 2, 3
+"""Exit codes; of several files the gravest holds: changed, unreadable, unmarked, marked."""
+
+_GRAVITY: Final = (MARKED, UNMARKED, UNREADABLE, CHANGED)
+_TRUST: Final[dict[Trust, str]] = {
+    "trusted": "a certificate you trust",
+    "own": "the key made on this computer: it shows changes, but not who signed",
+    "self_made": "a self-made key of some other computer: it shows changes, but not who signed",
+    "unknown": "a certificate that nothing here vouches for; name the roots you trust with --trust ROOTS.pem",
+}
+_SOURCE_TYPES: Final = {
+    "compositeWithTrainedAlgorithmicMedia": "a real scene with synthetic parts",
+    "trainedAlgorithmicMedia": "synthetic altogether",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m facesmith.provenance",
+        description="What pictures and videos say of their making, and whether it can be believed. Works offline.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser(
+        "verify",
+        help="is it marked as synthetic, by whom, and unchanged since?",
+        epilog="exit code: 0 marked; 1 changed since it was signed; 2 not marked as synthetic, or the signature is "
+        "gone; 3 cannot be read",
+    )
+    verify.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    verify.add_argument("--trust", type=Path, metavar="ROOTS.pem", help="certificates of the authorities you trust")
+    verify.add_argument("--json", action="store_true", help="as JSON, one object a line")
+    told = parser.parse_args(arguments)
+    try:
+        anchors = _anchors(told.trust)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNREADABLE
+    codes = [_verify(file, anchors, as_json=told.json) for file in told.files]
+    return max(codes, key=_GRAVITY.index)
+
+
+def exit_code(finding: Finding) -> int:
+    """Give the exit code of one file."""
+    if finding.state == "changed":
+        return CHANGED
+    whole = finding.state == "signed" or (finding.state == "metadata" and not finding.signable)
+    return MARKED if whole and finding.synthetic else UNMARKED
+
+
+def explain(finding: Finding) -> list[str]:
+    """Give a verdict and the facts behind it, a line each."""
+    claims = "claims" if finding.state == "changed" else "says"
+    lines = [f"{finding.path}: {_verdict(finding)}"]
+    facts: list[tuple[str, str]] = []
+    if finding.source_type:
+        facts.append((claims, _SOURCE_TYPES.get(finding.source_type, finding.source_type)))
+    if finding.mark:
+        facts.append(("title", finding.mark.title))
+        facts.append(("identity", f"{finding.mark.identity}, consent: {finding.mark.consent}"))
+        facts.append(("model", f"sha256 {finding.mark.model_hash}" if finding.mark.model_hash else "in training"))
+    if finding.generator:
+        facts.append(("written by", finding.generator))
+    if finding.signer or finding.issuer:
+        who = f"{finding.signer or 'somebody'} ({finding.issuer})" if finding.issuer else str(finding.signer)
+        facts.append(("signed by", f"{who}: {_TRUST[finding.trust]}"))
+    facts += [("finding", problem) for problem in finding.problems]
+    return lines + [f"  {name + ':':<12}{value}" for name, value in facts]
+
+
+def _verdict(finding: Finding) -> str:
+    synthetic = "marked as synthetic" if finding.synthetic else "not marked as synthetic"
+    verdicts: dict[State, str] = {
+        "signed": f"{synthetic}, signed, and unchanged since",
+        "changed": "CHANGED since it was signed: believe nothing it says",
+        "unmarked": "not marked: nothing says that it is synthetic, which proves nothing",
+        "metadata": f"{synthetic} in its metadata only, which anybody can write or remove; "
+        + (
+            "the signature is gone, as after a remux or another save"
+            if finding.signable
+            else "this kind of file holds no signature"
+        ),
+    }
+    return verdicts[finding.state]
+
+
+def _verify(file: Path, anchors: str, *, as_json: bool) -> int:
+    try:
+        finding = examine(file, anchors)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNREADABLE
+    code = exit_code(finding)
+    if as_json:
+        print(json.dumps({**asdict(finding), "path": str(file), "synthetic": finding.synthetic, "exit_code": code}))
+    else:
+        print("\n".join(explain(finding)))
+    return code
+
+
+def _anchors(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if "BEGIN CERTIFICATE" not in text:
+        raise UserError(f"--trust {path}: holds no PEM certificate; give a file of root certificates")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
