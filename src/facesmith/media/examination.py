@@ -197,18 +197,23 @@ def _media_type(path: Path) -> str:
         raise MediaError(f"{path}: cannot be read ({error.strerror or error}); check path and permissions") from None
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise MediaError(f"{path}: has no picture; give an image or a video")
-            for name, media_type in _VIDEO_TYPES.items():
-                if name in container.format.name.split(","):
-                    return media_type
-            return "video/x-matroska" if "matroska" in container.format.name else "video/unknown"
+            names, has_picture = container.format.name, bool(container.streams.video)
     except (av.error.FFmpegError, OSError):
-        # What a broken file was meant to be, its name says.
-        guess = mimetypes.guess_type(path)[0]
-        if guess is None or not _holds_manifest(path):
-            raise MediaError(f"{path}: is neither image nor video; give one") from None
-        return guess
+        return _broken(path)
+    if names.endswith("_pipe") or names == "image2":  # FFmpeg believes the suffix of a picture, Pillow its content
+        return _broken(path)
+    if not has_picture:
+        raise MediaError(f"{path}: has no picture; give an image or a video")
+    known = (media_type for name, media_type in _VIDEO_TYPES.items() if name in names.split(","))
+    return next(known, "video/unknown")
+
+
+def _broken(path: Path) -> str:
+    """Tell by its name what a broken file was meant to be, when it holds a manifest."""
+    guess = mimetypes.guess_type(path)[0]
+    if guess is None or not _holds_manifest(path):
+        raise MediaError(f"{path}: is neither image nor video, or broken; give one that opens")
+    return guess
 
 
 def _holds_manifest(path: Path) -> bool:
