@@ -54,7 +54,7 @@ def test_a_file_of_batch_one_takes_more(swapper_file):
 def test_missing_file_and_unknown_suffix(tmp_path):
     assert "no such file" in told(tmp_path / "ada.onnx")
     (tmp_path / "ada.pt").write_bytes(b"")
-    assert "neither .onnx nor .ckpt" in told(tmp_path / "ada.pt")
+    assert "neither .onnx nor .dfm nor .ckpt" in told(tmp_path / "ada.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all, only words"])

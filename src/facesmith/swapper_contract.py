@@ -14,8 +14,18 @@ import facesmith
 from facesmith.errors import UserError
 from facesmith.faces.templates import TEMPLATES
 
-CONTRACT: Final = "facesmith/swapper/1"
-NORMALISATION: Final = "x / 127.5 - 1"
+CONTRACTS: Final = {
+    "facesmith": "facesmith/swapper/1",
+    "hyperswap": "facesmith/hyperswap/1",
+    "dfm": "facesmith/dfm/1",
+}
+NORMALISATIONS: Final = {
+    "facesmith": "x / 127.5 - 1",
+    "hyperswap": "x / 127.5 - 1",
+    "dfm": "x / 255, BGR, channels last",
+}
+CONTRACT: Final = CONTRACTS["facesmith"]
+NORMALISATION: Final = NORMALISATIONS["facesmith"]
 NOTICE: Final = "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
 TARGET, SOURCE, OUTPUT, MASK = "target", "source", "output", "mask"
 CONSENTS: Final = ("self", "written", "licensed", "public_domain", "synthetic")
@@ -28,7 +38,7 @@ class SwapperContract:
     template: name in `faces.templates`. size: S in px. embedder: recogniser its identity was measured with.
     embedding_size: E of the `source` input, None when the identity is baked in. identity: slug. consent: one
     of CONSENTS. face_set: key of the face set it was trained on. faces: how many faces that were. gate: its
-    figures by metric name.
+    figures by metric name. kind: whose contract the graph keeps, a key of CONTRACTS.
     """
 
     template: str
@@ -41,6 +51,7 @@ class SwapperContract:
     face_set: str
     faces: int
     gate: Mapping[str, float] = field(default_factory=dict)
+    kind: str = "facesmith"
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
@@ -53,10 +64,10 @@ class SwapperContract:
     def metadata(self) -> dict[str, str]:
         """Give the contract as ONNX metadata_props."""
         return {
-            "contract": CONTRACT,
+            "contract": CONTRACTS[self.kind],
             "template": self.template,
             "size": str(self.size),
-            "normalisation": NORMALISATION,
+            "normalisation": NORMALISATIONS[self.kind],
             "embedder": self.embedder,
             "embedding_size": "" if self.embedding_size is None else str(self.embedding_size),
             "identity": self.identity,
@@ -70,21 +81,22 @@ class SwapperContract:
         }
 
     @classmethod
-    def read(cls, metadata: Mapping[str, str], origin: object) -> "SwapperContract":
-        """Read a contract back from metadata_props; origin names the file in errors.
+    def read(cls, metadata: Mapping[str, str], origin: object, *, kind: str = "facesmith") -> "SwapperContract":
+        """Read a contract of one kind back from metadata_props; origin names the file in errors.
 
         Raises:
             UserError: this is no facesmith swapper, or one of another version; says which promise is broken.
         """
         found = metadata.get("contract")
-        if found != CONTRACT:
+        contract, normalisation = CONTRACTS[kind], NORMALISATIONS[kind]
+        if found != contract:
             said = f"its contract is {found!r}" if found else "it carries no contract"
             raise UserError(
-                f"{origin}: not a swapper of facesmith: {said}, not {CONTRACT!r}; give a file made by export.py"
+                f"{origin}: not a swapper of facesmith: {said}, not {contract!r}; give a file made by export.py"
             )
-        if metadata.get("normalisation") != NORMALISATION:
+        if metadata.get("normalisation") != normalisation:
             raise UserError(
-                f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {NORMALISATION!r}; export it again"
+                f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {normalisation!r}; export it again"
             )
         try:
             gate = json.loads(metadata["gate"])
@@ -101,6 +113,7 @@ class SwapperContract:
                 face_set=metadata["face_set"],
                 faces=int(metadata["faces"]),
                 gate=gate,
+                kind=kind,
             )
         except KeyError as error:
             raise UserError(f"{origin}: metadata lacks {error.args[0]!r}; export it again") from None

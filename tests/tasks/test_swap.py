@@ -15,6 +15,24 @@ from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.swap import SwapTask
 
 MAGENTA = np.array([255, 0, 255])
+FRAME = {
+    "source_photo": None,
+    "consent": None,
+    "model_type": "auto",
+    "converter": None,
+    "raw_length": 22.0,
+    "morph": 1.0,
+    "masks": ["box"],
+    "mask_blur": 0.1,
+    "mask_padding": [0.0, 0.0, 0.0, 0.0],
+    "regions": [],
+    "occluder": None,
+    "blend": "linear",
+    "colour_match": False,
+    "pixel_boost": None,
+    "enhancer": None,
+    "enhancer_blend": 1.0,
+}
 
 
 def analyzer() -> MediaPipeAnalyzer:
@@ -29,6 +47,7 @@ def task(model, source, output, **changes) -> SwapTask:
         "quality": 95,
         "workers": 2,
         "analyzer": analyzer,
+        "frame": FRAME,
         "progress": False,
     }
     return SwapTask(model=model, source=str(source), output=output, **(settings | changes))

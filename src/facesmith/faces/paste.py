@@ -1,5 +1,6 @@
 """Lay a swapped crop back into the frame it was cut from."""
 
+import functools
 import math
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.faces.align import invert, scale
+from facesmith.faces.blending import Blend, blend
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -14,33 +16,48 @@ Matrix = npt.NDArray[np.float64]
 
 # Of the crop's side: a mask that touches the rim fades over it instead of showing a straight edge.
 _RIM = 0.06
-# The crop is a finished composite, blended under the mask already. Blending it again under the same mask
-# would eat into the face, so the second blend only keeps the frame's own pixels where the mask is next to 0.
-_STEEPNESS = 4.0
+# Below this share of a mask, a finished crop says too little about the face that was laid over it.
+_LEAST = 0.25
 
 
-def paste(frame: Pixels, crop: Pixels, mask: Floats, matrix: Matrix) -> Pixels:
-    """Give a copy of the frame with the crop laid over it.
+def uncovered(original: Pixels, finished: Pixels, mask: Floats) -> Pixels:
+    """Take a face out of the crops it was blended into, so that it can be blended anew.
 
-    frame: (H, W, 3) RGB uint8. crop: (S, S, 3) RGB uint8, already composited. mask: (S, S) float in 0..1,
-    where the crop differs from the frame. matrix: (2, 3), frame to crop. Frame pixels whose mask is 0 stay
+    original, finished: (...,S,S,3) uint8. mask: (...,S,S) in 0..1, with which `finished` was blended. Where
+    the mask is low the face fades into the original.
+    """
+    before = original.astype(np.float32)
+    face = before + (finished - before) / np.maximum(mask, _LEAST)[..., None]
+    return np.clip(np.rint(face), 0, 255).astype(np.uint8)
+
+
+def paste(frame: Pixels, face: Pixels, mask: Floats, matrix: Matrix, how: Blend = "linear") -> Pixels:
+    """Give a copy of the frame with the face laid over it, as `lay` does."""
+    result = frame.copy()
+    lay(result, face, mask, matrix, how)
+    return result
+
+
+def lay(frame: Pixels, face: Pixels, mask: Floats, matrix: Matrix, how: Blend = "linear") -> None:
+    """Lay a face over the frame, in place.
+
+    frame: (H,W,3) RGB uint8. face: (S,S,3) RGB uint8, meaningful where the mask is. mask: (S,S) float in
+    0..1, how much of the face shows. matrix: (2,3), frame to crop. Frame pixels whose mask is 0 stay
     bit-equal; only the crop's bounding box is computed.
     """
-    size = crop.shape[0]
+    size = face.shape[0]
     left, top, right, bottom = _bounds(matrix, size, frame.shape[1], frame.shape[0])
-    result = frame.copy()
     if right <= left or bottom <= top:
-        return result
+        return
     to_box = invert(matrix)
     to_box[:, 2] -= left, top
     shape = (right - left, bottom - top)
-    fading = np.clip(mask.astype(np.float32) * _STEEPNESS, 0, 1) * _rim(size)
-    alpha = np.clip(_warp(fading, to_box, shape, cv2.BORDER_CONSTANT, cv2.INTER_LINEAR), 0, 1)[..., None]
-    face = _warp(crop.astype(np.float32), to_box, shape, cv2.BORDER_REPLICATE, cv2.INTER_CUBIC)
-    below = result[top:bottom, left:right]
-    blended = below + (face - below) * alpha
-    result[top:bottom, left:right] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
-    return result
+    fading = np.clip(mask.astype(np.float32), 0, 1) * _rim(size)
+    alpha = np.clip(_warp(fading, to_box, shape, cv2.BORDER_CONSTANT, cv2.INTER_LINEAR), 0, 1)
+    above = _warp(face.astype(np.float32), to_box, shape, cv2.BORDER_REPLICATE, cv2.INTER_CUBIC)
+    below = frame[top:bottom, left:right]
+    blended = blend(below.astype(np.float32), above, alpha, how)
+    frame[top:bottom, left:right] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
 
 
 def _bounds(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, int, int, int]:
@@ -65,9 +82,12 @@ def _warp(picture: Floats, matrix: Matrix, shape: tuple[int, int], border: int, 
     return np.asarray(warped, np.float32)
 
 
+@functools.lru_cache(maxsize=8)
 def _rim(size: int) -> Floats:
     """(S, S): 0 at the crop's rim, 1 from _RIM inwards, smooth between."""
     inside = np.minimum(np.arange(size), np.arange(size)[::-1]) / max(size * _RIM, 1)
     ramp = np.clip(inside, 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
-    return np.minimum.outer(ramp, ramp).astype(np.float32)
+    rim = np.minimum.outer(ramp, ramp).astype(np.float32)
+    rim.setflags(write=False)
+    return rim

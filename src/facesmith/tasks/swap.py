@@ -1,15 +1,13 @@
 """The swap task: lay a trained face over the faces of images and videos."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,15 +20,13 @@ from rich.progress import (
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.profile import IdentityProfile
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.swap_model import SwapModel, load_swap_model
 from facesmith.tasks.analysis import FrameAnalysis
-from facesmith.tasks.frame_swap import FrameSwap, Pixels
+from facesmith.tasks.frame_swap import Pixels, load_frame_swap
 from facesmith.tasks.pipeline import ahead, in_order
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff")
@@ -53,7 +49,8 @@ class SwapTask:
     model: .onnx or .ckpt. source: an image, a video, a folder, or a list of them. output: a file for one
     source, else a folder. profile: whose face, for models that take any. select: the largest face of a
     frame, or all. backend: how video is read. quality: of JPEG, WebP and AVIF, 1..100. workers: threads; None
-    for one a core, 4 at most. analyzer: makes an analyzer. progress: show bars.
+    for one a core, 4 at most. analyzer: makes an analyzer. frame: how a frame is swapped, see `load_frame_swap`.
+    progress: show bars.
 
     Raises:
         UserError: the model is missing or of another contract, the profile does not fit it.
@@ -71,6 +68,7 @@ class SwapTask:
         quality: int,
         workers: int | None,
         analyzer: Callable[[], Analyzer],
+        frame: Mapping[str, Any],
         progress: bool = True,
     ) -> None:
         self._media = find_media(source)
@@ -82,10 +80,9 @@ class SwapTask:
         self._progress = progress
         self._console = Console()
         self._targets = _targets([m.path for m in self._media], [m.kind for m in self._media], source, output)
-        self._model = load_swap_model(model)
         self._model_hash = file_sha256(model)
         self._analysis = FrameAnalysis(analyzer, select=select)
-        self._swap = FrameSwap(self._model, source=_identity(self._model, profile, model))
+        self._swap = load_frame_swap(model, profile=profile, analyzer=analyzer, **frame)
 
     def run(self) -> list[Path]:
         """Swap and write; one file that cannot be used among good ones is told and left out.
@@ -165,10 +162,9 @@ class SwapTask:
 
     def _mark(self, path: Path) -> Mark:
         """What every file says of itself."""
-        contract = self._model.contract
         return Mark(
-            identity=contract.identity,
-            consent=contract.consent,
+            identity=self._swap.identity,
+            consent=self._swap.consent,
             model_hash=self._model_hash,
             title=f"face swap of {path.name}",
         )
@@ -179,19 +175,6 @@ class SwapTask:
             self._console.print(f"swapped {one.path}{note}", highlight=False, soft_wrap=True, markup=False)
         if failed:
             self._console.print(f"{len(done)} files swapped, {failed} left out", highlight=False)
-
-
-def _identity(model: SwapModel, profile: Path | None, path: Path) -> npt.NDArray[np.float32] | None:
-    """The embedding a model is fed, None when its identity is baked in."""
-    if model.embedding_size is None:
-        if profile is not None:
-            raise UserError(f"task.profile={profile}: {path} has its identity baked in; leave task.profile out")
-        return None
-    if profile is None:
-        raise UserError(f"task.profile: {path} takes any identity; give task.profile=<identity profile .json>")
-    identity = IdentityProfile.load(profile)
-    identity.require(model.embedder, model.embedding_size)
-    return identity.mean
 
 
 def _targets(paths: Sequence[Path], kinds: Sequence[str], source: str | Sequence[str], output: Path) -> list[Path]:
