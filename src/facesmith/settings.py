@@ -4,10 +4,12 @@ import functools
 import importlib
 import inspect
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +24,14 @@ from facesmith.signatures import UnknownTargetError, signature
 
 PathSetting = Annotated[Path, Field(strict=False)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+
+
+def _iso_date(text: str) -> str:
+    date.fromisoformat(text)
+    return text
+
+
+IsoDate = Annotated[str, AfterValidator(_iso_date)]
 
 FOREIGN = ("lightning.", "torch.", "torchmetrics.")
 

@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -228,3 +229,16 @@ def test_everything_of_a_name_lies_under_it(two_people: Path, tmp_path: Path) ->
     faces = extract(two_people / "man0.png", root=tmp_path, **EXTRACTION)
     assert [p.name for p in tmp_path.iterdir()] == ["somebody"]
     assert json.loads((faces.path / "meta.json").read_text())["name"] == "somebody"
+
+
+def test_a_face_set_is_its_owner_s_alone_whatever_the_umask(two_people: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        faces = extract(two_people, root=tmp_path / "sets", **{**EXTRACTION, "expires": "2030-01-31"})
+    finally:
+        os.umask(before)
+    folder = tmp_path / "sets" / EXTRACTION["name"]
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+    assert {path.name for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == set()
+    assert len(modes) > 5
+    assert faces.meta["expires"] == "2030-01-31"

@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 
 import numpy as np
 import pytest
@@ -85,3 +87,27 @@ def test_what_is_no_profile_at_all(tmp_path, content):
         path.write_text(content)
     with pytest.raises(UserError, match=r"ada\.json: "):
         IdentityProfile.load(path)
+
+
+def test_a_profile_is_its_owner_s_alone_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        make().save(tmp_path / "profiles" / "ada.json")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "profiles", tmp_path / "profiles" / "ada.json")]
+    assert modes == [0o700, 0o600]
+
+
+def test_a_profile_of_before_expiry_and_ancestors_is_read(tmp_path):
+    make(expires="2030-01-31").save(tmp_path / "ada.json")
+    fields = json.loads((tmp_path / "ada.json").read_text())
+    assert fields["expires"] == "2030-01-31"
+    for key in ("expires", "made_from", "ancestors"):
+        del fields[key]
+    (tmp_path / "old.json").write_text(json.dumps(fields))
+    assert IdentityProfile.load(tmp_path / "old.json").expires is None
+    fields["expires"] = "tomorrow"
+    (tmp_path / "bad.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="expires: Invalid isoformat"):
+        IdentityProfile.load(tmp_path / "bad.json")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facesmith.atomic import write_text
+from facesmith.faces.private import write_private_text
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class ContentHashes:
     def save(self) -> None:
         """Remember what was hashed."""
         if self._changed:
-            write_text(self._memory, json.dumps(self._known, indent=0))
+            write_private_text(self._memory, json.dumps(self._known, indent=0))
             self._changed = False
 
 

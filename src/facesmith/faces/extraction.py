@@ -26,6 +26,7 @@ from facesmith.faces.face_table import SCHEMA_VERSION, analysed_schema
 from facesmith.faces.finishing import Record, finish, restate_consent
 from facesmith.faces.journal import Journal
 from facesmith.faces.partial_sets import making, partial_of, sweep
+from facesmith.faces.private import private_folder
 from facesmith.faces.sampling import share
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
@@ -41,6 +42,7 @@ def extract(
     name: str,
     consent: str,
     consent_note: str,
+    expires: str | None = None,
     root: Path,
     analyzer: Callable[[], Analyzer],
     backend: Backend,
@@ -55,7 +57,8 @@ def extract(
     """Give the face set of the media, analysing only what no earlier call with the same key has.
 
     source: files, folders or globs of images and videos. name: slug; everything of it lies under root/name,
-    the set under the first 12 digits of its key. analyzer: makes one analyzer a worker. max_frames: how
+    the set under the first 12 digits of its key, readable by its owner only. expires: ISO date after which
+    the consent no longer holds, travels with the set. analyzer: makes one analyzer a worker. max_frames: how
     many pictures are analysed, evenly spread. people: "one" keeps the identity that most pictures show,
     "many" every face within the selection's limits. workers: analysis threads, by default one a core.
     setting: the key that named the source, for messages. One call at a time works on a set; others wait for
@@ -65,6 +68,7 @@ def extract(
     Raises UserError when nothing can be read or no usable face is found; the message counts the reasons.
     """
     folder = root / name
+    private_folder(folder)
     media, skipped = _hashed(find_media(source), ContentHashes(folder / "contents.json"))
     if not media:
         raise UserError(_nothing_readable(setting, skipped))
@@ -81,7 +85,7 @@ def extract(
         final = folder / key[:12]
         with making(final):
             if final.is_dir():
-                restate_consent(final, consent, consent_note)
+                restate_consent(final, consent, consent_note, expires)
                 log.info("face set %s is there already: nothing is analysed again", final)
                 return FaceSet(final)
             sweep(folder, keep=final)
@@ -91,6 +95,7 @@ def extract(
                     "name": name,
                     "consent": consent,
                     "consent_note": consent_note,
+                    "expires": expires,
                     "embedder": first.embedder,
                     "embedding_size": first.embedding_size,
                     "analyzer": first.fingerprint,
@@ -102,7 +107,8 @@ def extract(
             )
             _choose(media, backend, max_frames, record)
             partial = partial_of(final)
-            (partial / CROPS).mkdir(parents=True, exist_ok=True)
+            private_folder(partial)
+            private_folder(partial / CROPS)
             journal = Journal(partial / "journal", partial / CROPS, analysed_schema(first.embedding_size))
             events = analyse(
                 record.chosen,

@@ -23,6 +23,7 @@ from facesmith.faces.analysis import Chosen, Lost
 from facesmith.faces.contact_sheet import Thumbnail, write_contact_sheet
 from facesmith.faces.face_set import CROPS, META, SHEET, TABLE, FaceSet
 from facesmith.faces.face_table import SCHEMA_VERSION, array, scattered
+from facesmith.faces.private import make_private, write_private_text
 from facesmith.faces.selection import NO_FACE, Candidates, Selection, kind, select
 from facesmith.faces.smoothing import Smoothing, jitter, smooth
 from facesmith.faces.tracks import link
@@ -128,18 +129,19 @@ def finish(
         pq.write_table(finished, temporary, compression="zstd")
     _draw_sheet(partial, found, medium[rows], reasons, record, described)
     write_text(partial / META, json.dumps(described, indent=2, ensure_ascii=False))
+    make_private(partial)
     _leave_only_kept(partial, found.filter(pa.array(kept)))
     partial.rename(final)
     _sync(final.parent)
     return FaceSet(final)
 
 
-def restate_consent(final: Path, consent: str, consent_note: str) -> None:
+def restate_consent(final: Path, consent: str, consent_note: str, expires: str | None) -> None:
     """Let a finished set carry the consent as it is stated now; the statement is no part of its key."""
     meta = json.loads((final / META).read_text(encoding="utf-8"))
-    if (meta["consent"], meta["consent_note"]) != (consent, consent_note):
-        meta.update(consent=consent, consent_note=consent_note)
-        write_text(final / META, json.dumps(meta, indent=2, ensure_ascii=False))
+    if (meta["consent"], meta["consent_note"], meta.get("expires")) != (consent, consent_note, expires):
+        meta.update(consent=consent, consent_note=consent_note, expires=expires)
+        write_private_text(final / META, json.dumps(meta, indent=2, ensure_ascii=False))
 
 
 def _judge(

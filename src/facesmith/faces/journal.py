@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from facesmith.atomic import replacing
 from facesmith.faces.face_table import as_table
+from facesmith.faces.private import FILE
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Journal:
             return
         table = as_table(self._waiting, self._schema)
         with replacing(self._folder / f"{self._next:06d}.parquet") as temporary:
+            temporary.chmod(FILE)
             pq.write_table(table, temporary, compression="zstd")
         self._tables.append(table)
         self._next += 1

@@ -10,6 +10,8 @@ from typing import Final
 
 import filelock
 
+from facesmith.faces.private import FILE
+
 log = logging.getLogger(__name__)
 
 STALE_SECONDS: Final = 2 * 24 * 3600.0
@@ -24,7 +26,7 @@ def partial_of(final: Path) -> Path:
 @contextmanager
 def making(final: Path) -> Iterator[None]:
     """Hold a set's lock; when another process has it, say so and wait."""
-    lock = filelock.FileLock(final.with_name(f"{final.name}.lock"))
+    lock = filelock.FileLock(final.with_name(f"{final.name}.lock"), mode=FILE)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

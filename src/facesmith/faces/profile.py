@@ -1,7 +1,7 @@
 """The identity profile: what is known of one person's face, as a small JSON file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,9 +11,10 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
 import facesmith
-from facesmith.atomic import write_text
 from facesmith.errors import UserError
-from facesmith.settings import Settings, Slug
+from facesmith.faces.face_set import FaceSet
+from facesmith.faces.private import write_private_text
+from facesmith.settings import IsoDate, Settings, Slug
 
 Floats = npt.NDArray[np.float32]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -21,12 +22,22 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 _UNIT = 1e-3  # how far from 1 the length of a mean may be: JSON keeps float32 exactly, people's edits do not
 
 
+class Ancestor(Settings):
+    """A profile, or a face set, that went into another profile: its identity, key of its face set, share 0..1."""
+
+    id: Slug
+    face_set: str
+    weight: Finite
+
+
 class IdentityProfile(Settings):
     """One identity: mean and spread of its embeddings, how good the material was, and who consented.
 
     embedding_mean: E numbers, L2-normalised. embedding_std: E numbers, >= 0. quality_stats: of the faces
     (avg_face_score, landmark_variance, ...). gate: figures of the quality gate of a model trained on it.
-    face_set: key of the face set. created: ISO 8601, UTC. version: of the facesmith that wrote it.
+    face_set: key of the face set, "" when there is none of its own. expires: date after which the consent no
+    longer holds. made_from: what it was combined from; ancestors: ids of these and of all that these were made
+    from. created: ISO 8601, UTC. version: of the facesmith that wrote it.
     """
 
     id: Slug
@@ -40,6 +51,9 @@ class IdentityProfile(Settings):
     face_set: str
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
     consent_note: str | None
+    expires: IsoDate | None = None
+    made_from: list[Ancestor] = Field(default_factory=list)
+    ancestors: list[Slug] = Field(default_factory=list)
     created: str
     version: str
 
@@ -72,6 +86,9 @@ class IdentityProfile(Settings):
         face_set: str,
         consent: str,
         consent_note: str | None,
+        expires: str | None = None,
+        made_from: Sequence[Ancestor] = (),
+        ancestors: Sequence[str] = (),
     ) -> "IdentityProfile":
         """Make a profile of now; embedding_mean (E,) is brought to length 1.
 
@@ -93,10 +110,49 @@ class IdentityProfile(Settings):
             "face_set": face_set,
             "consent": consent,
             "consent_note": consent_note,
+            "expires": expires,
+            "made_from": [one.model_dump() for one in made_from],
+            "ancestors": sorted(set(ancestors)),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": facesmith.__version__,
         }
         return cls.model_validate(fields)
+
+    @classmethod
+    def of_faces(
+        cls,
+        faces: FaceSet,
+        *,
+        id: str,
+        method: Literal["weighted", "mean", "median"],
+        gate: Mapping[str, float],
+        consent: str,
+        consent_note: str | None,
+        expires: str | None,
+    ) -> "IdentityProfile":
+        """Make the profile of a face set's person; method: how the embeddings become one."""
+        points = faces.landmarks[..., :2] / faces.crop_size
+        mean = faces.embedding_mean(method)
+        return cls.create(
+            id=id,
+            name=id,
+            embedder=faces.embedder,
+            embedding_mean=mean,
+            embedding_std=faces.embedding_std(),
+            num_frames=len(faces),
+            quality_stats={
+                "avg_face_score": float(faces.scores.mean()),
+                "avg_face_size": float(faces.sizes.mean()),
+                "avg_sharpness": float(faces.sharpness.mean()),
+                "avg_similarity": float((faces.embeddings @ mean).mean()),
+                "landmark_variance": float(points.var(0).sum(-1).mean()),
+            },
+            gate=gate,
+            face_set=faces.key,
+            consent=consent,
+            consent_note=consent_note,
+            expires=expires,
+        )
 
     @classmethod
     def load(cls, path: Path) -> "IdentityProfile":
@@ -117,8 +173,8 @@ class IdentityProfile(Settings):
             raise UserError(f"{path}: not a valid identity profile: {where}{what}{more}; train it again") from None
 
     def save(self, path: Path) -> None:
-        """Write the profile atomically; parents are created."""
-        write_text(path, json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
+        """Write the profile atomically, readable by its owner only; parents are created."""
+        write_private_text(path, json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
 
     @property
     def mean(self) -> Floats:

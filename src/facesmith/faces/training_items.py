@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.atomic import replacing
+from facesmith.faces.private import FILE
 
 KINDS: Final = ("P", "V", "R", "I")  # a batch carries the position in this tuple
 
@@ -62,8 +63,9 @@ class TrainingItems:
         return TrainingItems(**named)
 
     def save(self, path: Path) -> None:
-        """Write everything to one .npz, atomically."""
+        """Write everything to one .npz, atomically, readable by its owner only."""
         with replacing(path) as temporary, temporary.open("wb") as file:
+            temporary.chmod(FILE)
             np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod

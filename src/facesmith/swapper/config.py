@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
+from facesmith.settings import IsoDate
 
 
 class SelectionConfig(Settings):
@@ -37,6 +38,7 @@ class PseudoTruthConfig(Settings):
 class _DataConfig(SliceComponent):
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
     consent_note: str | None
+    expires: IsoDate | None
     name: Slug
     holdout: float | list[str]
     holdout_frames: float = Field(ge=0, lt=1)

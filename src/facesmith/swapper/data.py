@@ -165,26 +165,14 @@ class SwapperDataModule(LightningDataModule):
     def profile(self) -> IdentityProfile:
         """Give the identity's profile with the last figures of the quality gate."""
         faces = self.casts[0].frames.faces
-        points = faces.landmarks[..., :2] / faces.crop_size
-        mean = faces.embedding_mean("weighted")
-        return IdentityProfile.create(
+        return IdentityProfile.of_faces(
+            faces,
             id=self.config.name,
-            name=self.config.name,
-            embedder=faces.embedder,
-            embedding_mean=mean,
-            embedding_std=faces.embedding_std(),
-            num_frames=len(faces),
-            quality_stats={
-                "avg_face_score": float(faces.scores.mean()),
-                "avg_face_size": float(faces.sizes.mean()),
-                "avg_sharpness": float(faces.sharpness.mean()),
-                "avg_similarity": float((faces.embeddings @ mean).mean()),
-                "landmark_variance": float(points.var(0).sum(-1).mean()),
-            },
+            method="weighted",
             gate=self.figures,
-            face_set=faces.key,
             consent=self.config.consent,
             consent_note=self.config.consent_note,
+            expires=self.config.expires,
         )
 
     def require_embedder(self, size: int | None, embedder: str | None) -> None:
@@ -240,6 +228,7 @@ class SwapperDataModule(LightningDataModule):
             name=name,
             consent=config.consent,
             consent_note=config.consent_note or "",
+            expires=config.expires,
             root=root,
             analyzer=self._analyzer,
             backend=config.media_backend,

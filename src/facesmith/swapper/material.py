@@ -17,6 +17,7 @@ from facesmith.faces import pseudo_truth
 from facesmith.faces.aligned import AlignedFaces
 from facesmith.faces.colour import hull
 from facesmith.faces.face_set import FaceSet
+from facesmith.faces.private import FILE, private_folder
 from facesmith.faces.training_items import TrainingItems
 
 TEMPLATE: Final = "arcface_128"
@@ -153,8 +154,8 @@ class Cast:
         }
         key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         path = self.frames.faces.path / "training" / f"{what}_{key}.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_suffix(".lock")):
+        private_folder(path.parent)
+        with filelock.FileLock(path.with_suffix(".lock"), mode=FILE):
             if path.exists():
                 return TrainingItems.load(path)
             items = make()
