@@ -7,28 +7,41 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facesmith.errors import UserError
+from facesmith.failures import DiskFullError, free_bytes, is_disk_full, is_unsaid
+
+_LITTLE = 1e6  # bytes; a disk with less is full
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, needs: int | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`, with the same suffix; on leaving it takes the place of `path`.
 
-    Parents are created. On an exception the temporary file is removed and `path` stays as it was.
+    Parents are created. On an exception the temporary file is removed and `path` stays as it was. `needs` are the
+    bytes that are going to be written, to be told when there is no room.
 
     Raises:
         UserError: the folder cannot be made or written.
+        DiskFullError: there is no room.
     """
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
     except OSError as error:
+        if is_disk_full(error):
+            raise DiskFullError(path, needs, free_bytes(path)) from error
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        left = free_bytes(path)
+        if is_disk_full(error) or (is_unsaid(error) and left < _LITTLE):
+            written = temporary.stat().st_size if temporary.exists() else 0
+            raise DiskFullError(path, needs, left + written) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -82,6 +82,7 @@ class LoggingConfig(Settings):
     """How much the log file and the console say."""
 
     level: Literal["debug", "info", "warning", "error"]
+    file: PathSetting | None
 
 
 class TrainerConfig(ForeignComponent):

@@ -7,7 +7,9 @@ from facesmith.callbacks.protocols import Exports
 from facesmith.checkpoint import load_module
 from facesmith.config import ExportConfig
 from facesmith.errors import UserError
+from facesmith.failures import explained
 from facesmith.quiet import quiet_libraries
+from facesmith.run_log import logged
 from facesmith.swapper_contract import SwapperContract
 
 
@@ -19,6 +21,11 @@ def export(config: ExportConfig) -> onnx.ExportReport:
         ExportError: the graph is not what the module computes.
     """
     quiet_libraries()
+    with logged(config), explained(config):
+        return _export(config)
+
+
+def _export(config: ExportConfig) -> onnx.ExportReport:
     module = load_module(config.ckpt_path)
     if not isinstance(module, Exports):
         raise UserError(

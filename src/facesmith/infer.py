@@ -4,8 +4,10 @@ from pathlib import Path
 
 from facesmith import assets
 from facesmith.config import InferConfig
+from facesmith.failures import explained
 from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
+from facesmith.run_log import logged
 
 
 def infer(config: InferConfig) -> list[Path]:
@@ -17,5 +19,6 @@ def infer(config: InferConfig) -> list[Path]:
     quiet_libraries()
     assets.use_directory(config.assets.dir)
     use_key(config.provenance.certificate, config.provenance.key)
-    written: list[Path] = config.task.build(analyzer=config.analyzer.build).run()
+    with logged(config), explained(config):
+        written: list[Path] = config.task.build(analyzer=config.analyzer.build).run()
     return written

@@ -22,6 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from facesmith.config import Settings, validate
 from facesmith.config_errors import nearest, suggest
 from facesmith.errors import UserError
+from facesmith.run_log import process_number
+
+_TRACEBACKS = "FACESMITH_TRACEBACKS"  # what the user wants; told to the processes a run starts
 
 C = TypeVar("C", bound=Settings)
 R = TypeVar("R")
@@ -39,7 +42,7 @@ def entry_point(
 
     def decorate(job: Callable[[C], R]) -> Callable[[], R]:
         folder = Path(sys.modules[job.__module__].__file__ or "").resolve().parent / "conf"
-        tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        tracebacks = os.environ.setdefault(_TRACEBACKS, os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
 
         @functools.wraps(job)
         def task(cfg: DictConfig) -> R:
@@ -49,7 +52,8 @@ def entry_point(
                 lines = _explain(error)
                 if tracebacks or lines is None or HydraConfig.get().mode is RunMode.MULTIRUN:
                     raise
-                _discard_if_empty(Path(HydraConfig.get().runtime.output_dir))
+                if process_number() == 0:
+                    _discard_if_empty(Path(HydraConfig.get().runtime.output_dir))
                 _tell(lines)
 
         def run() -> R:
@@ -79,8 +83,9 @@ def _expand(argument: str, aliases: Mapping[str, str]) -> str:
 
 
 def _tell(lines: list[str]) -> NoReturn:
+    process = f" in process {process_number()}" if process_number() else ""
     for line in lines:
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error{process}: {line}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -13,9 +13,11 @@ from facesmith import assets
 from facesmith.callbacks.record import RecordRun
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
+from facesmith.failures import explained
 from facesmith.hardware import choose_precision, notice_device
 from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
+from facesmith.run_log import logged
 from facesmith.run_record import Monitor, Recorder, recording
 
 
@@ -31,7 +33,7 @@ def train(config: TrainConfig) -> float | list[float] | None:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     notice_device(config.trainer.accelerator)
     try:
-        with _recording(config) as recorder:
+        with logged(config), _recording(config) as recorder, explained(config, config.paths.run):
             return _fit(config, recorder)
     finally:
         if any(type(logger).__name__ == "WandbRunLoggerConfig" for logger in config.logger.values()):

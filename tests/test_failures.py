@@ -1,0 +1,147 @@
+"""What the machine refuses is told in one line with the keys to change; real refusals, where they can be had."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from facesmith.atomic import replacing, write_bytes
+from facesmith.errors import UserError
+from facesmith.failures import DiskFullError, explained
+
+TRAINING = SimpleNamespace(
+    data=SimpleNamespace(batch_size=16),
+    trainer=SimpleNamespace(precision="32-true", accumulate_grad_batches=1),
+    model=SimpleNamespace(gradient_checkpointing=False),
+)
+
+
+def line(error: Exception, config: Any = TRAINING, folder: Path | None = None) -> str:
+    with pytest.raises(UserError) as caught, explained(config, folder):
+        raise error
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [lambda: torch.empty(1 << 50), lambda: np.ones(1 << 50)],
+    ids=["torch", "numpy"],
+)
+def test_no_memory_names_what_costs_it(allocate: Any) -> None:
+    with pytest.raises(UserError) as caught, explained(TRAINING):
+        allocate()
+    told = str(caught.value)
+    assert told.startswith("out of memory, ")
+    for words in ("data.batch_size=16", "trainer.accumulate_grad_batches=1", "model.gradient_checkpointing=false"):
+        assert words in told
+    assert "trainer.precision=32-true" in told
+    assert "trainer=low_memory" in told
+    assert "more were asked for" in told
+
+
+def test_no_memory_on_a_gpu() -> None:
+    words = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB"
+    told = line(torch.OutOfMemoryError(words))
+    assert told.startswith(
+        "out of memory on the GPU, 2.00 GiB more were asked for; what costs memory: data.batch_size=16"
+    )
+    assert line(RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)")).startswith("out of memory on the GPU")
+
+
+def test_inference_names_its_own_keys() -> None:
+    told = line(MemoryError(), SimpleNamespace(task=SimpleNamespace(workers=4)))
+    assert "task.workers=4 (1: one frame at a time)" in told
+    assert "data.batch_size" not in told
+    assert "low_memory" not in told
+
+
+def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
+    write_bytes(small_disk / "old", b"x" * 1_000_000)
+    with pytest.raises(DiskFullError) as caught:
+        write_bytes(small_disk / "old", b"y" * 3_000_000)
+    assert str(caught.value).startswith(f"{small_disk / 'old'}: the disk is full: ")
+    assert "1.1 MB free" in str(caught.value)
+    assert (small_disk / "old").read_bytes() == b"x" * 1_000_000
+    assert [path.name for path in small_disk.iterdir()] == ["old"]
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_the_last_good_one(small_disk: Path) -> None:
+    folder = small_disk / "checkpoints"
+    good, large = {"weights": torch.ones(1000)}, {"weights": torch.ones(1_000_000)}
+    for path, content in ((folder / "last.ckpt", good), (folder / "last.ckpt", large)):
+        try:
+            with explained(TRAINING, small_disk), replacing(path, needs=4 * content["weights"].numel()) as temporary:
+                torch.save(content, temporary)
+        except UserError as error:
+            told = str(error)
+    assert f"{folder / 'last.ckpt'}: the disk is full: 4.0 MB needed, 2.1 MB free" in told
+    assert told.endswith(f"; last good checkpoint: {folder / 'last.ckpt'}")
+    assert torch.equal(torch.load(folder / "last.ckpt")["weights"], good["weights"])
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_full_disk_outside_of_our_own_writer(small_disk: Path) -> None:
+    told = ""
+    try:
+        with explained(TRAINING, small_disk):
+            (small_disk / "crop.jpg").write_bytes(b"x" * 3_000_000)
+    except UserError as error:
+        told = str(error)
+    assert "the disk is full" in told
+    assert "MB free" in told
+
+
+def test_a_quota_is_a_full_disk(tmp_path: Path) -> None:
+    told = line(OSError(errno.EDQUOT, "Disk quota exceeded", str(tmp_path / "a.png")))
+    assert told.startswith(f"{tmp_path / 'a.png'}: the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        ("MisconfigurationException: No supported gpu backend found!", "trainer.accelerator=auto"),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. insufficient shared memory", "data.workers=0"),
+        ("The server socket has failed to listen: EADDRINUSE", "MASTER_PORT"),
+        ("CUDA error: no kernel image is available for execution on the device", "trainer.accelerator=cpu"),
+        ("InvalidCxxCompiler: No working C++ compiler found", "model.compile=false"),
+        ("[Errno 24] Too many open files", "ulimit -n"),
+    ],
+)
+def test_common_refusals_name_the_key(words: str, key: str) -> None:
+    assert key in line(RuntimeError(words))
+
+
+def test_lightning_itself_refuses_a_gpu_that_is_not_there() -> None:
+    from lightning import Trainer
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match=r"trainer\.accelerator=auto"), explained(TRAINING):
+        Trainer(accelerator="gpu", logger=False)
+
+
+def test_bugs_and_user_mistakes_pass_through() -> None:
+    with pytest.raises(KeyError), explained(TRAINING):
+        raise KeyError("bug")
+    with pytest.raises(UserError, match="as it is"), explained(TRAINING):
+        raise UserError("as it is")
