@@ -43,6 +43,15 @@ def task(model, source, output, **changes) -> SwapTask:
     settings = {
         "profile": None,
         "select": "largest",
+        "reference": None,
+        "select_threshold": {"sface": 0.36},
+        "fail_when_no_face": True,
+        "smoothing": 0.25,
+        "smoothing_order": 2,
+        "max_gap": 0.4,
+        "detect_every": 8,
+        "crf": 17,
+        "preset": "medium",
         "backend": "pyav",
         "quality": 95,
         "workers": 2,
@@ -127,7 +136,7 @@ def test_a_video_keeps_sound_and_times_and_frames_without_a_face(swapper_file, c
     assert sound_of(output) == sound_of(clip)
     with av.open(str(output)) as container:
         assert any("synthetic media" in value for value in container.metadata.values())
-    assert "6 of 24 frames without a face, unchanged" in capsys.readouterr().out.replace("\n", " ")
+    assert "6 of 24 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(swapper_file, portrait, tmp_path, capsys):

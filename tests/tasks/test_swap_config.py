@@ -29,5 +29,5 @@ def test_what_is_missing_is_told_at_once():
 
 
 def test_a_wrong_choice_is_told():
-    with pytest.raises(UserError, match=r"task\.select=smallest: choose one of largest, all"):
+    with pytest.raises(UserError, match=r"task\.select=smallest: choose one of largest, all, reference, or a number"):
         composed("task=swap", "task.model=m.onnx", "source=a.png", "output=o.png", "task.select=smallest")

@@ -16,7 +16,7 @@ from facesmith.errors import UserError
 from facesmith.faces.align import estimate, scale, warp
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.face_table import CROP_SIZE, TEMPLATE
-from facesmith.faces.tracks import THUMBNAIL
+from facesmith.faces.tracks import thumbnail
 from facesmith.media.images import read_image
 from facesmith.media.sources import Media
 from facesmith.media.video import open_video
@@ -203,18 +203,18 @@ def _analyse_picture(picture: _Picture, analyzer: Analyzer, crops: Path) -> Anal
             return Lost(picture.chosen.media, str(error), True)
     identity = {"content": picture.chosen.content, "frame": picture.frame, "time": picture.time}
     faces = analyzer(pixels)
-    thumbnail = _thumbnail(pixels)
+    small = thumbnail(pixels).tobytes()
     name = f"{picture.chosen.content[:12]}_{picture.frame:07d}"
     rows = [
         {
             **identity,
             "face": number,
-            "thumbnail": thumbnail,
+            "thumbnail": small,
             **_face_row(face, pixels, crops / f"{name}_{number}.jpg"),
         }
         for number, face in enumerate(faces)
     ]
-    return Analysed(rows or [{**identity, "face": -1, "thumbnail": thumbnail}])
+    return Analysed(rows or [{**identity, "face": -1, "thumbnail": small}])
 
 
 def _face_row(face: Face, pixels: NDArray[np.uint8], path: Path) -> dict[str, Any]:
@@ -250,9 +250,3 @@ def sharpness(crop: NDArray[np.uint8], magnified: float) -> float:
         side = max(8, round(len(face) / magnified))
         face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     return float(cv2.Laplacian(face, cv2.CV_32F).var())
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    step = max(1, min(pixels.shape[:2]) // (4 * THUMBNAIL))
-    small = cv2.resize(pixels[::step, ::step], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).tobytes()

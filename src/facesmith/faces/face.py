@@ -7,6 +7,8 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from facesmith.faces.detection import Detection
+
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
@@ -98,7 +100,7 @@ class Face:
     box: (4,) left, top, right, bottom. score: the detector's, 0..1. landmarks: (478, 3), z in px too,
     negative towards the camera. blendshapes: (52,) 0..1 in the order of BLENDSHAPES. pose: (3,) pitch, yaw,
     roll in degrees; positive is chin down, nose towards the picture's right, head leaning clockwise in the
-    picture. embedding: (E,), L2-normalised. All float32.
+    picture. embedding: (E,), L2-normalised; NaN where it was not asked for. All float32.
     """
 
     box: Floats
@@ -138,6 +140,14 @@ class Analyzer(Protocol):
 
     def __call__(self, frame: Pixels) -> list[Face]:
         """All faces of a frame (H, W, 3) RGB uint8, the largest first."""
+        ...
+
+    def detect(self, frame: Pixels) -> list[Detection]:
+        """Where faces may be in a frame (H, W, 3) RGB uint8."""
+        ...
+
+    def faces(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
+        """The faces behind detections, the largest first; without `embed` their embeddings are NaN."""
         ...
 
     def landmarks(self, crops: Sequence[Pixels]) -> list[tuple[Floats, Floats] | None]:

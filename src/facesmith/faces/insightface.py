@@ -63,10 +63,27 @@ class InsightFaceAnalyzer:
 
     def __call__(self, frame: Pixels) -> list[Face]:
         """All faces of a frame (H, W, 3) RGB uint8, the largest first."""
-        detections = self._detect(frame)
-        faces = faces_of(frame, detections, self._landmarker, self.embed_aligned)
+        detections = self.detect(frame)
+        faces = self.faces(frame, detections, embed=True)
         self.dropped += len(detections) - len(faces)
         return faces
+
+    def detect(self, frame: Pixels) -> list[Detection]:
+        """Where faces may be in a frame (H, W, 3) RGB uint8."""
+        bgr = np.ascontiguousarray(frame[..., ::-1])
+        for size in self._sizes:
+            boxes, points = self._detector.detect(bgr, input_size=(size, size))
+            if len(boxes):
+                return [
+                    Detection(box=box[:4].astype(np.float32), five=five.astype(np.float32), score=float(box[4]))
+                    for box, five in zip(boxes, points, strict=True)
+                ]
+        return []
+
+    def faces(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
+        """The faces behind detections, the largest first; without `embed` their embeddings are NaN."""
+        recogniser = self.embed_aligned if embed else None
+        return faces_of(frame, detections, self._landmarker, recogniser, self.embedding_size)
 
     def landmarks(self, crops: Sequence[Pixels]) -> list[tuple[Floats, Floats] | None]:
         """Of each crop (S, S, 3) RGB uint8 of one face: (478, 3) px and (52,); None if no face is seen."""
@@ -82,17 +99,6 @@ class InsightFaceAnalyzer:
     def close(self) -> None:
         """Gives the native sessions back."""
         self._landmarker.close()
-
-    def _detect(self, frame: Pixels) -> list[Detection]:
-        bgr = np.ascontiguousarray(frame[..., ::-1])
-        for size in self._sizes:
-            boxes, points = self._detector.detect(bgr, input_size=(size, size))
-            if len(boxes):
-                return [
-                    Detection(box=box[:4].astype(np.float32), five=five.astype(np.float32), score=float(box[4]))
-                    for box, five in zip(boxes, points, strict=True)
-                ]
-        return []
 
 
 def _pack() -> Path:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from facesmith import assets
 from facesmith.faces import sface
+from facesmith.faces.detection import Detection
 from facesmith.faces.face import Face, Floats, Pixels
 from facesmith.faces.landmarker import Landmarker
 from facesmith.faces.meshes import faces_of, landmarks_of_crops
@@ -47,10 +48,19 @@ class MediaPipeAnalyzer:
 
     def __call__(self, frame: Pixels) -> list[Face]:
         """All faces of a frame (H, W, 3) RGB uint8, the largest first."""
-        detections = self._detector(frame)
-        faces = faces_of(frame, detections, self._landmarker, self.embed_aligned)
+        detections = self.detect(frame)
+        faces = self.faces(frame, detections, embed=True)
         self.dropped += len(detections) - len(faces)
         return faces
+
+    def detect(self, frame: Pixels) -> list[Detection]:
+        """Where faces may be in a frame (H, W, 3) RGB uint8."""
+        return self._detector(frame)
+
+    def faces(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
+        """The faces behind detections, the largest first; without `embed` their embeddings are NaN."""
+        recogniser = self.embed_aligned if embed else None
+        return faces_of(frame, detections, self._landmarker, recogniser, self.embedding_size)
 
     def landmarks(self, crops: Sequence[Pixels]) -> list[tuple[Floats, Floats] | None]:
         """Of each crop (S, S, 3) RGB uint8 of one face: (478, 3) px and (52,); None if no face is seen."""

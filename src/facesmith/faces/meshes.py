@@ -11,32 +11,36 @@ from facesmith.faces.detection import Detection
 from facesmith.faces.face import Face, Floats, Pixels, five_of
 from facesmith.faces.landmarker import Landmarker, Mesh
 
-# Two faces cannot share this much of the boxes around their landmarks: they are one, detected twice.
-_SAME: Final = 0.4
+SAME: Final = 0.4
+"""Two faces cannot share this much of the boxes around their landmarks: they are one, detected twice."""
 
 
 def faces_of(
     frame: Pixels,
     detections: Sequence[Detection],
     landmarker: Landmarker,
-    embed: Callable[[Pixels], Floats],
+    embed: Callable[[Pixels], Floats] | None,
+    embedding_size: int,
 ) -> list[Face]:
     """The faces of a frame (H, W, 3) RGB uint8 behind its detections, the largest first.
 
     A detection without landmarks is left out, and so is the lower-scored of two that share their landmarks.
-    embed: (N, 112, 112, 3) RGB uint8 on arcface_112_v2 to (N, E).
+    embed: (N, 112, 112, 3) RGB uint8 on arcface_112_v2 to (N, E); without it embeddings are NaN.
     """
     found: list[tuple[Detection, Mesh]] = []
     for detection in sorted(detections, key=lambda each: -each.score):
         mesh = landmarker.of_detection(frame, detection)
-        if mesh is not None and all(_shared(mesh.landmarks, other.landmarks) < _SAME for _, other in found):
+        if mesh is not None and all(shared(mesh.landmarks, other.landmarks) < SAME for _, other in found):
             found.append((detection, mesh))
     if not found:
         return []
     found.sort(key=lambda each: -_area(each[0].box))
-    crops = [
-        align.warp(frame, align.estimate(five_of(mesh.landmarks), "arcface_112_v2", 112), 112) for _, mesh in found
-    ]
+    if embed is None:
+        embeddings = np.full((len(found), embedding_size), np.nan, np.float32)
+    else:
+        fives = [five_of(mesh.landmarks) for _, mesh in found]
+        crops = [align.warp(frame, align.estimate(five, "arcface_112_v2", 112), 112) for five in fives]
+        embeddings = embed(np.stack(crops))
     return [
         Face(
             box=detection.box,
@@ -46,7 +50,7 @@ def faces_of(
             pose=mesh.pose,
             embedding=embedding,
         )
-        for (detection, mesh), embedding in zip(found, embed(np.stack(crops)), strict=True)
+        for (detection, mesh), embedding in zip(found, embeddings, strict=True)
     ]
 
 
@@ -71,7 +75,8 @@ def _area(box: Floats) -> float:
     return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
 
 
-def _shared(a: Floats, b: Floats) -> float:
+def shared(a: Floats, b: Floats) -> float:
+    """How much the boxes around two faces' landmarks (478, 3) have in common: intersection over union."""
     box_a, box_b = (np.concatenate([each[:, :2].min(0), each[:, :2].max(0)]) for each in (a, b))
     both = _area(np.concatenate([np.maximum(box_a[:2], box_b[:2]), np.minimum(box_a[2:], box_b[2:])]))
     return both / (_area(box_a) + _area(box_b) - both)

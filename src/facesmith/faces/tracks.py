@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,13 @@ def interocular(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     between = landmarks[:, IRISES[0]] - landmarks[:, IRISES[1]]
     return np.asarray(np.linalg.norm(between, axis=-1), np.float32)
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give a frame (H,W,3) RGB uint8 as a tiny grey picture (THUMBNAIL**2,)."""
+    step = max(1, min(pixels.shape[:2]) // (4 * THUMBNAIL))
+    small = cv2.resize(pixels[::step, ::step], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8).ravel()
 
 
 def picture_change(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from facesmith.config import Component, PathSetting, Settings
 
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
 
 
@@ -59,15 +60,39 @@ class SwapTaskConfig(FrameConfig, Component):
     source: str | list[str]
     output: PathSetting
     profile: PathSetting | None
-    select: Literal["largest", "all"]
+    select: str | int
+    reference: PathSetting | None
+    select_threshold: Cosine | dict[str, Cosine]
+    fail_when_no_face: bool
+    smoothing: float = Field(ge=0, le=2)
+    smoothing_order: int = Field(ge=0, le=5)
+    max_gap: float = Field(ge=0, le=5)
+    detect_every: int = Field(ge=1, le=32)
     backend: Literal["pyav", "decord"]
     quality: int = Field(ge=1, le=100)
+    crf: int = Field(ge=0, le=51)
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
     workers: int | None = Field(ge=1)
 
     def arguments(self) -> dict[str, Any]:
         """Give the fields by name, those of `FrameConfig` as one mapping `frame`."""
         given = super().arguments()
         return {**given, "frame": {name: given.pop(name) for name in FrameConfig.model_fields}}
+
+    @field_validator("select")
+    @classmethod
+    def _select_is_known(cls, select: str | int) -> str | int:
+        if select not in ("largest", "all", "reference") and (isinstance(select, str) or select < 0):
+            raise ValueError("choose one of largest, all, reference, or a number from the left: 0, 1, ...")
+        return select
+
+    @model_validator(mode="after")
+    def _reference_is_used(self) -> "SwapTaskConfig":
+        if self.select == "reference" and self.reference is None:
+            raise ValueError("select=reference: whose face? give reference=<profile .json or photo>")
+        if self.select != "reference" and self.reference is not None:
+            raise ValueError(f"reference={self.reference}: is not used by select={self.select}; give select=reference")
+        return self
 
     @model_validator(mode="before")
     @classmethod

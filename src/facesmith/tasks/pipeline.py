@@ -16,11 +16,14 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
     """
     end = object()
     iterator = iter(items)
-    with ThreadPoolExecutor(1) as thread:
+    thread = ThreadPoolExecutor(1)
+    try:
         waiting = deque(thread.submit(next, iterator, end) for _ in range(depth))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(thread.submit(next, iterator, end))
             yield item  # type: ignore[misc]  # not the end mark, so a T
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:

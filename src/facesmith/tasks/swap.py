@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,40 +19,47 @@ from rich.progress import (
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
+from facesmith.faces.smoothing import Smoothing
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.tasks.analysis import FrameAnalysis
-from facesmith.tasks.frame_swap import Pixels, load_frame_swap
-from facesmith.tasks.pipeline import ahead, in_order
+from facesmith.tasks.analysis import Analyzers
+from facesmith.tasks.face_choice import FaceChoice, Select, reference_embedding, threshold_of
+from facesmith.tasks.frame_swap import load_frame_swap
+from facesmith.tasks.outputs import targets
+from facesmith.tasks.video_swap import VideoSwap
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 _MOST_WORKERS = 4
 
 
 @dataclass(frozen=True)
 class Swapped:
-    """What became of one file: where it was written, its frames, and how many of them had no face."""
+    """What became of one file: where it was written, its frames, in how many of them no face was swapped, and in
+    how many one that was bridged over."""
 
     path: Path
     frames: int
     without_face: int
+    bridged: int
 
 
 class SwapTask:
     """Swap the faces of every image and video of a source.
 
     model: .onnx or .ckpt. source: an image, a video, a folder, or a list of them. output: a file for one
-    source, else a folder. profile: whose face, for models that take any. select: the largest face of a
-    frame, or all. backend: how video is read. quality: of JPEG, WebP and AVIF, 1..100. workers: threads; None
-    for one a core, 4 at most. analyzer: makes an analyzer. frame: how a frame is swapped, see `load_frame_swap`.
+    source, else a folder. profile: whose face, for models that take any identity. select, reference,
+    select_threshold: which faces, see `FaceChoice`; the threshold for each embedder, or one for any.
+    fail_when_no_face: a file without such a face is an error; else it is written as it is. smoothing, max_gap:
+    of video, see `FaceStream`. detect_every: see `analysed`. backend: how video is read. quality: of JPEG, WebP
+    and AVIF, 1..100. crf, preset: of x264. workers: threads that analyse, and that swap; None for one a
+    core, 4 at most. analyzer: makes an analyzer. frame: how a frame is swapped, see `load_frame_swap`.
     progress: show bars.
 
     Raises:
-        UserError: the model is missing or of another contract, the profile does not fit it.
+        UserError: the model is missing or of another contract, the profile or reference does not fit, the
+        output cannot be written.
     """
 
     def __init__(
@@ -63,9 +69,18 @@ class SwapTask:
         source: str | Sequence[str],
         output: Path,
         profile: Path | None,
-        select: Literal["largest", "all"],
+        select: Select,
+        reference: Path | None,
+        select_threshold: float | Mapping[str, float],
+        fail_when_no_face: bool,
+        smoothing: float,
+        smoothing_order: int,
+        max_gap: float,
+        detect_every: int,
         backend: Literal["pyav", "decord"],
         quality: int,
+        crf: int,
+        preset: str,
         workers: int | None,
         analyzer: Callable[[], Analyzer],
         frame: Mapping[str, Any],
@@ -73,16 +88,31 @@ class SwapTask:
     ) -> None:
         self._media = find_media(source)
         self._source = source
-        self._output = output
         self._backend = backend
         self._quality = quality
-        self._workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+        self._crf, self._preset = crf, preset
         self._progress = progress
+        self._fail_when_no_face = fail_when_no_face
         self._console = Console()
-        self._targets = _targets([m.path for m in self._media], [m.kind for m in self._media], source, output)
-        self._model_hash = file_sha256(model)
-        self._analysis = FrameAnalysis(analyzer, select=select)
+        self._targets = targets(self._media, source, output)
         self._swap = load_frame_swap(model, profile=profile, analyzer=analyzer, **frame)
+        self._model_hash = file_sha256(model)
+        self._analyzers = Analyzers(analyzer)
+        self._select, self._embedding, self._threshold = select, None, 0.0
+        if reference is not None:
+            with self._analyzers.lend() as first:
+                self._embedding = reference_embedding(reference, first)
+                self._threshold = threshold_of(select_threshold, first.embedder)
+        self._video_swap = VideoSwap(
+            self._analyzers,
+            self._swap,
+            choice=self._choice,
+            embed=reference is not None,
+            smoothing=Smoothing(smoothing, smoothing_order),
+            max_gap=max_gap,
+            every=detect_every,
+            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+        )
 
     def run(self) -> list[Path]:
         """Swap and write; one file that cannot be used among good ones is told and left out.
@@ -103,7 +133,7 @@ class SwapTask:
             TimeRemainingColumn(),
         )
         with (
-            closing(self._analysis),
+            closing(self._analyzers),
             Progress(*columns, console=self._console, disable=not shown) as bar,
         ):
             for media, target in zip(self._media, self._targets, strict=True):
@@ -123,42 +153,45 @@ class SwapTask:
         self._tell(done, len(failed))
         return [one.path for one in done]
 
+    def _choice(self) -> FaceChoice:
+        return FaceChoice(self._select, reference=self._embedding, threshold=self._threshold)
+
     def _image(self, path: Path, target: Path) -> Swapped:
         picture = read_image(path)
-        faces = self._analysis(picture)
-        if not faces:
-            raise UserError(f"{path}: no face found; give a picture with a larger or clearer face")
+        with self._analyzers.lend() as analyzer:
+            faces = self._choice()(dict(enumerate(analyzer(picture))))
+        if not faces and self._fail_when_no_face:
+            raise UserError(f"{path}: {self._no_face()}")
         write_image(target, self._swap.swap(picture, faces), mark=self._mark(path), quality=self._quality)
-        return Swapped(target, 1, 0)
+        return Swapped(target, 1, int(not faces), 0)
 
     def _video(self, path: Path, target: Path, bar: Progress) -> Swapped:
-        written = without = 0
-        depth = 2 * self._workers
+        frames = without = bridged = 0
         with (
             open_video(path, self._backend) as reader,
-            ThreadPoolExecutor(self._workers) as pool,
-            VideoWriter(target, like=path, metadata=self._mark(path).metadata()) as writer,
+            VideoWriter(
+                target, like=path, metadata=self._mark(path).metadata(), crf=self._crf, preset=self._preset
+            ) as writer,
         ):
-            count = len(reader)
-            shown = bar.add_task(path.name, total=count)
-            frames = ahead(reader.frames(range(count)), depth)
-            for index, picture, faces in in_order(pool, self._frame, frames, depth):
-                writer.write(picture, index)
-                written += 1
-                without += faces == 0
-                bar.update(shown, completed=index + 1)
-            if without == written:
-                raise UserError(
-                    f"{path}: no face found in any of {written} frames; give a video with a larger or clearer face"
-                )
+            shown = bar.add_task(path.name, total=len(reader))
+            with closing(self._video_swap(reader)) as swapped:
+                for one in swapped:
+                    writer.write(one.picture, one.number)
+                    frames += 1
+                    without += one.faces == 0
+                    bridged += one.bridged > 0
+                    bar.update(shown, completed=one.number + 1)
+            if without == frames and self._fail_when_no_face:
+                raise UserError(f"{path}: {self._no_face(frames)}")
             for loss in reader.lost:
                 bar.console.print(f"{path}: {loss}", highlight=False, soft_wrap=True, markup=False)
-        return Swapped(target, written, without)
+        return Swapped(target, frames, without, bridged)
 
-    def _frame(self, numbered: tuple[int, Pixels]) -> tuple[int, Pixels, int]:
-        index, frame = numbered
-        faces = self._analysis(frame)
-        return index, self._swap.swap(frame, faces), len(faces)
+    def _no_face(self, frames: int = 0) -> str:
+        where = f" in any of {frames} frames" if frames else ""
+        if self._embedding is not None:
+            return f"no face matches the reference{where}; lower select_threshold={self._threshold} or leave it out"
+        return f"no face found{where}; give a picture with a larger or clearer face"
 
     def _mark(self, path: Path) -> Mark:
         """What every file says of itself."""
@@ -171,38 +204,12 @@ class SwapTask:
 
     def _tell(self, done: list[Swapped], failed: int) -> None:
         for one in done:
-            note = f" ({one.without_face} of {one.frames} frames without a face, unchanged)" if one.without_face else ""
+            notes = []
+            if one.without_face:
+                notes.append(f"{one.without_face} of {one.frames} frames without a face to swap, unchanged")
+            if one.bridged:
+                notes.append(f"{one.bridged} bridged")
+            note = f" ({'; '.join(notes)})" if notes else ""
             self._console.print(f"swapped {one.path}{note}", highlight=False, soft_wrap=True, markup=False)
         if failed:
             self._console.print(f"{len(done)} files swapped, {failed} left out", highlight=False)
-
-
-def _targets(paths: Sequence[Path], kinds: Sequence[str], source: str | Sequence[str], output: Path) -> list[Path]:
-    """Where each file goes: `output` itself for one file, else beneath the folder `output`."""
-    one = len(paths) == 1 and not (isinstance(source, str) and Path(source).is_dir())
-    file_name = output.is_file() or (output.suffix != "" and not output.is_dir())
-    if one and file_name:
-        targets = [output]
-    elif file_name:
-        raise UserError(f"output={output}: is a file name, but the source may hold several files; give a folder")
-    else:
-        root = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
-        targets = [
-            output / _writable_name(path.absolute().relative_to(root), kind)
-            for path, kind in zip(paths, kinds, strict=True)
-        ]
-    originals = {path.resolve() for path in paths}
-    for target, kind in zip(targets, kinds, strict=True):
-        if target.resolve() in originals:
-            raise UserError(f"output={target}: is the source itself; choose another place")
-        suffixes = IMAGE_SUFFIXES if kind == "image" else VIDEO_SUFFIXES
-        if target.suffix.lower() not in suffixes:
-            raise UserError(f"output={target}: unknown suffix for this {kind}; choose one of {', '.join(suffixes)}")
-    return targets
-
-
-def _writable_name(path: Path, kind: str) -> Path:
-    """The name a copy gets: the same, or with a suffix that can be written."""
-    if path.suffix.lower() in (IMAGE_SUFFIXES if kind == "image" else VIDEO_SUFFIXES):
-        return path
-    return path.with_name(path.name + (".png" if kind == "image" else ".mp4"))
