@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.faces.face import Face
-from facesmith.faces.smoothing import Smoothing, smooth
+from facesmith.faces.smoothing import EVEN, Smoothing, back_to_quick, distance_from, fit_at
 from facesmith.faces.tracks import CHANGED, CUT, FARTHEST, JUMP, SAME_PERSON, interocular, picture_change
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ class _Track:
     time: float
     times: deque[float] = field(default_factory=deque)
     landmarks: deque[NDArray[np.float32]] = field(default_factory=deque)
+    off: deque[tuple[float, NDArray[np.float32]]] = field(default_factory=deque)
     embedding: NDArray[np.float32] | None = None
 
     def take(self, time: float, face: Face) -> None:
@@ -60,10 +61,28 @@ class _Track:
         if not np.isnan(face.embedding[0]):
             self.embedding = face.embedding + (0 if self.embedding is None else self.embedding)
 
-    def forget(self, before: float) -> None:
-        while self.times and self.times[0] < before:
+    def steady(self, time: float, smoothing: Smoothing) -> NDArray[np.float32]:
+        """Give the landmarks (478,3) at a time, each later than the one before; see `smoothing.smooth`."""
+        width = smoothing.window_seconds * (1 + EVEN)
+        while self.times[0] < time - width and self.times[1] <= time:
             self.times.popleft()
             self.landmarks.popleft()
+        # One row more than the window shows the fit that the track goes on: else it would lean back, and lag.
+        known = np.array(self.times)
+        count = int(np.searchsorted(known, max(time + width / 2, known[0] + width))) + 1
+        times = known[:count]
+        paths = np.stack([points for points, _ in zip(self.landmarks, times, strict=False)]).reshape(len(times), -1)
+        row = int(np.searchsorted(times, time))
+        found = self.landmarks[row]
+        path = fit_at(times, paths, row, smoothing)
+        if path is None:
+            return found
+        fitted = path.reshape(found.shape)
+        distance = distance_from(found, fitted)
+        while self.off and self.off[0][0] < time - HISTORY:
+            self.off.popleft()
+        self.off.append((time, distance))
+        return back_to_quick(found, fitted, distance, np.median([one for _, one in self.off], axis=0))
 
 
 @dataclass
@@ -75,6 +94,8 @@ class _Pending(Generic[T]):
 
 class FaceStream(Generic[T]):
     """Links faces of neighbouring frames as `tracks.link` does, bridges gaps, and smooths as `smooth` does.
+
+    What is usual for a landmark is measured over the last second of its track, not over all of it.
 
     smoothing: Savitzky-Golay around each moment, never across a cut. max_gap: seconds that a face may be
     missing within a shot; in between it goes on a straight line, later it is a new one. A frame is held back
@@ -162,17 +183,10 @@ class FaceStream(Generic[T]):
 
     def _steady(self, pending: _Pending[T]) -> dict[int, Face]:
         time = pending.seen.time
-        half = self._smoothing.window_seconds / 2
         faces = {}
         for number, face in sorted(pending.faces.items()):
             track = self._tracks.get(number) or self._ended[number]
-            track.forget(time - HISTORY)
-            rows = [i for i, at in enumerate(track.times) if at <= time + half * (1 + 1e-3)]
-            times = np.array([track.times[i] for i in rows])
-            points = np.stack([track.landmarks[i] for i in rows])
-            steady, _ = smooth(times, points, np.zeros(len(rows), np.int32), self._smoothing)
-            row = int(np.searchsorted(times, time - 1e-9))
-            faces[number] = replace(face, landmarks=steady[row], embedding=_mean(track, face))
+            faces[number] = replace(face, landmarks=track.steady(time, self._smoothing), embedding=_mean(track, face))
         for number in [n for n, track in self._ended.items() if track.time <= time]:
             del self._ended[number]
         return faces

@@ -83,11 +83,25 @@ def _with_quick_motion(found: NDArray[np.float32], fitted: NDArray[np.float32]) 
     """Go from the fit (M,478,3) back to the found points where these are unusually far off it."""
     if not len(found):
         return fitted
-    off = found - fitted
-    distance = np.linalg.norm(off[..., :2], axis=-1, keepdims=True)
-    limit = QUICK * np.median(distance, axis=0, keepdims=True) + 1e-3
+    distance = distance_from(found, fitted)
+    return back_to_quick(found, fitted, distance, np.median(distance, axis=0))
+
+
+def distance_from(found: NDArray[np.float32], fitted: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far landmarks (...,478,3) are off the fit in the picture: (...,478) px."""
+    return np.asarray(np.linalg.norm((found - fitted)[..., :2], axis=-1), np.float32)
+
+
+def back_to_quick(
+    found: NDArray[np.float32],
+    fitted: NDArray[np.float32],
+    distance: NDArray[np.float32],
+    usual: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Go from the fit (...,478,3) back to the found points where these are much further off it than usual (478,)."""
+    limit = QUICK * usual + 1e-3
     quick = 1 / (1 + (limit / np.maximum(distance, 1e-6)) ** 4)
-    return np.asarray(fitted + off * quick, np.float32)
+    return np.asarray(fitted + (found - fitted) * quick[..., None], np.float32)
 
 
 def _smooth_uneven(
@@ -97,20 +111,31 @@ def _smooth_uneven(
 
     At both ends the window stays inside the track, as scipy's mode="interp" has it.
     """
-    width, order = smoothing.window_seconds, smoothing.polyorder
-    slack = EVEN * width
     result = paths.copy()
     done = np.zeros(len(times), np.bool_)
-    for i, now in enumerate(times):
-        begin = max(times[0], min(now - width / 2, times[-1] - width))
-        near = (times >= begin - slack) & (times <= begin + width + slack)
-        if near.sum() < order + 2:
-            continue
-        powers = np.vander((times[near] - now) / width, order + 1, increasing=True)
-        weights = np.linalg.pinv(powers)[0]
-        result[i] = weights @ paths[near].astype(np.float64)
-        done[i] = True
+    for i in range(len(times)):
+        fitted = fit_at(times, paths, i, smoothing)
+        if fitted is not None:
+            result[i] = fitted
+            done[i] = True
     return result, done
+
+
+def fit_at(
+    times: NDArray[np.float64], paths: NDArray[np.float32], i: int, smoothing: Smoothing
+) -> NDArray[np.float32] | None:
+    """The polynomial fitted around row i, at its time: (N,) seconds, (N,C) -> (C,); None with too few rows."""
+    width, order = smoothing.window_seconds, smoothing.polyorder
+    if width == 0:
+        return None
+    slack = EVEN * width
+    begin = max(times[0], min(times[i] - width / 2, times[-1] - width))
+    near = (times >= begin - slack) & (times <= begin + width + slack)
+    if near.sum() < order + 2:
+        return None
+    powers = np.vander((times[near] - times[i]) / width, order + 1, increasing=True)
+    weights = np.linalg.pinv(powers)[0]
+    return np.asarray(weights @ paths[near].astype(np.float64), np.float32)
 
 
 def jitter(times: NDArray[np.float64], landmarks: NDArray[np.float32], tracks: NDArray[np.int32]) -> float | None:
