@@ -1,8 +1,11 @@
 """Choose the precision a device is fast at, and say once when a run is slower than it need be."""
 
 import logging
+from typing import Any
 
 import torch
+
+from facesmith.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -28,4 +31,25 @@ def notice_device(accelerator: str) -> None:
         log.info(
             "Training on %d CPU threads; on a machine with a GPU trainer=gpu_16gb is many times faster.",
             torch.get_num_threads(),
+        )
+
+
+def refuse_devices(trainer: Any, datamodule: Any, in_sweep: bool) -> None:
+    """Make sure that several devices can do what is asked of them.
+
+    Raises:
+        UserError: a job of a sweep wants several, or the data give every process the same batches.
+    """
+    count = trainer.world_size
+    if count == 1:
+        return
+    if in_sweep:
+        raise UserError(
+            f"trainer.devices: a job of a multirun uses one device, this one asks for {count}; set trainer.devices=1 "
+            "(a launcher runs jobs side by side), or train what the sweep found best on all devices, without -m"
+        )
+    if not getattr(datamodule, "shares_batches", False):
+        raise UserError(
+            f"trainer.devices: {type(datamodule).__name__} gives every process the same batches, so {count} devices "
+            "would learn what one does; set trainer.devices=1"
         )

@@ -6,12 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facesmith.processes import mean_over_processes
+
 _SSIM_WINDOW = 7
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean of `values` (N,C,h,w) where `weight` (N,1,h,w) says so, as a scalar."""
-    return (values * weight).sum() / (weight.sum() * values.shape[1] + 1e-6)
+    """Mean of `values` (N,C,h,w) where `weight` (N,1,h,w) says so, as a scalar.
+
+    Where processes share a batch, the mean of their results is the whole batch's.
+    """
+    return (values * weight).sum() / (mean_over_processes(weight.sum()) * values.shape[1] + 1e-6)
 
 
 def masked_l1(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

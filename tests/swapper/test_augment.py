@@ -59,3 +59,17 @@ def test_the_random_state_decides() -> None:
 def test_a_size_that_is_no_multiple_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple"):
         Augment(size=48, **STILL)(_batch(64))
+
+
+def test_processes_change_their_pictures_as_one_would() -> None:
+    augment = Augment(
+        **{"size": 64, "degrees": 20.0, "scale": 0.1, "shift": 0.1, "elastic": 0.05},
+        **{"colour": 1.0, "grey": 0.5, "relight": 0.3, "camera": 1.0},
+    )
+    batch = _batch()
+    torch.manual_seed(5)
+    whole = augment(batch)
+    for process in range(2):
+        torch.manual_seed(5)
+        part = augment({name: value[process::2] for name, value in batch.items()}, process, 2)
+        assert all(torch.allclose(part[name], whole[name][process::2], atol=1e-5) for name in part)

@@ -18,7 +18,8 @@ class Augment:
     masks and canonical places together. colour: strength of gain, contrast and brightness changes; grey:
     share of pictures without colour; relight: strength of a smooth light that falls on target and truth.
     camera: strength of blur, sharpening and noise on targets only: what a camera adds is not to be learnt.
-    Uses torch's global random state of the batch's device.
+    Uses torch's global random state of the batch's device; processes that share a batch draw for all of it alike and
+    take their own rows, so that a picture is changed in the same way however many they are.
     """
 
     def __init__(
@@ -39,9 +40,10 @@ class Augment:
         self.relight, self.camera = relight, camera
 
     @torch.no_grad()
-    def __call__(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(self, batch: dict[str, Tensor], process: int = 0, processes: int = 1) -> dict[str, Tensor]:
         """Give a new batch: pictures -1..1, planes 0..1 and canonical places at `size`; the rest as it is.
 
+        process, processes: this one, and how many share the batch, of which it holds every `processes`-th row.
         Raises ValueError when the batch's size is no multiple of `size`.
         """
         names = [name for name in (*_PICTURES, *_PLANES, "canonical") if name in batch]
@@ -51,32 +53,33 @@ class Augment:
             raise ValueError(f"augmentation to {self.size} px needs a multiple of it, got {given} px")
         if given != self.size:
             stack = F.avg_pool2d(stack, given // self.size)
-        moved = F.grid_sample(stack, self._grid(stack), padding_mode="reflection", align_corners=False)
+        draw = _Draws(len(stack), stack.device, process, processes)
+        moved = F.grid_sample(stack, self._grid(stack, draw), padding_mode="reflection", align_corners=False)
         parts = torch.split(moved, [int(batch[name].shape[1]) for name in names], 1)
         out = batch | dict(zip(names, parts, strict=True))
-        out["target"], out["truth"] = self._recolour(out["target"], out["truth"])
-        out["target"] = self._camera(out["target"])
+        out["target"], out["truth"] = self._recolour(out["target"], out["truth"], draw)
+        out["target"] = self._camera(out["target"], draw)
         return out
 
-    def _grid(self, stack: Tensor) -> Tensor:
-        n, device = len(stack), stack.device
-        angle = _spread(math.radians(self.degrees), n, device=device)
-        size = _spread(self.scale, n, device=device).exp()
+    def _grid(self, stack: Tensor, draw: "_Draws") -> Tensor:
+        n = len(stack)
+        angle = draw.spread(math.radians(self.degrees))
+        size = draw.spread(self.scale).exp()
         rows = [size * angle.cos(), -size * angle.sin(), size * angle.sin(), size * angle.cos()]
-        shift = _spread(self.shift, n, 2, 1, device=device)
+        shift = draw.spread(self.shift, 2, 1)
         matrix = torch.cat([torch.stack(rows, 1).view(n, 2, 2), shift], 2)
         grid = F.affine_grid(matrix, [n, 1, self.size, self.size], align_corners=False)
-        field = torch.randn(n, 2, 5, 5, device=device) * self.elastic
+        field = draw.normal(2, 5, 5) * self.elastic
         field = F.interpolate(field, size=(self.size, self.size), mode="bicubic", align_corners=True)
         return (grid + field.permute(0, 2, 3, 1)).to(stack.dtype)
 
-    def _recolour(self, target: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        n, device, k = len(target), target.device, self.colour
-        gain = (1 + _spread(0.2 * k, n, 1, 1, 1, device=device)) * (1 + _spread(0.1 * k, n, 3, 1, 1, device=device))
-        contrast = 1 + _spread(0.2 * k, n, 1, 1, 1, device=device)
-        brightness = _spread(0.1 * k, n, 1, 1, 1, device=device)
-        grey = (torch.rand(n, 1, 1, 1, device=device) < self.grey).to(target.dtype)
-        light = torch.randn(n, 1, 3, 3, device=device) * self.relight
+    def _recolour(self, target: Tensor, truth: Tensor, draw: "_Draws") -> tuple[Tensor, Tensor]:
+        k = self.colour
+        gain = (1 + draw.spread(0.2 * k, 1, 1, 1)) * (1 + draw.spread(0.1 * k, 3, 1, 1))
+        contrast = 1 + draw.spread(0.2 * k, 1, 1, 1)
+        brightness = draw.spread(0.1 * k, 1, 1, 1)
+        grey = (draw.uniform(1, 1, 1) < self.grey).to(target.dtype)
+        light = draw.normal(1, 3, 3) * self.relight
         light = F.interpolate(light, size=(self.size, self.size), mode="bicubic", align_corners=True).exp()
 
         def change(picture: Tensor) -> Tensor:
@@ -85,13 +88,27 @@ class Augment:
 
         return change(target), change(truth)
 
-    def _camera(self, target: Tensor) -> Tensor:
-        n, device = len(target), target.device
+    def _camera(self, target: Tensor, draw: "_Draws") -> Tensor:
         soft = F.avg_pool2d(F.pad(target, (1,) * 4, mode="replicate"), 3, stride=1)
-        amount = _spread(self.camera, n, 1, 1, 1, device=device)  # above 0 blurs, below 0 sharpens
-        noise = torch.randn_like(target) * torch.rand(n, 1, 1, 1, device=device) * (0.06 * self.camera)
+        amount = draw.spread(self.camera, 1, 1, 1)  # above 0 blurs, below 0 sharpens
+        noise = draw.normal(*target.shape[1:]) * draw.uniform(1, 1, 1) * (0.06 * self.camera)
         return (target + amount * (soft - target) + noise).clamp(-1, 1)
 
 
-def _spread(limit: float, *shape: int, device: torch.device) -> Tensor:
-    return (torch.rand(*shape, device=device) * 2 - 1) * limit
+class _Draws:
+    """Random numbers for a share of a batch: drawn for the whole of it, this process's rows given."""
+
+    def __init__(self, rows: int, device: torch.device, process: int, processes: int) -> None:
+        self._rows, self._device, self._process, self._processes = rows * processes, device, process, processes
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._own(torch.rand(self._rows, *shape, device=self._device))
+
+    def normal(self, *shape: int) -> Tensor:
+        return self._own(torch.randn(self._rows, *shape, device=self._device))
+
+    def spread(self, limit: float, *shape: int) -> Tensor:
+        return (self.uniform(*shape) * 2 - 1) * limit
+
+    def _own(self, drawn: Tensor) -> Tensor:
+        return drawn[self._process :: self._processes]

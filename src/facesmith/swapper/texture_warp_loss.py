@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from facesmith.generators.output import SwapOutput
 from facesmith.generators.texture_warp import opponent
 from facesmith.losses import masked_mean
+from facesmith.processes import mean_over_processes
 
 _CELLS = 8  # colour and contrast are compared in 8x8 cells of the crop
 _STD_FLOOR = 3e-3
@@ -78,7 +79,7 @@ def _light(aux: dict[str, Tensor], truth: Tensor, hull: Tensor) -> Tensor:
     """Compare cell means; the contrast is left to its own term."""
     cell = truth.shape[-1] // _CELLS
     lit = aux["sampled"] * aux["contrast"].detach().exp()[:, :, None, None] + aux["light"]
-    share = F.avg_pool2d(hull, cell).mean()
+    share = mean_over_processes(F.avg_pool2d(hull, cell).mean())
     return F.avg_pool2d((lit - truth) * hull, cell).abs().mean() / share.clamp_min(1e-6)
 
 
