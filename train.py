@@ -2,9 +2,10 @@
 
 from facesmith.config import TrainConfig
 from facesmith.launch import entry_point
+from facesmith.resume import arguments
 
 
-@entry_point("train", TrainConfig)
+@entry_point("train", TrainConfig, arguments=arguments)
 def main(config: TrainConfig) -> float | list[float] | None:
     """Train, and give a sweep what it judges by."""
     from facesmith.train import train

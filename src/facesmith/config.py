@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from facesmith.config_errors import explain
 from facesmith.errors import UserError
+from facesmith.resume import record_folder, run_folder
 from facesmith.settings import (
     AnyComponent,
     Component,
@@ -98,18 +99,36 @@ class TrainerConfig(ForeignComponent):
     log_every_n_steps: int = Field(ge=1)
 
 
+class CsvLogConfig(Component):
+    """Settings of the CSV logger."""
+
+    folder: PathSetting
+    flush_seconds: float = Field(ge=0)
+
+
 class WandbRunLoggerConfig(Component):
     """Settings of the W&B logger: online when a key is set, offline otherwise."""
 
     project: str
     entity: str | None
+    run: PathSetting
+    overrides: list[str]
+    id: str | None = Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)
     name: str | None
     group: str | None
+    job_type: str | None
     tags: list[str]
     notes: str | None
     save_dir: PathSetting
     offline: bool | None
     media: bool
+    artifacts: Literal["none", "references", "files"]
+
+    @model_validator(mode="after")
+    def _models_show_the_person(self) -> "WandbRunLoggerConfig":
+        if self.artifacts == "files" and not self.media:
+            raise ValueError("artifacts=files: models hold pictures of the person; set media=true too, or references")
+        return self
 
 
 class TrainConfig(Settings):
@@ -118,6 +137,8 @@ class TrainConfig(Settings):
     experiment_name: Slug | None
     name: Slug
     seed: int = Field(ge=0)
+    resume: PathSetting | None
+    busy: Literal["refuse", "wait"]
     monitor: str | None
     monitor_mode: Literal["min", "max"]
     objectives: dict[str, Literal["min", "max"]] | None
@@ -258,6 +279,8 @@ def _directions(_root_: DictConfig) -> ListConfig:
     return OmegaConf.create([objectives[name] for name in objectives])
 
 
+OmegaConf.register_new_resolver("run_dir", run_folder, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("record_folder", record_folder, replace=True)
 OmegaConf.register_new_resolver("directions", _directions, replace=True)
 OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 OmegaConf.register_new_resolver("upper", lambda text: str(text).upper(), replace=True)

@@ -10,3 +10,15 @@ class UserError(Exception):
 
 class PrunedError(Exception):
     """No mistake: a sweep ends a job early that is not going to be among the best."""
+
+
+class Interrupted(BaseException):  # like KeyboardInterrupt, no error
+    """A run was asked to stop by a signal; `lines` tell how to go on.
+
+    No `Exception`, so that a sweep ends with its job. Entry points print the lines and exit with `code`.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.lines: list[str] = []
+        self.code = 128 + number

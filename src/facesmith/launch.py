@@ -21,7 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from facesmith.config import Settings, validate
 from facesmith.config_errors import nearest, suggest
-from facesmith.errors import UserError
+from facesmith.errors import Interrupted, UserError
+from facesmith.run_lock import FOLDER_LOCK, NAME_LOCK
 from facesmith.run_log import process_number
 
 _TRACEBACKS = "FACESMITH_TRACEBACKS"  # what the user wants; told to the processes a run starts
@@ -31,12 +32,17 @@ R = TypeVar("R")
 
 
 def entry_point(
-    config_name: str, schema: type[C], aliases: Mapping[str, str] | None = None
+    config_name: str,
+    schema: type[C],
+    aliases: Mapping[str, str] | None = None,
+    arguments: Callable[[list[str]], list[str]] = list,
 ) -> Callable[[Callable[[C], R]], Callable[[], R]]:
     """Make a function of validated settings a command line: compose `conf/<config_name>.yaml`, validate, run.
 
     User mistakes, in overrides and values alike, are told in one line each on stderr with exit code 1.
-    `aliases` give keys a shorter name, also where a config group has it. `HYDRA_FULL_ERROR=1` shows tracebacks.
+    `aliases` give keys a shorter name, also where a config group has it; `arguments` turns the whole command line into
+    what Hydra reads. `HYDRA_FULL_ERROR=1` shows tracebacks. An interrupted job says how to go on, and ends with 128
+    plus the signal's number.
     In a multirun a job's error is left to the sweeper.
     """
 
@@ -57,12 +63,17 @@ def entry_point(
                 _tell(lines)
 
         def run() -> R:
-            sys.argv[1:] = [_expand(argument, aliases or {}) for argument in sys.argv[1:]]
             # OpenMP threads that spin while they wait make steps 12 times slower beside one other busy process
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is loaded
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own traceback
             try:
+                sys.argv[1:] = arguments([_expand(argument, aliases or {}) for argument in sys.argv[1:]])
                 return hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(task)()
+            except Interrupted as stop:
+                if process_number() == 0:
+                    print("\n".join(stop.lines), file=sys.stderr)
+                sys.exit(stop.code)
             except Exception as error:
                 if tracebacks:
                     raise
@@ -91,14 +102,17 @@ def _tell(lines: list[str]) -> NoReturn:
 
 def _discard_if_empty(folder: Path) -> None:
     """Remove a run's folder, and the parents this empties, when only config, logs and record are in it."""
+    if (folder / FOLDER_LOCK).with_suffix(".json").exists():
+        return  # of another process that began in the same moment
     files = [p for p in folder.rglob("*") if p.is_file() and ".hydra" not in p.parts and p.suffix != ".log"]
     results = [p for p in files if p.name != "run.json"]
     if results or not (folder / ".hydra").is_dir():
         return
     shutil.rmtree(folder)
     for parent in folder.parents[:2]:
-        if any(parent.iterdir()):
+        if any(p.name != NAME_LOCK for p in parent.iterdir()):
             break
+        (parent / NAME_LOCK).unlink(missing_ok=True)
         parent.rmdir()
 
 

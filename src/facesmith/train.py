@@ -5,20 +5,31 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from facesmith import assets
+from facesmith.batch_statistics import GlobalStatistics
+from facesmith.callbacks.exact_state import ExactState
+from facesmith.callbacks.last_checkpoint import StopWhenAsked
 from facesmith.callbacks.record import RecordRun
+from facesmith.checkpoint_files import FOLDER, LAST
+from facesmith.checkpoint_io import VerifiedCheckpointIO
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
 from facesmith.failures import explained
-from facesmith.hardware import choose_precision, notice_device
+from facesmith.hardware import choose_precision, notice_device, refuse_devices
 from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
+from facesmith.run_lock import held
 from facesmith.run_log import logged
 from facesmith.run_record import Monitor, Recorder, recording
+from facesmith.run_start import find_start
+from facesmith.stopping import StopWish, stopping
+from facesmith.wandb_end import ended_in_wandb
 
 
 def train(config: TrainConfig) -> float | list[float] | None:
@@ -32,41 +43,50 @@ def train(config: TrainConfig) -> float | list[float] | None:
     use_key(config.provenance.certificate, config.provenance.key)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     notice_device(config.trainer.accelerator)
-    try:
-        with logged(config), _recording(config) as recorder, explained(config, config.paths.run):
-            return _fit(config, recorder)
-    finally:
-        if any(type(logger).__name__ == "WandbRunLoggerConfig" for logger in config.logger.values()):
-            import wandb
+    run, swept = config.paths.run or Path(), _in_sweep()
+    settings = config.model_dump(mode="json", by_alias=True)
+    with stopping(run) as wish, held(run, alone=not swept, busy=config.busy):
+        start = find_start(config, settings, run, swept=swept)
+        if start.finished:
+            return start.objective
+        with logged(config), ended_in_wandb(_recording(config, settings)) as recorder, explained(config, run):
+            return _fit(config, recorder, start.checkpoint, wish)
 
-            wandb.finish()
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
-def _recording(config: TrainConfig) -> AbstractContextManager[Recorder]:
+def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContextManager[Recorder]:
     wanted = config.objectives or ({config.monitor: config.monitor_mode} if config.monitor else {})
     return recording(
         config.paths.run or Path(),
         experiment=config.experiment_name,
         name=config.name,
-        settings=config.model_dump(mode="json", by_alias=True),
+        settings=settings,
         objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
         writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
     )
 
 
-def _fit(config: TrainConfig, recorder: Recorder) -> float | list[float] | None:
+def _fit(
+    config: TrainConfig, recorder: Recorder, checkpoint: Path | None, wish: StopWish
+) -> float | list[float] | None:
     datamodule: lightning.LightningDataModule = config.data.build()
     module: lightning.LightningModule = config.model.build()
     callbacks = [chosen.build() for chosen in config.callbacks.values() if chosen]
-    callbacks.insert(0, RecordRun(recorder))
+    exact = ExactState(recorder.record.settings)
+    callbacks = [RecordRun(recorder), *callbacks, exact, StopWhenAsked(wish, recorder.folder / FOLDER)]
     loggers: list[Logger] = [chosen.build() for chosen in config.logger.values() if chosen]
     trainer: lightning.Trainer = config.trainer.build(
         precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
         callbacks=callbacks,
         logger=loggers or False,
+        plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), GlobalStatistics()],
         default_root_dir=config.paths.run,
     )
-    trainer.fit(module, datamodule)
+    refuse_devices(trainer, datamodule, _in_sweep())
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     objective = _objective(recorder.record.objectives, trainer)
     recorder.completed(objective, _checkpoint(trainer))
     return objective
@@ -85,6 +105,7 @@ def _objective(wanted: list[Monitor], trainer: lightning.Trainer) -> float | lis
 
 def _checkpoint(trainer: lightning.Trainer) -> Path | None:
     """Give the best checkpoint by the monitored metric, or else the last."""
-    made = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint) and one.best_model_path]
-    chosen = sorted(made, key=lambda one: (one.monitor is None, one.filename != "last"))
-    return Path(chosen[0].best_model_path) if chosen else None
+    made = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
+    best = [Path(one.best_model_path) for one in made if one.monitor and one.best_model_path]
+    last = Path(trainer.default_root_dir, FOLDER, LAST)
+    return next((path for path in [*best, last] if path.is_file()), None)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from torch.utils.data import Dataset
-from torchdata.stateful_dataloader import StatefulDataLoader
 
+from facesmith.loading import ResumableLoader
 from facesmith.swapper.sampler import MixedBatchSampler
 
 KINDS = np.array(list("P" * 6 + "R" * 40 + "I" * 20))
@@ -46,7 +46,13 @@ def test_no_item_comes_again_before_all_of_its_kind_came() -> None:
 
 def test_epochs_differ_and_missing_kinds_are_left_out() -> None:
     one = sampler(4)
-    assert list(one) != list(one)
+    first = list(one)
+    assert list(one) == first
+    one.begin(1, 0)
+    second = list(one)
+    assert second != first
+    one.begin(1, 7)
+    assert list(one) == second[7:]
     for batch in sampler(4, kinds=np.array(list("IIII"))):
         assert len(batch) == 4
     with pytest.raises(ValueError, match="no item"):
@@ -61,12 +67,12 @@ class _Numbers(Dataset[int]):
         return index
 
 
-def _loader() -> StatefulDataLoader[Any]:
-    return StatefulDataLoader(_Numbers(), batch_sampler=sampler(4), collate_fn=list)
+def _loader(workers: int = 0) -> ResumableLoader[Any]:
+    return ResumableLoader(_Numbers(), sampler(4), collate_fn=list, num_workers=workers)
 
 
-@pytest.mark.parametrize("stop", [3, 10, 14])
-def test_a_loader_goes_on_where_its_state_was_saved(stop: int) -> None:
+@pytest.mark.parametrize(("stop", "workers"), [(3, 0), (10, 0), (14, 0), (14, 2)])
+def test_a_loader_goes_on_where_its_state_was_saved_whatever_its_workers(stop: int, workers: int) -> None:
     whole = _loader()
     expected = [batch for _ in range(3) for batch in whole]
     first, seen, state = _loader(), [], None
@@ -78,8 +84,18 @@ def test_a_loader_goes_on_where_its_state_was_saved(stop: int) -> None:
                 break
         if state:
             break
-    again = _loader()
+    again = _loader(workers)
     again.load_state_dict(state)
     while len(seen) < 30:
         seen += list(again)
     assert seen == expected
+
+
+def test_processes_share_each_batch() -> None:
+    kinds = np.array(["P"] * 10 + ["R"] * 6)
+    whole, *parts = (
+        list(MixedBatchSampler(kinds, {"P": 3, "R": 1}, 4, 5, seed=3, process=process, processes=processes))
+        for process, processes in ((0, 1), (0, 2), (1, 2))
+    )
+    assert [sorted(a + b) for a, b in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
+    assert all(len(batch) == 2 for part in parts for batch in part)

@@ -27,6 +27,7 @@ class AverageWeights(WeightAveraging):
         self.decay = decay
         self._floats: tuple[list[Tensor], list[Tensor]] = ([], [])
         self._counts: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._in_place = False
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,6 +65,17 @@ class AverageWeights(WeightAveraging):
         torch._foreach_copy_(*self._counts)
         self._average_model.n_averaged += 1
         self._latest_update_step = trainer.global_step
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._in_place = True
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in place for what follows, where a resumed run has no step left to take."""
+        if not self._in_place:
+            super().on_train_end(trainer, pl_module)
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -34,6 +34,14 @@ class AverageWeightsConfig(Component):
     decay: float = Field(ge=0, lt=1)
 
 
+class SaveLastConfig(Component):
+    """Settings of `SaveLast`."""
+
+    folder: PathSetting
+    every_seconds: float | None = Field(ge=0)
+    every_steps: int | None = Field(ge=1)
+
+
 class TrainingProgressConfig(Component):
     """Settings of `TrainingProgress`."""
 
@@ -71,3 +79,33 @@ class ProfileStepsConfig(Component):
     folder: PathSetting
     warm_up: int = Field(ge=1)
     operators: int = Field(ge=0)
+
+
+class LogGateTableConfig(Component):
+    """Settings of `LogGateTable`: none."""
+
+
+class LogArtifactsConfig(Component):
+    """Settings of `LogArtifacts`."""
+
+    folder: PathSetting
+
+
+class FilmRendersConfig(Component):
+    """Settings of `FilmRenders`."""
+
+    folder: PathSetting
+    fps: float = Field(gt=0)
+
+
+class SaveVideosConfig(Component):
+    """Settings of `SaveVideos`."""
+
+    folder: PathSetting
+    fps: float = Field(gt=0)
+
+
+class FreezeMapperConfig(Component):
+    """Settings of `FreezeMapper`."""
+
+    after_epochs: int = Field(ge=0)

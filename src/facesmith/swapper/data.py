@@ -13,7 +13,6 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 from facesmith import assets
 from facesmith.errors import UserError
@@ -25,6 +24,7 @@ from facesmith.faces.quality import Quality
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
 from facesmith.faces.training_items import TrainingItems
+from facesmith.loading import ResumableLoader
 from facesmith.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
 from facesmith.swapper.dataset import SwapperDataset, as_floats, unchanged
 from facesmith.swapper.material import Cast, Part, Recipe, split_frames, split_scenes, spread
@@ -51,6 +51,9 @@ class SwapperDataModule(LightningDataModule):
 
     Raises UserError when media hold no usable face, or the settings leave nothing to train on.
     """
+
+    shares_batches = True
+    """Processes of a distributed run get parts of the same batches."""
 
     def __init__(self, config: SwapperDataModuleConfig | PretrainDataModuleConfig) -> None:
         super().__init__()
@@ -109,16 +112,24 @@ class SwapperDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of bytes in the mixture that works; the loader's place is saved and found again."""
+        process, processes = self._share()
+        if self.config.batch_size % processes:
+            raise UserError(
+                f"data.batch_size={self.config.batch_size}: is shared by {processes} processes; give a multiple of it, "
+                f"such as data.batch_size={processes * max(1, round(self.config.batch_size / processes))}"
+            )
         sampler = MixedBatchSampler(
             kinds=self.training.kinds,
             shares=self.config.shares,
             batch_size=self.config.batch_size,
             batches=self.batches_per_epoch,
             seed=torch.initial_seed() % 2**32,
+            process=process,
+            processes=processes,
         )
-        return StatefulDataLoader(
+        return ResumableLoader(
             self.training,
-            batch_sampler=sampler,
+            sampler,
             collate_fn=unchanged,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
@@ -127,13 +138,18 @@ class SwapperDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Targets trained on, targets held out, held-out frames; at full size."""
-        return DataLoader(self.validation, batch_size=_VALIDATION_BATCH, collate_fn=unchanged)
+        own = torch.Generator()  # or the loader would draw from torch's random state
+        return DataLoader(self.validation, batch_size=_VALIDATION_BATCH, collate_fn=unchanged, generator=own)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn bytes into floats on the device, and augment what is trained on."""
         floats = as_floats(batch)
         training = self.trainer is not None and self.trainer.training
-        return self.augment(floats) if self.augment is not None and training else floats
+        return self.augment(floats, *self._share()) if self.augment is not None and training else floats
+
+    def _share(self) -> tuple[int, int]:
+        """Give which process this is and how many share a batch."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def judge(self, shots: Shot) -> dict[str, float]:
         """Hold validated pictures against the quality gate: figures by metric name."""
@@ -144,6 +160,14 @@ class SwapperDataModule(LightningDataModule):
         self.figures |= figures
         self.quality = self._gate.quality
         return figures
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the last figures: a run killed after its last step writes its profile when it is resumed."""
+        return {"figures": self.figures}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them back."""
+        self.figures = dict(state_dict["figures"])
 
     def teardown(self, stage: str) -> None:
         """Give the analyzer's native sessions back."""

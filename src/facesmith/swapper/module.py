@@ -11,13 +11,13 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from facesmith.checkpoint import RECORD, describe, load_module
 from facesmith.errors import UserError
 from facesmith.generators.output import SwapOutput
 from facesmith.generators.shown import Shown
 from facesmith.onnx import ExportSpec
+from facesmith.schedule import WarmupCosine
 from facesmith.swapper.config import SwapperModuleConfig
 from facesmith.swapper.data import Batch, SwapperDataModule
 from facesmith.swapper.grid import titled_grid
@@ -84,15 +84,7 @@ class SwapperModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW on generator and loss (a discriminator, if any), cosine after a linear warm-up, per step."""
-        settings, steps = self.config.optimizer, self._total_steps()
-        warmup = max(1, round(settings.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            done = min(1.0, (step - warmup) / max(1, steps - warmup))
-            return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * done)) / 2
-
+        settings = self.config.optimizer
         optimizer = AdamW(
             self.parameters(),
             settings.lr,
@@ -101,10 +93,8 @@ class SwapperModule(LightningModule):
             # gradients scaled for float16 are clipped by Lightning, which a fused step does not allow
             fused=not str(self.trainer.precision).startswith("16"),
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
-        }
+        schedule = WarmupCosine(optimizer, self._total_steps(), settings.warmup, settings.final)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Swap, compare, log."""
@@ -115,7 +105,7 @@ class SwapperModule(LightningModule):
             losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
         loss = losses.pop("loss")
         self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=self.trainer.world_size > 1)
         if batch_idx % _PARTS_EVERY == 0:
             self.log_dict(self.loss_parts)
         return loss
@@ -126,9 +116,11 @@ class SwapperModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Hold the pictures against the quality gate."""
-        figures = self.datamodule.judge(self._shots.take())
+        shots = self._shots.take()
+        figures = self.datamodule.judge(shots) if self.trainer.is_global_zero else {}
+        figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
         self.provenance["gate"] = {name: value for name, value in figures.items() if name.startswith("val")}
-        self.log_dict(figures, rank_zero_only=True)
+        self.log_dict(figures)
 
     def render(self, batch: Batch) -> NDArray[np.uint8]:
         """Give a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
@@ -168,8 +160,19 @@ class SwapperModule(LightningModule):
         checkpoint[RECORD] = describe(self.config, self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember whose face it is."""
-        self.provenance = checkpoint[RECORD]["provenance"]
+        """Remember whose face it is.
+
+        Raises:
+            UserError: a training is to go on with other faces than it began with.
+        """
+        saved = checkpoint[RECORD]["provenance"]
+        if self.provenance and self.provenance["face_set"] != saved["face_set"]:
+            raise UserError(
+                f"data.source: its faces are not those this run learnt from (face set {saved['face_set']} -> "
+                f"{self.provenance['face_set']}); give the same photos and videos back, or start a new run without "
+                "resume="
+            )
+        self.provenance = saved
 
     def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with torch.no_grad():

@@ -1,0 +1,62 @@
+"""A learning rate that warms up and falls along a cosine, and bends without a jump when a training is extended."""
+
+import math
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class WarmupCosine(LRScheduler):
+    """Linear warm-up, then half a cosine down to `final`; stepped once an optimiser step.
+
+    A resumed training may be longer (or shorter) than the one that was saved. From the step it goes on at, the rate
+    then glides from where it was to the curve of the new length, over `warmup` of the steps that are left, and follows
+    that curve to its end: no jump, and the same end as a training that was that long from its start.
+
+    Args:
+        steps: optimiser steps of the whole training.
+        warmup: share of them that the warm-up takes.
+        final: of the full rate, what is left at the last step.
+    """
+
+    def __init__(self, optimizer: Optimizer, steps: int, warmup: float, final: float) -> None:
+        self.steps, self.warmup, self.final = steps, warmup, final
+        self.bend = 0
+        """The step from which on this curve holds."""
+        self.bend_factor: float | None = None
+        """The factor there; None when it holds from the start."""
+        super().__init__(optimizer)
+
+    def factor(self, step: int) -> float:
+        """Give the share of the full rate at an optimiser step, counted from 0."""
+        curve = self._curve(step)
+        if self.bend_factor is None:
+            return curve
+        glide = max(1, round(self.warmup * (self.steps - self.bend)))
+        done = min(1.0, (step - self.bend) / glide)
+        return self.bend_factor + (curve - self.bend_factor) * done
+
+    def get_lr(self) -> list[Any]:
+        """Give the rates of the current step, one a parameter group."""
+        return [base * self.factor(self.last_epoch) for base in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the step, the length, and the bend: plain values."""
+        kept = ("last_epoch", "_step_count", "base_lrs", "_last_lr", "steps", "bend", "bend_factor")
+        return {name: self.__dict__[name] for name in kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on; bend here when the length has changed."""
+        steps = self.steps
+        self.__dict__.update(state_dict)
+        if steps != self.steps:
+            reached = self.factor(self.last_epoch)
+            self.steps, self.bend, self.bend_factor = steps, self.last_epoch, reached
+
+    def _curve(self, step: int) -> float:
+        rising = max(1, round(self.warmup * self.steps))
+        if step < rising:
+            return (step + 1) / rising
+        done = min(1.0, (step - rising) / max(1, self.steps - rising))
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
