@@ -8,8 +8,11 @@ from PIL import Image
 from stamped import HEIGHT, WIDTH, irregular, number_of, picture
 
 from facesmith.media.errors import MediaError
+from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+
+MARK = Mark(identity="ada", consent="synthetic", model_hash=None, title="numbers")
 
 
 def sound_of(path):
@@ -40,8 +43,8 @@ def write_and_fail(writer):
     raise ZeroDivisionError
 
 
-def rewrite(source, target, **options):
-    with open_video(source) as reader, VideoWriter(target, like=source, **options) as writer:
+def rewrite(source, target, mark=None):
+    with open_video(source) as reader, VideoWriter(target, like=source, mark=mark) as writer:
         for index, image in reader.frames(range(len(reader))):
             writer.write(image, index)
 
@@ -59,7 +62,7 @@ def rewrite(source, target, **options):
 def test_pictures_times_and_sound_are_the_source_s(make_video, tmp_path, name, suffix, options):
     source = make_video(name, sound="aac", **options)
     target = tmp_path / f"out{suffix}"
-    rewrite(source, target, metadata={"comment": "synthetic media"})
+    rewrite(source, target, mark=MARK)
     with open_video(source) as before, open_video(target) as after:
         # Matroska counts in whole milliseconds.
         assert after.times == pytest.approx(before.times, abs=6e-4 if suffix == ".mkv" else 1e-4)
@@ -74,7 +77,7 @@ def test_pictures_times_and_sound_are_the_source_s(make_video, tmp_path, name, s
         assert sound_of(target) == sound_of(source)
     with av.open(str(target)) as container:
         metadata = {key.lower(): value for key, value in container.metadata.items()}
-        assert metadata["comment"] == "synthetic media"
+        assert metadata["comment"] == MARK.sentence()
         assert container.streams.video[0].codec_context.name == "h264"
     assert lead_of(target) == pytest.approx(lead_of(source), abs=1e-3)
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
@@ -119,7 +122,7 @@ def test_animated_source_and_no_source(tmp_path):
     rewrite(source, tmp_path / "out.mp4")
     with open_video(tmp_path / "out.mp4") as reader:
         assert reader.times == pytest.approx([0, 0.04, 0.12, 0.16], abs=1e-3)
-    with VideoWriter(tmp_path / "free.mkv", fps=10) as writer:
+    with VideoWriter(tmp_path / "free.mkv", fps=10, mark=None) as writer:
         for number in range(5):
             writer.write(picture(number, 161, 97))
     with open_video(tmp_path / "free.mkv") as reader:
@@ -131,11 +134,11 @@ def test_exception_leaves_nothing_and_keeps_the_older_file(make_video, tmp_path)
     source = make_video("cfr.mp4")
     target = tmp_path / "out.mp4"
     target.write_bytes(b"older")
-    with pytest.raises(ZeroDivisionError), VideoWriter(target, like=source) as writer:
+    with pytest.raises(ZeroDivisionError), VideoWriter(target, like=source, mark=None) as writer:
         write_and_fail(writer)
     assert target.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [target]
-    with VideoWriter(tmp_path / "none.mp4", like=source):
+    with VideoWriter(tmp_path / "none.mp4", like=source, mark=None):
         pass
     assert list(tmp_path.iterdir()) == [target]
 
@@ -143,15 +146,15 @@ def test_exception_leaves_nothing_and_keeps_the_older_file(make_video, tmp_path)
 def test_what_cannot_be_written_is_said(make_video, tmp_path):
     source = make_video("short.mp4", 3)
     with pytest.raises(MediaError, match=r"use one of \.mp4"):
-        VideoWriter(tmp_path / "out.gif", like=source)
+        VideoWriter(tmp_path / "out.gif", like=source, mark=None)
     with (
         pytest.raises(MediaError, match="of 3 cannot be written"),
-        VideoWriter(tmp_path / "out.mp4", like=source) as writer,
+        VideoWriter(tmp_path / "out.mp4", like=source, mark=None) as writer,
     ):
         write_pictures(writer, itertools.repeat(picture(0)))
     with (
         pytest.raises(MediaError, match="one size"),
-        VideoWriter(tmp_path / "out.mp4", like=source) as writer,
+        VideoWriter(tmp_path / "out.mp4", like=source, mark=None) as writer,
     ):
         write_pictures(writer, [picture(0), picture(1, 64, 64)])
     spoken = make_video("spoken.mkv", 10, sound="pcm_u8")

@@ -180,7 +180,7 @@ def test_wrong_outputs(swapper_file, portrait, clip, tmp_path):
 
 def test_no_face_leaves_nothing_behind(swapper_file, tmp_path):
     write_image(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8), mark=None)
-    with VideoWriter(tmp_path / "wall.mp4", fps=25) as writer:
+    with VideoWriter(tmp_path / "wall.mp4", fps=25, mark=None) as writer:
         for grey in range(60, 72):
             writer.write(np.full((200, 200, 3), grey, np.uint8))
     out = tmp_path / "out"

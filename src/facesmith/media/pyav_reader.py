@@ -80,6 +80,11 @@ class PyAvReader:
             for part in parts
         ]
 
+    @property
+    def start_time(self) -> int | None:
+        """Where the file's clock starts, in microseconds."""
+        return self._container.start_time
+
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
         wanted = ascending(self.path, indices, len(self))

@@ -170,7 +170,7 @@ class SwapTask:
         with (
             open_video(path, self._backend) as reader,
             VideoWriter(
-                target, like=path, metadata=self._mark(path).metadata(), crf=self._crf, preset=self._preset
+                target, like=path, mark=self._mark(path), crf=self._crf, preset=self._preset
             ) as writer,
         ):
             shown = bar.add_task(path.name, total=len(reader))

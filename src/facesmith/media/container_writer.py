@@ -1,0 +1,164 @@
+"""A video file in the making: sound copied along, signed, and named only when it is whole."""
+
+import errno
+import io
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+from facesmith.media.errors import MediaError
+from facesmith.media.provenance import Mark, sign
+from facesmith.media.timeline import Timeline
+
+_OPTIONS: Final = {
+    ".mp4": {"movflags": "+faststart+use_metadata_tags"},
+    ".mov": {"movflags": "+faststart+use_metadata_tags"},
+    ".mkv": {},
+}
+_FORMATS: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
+
+class ContainerWriter:
+    """Packets go into a hidden file beside `path`, which takes that name in `close`.
+
+    timeline: whose sound is copied, None for none. mark: goes into the container as metadata and, signed, as a
+    manifest; None for what is not synthetic. Raises MediaError for a suffix other than .mp4, .mov, .mkv, and when
+    the file cannot be written.
+    """
+
+    def __init__(self, path: Path, timeline: Timeline | None, *, mark: Mark | None) -> None:
+        suffix = checked_suffix(path)
+        self.path = path
+        self._mark = mark
+        self._shift = timeline.shift if timeline else 0
+        self._source: av.container.InputContainer | None = None
+        self._audio: dict[int, AudioStream] = {}
+        self._audio_packets: deque[Packet[Any]] = deque()
+        self._open = True
+        self._temporary = path.with_name(f".{path.stem}.unfinished-{os.getpid()}{suffix}")
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.container = av.open(str(self._temporary), "w", container_options=_OPTIONS[suffix])
+        self.container.metadata.update(mark.metadata() if mark else {})
+        if timeline is not None and timeline.sound is not None:
+            self._source = av.open(str(timeline.sound), metadata_errors="replace")
+
+    def start(self) -> None:
+        """Begin, once the video stream is there."""
+        if self._source is not None:
+            self._audio = _add_sound(self.container, self._source, self.path)
+            if self._audio:
+                self._audio_source = self._source.demux(*self._source.streams.audio)
+        with self._told():
+            self.container.start_encoding()
+
+    def mux(self, packet: "Packet[Any]") -> None:
+        """Write a packet of video."""
+        with self._told():
+            self.container.mux(packet)
+
+    def copy_sound(self, until: float | None) -> None:
+        """Copy sound up to a time in seconds, so that it lies beside its pictures; None: all that is left."""
+        if not self._audio:
+            return
+        while True:
+            packet = self._audio_packets.popleft() if self._audio_packets else next(self._audio_source, None)
+            if packet is None:
+                return
+            if packet.size == 0 or packet.dts is None:
+                continue
+            base = packet.time_base
+            if until is not None and float(packet.dts * base - self._shift) > until:
+                self._audio_packets.append(packet)
+                return
+            offset = round(self._shift / base)
+            packet.dts -= offset
+            packet.pts = packet.dts if packet.pts is None else packet.pts - offset
+            packet.stream = self._audio[packet.stream_index]
+            self.mux(packet)
+
+    def close(self) -> None:
+        """Finish the file, sign it and give it its name."""
+        if not self._open:
+            return
+        try:
+            with self._told():
+                self.copy_sound(until=None)
+                self.container.close()
+                if self._mark is not None:
+                    sign(self._temporary, self._mark)
+                with self._temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                self._temporary.replace(self.path)
+        except BaseException:
+            self.discard()
+            raise
+        self._open = False
+        if self._source is not None:
+            self._source.close()
+
+    def discard(self) -> None:
+        """Close without a result: the unfinished file is removed, an older one of the same name stays."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self.container.close()
+        except (av.error.FFmpegError, OSError):
+            pass  # a full disk; the file is thrown away
+        finally:
+            self._temporary.unlink(missing_ok=True)
+            if self._source is not None:
+                self._source.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            mend = "free some space" if full else "choose another output"
+            raise MediaError(f"{self.path}: cannot be written ({error.strerror}); {mend}") from error
+
+
+def checked_suffix(path: Path) -> str:
+    """The suffix of a video to be written, lower case; raises MediaError when it is none of those."""
+    suffix = path.suffix.lower()
+    if suffix not in _OPTIONS:
+        raise MediaError(f"{path}: cannot write '{suffix}' videos; use one of {', '.join(_OPTIONS)}")
+    return suffix
+
+
+def require_sound_fits(path: Path, timeline: Timeline) -> None:
+    """Make sure, before the work, that the container of `path` can hold the sound; raises MediaError."""
+    if timeline.sound is None:
+        return
+    with (
+        av.open(io.BytesIO(), "w", format=_FORMATS[checked_suffix(path)]) as container,
+        av.open(str(timeline.sound), metadata_errors="replace") as source,
+    ):
+        if _add_sound(container, source, path):
+            try:
+                container.start_encoding()
+            except (av.error.FFmpegError, ValueError) as error:
+                raise _unfit(path, source) from error
+
+
+def _add_sound(container: OutputContainer, source: av.container.InputContainer, path: Path) -> dict[int, AudioStream]:
+    try:
+        return {audio.index: container.add_stream_from_template(audio) for audio in source.streams.audio}
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _unfit(path, source) from error
+
+
+def _unfit(path: Path, source: av.container.InputContainer) -> MediaError:
+    codecs = ", ".join(dict.fromkeys(audio.codec_context.name for audio in source.streams.audio))
+    return MediaError(f"{path}: {path.suffix} cannot hold {codecs} sound; write an .mkv file")

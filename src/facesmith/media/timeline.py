@@ -1,0 +1,60 @@
+"""What a written video takes from its source: times, rate, colour tags and sound."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesmith.media.animation import AnimationReader
+from facesmith.media.colour import ColourTags
+from facesmith.media.pyav_reader import PyAvReader
+from facesmith.media.video import VideoReader, open_video
+
+_ANIMATION_BASE = Fraction(1, 1000)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When each of N frames is shown, and how.
+
+    pts, durations: (N,) int64 in units of `time_base`, pts ascending; a duration of 0 is not known. tags: None
+    for plain RGB. sound: the file whose audio streams go along, None for none. shift: seconds by which they come
+    earlier, as the pictures do: a transport stream starts anywhere on its clock.
+    """
+
+    rate: Fraction
+    time_base: Fraction
+    pts: NDArray[np.int64]
+    durations: NDArray[np.int64]
+    tags: ColourTags | None
+    sound: Path | None
+    shift: Fraction
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @classmethod
+    def of(cls, reader: VideoReader) -> Self:
+        """Take it from an open video; raises MediaError when it cannot be read as decord did."""
+        rate = Fraction(reader.fps).limit_denominator(60000)
+        if isinstance(reader, AnimationReader):
+            unit = float(_ANIMATION_BASE)
+            pts = np.rint(reader.times / unit).astype(np.int64)
+            durations = np.rint(reader.durations / unit).astype(np.int64)
+            return cls(rate, _ANIMATION_BASE, pts, durations, None, None, Fraction(0))
+        if not isinstance(reader, PyAvReader):
+            return cls.of_file(reader.path)
+        index = reader.index
+        start = Fraction(reader.start_time or 0, 1_000_000)
+        shift = start if start > 0 and not index.counted else Fraction(0)
+        pts = index.pts - round(shift / index.time_base)
+        return cls(rate, index.time_base, pts, index.durations, reader.colour, reader.path, shift)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """Take it from a video file; raises MediaError."""
+        with open_video(path) as reader:
+            return cls.of(reader)
