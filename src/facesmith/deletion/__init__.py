@@ -1,0 +1,1 @@
+"""Finding and removing everything that was made of a person's face."""
