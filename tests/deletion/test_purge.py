@@ -142,7 +142,7 @@ def test_everything_of_her_goes_and_everybody_else_stays(world, capsys):
     }
     assert not (world / "runs/identity/ada").exists()
     assert [p.name for p in (world / "runs/wandb").iterdir()] == ["offline-run-20260101_000000-y1"]
-    assert capsys.readouterr().out.count("removed ") == 2
+    assert "removed 19 (" in capsys.readouterr().out
     assert main(["name=ada", "yes=true"]) == 0
     assert "nothing of ada was found" in capsys.readouterr().out
 

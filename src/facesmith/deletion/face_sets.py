@@ -71,4 +71,4 @@ def _count(folder: Path, sets: Sequence[KnownSet]) -> str:
     sets = [one for one in sets if _beneath(one.path, {folder})]
     kept = sum(int(one.meta.get("kept", 0)) for one in sets)
     unfinished = len(list(folder.glob("*.partial")))
-    return f"{len(sets)} sets of {kept} faces" + (f", {unfinished} unfinished" if unfinished else "")
+    return f"{len(sets)} finished, {kept} faces" + (f", {unfinished} unfinished" if unfinished else "")
