@@ -52,6 +52,8 @@ def task(model, source, output, **changes) -> SwapTask:
         "detect_every": 8,
         "crf": 17,
         "preset": "medium",
+        "segment_seconds": 10.0,
+        "resume": False,
         "backend": "pyav",
         "quality": 95,
         "workers": 2,

@@ -48,7 +48,7 @@ class SegmentedWriter:
     ) -> None:
         checked_suffix(path)
         require_sound_fits(path, timeline)
-        self.path, self.folder = path, path.with_name(f"{path.name}.partial")
+        self.path, self.folder = path, partial_of(path)
         self.tally: Counter[str] = Counter()
         """Whatever the caller counts; kept with the segments."""
         self._timeline, self._mark, self._frames = timeline, mark, frames
@@ -147,6 +147,11 @@ class SegmentedWriter:
         while (self.folder / f"segment_{whole:05d}.mp4").exists():
             whole += 1
         return min(whole * self._frames, len(self._timeline))
+
+
+def partial_of(path: Path) -> Path:
+    """The folder in which a video is made."""
+    return path.with_name(f"{path.name}.partial")
 
 
 def join(segments: list[Path], path: Path, timeline: Timeline, *, mark: Mark) -> None:

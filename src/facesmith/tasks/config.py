@@ -72,6 +72,8 @@ class SwapTaskConfig(FrameConfig, Component):
     quality: int = Field(ge=1, le=100)
     crf: int = Field(ge=0, le=51)
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+    segment_seconds: float = Field(gt=0)
+    resume: bool
     workers: int | None = Field(ge=1)
 
     def arguments(self) -> dict[str, Any]:
