@@ -111,8 +111,8 @@ class SwapTask:
             with self._analyzers.lend() as first:
                 self._embedding = reference_embedding(reference, first)
                 self._threshold = threshold_of(select_threshold, first.embedder)
-        self._facts: list[object] = [profile, select, self._embedding, self._threshold, smoothing, smoothing_order, max_gap]
-        self._facts += [detect_every, crf, preset, segment_seconds, sorted(frame.items())]
+        self._facts: list[object] = [profile, select, self._embedding, self._threshold, smoothing, smoothing_order]
+        self._facts += [max_gap, detect_every, crf, preset, segment_seconds, sorted(frame.items())]
         self._video_swap = VideoSwap(
             self._analyzers,
             self._swap,
