@@ -69,3 +69,17 @@ def swapper_file(tmp_path: Path) -> Path:
     path = tmp_path / "disc.onnx"
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture
+def keyless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have no W&B key, forget what a logger sets in the environment, and leave no run open."""
+    import wandb
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_MODE", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that it is undone
+        monkeypatch.delenv(name)
+    yield
+    wandb.finish()

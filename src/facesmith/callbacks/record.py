@@ -31,8 +31,13 @@ class RecordRun(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the figures."""
-        if not trainer.sanity_checking:
-            self._record(trainer, trainer.current_epoch)
+        if trainer.sanity_checking:
+            return
+        self._record(trainer, trainer.current_epoch)
+        best = self.recorder.record.metrics.best
+        for logger in trainer.loggers:
+            if best and hasattr(logger, "log_best"):
+                logger.log_best({name: one.value for name, one in best.items()}, next(iter(best.values())).epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what was logged after the last validation."""

@@ -47,4 +47,4 @@ class RenderValidation(Callback):
         write_image(path, picture, mark=mark)
         for logger in trainer.loggers:
             if getattr(logger, "media", False):
-                logger.log_image(key="renders/validation", images=[str(path)], step=trainer.global_step)  # type: ignore[attr-defined]
+                logger.log_media("renders/validation", path, trainer.global_step)  # type: ignore[attr-defined]
