@@ -79,7 +79,8 @@ class SwapTaskConfig(FrameConfig, Component):
     def arguments(self) -> dict[str, Any]:
         """Give the fields by name, those of `FrameConfig` as one mapping `frame`."""
         given = super().arguments()
-        return {**given, "frame": {name: given.pop(name) for name in FrameConfig.model_fields}}
+        frame = {name: given.pop(name) for name in FrameConfig.model_fields}
+        return {**given, "frame": frame}
 
     @field_validator("select")
     @classmethod
