@@ -14,6 +14,13 @@ from facesmith.errors import UserError
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 PRIMARY = {"train": TrainConfig, "infer": InferConfig, "export": ExportConfig}
+TASK_NEEDS = {
+    "swap": ["task.model=ada.onnx"],
+    "embed": ["task.name=ada", "task.consent=self"],
+    "blend": ["task.name=both"],
+    "interpolate": ["task.name=between"],
+    "enrich": ["task.profile=ada.json"],
+}
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
 
 
@@ -60,7 +67,7 @@ def test_every_training_option_composes_and_validates(overrides: list[str]) -> N
 
 @pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
 def test_every_task_composes_and_validates(task: str) -> None:
-    cfg = composed("infer", f"task={task}", "task.model=ada.onnx", "source=a.png", "output=b.png")
+    cfg = composed("infer", f"task={task}", *TASK_NEEDS[task], "source=a.png", "output=b.png")
     assert validate(cfg, InferConfig).source == "a.png"
 
 

@@ -8,6 +8,7 @@ from facesmith.failures import explained
 from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
 from facesmith.run_log import logged
+from facesmith.signatures import signature
 
 
 def infer(config: InferConfig) -> list[Path]:
@@ -19,6 +20,8 @@ def infer(config: InferConfig) -> list[Path]:
     quiet_libraries()
     assets.use_directory(config.assets.dir)
     use_key(config.provenance.certificate, config.provenance.key)
+    takes = signature(config.task.target_).parameters
+    more = {"analyzer": config.analyzer.build} if "analyzer" in takes else {}
     with logged(config), explained(config):
-        written: list[Path] = config.task.build(analyzer=config.analyzer.build).run()
+        written: list[Path] = config.task.build(**more).run()
     return written

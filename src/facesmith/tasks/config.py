@@ -5,6 +5,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config import Component, PathSetting, Settings
+from facesmith.tasks.profile_config import (
+    BlendTaskConfig,
+    EmbedTaskConfig,
+    EnrichTaskConfig,
+    InterpolateTaskConfig,
+)
+
+__all__ = [
+    "BlendTaskConfig",
+    "EmbedTaskConfig",
+    "EnrichTaskConfig",
+    "FrameConfig",
+    "InterpolateTaskConfig",
+    "SwapTaskConfig",
+]
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]

@@ -1,0 +1,98 @@
+"""Settings of the tasks that make identity profiles."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from facesmith.settings import Component, IsoDate, PathSetting, Settings, Slug
+
+Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
+Similarity = float | dict[str, float]
+
+
+class SelectionConfig(Settings):
+    """Limits a face must keep to: `facesmith.faces.selection.Selection`."""
+
+    min_score: float = Field(ge=0, le=1)
+    min_size: float = Field(ge=0)
+    min_sharpness: float = Field(ge=0)
+    max_yaw: float = Field(ge=0, le=90)
+    max_pitch: float = Field(ge=0, le=90)
+    min_similarity: float = Field(ge=-1, le=1)
+
+
+class _MeasuringConfig(Component):
+    source: str | list[str]
+    output: PathSetting | None
+    max_frames: int = Field(ge=1)
+    selection: SelectionConfig
+    face_sets: PathSetting
+    backend: Literal["pyav", "decord"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_source(cls, config: Any) -> Any:
+        return needs(config, source="<photos and videos of the person>")
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the fields by name, the selection as a mapping."""
+        return {**super().arguments(), "selection": self.selection.model_dump()}
+
+
+class EmbedTaskConfig(_MeasuringConfig):
+    """Settings of `EmbedTask`."""
+
+    name: Slug
+    consent: Consent
+    consent_note: str | None
+    expires: IsoDate | None
+    method: Literal["mean", "weighted_mean", "median"]
+    profiles: PathSetting
+
+
+class EnrichTaskConfig(_MeasuringConfig):
+    """Settings of `EnrichTask`."""
+
+    profile: PathSetting
+    consent: Consent | None
+    consent_note: str | None
+    min_similarity: Similarity
+
+
+class BlendTaskConfig(Component):
+    """Settings of `BlendTask`."""
+
+    source: str | list[str]
+    output: PathSetting | None
+    name: Slug
+    weights: list[float] | None
+    profiles: PathSetting
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_source(cls, config: Any) -> Any:
+        return needs(config, source="[a.json,b.json]")
+
+
+class InterpolateTaskConfig(Component):
+    """Settings of `InterpolateTask`."""
+
+    source: str | list[str]
+    output: PathSetting | None
+    name: Slug
+    t: float = Field(ge=0, le=1)
+    profiles: PathSetting
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_source(cls, config: Any) -> Any:
+        return needs(config, source="[a.json,b.json]")
+
+
+def needs(config: Any, **keys: str) -> Any:
+    """Give the raw settings back; ValueError when one of the flat keys of infer.yaml was not given."""
+    if isinstance(config, dict):
+        missing = [f"{key}={what}" for key, what in keys.items() if config.get(key) in (None, "", [])]
+        if missing:
+            raise ValueError(f"needs {' '.join(missing)}")
+    return config
