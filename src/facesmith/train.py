@@ -85,6 +85,8 @@ def _fit(
         plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), GlobalStatistics()],
         default_root_dir=config.paths.run,
     )
+    # as Lightning does where several processes train: they then draw what one would
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
     refuse_devices(trainer, datamodule, _in_sweep())
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     objective = _objective(recorder.record.objectives, trainer)
