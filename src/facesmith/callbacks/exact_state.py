@@ -10,6 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from facesmith.callbacks.running_figures import restore_running_figures, running_figures
 from facesmith.loading import ResumableLoader
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class ExactState(Callback):
             "figures": figures,
             "logs": dict(zip(_names(trainer), logs, strict=True)),
             "unlogged": unlogged(trainer),
+            "running": running_figures(trainer),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -101,6 +103,7 @@ class ExactState(Callback):
                     loader.end_epoch()
             assert loop._data_fetcher is not None
             iter(loop._data_fetcher)
+        restore_running_figures(trainer, self._restored["running"])
         states = self._restored["random"]
         if len(states) == trainer.world_size:
             restore_random_state(states[trainer.global_rank])
