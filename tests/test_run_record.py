@@ -106,7 +106,7 @@ def test_a_process_that_is_gone_was_killed(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert read(tmp_path).status == "killed"
-    close_killed(tmp_path, "signal 9")
+    close_killed(tmp_path, "signal 9", None)
     assert (read(tmp_path).status, read(tmp_path).error.message) == ("killed", "signal 9")
 
 

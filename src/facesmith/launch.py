@@ -62,6 +62,8 @@ def entry_point(
                     _discard_if_empty(Path(HydraConfig.get().runtime.output_dir))
                 _tell(lines)
 
+        task.check = lambda cfg: validate(cfg, schema)  # type: ignore[attr-defined]  # a sweep asks before it begins
+
         def run() -> R:
             # OpenMP threads that spin while they wait make steps 12 times slower beside one other busy process
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

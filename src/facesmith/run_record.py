@@ -54,7 +54,7 @@ class Metrics(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why a run did not end well; a killed run leaves no traceback."""
+    """Why a run did not end well; the traceback of a killed one is that of whoever noticed."""
 
     kind: str
     message: str
@@ -162,6 +162,7 @@ def recording(
     settings: Mapping[str, Any],
     objectives: Sequence[Monitor] = (),
     swept: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] | None = None,
     writes: bool = True,
 ) -> Iterator[Recorder]:
     """Record a run from its start to its end, however it ends; exceptions pass through.
@@ -171,6 +172,8 @@ def recording(
     Args:
         settings: the validated ones, as plain values.
         objectives: what the run is judged by, the first one first.
+        swept: a sweep's own values of this job.
+        overrides: what the run was told; None: what Hydra says it was.
         writes: false in all but the first process of a distributed run.
     """
     earlier = _earlier(folder)
@@ -178,7 +181,7 @@ def recording(
         status="running",
         experiment=experiment,
         name=name,
-        overrides=_overrides(),
+        overrides=_told(overrides),
         swept=dict(swept or {}),
         settings=dict(settings),
         command=list(sys.argv),
@@ -226,12 +229,14 @@ def read(folder: Path) -> RunRecord:
     return record.model_copy(update=update)
 
 
-def close_killed(folder: Path, message: str) -> None:
-    """Write into the record of a job whose process is gone that it was killed, and why; nothing when there is none."""
-    if (folder / FILE).is_file():
-        record = RunRecord.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
-        error = Failure(kind="Killed", message=message, traceback=None)
-        _save(folder, record.model_copy(update={"status": "killed", "error": error, "finished": _now()}))
+def close_killed(folder: Path, message: str, trace: str | None) -> None:
+    """Write into the record of a run whose process is gone that it was killed, and what is known of it.
+
+    `trace` is of whoever noticed: the run itself could not say.
+    """
+    record = RunRecord.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    error = Failure(kind="Killed", message=message, traceback=trace)
+    _save(folder, record.model_copy(update={"status": "killed", "error": error, "finished": _now()}))
 
 
 def failure(error: BaseException) -> Failure:
@@ -267,10 +272,11 @@ def _alive(record: RunRecord) -> bool:
     return began <= latest + 2  # seconds; the record's time is rounded down
 
 
-def _overrides() -> list[str]:
-    """Give what the run was told on the command line or by a sweep, but how it went on."""
-    given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [str(one) for one in given if not re.match(r"\+*resume=", str(one))]
+def _told(overrides: Sequence[str] | None) -> list[str]:
+    """Give what the run was told, but how it went on and where its sweep put it."""
+    if overrides is None:
+        overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return [str(one) for one in overrides if not re.match(r"\+*resume=|hydra\.", str(one))]
 
 
 def _now() -> str:

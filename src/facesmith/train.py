@@ -29,6 +29,7 @@ from facesmith.run_log import logged
 from facesmith.run_record import Monitor, Recorder, recording
 from facesmith.run_start import find_start
 from facesmith.stopping import StopWish, stopping
+from facesmith.sweep import trial
 from facesmith.wandb_end import ended_in_wandb
 
 
@@ -65,6 +66,7 @@ def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContext
         name=config.name,
         settings=settings,
         objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
+        swept=trial.swept(),
         writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
     )
 

@@ -28,6 +28,12 @@ class SaveProfileConfig(Component):
     folder: PathSetting
 
 
+class PruneTrialConfig(Component):
+    """Settings of `PruneTrial`."""
+
+    monitor: str | None
+
+
 class AverageWeightsConfig(Component):
     """Settings of `AverageWeights`."""
 

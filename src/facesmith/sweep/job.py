@@ -1,0 +1,249 @@
+"""One job of a sweep, in whichever process: run once, and told to the study however it ends."""
+
+import gc
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+
+from facesmith.errors import PrunedError, UserError
+from facesmith.run_identity import short_overrides
+from facesmith.run_record import FILE, RunRecord, close_killed, read, recording
+from facesmith.sweep.config import PrunerConfig
+from facesmith.sweep.study import open_study
+from facesmith.sweep.trial import RunningTrial, running
+
+LOCK: Final = ".job.lock"
+POINT: Final = "point"
+OUTCOME: Final = "outcome"
+VALUES: Final = "values"
+ERROR: Final = "error"
+BEGUN: Final = "begun"  # how often
+
+_PATIENCE = 5  # seconds; a sweep that looks whether a job runs holds its lock for an instant
+
+log = logging.getLogger(__name__)
+
+
+class JobFailedError(Exception):
+    """A job's error as one line that any process can read; the whole of it is in the job's record."""
+
+
+class JobPostponedError(Exception):
+    """A job that did not run: another process runs it, or too many failed."""
+
+
+@dataclass(frozen=True)
+class TrackedJob:
+    """What the launcher runs instead of the task.
+
+    Args:
+        task: the task; it returns a number, several, or None.
+        sweep: folder of the sweep, absolute.
+        failures_allowed: in the whole sweep; no job begins after so many.
+    """
+
+    task: TaskFunction
+    sweep: Path
+    pruner: PrunerConfig
+    failures_allowed: int | None
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run the job whose folder Hydra chose, unless it is done already.
+
+        Raises:
+            JobFailedError: the task failed; the study and the job's record know.
+            JobPostponedError: the job was not run.
+        """
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        number = int(folder.name)
+        try:
+            with FileLock(folder / LOCK, timeout=_PATIENCE):
+                study = open_study(self.sweep, self.pruner)
+                trial = find(study, number)
+                if trial.state.is_finished():
+                    return trial.values
+                if self.failures_allowed is not None and failures(study) >= self.failures_allowed:
+                    raise JobPostponedError(f"#{number}: not begun, too many jobs have failed")
+                values, why = self._run(cfg, study, trial, folder)
+        except Timeout:
+            raise JobPostponedError(f"#{number}: another process runs it") from None
+        if why is not None:  # raised here, where the task's own error and all it holds are let go
+            _free_memory()
+            raise JobFailedError(why)
+        return values
+
+    def _run(
+        self, cfg: DictConfig, study: optuna.Study, trial: FrozenTrial, folder: Path
+    ) -> tuple[list[float] | None, str | None]:
+        """Run the task; give the values it returned, and why it failed if it did."""
+        point = trial.user_attrs[POINT]
+        prunes = self.pruner.name != "none" and len(study.directions) == 1
+        reports = optuna.trial.Trial(study, trial._trial_id) if prunes else None
+        title = f"#{trial.number} {readable(point)}"
+        log.info(title)
+        study._storage.set_trial_user_attr(trial._trial_id, BEGUN, trial.user_attrs.get(BEGUN, 0) + 1)
+        began = time.monotonic()
+        values, why = None, None
+        try:
+            with running(RunningTrial(trial.number, point, reports)):
+                values = _numbers(self.task(cfg))
+        except PrunedError as error:
+            tell(study, trial.number, "pruned")
+            line = f"pruned {error}"
+        except Exception as error:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            _record_failure(folder, error, plain(cfg), point)
+            tell(study, trial.number, "failed", error=why)
+            line = f"failed, {why}"
+        else:
+            tell(study, trial.number, "completed", values)
+            line = "completed" if values is None else ", ".join(f"{one:.4g}" for one in values)
+        log.info("%s: %s (%.0f s)", title, line, time.monotonic() - began)
+        return values, why
+
+
+def readable(point: Mapping[str, Any]) -> str:
+    """Write a point so that a person sees at once what it is."""
+    return " ".join(short_overrides([f"{key}={value}" for key, value in point.items()]))
+
+
+def find(study: optuna.Study, number: int) -> FrozenTrial:
+    """Give a trial by its number."""
+    return study.get_trials(deepcopy=False)[number]
+
+
+def failures(study: optuna.Study) -> int:
+    """Count the jobs that failed."""
+    return sum(trial.user_attrs.get(OUTCOME) == "failed" for trial in study.get_trials(deepcopy=False))
+
+
+def tell(
+    study: optuna.Study, number: int, outcome: str, values: Sequence[float] | None = None, error: str | None = None
+) -> None:
+    """Write how a trial ended.
+
+    A completed job without a number to judge it by is a failure to Optuna, which learns nothing from it, but not to us.
+    """
+    trial = find(study, number)
+    storage, key = study._storage, trial._trial_id
+    storage.set_trial_user_attr(key, VALUES, None if values is None else list(values))
+    storage.set_trial_user_attr(key, ERROR, error)
+    storage.set_trial_user_attr(key, OUTCOME, outcome)
+    judged = values is not None and len(values) == len(study.directions) and not any(map(math.isnan, values))
+    if outcome == "pruned":
+        study.tell(number, state=TrialState.PRUNED)
+    elif outcome == "completed" and judged:
+        study.tell(number, list(values or ()))
+    else:
+        study.tell(number, state=TrialState.FAIL)
+
+
+def tell_repeated(study: optuna.Study, number: int, earlier: FrozenTrial) -> None:
+    """Give a trial, drawn where an earlier one was, that one's values; no job runs."""
+    key = find(study, number)._trial_id
+    study._storage.set_trial_user_attr(key, OUTCOME, "repeated")
+    if earlier.state is TrialState.COMPLETE:
+        study.tell(number, earlier.values)
+    else:
+        study.tell(number, state=TrialState.FAIL)
+
+
+def tell_killed(
+    study: optuna.Study,
+    number: int,
+    folder: Path,
+    why: str,
+    trace: str | None,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+) -> None:
+    """Write, for a job whose process died, into its record and the study that it was killed, and what is known."""
+    if not (folder / FILE).is_file():
+        _record_failure(folder, JobFailedError(why), config, find(study, number).user_attrs[POINT], overrides)
+    close_killed(folder, why, trace)
+    tell(study, number, "failed", error=f"killed: {why}")
+    log.error("#%d killed: %s", number, why)
+
+
+def refuse(study: optuna.Study, number: int, folder: Path, error: Exception, overrides: Sequence[str]) -> None:
+    """Write that a job could not be composed."""
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    _record_failure(folder, error, {}, find(study, number).user_attrs[POINT], overrides)
+    tell(study, number, "failed", error=why)
+    log.error("#%d failed, %s", number, why)
+
+
+def adopt(study: optuna.Study, number: int, folder: Path) -> bool:
+    """Tell the study of a job that ended, when its process died before it could; say whether it had."""
+    attributes = find(study, number).user_attrs
+    if OUTCOME in attributes:
+        tell(study, number, attributes[OUTCOME], attributes.get(VALUES), attributes.get(ERROR))
+        return True
+    if not (folder / FILE).is_file():
+        return False
+    record: RunRecord = read(folder)
+    if record.status in ("completed", "pruned"):
+        tell(study, number, record.status, _numbers(record.objective))
+        return True
+    if record.status == "failed":
+        why = record.error
+        tell(study, number, "failed", error=None if why is None else f"{why.kind}: {why.message}")
+        return True
+    return False
+
+
+def _numbers(value: Any) -> list[float] | None:
+    if value is None:
+        return None
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    try:
+        return [float(one) for one in (value if several else [value])]
+    except (TypeError, ValueError):
+        raise UserError(f"a sweep's job must return a number, several or None, not {value!r}") from None
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Give a config's values as they were written, without Hydra's own."""
+    container = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "hydra"}
+
+
+def _record_failure(
+    folder: Path,
+    error: Exception,
+    config: Mapping[str, Any],
+    point: Mapping[str, Any],
+    overrides: Sequence[str] | None = None,
+) -> None:
+    """See to it that the job's record says why, also when the job failed before it began one."""
+    if (folder / FILE).is_file() and read(folder).status == "failed":
+        return
+    experiment = config.get("experiment_name")
+    try:
+        with recording(
+            folder, experiment=experiment, name=folder.name, settings=config, swept=point, overrides=overrides
+        ):
+            raise error
+    except type(error):
+        return
+
+
+def _free_memory() -> None:
+    """Give back what a failed job held, so that the next one does not run out of it too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

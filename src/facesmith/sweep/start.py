@@ -1,0 +1,182 @@
+"""A sweep from its command: what is swept, where it lies, who runs it, what came of it."""
+
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from optuna import Study
+from optuna.trial import TrialState
+
+from facesmith.config import validate
+from facesmith.errors import Interrupted, UserError
+from facesmith.sweep import job
+from facesmith.sweep.config import SweepConfig
+from facesmith.sweep.folder import choose, describe, fingerprint, owning
+from facesmith.sweep.search import Search
+from facesmith.sweep.space import Space, space
+from facesmith.sweep.study import create, make_pruner, make_sampler
+
+# these run as many jobs of a batch at once as they are told to; others start all of them
+_LAUNCHERS_THAT_QUEUE = ("BasicLauncher", "JoblibLauncher", "SlurmLauncher", "RayLauncher")
+
+log = logging.getLogger(__name__)
+
+
+def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, arguments: list[str]) -> None:
+    """Run the sweep, or go on with it.
+
+    Args:
+        config: composed for a multirun; `hydra.sweeper` holds a `SweepConfig`.
+        task: what a job runs; its attribute `check`, if it has one, refuses a config before anything is made.
+        arguments: overrides of the command line, in Hydra's grammar.
+
+    Raises:
+        UserError: a key or value of the sweep is wrong, too many jobs failed, or all did.
+    """
+    settings = _settings(config)
+    swept = _space(settings, context, arguments)
+    first = context.config_loader.load_sweep_config(config, swept.overrides(swept.example()))
+    _check(first, task)
+    description = _description(settings, swept, first)
+    mark = fingerprint(description)
+    folder = choose(Path(str(config.hydra.sweep.dir)).absolute(), mark, settings.resume)
+    _settle(config, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with owning(folder):
+        OmegaConf.save(config, folder / "multirun.yaml")
+        describe(folder, mark, {**description, "n_trials": settings.n_trials})
+        study = create(folder, settings.storage, settings.directions, settings.pruner)
+        _tell_start(folder, study)
+        allowed = None if settings.max_failures is None else job.failures(study) + settings.max_failures
+        tracked = job.TrackedJob(task, folder, settings.pruner, allowed)
+        launcher = Plugins.instance().instantiate_launcher(context, tracked, config)
+        search = Search(
+            folder,
+            settings,
+            swept,
+            study,
+            launcher,
+            _batch_size(settings, launcher),
+            lambda overrides: job.plain(context.config_loader.load_sweep_config(config, overrides)),
+            resumes="resume" in config,
+        )
+        try:
+            search.run()
+        except (KeyboardInterrupt, Interrupted) as stop:
+            log.warning("The sweep is interrupted; the same command goes on with it: %s", folder)
+            sys.exit(stop.code if isinstance(stop, Interrupted) else 130)
+        _tell_end(folder, study)
+
+
+def _settings(config: DictConfig) -> SweepConfig:
+    given = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+    assert isinstance(given, dict)
+    given = {key: value for key, value in given.items() if key != "_target_"}
+    try:
+        settings = validate(OmegaConf.create(given), SweepConfig)
+    except UserError as error:
+        raise UserError("\n".join(f"hydra.sweeper.{line}" for line in str(error).splitlines())) from None
+    if settings.n_trials is None and settings.sampler.name != "grid":
+        raise UserError("hydra.sweeper.n_trials: required; how many points are tried")
+    make_sampler(settings.sampler, settings.seed, parallel=False)
+    make_pruner(settings.pruner)
+    if settings.pruner.name != "none" and len(settings.directions) > 1:
+        raise UserError("hydra.sweeper.pruner: a sweep of several objectives prunes nothing; choose none")
+    return settings
+
+
+def _space(settings: SweepConfig, context: HydraContext, arguments: list[str]) -> Space:
+    params = [f"{key}={'null' if value is None else value}" for key, value in settings.params.items()]
+    parser = OverridesParser.create(config_loader=context.config_loader)
+    found = space(parser.parse_overrides([*params, *arguments]))
+    if settings.sampler.name == "grid":
+        list(found.grid())
+    return found
+
+
+def _check(first: DictConfig, task: TaskFunction) -> None:
+    """Let the task refuse the first point's config: what is wrong there is wrong in most jobs."""
+    check = getattr(task, "check", None)
+    if check is None:
+        return
+    with read_write(first.hydra), open_dict(first.hydra):
+        first.hydra.job.id = first.hydra.job.num = 0
+        first.hydra.runtime.output_dir = str(first.hydra.sweep.dir)
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(first)
+    try:
+        check(OmegaConf.masked_copy(first, [str(key) for key in first if key != "hydra"]))
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _description(settings: SweepConfig, swept: Space, first: DictConfig) -> dict[str, Any]:
+    """Say what makes this sweep what it is: changed, it is another; how and how long it runs is left out."""
+    own = {key: value for key, value in job.plain(first).items() if key != "resume"}
+    return {
+        "config_name": first.hydra.job.config_name,
+        "sampler": settings.sampler.model_dump(),
+        "seed": settings.seed,
+        "directions": settings.directions,
+        "fixed": dict(swept.fixed),
+        "swept": {
+            one.name: [str(one.distribution), one.values and list(map(str, one.values))] for one in swept.dimensions
+        },
+        "settings": own,
+    }
+
+
+def _settle(config: DictConfig, folder: Path) -> None:
+    """Have every job, in whichever process, take this folder for the sweep's."""
+    text = Override._get_value_element_as_str(QuotedString(str(folder), Quote.single))
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={text}")
+
+
+def _batch_size(settings: SweepConfig, launcher: Launcher) -> int | None:
+    if settings.batch_size is not None:
+        return settings.batch_size
+    return None if type(launcher).__name__ in _LAUNCHERS_THAT_QUEUE else 1
+
+
+def _tell_start(folder: Path, study: Study) -> None:
+    trials = study.get_trials(deepcopy=False)
+    if not trials:
+        log.info("sweep: %s", folder)
+        return
+    done = sum(trial.state.is_finished() for trial in trials)
+    under_way = sum(trial.state is TrialState.RUNNING for trial in trials)
+    log.info("going on with %s: %d of %d jobs are done, %d were interrupted", folder, done, len(trials), under_way)
+
+
+def _tell_end(folder: Path, study: Study) -> None:
+    """Say what came of it.
+
+    Raises:
+        UserError: every job failed.
+    """
+    trials = study.get_trials(deepcopy=False)
+    counts = Counter(str(trial.user_attrs[job.OUTCOME]) for trial in trials if job.OUTCOME in trial.user_attrs)
+    counts.pop("repeated", None)
+    failed = [trial for trial in trials if trial.user_attrs.get(job.OUTCOME) == "failed"]
+    if failed and set(counts) == {"failed"}:
+        raise UserError(f"{folder}: every job failed; #{failed[0].number}: {failed[0].user_attrs[job.ERROR]}")
+    log.info("%d jobs: %s", counts.total(), ", ".join(f"{count} {name}" for name, count in counts.items()))
+    for trial in failed:
+        point = job.readable(trial.user_attrs[job.POINT])
+        log.info("  failed: #%d %s: %s", trial.number, point, trial.user_attrs[job.ERROR])
+    if any(trial.state is TrialState.COMPLETE for trial in trials):
+        for trial in sorted(study.best_trials, key=lambda trial: trial.number)[:5]:
+            values = ", ".join(f"{value:.4g}" for value in trial.values)
+            log.info("  best: #%d %s: %s", trial.number, job.readable(trial.user_attrs[job.POINT]), values)
+    log.info("python -m facesmith.sweep leaderboard %s", folder)
