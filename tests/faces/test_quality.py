@@ -8,7 +8,7 @@ from facesmith.faces.colour import hull
 from facesmith.faces.face_set import FaceSet
 from facesmith.faces.judge import Judge
 from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.quality import QualityGate, held_out_ssim
+from facesmith.faces.quality import QualityGate, held_out_ssim, seam
 from facesmith.faces.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
 
 
@@ -86,3 +86,19 @@ def test_ssim_of_unseen_frames(person: AlignedFaces) -> None:
     assert held_out_ssim(frames, frames, masks) == pytest.approx(1)
     assert held_out_ssim(frames, frames[:, ::-1], masks) < 0.6
     assert np.isnan(held_out_ssim(frames[:0], frames[:0], masks[:0]))
+
+
+def test_a_cut_edge_is_a_seam_and_a_feathered_one_is_less(astronaut: np.ndarray) -> None:
+    target = astronaut[40:168, 160:288]
+    away = np.hypot(*np.mgrid[-1:1:128j, -1:1:128j])
+    mask = ((away < 0.6) * 255).astype(np.uint8)
+
+    def shown(share: np.ndarray) -> np.ndarray:
+        return np.clip(target + 60 * share[..., None], 0, 255).astype(np.uint8)
+
+    cut, soft = seam(target, shown(away < 0.6), mask), seam(target, shown(np.clip((0.6 - away) * 6, 0, 1)), mask)
+    assert seam(target, target, mask) == 0
+    assert seam(target, shown(away < 0.6), np.zeros_like(mask)) == 0
+    assert cut > 1.3 * soft > 0
+    half = seam(target, np.clip(target + 15 * (away < 0.6)[..., None], 0, 255).astype(np.uint8), mask)
+    assert half < 0.4 * cut

@@ -65,6 +65,13 @@ class ValidateLastEpochConfig(Component):
     """Settings of `ValidateLastEpoch`: none."""
 
 
+class AdviseConfig(Component):
+    """Settings of `Advise`."""
+
+    waiting: float = Field(gt=0, lt=1)
+    hours: float = Field(gt=0)
+
+
 class GuardTrainingConfig(Component):
     """Settings of `GuardTraining`."""
 

@@ -56,6 +56,15 @@ class Judges(Protocol):
 
 
 @runtime_checkable
+class Advises(Protocol):
+    """A module that knows what its figures mean and which settings mend them."""
+
+    def advise(self, figures: Mapping[str, float]) -> list[str]:
+        """Give a line for each thing that is wrong, the gravest first: figure, limit, cause, key to change."""
+        ...
+
+
+@runtime_checkable
 class KeepsLossParts(Protocol):
     """A module whose loss has parts."""
 

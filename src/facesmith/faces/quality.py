@@ -24,6 +24,8 @@ MOST_MISSES: Final = 0.1
 _OPEN, _SHUT = 0.35, 0.5  # blink scores below and above which an eye is surely open, surely shut
 _RIM: Final = 13 / 128  # the mask is eroded by this window before sharpness is measured
 _REFERENCE_FRAMES: Final = 16
+_FADE: Final = 9 / 128  # a composite fades out within this of the mask's rim, inwards
+_BEYOND: Final = 2 / 128
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Verdict:
     similarity, distance: SFace cosine and dlib distance to the person; left_similarity, left_distance: to
     the face that was there before. nme: mean point distance by the target's eye distance; nan when no face
     is found. eyes, mouth: mean difference of the blink and jaw scores, 0..1. sharpness, sharpness_own:
-    Laplacian variance against the pseudo truth's and the person's own. iou: of mask and hull. reason: why
-    rejected, else "".
+    Laplacian variance against the pseudo truth's and the person's own. iou: of mask and hull. seam: how steeply
+    the picture leaves the target along the mask's rim, in levels of 255 a px of 128. reason: why rejected, else "".
     """
 
     name: str
@@ -48,6 +50,7 @@ class Verdict:
     sharpness: float
     sharpness_own: float
     iou: float
+    seam: float
     reason: str
 
     @property
@@ -85,6 +88,7 @@ class Quality:
             "sharpness": float(np.median([row.sharpness for row in rows])),
             "sharpness_own": float(np.median([row.sharpness_own for row in rows])),
             "mask_iou": mean("iou"),
+            "seam": mean("seam"),
         }
         return {f"{prefix}/{name}": value for name, value in figures.items()}
 
@@ -161,6 +165,7 @@ class QualityGate:
                     sharpness=sharp / max(_sharpness(truth[i], inside), 1e-6),
                     sharpness_own=sharp / max(self._own_sharpness, 1e-6),
                     iou=_iou(mask[i] > 127, hull[i] > 127),
+                    seam=seam(target[i], shown[i], mask[i]),
                     reason=reason,
                 )
             )
@@ -197,6 +202,25 @@ def held_out_ssim(frames: Pixels, shown: Pixels, hull: Pixels) -> float:
         )
         values.append(float(whole[inside > 127].mean()))
     return float(np.mean(values)) if values else float("nan")
+
+
+def seam(target: Pixels, shown: Pixels, mask: Pixels) -> float:
+    """Give how steeply a composite leaves its target where it begins: levels of 255 a px, at 128 px.
+
+    target, shown: (S,S,3) uint8 RGB; mask (S,S) uint8, what the composite was made with. The slope (root of
+    the mean square) of their difference in lightness along the mask's rim, the feathered way inwards: what the eye sees
+    as an edge that was not there. 0 where the mask is empty.
+    """
+    size = len(mask)
+    inside = (mask > 127).astype(np.uint8)
+    inner, outer = (np.ones((2 * max(1, round(px * size)) + 1,) * 2, np.uint8) for px in (_FADE, _BEYOND))
+    ring = (cv2.dilate(inside, outer) - cv2.erode(inside, inner, borderValue=0)) > 0
+    if not ring.any():
+        return 0.0
+    change = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY).astype(np.float32) - cv2.cvtColor(target, cv2.COLOR_RGB2GRAY)
+    soft = cv2.GaussianBlur(change, (0, 0), size / 128)
+    down, across = np.gradient(soft)
+    return float(np.sqrt((down**2 + across**2)[ring].mean()) * size / 128)
 
 
 def _geometry(

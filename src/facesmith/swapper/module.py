@@ -18,6 +18,7 @@ from facesmith.generators.output import SwapOutput
 from facesmith.generators.shown import Shown
 from facesmith.onnx import ExportSpec
 from facesmith.schedule import WarmupCosine
+from facesmith.swapper.advice import advice
 from facesmith.swapper.config import SwapperModuleConfig
 from facesmith.swapper.data import Batch, SwapperDataModule
 from facesmith.swapper.grid import titled_grid
@@ -121,6 +122,14 @@ class SwapperModule(LightningModule):
         figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
         self.provenance["gate"] = {name: value for name, value in figures.items() if name.startswith("val")}
         self.log_dict(figures)
+
+    def advise(self, figures: Mapping[str, float]) -> list[str]:
+        """Say what the gate's figures show to be wrong, and which keys mend it."""
+        faces = self.datamodule.casts[0].frames.faces
+        count, size = len(faces), float(faces.sizes.mean())
+        losses = type(self.config.loss).model_fields
+        trained = {"steps": self.global_step, "epochs": self.trainer.current_epoch}
+        return advice(figures, **trained, faces=count, size=size, losses=losses)
 
     def render(self, batch: Batch) -> NDArray[np.uint8]:
         """Give a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
