@@ -1,0 +1,117 @@
+"""Runs as tables: how they stand, and from best to worst; in the terminal and as CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from facesmith.faces.private import write_private_text
+from facesmith.sweep.ranking import Ranking, Row
+from facesmith.sweep.runs import Run, counts
+
+_COLOURS = {
+    "completed": "green",
+    "running": "cyan",
+    "pruned": "yellow",
+    "interrupted": "yellow",
+    "not begun": "dim",
+}
+
+
+def status_table(runs: Sequence[Run]) -> Table:
+    """Lay out each run's state, progress and error."""
+    told = ", ".join(f"{number} {status}" for status, number in counts(list(runs)).items())
+    table = Table(title=f"{len(runs)} runs: {told}", title_justify="left")
+    for title in ("run", "status", "epochs", "time", "memory", "error"):
+        table.add_column(title, justify="right" if title in ("epochs", "time", "memory") else "left", overflow="fold")
+    for run in runs:
+        table.add_row(run.name, _status(run.status), progress(run), duration(run), memory(run), run.error)
+    return table
+
+
+def ranking_table(ranking: Ranking, at_most: int) -> Table:
+    """Lay out the runs from best to worst."""
+    directions = ", ".join(
+        f"{m.name} ({'lower' if m.mode == 'min' else 'higher'} is better)" for m in ranking.objectives
+    )
+    table = Table(title=f"By {directions}", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("run", overflow="fold")
+    table.add_column("status")
+    for one in ranking.objectives:
+        table.add_column(one.name, justify="right", overflow="fold")
+    for key in ranking.short_parameters:
+        table.add_column(key, justify="right", style="bold", overflow="fold")
+    for title in ("epochs", "time"):
+        table.add_column(title, justify="right")
+    for row in ranking.rows[:at_most]:
+        best = len(ranking.objectives) > 1 and row.pareto
+        cells: list[RenderableType] = [f"{row.rank or ''}{' ◆' if best else ''}", row.run.name, _status(row.run.status)]
+        cells += ["" if value is None else f"{value:.4f}" for value in row.values]
+        cells += [shown(value) for value in row.parameters.values()]
+        table.add_row(*cells, progress(row.run), duration(row.run))
+    if len(ranking.objectives) > 1:
+        table.caption = "◆ on the Pareto front: no run is better in one and as good in all"
+    if len(ranking.rows) > at_most:
+        table.caption = f"{table.caption or ''} {len(ranking.rows) - at_most} more; --top shows them".strip()
+    return table
+
+
+def write_csv(ranking: Ranking, path: Path) -> None:
+    """Write the leaderboard with every last metric, readable by its owner alone; empty cells where there is nothing."""
+    metrics = sorted({key for row in ranking.rows if row.run.record for key in row.run.record.metrics.last})
+    objectives = [f"objective {one.name}" for one in ranking.objectives]
+    columns = ["rank", "run", "status", "pareto", *objectives, *ranking.parameters]
+    columns += ["epochs", "steps", "seconds", "peak_memory_mb", "host", "git_commit", "wandb_id", "error", *metrics]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in ranking.rows:
+        writer.writerow(["" if cell is None else cell for cell in _cells(row, metrics)])
+    write_private_text(path, text.getvalue())
+
+
+def progress(run: Run) -> str:
+    """Give epochs done, and planned where that is known."""
+    if run.record is None:
+        return ""
+    return f"{run.record.epochs}/{run.planned_epochs}" if run.planned_epochs else str(run.record.epochs)
+
+
+def duration(run: Run) -> str:
+    """Give the time a run took, as h:mm:ss."""
+    if run.record is None:
+        return ""
+    seconds = round(run.record.seconds)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def memory(run: Run) -> str:
+    """Give the peak memory, of the GPU where there was one."""
+    if run.record is None:
+        return ""
+    peak = run.record.peak_gpu_memory_mb or run.record.peak_memory_mb
+    return f"{peak / 1024:.1f} GB" if peak else ""
+
+
+def shown(value: Any) -> str:
+    """Write a parameter's value."""
+    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _cells(row: Row, metrics: Sequence[str]) -> list[Any]:
+    record = row.run.record
+    told: list[Any] = [row.rank, row.run.name, row.run.status, int(row.pareto), *row.values, *row.parameters.values()]
+    if record is None:
+        return [*told, *[None] * 7, row.run.error, *[None] * len(metrics)]
+    told += [record.epochs, record.steps, record.seconds, record.peak_memory_mb, record.host, record.git_commit]
+    return [*told, record.wandb_id, row.run.error, *(record.metrics.last.get(name) for name in metrics)]
+
+
+def _status(status: str) -> Text:
+    return Text(status, style=_COLOURS.get(status, "red"))

@@ -1,0 +1,160 @@
+"""Which run is best, by what, and what the runs differ in."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from facesmith.errors import UserError
+from facesmith.run_identity import short_keys
+from facesmith.run_record import Monitor
+from facesmith.sweep.runs import Run
+
+DEFAULT: Final = "default"
+_NOT_TOLD: Final = re.compile(
+    r"(resume|busy|name|tags|hydra)($|\.)|(paths|logger|logging|assets|provenance)[./]|logger$"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in its place.
+
+    rank: from 1, among completed runs; None for the others. values: one an objective, None where there is none; of a
+    run that is not complete the best so far. pareto: no completed run is better in one objective and as good in all.
+    parameters: by key, what the runs differ in.
+    """
+
+    run: Run
+    rank: int | None
+    values: tuple[float | None, ...]
+    pareto: bool
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Runs from best to worst, those that are not complete behind.
+
+    With several objectives those of the Pareto front come first, and each part goes by the first objective.
+    """
+
+    objectives: tuple[Monitor, ...]
+    parameters: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def best(self) -> Row:
+        """Give the winner.
+
+        Raises:
+            UserError: no run is complete.
+        """
+        if not self.rows or self.rows[0].rank is None:
+            raise UserError("no run is complete, so that none is best; `status` says how they stand")
+        return self.rows[0]
+
+    @property
+    def short_parameters(self) -> list[str]:
+        """Give the parameters' names as short as tells them apart."""
+        return short_keys(self.parameters)
+
+
+def rank(runs: Sequence[Run], by: str | None = None) -> Ranking:
+    """Order runs by what they were monitored for, or by the last value of the metric `by` (`name:min` or `name:max`).
+
+    Raises:
+        UserError: nothing was monitored, or `by` is no such metric.
+    """
+    objectives = _objectives(runs) if by is None else (_monitor(by, runs),)
+    parameters = varied(runs)
+    values = {run.name: _values(run, objectives, given=by is not None) for run in runs}
+    done = [run for run in runs if run.status == "completed" and None not in values[run.name]]
+    front = {
+        run.name for run in done if not any(_dominates(values[o.name], values[run.name], objectives) for o in done)
+    }
+
+    def place(run: Run) -> tuple[Any, ...]:
+        first = values[run.name][0] if objectives else None
+        sign = 1 if objectives and objectives[0].mode == "min" else -1
+        return (
+            run not in done,
+            len(objectives) > 1 and run.name not in front,
+            math.inf if first is None else sign * first,
+        )
+
+    rows = []
+    for number, run in enumerate(sorted(runs, key=place), 1):
+        told = {key: parameter(run, key) for key in parameters}
+        rows.append(Row(run, number if run in done else None, values[run.name], run.name in front, told))
+    return Ranking(objectives, parameters, tuple(rows))
+
+
+def varied(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Give the keys that were set to differ: what a sweep varied, and overrides that not all runs share."""
+    swept = {key: None for run in runs if run.record for key in run.record.swept}
+    told: Counter[str] = Counter(o for run in runs if run.record for o in run.record.overrides)
+    recorded = sum(run.record is not None for run in runs)
+    differing = {_key(o): None for o, count in told.items() if count < recorded}
+    return tuple(key for key in {**swept, **differing} if not _NOT_TOLD.match(key))
+
+
+def parameter(run: Run, key: str) -> Any:
+    """Give a run's value of a key: swept, or in its settings; of a config group what it was told."""
+    if run.record is None:
+        return None
+    if key in run.record.swept:
+        return run.record.swept[key]
+    if key in run.settings:
+        return run.settings[key]
+    told = [override for override in run.record.overrides if _key(override) == key]
+    return told[-1].partition("=")[2] if told else DEFAULT
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _objectives(runs: Sequence[Run]) -> tuple[Monitor, ...]:
+    """Give what most runs were judged by."""
+    told = Counter(tuple((m.name, m.mode) for m in run.record.objectives) for run in runs if run.record)
+    told.pop((), None)
+    if not told:
+        raise UserError("nothing was monitored in these runs; say by what they are compared: --by <metric>:min")
+    return tuple(Monitor(name=name, mode=mode) for name, mode in told.most_common(1)[0][0])
+
+
+def _monitor(by: str, runs: Sequence[Run]) -> Monitor:
+    name, _, mode = by.rpartition(":")
+    if mode not in ("min", "max"):
+        raise UserError(f"--by {by}: say which way it is good: {by}:min or {by}:max")
+    known = sorted({key for run in runs if run.record for key in run.record.metrics.last})
+    if name not in known:
+        raise UserError(f"--by {by}: no run recorded {name}; choose one of {', '.join(known) or 'none'}")
+    return Monitor(name=name, mode="min" if mode == "min" else "max")
+
+
+def _values(run: Run, objectives: Sequence[Monitor], given: bool) -> tuple[float | None, ...]:
+    if run.record is None:
+        return tuple(None for _ in objectives)
+    record = run.record
+    same = not given and [m.name for m in record.objectives] == [m.name for m in objectives]
+    if same and record.objective is not None:
+        told = record.objective if isinstance(record.objective, list) else [record.objective]
+        return tuple(None if math.isnan(value) else value for value in told)
+    finished = record.status == "completed" or given
+    values = [
+        record.metrics.last.get(m.name)
+        if finished or m.name not in record.metrics.best
+        else record.metrics.best[m.name].value
+        for m in objectives
+    ]
+    return tuple(None if value is None or math.isnan(value) else value for value in values)
+
+
+def _dominates(a: Sequence[float | None], b: Sequence[float | None], objectives: Sequence[Monitor]) -> bool:
+    signs = [1 if m.mode == "min" else -1 for m in objectives]
+    pairs = [(s * (x or 0.0), s * (y or 0.0)) for s, x, y in zip(signs, a, b, strict=True)]
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
