@@ -29,12 +29,12 @@ _FORMATS: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 class ContainerWriter:
     """Packets go into a hidden file beside `path`, which takes that name in `close`.
 
-    timeline: whose sound is copied, None for none. mark: goes into the container as metadata and, signed, as a
-    manifest; None for what is not synthetic. Raises MediaError for a suffix other than .mp4, .mov, .mkv, and when
-    the file cannot be written.
+    timeline: of the pictures, None for none. sound: whether its sound is copied. mark: goes into the container as
+    metadata and, signed, as a manifest; None for what is not synthetic. Raises MediaError for a suffix other than
+    .mp4, .mov, .mkv, and when the file cannot be written.
     """
 
-    def __init__(self, path: Path, timeline: Timeline | None, *, mark: Mark | None) -> None:
+    def __init__(self, path: Path, timeline: Timeline | None, *, mark: Mark | None, sound: bool = True) -> None:
         suffix = checked_suffix(path)
         self.path = path
         self._mark = mark
@@ -43,12 +43,16 @@ class ContainerWriter:
         self._audio: dict[int, AudioStream] = {}
         self._audio_packets: deque[Packet[Any]] = deque()
         self._open = True
+        options = dict(_OPTIONS[suffix])
+        if timeline is not None and "movflags" in options:
+            # Else the time of the first picture is rounded to milliseconds.
+            options["movie_timescale"] = str(max(timeline.time_base.denominator, 1000))
         self._temporary = path.with_name(f".{path.stem}.unfinished-{os.getpid()}{suffix}")
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.container = av.open(str(self._temporary), "w", container_options=_OPTIONS[suffix])
+            self.container = av.open(str(self._temporary), "w", container_options=options)
         self.container.metadata.update(mark.metadata() if mark else {})
-        if timeline is not None and timeline.sound is not None:
+        if sound and timeline is not None and timeline.sound is not None:
             self._source = av.open(str(timeline.sound), metadata_errors="replace")
 
     def start(self) -> None:

@@ -52,7 +52,7 @@ class VideoWriter:
         self._next = 0
         if sound and self._timeline is not None:
             require_sound_fits(self.path, self._timeline)
-        self._file = ContainerWriter(self.path, self._timeline if sound else None, mark=mark)
+        self._file = ContainerWriter(self.path, self._timeline, mark=mark, sound=sound)
 
     def write(self, rgb: np.ndarray, index: int | None = None) -> None:
         """Write the next frame, (H, W, 3) uint8 RGB.
