@@ -22,6 +22,7 @@ TASK_NEEDS = {
     "enrich": ["task.profile=ada.json"],
 }
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
+NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]
 
 
 def composed(primary: str, *overrides: str) -> DictConfig:
@@ -53,12 +54,13 @@ def _train_choices() -> list[list[str]]:
     choices = []
     for group in groups:
         for folder, option in _options(group):
-            base = [] if folder == "experiment" else ["experiment=identity"]
-            choices.append([*base, f"{folder}={option}", *NEEDED])
+            video = "video_lora" in option or folder in ("data/reader", "data/judge")
+            base = [] if folder == "experiment" else [f"experiment={'video_lora' if video else 'identity'}"]
+            choices.append([*base, *(NEEDED_OF_VIDEO if video else NEEDED), f"{folder}={option}"])
     return choices
 
 
-@pytest.mark.parametrize("overrides", _train_choices(), ids=lambda o: o[-4])
+@pytest.mark.parametrize("overrides", _train_choices(), ids=lambda o: o[-1])
 def test_every_training_option_composes_and_validates(overrides: list[str]) -> None:
     config = validate(composed("train", *overrides), TrainConfig)
     assert config.experiment_name

@@ -132,6 +132,11 @@ ASSETS = {
         (),
         (f"{_SKIMAGE}/astronaut.png",),
     ),
+    "tiny_wan": Asset(
+        "Apache-2.0",
+        installed=("facesmith", "video_lora/tiny/base"),
+        files=("model_index.json", "transformer/config.json", "vae/config.json"),
+    ),
     "t1.jpg": _picture("t1.jpg", "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489"),
     "Tom_Hanks_54745.png": _picture(
         "Tom_Hanks_54745.png", "8545da294e8c7c79911169c3915fed8528f1960cd0ed99b92453788ca4275083"

@@ -1,11 +1,11 @@
 """What callbacks ask of modules and data: all they know of them besides Lightning's own hooks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from facesmith.faces.profile import IdentityProfile
 from facesmith.faces.quality import Quality
@@ -70,3 +70,25 @@ class KeepsLossParts(Protocol):
 
     loss_parts: Mapping[str, Tensor]
     """The parts of the last step's loss, detached, by metric name."""
+
+
+@runtime_checkable
+class DrawsVideos(Protocol):
+    """A module that draws videos when it is validated."""
+
+    provenance: dict[str, Any]
+
+    def drawn(self) -> Sequence[tuple[str, NDArray[np.uint8]]]:
+        """Give name and frames (T,H,W,3) RGB uint8 of each video drawn since the last time."""
+        ...
+
+    def overview(self) -> NDArray[np.uint8]:
+        """Give one picture (H,W,3) RGB uint8 of some frames of them."""
+        ...
+
+
+@runtime_checkable
+class HasMapper(Protocol):
+    """A module whose conditions come through a mapper of their own."""
+
+    mapper: nn.Module

@@ -1,0 +1,239 @@
+"""Which videos go with which poses, and what clips are cut from them."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facesmith.atomic import write_text
+from facesmith.errors import UserError
+from facesmith.media.sources import find_media, natural_key
+from facesmith.media.video import open_video
+
+_POSE: Final = "_pose"
+_ASPECT_TOLERANCE: Final = 0.02
+_NAMED_AT_MOST: Final = 6
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A dance and the pose video that steers it; `prompt` is what the text file beside it says."""
+
+    stem: str
+    video: Path
+    pose: Path
+    prompt: str | None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of a pair: `indices` of the source, shown at `height` x `width` px."""
+
+    pair: Pair
+    indices: tuple[int, ...]
+    height: int
+    width: int
+
+    @property
+    def bucket(self) -> tuple[int, int, int]:
+        """Frames, height, width: clips alike in these share batches."""
+        return len(self.indices), self.height, self.width
+
+    @property
+    def name(self) -> str:
+        """Stem and first frame."""
+        return f"{self.pair.stem}_{self.indices[0]:05d}"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """A line of the table of clips: what became of a stretch of a video."""
+
+    video: str
+    first: int
+    last: int
+    frames: int
+    height: int
+    width: int
+    used_as: str
+    why: str = ""
+
+
+def pair_up(videos: Path, poses: Path) -> list[Pair]:
+    """Pair `dance_001.mp4` with `dance_001_pose.mp4`, or with the same name in a folder of its own.
+
+    `dance_001.txt` beside the video is its prompt.
+
+    Raises:
+        UserError: a video has no pose or a pose no video; names them all.
+    """
+    dances = {path.stem: path for path in _videos(videos, "data.videos") if not path.stem.endswith(_POSE)}
+    drawn = {path.stem: path for path in _videos(poses, "data.poses")}
+    if videos.resolve() == poses.resolve():
+        drawn = {stem: path for stem, path in drawn.items() if stem.endswith(_POSE)}
+    drawn = {stem.removesuffix(_POSE): path for stem, path in drawn.items()}
+    without = [path.name for stem, path in dances.items() if stem not in drawn]
+    stray = [path.name for stem, path in drawn.items() if stem not in dances]
+    if without or stray or not dances:
+        told = []
+        if without:
+            told.append(f"no pose video for {_some(without)} (expected <name>{_POSE}.mp4)")
+        if stray:
+            told.append(f"no dance video for {_some(stray)}")
+        raise UserError(
+            f"data.poses={poses}: {'; '.join(told) or 'no video to pair'}; add them, or draw the missing with "
+            "data.make_poses=true"
+        )
+    return [
+        Pair(stem, dances[stem], drawn[stem], _prompt(dances[stem].with_suffix(".txt")))
+        for stem in sorted(dances, key=natural_key)
+    ]
+
+
+def cut(
+    pairs: Sequence[Pair],
+    *,
+    frames: int,
+    min_frames: int,
+    stride: int,
+    sizes: Sequence[tuple[int, int]],
+    fps: float | None,
+    step: int,
+) -> tuple[list[Clip], list[Fate]]:
+    """Cut pairs into clips of `frames` every `stride`; a shorter video gives one of the longest length that fits.
+
+    sizes: (height, width) that clips may have; the one whose shape is nearest a video's is taken, and the rest cropped
+    away evenly. fps: of the clips, None for the video's own. step: lengths are one more than a multiple of it.
+
+    Raises:
+        UserError: a pose video does not match its dance, or nothing is long enough; says which.
+    """
+    clips: list[Clip] = []
+    fates: list[Fate] = []
+    for pair in pairs:
+        times = _matched_times(pair)
+        taken = _at_rate(times.seconds, fps)
+        height, width = min(sizes, key=lambda size: abs(np.log(size[1] / size[0] * times.height / times.width)))
+        fitting = frames if len(taken) >= frames else (len(taken) - 1) // step * step + 1
+        if fitting < min_frames:
+            fates.append(_fate(pair, taken, height, width, "left out", f"{len(taken)} frames, {min_frames} are needed"))
+            continue
+        end = 0
+        for start in range(0, len(taken) - fitting + 1, stride):
+            clip = Clip(pair, tuple(taken[start : start + fitting]), height, width)
+            clips.append(clip)
+            end = start + fitting
+            why = "" if fitting == frames else f"shorter than {frames} frames"
+            fates.append(_fate(pair, clip.indices, height, width, "clip", why))
+        if end < len(taken):
+            fates.append(_fate(pair, taken[end:], height, width, "left out", "the rest is shorter than a clip"))
+    if not clips:
+        longest = max(fates, key=lambda fate: fate.frames)
+        raise UserError(
+            f"data.videos: no video is long enough, the longest is {longest.video} ({longest.why}); give longer videos "
+            "or lower data.num_frames and data.min_frames"
+        )
+    return clips, fates
+
+
+def read_clip(clip: Clip, which: Path) -> Frames:
+    """Read the clip's frames of its dance or pose video: (T,H,W,3) RGB uint8, scaled to cover and cropped evenly."""
+    wanted = sorted(set(clip.indices))
+    with open_video(which) as reader:
+        found = {index: _fitted(frame, clip.height, clip.width) for index, frame in reader.frames(wanted)}
+        lost = [index for index in wanted if index not in found]
+        if lost:
+            raise UserError(f"{which}: frame {lost[0]} is damaged; repair or remove the video")
+    return np.stack([found[index] for index in clip.indices])
+
+
+def write_table(fates: Sequence[Fate], path: Path) -> str:
+    """Write what became of every stretch as CSV, and give one sentence about it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Fate)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(fate) for fate in fates)
+    write_text(path, text.getvalue())
+    kinds = Counter(fate.used_as for fate in fates)
+    shapes = Counter(f"{f.frames} x {f.height} x {f.width}" for f in fates if f.used_as == "clip")
+    told = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common())
+    lost = f"; {kinds['left out']} stretches left out" if kinds["left out"] else ""
+    return f"{kinds['clip']} clips ({told}){lost}: {path}"
+
+
+@dataclass(frozen=True)
+class _Times:
+    seconds: NDArray[np.float64]
+    height: int
+    width: int
+
+
+def _matched_times(pair: Pair) -> _Times:
+    with open_video(pair.video) as dance, open_video(pair.pose) as pose:
+        if abs(len(dance) - len(pose)) > 1:
+            raise UserError(
+                f"{pair.pose}: has {len(pose)} frames, {pair.video.name} has {len(dance)}; draw the poses from this "
+                "very video"
+            )
+        if abs(np.log(dance.width / dance.height * pose.height / pose.width)) > _ASPECT_TOLERANCE:
+            raise UserError(
+                f"{pair.pose}: is {pose.width}x{pose.height}, {pair.video.name} is {dance.width}x{dance.height}; both "
+                "must have the same shape"
+            )
+        return _Times(np.asarray(dance.times[: min(len(dance), len(pose))]), dance.height, dance.width)
+
+
+def _at_rate(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
+    """Give the indices of the frames shown at a steady rate."""
+    if fps is None or len(seconds) < 2:
+        return list(range(len(seconds)))
+    wanted = np.arange(0, seconds[-1] + 0.5 / fps, 1 / fps)
+    right = np.clip(np.searchsorted(seconds, wanted), 1, len(seconds) - 1)
+    nearer = np.where(wanted - seconds[right - 1] <= seconds[right] - wanted, right - 1, right)
+    return [int(index) for index in nearer]
+
+
+def _fitted(frame: Frames, height: int, width: int) -> Frames:
+    rows, columns = frame.shape[:2]
+    if (rows, columns) == (height, width):
+        return frame
+    scale = max(height / rows, width / columns)
+    size = max(width, round(columns * scale)), max(height, round(rows * scale))
+    grown = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    return np.ascontiguousarray(grown[top : top + height, left : left + width], np.uint8)
+
+
+def _fate(pair: Pair, taken: Sequence[int], height: int, width: int, used_as: str, why: str) -> Fate:
+    first, last = (taken[0], taken[-1]) if taken else (0, 0)
+    return Fate(pair.video.name, first, last, len(taken), height, width, used_as, why)
+
+
+def _videos(folder: Path, setting: str) -> list[Path]:
+    try:
+        found = [media.path for media in find_media(folder) if media.kind == "video"]
+    except UserError as error:
+        raise UserError(f"{setting}={folder}: {error}") from None
+    if not found:
+        raise UserError(f"{setting}={folder}: holds no video; give a folder of .mp4 files")
+    return found
+
+
+def _prompt(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    return " ".join(path.read_text(encoding="utf-8").split()) or None
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,78 @@
+"""Cached clips as items, and how they make a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from facesmith.video_lora.flow import latent_heads
+from facesmith.video_lora.texts import padded
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Where the parts of one item lie. latents: of a clip, or of one that the base drew. prior: it is the base's."""
+
+    latents: Path
+    clip: Path
+    text: Path
+    bucket: tuple[int, int, int]
+    prior: bool
+
+
+class ClipDataset(Dataset[Batch]):
+    """Items of latents, pose latents, words, a face and where heads are; kept in memory once read.
+
+    identity: (E,) the person's embedding. singles: (N,E) those of single photos, taken instead of it in the share
+    `single` of the draws. factor: frames and px of a latent cell.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        *,
+        identity: Tensor,
+        singles: Tensor,
+        single: float,
+        text_length: int,
+        factor: tuple[int, int],
+    ) -> None:
+        self.items = list(items)
+        self._identity, self._singles, self._single = identity, singles, single
+        self._length, self._factor = text_length, factor
+        self._read: dict[int, Batch] = {}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Batch:
+        if index not in self._read:
+            self._read[index] = self._load(self.items[index])
+        face = self._identity
+        if self._single and float(torch.rand(())) < self._single:
+            face = self._singles[int(torch.randint(len(self._singles), ()))]
+        return {**self._read[index], "face": face, "index": torch.tensor(index)}
+
+    def _load(self, item: Item) -> Batch:
+        clip = load_file(item.clip)
+        latents = load_file(item.latents)["latents"]
+        frames, height, width = latents.shape[1:]
+        return {
+            "latents": latents,
+            "steer": clip["steer"],
+            "heads": latent_heads(clip["boxes"], (frames, height, width), self._factor),
+            "text": padded(load_file(item.text)["rows"], self._length),
+            "own": torch.tensor(not item.prior),
+        }
+
+
+def collated(items: Sequence[Batch]) -> Any:
+    """Stack items: latents and steer (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E), own and index (N,)."""
+    return {name: torch.stack([item[name] for item in items]) for name in items[0]}

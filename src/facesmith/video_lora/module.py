@@ -1,0 +1,241 @@
+"""Training a mapper and a LoRA beside a frozen Wan-VACE transformer."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from facesmith.checkpoint import RECORD, describe
+from facesmith.errors import UserError
+from facesmith.video_lora.adapter import add_lora, without_lora
+from facesmith.video_lora.base import open_base
+from facesmith.video_lora.config import VideoLoraModuleConfig
+from facesmith.video_lora.data import VideoLoraDataModule
+from facesmith.video_lora.dataset import Batch
+from facesmith.video_lora.flow import TIMESTEPS, draw_levels, flow_loss, noised
+from facesmith.video_lora.memory import compute_dtype, tell_needs
+from facesmith.video_lora.networks import FaceMapper, with_face_tokens
+from facesmith.video_lora.validation import Validation
+
+
+class VideoLoraModule(LightningModule):
+    """Teach a base a person's face: tokens of the mapper ask for it, the LoRA knows how to draw it.
+
+    Checkpoints hold mapper and LoRA alone, and say which base they belong to.
+    """
+
+    transformer: Any
+
+    def __init__(self, config: VideoLoraModuleConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.base = open_base(config.base)
+        mapper = config.mapper
+        self.mapper = FaceMapper(
+            mapper.embedding_size,
+            mapper.widths,
+            mapper.tokens,
+            self.base.text_width,
+            mapper.dropout,
+            mapper.token_norm,
+        )
+        self.transformer = None
+        self.provenance: dict[str, Any] = {}
+        self._validation = Validation(self.base, config.validation.model_dump(), config.loss.shift)
+
+    @property
+    def datamodule(self) -> VideoLoraDataModule:
+        """The data being trained on; never kept, or copies of the module would copy it."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, VideoLoraDataModule)
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Hold the data against the networks, and take over whose face it is."""
+        if stage != "fit":
+            return
+        size = self.datamodule.references.embeddings.shape[1]
+        if size != self.mapper.embedding_size:
+            raise UserError(
+                f"model.mapper.embedding_size={self.mapper.embedding_size}: the face encoder gives {size}; set "
+                f"model.mapper.embedding_size={size}"
+            )
+        self.provenance = {**self.datamodule.provenance(), "base": self.base.name, "base_hash": self.base.fingerprint}
+
+    def configure_model(self) -> None:
+        """Load the base and lay the adapter over it; only now, when the encoders of the data are gone."""
+        if self.transformer is not None:
+            return
+        settings = self.config
+        dtype = compute_dtype(settings.base_dtype)
+        if self._trainer is not None:
+            tell_needs(self.base, settings, self.datamodule.config)
+        transformer = self.base.transformer(dtype)
+        if settings.base_storage == "float8":
+            transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+        lora = settings.lora
+        add_lora(
+            transformer,
+            rank=lora.rank,
+            alpha=lora.alpha or lora.rank,
+            dropout=lora.dropout,
+            targets=lora.targets,
+            vace_blocks=lora.vace_blocks,
+        )
+        if settings.gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        self.transformer = transformer
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on mapper and LoRA, each at its own rate; cosine after a linear warm-up, per step."""
+        settings, steps = self.config.optimizer, self._total_steps()
+        warmup = max(1, round(settings.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            done = min(1.0, (step - warmup) / max(1, steps - warmup))
+            return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * done)) / 2
+
+        groups = [
+            {"params": [p for p in self.transformer.parameters() if p.requires_grad], "lr": settings.lr},
+            {"params": list(self.mapper.parameters()), "lr": settings.mapper_lr},
+        ]
+        optimizer = _optimizer_class(settings.kind)(
+            groups, betas=(settings.betas[0], settings.betas[1]), weight_decay=settings.weight_decay
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Noise, draw back, compare, log."""
+        settings, latents = self.config.loss, batch["latents"]
+        shown = batch["own"] & (torch.rand(len(latents), device=self.device) >= settings.token_dropout)
+        tokens = self.mapper(batch["face"]) * shown[:, None, None]
+        levels = draw_levels(len(latents), settings.shift, settings.density, self.device)
+        noise = torch.randn_like(latents)
+        mixed = noised(latents, noise, levels)
+        velocity = self._velocity(mixed, levels, with_face_tokens(batch["text"], tokens), batch["control"])
+        target = self._target(batch, mixed, levels, noise - latents, shown)
+        loss = flow_loss(
+            velocity,
+            target,
+            levels,
+            heads=batch["heads"],
+            head_weight=settings.head_weight,
+            weighting=settings.weighting,
+            gamma=settings.gamma,
+        )
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(latents))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure the loss at fixed noise levels; draw and judge the first clips."""
+        losses = self._validation.losses(self, batch)
+        self._validation.add(losses)
+        if batch_idx < self.config.validation.videos:
+            self._validation.draw(self, batch, self.datamodule)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures; those of the untrained adapter as `before/`."""
+        figures = self._validation.take()
+        if self.trainer.sanity_checking:
+            self.provenance["before"] = figures
+            for logger in self.trainer.loggers:
+                logger.log_metrics({f"before/{name}": value for name, value in figures.items()}, step=0)
+            return
+        self.provenance["figures"] = figures
+        self.log_dict({f"val/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+
+    def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
+        """Give name and frames of the videos drawn since the last time."""
+        return self._validation.taken_videos()
+
+    def overview(self) -> NDArray[np.uint8]:
+        """Give a picture (H,W,3) RGB uint8 of the last drawn videos: some frames of poses, truth and each scale."""
+        return self._validation.picture()
+
+    def face_text(self, batch: Batch, face_scale: float) -> Tensor:
+        """Give the words (N,L,W) with the scaled face tokens in their tail."""
+        return with_face_tokens(batch["text"], face_scale * self.mapper(batch["face"]))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Give mapper and LoRA; the base is named, not kept."""
+        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if _is_own(name)}
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Take mapper and LoRA, loading the base where it is not yet."""
+        self.configure_model()
+        found = super().load_state_dict(state_dict, strict=False, assign=assign)
+        missing = [name for name in found.missing_keys if _is_own(name)]
+        if strict and (missing or found.unexpected_keys):
+            raise RuntimeError(f"missing {missing[:3]}, unexpected {list(found.unexpected_keys)[:3]}")
+        return found
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the module without any YAML."""
+        checkpoint[RECORD] = describe(self.config, self.provenance)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember whose face it is; refuse another base.
+
+        Raises:
+            UserError: the base is not the one that mapper and LoRA were trained on.
+        """
+        self.provenance = checkpoint[RECORD]["provenance"]
+        if self.provenance["base_hash"] != self.base.fingerprint:
+            raise UserError(
+                f"model.base={self.base.name}: is another base than this checkpoint's ({self.provenance['base']}, "
+                f"{self.provenance['base_hash']}); give that one"
+            )
+
+    def _target(self, batch: Batch, mixed: Tensor, levels: Tensor, flow: Tensor, shown: Tensor) -> Tensor:
+        """Where the tokens are left out, the base's own answer is the target: without them nothing may change."""
+        silent = batch["own"] & ~shown
+        if self.config.loss.prior_target == "base":
+            silent = ~shown
+        if not bool(silent.any()):
+            return flow
+        rows = silent.nonzero()[:, 0]
+        with torch.no_grad(), without_lora(self.transformer):
+            own = self._velocity(mixed[rows], levels[rows], batch["text"][rows], batch["control"][rows])
+        return flow.to(own.dtype).index_copy(0, rows, own)
+
+    def _velocity(self, mixed: Tensor, levels: Tensor, text: Tensor, control: Tensor) -> Tensor:
+        dtype = self.transformer.dtype
+        found: Tensor = self.transformer(
+            hidden_states=mixed.to(dtype),
+            timestep=levels * TIMESTEPS,
+            encoder_hidden_states=text.to(dtype),
+            control_hidden_states=control.to(dtype),
+            return_dict=False,
+        )[0]
+        return found
+
+    def _total_steps(self) -> int:
+        """Count optimiser steps from the data: Lightning's estimate rebuilds the loader and drops its position."""
+        trainer = self.trainer
+        limit = trainer.limit_train_batches
+        batches = self.datamodule.batches_per_epoch
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+        return max(1, (trainer.max_epochs or 1) * math.ceil(batches / trainer.accumulate_grad_batches))
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith("mapper.") or ".lora_" in name
+
+
+def _optimizer_class(kind: str) -> Any:
+    if kind == "adamw":
+        return torch.optim.AdamW
+    try:
+        from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
+    except ImportError:
+        raise UserError(
+            "model.optimizer.kind=adamw_8bit: needs bitsandbytes and a CUDA GPU; pip install bitsandbytes, or use adamw"
+        ) from None
+    return AdamW8bit

@@ -1,0 +1,164 @@
+"""The person's photos as one face embedding: what the mapper reads."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from facesmith.errors import UserError
+from facesmith.faces.align import estimate, warp
+from facesmith.faces.face import Analyzer, Face
+from facesmith.media.images import read_image
+
+log = logging.getLogger(__name__)
+
+_TEMPLATE: Final = "ffhq_512"
+_SIDE: Final = 512
+FEWEST: Final = 3
+MOST: Final = 20
+
+
+@dataclass(frozen=True)
+class References:
+    """Embeddings (N,E) of N photos, L2-normalised; how much each counts (N,); a picture of the face (H,W,3) uint8 RGB.
+
+    encoder: its name and weights, so that embeddings of different encoders are never mixed. recognised: (R,) the
+    person's mean embedding by the recogniser that judges videos.
+    """
+
+    embeddings: Tensor
+    weights: Tensor
+    picture: Tensor
+    encoder: str
+    recognised: NDArray[np.float32]
+
+    @property
+    def identity(self) -> Tensor:
+        """Give the weighted mean (E,), L2-normalised."""
+        shares = self.weights / self.weights.sum()
+        return functional.normalize((self.embeddings * shares[:, None]).sum(0), dim=0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give what the cache keeps."""
+        return {
+            "embeddings": self.embeddings,
+            "weights": self.weights,
+            "picture": self.picture,
+            "recognised": torch.from_numpy(self.recognised),
+        }
+
+
+def restored(tensors: Mapping[str, Tensor], encoder: str) -> References:
+    """Give back what the cache kept."""
+    return References(
+        tensors["embeddings"], tensors["weights"], tensors["picture"], encoder, tensors["recognised"].numpy()
+    )
+
+
+class FaceEncoder(Protocol):
+    """Something that embeds aligned faces. name: with its weights, so that two encoders are never mixed."""
+
+    name: str
+    embedding_size: int
+
+    def __call__(self, crops: NDArray[np.uint8]) -> Tensor:
+        """Give (N,E), L2-normalised, of crops (N,512,512,3) RGB uint8 on the template ffhq_512."""
+        ...
+
+
+class ReadsFaces(Protocol):
+    """Something that turns a folder of photos into references."""
+
+    def read(self, photos: Sequence[Path]) -> References:
+        """Read the photos; UserError names a photo without a face, or of somebody else."""
+        ...
+
+
+class DetectedFaces:
+    """Finds the one face of every photo, aligns it, and gives it to an encoder.
+
+    encoder: makes an encoder of aligned faces; None for the analyzer's own recogniser. min_similarity: to the others,
+    below which a photo is of somebody else.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: Callable[[], FaceEncoder] | None,
+        analyzer: Callable[[], Analyzer],
+        min_similarity: float,
+    ) -> None:
+        self._make, self._analyzer, self._min_similarity = encoder, analyzer, min_similarity
+
+    def read(self, photos: Sequence[Path]) -> References:
+        """Read the photos."""
+        with closing(self._analyzer()) as analyzer:
+            faces = [_only_face(analyzer(read_image(photo)), photo) for photo in photos]
+            name = analyzer.embedder
+        recognised = np.stack([face.embedding for face in faces])
+        agree = agreement(torch.from_numpy(recognised))
+        odd = int(agree.argmin())
+        if len(photos) > 1 and float(agree[odd]) < self._min_similarity:
+            raise UserError(
+                f"data.faces: {photos[odd]} shows somebody else (similarity {float(agree[odd]):.2f} to the others); "
+                "give photos of one person"
+            )
+        crops = np.stack([_crop(read_image(photo), face) for photo, face in zip(photos, faces, strict=True)])
+        if self._make is None:
+            embeddings = torch.from_numpy(recognised)
+        else:
+            encoder = self._make()
+            name, embeddings = encoder.name, encoder(crops)
+        sharp = torch.tensor([laplacian_variance(crop) for crop in crops])
+        rank = (1 + sharp.argsort().argsort()) / len(sharp)
+        score = torch.tensor([face.score for face in faces])
+        size = torch.tensor([float(min(f.box[2] - f.box[0], f.box[3] - f.box[1])) for f in faces]).clamp(max=256) / 256
+        mean = recognised.mean(0)
+        return References(
+            embeddings,
+            (score * rank * size * agree.clamp(min=0.05)).float(),
+            torch.from_numpy(crops[int((score * rank).argmax())]),
+            name,
+            (mean / np.linalg.norm(mean)).astype(np.float32),
+        )
+
+
+def _only_face(faces: Sequence[Face], photo: Path) -> Face:
+    if not faces:
+        raise UserError(f"data.faces: {photo} shows no face; remove it, or give a clearer photo")
+    return faces[0]
+
+
+def _crop(picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
+    return warp(picture, estimate(face.five, _TEMPLATE, _SIDE), _SIDE)
+
+
+def laplacian_variance(crop: NDArray[np.uint8]) -> float:
+    """Give the variance of the Laplacian of a crop's grey levels: how sharp it is."""
+    return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+
+
+def tell_count(count: int, source: str) -> None:
+    """Say when there are fewer or more photos than serve."""
+    if count < FEWEST:
+        log.warning("data.faces=%s: %d photos are few; give %d to %d of one person", source, count, FEWEST, MOST)
+    elif count > MOST:
+        log.warning("data.faces=%s: %d photos are more than serve; %d good ones are enough", source, count, MOST)
+
+
+def agreement(embeddings: Tensor) -> Tensor:
+    """Give (N,): how much each L2-normalised embedding agrees with the others, 0..1."""
+    if len(embeddings) < 2:
+        return torch.ones(len(embeddings))
+    likeness = embeddings @ embeddings.T
+    others = (likeness.sum(1) - 1) / (len(embeddings) - 1)
+    return others.clamp(min=0.0)

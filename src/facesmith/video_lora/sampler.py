@@ -1,0 +1,103 @@
+"""Which clips meet in a batch: of one size, the person's and the base's own in a fixed share."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+
+class _Epoch(Iterator[list[int]]):
+    """The batches of one epoch, with a place that can be saved and found again."""
+
+    def __init__(self, batches: Sequence[list[int]]) -> None:
+        self._batches, self._position = batches, 0
+
+    def __next__(self) -> list[int]:
+        if self._position == len(self._batches):
+            raise StopIteration
+        self._position += 1
+        return self._batches[self._position - 1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say how many batches were given."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after the batches that were given."""
+        self._position = state["position"]
+
+
+class BucketSampler(Sampler[list[int]]):
+    """An epoch shows every clip of the person `repeats` times, in batches of one bucket each.
+
+    buckets: (M,) what each item may be batched with. prior: (M,) which items are the base's own. A batch holds
+    `batch_size` items, of which the share `prior_share` are the base's own: whole numbers are met exactly, what is
+    left on average. What is left of a bucket is filled up with items of the same bucket, so that none is dropped.
+    An epoch is a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted one would.
+    """
+
+    def __init__(
+        self,
+        buckets: Sequence[Hashable],
+        prior: NDArray[np.bool_],
+        *,
+        batch_size: int,
+        prior_share: float,
+        repeats: int,
+        seed: int,
+    ) -> None:
+        kinds = {bucket: number for number, bucket in enumerate(dict.fromkeys(buckets))}
+        of = np.array([kinds[bucket] for bucket in buckets])
+        self._own = [np.flatnonzero((of == kind) & ~prior) for kind in kinds.values()]
+        self._prior = [np.flatnonzero((of == kind) & prior) for kind in kinds.values()]
+        self._batch_size, self._share, self._repeats = batch_size, prior_share, repeats
+        self._seed, self._epoch = seed, 0
+        self._length = len(self._plan(1))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self._epoch += 1
+        return _Epoch(self._plan(self._epoch))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say which epoch is under way."""
+        return {"seed": self._seed, "epoch": self._epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next iteration the epoch that was under way."""
+        self._seed, self._epoch = state["seed"], state["epoch"] - 1
+
+    def _plan(self, epoch: int) -> list[list[int]]:
+        random = np.random.default_rng([self._seed, epoch])
+        batches: list[list[int]] = []
+        for own, prior in zip(self._own, self._prior, strict=True):
+            if len(own):
+                batches += self._of_bucket(own, prior, random)
+        return [batches[k] for k in random.permutation(len(batches))]
+
+    def _of_bucket(
+        self, own: NDArray[np.int64], prior: NDArray[np.int64], random: np.random.Generator
+    ) -> list[list[int]]:
+        wanted = self._batch_size * (self._share if len(prior) else 0.0)
+        # the number of batches must not depend on chance: epochs are equally long
+        count = max(1, int(np.ceil(self._repeats * len(own) / max(self._batch_size - wanted, 1e-9))))
+        guests = np.floor(np.arange(1, count + 1) * wanted) - np.floor(np.arange(count) * wanted)
+        guests = random.permutation(guests.astype(np.int64))
+        hosts = self._batch_size - guests
+        shown, visited = _shuffled(own, int(hosts.sum()), random), _shuffled(prior, int(guests.sum()), random)
+        ends, borders = hosts.cumsum(), guests.cumsum()
+        return [
+            [int(i) for i in (*shown[end - n : end], *visited[border - m : border])]
+            for end, n, border, m in zip(ends, hosts, borders, guests, strict=True)
+        ]
+
+
+def _shuffled(items: NDArray[np.int64], total: int, random: np.random.Generator) -> NDArray[np.int64]:
+    if not total:
+        return items[:0]
+    rounds = -(-total // len(items))
+    return np.concatenate([random.permutation(items) for _ in range(rounds)])[:total]

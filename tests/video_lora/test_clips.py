@@ -1,0 +1,88 @@
+"""Pairs, clips, and what became of each stretch of video."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facesmith.errors import UserError
+from facesmith.media.video_writer import VideoWriter
+from facesmith.video_lora.clips import cut, pair_up, read_clip, write_table
+
+
+def video(path: Path, frames: int, size: tuple[int, int] = (48, 64), fps: float = 16.0) -> Path:
+    """Write frames whose grey level is their number."""
+    with VideoWriter(path, mark=None, fps=fps, crf=1) as writer:
+        for number in range(frames):
+            writer.write(np.full((*size, 3), 20 + number, np.uint8))
+    return path
+
+
+def pair(folder: Path, stem: str, frames: int, size: tuple[int, int] = (48, 64), fps: float = 16.0) -> None:
+    video(folder / f"{stem}.mp4", frames, size, fps)
+    video(folder / f"{stem}_pose.mp4", frames, size, fps)
+
+
+def cut_up(folder: Path, sizes: Sequence[tuple[int, int]] = ((32, 48), (48, 32)), fps: float | None = None) -> object:
+    return cut(pair_up(folder, folder), frames=9, min_frames=5, stride=9, sizes=sizes, fps=fps, step=4)
+
+
+def test_dances_meet_their_poses_and_prompts(tmp_path: Path) -> None:
+    pair(tmp_path, "dance_2", 5)
+    pair(tmp_path, "dance_10", 5)
+    (tmp_path / "dance_2.txt").write_text("a person\n dancing\n")
+    pairs = pair_up(tmp_path, tmp_path)
+    assert [one.stem for one in pairs] == ["dance_2", "dance_10"]
+    assert [one.prompt for one in pairs] == ["a person dancing", None]
+    assert pairs[1].pose.name == "dance_10_pose.mp4"
+
+
+def test_missing_partners_are_all_named_in_one_line(tmp_path: Path) -> None:
+    pair(tmp_path, "a", 5)
+    video(tmp_path / "b.mp4", 5)
+    video(tmp_path / "c_pose.mp4", 5)
+    with pytest.raises(UserError) as caught:
+        pair_up(tmp_path, tmp_path)
+    text = str(caught.value)
+    assert "b.mp4" in text
+    assert "c_pose.mp4" in text
+    assert "data.make_poses=true" in text
+    assert "\n" not in text
+
+
+def test_nothing_is_dropped_silently(tmp_path: Path) -> None:
+    pair(tmp_path, "long", 21)
+    pair(tmp_path, "short", 7, size=(64, 48))
+    pair(tmp_path, "tiny", 3)
+    clips, fates = cut_up(tmp_path)  # type: ignore[misc]
+    assert [clip.bucket for clip in clips] == [(9, 32, 48), (9, 32, 48), (5, 48, 32)]
+    told = write_table(fates, tmp_path / "clips.csv")
+    assert told.startswith("3 clips (2 of 9 x 32 x 48, 1 of 5 x 48 x 32); 3 stretches left out")
+    assert sum(fate.frames for fate in fates) == 21 + 7 + 3
+    assert (tmp_path / "clips.csv").read_text().count("\n") == 7
+
+
+def test_frames_are_those_of_the_source_at_the_wanted_rate(tmp_path: Path) -> None:
+    pair(tmp_path, "dance", 33, fps=32.0)
+    clips, _ = cut_up(tmp_path, fps=16.0)  # type: ignore[misc]
+    assert clips[0].indices == tuple(range(0, 18, 2))
+    frames = read_clip(clips[0], clips[0].pair.video)
+    assert frames.shape == (9, 32, 48, 3)
+    assert np.abs(frames.mean((1, 2, 3)) - 20 - np.arange(0, 18, 2)).max() < 2
+
+
+def test_poses_of_another_video_are_refused(tmp_path: Path) -> None:
+    video(tmp_path / "a.mp4", 9)
+    video(tmp_path / "a_pose.mp4", 12)
+    with pytest.raises(UserError, match=r"a_pose.mp4: has 12 frames, a.mp4 has 9"):
+        cut_up(tmp_path)
+    video(tmp_path / "a_pose.mp4", 9, size=(64, 48))
+    with pytest.raises(UserError, match=r"a_pose.mp4: is 48x64, a.mp4 is 64x48"):
+        cut_up(tmp_path)
+
+
+def test_too_short_for_anything_is_told(tmp_path: Path) -> None:
+    pair(tmp_path, "a", 3)
+    with pytest.raises(UserError, match=r"the longest is a.mp4 \(3 frames, 5 are needed\); give longer videos"):
+        cut_up(tmp_path)
