@@ -101,6 +101,14 @@ def _download(name: str, asset: Asset, cache: Path, progress: bool) -> tuple[Pat
     )
 
 
+def find(name: str) -> tuple[Path, str] | None:
+    """Find an asset without the network: its verified path and where it was; None when it is to be fetched.
+
+    Raises UserError for an unknown name and for content that does not match its sha256.
+    """
+    return _local(name, _lookup(name))
+
+
 def sha256(name: str) -> str:
     """Give the asset's hex sha256: the recorded one; for a folder, that of its required files on disk."""
     asset = _lookup(name)

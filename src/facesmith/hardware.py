@@ -11,15 +11,22 @@ log = logging.getLogger(__name__)
 
 
 def choose_precision(precision: str, accelerator: str) -> str:
-    """Resolve `auto`: bfloat16 on GPUs that have it, float16 on other CUDA GPUs, float32 elsewhere.
+    """Resolve `auto`: bfloat16 on GPUs that have it, float16 on other CUDA GPUs, float32 elsewhere."""
+    return precision if precision != "auto" else best_precision(accelerator)[0]
+
+
+def best_precision(accelerator: str) -> tuple[str, str]:
+    """Give what `auto` becomes on this machine, and why.
 
     Autocast on a CPU without bfloat16 units is 20 times slower, so a CPU always computes in float32.
     """
-    if precision != "auto":
-        return precision
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    return "32-true"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16-mixed", "the GPU computes in bfloat16, which has float32's range"
+        return "16-mixed", "the GPU has no bfloat16 units; float16 with a scaled loss is fast on it"
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return "32-true", "Metal is not faster at half precision for networks of this size"
+    return "32-true", "autocast on a CPU without bfloat16 units is 20 times slower"
 
 
 def notice_device(accelerator: str) -> None:
