@@ -36,6 +36,7 @@ def replacing(path: Path, needs: int | None = None) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_names(path.parent)
     except (OSError, RuntimeError) as error:
         left = free_bytes(path)
         if is_disk_full(error) or (is_unsaid(error) and left < _LITTLE):
@@ -44,6 +45,17 @@ def replacing(path: Path, needs: int | None = None) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system lets folders be flushed."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

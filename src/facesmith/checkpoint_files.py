@@ -48,7 +48,7 @@ def damage(path: Path) -> str | None:
         stat = path.stat()
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    return _damage(path, stat.st_mtime_ns, stat.st_size)
+    return _damage(path, stat.st_ctime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=64)

@@ -31,11 +31,10 @@ class WarmupCosine(LRScheduler):
     def factor(self, step: int) -> float:
         """Give the share of the full rate at an optimiser step, counted from 0."""
         curve = self._curve(step)
-        if self.bend_factor is None:
-            return curve
         glide = max(1, round(self.warmup * (self.steps - self.bend)))
-        done = min(1.0, (step - self.bend) / glide)
-        return self.bend_factor + (curve - self.bend_factor) * done
+        if self.bend_factor is None or step >= self.bend + glide:
+            return curve
+        return self.bend_factor + (curve - self.bend_factor) * (step - self.bend) / glide
 
     def get_lr(self) -> list[Any]:
         """Give the rates of the current step, one a parameter group."""

@@ -137,13 +137,14 @@ def compare(case: str, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     for run in (whole, broken):
         run.mkdir(parents=True)
     pid = start(CASES[case](whole), whole / "log")
+    config = CASES[case](broken)
     _, status = os.waitpid(pid, 0)
     if status:
         raise SystemExit((whole / "log").read_text())
     a, done = rows(whole), 0
     stride = max(2, len(a) // (kills + 1))
     while True:
-        pid, until = start(CASES[case](broken), broken / "log"), len(rows(broken)) + random.randint(1, stride)
+        pid, until = start(config, broken / "log"), len(rows(broken)) + random.randint(1, stride)
         while (code := ended(pid)) is None:
             if done < kills and len(rows(broken)) >= until:
                 time.sleep(random.uniform(0, 0.05))

@@ -1,0 +1,30 @@
+"""A training killed at random equals one that was not: every logged figure, every weight, bit by bit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Killed = Callable[..., list[dict[str, Any]]]
+
+
+def _assert_equal(results: list[dict[str, Any]], cases: int) -> None:
+    assert len(results) == cases
+    for result in results:
+        assert result["equal"] == result["rows"] == result["rows_killed"], result
+        assert result["unequal"] == [], result
+
+
+def test_killed_trainings_equal_whole_ones(killed: Killed) -> None:
+    """Dropout, moving average, batch statistics, accumulation; no workers and two; the swapper on real faces."""
+    results = killed(no_workers=5, two_workers=5, swapper_unjudged=5)
+    _assert_equal(results, 3)
+    assert all(result["kills"] == 5 for result in results), results
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(killed: Killed) -> None:
+    """The swapper with validation and its gate; the one with an adversary, accumulation and two workers too."""
+    results = killed(no_workers=20, two_workers=20, swapper=20, swapper_aad=20)
+    _assert_equal(results, 4)
+    assert all(result["kills"] >= 15 for result in results), results
