@@ -1,0 +1,54 @@
+"""Every point that a W&B sweep can hand out is a command line that Hydra composes and that validates."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+from facesmith.config import TrainConfig, validate
+
+ROOT = Path(__file__).parents[2]
+SWEEPS = sorted((ROOT / "sweeps/wandb").glob("*.yaml"))
+
+
+def points(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination; of a range its ends."""
+    choices = [p.get("values") or [p["min"], p["max"]] for p in parameters.values()]
+    for values in itertools.product(*choices):
+        yield dict(zip(parameters, values, strict=True))
+
+
+def command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
+    """What the agent would run, put together by W&B."""
+    told = create_sweep_command_args({"args": {key: {"value": value} for key, value in point.items()}})
+    line: list[str] = []
+    for part in create_sweep_command(sweep["command"]):
+        if part in ("${args_no_hyphens}", "${env}"):
+            line += told["args_no_hyphens"] if part != "${env}" else []
+        else:
+            line.append(sweep["program"] if part == "${program}" else part)
+    return line
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_point_composes_and_validates(path: Path) -> None:
+    sweep: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert sweep["metric"] == {"name": "val/judge_distance", "goal": "minimize"}
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for point in points(sweep["parameters"]):
+            python, program, *overrides = command(sweep, point)
+            assert (python, program) == ("python", "train.py")
+            cfg = compose("train", overrides, return_hydra_config=True)
+            OmegaConf.set_readonly(cfg.hydra, False)
+            cfg.hydra.runtime.output_dir = "runs/identity/ada/now"
+            HydraConfig.instance().set_config(cfg)
+            own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+            config = validate(own, TrainConfig).model_dump(by_alias=True)
+            for key, value in point.items():
+                assert OmegaConf.select(OmegaConf.create(config, flags={"allow_objects": True}), key) == value
