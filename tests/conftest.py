@@ -83,3 +83,35 @@ def keyless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name)
     yield
     wandb.finish()
+
+
+@pytest.fixture
+def graph_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write a real ONNX file of a few nodes: nodes are (operator, inputs, outputs, attributes), weights arrays."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    def write(name, nodes, inputs, outputs, weights=None, metadata=None) -> Path:
+        def values(shapes):
+            return [helper.make_tensor_value_info(key, onnx.TensorProto.FLOAT, shape) for key, shape in shapes.items()]
+
+        arrays = {key: np.asarray(value) for key, value in (weights or {}).items()}
+        graph = helper.make_graph(
+            [helper.make_node(operator, given, made, **more) for operator, given, made, more in nodes],
+            "graph",
+            values(inputs),
+            values(outputs),
+            [
+                numpy_helper.from_array(value.astype(np.int64 if value.dtype.kind == "i" else np.float32), key)
+                for key, value in arrays.items()
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, metadata or {})
+        onnx.checker.check_model(model, full_check=True)
+        path = tmp_path / name
+        onnx.save(model, path)
+        return path
+
+    return write

@@ -188,9 +188,11 @@ class ExportConfig(Settings):
     """One export of a checkpoint."""
 
     ckpt_path: PathSetting
-    to: Literal["facesmith"]
+    to: Literal["facesmith", "dfm", "hyperswap", "xseg"]
     output: PathSetting
-    precision: Literal["fp32"]
+    size: int | None = Field(ge=64, le=1024)
+    profile: PathSetting | None
+    precision: Literal["fp32", "fp16"]
     opset: int = Field(ge=16, le=23)
     paths: PathsConfig
     assets: AssetsConfig

@@ -1,46 +1,73 @@
-"""The export job: a checkpoint in, an ONNX file with its hash and model card out."""
+"""The export job: a checkpoint in; a model file, its model card and, where the client reads one, its hash out."""
+
+from pathlib import Path
 
 from rich.console import Console
 
 from facesmith import onnx
 from facesmith.callbacks.protocols import Exports
 from facesmith.checkpoint import load_module
+from facesmith.client_specs import spec_for
 from facesmith.config import ExportConfig
 from facesmith.errors import UserError
-from facesmith.failures import explained
+from facesmith.faces.profile import IdentityProfile
 from facesmith.quiet import quiet_libraries
-from facesmith.run_log import logged
 from facesmith.swapper_contract import SwapperContract
 
 
 def export(config: ExportConfig) -> onnx.ExportReport:
-    """Export the checkpoint's module into the output folder, named after its identity.
+    """Export the checkpoint's module into the output folder, named as its client looks for it.
 
     Raises:
-        UserError: the checkpoint is missing, broken or of a class that exports nothing.
+        UserError: the checkpoint is missing, broken or of a class that exports nothing, or the client cannot run
+            such a model.
         ExportError: the graph is not what the module computes.
     """
     quiet_libraries()
-    with logged(config), explained(config):
-        return _export(config)
-
-
-def _export(config: ExportConfig) -> onnx.ExportReport:
+    if config.to == "xseg":
+        raise UserError("to=xseg: is for occluders, and a checkpoint of one cannot be trained yet; choose another")
     module = load_module(config.ckpt_path)
     if not isinstance(module, Exports):
         raise UserError(
             f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which exports nothing; "
             "give a swapper's checkpoint"
         )
-    spec = module.export_spec()
-    contract = SwapperContract.read(spec.metadata, config.ckpt_path)
-    report = onnx.export(spec, config.output / f"{contract.identity}.onnx", opset=config.opset)
+    profile = IdentityProfile.load(config.profile) if config.profile is not None else None
+    spec = spec_for(config.to, module.export_spec(), origin=config.ckpt_path, size=config.size, profile=profile)
+    contract = SwapperContract.read(spec.metadata, config.ckpt_path, kind=config.to)
+    path, card_path = _paths(config, contract.identity)
+    report = onnx.export(
+        spec,
+        path,
+        opset=config.opset,
+        precision=config.precision,
+        dynamic_batch=config.to != "hyperswap",  # its slot has a batch of one
+        hashed=config.to != "dfm",
+        card_path=card_path,
+    )
+    _tell(report)
+    return report
+
+
+def _paths(config: ExportConfig, identity: str) -> tuple[Path, Path | None]:
+    """Where model and card go; None for the card's usual place."""
+    if config.to == "hyperswap":
+        # FaceFusion finds a slot by these very names
+        return config.output / "hyperswap" / identity / "hyperswap_1a_256.onnx", None
+    if config.to == "dfm":
+        # Beside a .dfm FaceFusion takes every file of its name for a model, but for those that begin with __.
+        return config.output / "dfm" / f"{identity}.dfm", config.output / "dfm" / f"__{identity}.md"
+    return config.output / f"{identity}.onnx", None
+
+
+def _tell(report: onnx.ExportReport) -> None:
     Console().print(
-        f"parity with torch: largest difference {report.parity:.1e} over {report.cases} batches, "
-        f"{report.covered:.0%} of their pixels swapped\n"
-        f"{report.bytes / 1e6:.1f} MB, opset {report.opset}, batch {report.batch}\n"
-        f"model  {report.path}\nhash   {report.hash_path}\ncard   {report.card_path}",
+        f"parity with torch: largest difference {report.parity:.1e} (allowed {report.tolerance:.0e}) over "
+        f"{report.cases} batches, {report.covered:.0%} of their pixels swapped\n"
+        f"{report.bytes / 1e6:.1f} MB, {report.precision}, opset {report.opset}, batch {report.batch}\n"
+        f"model  {report.path}\n"
+        + (f"hash   {report.hash_path}\n" if report.hash_path else "")
+        + f"card   {report.card_path}",
         highlight=False,
         soft_wrap=True,
     )
-    return report

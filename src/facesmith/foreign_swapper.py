@@ -163,4 +163,4 @@ def _repeated(source: Floats, count: int) -> Floats:
 
 
 def _shape(array: npt.NDArray[np.generic]) -> str:
-    return "x".join(str(step) for step in array.shape)
+    return "x".join(str(step) for step in array.shape) or "one number"

@@ -8,118 +8,83 @@ import time
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
-from skimage import data as pictures
-from torch import Tensor, nn
 
-import facesmith
 from facesmith.atomic import write_bytes, write_text
-from facesmith.model_card import model_card
-from facesmith.swapper_contract import MASK, SwapperContract
+from facesmith.export_spec import TOLERANCES, ExportError, ExportReport, ExportSpec, Precision
+from facesmith.half_precision import halved
+from facesmith.model_card import swapper_card
+from facesmith.onnx_parity import parity
 
-_NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
+__all__ = ["ExportError", "ExportReport", "ExportSpec", "crc32", "export"]
 
-
-class ExportError(Exception):
-    """The exported graph is not what the module computes."""
-
-
-@dataclass(frozen=True)
-class ExportSpec:
-    """What to trace: a module in eval mode, example inputs by name, names of its outputs, metadata_props.
-
-    inputs: each (1, ...), in the order of `module.forward`. metadata: of `SwapperContract.metadata()`.
-    """
-
-    module: nn.Module
-    inputs: dict[str, Tensor]
-    outputs: list[str]
-    metadata: dict[str, str]
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was written and how true it is.
-
-    parity: largest absolute difference to torch over `cases` batches. covered: mean of their masks, 0..1; at
-    0 the model swaps nothing, not even a portrait, and parity says little. batch: "N" when its size is free,
-    else "1".
-    """
-
-    path: Path
-    hash_path: Path
-    card_path: Path
-    bytes: int
-    parity: float
-    cases: int
-    covered: float
-    opset: int
-    batch: str
-    seconds: float
+_NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "onnxruntime.transformers")
 
 
 def export(
-    spec: ExportSpec, path: Path, *, opset: int = 18, tolerance: float = 1e-4, dynamic_batch: bool = True
+    spec: ExportSpec,
+    path: Path,
+    *,
+    opset: int = 18,
+    precision: Precision = "fp32",
+    tolerance: float | None = None,
+    dynamic_batch: bool = True,
+    hashed: bool = True,
+    card_path: Path | None = None,
 ) -> ExportReport:
-    """Write `path` (.onnx), `<stem>.hash` and `<stem>.md`, after holding the graph against torch.
+    """Write the graph, its model card (`<stem>.md`) and, if `hashed`, `<stem>.hash`, held against torch first.
 
-    Nothing is written unless the graph is valid and within `tolerance` of torch on every test batch.
+    Nothing is written unless the graph is valid and within `tolerance` (of `TOLERANCES` by precision) of torch on
+    every test batch. fp16 computes in float16 with float32 inputs and outputs.
 
     Raises:
         ExportError: the graph differs from the module by more than `tolerance`; says by how much and where.
         UserError: the folder cannot be written, or spec.metadata is no swapper contract.
     """
     started = time.perf_counter()
-    contract = SwapperContract.read(spec.metadata, path)
+    card = spec.card or swapper_card(spec.metadata, path)
+    tolerance = TOLERANCES[precision] if tolerance is None else tolerance
     # Training may go on with the original, on its device and in its mode.
     module = copy.deepcopy(spec.module).cpu().eval().requires_grad_(False)
     inputs = {name: value.detach().cpu() for name, value in spec.inputs.items()}
     spec = replace(spec, module=module, inputs=inputs)
     model = _trace(spec, opset, dynamic_batch)
+    if precision == "fp16":
+        model = halved(model)
+    # Older clients refuse a newer format than the operators need.
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, spec.metadata)
+    onnx.helper.set_model_props(model, {**spec.metadata, "precision": precision})
     onnx.checker.check_model(model, full_check=True)
     data = model.SerializeToString(deterministic=True)
-    parity, cases, covered = _parity(spec, data, tolerance, batches=(1, 2, 3) if dynamic_batch else (1,))
+    found = parity(spec, data, tolerance, batches=(1, 2, 3) if dynamic_batch else (1,))
 
-    hash_path, card_path = path.with_suffix(".hash"), path.with_suffix(".md")
-    batch = "N" if dynamic_batch else "1"
-    card = model_card(
-        path,
-        contract,
-        version=facesmith.__version__,
-        notice=spec.metadata["notice"],
-        opset=opset,
-        batch=batch,
-        parity=parity,
-        cases=cases,
+    hash_path = path.with_suffix(".hash")
+    report = ExportReport(
+        path=path,
+        hash_path=hash_path if hashed else None,
+        card_path=card_path or path.with_suffix(".md"),
+        bytes=len(data),
+        parity=found.worst,
         tolerance=tolerance,
-        size_bytes=len(data),
-        hash_name=hash_path.name,
+        cases=found.cases,
+        covered=found.covered,
+        precision=precision,
+        opset=opset,
+        batch="N" if dynamic_batch else "1",
+        seconds=time.perf_counter() - started,
     )
     # The hash goes last: whoever finds one beside a model finds them matching.
     hash_path.unlink(missing_ok=True)
     write_bytes(path, data)
-    write_text(card_path, card)
-    write_text(hash_path, crc32(data))
-    return ExportReport(
-        path,
-        hash_path,
-        card_path,
-        len(data),
-        parity,
-        cases,
-        covered,
-        opset,
-        batch,
-        time.perf_counter() - started,
-    )
+    write_text(report.card_path, card(report))
+    if hashed:
+        write_text(hash_path, crc32(data))
+    return report
 
 
 def crc32(data: bytes) -> str:
@@ -177,62 +142,6 @@ def _strip(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
             value.doc_string = ""
             del value.metadata_props[:]
         del graph.metadata_props[:]
-
-
-def _parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, ...]) -> tuple[float, int, float]:
-    """Largest difference to torch over pictures real and unreal; ExportError when above `tolerance`."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    worst, cases, covered = 0.0, 0, 0.0
-    for batch in batches:
-        for kind, feed in _feeds(spec.inputs, batch):
-            with torch.no_grad():
-                expected = spec.module(*feed.values())
-            given = session.run(spec.outputs, {name: value.numpy() for name, value in feed.items()})
-            for name, ours, theirs in zip(spec.outputs, given, expected, strict=True):
-                difference = float(np.abs(ours - theirs.numpy()).max())
-                if not difference <= tolerance:
-                    raise ExportError(
-                        f"output {name!r} of the graph differs from torch by {difference:.1e} "
-                        f"(allowed {tolerance:.0e}) on {batch} x {kind}"
-                    )
-                worst = max(worst, difference)
-            covered += float(given[spec.outputs.index(MASK)].mean())
-            cases += 1
-    return worst, cases, covered / cases
-
-
-def _feeds(examples: dict[str, Tensor], batch: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Inputs to compare on: the examples, a portrait under several lights, a soft gradient, noise."""
-    generator = torch.Generator().manual_seed(batch)
-    kinds = ("the example", "a portrait", "a gradient", "noise")
-    for kind in kinds:
-        feed = {}
-        for name, example in examples.items():
-            shape = (batch, *example.shape[1:])
-            if kind == "the example":
-                value = example.expand(shape)
-            elif len(shape) != 4:
-                value = torch.nn.functional.normalize(torch.randn(shape, generator=generator), dim=-1)
-            elif kind == "a portrait":
-                light = torch.rand((batch, 1, 1, 1), generator=generator) * 0.8 + 0.2
-                value = (_portrait(shape[-1]) + 1) * light - 1
-            elif kind == "a gradient":
-                coarse = torch.rand((batch, shape[1], 4, 4), generator=generator) * 2 - 1
-                value = torch.nn.functional.interpolate(coarse, size=shape[-2:], mode="bilinear")
-            else:
-                value = torch.rand(shape, generator=generator) * 2 - 1
-            feed[name] = value.contiguous()
-        yield kind, feed
-
-
-def _portrait(size: int) -> Tensor:
-    """A real face (1,3,S,S) in -1..1: the public-domain portrait that comes with scikit-image."""
-    pixels: np.ndarray = pictures.astronaut()  # type: ignore[no-untyped-call]
-    face = torch.from_numpy(pixels[0:240, 100:340].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return torch.nn.functional.interpolate(face, size=(size, size), mode="bilinear", antialias=True)
 
 
 @contextlib.contextmanager

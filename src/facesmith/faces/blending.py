@@ -1,18 +1,22 @@
 """Three ways to lay a face over a picture: by alpha, by its gradients, by bands of detail."""
 
+import functools
 from typing import Final, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
+from scipy.sparse import csc_array, dia_array, diags_array, eye_array, kron
 from scipy.sparse.linalg import splu
 
 Floats = npt.NDArray[np.float32]
 Blend = Literal["linear", "poisson", "multiband"]
 
-_GRID: Final = 48  # px: the correction of `poisson` is smooth, so it is solved on a picture of this side
-_INSIDE: Final = 0.5  # alpha from which `poisson` takes the face's gradients
+_GRID: Final = 32  # px: the correction of `poisson` is smooth, so it is solved on a picture of this side
+_SEAM: Final = 0.08  # of the face's side: width of the seam, inside the mask, where face and target are compared
+_INSIDE: Final = 0.3  # alpha from which a pixel shows enough of the face to be compared
+_ALIKE: Final = 30.0  # levels off the seam's median: what differs by much more is hair or background, not skin
+_REST: Final = 1e-4  # pull of the correction to that median, per cell: what holds it where no seam is near
 _BANDS: Final = 5
 _COARSEST: Final = 8  # px: side of the coarsest band at the least
 
@@ -20,7 +24,7 @@ _COARSEST: Final = 8  # px: side of the coarsest band at the least
 def blend(below: Floats, face: Floats, alpha: Floats, how: Blend) -> Floats:
     """Lay `face` over `below`, both (H,W,3) RGB 0..255, where `alpha` (H,W) in 0..1 is above 0.
 
-    linear: below + (face - below) alpha. poisson: the face's gradients with the colours of what surrounds it.
+    linear: below + (face - below) alpha. poisson: the face's gradients, with the light of the skin around it.
     multiband: fine detail changes over a short way, colour and light over a long one. Pixels whose alpha is 0
     stay as they are. Gives (H,W,3) float32.
     """
@@ -32,55 +36,44 @@ def blend(below: Floats, face: Floats, alpha: Floats, how: Blend) -> Floats:
 
 
 def _membrane(difference: Floats, alpha: Floats) -> Floats:
-    """Give the smoothest correction (H,W,3) that equals `difference` wherever alpha is low.
+    """Give the smoothest correction (H,W,3) that equals `difference` along the seam.
 
-    Adding it to the face is Poisson cloning (Perez, Gangnet, Blake 2003): the correction obeys Laplace's
-    equation inside, and the picture's own border, where a face is cut, is free.
+    Adding it to the face is Poisson cloning (Perez, Gangnet, Blake 2003), with two changes: the seam counts as
+    far as it differs like most of it, or hair over a forehead would darken the face, and the picture's border,
+    where a face is cut, is free.
     """
     height, width = alpha.shape
     shrink = min(1.0, _GRID / max(height, width))
-    size = (max(round(width * shrink), 3), max(round(height * shrink), 3))
-    outside = (alpha < _INSIDE).astype(np.float32)
-    weight = cv2.resize(outside, size, interpolation=cv2.INTER_AREA)
-    summed = cv2.resize(difference * outside[..., None], size, interpolation=cv2.INTER_AREA)
-    known = weight > 1e-3
-    if not known.any():
+    size = (max(round(width * shrink), 2), max(round(height * shrink), 2))
+    inside = (alpha > _INSIDE).astype(np.uint8)
+    depth = cv2.distanceTransform(cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 3)
+    seam = (depth[1:-1, 1:-1] > 0) & (depth[1:-1, 1:-1] < max(_SEAM * np.sqrt(inside.sum()), 2))
+    if not seam.any():
         return np.zeros_like(difference)
-    coarse = np.asarray(summed / np.maximum(weight, 1e-3)[..., None], np.float32)
-    inside = ~known
-    if inside.any():
-        coarse[inside] = _harmonic(coarse, inside)
-    smooth = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    return np.asarray(smooth + (difference - smooth) * _ring(outside)[..., None], np.float32)
+    usual = np.median(difference[seam], axis=0)
+    unusual = difference - usual
+    trust = seam * np.exp(-((np.linalg.norm(unusual, axis=-1) / _ALIKE) ** 2)).astype(np.float32)
+    weight = np.asarray(cv2.resize(trust, size, interpolation=cv2.INTER_AREA), np.float64)
+    pull = cv2.resize(unusual * trust[..., None], size, interpolation=cv2.INTER_AREA)
+    weight, pull = weight / shrink**2, np.asarray(pull, np.float64) / shrink**2
+    system = _laplacian(size[1], size[0]) + dia_array((weight.ravel()[None] + _REST, [0]), shape=(weight.size,) * 2)
+    solved = splu(system.tocsc()).solve(pull.reshape(-1, 3)).reshape(*weight.shape, 3)
+    smooth = cv2.resize(solved.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(smooth + usual, np.float32)
 
 
-def _ring(outside: Floats) -> Floats:
-    """1 where alpha is low, falling to 0 a few pixels further in: there the fine grid takes over from the coarse."""
-    reach = max(outside.shape) / _GRID
-    return np.asarray(np.maximum(outside, cv2.GaussianBlur(outside, (0, 0), max(reach, 0.5))), np.float32)
+@functools.lru_cache(maxsize=64)
+def _laplacian(height: int, width: int) -> csc_array:
+    """Sum of squared differences between neighbours of a grid, as a matrix."""
+    line = [diags_array(_second(count), offsets=[-1, 0, 1]) for count in (height, width)]
+    return csc_array(kron(line[0], eye_array(width)) + kron(eye_array(height), line[1]))
 
 
-def _harmonic(values: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
-    """Solve Laplace's equation for the pixels `inside` of (h,w,3), held at its other pixels: (n,3)."""
-    rows, columns = np.nonzero(inside)
-    number = np.full(inside.shape, -1)
-    number[rows, columns] = np.arange(len(rows))
-    diagonal = np.zeros(len(rows))
-    right = np.zeros((len(rows), values.shape[-1]))
-    entries: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]] = []
-    for down, across in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        y, x = rows + down, columns + across
-        there = np.flatnonzero((y >= 0) & (y < inside.shape[0]) & (x >= 0) & (x < inside.shape[1]))
-        diagonal[there] += 1
-        neighbour = number[y[there], x[there]]
-        free = neighbour >= 0
-        entries.append((there[free], neighbour[free]))
-        right[there[~free]] += values[y[there[~free]], x[there[~free]]]
-    first, second = (np.concatenate(side) for side in zip(*entries, strict=True))
-    each = np.arange(len(rows))
-    data = np.concatenate([diagonal, -np.ones(len(first))])
-    matrix = coo_array((data, (np.concatenate([each, first]), np.concatenate([each, second]))))
-    return np.asarray(splu(matrix.tocsc()).solve(right), np.float32)
+def _second(count: int) -> list[npt.NDArray[np.float64]]:
+    """The three diagonals of the squared differences along a line with free ends."""
+    middle = np.full(count, 2.0)
+    middle[[0, -1]] = 1.0
+    return [-np.ones(count - 1), middle, -np.ones(count - 1)]
 
 
 def _banded(below: Floats, face: Floats, alpha: Floats) -> Floats:

@@ -32,6 +32,7 @@ class TextureWarp(nn.Module):
     """
 
     template = "arcface_128"
+    size_step = _TRUNK  # px: it runs at any multiple of it
     embedding_size: int | None = None
     textures: Tensor
     regions: Tensor

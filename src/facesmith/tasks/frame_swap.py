@@ -14,6 +14,7 @@ from facesmith.errors import UserError
 from facesmith.faces import colour, masks
 from facesmith.faces.align import Matrix, estimate, invert, transform, warp
 from facesmith.faces.blending import Blend
+from facesmith.faces.colour_match import match_colour
 from facesmith.faces.enhancer import Enhancer
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.interleave import join, split
@@ -94,7 +95,8 @@ class FrameSwap:
             mask = np.minimum(own[i], limits[i])
             face = swapped[i]
             if self._colour_match:
-                face = _matched(face, crops[i], mask, transform(faces[i].landmarks, matrices[i]))
+                skin = colour.skin_core(transform(faces[i].landmarks, matrices[i]), size) * mask
+                face = match_colour(face, crops[i], skin)
             lay(result, face, mask, matrices[i], self._blend)
             if self._enhancer is not None:
                 self._enhance(result, faces[i], mask, matrices[i], self._enhancer)
@@ -184,12 +186,6 @@ def load_frame_swap(
         enhancer_blend=enhancer_blend,
         whose=whose,
     )
-
-
-def _matched(face: Pixels, target: Pixels, mask: Floats, landmarks: Floats) -> Pixels:
-    """Bring a face to the mean and spread of the target's skin, in LAB, measured where the face will show."""
-    core = colour.skin_core(landmarks, face.shape[0]) * mask
-    return np.rint(colour.match(face.astype(np.float32), target, core, relight=0, sigma=1)).astype(np.uint8)
 
 
 def _resized(matrix: Matrix, factor: float) -> Matrix:

@@ -1,0 +1,120 @@
+"""Turn a float32 graph into one that computes in float16 where that is safe.
+
+The converter of onnxruntime.transformers goes back to float16 between two nodes that are to stay float32, and
+writes a cast twice where two of them read one value; so the graph is converted here.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# What sums many values, or tells close ones apart: statistics of the skin, exponents, places in a picture.
+_PRECISE: Final = {
+    *("GridSample", "ReduceSum", "ReduceMean", "Pow", "Sqrt", "Div", "Log", "Exp", "Softmax"),
+    *("InstanceNormalization", "Cast", "Constant", "ConstantOfShape", "Range"),
+}
+_HEAVY: Final = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_FLOAT_INPUTS: Final = {"Resize": (1, 2)}  # region and scales are float32 in either precision
+
+
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give the model with float16 weights and arithmetic, float32 at its inputs and outputs.
+
+    Sampling stays float32, and so does all that adds up to the places that are sampled: near 1 a float16 is off
+    by 1/2048 of a picture's side.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model)
+    graph = inferred.graph
+    floats = _floats(graph)
+    weights = {each.name: each for each in graph.initializer if each.name in floats}
+    precise = {*_of_grids(graph), *_of_constants(graph)}
+    # By value: whether it is made in float16.
+    made = dict.fromkeys(floats, False)
+    nodes: list[onnx.NodeProto] = []
+    casts: dict[tuple[str, bool], str] = {}
+    halves: dict[str, onnx.TensorProto] = {}
+    kept: set[str] = set()
+
+    def wanted(name: str, half: bool) -> str:
+        """The name of a value in one precision; casts it where it was made in the other."""
+        if name in weights and half:
+            halves.setdefault(name, _half(weights[name]))
+            return halves[name].name
+        if name in weights or made[name] == half:
+            kept.add(name)
+            return name
+        if (name, half) not in casts:
+            casts[name, half] = f"{name}/{'half' if half else 'float'}"
+            to = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+            nodes.append(helper.make_node("Cast", [name], [casts[name, half]], to=to))
+        return casts[name, half]
+
+    for position, node in enumerate(graph.node):
+        half = position not in precise and node.op_type not in _PRECISE
+        for i, name in enumerate(node.input):
+            if name in floats:
+                node.input[i] = wanted(name, half and i not in _FLOAT_INPUTS.get(node.op_type, ()))
+        nodes.append(node)
+        for name in node.output:
+            made[name] = half and name in floats
+    for value in graph.output:
+        if made.get(value.name):
+            inner = f"{value.name}/inner"
+            _rename(nodes, value.name, inner)
+            nodes.append(helper.make_node("Cast", [inner], [value.name], to=TensorProto.FLOAT))
+    rest = [each for each in graph.initializer if each.name not in weights or each.name in kept]
+    for field, items in (
+        (graph.node, nodes),
+        (graph.initializer, [*rest, *halves.values()]),
+        (graph.value_info, []),
+    ):
+        del field[:]
+        field.extend(items)
+    return inferred
+
+
+def _floats(graph: onnx.GraphProto) -> set[str]:
+    """Names of all float32 values."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    names = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return names | {each.name for each in graph.initializer if each.data_type == TensorProto.FLOAT}
+
+
+def _half(weight: onnx.TensorProto) -> onnx.TensorProto:
+    limit = float(np.finfo(np.float16).max)
+    array = np.clip(numpy_helper.to_array(weight), -limit, limit).astype(np.float16)
+    return numpy_helper.from_array(array, f"{weight.name}/half")
+
+
+def _rename(nodes: list[onnx.NodeProto], old: str, new: str) -> None:
+    for node in nodes:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+
+
+def _of_grids(graph: onnx.GraphProto) -> Iterator[int]:
+    """Positions of the nodes between the last heavy one and the grid of a GridSample."""
+    makers: Mapping[str, int] = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    waiting = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
+    seen: set[int] = set()
+    while waiting:
+        position = makers.get(waiting.pop())
+        if position is None or position in seen or graph.node[position].op_type in _HEAVY:
+            continue
+        seen.add(position)
+        waiting.extend(graph.node[position].input)
+        yield position
+
+
+def _of_constants(graph: onnx.GraphProto) -> Iterator[int]:
+    """Positions of the nodes that only read weights: runtimes compute them once, on the CPU, when they load."""
+    known = {each.name for each in graph.initializer}
+    for position, node in enumerate(graph.node):
+        if node.input and all(name in known or not name for name in node.input):
+            known.update(node.output)
+            yield position
