@@ -20,6 +20,7 @@ TASK_NEEDS = {
     "blend": ["task.name=both"],
     "interpolate": ["task.name=between"],
     "enrich": ["task.profile=ada.json"],
+    "validate": ["task.profile=ada.json"],
 }
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
 NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]

@@ -73,7 +73,7 @@ def test_in_media_whatever_writes_also_signs():
 def test_nobody_can_forget_the_mark():
     for path in FILES:
         for call in (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)):
-            if called(call) in ("write_image", "VideoWriter"):
+            if called(call) in ("write_image", "encode_image", "VideoWriter"):
                 said = [one.arg for one in call.keywords]
                 assert "mark" in said, f"{path}:{call.lineno}: {called(call)} without mark="
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,14 @@ def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality
             raise MediaError(f"{file}: cannot be written ({_line(error)}); choose another output") from error
         if mark is not None:
             sign(temporary, mark)
+
+
+def encode_image(rgb: np.ndarray, suffix: str, *, mark: Mark | None, quality: int = 95) -> bytes:
+    """Give what `write_image` would write, for pictures inside of documents."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"picture{suffix}")
+        write_image(path, rgb, mark=mark, quality=quality)
+        return path.read_bytes()
 
 
 def _with_xmp(kind: str, packet: bytes) -> dict[str, Any]:

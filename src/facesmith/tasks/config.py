@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config import Component, PathSetting, Settings
+from facesmith.tasks.judging_config import ValidateTaskConfig
 from facesmith.tasks.profile_config import (
     BlendTaskConfig,
     EmbedTaskConfig,
@@ -19,6 +20,7 @@ __all__ = [
     "FrameConfig",
     "InterpolateTaskConfig",
     "SwapTaskConfig",
+    "ValidateTaskConfig",
 ]
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]

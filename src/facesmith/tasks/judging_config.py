@@ -1,0 +1,32 @@
+"""Settings of the tasks that judge swaps."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from facesmith.settings import Component, PathSetting
+from facesmith.tasks.profile_config import Similarity, needs
+
+
+class ValidateTaskConfig(Component):
+    """Settings of `ValidateTask`."""
+
+    source: str | list[str]
+    target: str | list[str] | None
+    profile: PathSetting
+    reference: str | list[str] | None
+    output: PathSetting
+    max_frames: int | None = Field(ge=1)
+    min_similarity: Similarity
+    max_judge_distance: float | None = Field(ge=0)
+    max_shift: float | None = Field(ge=0)
+    max_misses: float | None = Field(ge=0, le=1)
+    max_jitter: float | None = Field(ge=0)
+    min_sharpness: float | None = Field(ge=0)
+    face_sets: PathSetting
+    backend: Literal["pyav", "decord"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_what_it_needs(cls, config: Any) -> Any:
+        return needs(config, source="<what was swapped>", output="<folder of the report>")

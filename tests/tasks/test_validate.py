@@ -1,0 +1,126 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from facesmith.errors import UserError
+from facesmith.faces.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.person_meter import jitter
+from facesmith.faces.profile import IdentityProfile
+from facesmith.media.images import write_image
+from facesmith.media.provenance import Mark
+from facesmith.media.video import open_video
+from facesmith.media.video_writer import VideoWriter
+from facesmith.tasks.moments import stretches
+from facesmith.tasks.validate import ValidateTask
+
+MARK = Mark(identity="man", consent="licensed", model_hash=None, title="test")
+
+
+def analyzer() -> MediaPipeAnalyzer:
+    return MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.7)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, asset):
+    """Ten frames of the man as they are, the same trembling, and the man's profile and portrait."""
+    root = tmp_path_factory.mktemp("validate")
+    with open_video(asset("carphone_pristine.mp4")) as reader:
+        frames = [np.repeat(np.repeat(frame, 2, 0), 2, 1) for _, frame in reader.frames(range(10))]
+    rng = np.random.default_rng(0)
+    with (
+        VideoWriter(root / "still.mp4", mark=MARK, crf=10) as still,
+        VideoWriter(root / "trembling.mp4", mark=MARK, crf=10) as trembling,
+    ):
+        for frame in frames:
+            still.write(frame)
+            trembling.write(np.roll(frame, tuple(rng.integers(-3, 4, 2)), (0, 1)))
+    write_image(root / "man.png", frames[5], mark=MARK)
+    write_image(root / "woman.png", astronaut(), mark=None)
+    write_image(root / "wall.png", np.full((240, 320, 3), 120, np.uint8), mark=None)
+    with_man = analyzer()
+    faces = [with_man(frame)[0].embedding for frame in frames[::3]]
+    with_man.close()
+    IdentityProfile.create(
+        id="man",
+        name="man",
+        embedder="sface",
+        embedding_mean=np.mean(faces, 0),
+        embedding_std=np.std(faces, 0),
+        num_frames=len(faces),
+        quality_stats={},
+        gate={},
+        face_set="0" * 64,
+        consent="licensed",
+        consent_note=None,
+    ).save(root / "man.json")
+    return root
+
+
+def task(root, source, target=None, **changes):
+    settings = {"source": str(root / source), "target": None if target is None else str(root / target)}
+    settings |= {"profile": root / "man.json", "reference": str(root / "man.png"), "output": root / f"report_{source}"}
+    settings |= {"max_frames": None, "min_similarity": {"sface": 0.4}, "max_judge_distance": 0.6, "max_shift": 0.1}
+    settings |= {"max_misses": 0.1, "max_jitter": 2.0, "min_sharpness": None, "face_sets": root / "none"}
+    return ValidateTask(**(settings | changes), backend="pyav", analyzer=analyzer, progress=False)
+
+
+def test_a_true_video_keeps_all_limits_and_is_reported_in_one_file(places, capsys):
+    figures, page = task(places, "still.mp4", "still.mp4").run()
+    told = json.loads(figures.read_text())
+    assert told["passed"]
+    found = told["summary"]
+    assert found["similarity"] > 0.8
+    assert found["judge_distance"] < 0.4
+    assert (found["shift"], found["jitter_ratio"], found["sharpness_ratio"]) == pytest.approx((0, 1, 1), abs=1e-6)
+    assert len(told["frames"]) == 10
+    assert [frame["jitter"] is None for frame in told["frames"]] == [True, *[False] * 8, True]
+    html = page.read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", html)
+    assert "http" not in html.replace("http://www.w3.org", "")
+    assert html.count("<svg") == 5
+    assert html.count("<img") == 12
+    assert "similarity" in capsys.readouterr().out
+
+
+def test_trembling_is_found_and_missed_limits_end_in_one_line(places):
+    with pytest.raises(UserError, match=r"limits missed: .*jitter_ratio") as caught:
+        task(places, "trembling.mp4", "still.mp4", max_shift=None).run()
+    assert "\n" not in str(caught.value)
+    told = json.loads((places / "report_trembling.mp4" / "validation.json").read_text())
+    assert told["summary"]["jitter_ratio"] > 2.2
+    assert not told["passed"]
+
+
+def test_another_person_is_not_taken_for_him(places):
+    with pytest.raises(UserError, match=r"2 of 3 limits missed: similarity 0\.\d+, at least 0.4 .*judge_distance"):
+        task(places, "woman.png").run()
+
+
+def test_what_does_not_fit_is_told(places):
+    with pytest.raises(UserError, match="no face found in any of 1 frames"):
+        task(places, "wall.png").run()
+    with pytest.raises(UserError, match="give the very file it was made from"):
+        task(places, "woman.png", "man.png").run()
+    with pytest.raises(UserError, match=r"is a video, .*woman.png a image"):
+        task(places, "woman.png", "still.mp4")
+    with pytest.raises(UserError, match="knows no limit for the embedder sface"):
+        task(places, "woman.png", min_similarity={"arcface_w600k_r50": 0.85})
+
+
+def test_without_pictures_of_the_person_the_judge_is_left_out(places, capsys):
+    figures, _ = task(places, "man.png", reference=None).run()
+    assert "judge_distance" not in json.loads(figures.read_text())["summary"]
+    assert "the independent judge has nobody" in capsys.readouterr().out
+
+
+def test_even_motion_does_not_tremble_and_gaps_are_not_bridged():
+    line = [np.full((478, 2), float(i), np.float32) for i in range(5)]
+    assert jitter(line, [10.0] * 5) == [None, 0.0, 0.0, 0.0, None]
+    line[2] = line[2] + 1
+    assert jitter(line, [10.0] * 5)[2] == pytest.approx(np.sqrt(2) / 10)
+    assert jitter([*line[:2], None, *line[3:]], [10.0] * 5) == [None] * 5
+    assert stretches(10, None) == list(range(10))
+    assert stretches(1000, 48) == [*range(24), *range(976, 1000)]
