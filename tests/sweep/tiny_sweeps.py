@@ -22,6 +22,9 @@ defaults:
 x: 1
 y: 2
 word: plain
+steps: 5
+seconds: 0.05
+dies_at: null
 resume: null
 monitor_mode: min
 objectives: null
