@@ -21,6 +21,7 @@ TASK_NEEDS = {
     "interpolate": ["task.name=between"],
     "enrich": ["task.profile=ada.json"],
     "validate": ["task.profile=ada.json"],
+    "compare": ["task.model=[ada.onnx,bob.onnx]"],
 }
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
 NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config import Component, PathSetting, Settings
-from facesmith.tasks.judging_config import ValidateTaskConfig
+from facesmith.tasks.judging_config import CompareTaskConfig, ValidateTaskConfig
 from facesmith.tasks.profile_config import (
     BlendTaskConfig,
     EmbedTaskConfig,
@@ -15,6 +15,7 @@ from facesmith.tasks.profile_config import (
 
 __all__ = [
     "BlendTaskConfig",
+    "CompareTaskConfig",
     "EmbedTaskConfig",
     "EnrichTaskConfig",
     "FrameConfig",

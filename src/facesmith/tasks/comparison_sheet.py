@@ -1,0 +1,78 @@
+"""The picture of a comparison: person, target and swaps in columns, a scene a row, figures under each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Pixels = NDArray[np.uint8]
+
+CELL: Final = 256
+MARGIN: Final = 12
+TITLE: Final = 34
+LINE: Final = 18
+_PAPER: Final = (250, 250, 250)
+_INK: Final = (30, 30, 30)
+_SOFT: Final = (110, 110, 110)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A swap: (H,W,3) RGB uint8 and the lines under it."""
+
+    picture: Pixels
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scene: its name, the face before, and what each model made of it."""
+
+    name: str
+    before: Pixels
+    swaps: Sequence[Cell]
+
+
+def sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row]) -> Pixels:
+    """Draw it, (H,W,3) RGB uint8; without a picture of the person that column is left out."""
+    titles = [*(["person"] if person is not None else []), "target", *models]
+    lines = max(len(cell.lines) for row in rows for cell in row.swaps)
+    step, height = CELL + MARGIN, CELL + LINE * max(lines, 1) + 2 * MARGIN
+    paper = Image.new("RGB", (MARGIN + step * len(titles), TITLE + height * len(rows)), _PAPER)
+    draw, font, large = ImageDraw.Draw(paper), ImageFont.load_default(13), ImageFont.load_default(17)
+    for column, title in enumerate(titles):
+        draw.text((MARGIN + column * step, MARGIN // 2), _fit(title, large), _INK, large)
+    for number, row in enumerate(rows):
+        cells = [Cell(person, [])] if person is not None else []
+        cells += [Cell(row.before, [row.name]), *row.swaps]
+        top = TITLE + number * height
+        for column, cell in enumerate(cells):
+            left = MARGIN + column * step
+            paper.paste(_square(cell.picture), (left, top))
+            for i, line in enumerate(cell.lines):
+                ink = _SOFT if column < len(cells) - len(row.swaps) else _INK
+                draw.text((left, top + CELL + 4 + i * LINE), _fit(line, font), ink, font)
+    return np.asarray(paper)
+
+
+def _square(picture: Pixels) -> Image.Image:
+    """Fit a picture into a cell, whole, over the paper's colour."""
+    height, width = picture.shape[:2]
+    factor = CELL / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    resized = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    cell = Image.new("RGB", (CELL, CELL), _PAPER)
+    cell.paste(Image.fromarray(resized), ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
+    return cell
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if font.getlength(text) <= CELL:
+        return text
+    while text and font.getlength(text + "...") > CELL:
+        text = text[:-1]
+    return text + "..."

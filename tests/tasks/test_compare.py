@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from facesmith.errors import UserError
+from facesmith.faces.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.profile import IdentityProfile
+from facesmith.media.examination import examine
+from facesmith.media.images import read_image, write_image
+from facesmith.media.provenance import file_sha256
+from facesmith.tasks.compare import CompareTask
+from facesmith.tasks.comparison_sheet import CELL, MARGIN, TITLE
+
+
+def analyzer() -> MediaPipeAnalyzer:
+    return MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.7)
+
+
+def profile(path):
+    mean = np.eye(128, dtype=np.float32)[0]
+    IdentityProfile.create(
+        id="disc",
+        name="disc",
+        embedder="sface",
+        embedding_mean=mean,
+        embedding_std=mean * 0,
+        num_frames=1,
+        quality_stats={},
+        gate={},
+        face_set="",
+        consent="synthetic",
+        consent_note=None,
+    ).save(path)
+
+
+def test_person_target_and_swaps_stand_side_by_side_with_their_figures(swapper_file, tmp_path, capsys):
+    other = tmp_path / "other.onnx"
+    other.write_bytes(swapper_file.read_bytes())
+    write_image(tmp_path / "scenes" / "a.png", astronaut(), mark=None)
+    write_image(tmp_path / "scenes" / "wall.png", np.full((99, 99, 3), 99, np.uint8), mark=None)
+    profile(tmp_path / "profiles" / "disc.json")
+    settings = {"model": [swapper_file, other], "source": str(tmp_path / "scenes"), "output": tmp_path / "sheet.png"}
+    settings |= {"profile": None, "reference": tmp_path / "scenes" / "a.png", "source_photo": None, "consent": None}
+    settings |= {"converter": None, "raw_length": 22.0, "frames": 2, "quality": 95, "face_sets": tmp_path / "none"}
+    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav", "analyzer": analyzer, "progress": False}
+    CompareTask(**settings).run()
+    picture = read_image(tmp_path / "sheet.png")
+    assert picture.shape[1] == MARGIN + 4 * (CELL + MARGIN)
+    columns = [picture[TITLE + 60 : TITLE + 200, MARGIN + i * (CELL + MARGIN) :][:, 60:200] for i in range(4)]
+    magenta = [float(((c[..., 0] > 200) & (c[..., 1] < 60) & (c[..., 2] > 200)).mean()) for c in columns]
+    assert magenta[:2] == [0, 0]
+    assert min(magenta[2:]) > 0.2
+    mark = examine(tmp_path / "sheet.png").mark
+    assert (mark.identity, mark.model_hash) == ("disc", f"{file_sha256(swapper_file)},{file_sha256(other)}")
+    told = capsys.readouterr().out
+    assert "left out: wall.png: no face found" in told
+    assert told.count("a.png  ") == 2
+
+    with pytest.raises(UserError, match=r"is disc, and there is no .*give task.profile"):
+        CompareTask(**(settings | {"profiles": tmp_path / "nowhere"})).run()
+    with pytest.raises(UserError, match="no face found in any scene"):
+        CompareTask(**(settings | {"source": str(tmp_path / "scenes" / "wall.png")})).run()
