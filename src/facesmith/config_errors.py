@@ -105,7 +105,9 @@ def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[st
 
 
 def _choices(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
-    """Give the values a Literal field allows; nothing for other fields."""
+    """Give the values allowed by a Literal field, or a list of them; nothing for other fields."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
     for step in path[:-1]:
         schema = _model_in(_annotation(schema, step))
     annotation = _annotation(schema, path[-1]) if path else None
