@@ -42,8 +42,6 @@ def train(config: TrainConfig) -> float | list[float] | None:
     quiet_libraries()
     assets.use_directory(config.assets.dir)
     use_key(config.provenance.certificate, config.provenance.key)
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
-    notice_device(config.trainer.accelerator)
     run, swept = config.paths.run or Path(), _in_sweep()
     settings = config.model_dump(mode="json", by_alias=True)
     with stopping(run) as wish, held(run, alone=not swept, busy=config.busy):
@@ -74,6 +72,8 @@ def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContext
 def _fit(
     config: TrainConfig, recorder: Recorder, checkpoint: Path | None, wish: StopWish
 ) -> float | list[float] | None:
+    notice_device(config.trainer.accelerator)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
     datamodule: lightning.LightningDataModule = config.data.build()
     module: lightning.LightningModule = config.model.build()
     callbacks = [chosen.build() for chosen in config.callbacks.values() if chosen]

@@ -25,6 +25,7 @@ from tiny_training import TinyDataModuleConfig, TinyModuleConfig
 
 import facesmith.swapper.module
 from facesmith.config import TrainConfig, validate
+from facesmith.errors import Interrupted
 from facesmith.train import train
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -71,8 +72,10 @@ def swapper(run: Path, face_sets: Path, *more: str) -> TrainConfig:
     return composed(run, [*SWAPPER, *places, *more])
 
 
+POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 CASES: dict[str, Any] = {
     "no_workers": lambda run: tiny(run, workers=0, accumulate=3),
+    "asked_to_stop": lambda run: tiny(run, workers=0, accumulate=2),
     "two_workers": lambda run: tiny(run, workers=2, accumulate=1),
     "swapper_unjudged": lambda run: swapper(run, run.parents[1] / "face_sets", *SMALL, *UNJUDGED),
     "swapper": lambda run: swapper(run, run.parents[1] / "face_sets", *SMALL),
@@ -92,9 +95,13 @@ def start(config: TrainConfig, log: Path) -> int:
             os.dup2(file.fileno(), 2)
         train(config)
         code = 0
+    except Interrupted as stop:
+        print("\n".join(stop.lines))
+        code = stop.code
     except BaseException:
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
@@ -144,15 +151,16 @@ def compare(case: str, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     a, done = rows(whole), 0
     stride = max(2, len(a) // (kills + 1))
     while True:
-        pid, until = start(config, broken / "log"), len(rows(broken)) + random.randint(1, stride)
+        pid, until, sent = start(config, broken / "log"), len(rows(broken)) + random.randint(1, stride), 0
         while (code := ended(pid)) is None:
-            if done < kills and len(rows(broken)) >= until:
+            if not sent and done < kills and len(rows(broken)) >= until:
                 time.sleep(random.uniform(0, 0.05))
-                os.kill(pid, signal.SIGKILL)
+                sent = POLITE[done % len(POLITE)] if case.startswith("asked") else signal.SIGKILL
+                os.kill(pid, sent)
             time.sleep(0.002)
         if code == 0:
             break
-        if code != -signal.SIGKILL:
+        if code not in (-signal.SIGKILL, 128 + sent):
             raise SystemExit((broken / "log").read_text())
         done += 1
     b = rows(broken)
