@@ -23,8 +23,11 @@ class FilmRenders(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the video."""
-        pictures = sorted(self.folder.glob("epoch_*.png"))
-        if not trainer.is_global_zero or len(pictures) < 2:
+        if not trainer.is_global_zero:
+            return
+        frames = [read_image(path) for path in sorted(self.folder.glob("epoch_*.png"))]
+        frames = [frame for frame in frames if frame.shape == frames[-1].shape]  # a resumed run may show more faces
+        if len(frames) < 2:
             return
         path = self.folder / "film.mp4"
         person = pl_module.provenance if isinstance(pl_module, KnowsPerson) else {}
@@ -35,8 +38,8 @@ class FilmRenders(Callback):
             title="training renders, epoch by epoch",
         )
         with VideoWriter(path, mark=mark, fps=self.fps) as writer:
-            for picture in pictures:
-                writer.write(read_image(picture))
+            for frame in frames:
+                writer.write(frame)
         logger = wandb_of(trainer)
         if logger is not None and logger.media:
             logger.log_media("renders/film", path, trainer.global_step)
