@@ -40,7 +40,8 @@ from facesmith.faces.quality import Quality, QualityGate, held_out_ssim
 from facesmith.faces.training_items import TrainingItems
 from facesmith.generators.composite import composite
 from facesmith.generators.texture_warp import TextureWarp
-from facesmith.media.images import read_image
+from facesmith.media.images import read_image, write_image
+from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.swapper.augment import Augment
 from facesmith.swapper.sampler import MixedBatchSampler
@@ -117,7 +118,8 @@ def run(
         rows = [targets.images, truth, raw, shown]
         path = arguments.grid.with_stem("-".join([arguments.grid.stem, *(NAMES[j] for j in held)]))
         grid = cv2.resize(np.vstack([np.hstack(list(row)) for row in rows]), None, fx=2.5, fy=2.5)
-        cv2.imwrite(str(path), cv2.cvtColor(grid, cv2.COLOR_RGB2BGR))
+        mark = Mark(identity="carphone", consent="licensed", model_hash=None, title="grid of a benchmark")
+        write_image(path, np.asarray(grid), mark=mark)
     return quality, spent
 
 

@@ -20,6 +20,7 @@ from facesmith.checkpoint_files import FOLDER, LAST
 from facesmith.checkpoint_io import VerifiedCheckpointIO
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
+from facesmith.faces.private import private_folder
 from facesmith.failures import explained
 from facesmith.hardware import choose_precision, notice_device, refuse_devices
 from facesmith.media.provenance import use_key
@@ -45,6 +46,8 @@ def train(config: TrainConfig) -> float | list[float] | None:
     run, swept = config.paths.run or Path(), _in_sweep()
     settings = config.model_dump(mode="json", by_alias=True)
     with stopping(run) as wish, held(run, alone=not swept, busy=config.busy):
+        if config.paths.run is not None:
+            private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
         start = find_start(config, settings, run, swept=swept)
         if start.finished:
             return start.objective
