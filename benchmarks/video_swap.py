@@ -1,0 +1,238 @@
+"""Video swap against the plain loop and against each of its stages alone, on a generated 720p video.
+
+    python benchmarks/video_swap.py [--seconds 20] [--model ada.onnx]
+
+(a) ours: `infer.py task=swap` in process, everything included: reading, tracking, smoothing, segments, joining,
+    signing.
+(b) the plain loop: read a frame, analyse it, swap, write it, one after the other: same reader, models, settings of
+    the encoder, which has its own threads in both.
+(c) each stage alone, as ours runs it, its frames already in memory: reading, analysis, swapping, encoding.
+(d) the most that the cores can do: the CPU seconds of (c) shared out evenly, nothing lost.
+
+The video shows the carphone man at 880x720 on a blurred ground of himself, 1280x720, as phone videos are shown.
+Without --model a texture_warp of random weights is exported, which costs what a trained one does. Prints wall and
+CPU time, the ratios, and the peak memory of a process that does nothing but swap, for the video and one ten times
+as long. Wall times mean something on an otherwise idle machine only; the ratios of CPU time always do.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from hydra import compose, initialize_config_dir
+
+from facesmith.assets import fetch
+from facesmith.config import InferConfig, validate
+from facesmith.faces.face import Face
+from facesmith.faces.face_stream import FaceStream, Tracked
+from facesmith.faces.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.smoothing import Smoothing
+from facesmith.infer import infer
+from facesmith.media.provenance import Mark
+from facesmith.media.video import open_video
+from facesmith.media.video_writer import VideoWriter
+from facesmith.quiet import quiet_libraries
+from facesmith.tasks.analysis import Analyzers, Frame, analysed
+from facesmith.tasks.frame_swap import FrameSwap, load_frame_swap
+from facesmith.tasks.pipeline import in_order
+
+FPS = 30
+LOOP = 10  # seconds; longer videos repeat the same packets: encoding takes as long as swapping
+MARK = Mark(identity="nobody", consent="synthetic", model_hash=None, title="benchmark")
+make_analyzer = partial(MediaPipeAnalyzer, detector_sizes=[640, 256], min_score=0.7)
+
+
+def make_video(path: Path, seconds: int) -> None:
+    """Repeat a clip of LOOP seconds."""
+    loop = path.with_name("loop.mp4")
+    if not loop.exists():
+        make_loop(loop)
+    with av.open(str(path), "w") as container:
+        for turn in range(seconds // LOOP):
+            with av.open(str(loop)) as once:
+                played = once.streams.video[0]
+                stream = container.streams.video[0] if turn else container.add_stream_from_template(played)
+                for packet in once.demux(played):
+                    if packet.dts is not None:
+                        later = int(turn * LOOP / packet.time_base)
+                        packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, stream
+                        container.mux(packet)
+
+
+def make_loop(path: Path) -> None:
+    with open_video(fetch("carphone_pristine.mp4")) as reader:
+        small = [frame for _, frame in reader.frames(range(120))]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "fast", "crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        stream.time_base = Fraction(1, FPS)
+        for i in range(LOOP * FPS):
+            turn = i % 238
+            frame = small[turn if turn < 120 else 238 - turn]
+            canvas = cv2.resize(cv2.GaussianBlur(frame, (0, 0), 12), (1280, 720), interpolation=cv2.INTER_CUBIC)
+            canvas[:, 200:1080] = cv2.resize(frame, (880, 720), interpolation=cv2.INTER_CUBIC)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(canvas, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def settings(model: Path, video: Path, output: Path) -> InferConfig:
+    """The settings of a swap as a user has them who changes nothing."""
+    conf = Path(__file__).resolve().parents[1] / "conf"
+    overrides = ["task=swap", f"task.model={model}", f"source={video}", f"output={output}"]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return validate(compose("infer", overrides), InferConfig)
+
+
+def plain(video: Path, output: Path, swap: FrameSwap, preset: str) -> None:
+    analyzer = make_analyzer()
+    with open_video(video) as reader, VideoWriter(output, video, mark=MARK, preset=preset) as writer:
+        for _, frame in reader.frames(range(len(reader))):
+            writer.write(swap.swap(frame, analyzer(frame)[:1]))
+    analyzer.close()
+
+
+def stages(
+    video: Path, output: Path, swap: FrameSwap, preset: str, frames: int, workers: int
+) -> dict[str, tuple[float, float]]:
+    """Wall and CPU seconds of each stage alone, for so many frames."""
+    pictures: list[Frame] = []
+
+    def read() -> None:
+        with open_video(video) as reader:
+            pictures.extend(reader.frames(range(frames)))
+
+    spent = {"reading": timed(read)}
+    times = np.arange(frames) / FPS
+    analyzers = Analyzers(make_analyzer)
+    with analyzers.lend():
+        analyzers.lend().__enter__()  # both are made before the clock runs
+
+    tracked: list[Tracked[Frame]] = []
+
+    def analyse() -> None:
+        seen = analysed(pictures, times, analyzers, every=8, embed=False, workers=workers)
+        tracked.extend(FaceStream[Frame](smoothing=Smoothing(0.25, 2), max_gap=0.4)(seen))
+
+    spent["analysis"] = timed(analyse)
+    swapped: list[np.ndarray] = []
+
+    def swapping() -> None:
+        def one(item: tuple[np.ndarray, list[Face]]) -> np.ndarray:
+            return swap.swap(*item)
+
+        with ThreadPoolExecutor(workers) as pool:
+            work = ((each.item[1], list(each.faces.values())[:1]) for each in tracked)
+            swapped.extend(in_order(pool, one, work, 2 * workers))
+
+    spent["swapping"] = timed(swapping)
+
+    def encode() -> None:
+        with VideoWriter(output, fps=FPS, mark=MARK, preset=preset) as writer:
+            for picture in swapped:
+                writer.write(picture)
+
+    spent["encoding"] = timed(encode)
+    return spent
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall seconds and CPU seconds of this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def say(what: str, spent: tuple[float, float], frames: int) -> None:
+    wall, cpu = spent
+    print(f"{what:34s} {frames / wall:7.1f} frames/s {1000 * cpu / frames:7.1f} CPU-ms a frame", flush=True)
+
+
+def peak_memory(model: Path, video: Path) -> float:
+    """Peak MB of a process that does nothing but swap."""
+    command = [sys.executable, __file__, "--only-swap", str(video), "--model", str(model)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def only_swap(model: Path, video: Path) -> None:
+    import resource
+
+    with tempfile.TemporaryDirectory() as folder:
+        infer(settings(model, video, Path(folder, "swapped.mp4")))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+
+
+def random_model(path: Path) -> None:
+    """Export a texture_warp of random weights in a process of its own: torch takes memory."""
+    code = (
+        "import sys; from pathlib import Path; import torch, swap_speed as s; torch.manual_seed(0);"
+        "n = s.TextureWarp(size=128, textures=8, texture_size=128, channels=(16, 32, 64, 128), blocks=2);"
+        "n.set_textures(torch.randint(0, 256, (8, 128, 128, 3)).to(torch.uint8), torch.rand(2, 128, 128),"
+        " torch.ones(128, 128)); n.geometry.bias.data[8:] = 2; s.write(n, Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=Path(__file__).parent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=20, help="a multiple of 10")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--videos", type=Path, help="keep the generated videos in this folder")
+    parser.add_argument("--without-memory", action="store_true", help="leave the video ten times as long out")
+    parser.add_argument("--only-swap", type=Path, metavar="VIDEO", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    quiet_libraries()
+    if arguments.only_swap:
+        only_swap(arguments.model, arguments.only_swap)
+        return
+    cores = os.cpu_count() or 1
+    workers = min(cores, 4)
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        videos: Path = arguments.videos or scratch
+        videos.mkdir(parents=True, exist_ok=True)
+        video, longer = (videos / f"{seconds}s.mp4" for seconds in (arguments.seconds, 10 * arguments.seconds))
+        make_video(video, arguments.seconds)
+        model: Path = arguments.model or scratch / "random.onnx"
+        if arguments.model is None:
+            random_model(model)
+        frames = arguments.seconds * FPS
+        config = settings(model, video, scratch / "ours.mp4")
+        preset = config.task.arguments()["preset"]
+        swap = load_frame_swap(model, analyzer=make_analyzer, profile=None, **config.task.arguments()["frame"])
+        print(f"{frames} frames of 720p, {cores} cores", flush=True)
+        make_analyzer().close()
+        a = timed(lambda: infer(config))
+        say("(a) ours", a, frames)
+        b = timed(lambda: plain(video, scratch / "plain.mp4", swap, preset))
+        say("(b) plain loop", b, frames)
+        some = min(frames, 150)
+        alone = stages(video, scratch / "stages.mp4", swap, preset, some, workers)
+        for name, spent in alone.items():
+            say(f"(c) {name} alone", spent, some)
+        slowest = min(alone, key=lambda name: some / alone[name][0])
+        rate, best = frames / a[0], some / alone[slowest][0]
+        ideal = cores * some / sum(cpu for _, cpu in alone.values())
+        print(f"(d) all cores busy with (c)            {ideal:7.1f} frames/s")
+        print(f"ours / plain loop          {b[0] / a[0]:.2f} of wall time (wanted >= 2), {b[1] / a[1]:.2f} of CPU time")
+        print(f"ours / slowest stage alone {rate / best:.2f} ({slowest}; wanted >= .85)")
+        print(f"ours / most the cores can  {rate / ideal:.2f}", flush=True)
+        if not arguments.without_memory:
+            make_video(longer, 10 * arguments.seconds)
+            memory = [peak_memory(model, path) for path in (video, longer)]
+            more = 100 * (memory[1] / memory[0] - 1)
+            print(f"peak memory {memory[0]:.0f} MB, ten times as long {memory[1]:.0f} MB: {more:+.1f} % (wanted <= 5)")
+
+
+if __name__ == "__main__":
+    main()
