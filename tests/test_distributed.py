@@ -19,7 +19,7 @@ TWO = ["trainer=ddp", "trainer.devices=2", "name=two"]
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "train.py"), *TRAINING, *overrides]
+    command = [sys.executable, str(ROOT / "train.py"), *overrides, *TRAINING]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment)
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished(start(folder, "name=one", "callbacks.export=null"))
     process = start(folder, *TWO)
     end = time.monotonic() + 300
-    while not list(folder.glob("runs/identity_demo/two/*/checkpoints/last.ckpt")):
+    while not list(folder.glob("runs/identity_demo/two/2*/checkpoints/last.ckpt")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -71,7 +71,7 @@ def test_the_loss_curve_is_that_of_one_process_also_after_a_kill(folder: Path) -
 
 @pytest.mark.slow
 def test_everything_is_written_and_said_once(folder: Path) -> None:
-    (run,) = folder.glob("runs/identity_demo/two/*")
+    (run,) = folder.glob("runs/identity_demo/two/2*")
     assert len(list((run / "exports").glob("*.onnx"))) == 1
     assert len(list((run / "renders").glob("*.png"))) == 1
     assert {log.name for log in run.glob("*.log")} == {"train.log", "train_ddp_process_1.log"}
@@ -82,7 +82,15 @@ def test_everything_is_written_and_said_once(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_several_devices_in_a_multirun_are_refused(folder: Path) -> None:
-    process = start(folder, "-m", "seed=0,1", "trainer=ddp", "trainer.devices=2", "name=sweep")
+    process = start(
+        folder,
+        "-m",
+        "seed=0,1",
+        "trainer=ddp",
+        "trainer.devices=2",
+        "name=sweep",
+        f"paths.face_sets={folder / 'face_sets'}",
+    )
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "trainer.devices: a job of a multirun uses one device, this one asks for 2" in err

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -85,8 +85,8 @@ class GuardTraining(Callback):
         """
         window, self._window = self._window, []
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        sizes = [*torch._foreach_norm(gradients), *(seen.loss for seen in window)] if gradients else []
-        bad = bool(sizes) and not math.isfinite(torch.stack([size.float() for size in sizes]).sum().item())
+        bad = bool(gradients) and not _finite(gradients)
+        bad = bad or not all(math.isfinite(seen.loss.item()) for seen in window)
         if trainer.world_size > 1:
             bad = trainer.strategy.reduce_boolean_decision(bad, all=False)
         if not bad:
@@ -195,6 +195,9 @@ def _tensors(values: Any) -> dict[str, Tensor]:
     return {str(name): value for name, value in pairs if isinstance(value, Tensor) and value.is_floating_point()}
 
 
-def _finite(values: Any) -> bool:
-    largest = [norm.float().cpu() for norm in torch._foreach_norm([value for value in values if value.numel()])]
-    return not largest or math.isfinite(torch.stack(largest).sum().item())
+def _finite(values: Iterable[Tensor]) -> bool:
+    norms = torch._foreach_norm([value for value in values if value.numel()])
+    kinds = {(norm.dtype, norm.device) for norm in norms}
+    return all(
+        math.isfinite(torch.stack([n for n in norms if (n.dtype, n.device) == kind]).sum().item()) for kind in kinds
+    )
