@@ -192,6 +192,7 @@ def test_metadata_and_card_tell_what_it_is(dfm, hyperswap):
         assert onnx.load(report.path).ir_version <= 8  # what DeepFaceLive's onnxruntime reads
 
 
+@pytest.mark.slow
 def test_an_arcface_swapper_keeps_its_source_in_the_slot(tmp_path):
     report = exported(tmp_path, "hyperswap", Told(512), "arcface_w600k_r50")
     session = onnxruntime.InferenceSession(str(report.path))

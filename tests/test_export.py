@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from facesmith.checkpoint import RECORD, describe
 from facesmith.config import ExportConfig, validate
 from facesmith.errors import UserError
 from facesmith.export import export
+from facesmith.faces.mediapipe import MediaPipeAnalyzer
 from facesmith.settings import settings_class
 from facesmith.swap_model import load_swap_model
+from facesmith.tasks.frame_swap import FrameSwap
 
 CONF = str(Path(__file__).parents[1] / "conf")
 CROPS = np.stack([astronaut()[40:168, 150:278], astronaut()[56:184, 160:288]])
@@ -48,9 +51,9 @@ def checkpoint(path: Path, generator: str) -> Path:
     return path
 
 
-def configured(path: Path, output: Path) -> ExportConfig:
+def configured(path: Path, output: Path, *more: str) -> ExportConfig:
     with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("export", [f"ckpt_path={path}", f"output={output}"])
+        cfg = compose("export", [f"ckpt_path={path}", f"output={output}", *more])
     return validate(cfg, ExportConfig)
 
 
@@ -95,3 +98,37 @@ def test_a_checkpoint_of_another_class(tmp_path):
         with pytest.raises(UserError, match=r"linear\.ckpt") as told:
             use(tmp_path / "linear.ckpt")
         assert "\n" not in str(told.value)
+
+
+def test_an_occluder_is_not_among_what_can_be_exported_yet(tmp_path):
+    with pytest.raises(UserError, match=r"^to=xseg: ") as told:
+        export(configured(tmp_path / "last.ckpt", tmp_path, "to=xseg"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("client", "files"),
+    [
+        ("dfm", {"dfm/ada.dfm", "dfm/__ada.md"}),
+        ("hyperswap", {f"hyperswap/ada/hyperswap_1a_256.{kind}" for kind in ("onnx", "hash", "md")}),
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_person_swaps_alike_in_every_client(tmp_path, client, files, precision):
+    """The same frame, through our own file at 256 px and through the client's."""
+    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
+    output = tmp_path / "exports"
+    report = export(configured(path, output, f"to={client}", f"precision={precision}"))
+    assert {str(p.relative_to(output)) for p in output.rglob("*") if p.is_file()} == files
+    assert report.parity <= {"fp32": 1e-4, "fp16": 0.02}[precision]
+    own = export(configured(path, tmp_path / "own", "size=256"))
+    with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
+        faces = analyzer(astronaut())
+    results = [
+        FrameSwap(load_swap_model(each), source=None).swap(astronaut(), faces).astype(int)
+        for each in (report.path, own.path)
+    ]
+    changed = (results[1] != astronaut()).any(-1)
+    assert changed.sum() > 500
+    assert np.abs(results[0] - results[1])[changed].mean() < 0.25 * np.abs(results[1] - astronaut())[changed].mean()

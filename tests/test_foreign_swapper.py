@@ -151,10 +151,16 @@ def test_wrong_contracts_are_one_line(swapper, crossface, graph_file, tmp_path):
     assert "its inputs are x, not source, target" in told(other)
 
 
+def test_a_file_that_says_what_it_is_is_not_taken_for_another(swapper_file):
+    words = told(swapper_file, model_type="inswapper")
+    assert words.startswith("task.model_type=inswapper: ")
+    assert "says that it is facesmith; leave task.model_type out" in words
+
+
 def test_a_name_that_tells_nothing(swapper):
     path = swapper("hyperswap", 256)
     unnamed = path.rename(path.with_name("mine.onnx"))
-    assert "give model_type=facesmith, dfm, hyperswap" in told(unnamed)
+    assert "give task.model_type=facesmith, dfm, hyperswap" in told(unnamed)
     assert load_swap_model(unnamed, model_type="hyperswap").size == 256
 
 

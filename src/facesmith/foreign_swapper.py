@@ -46,7 +46,7 @@ def load_foreign(graph: OnnxGraph, name: str, *, converter: Path | None, raw_len
         if output.shape != target.shape:
             raise UserError(
                 f"{graph}: wrong contract: output 0 is {_shape(output)}, not {_shape(target)}; "
-                "choose another model_type"
+                "choose another task.model_type"
             )
         picture = finished((output * std + mean if kind.centred else output) * 255)
         mask = np.clip(more[0][:, 0], 0, 1) if more else np.ones((len(crops), size, size), np.float32)
@@ -80,7 +80,7 @@ def _check(graph: OnnxGraph, name: str, kind: SwapperType, size: int) -> None:
     if TARGET not in graph.inputs or set(graph.inputs) - allowed or (kind.photo and SOURCE not in graph.inputs):
         raise UserError(
             f"{graph}: wrong contract: its inputs are {', '.join(graph.inputs) or 'none'}, not source, target "
-            f"({name}); choose another model_type"
+            f"({name}); choose another task.model_type"
         )
     wanted: dict[str, tuple[int | None, ...]] = {TARGET: (None, 3, size, size)}
     if SOURCE in graph.inputs:
@@ -91,7 +91,7 @@ def _check(graph: OnnxGraph, name: str, kind: SwapperType, size: int) -> None:
             shape = "x".join("N" if step is None else str(step) for step in sizes)
             raise UserError(
                 f"{graph}: wrong contract: input {value.name} is {value}, not tensor(float) {shape} ({name}); "
-                "choose another model_type"
+                "choose another task.model_type"
             )
 
 

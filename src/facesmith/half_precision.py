@@ -17,6 +17,7 @@ _PRECISE: Final = {
     *("InstanceNormalization", "Cast", "Constant", "ConstantOfShape", "Range"),
 }
 _HEAVY: Final = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_MOVING: Final = {"Reshape", "Transpose", "Expand", "Unsqueeze", "Squeeze", "Slice", "Concat", "Identity"}
 _FLOAT_INPUTS: Final = {"Resize": (1, 2)}  # region and scales are float32 in either precision
 
 
@@ -112,9 +113,10 @@ def _of_grids(graph: onnx.GraphProto) -> Iterator[int]:
 
 
 def _of_constants(graph: onnx.GraphProto) -> Iterator[int]:
-    """Positions of the nodes that only read weights: runtimes compute them once, on the CPU, when they load."""
+    """Positions of the nodes that compute with weights alone: runtimes do that once, on the CPU, when they load."""
     known = {each.name for each in graph.initializer}
     for position, node in enumerate(graph.node):
         if node.input and all(name in known or not name for name in node.input):
             known.update(node.output)
-            yield position
+            if node.op_type not in _MOVING:
+                yield position

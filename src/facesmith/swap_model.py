@@ -38,12 +38,17 @@ def load_swap_model(
         raise UserError(f"model={path}: no such file; give a swapper made by export.py (.onnx) or train.py (.ckpt)")
     if path.suffix == ".ckpt":
         if model_type not in ("auto", "facesmith"):
-            raise UserError(f"model_type={model_type}: {path} is a checkpoint of facesmith; leave model_type out")
+            raise UserError(
+                f"task.model_type={model_type}: {path} is a checkpoint of facesmith; leave task.model_type out"
+            )
         return _load_checkpoint(path)
     if path.suffix not in (".onnx", ".dfm"):
         raise UserError(f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper made by export.py or train.py")
     graph = OnnxGraph(path, "model", threads)
-    name = _type_of(graph) if model_type == "auto" else model_type
+    said = _said_type(graph)
+    if model_type != "auto" and said not in (None, model_type):
+        raise UserError(f"task.model_type={model_type}: {path} says that it is {said}; leave task.model_type out")
+    name = said or (_likely_type(graph) if model_type == "auto" else model_type)
     if converter is not None and name in ("facesmith", "dfm"):
         raise UserError(f"task.converter={converter}: {path} ({name}) takes none; leave task.converter out")
     if name == "facesmith":
@@ -53,11 +58,14 @@ def load_swap_model(
     return load_foreign(graph, name, converter=converter, raw_length=raw_length)
 
 
-def _type_of(graph: OnnxGraph) -> str:
-    said = graph.metadata.get("contract", "")
-    if said:
-        known = {contract: name for name, contract in CONTRACTS.items()}
-        return known.get(said, "facesmith")
+def _said_type(graph: OnnxGraph) -> str | None:
+    """What the file says it is, in the metadata that facesmith writes."""
+    said = graph.metadata.get("contract")
+    known = {contract: name for name, contract in CONTRACTS.items()}
+    return known.get(said, "facesmith") if said else None
+
+
+def _likely_type(graph: OnnxGraph) -> str:
     if graph.path.suffix == ".dfm" or FACE_IN in graph.inputs:
         return "dfm"
     named = [name for name in TYPES if name in graph.path.stem.lower()]
@@ -65,7 +73,7 @@ def _type_of(graph: OnnxGraph) -> str:
         return named[0]
     raise UserError(
         f"{graph}: it carries no contract and its name tells no type; "
-        f"give model_type=facesmith, dfm, {', '.join(list(TYPES)[:-1])} or {list(TYPES)[-1]}"
+        f"give task.model_type=facesmith, dfm, {', '.join(list(TYPES)[:-1])} or {list(TYPES)[-1]}"
     )
 
 
