@@ -75,6 +75,16 @@ def test_every_task_composes_and_validates(task: str) -> None:
     assert validate(cfg, InferConfig).source == "a.png"
 
 
+def test_a_consent_that_has_run_out_trains_nobody() -> None:
+    identity = ["experiment=identity", *NEEDED]
+    assert validate(composed("train", *identity, "data.expires=2999-12-31"), TrainConfig)
+    (line,) = mistakes("train", *identity, "data.expires=2020-01-31")
+    assert "data.expires" in line
+    assert "this day is over" in line
+    (line,) = mistakes("train", *identity, "data.expires=tomorrow")
+    assert "data.expires" in line
+
+
 def test_export_composes_and_validates() -> None:
     assert validate(composed("export", "ckpt_path=last.ckpt"), ExportConfig).to == "facesmith"
 

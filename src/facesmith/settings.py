@@ -31,7 +31,14 @@ def _iso_date(text: str) -> str:
     return text
 
 
+def _not_over(text: str) -> str:
+    if date.fromisoformat(text) < date.today():
+        raise ValueError("this day is over: ask again, or remove the person with python -m facesmith.purge")
+    return text
+
+
 IsoDate = Annotated[str, AfterValidator(_iso_date)]
+ExpiryDate = Annotated[IsoDate, AfterValidator(_not_over)]
 
 FOREIGN = ("lightning.", "torch.", "torchmetrics.")
 

@@ -66,7 +66,8 @@ def world(tmp_path, monkeypatch, swapper_file):
     face_set(sets / "ada" / "aaaa", "ada", "key-ada", ["c1"], expires="2026-01-31")
     (sets / "ada" / "bbbb.partial" / "journal").mkdir(parents=True)
     face_set(sets / "bob" / "cccc", "bob", "key-bob", ["c2"])
-    face_set(sets / "bob" / "scenes" / "dddd", "scenes", "key-scenes", ["c1", "c3"], people="many")
+    scenes = sets / "bob" / "scenes" / "dddd"
+    face_set(scenes, "scenes", "key-scenes", ["c1", "c3"], people="many", expires="2020-01-31")
     face_set(sets / "people" / "ada" / "eeee", "ada", "key-crowd", ["c4"])
     face_set(sets / "people" / "carl" / "ffff", "carl", "key-carl", ["c5"])
     run(runs / "identity" / "ada" / "1", "ada", wandb_id="x1")

@@ -23,6 +23,8 @@ class Expiry:
 def expiries(face_sets: Path, profiles: Path, runs: Path) -> Iterator[Expiry]:
     """Give every date that a face set, a profile or a run states."""
     for one in known_sets(face_sets):
+        if one.meta.get("settings", {}).get("people") == "many":
+            continue  # scenes: the date is that of the person they were taken for
         yield from _stated(one.meta.get("name"), one.meta.get("expires"), one.path)
     for path in sorted(profiles.glob("*.json")):
         try:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
-from facesmith.settings import IsoDate
+from facesmith.settings import ExpiryDate
 
 
 class SelectionConfig(Settings):
@@ -38,7 +38,7 @@ class PseudoTruthConfig(Settings):
 class _DataConfig(SliceComponent):
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
     consent_note: str | None
-    expires: IsoDate | None
+    expires: ExpiryDate | None
     name: Slug
     holdout: float | list[str]
     holdout_frames: float = Field(ge=0, lt=1)

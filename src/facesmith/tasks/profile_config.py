@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.settings import Component, IsoDate, PathSetting, Settings, Slug
+from facesmith.settings import Component, ExpiryDate, PathSetting, Settings, Slug
 
 Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
 Similarity = float | dict[str, float]
@@ -45,7 +45,7 @@ class EmbedTaskConfig(_MeasuringConfig):
     name: Slug
     consent: Consent
     consent_note: str | None
-    expires: IsoDate | None
+    expires: ExpiryDate | None
     method: Literal["mean", "weighted_mean", "median"]
     profiles: PathSetting
 
