@@ -22,6 +22,7 @@ TASK_NEEDS = {
     "enrich": ["task.profile=ada.json"],
     "validate": ["task.profile=ada.json"],
     "compare": ["task.model=[ada.onnx,bob.onnx]"],
+    "generate": ["task.model=exports"],
 }
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
 NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]

@@ -122,3 +122,9 @@ class FreezeMapperConfig(Component):
     """Settings of `FreezeMapper`."""
 
     after_epochs: int = Field(ge=0)
+
+
+class SaveAdapterConfig(Component):
+    """Settings of `SaveAdapter`."""
+
+    folder: PathSetting

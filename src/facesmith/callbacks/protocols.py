@@ -1,6 +1,7 @@
 """What callbacks ask of modules and data: all they know of them besides Lightning's own hooks."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -84,6 +85,15 @@ class DrawsVideos(Protocol):
 
     def overview(self) -> NDArray[np.uint8]:
         """Give one picture (H,W,3) RGB uint8 of some frames of them."""
+        ...
+
+
+@runtime_checkable
+class SavesAdapter(Protocol):
+    """A module that learns an adapter to something larger."""
+
+    def save_adapter(self, folder: Path) -> list[Path]:
+        """Write the adapter's files and name them."""
         ...
 
 

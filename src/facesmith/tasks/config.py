@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config import Component, PathSetting, Settings
+from facesmith.tasks.generate_config import GenerateTaskConfig
 from facesmith.tasks.judging_config import CompareTaskConfig, ValidateTaskConfig
 from facesmith.tasks.profile_config import (
     BlendTaskConfig,
@@ -19,6 +20,7 @@ __all__ = [
     "EmbedTaskConfig",
     "EnrichTaskConfig",
     "FrameConfig",
+    "GenerateTaskConfig",
     "InterpolateTaskConfig",
     "SwapTaskConfig",
     "ValidateTaskConfig",

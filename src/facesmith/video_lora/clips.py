@@ -149,7 +149,7 @@ def read_clip(clip: Clip, which: Path) -> Frames:
     """Read the clip's frames of its dance or pose video: (T,H,W,3) RGB uint8, scaled to cover and cropped evenly."""
     wanted = sorted(set(clip.indices))
     with open_video(which) as reader:
-        found = {index: _fitted(frame, clip.height, clip.width) for index, frame in reader.frames(wanted)}
+        found = {index: fitted(frame, clip.height, clip.width) for index, frame in reader.frames(wanted)}
         lost = [index for index in wanted if index not in found]
         if lost:
             raise UserError(f"{which}: frame {lost[0]} is damaged; repair or remove the video")
@@ -202,7 +202,8 @@ def _at_rate(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
     return [int(index) for index in nearer]
 
 
-def _fitted(frame: Frames, height: int, width: int) -> Frames:
+def fitted(frame: Frames, height: int, width: int) -> Frames:
+    """Scale a frame to cover height x width px and crop what stands over evenly."""
     rows, columns = frame.shape[:2]
     if (rows, columns) == (height, width):
         return frame

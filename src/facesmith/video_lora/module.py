@@ -1,6 +1,7 @@
 """Training a mapper and a LoRA beside a frozen Wan-VACE transformer."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from facesmith.video_lora.dataset import Batch
 from facesmith.video_lora.flow import TIMESTEPS, draw_levels, flow_loss, noised
 from facesmith.video_lora.memory import compute_dtype, tell_needs
 from facesmith.video_lora.networks import FaceMapper, with_face_tokens
+from facesmith.video_lora.person import person_of
 from facesmith.video_lora.validation import Validation
 
 
@@ -158,6 +160,10 @@ class VideoLoraModule(LightningModule):
     def overview(self) -> NDArray[np.uint8]:
         """Give a picture (H,W,3) RGB uint8 of the last drawn videos: some frames of poses, truth and each scale."""
         return self._validation.picture()
+
+    def save_adapter(self, folder: Path) -> list[Path]:
+        """Write what was learnt: the LoRA in two namings, and the mapper."""
+        return person_of(self.transformer, self.mapper, self.provenance).save(folder)
 
     def face_text(self, batch: Batch, face_scale: float) -> Tensor:
         """Give the words (N,L,W) with the scaled face tokens in their tail."""

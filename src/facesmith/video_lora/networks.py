@@ -25,6 +25,14 @@ class FaceMapper(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding_size, self.tokens, self.text_width = embedding_size, tokens, text_width
+        self.shape = {
+            "embedding_size": embedding_size,
+            "widths": list(widths),
+            "tokens": tokens,
+            "text_width": text_width,
+            "dropout": dropout,
+            "token_norm": token_norm,
+        }
         sizes = [embedding_size, *widths]
         layers: list[nn.Module] = []
         for size, width in pairwise(sizes):
