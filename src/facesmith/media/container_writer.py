@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,7 @@ class ContainerWriter:
                 self.copy_sound(until=None)
                 self.container.close()
                 if self._mark is not None:
+                    self._require_room()
                     sign(self._temporary, self._mark)
                 with self._temporary.open("rb") as file:
                     os.fsync(file.fileno())
@@ -122,6 +124,11 @@ class ContainerWriter:
             self._temporary.unlink(missing_ok=True)
             if self._source is not None:
                 self._source.close()
+
+    def _require_room(self) -> None:
+        """Signing writes the file once more, and does not say that the disk is full."""
+        if shutil.disk_usage(self.path.parent).free < self._temporary.stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -164,5 +171,6 @@ def _add_sound(container: OutputContainer, source: av.container.InputContainer, 
 
 
 def _unfit(path: Path, source: av.container.InputContainer) -> MediaError:
-    codecs = ", ".join(dict.fromkeys(audio.codec_context.name for audio in source.streams.audio))
+    contexts = [audio.codec_context for audio in source.streams.audio]
+    codecs = ", ".join(dict.fromkeys(context.name if context else "this" for context in contexts))
     return MediaError(f"{path}: {path.suffix} cannot hold {codecs} sound; write an .mkv file")

@@ -66,7 +66,10 @@ def read_image(path: str | Path) -> np.ndarray:
         if pixels is None:
             raise MediaError(f"{file}: is not an image that can be decoded; replace or remove it") from error
         return _from_opencv(pixels)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise MediaError(f"{file}: has more than {most} megapixels; give a smaller picture") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise MediaError(f"{file}: is damaged ({_line(error)}); replace or remove it") from error
 
 

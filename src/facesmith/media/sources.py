@@ -152,7 +152,7 @@ def _is_animated(file: Path) -> bool:
     try:
         with Image.open(file) as image:
             return bool(getattr(image, "is_animated", False))
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False  # read_image says what is wrong with it
 
 
@@ -163,6 +163,8 @@ def _sniff(file: Path) -> Literal["image", "video"] | None:
             return "video" if getattr(image, "is_animated", False) else "image"
     except UnidentifiedImageError:
         pass
+    except Image.DecompressionBombError:
+        return "image"  # read_image says that it is too large
     try:
         with av.open(file) as container:
             return "video" if container.streams.video else None

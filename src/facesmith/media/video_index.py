@@ -62,6 +62,9 @@ def open_container(path: Path) -> tuple[av.container.InputContainer, VideoStream
         found = "only sound" if container.streams.audio else "no video stream"
         container.close()
         raise MediaError(f"{path}: holds {found}; give a file with pictures")
+    if streams[0].codec_context is None:
+        container.close()
+        raise MediaError(f"{path}: its video codec is unknown here; convert it, to H.264 for example")
     return container, streams[0]
 
 
