@@ -55,7 +55,7 @@ def test_the_page_holds_values_curves_and_settings(folder: Path, tmp_path: Path)
     first, failed, second = data["runs"]
     assert first["curves"]["val/judge_distance"] == [[1, 0.9], [3, 0.5]]
     assert first["settings"]["model.optimizer.lr"] == 1e-3
-    assert first["best_epoch"] == 2
+    assert first["best"] == "0.5000, 2"
     assert not any("paths" in key for key in first["settings"])
     assert (second["rank"], second["values"]) == (None, [None])
     assert failed["error"] == "RuntimeError: </script><b>no"

@@ -64,7 +64,7 @@ def _leaderboard(chosen: argparse.Namespace) -> None:
 
     ranking = rank(find_runs(chosen.folder), chosen.by)
     console = Console()
-    console.print(ranking_table(ranking, chosen.top))
+    console.print(ranking_table(ranking, chosen.top, console))
     folder = chosen.output or chosen.folder
     table, page = folder / "leaderboard.csv", folder / "leaderboard.html"
     write_csv(ranking, table)

@@ -2,11 +2,12 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from facesmith.faces.private import write_private_text
 from facesmith.sweep.ranking import Ranking, Row
 from facesmith.sweep.runs import Run, counts
 
+_EXTRAS = ("best, epoch", "epochs", "time")
 _COLOURS = {
     "completed": "green",
     "running": "cyan",
@@ -34,27 +36,33 @@ def status_table(runs: Sequence[Run]) -> Table:
     return table
 
 
-def ranking_table(ranking: Ranking, at_most: int) -> Table:
-    """Lay out the runs from best to worst."""
-    directions = ", ".join(
-        f"{m.name} ({'lower' if m.mode == 'min' else 'higher'} is better)" for m in ranking.objectives
-    )
-    table = Table(title=f"By {directions}", title_justify="left")
-    table.add_column("", justify="right")
-    table.add_column("run", overflow="fold")
-    table.add_column("status")
-    for one in ranking.objectives:
-        table.add_column(one.name, justify="right", overflow="fold")
-    for key in ranking.short_parameters:
-        table.add_column(key, justify="right", style="bold", overflow="fold")
-    for title in ("epochs", "time"):
-        table.add_column(title, justify="right")
+def ranking_table(ranking: Ranking, at_most: int, console: Console) -> Table:
+    """Lay out the runs from best to worst; what a narrow terminal has no room for is left out, last columns first."""
+    unbounded = console.options.update(width=10_000)
+    for count in range(len(_EXTRAS), -1, -1):
+        table = _ranking_table(ranking, at_most, _EXTRAS[:count])
+        if console.measure(table, options=unbounded).minimum <= console.width:
+            break
+    return table
+
+
+def _ranking_table(ranking: Ranking, at_most: int, extras: Sequence[str]) -> Table:
+    told = ", ".join(f"{m.name} ({'lower' if m.mode == 'min' else 'higher'} is better)" for m in ranking.objectives)
+    table = Table(title=f"By {told}", title_justify="left")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("run", overflow="fold", min_width=10)
+    table.add_column("status", no_wrap=True)
+    for title in [*(m.name for m in ranking.objectives), *ranking.short_parameters, *extras]:
+        table.add_column(
+            re.sub("([/_,])", r"\1\n", title), justify="right", no_wrap=True
+        )  # names break, figures do not
     for row in ranking.rows[:at_most]:
-        best = len(ranking.objectives) > 1 and row.pareto
-        cells: list[RenderableType] = [f"{row.rank or ''}{' ◆' if best else ''}", row.run.name, _status(row.run.status)]
-        cells += ["" if value is None else f"{value:.4f}" for value in row.values]
-        cells += [shown(value) for value in row.parameters.values()]
-        table.add_row(*cells, progress(row.run), duration(row.run))
+        front = len(ranking.objectives) > 1 and row.pareto
+        place = f"{row.rank or ''}{' ◆' if front else ''}"
+        figures = ["" if value is None else f"{value:.4f}" for value in row.values]
+        more = {"best, epoch": best(row, ranking), "epochs": progress(row.run), "time": duration(row.run)}
+        figures += [shown(value) for value in row.parameters.values()] + [more[title] for title in extras]
+        table.add_row(place, row.run.name, _status(row.run.status), *figures)
     if len(ranking.objectives) > 1:
         table.caption = "◆ on the Pareto front: no run is better in one and as good in all"
     if len(ranking.rows) > at_most:
@@ -97,6 +105,12 @@ def memory(run: Run) -> str:
         return ""
     peak = run.record.peak_gpu_memory_mb or run.record.peak_memory_mb
     return f"{peak / 1024:.1f} GB" if peak else ""
+
+
+def best(row: Row, ranking: Ranking) -> str:
+    """Give the first objective's best value on the way, and the epoch, from 1, it was reached in."""
+    found = row.run.record.metrics.best.get(ranking.objectives[0].name) if row.run.record else None
+    return "" if found is None else f"{found.value:.4f}, {found.epoch + 1}"
 
 
 def shown(value: Any) -> str:

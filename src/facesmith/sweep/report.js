@@ -48,7 +48,7 @@ const columns = [
   ["run", (run) => run.name],
   ["status", (run) => run.status],
   ...D.objectives.map((one, i) => [`${one.name} ${one.mode === "min" ? "↓" : "↑"}`, (run) => run.values[i], true]),
-  ["best epoch", (run) => run.best_epoch, true],
+  ["best, epoch", (run) => run.best, true],
   ...D.parameters.map((one, i) => [one.name, (run) => run.parameters[i], true]),
   ["epochs", (run) => run.epochs, true],
   ["time", (run) => run.seconds, true, (run) => run.time],
@@ -60,9 +60,9 @@ function drawTable() {
   const board = $("board");
   board.replaceChildren();
   const head = element(element(board, "thead"), "tr");
-  columns.forEach(([title], i) => {
+  columns.forEach(([title, , right], i) => {
     const sign = i === sorting.column ? (sorting.down ? " ▾" : " ▴") : "";
-    element(head, "th", {}, title + sign).onclick = () => {
+    element(head, "th", { class: right ? "number" : "" }, title + sign).onclick = () => {
       sorting.down = sorting.column === i && !sorting.down;
       sorting.column = i;
       drawTable();

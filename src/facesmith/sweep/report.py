@@ -18,7 +18,7 @@ from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
 from facesmith.sweep.curves import read_curves
 from facesmith.sweep.importance import Importance
-from facesmith.sweep.leaderboard import duration, memory, progress, shown
+from facesmith.sweep.leaderboard import best, duration, memory, progress, shown
 from facesmith.sweep.ranking import Ranking, Row
 from facesmith.sweep.runs import Run
 
@@ -92,7 +92,7 @@ def _row(row: Row, ranking: Ranking, picture: str | None) -> dict[str, Any]:
         "pareto": row.pareto and len(ranking.objectives) > 1,
         "values": row.values,
         "parameters": [value if isinstance(value, int | float) else shown(value) for value in row.parameters.values()],
-        "best_epoch": next((one.epoch + 1 for one in record.metrics.best.values()), None) if record else None,
+        "best": best(row, ranking),
         "epochs": progress(run),
         "time": duration(run),
         "seconds": record.seconds if record else None,
