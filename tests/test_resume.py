@@ -1,5 +1,6 @@
 """Going on: which folder, with which command, and which changes are refused."""
 
+import json
 import os
 from pathlib import Path
 
@@ -63,11 +64,13 @@ def test_the_whole_command_may_be_given_again(tmp_path: Path) -> None:
     assert cfg.hydra.run.dir == str(run)
 
 
-def test_the_last_resumption_counts_and_a_sweeps_job_brings_its_config(tmp_path: Path) -> None:
+def test_the_last_start_that_began_counts_and_a_sweeps_job_brings_its_config(tmp_path: Path) -> None:
     run = a_run(tmp_path / "3", "model.optimizer.lr=0.1", config="identity_lr", directory="sweeps")
-    later = run / ".hydra/resumed_2026-02-02_10-00-00"
-    later.mkdir()
-    _record(later, ("model.optimizer.lr=0.1", "trainer.max_epochs=50"), "identity_lr", "sweeps")
+    refused = run / ".hydra/resumed_2026-02-02_10-00-00"
+    refused.mkdir()
+    _record(refused, ("model.optimizer.lr=7", "trainer.max_epochs=50"), "identity_lr", "sweeps")
+    begun = {"overrides": ["model.optimizer.lr=0.1", "trainer.max_epochs=50"]}
+    (run / "run.json").write_text(json.dumps(begun))
     flags = ["-cd", "sweeps", "-cn", "identity_lr"]
     assert arguments([f"resume={run}"])[:6] == [*flags, "model.optimizer.lr=0.1", "trainer.max_epochs=50"]
 

@@ -1,6 +1,7 @@
 """Going on with a run: which folder, what it was told before, and what may have changed. Needs no torch."""
 
 import fnmatch
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -65,10 +66,9 @@ def arguments(given: Sequence[str]) -> list[str]:
         raise UserError(f"resume={folder}: names one run; in a sweep resume=auto goes on in each job's own folder")
     if not (folder / _RECORD / "overrides.yaml").is_file():
         raise UserError(f"resume={folder}: is no run's folder; give one such as runs/identity/ada/2026-01-31_12-00-00")
-    last = _parts(folder)[-1]
     new = [o for o in given if not re.match(r"\+*(resume|hydra\.run\.dir)=", o)]
-    flags = [] if {"-cn", "--config-name"} & set(new) else _config_flags(last)
-    old = [str(o) for o in OmegaConf.load(last / "overrides.yaml")]
+    flags = [] if {"-cn", "--config-name"} & set(new) else _config_flags(folder / _RECORD)
+    old = _told_before(folder)
     place = str(folder).replace("'", "\\'")
     return [*flags, *_merged(old, new), f"resume='{place}'", f"hydra.run.dir='{place}'"]
 
@@ -144,9 +144,13 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _parts(folder: Path) -> list[Path]:
-    """List the records of a run's starts, the first and every resumption, in order."""
-    return [folder / _RECORD, *sorted((folder / _RECORD).glob("resumed_*"))]
+def _told_before(folder: Path) -> list[str]:
+    """Give the overrides of a run's last start that was not refused, or else of its first."""
+    record = folder / "run.json"
+    if record.is_file():
+        told: list[str] = json.loads(record.read_text(encoding="utf-8"))["overrides"]
+        return told
+    return [str(o) for o in OmegaConf.load(folder / _RECORD / "overrides.yaml")]
 
 
 def _config_flags(record: Path) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -26,8 +26,8 @@ _POLL = 0.2
 
 
 @contextmanager
-def held(run: Path, *, alone: bool, busy: Literal["refuse", "wait"]) -> Iterator[None]:
-    """Hold a run's folder, and with `alone` its name (the folder above): jobs of a sweep share a name.
+def held(run: Path, *, name: Path | None, busy: Literal["refuse", "wait"]) -> Iterator[None]:
+    """Hold a run's folder, and its name: the folder `name` of all runs of that name. Jobs of a sweep share a name.
 
     The operating system gives the locks back when a process ends, however it does. In a distributed run the first
     process holds them for all.
@@ -38,13 +38,9 @@ def held(run: Path, *, alone: bool, busy: Literal["refuse", "wait"]) -> Iterator
     if process_number():
         yield
         return
-    places = ([run.parent / NAME_LOCK] if alone else []) + [run / FOLDER_LOCK]
-    with _locked(places[0], run, busy):
-        if len(places) == 1:
-            yield
-            return
-        with _locked(places[1], run, busy):
-            yield
+    outer = nullcontext() if name is None else _locked(name / NAME_LOCK, run, busy)
+    with outer, _locked(run / FOLDER_LOCK, run, busy):
+        yield
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def train(config: TrainConfig) -> float | list[float] | None:
     use_key(config.provenance.certificate, config.provenance.key)
     run, swept = config.paths.run or Path(), _in_sweep()
     settings = config.model_dump(mode="json", by_alias=True)
-    with stopping(run) as wish, held(run, alone=not swept, busy=config.busy):
+    with stopping(run) as wish, held(run, name=None if swept else _name_folder(config, run), busy=config.busy):
         if config.paths.run is not None:
             private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
         start = find_start(config, settings, run, swept=swept)
@@ -53,6 +53,12 @@ def train(config: TrainConfig) -> float | list[float] | None:
             return start.objective
         with logged(config), ended_in_wandb(_recording(config, settings)) as recorder, explained(config, run):
             return _fit(config, recorder, start.checkpoint, wish)
+
+
+def _name_folder(config: TrainConfig, run: Path) -> Path | None:
+    """Give the folder of all runs of this name, when this run is in it and not in a folder of the user's choice."""
+    folder = config.paths.runs / (config.experiment_name or "unnamed") / config.name
+    return folder if run.resolve().parent == folder.resolve() else None
 
 
 def _in_sweep() -> bool:
