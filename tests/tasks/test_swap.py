@@ -1,4 +1,5 @@
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.swap import SwapTask
 
+CONF = Path(__file__).parents[2] / "conf"
 MAGENTA = np.array([255, 0, 255])
 FRAME = {
     "source_photo": None,
