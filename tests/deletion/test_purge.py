@@ -1,6 +1,9 @@
 import json
+import os
+import socket
 import stat
 import struct
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from facesmith.faces.profile import Ancestor, IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
 from facesmith.purge import SOME_ARE_PAST, main
+from facesmith.run_record import RunRecord
 
 
 def face_set(folder, name, key, contents, people="one", expires=None):
@@ -222,3 +226,31 @@ def test_retention_names_those_whose_day_is_over(world, capsys):
     assert "profiles/ada.json" in told
     assert "bob" not in told.split("ada: consent")[1]
     assert stat.S_IMODE((world / "profiles" / "ada.json").stat().st_mode) == 0o600
+
+
+def test_a_run_that_is_under_way_stays(world, capsys):
+    folder = world / "runs" / "identity" / "ada" / "1"
+    record = RunRecord(
+        status="running",
+        experiment="identity",
+        name="ada",
+        overrides=[],
+        settings={"data": {"name": "ada"}},
+        command=[],
+        facesmith="0",
+        python="3",
+        packages={},
+        git_commit=None,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=datetime.now(UTC).isoformat(),
+    )
+    (folder / "run.json").write_text(record.model_dump_json())
+    assert main(["name=ada", "yes=true"]) == 1
+    assert f"{folder.relative_to(world)}: is in use" in capsys.readouterr().err
+    assert (world / "face_sets" / "ada").exists()
+    (folder / "run.json").write_text(record.model_copy(update={"host": "elsewhere"}).model_dump_json())
+    assert main(["name=ada", "yes=true"]) == 1
+    assert "says that it is running on elsewhere" in capsys.readouterr().err
+    (folder / "run.json").write_text(record.model_copy(update={"pid": 2**22 + 5}).model_dump_json())
+    assert main(["name=ada", "yes=true"]) == 0

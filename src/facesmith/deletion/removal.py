@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -34,8 +35,7 @@ def undisturbed(traces: Sequence[Trace]) -> Iterator[None]:
     with ExitStack() as held:
         for folder in (path for trace in traces for path in trace.files if path.is_dir()):
             for record in folder.rglob(RECORD):
-                if _runs(record.parent):
-                    raise _busy(record.parent)
+                _require_ended(record.parent)
             for lock in sorted({found for pattern in _LOCKS for found in folder.rglob(pattern) if found.is_file()}):
                 try:
                     held.enter_context(FileLock(lock, timeout=0))
@@ -119,11 +119,18 @@ def _tidy(folder: Path, roots: Sequence[Path]) -> None:
         folder = folder.parent
 
 
-def _runs(folder: Path) -> bool:
+def _require_ended(folder: Path) -> None:
     try:
-        return read(folder).status == "running"
+        record = read(folder)
     except UserError:
-        return False  # a record that cannot be read keeps nobody from removing the run
+        return  # a record that cannot be read keeps nobody from removing the run
+    if record.status != "running":
+        return
+    if record.host == socket.gethostname():
+        raise _busy(folder)
+    raise UserError(
+        f"{folder}: says that it is running on {record.host}; wait for it, or remove its {RECORD} if that is not so"
+    )
 
 
 def _busy(folder: Path) -> UserError:
