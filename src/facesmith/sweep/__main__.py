@@ -13,8 +13,15 @@ from facesmith.errors import UserError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; 0 when all went well, 1 for a mistake, told in one line."""
     chosen = _parser().parse_args(arguments)
+    actions = {
+        "status": _status,
+        "leaderboard": _leaderboard,
+        "best": _best,
+        "lineage": _lineage,
+        "dashboard": _dashboard,
+    }
     try:
-        {"status": _status, "leaderboard": _leaderboard, "best": _best, "dashboard": _dashboard}[chosen.action](chosen)
+        actions[chosen.action](chosen)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -38,6 +45,14 @@ def _parser() -> argparse.ArgumentParser:
             action.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go (DIR)")
             action.add_argument("--pictures", type=int, default=24, metavar="N", help="renders shown (%(default)s)")
             action.add_argument("--no-pictures", dest="pictures", action="store_const", const=0, help="no face in it")
+    action = actions.add_parser("lineage", help="tell W&B which model a swapped picture or video was made with")
+    action.add_argument("output", type=Path, metavar="FILE", help="the picture or video; it stays here")
+    action.add_argument("--model", type=Path, required=True, metavar="ONNX", help="<run folder>/exports/<name>.onnx")
+    action.add_argument("--project", default="facesmith", help="%(default)s")
+    action.add_argument("--entity", help="of W&B; your own when left out")
+    action.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where runs lie (%(default)s)"
+    )
     action = actions.add_parser("dashboard", help="save the W&B workspace that shows a project's runs")
     action.add_argument("project", metavar="ENTITY/PROJECT")
     action.add_argument("--group", metavar="SWEEP", help="show this sweep alone, by the name of its group in W&B")
@@ -91,6 +106,12 @@ def _best(chosen: argparse.Namespace) -> None:
         console.print(f"checkpoint: {best.run.record.checkpoint}")
     print(f"again:    {rerun_command(best.run.record)}")
     print(f"go on:    {continue_command(best.run)}")
+
+
+def _lineage(chosen: argparse.Namespace) -> None:
+    from facesmith.wandb_artifacts import tell_swap
+
+    print(tell_swap(chosen.output, chosen.model, chosen.project, chosen.entity, chosen.runs))
 
 
 def _dashboard(chosen: argparse.Namespace) -> None:
