@@ -76,8 +76,8 @@ def pair_up(videos: Path, poses: Path) -> list[Pair]:
     Raises:
         UserError: a video has no pose or a pose no video; names them all.
     """
-    dances = {path.stem: path for path in _videos(videos, "data.videos") if not path.stem.endswith(_POSE)}
-    drawn = {path.stem: path for path in _videos(poses, "data.poses")}
+    dances = {path.stem: path for path in find_videos(videos, "data.videos") if not path.stem.endswith(_POSE)}
+    drawn = {path.stem: path for path in find_videos(poses, "data.poses")}
     if videos.resolve() == poses.resolve():
         drawn = {stem: path for stem, path in drawn.items() if stem.endswith(_POSE)}
     drawn = {stem.removesuffix(_POSE): path for stem, path in drawn.items()}
@@ -219,7 +219,8 @@ def _fate(pair: Pair, taken: Sequence[int], height: int, width: int, used_as: st
     return Fate(pair.video.name, first, last, len(taken), height, width, used_as, why)
 
 
-def _videos(folder: Path, setting: str) -> list[Path]:
+def find_videos(folder: Path, setting: str) -> list[Path]:
+    """List the videos of a folder; UserError, which names the setting, when there is none."""
     try:
         found = [media.path for media in find_media(folder) if media.kind == "video"]
     except UserError as error:

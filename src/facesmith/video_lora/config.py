@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
-from facesmith.settings import IsoDate
+from facesmith.settings import ExpiryDate
 
 
 class PriorConfig(Settings):
@@ -22,7 +22,7 @@ class VideoLoraDataModuleConfig(SliceComponent):
 
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
     consent_note: str | None
-    expires: IsoDate | None
+    expires: ExpiryDate | None
     name: Slug
     base: str
     faces: str | list[str]

@@ -10,17 +10,18 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 from facesmith import assets
 from facesmith.config import Component
 from facesmith.errors import UserError
 from facesmith.faces.content_key import ContentHashes
+from facesmith.loading import ResumableLoader
+from facesmith.media.provenance import Mark
 from facesmith.media.sources import find_media
 from facesmith.video_lora import preparing
 from facesmith.video_lora.base import Base, open_base
 from facesmith.video_lora.cache import Cache
-from facesmith.video_lora.clips import Clip, Frames, cut, pair_up, read_clip, write_table
+from facesmith.video_lora.clips import Clip, Frames, cut, find_videos, pair_up, read_clip, write_table
 from facesmith.video_lora.config import VideoLoraDataModuleConfig
 from facesmith.video_lora.dataset import Batch, ClipDataset, Item, collated
 from facesmith.video_lora.judging import JudgesVideos
@@ -72,15 +73,15 @@ class VideoLoraDataModule(LightningDataModule):
         self.validated = [clips[checked[number]] for number in few]
         self.negative = padded(self.cache.read(negative)["rows"], self.config.text_length)
         trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held]
-        self.training = self._dataset([*trained, *prior], self.config.single_face)
-        self.validation = self._dataset([items[checked[number]] for number in few], 0.0)
+        self.training = self._dataset([*trained, *prior])
+        self.validation = self._dataset([items[checked[number]] for number in few])
         self.batches_per_epoch = len(self._sampler())
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of one size each; the loader's place is saved and found again."""
-        return StatefulDataLoader(
+        return ResumableLoader(
             self.training,
-            batch_sampler=self._sampler(),
+            self._sampler(),
             collate_fn=collated,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
@@ -92,10 +93,16 @@ class VideoLoraDataModule(LightningDataModule):
         return DataLoader(self.validation, batch_size=1, collate_fn=collated)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Complete the control by what is not in the items because it is the same for all clips of a size."""
+        """Complete the control by what is the same for all clips of a size; in training draw whose photo is read.
+
+        Drawn here, in the main process, what is random is restored when a run goes on.
+        """
         frames, height, width = batch["steer"].shape[2:]
         blank = self._blanks[(frames - 1) * self.base.times + 1, height * self.base.side, width * self.base.side]
-        return {**batch, "control": control_of(batch["steer"], blank.to(batch["steer"]), self.base.side)}
+        whole = {**batch, "control": control_of(batch["steer"], blank.to(batch["steer"]), self.base.side)}
+        if self.trainer is not None and self.trainer.training and self.config.single_face:
+            whole["face"] = self._some_photos(batch["face"])
+        return whole
 
     def frames(self, number: int) -> tuple[Frames, Frames]:
         """Give the dance and the poses (T,H,W,3) uint8 of a validated clip."""
@@ -121,6 +128,13 @@ class VideoLoraDataModule(LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Give the judge's native sessions back."""
         self.judge.close()
+
+    def _some_photos(self, face: Tensor) -> Tensor:
+        """Give (N,E), in the share `single_face` the embedding of one photo instead of the person's."""
+        singles, count = self.references.embeddings.to(face), len(face)
+        chosen = singles[torch.randint(len(singles), (count,), device=face.device)]
+        alone = torch.rand(count, 1, device=face.device) < self.config.single_face
+        return torch.where(alone, chosen, face)
 
     def _prepared(self) -> tuple[list[Clip], list[Item], list[Item], Path]:
         """Give clips, their items, the base's own items and the negative prompt's entry; encode what is missing."""
@@ -180,6 +194,8 @@ class VideoLoraDataModule(LightningDataModule):
         height, width = config.height, config.width
         square = round((height * width) ** 0.5 / multiple) * multiple
         sizes = [(height, width), (width, height), (square, square)] if config.other_shapes else [(height, width)]
+        if config.make_poses:
+            self._make_poses()
         clips, fates = cut(
             pair_up(config.videos, config.poses or config.videos),
             frames=config.num_frames,
@@ -191,6 +207,22 @@ class VideoLoraDataModule(LightningDataModule):
         )
         log.info("%s", write_table(fates, config.table))
         return clips
+
+    def _make_poses(self) -> None:
+        """Draw the pose videos that are missing."""
+        from facesmith.video_lora import poses  # MediaPipe is loaded by those who need it
+
+        config = self.config
+        folder = config.poses or config.videos
+        there = find_videos(folder, "data.poses") if folder.is_dir() and any(folder.iterdir()) else []
+        mark = Mark(
+            identity=config.name, consent=config.consent, model_hash=None, title="pose drawing", kind="generated"
+        )
+        todo = poses.missing_poses(find_videos(config.videos, "data.videos"), there, folder)
+        for dance, target in todo.items():
+            poses.pose_video(dance, target, mark, config.progress)
+        if todo:
+            log.info("%d pose videos were drawn into %s: look at them before training", len(todo), folder)
 
     def _held_out(self, stems: Sequence[str]) -> set[str]:
         """Give the videos that are never trained on: whole videos, for clips of one are alike."""
@@ -215,12 +247,10 @@ class VideoLoraDataModule(LightningDataModule):
             seed=torch.initial_seed() % 2**32,
         )
 
-    def _dataset(self, items: list[Item], single: float) -> ClipDataset:
+    def _dataset(self, items: list[Item]) -> ClipDataset:
         return ClipDataset(
             items,
             identity=self.references.identity,
-            singles=self.references.embeddings,
-            single=single,
             text_length=self.config.text_length,
             factor=(self.base.times, self.base.side),
         )

@@ -30,8 +30,7 @@ class Item:
 class ClipDataset(Dataset[Batch]):
     """Items of latents, pose latents, words, a face and where heads are; kept in memory once read.
 
-    identity: (E,) the person's embedding. singles: (N,E) those of single photos, taken instead of it in the share
-    `single` of the draws. factor: frames and px of a latent cell.
+    identity: (E,) the person's embedding. text_length: rows of a prompt. factor: frames and px of a latent cell.
     """
 
     def __init__(
@@ -39,13 +38,11 @@ class ClipDataset(Dataset[Batch]):
         items: Sequence[Item],
         *,
         identity: Tensor,
-        singles: Tensor,
-        single: float,
         text_length: int,
         factor: tuple[int, int],
     ) -> None:
         self.items = list(items)
-        self._identity, self._singles, self._single = identity, singles, single
+        self._identity = identity
         self._length, self._factor = text_length, factor
         self._read: dict[int, Batch] = {}
 
@@ -55,10 +52,7 @@ class ClipDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         if index not in self._read:
             self._read[index] = self._load(self.items[index])
-        face = self._identity
-        if self._single and float(torch.rand(())) < self._single:
-            face = self._singles[int(torch.randint(len(self._singles), ()))]
-        return {**self._read[index], "face": face, "index": torch.tensor(index)}
+        return {**self._read[index], "face": self._identity, "index": torch.tensor(index)}
 
     def _load(self, item: Item) -> Batch:
         clip = load_file(item.clip)

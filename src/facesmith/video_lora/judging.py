@@ -1,12 +1,14 @@
 """What a drawn video is measured by."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.faces.face import Analyzer
+from facesmith.video_lora.poses import PoseLandmarker, agreement
 from facesmith.video_lora.references import References
 
 Frames = NDArray[np.uint8]
@@ -67,15 +69,24 @@ class FaceJudge:
         return boxes
 
     def figures(self, frames: Frames, truth: Frames, poses: Frames, references: References) -> dict[str, float]:
-        """Give the mean similarity of the faces that are found, and the share of frames with one."""
+        """Give the mean similarity of the faces that are found, the share of frames with one, and of limbs in place."""
         wanted = references.recognised
         faces = [self._analyzer(frame) for frame in frames[:: self._every]]
         likeness = [max(float(face.embedding @ wanted) for face in each) for each in faces if each]
         found = len(likeness) / len(faces)
-        return {"likeness": float(np.mean(likeness)) if likeness else 0.0, "faces_found": found}
+        return {
+            "likeness": float(np.mean(likeness)) if likeness else 0.0,
+            "faces_found": found,
+            "pose_agreement": agreement(_points(frames[:: self._every]), _points(truth[:: self._every])),
+        }
 
     def close(self) -> None:
         """Give the native sessions back."""
         if self._found is not None:
             self._found.close()
             self._found = None
+
+
+def _points(frames: Frames) -> list[NDArray[np.float32] | None]:
+    with closing(PoseLandmarker()) as landmarker:
+        return [landmarker(frame, 100 * number) for number, frame in enumerate(frames)]

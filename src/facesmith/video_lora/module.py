@@ -9,10 +9,10 @@ import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
 from facesmith.checkpoint import RECORD, describe
 from facesmith.errors import UserError
+from facesmith.schedule import WarmupCosine
 from facesmith.video_lora.adapter import add_lora, without_lora
 from facesmith.video_lora.base import open_base
 from facesmith.video_lora.config import VideoLoraModuleConfig
@@ -96,14 +96,6 @@ class VideoLoraModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW on mapper and LoRA, each at its own rate; cosine after a linear warm-up, per step."""
         settings, steps = self.config.optimizer, self._total_steps()
-        warmup = max(1, round(settings.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            done = min(1.0, (step - warmup) / max(1, steps - warmup))
-            return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * done)) / 2
-
         groups = [
             {"params": [p for p in self.transformer.parameters() if p.requires_grad], "lr": settings.lr},
             {"params": list(self.mapper.parameters()), "lr": settings.mapper_lr},
@@ -111,7 +103,8 @@ class VideoLoraModule(LightningModule):
         optimizer = _optimizer_class(settings.kind)(
             groups, betas=(settings.betas[0], settings.betas[1]), weight_decay=settings.weight_decay
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+        schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Noise, draw back, compare, log."""

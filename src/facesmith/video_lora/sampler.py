@@ -1,32 +1,10 @@
 """Which clips meet in a batch: of one size, the person's and the base's own in a fixed share."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
-
-
-class _Epoch(Iterator[list[int]]):
-    """The batches of one epoch, with a place that can be saved and found again."""
-
-    def __init__(self, batches: Sequence[list[int]]) -> None:
-        self._batches, self._position = batches, 0
-
-    def __next__(self) -> list[int]:
-        if self._position == len(self._batches):
-            raise StopIteration
-        self._position += 1
-        return self._batches[self._position - 1]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Say how many batches were given."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the batches that were given."""
-        self._position = state["position"]
 
 
 class BucketSampler(Sampler[list[int]]):
@@ -53,23 +31,20 @@ class BucketSampler(Sampler[list[int]]):
         self._own = [np.flatnonzero((of == kind) & ~prior) for kind in kinds.values()]
         self._prior = [np.flatnonzero((of == kind) & prior) for kind in kinds.values()]
         self._batch_size, self._share, self._repeats = batch_size, prior_share, repeats
-        self._seed, self._epoch = seed, 0
-        self._length = len(self._plan(1))
+        self._seed, self._epoch, self._first = seed, 0, 0
+        self._length = len(self._plan(0))
 
     def __len__(self) -> int:
         return self._length
 
+    def begin(self, epoch: int, batch: int) -> None:
+        """Make the next iteration that of `epoch`, from its batch number `batch` on."""
+        self._epoch, self._first = epoch, batch
+
     def __iter__(self) -> Iterator[list[int]]:
-        self._epoch += 1
-        return _Epoch(self._plan(self._epoch))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Say which epoch is under way."""
-        return {"seed": self._seed, "epoch": self._epoch}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next iteration the epoch that was under way."""
-        self._seed, self._epoch = state["seed"], state["epoch"] - 1
+        batches = self._plan(self._epoch)[self._first :]
+        self._epoch, self._first = self._epoch + 1, 0
+        return iter(batches)
 
     def _plan(self, epoch: int) -> list[list[int]]:
         random = np.random.default_rng([self._seed, epoch])

@@ -1,0 +1,73 @@
+"""General picture encoders put to faces: what a mapper reads that was trained on CLIP or DINOv3."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoImageProcessor, AutoModel, CLIPVisionModelWithProjection
+
+from facesmith.errors import UserError
+
+_AT_ONCE = 8
+
+
+class _VisionEncoder:
+    """model: a hub id, downloaded once, or a local folder. name: of encoder and model, kept with every embedding."""
+
+    kind: str
+
+    def __init__(self, model: str, loader: Any, size_key: str) -> None:
+        self.name = f"{self.kind}:{Path(model).name if Path(model).is_dir() else model}"
+        try:
+            self._processor = AutoImageProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
+            self._model: Any = loader.from_pretrained(model).eval().requires_grad_(False)
+        except (OSError, ValueError) as error:
+            why = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"encoder model={model}: cannot be loaded ({why}); give a hub id, or a folder that holds model and "
+                "preprocessor_config.json"
+            ) from None
+        self.embedding_size = int(getattr(self._model.config, size_key))
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.to(self._device)
+
+    def __call__(self, crops: NDArray[np.uint8]) -> Tensor:
+        """Give (N,E), L2-normalised, of face crops (N,S,S,3) RGB uint8."""
+        parts = []
+        for start in range(0, len(crops), _AT_ONCE):
+            few = self._processor(images=list(crops[start : start + _AT_ONCE]), return_tensors="pt")
+            with torch.no_grad():
+                found = self._of(self._model(few["pixel_values"].to(self._device)))
+            parts.append(functional.normalize(found.float(), dim=1).cpu())
+        return torch.cat(parts)
+
+    def _of(self, output: Any) -> Tensor:
+        raise NotImplementedError
+
+
+class ClipEncoder(_VisionEncoder):
+    """CLIP's picture embedding, 768 numbers for ViT-L/14. Source: Radford et al., 2021."""
+
+    kind = "clip"
+
+    def __init__(self, *, model: str) -> None:
+        super().__init__(model, CLIPVisionModelWithProjection, "projection_dim")
+
+    def _of(self, output: Any) -> Tensor:
+        return torch.as_tensor(output.image_embeds)
+
+
+class DinoEncoder(_VisionEncoder):
+    """DINOv3's class token, 1024 numbers for ViT-L/16. Source: Siméoni et al., 2025; the weights are Meta's licence."""
+
+    kind = "dinov3"
+
+    def __init__(self, *, model: str) -> None:
+        super().__init__(model, AutoModel, "hidden_size")
+
+    def _of(self, output: Any) -> Tensor:
+        return torch.as_tensor(output.pooler_output)
