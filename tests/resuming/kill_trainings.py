@@ -56,9 +56,9 @@ def composed(run: Path, overrides: list[str]) -> TrainConfig:
     return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
 
 
-def tiny(run: Path, workers: int, accumulate: int, epochs: int = 10, pause: float = 0.004) -> TrainConfig:
+def tiny(run: Path, workers: int, accumulate: int, *more: str, epochs: int = 10, pause: float = 0.004) -> TrainConfig:
     trainer = [f"trainer.max_epochs={epochs}", f"trainer.accumulate_grad_batches={accumulate}"]
-    config = composed(run, [*TINY, STOP, *trainer, "trainer.check_val_every_n_epoch=2", "trainer.log_every_n_steps=1"])
+    config = composed(run, [*TINY, STOP, *trainer, "trainer.check_val_every_n_epoch=2", *more])
     model = TinyModuleConfig.model_validate(
         {"_target_": "tiny", "width": 16, "pause": pause, "steps": run / "steps", "epochs": epochs,
          "accumulate": accumulate}
@@ -74,9 +74,12 @@ def swapper(run: Path, face_sets: Path, *more: str) -> TrainConfig:
 
 POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 CASES: dict[str, Any] = {
-    "no_workers": lambda run: tiny(run, workers=0, accumulate=3),
-    "asked_to_stop": lambda run: tiny(run, workers=0, accumulate=2),
-    "two_workers": lambda run: tiny(run, workers=2, accumulate=1),
+    "no_workers": lambda run: tiny(run, 0, 3),
+    "asked_to_stop": lambda run: tiny(run, 0, 2),
+    "between_epochs": lambda run: tiny(
+        run, 2, 1, "callbacks.last.every_steps=null", "callbacks.checkpoint.every_n_epochs=1"
+    ),
+    "two_workers": lambda run: tiny(run, 2, 1),
     "swapper_unjudged": lambda run: swapper(run, run.parents[1] / "face_sets", *SMALL, *UNJUDGED),
     "swapper": lambda run: swapper(run, run.parents[1] / "face_sets", *SMALL),
     "swapper_aad": lambda run: swapper(run, run.parents[1] / "face_sets", *AAD),

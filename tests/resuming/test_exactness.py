@@ -18,11 +18,11 @@ def _assert_equal(results: list[dict[str, Any]], cases: int) -> None:
 def test_killed_trainings_equal_whole_ones(killed: Killed) -> None:
     """Dropout, moving average, batch statistics, accumulation; no workers and two; the swapper on real faces.
 
-    The last one is asked to stop by each of the signals that save.
+    One is asked to stop by each of the signals that save; one has checkpoints of whole epochs alone.
     """
-    results = killed(no_workers=5, two_workers=5, swapper_unjudged=5, asked_to_stop=4)
-    _assert_equal(results, 4)
-    assert [result["kills"] for result in results] == [5, 5, 5, 4], results
+    results = killed(no_workers=5, two_workers=5, swapper_unjudged=5, asked_to_stop=4, between_epochs=3)
+    _assert_equal(results, 5)
+    assert [result["kills"] for result in results] == [5, 5, 5, 4, 3], results
 
 
 @pytest.mark.slow
