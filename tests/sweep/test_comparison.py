@@ -92,6 +92,17 @@ def test_runs_of_any_folder_are_told_apart_by_their_overrides(tmp_path: Path) ->
     assert varied(runs) == (LR,)
 
 
+def test_a_running_job_is_as_far_as_its_log(tmp_path: Path) -> None:
+    folder = record_run(tmp_path / "0", {LR: 1.0}, [0.3])
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"status": "running", "epochs": 0, "seconds": 5.0}))
+    with (folder / "metrics.csv").open("a") as log:
+        log.write("".join(f"{step // 10},{step},0.5,\n" for step in range(5000)) + "499,49")
+    (run,) = find_runs(tmp_path)
+    assert (run.status, run.epochs, run.planned_epochs) == ("running", 499, 3)
+    assert run.seconds >= 5.0
+
+
 def test_nothing_to_compare_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         find_runs(tmp_path / "none")

@@ -8,6 +8,7 @@ from typing import Final
 
 FILE: Final = "metrics.csv"
 _POINTS: Final = 160  # a curve is thinned to about so many
+_TAIL: Final = 16_384  # bytes
 _WANTED: Final = ("val", "train/loss")
 
 Curves = dict[str, list[tuple[float, float]]]
@@ -20,6 +21,21 @@ def read_curves(folder: Path) -> Curves:
             return _read(csv.DictReader(line.replace("\0", "") for line in file))
     except (OSError, csv.Error):
         return {}
+
+
+def epochs_logged(folder: Path) -> int:
+    """Give how many whole epochs the end of a run's log tells of; 0 when there is none."""
+    try:
+        with (folder / FILE).open("rb") as file:
+            header = file.readline().decode(errors="replace").strip().split(",")
+            file.seek(max(file.tell(), file.seek(0, 2) - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return 0
+    cells = [line.split(",") for line in lines]
+    place = header.index("epoch") if "epoch" in header else len(header)
+    found = [_number(row[place]) for row in cells if len(row) == len(header) and place < len(row)]
+    return int(max((epoch for epoch in found if epoch is not None), default=0))
 
 
 def _read(rows: Iterable[dict[str, str]]) -> Curves:

@@ -88,14 +88,14 @@ def progress(run: Run) -> str:
     """Give epochs done, and planned where that is known."""
     if run.record is None:
         return ""
-    return f"{run.record.epochs}/{run.planned_epochs}" if run.planned_epochs else str(run.record.epochs)
+    return f"{run.epochs}/{run.planned_epochs}" if run.planned_epochs else str(run.epochs)
 
 
 def duration(run: Run) -> str:
     """Give the time a run took, as h:mm:ss."""
     if run.record is None:
         return ""
-    seconds = round(run.record.seconds)
+    seconds = round(run.seconds)
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
@@ -123,7 +123,14 @@ def _cells(row: Row, metrics: Sequence[str]) -> list[Any]:
     told: list[Any] = [row.rank, row.run.name, row.run.status, int(row.pareto), *row.values, *row.parameters.values()]
     if record is None:
         return [*told, *[None] * 7, row.run.error, *[None] * len(metrics)]
-    told += [record.epochs, record.steps, record.seconds, record.peak_memory_mb, record.host, record.git_commit]
+    told += [
+        row.run.epochs,
+        record.steps,
+        round(row.run.seconds, 2),
+        record.peak_memory_mb,
+        record.host,
+        record.git_commit,
+    ]
     return [*told, record.wandb_id, row.run.error, *(record.metrics.last.get(name) for name in metrics)]
 
 

@@ -95,7 +95,7 @@ def _row(row: Row, ranking: Ranking, picture: str | None) -> dict[str, Any]:
         "best": best(row, ranking),
         "epochs": progress(run),
         "time": duration(run),
-        "seconds": record.seconds if record else None,
+        "seconds": run.seconds if record else None,
         "memory": memory(run),
         "error": run.error,
         "metrics": record.metrics.last if record else {},

@@ -1,6 +1,7 @@
 """The runs below a folder, as they are: whole, running, failed, killed, damaged, or never begun."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from facesmith.errors import UserError
 from facesmith.run_record import FILE, RunRecord, read
+from facesmith.sweep.curves import epochs_logged
 
 DAMAGED: Final = "damaged"
 NOT_BEGUN: Final = "not begun"
@@ -48,6 +50,21 @@ class Run:
         """Give how many epochs the run was to have, when its settings say so."""
         epochs = self.settings.get("trainer.max_epochs")
         return epochs if isinstance(epochs, int) and epochs > 0 else None
+
+    @cached_property
+    def epochs(self) -> int:
+        """Give the whole epochs done; of a run that did not end by itself as far as its log goes."""
+        if self.record is None:
+            return 0
+        return self.record.epochs if self.status == "completed" else max(self.record.epochs, epochs_logged(self.folder))
+
+    @cached_property
+    def seconds(self) -> float:
+        """Give the time it took so far."""
+        if self.record is None:
+            return 0.0
+        since = time.time() - (self.folder / FILE).stat().st_mtime if self.status == "running" else 0.0
+        return self.record.seconds + max(0.0, since)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
