@@ -4,7 +4,7 @@ from facesmith.config import InferConfig
 from facesmith.launch import entry_point
 
 
-@entry_point("infer", InferConfig, aliases={"model": "task.model"})
+@entry_point("infer", InferConfig, aliases={key: f"task.{key}" for key in ("model", "select", "reference", "resume")})
 def main(config: InferConfig) -> None:
     """Run the task."""
     from facesmith.infer import infer
