@@ -83,9 +83,10 @@ def _leaderboard(chosen: argparse.Namespace) -> None:
     folder = chosen.output or chosen.folder
     table, page = folder / "leaderboard.csv", folder / "leaderboard.html"
     write_csv(ranking, table)
-    write_report(ranking, importance(ranking, chosen.folder), page, _title(chosen.folder), chosen.pictures)
+    measured = importance(ranking, chosen.folder)
+    faces = write_report(ranking, measured, page, _title(chosen.folder), chosen.pictures)
     console.print(f"  {table}", highlight=False, soft_wrap=True)
-    warning = "  (shows faces: readable by you alone; --no-pictures leaves them out)" if chosen.pictures else ""
+    warning = "  (shows faces: readable by you alone; --no-pictures leaves them out)" if faces else ""
     console.print(f"  {page}{warning}", highlight=False, soft_wrap=True)
 
 

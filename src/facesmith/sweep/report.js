@@ -97,7 +97,7 @@ function scale(values, from, to, wantLog) {
     const at = (value) => from + ((names.indexOf(String(value)) + 0.5) / names.length) * (to - from);
     return { at, ticks: names.map((name) => [name, at(name)]) };
   }
-  let [low, high] = [Math.min(...real), Math.max(...real)];
+  let [low, high] = real.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
   const log = low > 0 && (wantLog ?? high / low >= 10);
   const turn = log ? Math.log10 : (value) => value;
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
@@ -120,6 +120,7 @@ const crossing = D.runs.filter((run) => axes.every((axis) => axis.get(run) !== n
 function drawParallel() {
   const [width, height, top, bottom, side] = [1200, 320, 40, 16, 90];
   const svg = $("parallel");
+  $("results").hidden = crossing.length < 2;
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   axes.forEach((axis, i) => {

@@ -28,8 +28,8 @@ _QUALITY: Final = 80
 _SKIPPED: Final = ("paths.", "logging.", "csv.")
 
 
-def write_report(ranking: Ranking, measured: Importance, path: Path, title: str, pictures: int) -> None:
-    """Write the page, readable by its owner alone: it may show faces.
+def write_report(ranking: Ranking, measured: Importance, path: Path, title: str, pictures: int) -> bool:
+    """Write the page, readable by its owner alone: it may show faces. Say whether it does.
 
     It holds its script, its data and its pictures; nothing is loaded from anywhere. `pictures` newest renders are
     shown at most, the best runs' first, small and marked as synthetic.
@@ -52,6 +52,7 @@ def write_report(ranking: Ranking, measured: Importance, path: Path, title: str,
     for mark, part in (("@TITLE@", html.escape(title)), ("@SCRIPT@", script), ("@DATA@", text)):
         page = page.replace(mark, part)
     write_private_text(path, page)
+    return bool(shown_pictures)
 
 
 def previews(runs: Sequence[Run], at_most: int) -> dict[str, str]:
