@@ -1,5 +1,10 @@
+import datetime
 import shutil
 import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import av
 import numpy as np
@@ -57,7 +62,7 @@ def test_films_are_signed_play_on_and_show_a_changed_byte(tmp_path, suffix):
         assert len(list(container.decode(video=0))) == 5
 
     bytes_ = bytearray(path.read_bytes())
-    bytes_[-200] ^= 1
+    bytes_[-2000] ^= 1  # of the pictures; the last thousand are the signature's
     path.write_bytes(bytes_)
     found = examine(path)
     assert found.state == "changed"
@@ -170,3 +175,41 @@ def test_what_is_no_media_is_told_in_one_line(tmp_path):
         examine(tmp_path / "a.txt")
     with pytest.raises(UserError, match="cannot be read"):
         examine(tmp_path / "none.png")
+
+
+def test_memory_does_not_grow_with_the_film(tmp_path):
+    small = film(tmp_path / "small.mp4", MARK.metadata())
+    large = tmp_path / "large.mov"
+    noise = np.random.default_rng(0).integers(0, 255, (1620, 1920), np.uint8)
+    with av.open(str(large), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuvj420p"
+        stream.options = {"qmin": "1", "qmax": "1"}
+        frame = av.VideoFrame.from_ndarray(noise, format="yuvj420p")
+        (picture,) = [*stream.encode(frame), *stream.encode(None)]
+        for number in range(40):
+            packet = av.Packet(bytes(picture))
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base = picture.time_base
+            container.mux(packet)
+    assert large.stat().st_size > 80e6
+    script = Path(__file__).with_name("slow_signing.py")
+    run = subprocess.run(
+        [sys.executable, str(script), str(small), str(large)], capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout) < 40
+    assert examine(large).state == "signed"
+
+
+def test_a_certificate_that_has_run_out_is_no_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "short"))
+    monkeypatch.setattr(signing_key, "_LIFETIME", datetime.timedelta(seconds=2))
+    monkeypatch.setattr(signing_key, "_RENEWAL", datetime.timedelta(0))
+    signing_key.self_made.cache_clear()
+    path = film(tmp_path / "a.mp4", MARK.metadata())
+    sign(path, MARK)
+    time.sleep(3.1)
+    found = examine(path)
+    signing_key.self_made.cache_clear()
+    assert found.state == "signed"
+    assert any("expired" in problem for problem in found.problems)

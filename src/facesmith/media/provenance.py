@@ -35,7 +35,13 @@ SIGNABLE: Final = frozenset(
 )
 """Suffixes of the containers that hold a C2PA manifest; Matroska and WebM hold none."""
 
-_SETTINGS: Final = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+_SETTINGS: Final = {
+    "builder": {"thumbnail": {"enabled": False}},
+    "verify": {"verify_after_sign": False},
+    # By default twice the file's size is held in memory: half of it spools to a temporary file from here on,
+    # and a tree of hashes over blocks needs one block, where one hash reads 256 MB at a time.
+    "core": {"backing_store_memory_threshold_in_mb": 8, "merkle_tree_chunk_size_in_kb": 4096},
+}
 
 _chosen: SigningKey | None = None
 
@@ -140,7 +146,8 @@ def sign(path: Path, mark: Mark) -> None:
     """Put a signed C2PA manifest into a finished file, in place; the last step before it takes its name.
 
     Its suffix names the container. One that holds no manifest (SIGNABLE says which do) must carry the mark as
-    metadata already. Nothing may be changed afterwards, and the caller syncs the file to disk.
+    metadata already. Nothing may be changed afterwards, and the caller syncs the file to disk. Memory does not grow
+    with the file; of a large one a copy lies in the folder for temporary files meanwhile, and one beside it.
 
     Raises:
         MediaError: it cannot be signed, for want of disk space perhaps.
