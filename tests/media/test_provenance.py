@@ -193,7 +193,7 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
             packet.time_base = picture.time_base
             container.mux(packet)
     assert large.stat().st_size > 80e6
-    script = Path(__file__).with_name("slow_signing.py")
+    script = Path(__file__).with_name("peak_of_signing.py")
     run = subprocess.run(
         [sys.executable, str(script), str(small), str(large)], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Sign a file and print by how many MB this took the process's peak memory up: slow_signing.py FILE."""
+"""Sign a file and print by how many MB this took the process's peak memory up: peak_of_signing.py FILE."""
 
 import resource
 import sys
