@@ -67,7 +67,8 @@ _USE: Final = {
     "facesmith": "`python infer.py task=swap model={file} source=<image or video> output=<file>`",
     "dfm": """\
 - FaceFusion: put `{file}` alone into `.assets/models/custom/` and choose `custom/{name}` as deep swapper. Nothing
-  else of this name may lie there, no `.hash` and no `.onnx`: it would take the file's place.
+  else of this name may lie there, no `.hash` and no `.onnx`: it would take the file's place. Its deep swapper takes
+  the coarse shading of brows and eyes from the target; `to=hyperswap` keeps more of the likeness there.
 - DeepFaceLive: put it into `<userdata>/dfm_models/`.
 - `python infer.py task=swap model={file} source=<image or video> output=<file>`""",
     "hyperswap": """\
