@@ -30,6 +30,8 @@ from facesmith.settings import IsoDate
 SOME_ARE_PAST = 2
 """Exit code of `retention` when somebody's consent has run out."""
 
+_SHOWN = 4  # files of one trace
+
 _USAGE = """\
 python -m facesmith.purge name=<identity>     list, ask, and remove everything that was made of this person
 python -m facesmith.purge name=... yes=true   without asking
@@ -95,8 +97,10 @@ def _purge(config: PurgeConfig) -> int:
         size = sum(path.stat().st_size for path in trace.contents())
         total += size
         console.print(f"{trace.kind:<11} {trace.files[0]}  ({decimal(size)}; {trace.why})", markup=False)
-        for more in trace.files[1:]:
+        for more in trace.files[1:_SHOWN]:
             console.print(f"{'':<11} {more}", markup=False)
+        if len(trace.files) > _SHOWN:
+            console.print(f"{'':<11} and {len(trace.files) - _SHOWN} more beside them", markup=False)
     _doubt(console, doubtful)
     console.print("Photos and videos given as data.source are never touched; what was sent elsewhere is not reached.")
     if not (config.yes or _agreed(console, f"Remove these {len(traces)} ({decimal(total)}) for good?")):

@@ -29,9 +29,9 @@ def face_set(folder, name, key, contents, people="one", expires=None):
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
-def run(folder, name, *, checkpoint=None, init_from=None, wandb_id=None, status="completed"):
+def run(folder, name, *, checkpoint=None, init_from=None, wandb_id=None, status="completed", cache=None):
     (folder / "checkpoints").mkdir(parents=True)
-    settings = {"data": {"name": name}, "model": {"init_from": init_from}}
+    settings = {"data": {"name": name, "cache": cache}, "model": {"init_from": init_from}}
     record = {"status": status, "settings": settings, "wandb_id": wandb_id}
     (folder / "run.json").write_text(json.dumps(record))
     if checkpoint is not None:
@@ -203,6 +203,16 @@ def test_marked_pictures_go_when_asked(world, capsys):
     assert (world / "outputs" / "hers.jpg").exists()
     main(["name=ada", "yes=true", "folders=[outputs]", "marked_media=true"])
     assert [p.name for p in (world / "outputs").iterdir()] == ["his.jpg"]
+
+
+def test_what_a_run_cached_goes_and_what_else_lies_there_stays(world, capsys):
+    run(world / "runs" / "video_lora" / "ada" / "6", "ada", cache=str(world / "cache"))
+    for number in range(6):
+        tensors(world / "cache" / "latents" / f"{number}.safetensors")
+    (world / "cache" / "mine.txt").write_text("not facesmith's")
+    assert main(["name=ada", "yes=true"]) == 0
+    assert "and 2 more beside them" in capsys.readouterr().out
+    assert [path.name for path in (world / "cache").rglob("*") if path.is_file()] == ["mine.txt"]
 
 
 def test_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):

@@ -1,7 +1,7 @@
 """Which runs learnt a face, or began from one that had."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def known_runs(root: Path) -> Iterator[KnownRun]:
 def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
     """Find the runs that learnt a person: by name, by the key of a face set, or because they began from such a run.
 
-    A sweep all of whose jobs did goes whole; so do W&B's local records of them.
+    A sweep all of whose jobs did goes whole; so do W&B's local records and the caches of them.
     """
     runs = sorted(known_runs(root), key=lambda run: run.path)
     why: dict[Path, str] = {}
@@ -74,7 +74,7 @@ def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
         traces.append(Trace("run", (sweep,), f"a sweep, all {jobs} jobs of it trained on this identity"))
     traces += [Trace("run", (path,), reason) for path, reason in sorted(why.items()) if path.parent not in whole]
     ids = {run.record.get("wandb_id") for run in runs if run.path in why} - {None}
-    return traces + list(_wandb(root, ids))
+    return [*traces, *_caches(run for run in runs if run.path in why), *_wandb(root, ids)]
 
 
 def exported_hashes(traces: list[Trace]) -> Iterator[Path]:
@@ -121,6 +121,17 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from _strings(one)
+
+
+def _caches(runs: Iterable[KnownRun]) -> Iterator[Trace]:
+    """Give what runs kept of faces and films in a cache that others share: the entries do not say whose they are."""
+    folders = {str((run.settings.get("data") or {}).get("cache") or "") for run in runs} - {""}
+    for folder in sorted(folders):
+        entries = sorted(Path(folder).glob("*/*.safetensors"))
+        if entries:
+            yield Trace(
+                "cache", tuple(entries), f"{len(entries)} entries of such a run and others; made again when needed"
+            )
 
 
 def _wandb(root: Path, ids: set[Any]) -> Iterator[Trace]:
