@@ -14,7 +14,7 @@ import torch
 
 from facesmith.atomic import replacing, write_bytes
 from facesmith.errors import UserError
-from facesmith.failures import DiskFullError, explained
+from facesmith.failures import DiskFullError, explained, free_bytes
 
 TRAINING = SimpleNamespace(
     data=SimpleNamespace(batch_size=16),
@@ -98,6 +98,21 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_good_one(small_disk: Pat
     assert told.endswith(f"; last good checkpoint: {folder / 'last.ckpt'}")
     assert torch.equal(torch.load(folder / "last.ckpt")["weights"], good["weights"])
     assert len(list(folder.iterdir())) == 1
+
+
+def test_room_is_given_back_although_the_writer_holds_the_file(small_disk: Path) -> None:
+    held: list[int] = []
+
+    def fill() -> None:
+        with replacing(small_disk / "last.ckpt") as temporary, temporary.open("wb") as file:
+            held.append(os.dup(file.fileno()))
+            file.write(b"x" * 3_000_000)
+
+    with pytest.raises(DiskFullError):
+        fill()
+    free = free_bytes(small_disk)
+    os.close(held[0])
+    assert free > 1_900_000
 
 
 def test_a_full_disk_outside_of_our_own_writer(small_disk: Path) -> None:

@@ -38,10 +38,11 @@ def replacing(path: Path, needs: int | None = None) -> Iterator[Path]:
         temporary.replace(path)
         _flush_names(path.parent)
     except (OSError, RuntimeError) as error:
-        left = free_bytes(path)
-        if is_disk_full(error) or (is_unsaid(error) and left < _LITTLE):
-            written = temporary.stat().st_size if temporary.exists() else 0
-            raise DiskFullError(path, needs, left + written) from error
+        full = is_disk_full(error) or (is_unsaid(error) and free_bytes(path) < _LITTLE)
+        if temporary.exists():
+            os.truncate(temporary, 0)  # who failed to write may still hold the file, and with it the room
+        if full:
+            raise DiskFullError(path, needs, free_bytes(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

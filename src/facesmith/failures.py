@@ -148,7 +148,7 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def is_disk_full(error: BaseException) -> bool:
+def is_disk_full(error: BaseException | None) -> bool:
     """Tell whether an error says that there is no room to write."""
     return isinstance(error, OSError) and error.errno in _FULL
 

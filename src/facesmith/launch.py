@@ -119,8 +119,12 @@ def _discard_if_empty(folder: Path) -> None:
 
 
 def _explain(error: BaseException) -> list[str] | None:
-    """Give the lines a person should read, or None when this is a bug and its traceback is wanted."""
-    for cause in _chain(error):
+    """Give the lines a person should read, or None when this is a bug and its traceback is wanted.
+
+    What failed while a user's mistake was being dealt with is not told: the mistake came first.
+    """
+    first = [cause for cause in _chain(error, implicit=True) if isinstance(cause, UserError)]
+    for cause in _chain(first[-1] if first else error):
         if isinstance(cause, UserError):
             return str(cause).splitlines()
         if isinstance(cause, HydraException | OmegaConfBaseException):
@@ -205,10 +209,14 @@ def _keys(value: Any, prefix: str = "") -> list[str]:
     return [*([prefix] if prefix else []), *inner]
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _chain(error: BaseException | None, implicit: bool = False) -> Iterator[BaseException]:
+    """Walk back through causes; with `implicit`, only to what was being dealt with when something else failed."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        if implicit:
+            error = None if error.__suppress_context__ else error.__context__
+        else:
+            error = error.__cause__ or error.__context__
 
 
 def _flat(error: BaseException) -> str:

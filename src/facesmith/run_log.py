@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 import facesmith
+from facesmith.failures import is_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,21 @@ class ForPeople(logging.Filter):
         return record.levelno >= logging.ERROR or (own and process_number() == 0)
 
 
+class LogFile(logging.FileHandler):
+    """A log that falls silent while the disk is full: that is told on the console, and told once."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Leave out what does not fit."""
+        if not is_disk_full(sys.exc_info()[1]):
+            super().handleError(record)
+
+
 def optional_file(filename: str | None) -> logging.Handler:
     """Log into a file, or nowhere when none is named."""
     if not filename:
         return logging.NullHandler()
     Path(filename).parent.mkdir(parents=True, exist_ok=True)
-    return logging.FileHandler(filename, encoding="utf-8", delay=True)
+    return LogFile(filename, encoding="utf-8", delay=True)
 
 
 def process_number() -> int:

@@ -193,7 +193,7 @@ def test_a_second_process_waits_and_uses_the_first_ones_set(
     assert process.wait() == 0
     assert analyses(made) == 0
     assert len(faces) == 16
-    assert "another process is extracting" in caplog.text
+    assert "another process is making" in caplog.text
 
 
 def test_damaged_leftovers_are_analysed_again(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
@@ -242,3 +242,53 @@ def test_a_face_set_is_its_owner_s_alone_whatever_the_umask(two_people: Path, tm
     assert {path.name for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == set()
     assert len(modes) > 5
     assert faces.meta["expires"] == "2030-01-31"
+
+
+def test_an_extraction_killed_again_and_again_analyses_what_is_kept_once(
+    asset: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source, seen = asset("carphone_pristine.mp4"), tmp_path / "seen.txt"
+    lost = 0
+    for attempt in range(1, 4):
+        process = start_slow_extraction(source, tmp_path, seen, 0.7)
+        wait_for(tmp_path, f"somebody/*.partial/journal/{attempt:06d}.parquet")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        fragments = tmp_path.glob("somebody/*.partial/journal/0*.parquet")
+        done = sum(pq.read_metadata(fragment).num_rows for fragment in fragments)
+        # what a kill costs is what was analysed since the last append
+        lost = len(seen.read_text().split()) - done
+    assert 0 < done < 16
+    made, factory = counted()
+    faces = extract(source, root=tmp_path, **{**EXTRACTION, "max_frames": 16, "analyzer": factory})
+    assert analyses(made) == 16 - done
+    assert len(seen.read_text().split()) + analyses(made) == 16 + lost
+    assert len(faces) == 16
+
+
+def test_two_processes_that_start_together_analyse_each_picture_once(
+    asset: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source, seen = asset("carphone_pristine.mp4"), [tmp_path / "first.txt", tmp_path / "second.txt"]
+    both = [start_slow_extraction(source, tmp_path, one, 0.05) for one in seen]
+    assert [process.wait() for process in both] == [0, 0]
+    analysed = [line for one in seen if one.exists() for line in one.read_text().split()]
+    assert len(analysed) == len(set(analysed)) == 16
+    assert sum(one.exists() for one in seen) == 1
+
+
+@pytest.mark.slow
+def test_of_two_that_wait_one_takes_over_where_a_killed_one_stopped(
+    asset: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source, first, second = asset("carphone_pristine.mp4"), tmp_path / "first.txt", tmp_path / "second.txt"
+    killed = start_slow_extraction(source, tmp_path, first, 0.5)
+    wait_for(tmp_path, "somebody/*.partial/journal/000001.parquet")
+    waiting = start_slow_extraction(source, tmp_path, second, 0.05)
+    time.sleep(8)
+    fragments = tmp_path.glob("somebody/*.partial/journal/0*.parquet")
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    done = sum(pq.read_metadata(fragment).num_rows for fragment in fragments)
+    assert waiting.wait() == 0
+    assert len(second.read_text().split() if second.exists() else []) == 16 - done

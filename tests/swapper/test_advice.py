@@ -13,7 +13,7 @@ GOOD = {
     "val/sharpness": 0.66,
     "val/sharpness_own": 0.7,
     "val/mask_iou": 0.97,
-    "val/seam": 2.0,
+    "val/seam": 1.4,
 }
 LOSSES = ("flow", "mask", "light", "detail")
 

@@ -25,12 +25,12 @@ def partial_of(final: Path) -> Path:
 
 @contextmanager
 def making(final: Path) -> Iterator[None]:
-    """Hold a set's lock; when another process has it, say so and wait."""
+    """Hold the lock of something that is made once; when another process has it, say so and wait."""
     lock = filelock.FileLock(final.with_name(f"{final.name}.lock"), mode=FILE)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        log.warning("another process is extracting %s; waiting for it, its result will be used", final)
+        log.warning("another process is making %s; waiting for it, its result will be used", final)
         lock.acquire()
     try:
         yield

@@ -35,8 +35,8 @@ class Verdict:
     similarity, distance: SFace cosine and dlib distance to the person; left_similarity, left_distance: to
     the face that was there before. nme: mean point distance by the target's eye distance; nan when no face
     is found. eyes, mouth: mean difference of the blink and jaw scores, 0..1. sharpness, sharpness_own:
-    Laplacian variance against the pseudo truth's and the person's own. iou: of mask and hull. seam: how steeply
-    the picture leaves the target along the mask's rim, in levels of 255 a px of 128. reason: why rejected, else "".
+    Laplacian variance against the pseudo truth's and the person's own. iou: of mask and hull. seam: edges
+    added along the mask's rim, in levels of 255 a px of 128. reason: why rejected, else "".
     """
 
     name: str
@@ -205,11 +205,11 @@ def held_out_ssim(frames: Pixels, shown: Pixels, hull: Pixels) -> float:
 
 
 def seam(target: Pixels, shown: Pixels, mask: Pixels) -> float:
-    """Give how steeply a composite leaves its target where it begins: levels of 255 a px, at 128 px.
+    """Give how steep the edges are that a composite adds along its rim: levels of 255 a px, at 128 px.
 
-    target, shown: (S,S,3) uint8 RGB; mask (S,S) uint8, what the composite was made with. The slope (root of
-    the mean square) of their difference in lightness along the mask's rim, the feathered way inwards: what the eye sees
-    as an edge that was not there. 0 where the mask is empty.
+    target, shown: (S,S,3) uint8 RGB; mask (S,S) uint8, what the composite was made with. Root of the mean square of the
+    lightness's slope beyond the steepest the target had nearby, along the mask's rim and the feathered way inwards. 0
+    where the mask is empty.
     """
     size = len(mask)
     inside = (mask > 127).astype(np.uint8)
@@ -217,10 +217,14 @@ def seam(target: Pixels, shown: Pixels, mask: Pixels) -> float:
     ring = (cv2.dilate(inside, outer) - cv2.erode(inside, inner, borderValue=0)) > 0
     if not ring.any():
         return 0.0
-    change = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY).astype(np.float32) - cv2.cvtColor(target, cv2.COLOR_RGB2GRAY)
-    soft = cv2.GaussianBlur(change, (0, 0), size / 128)
-    down, across = np.gradient(soft)
-    return float(np.sqrt((down**2 + across**2)[ring].mean()) * size / 128)
+    added = np.clip(_slope(shown) - cv2.dilate(_slope(target), outer), 0, None)
+    return float(np.sqrt(np.square(added[ring]).mean()) * size / 128)
+
+
+def _slope(picture: Pixels) -> NDArray[np.float32]:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    down, across = np.gradient(cv2.GaussianBlur(grey, (0, 0), len(picture) / 128))
+    return np.hypot(down, across).astype(np.float32)
 
 
 def _geometry(

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +16,8 @@ from facesmith.faces import pseudo_truth
 from facesmith.faces.aligned import AlignedFaces
 from facesmith.faces.colour import hull
 from facesmith.faces.face_set import FaceSet
-from facesmith.faces.private import FILE, private_folder
+from facesmith.faces.partial_sets import making
+from facesmith.faces.private import private_folder
 from facesmith.faces.training_items import TrainingItems
 
 TEMPLATE: Final = "arcface_128"
@@ -155,7 +155,7 @@ class Cast:
         key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         path = self.frames.faces.path / "training" / f"{what}_{key}.npz"
         private_folder(path.parent)
-        with filelock.FileLock(path.with_suffix(".lock"), mode=FILE):
+        with making(path):
             if path.exists():
                 return TrainingItems.load(path)
             items = make()
