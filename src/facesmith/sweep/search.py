@@ -13,11 +13,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from facesmith.errors import UserError
 from facesmith.sweep import job
-from facesmith.sweep.config import SweepConfig
+from facesmith.sweep.config import SamplerConfig, SweepConfig
 from facesmith.sweep.space import Space, Value
 from facesmith.sweep.study import make_sampler
 
-_REPEATS = 50  # points in a row that were drawn before: nothing new is left
+_INSISTENCE = 3  # points in a row that were drawn before; a sampler sure of its best draws no other, chance does
+_REPEATS = 100  # points in a row, after which nothing new is left
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Search:
         asked: list[int] = []
         repeats = 0
         while (count is None or len(asked) < count) and repeats < _REPEATS and self._points_are_left():
-            self._draw_as(len(self._trials()))
+            self._draw_as(len(self._trials()), by_chance=repeats >= _INSISTENCE)
             trial = self.study.ask()
             point = self._draw(trial)
             earlier = self._same(trial.number, point)
@@ -122,10 +123,11 @@ class Search:
         ]
         return len(jobs) < (self.config.n_trials or 0)
 
-    def _draw_as(self, number: int) -> None:
+    def _draw_as(self, number: int, by_chance: bool = False) -> None:
         """Let a trial's point depend on its number and on what is known, not on how often the sweep was interrupted."""
         parallel = self.batch_size is None or self.batch_size > 1
-        self.study.sampler = make_sampler(self.config.sampler, self.config.seed + number, parallel)
+        sampler = SamplerConfig(name="random") if by_chance else self.config.sampler
+        self.study.sampler = make_sampler(sampler, self.config.seed + number, parallel)
 
     def _draw(self, trial: Trial) -> dict[str, Value]:
         point = self.space.draw(trial)
