@@ -28,6 +28,7 @@ _FREE: Final = (
     "paths.*",
     "assets.*",
     "logging.*",
+    "logger",
     "logger.*",
     "provenance.*",
     "data.workers",
