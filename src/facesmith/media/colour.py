@@ -11,9 +11,8 @@ _MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: C
 _HD_HEIGHT = 576
 _FAST = Interpolation.BILINEAR
 # Without these flags swscale truncates: every pass would darken the picture by one level in 255.
-EXACT = (
-    Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
-)
+_EXACT_TO_RGB = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+EXACT = _EXACT_TO_RGB | Interpolation.FULL_CHR_H_INP  # which matters on the way back only, and costs a tenth
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def to_rgb(frame: VideoFrame, fast: bool = False) -> np.ndarray:
         src_colorspace=matrix_of(int(frame.colorspace), frame.height),
         src_color_range=range_of(frame),
         dst_color_range=ColorRange.JPEG,
-        interpolation=_FAST if fast else EXACT,
+        interpolation=_FAST if fast else _EXACT_TO_RGB,
         threads=1,
     )
     return rgb.to_ndarray()
