@@ -41,6 +41,19 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_a_forked_worker_lives_through_ctrl_c_alone(tmp_path: Path, number: int, ends: bool) -> None:
+    with stopping(tmp_path) as wish:
+        wish.training = True
+        worker = os.fork()
+        if worker == 0:
+            os.kill(os.getpid(), number)
+            os._exit(7)
+        _, status = os.waitpid(worker, 0)
+        assert os.waitstatus_to_exitcode(status) == (-number if ends else 7)
+        assert wish.wanted is None
+
+
 def test_a_launcher_keeps_its_own_signal(tmp_path: Path) -> None:
     heard = []
     before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append(number))

@@ -32,6 +32,7 @@ class StopWish:
         self.wanted: int | None = None
         self.training = False
         self._taken: dict[int, Handler] = {}
+        self._process = os.getpid()
 
     def take(self) -> None:
         """Handle the signals nobody else handles; a launcher such as submitit that requeues jobs keeps its own."""
@@ -65,6 +66,9 @@ class StopWish:
             raise Interrupted(self.wanted)
 
     def _asked(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            self._asked_a_child(number)
+            return
         if not self.training or (self.wanted is not None and number == signal.SIGINT):
             if number == signal.SIGINT:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,6 +78,12 @@ class StopWish:
             hint = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
             # a handler may run in the middle of a print
             os.write(2, f"\n{signal.Signals(number).name}: saving after this step{hint}\n".encode())
+
+    def _asked_a_child(self, number: int) -> None:
+        """Let a forked process, such as a loader's worker, live through the terminal's Ctrl-C: its data are needed."""
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
 
 @contextmanager
