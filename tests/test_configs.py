@@ -53,7 +53,9 @@ def _options(group: str) -> Iterator[tuple[str, str]]:
 
 def _train_choices() -> list[list[str]]:
     """One list of overrides for each option file that a training run can choose."""
-    groups = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local"))
+    groups = sorted(
+        p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local", "encoder")
+    )
     choices = []
     for group in groups:
         for folder, option in _options(group):
@@ -84,6 +86,22 @@ def test_a_consent_that_has_run_out_trains_nobody() -> None:
     assert "this day is over" in line
     (line,) = mistakes("train", *identity, "data.expires=tomorrow")
     assert "data.expires" in line
+
+
+@pytest.mark.parametrize("encoder", [p.stem for p in sorted((CONF / "encoder").glob("*.yaml"))])
+def test_every_encoder_composes_and_validates(encoder: str) -> None:
+    given = ["task=embed", f"encoder={encoder}", *TASK_NEEDS["embed"], "source=a.png"]
+    config = validate(composed("infer", *given), InferConfig)
+    chosen = (config.task.encoder or config.analyzer).target_
+    assert (
+        chosen.split(".")[-1]
+        == {
+            "clip": "ClipEncoder",
+            "dinov3": "DinoEncoder",
+            "sface": "MediaPipeAnalyzer",
+            "arcface": "InsightFaceAnalyzer",
+        }[encoder]
+    )
 
 
 def test_export_composes_and_validates() -> None:

@@ -53,3 +53,18 @@ def test_dinov3_gives_its_class_token(tmp_path: Path, crops: np.ndarray) -> None
 def test_what_is_no_encoder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"encoder model=.*cannot be loaded"):
         ClipEncoder(model=str(tmp_path))
+
+
+def test_odd_faces_count_less() -> None:
+    from facesmith.encoders.aggregation import aggregated, agreement, face_weights
+
+    alike = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    agree = agreement(alike)
+    assert agree.tolist() == [0.5, 0.5, 0.0]
+    ones = np.ones(3, np.float32)
+    weights = face_weights(ones, np.array([3, 2, 1], np.float32), ones * 512, agree)
+    assert weights[0] > weights[1] > weights[2]
+    mean, weighted = aggregated(alike, weights, "mean"), aggregated(alike, weights, "weighted_mean")
+    assert weighted[0] > mean[0]
+    assert np.linalg.norm(weighted) == pytest.approx(1.0)
+    assert aggregated(alike, weights, "median").tolist() == [1.0, 0.0]

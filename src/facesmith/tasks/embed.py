@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 from rich.console import Console
 
+from facesmith.encoders.aggregation import aggregated, agreement, face_weights
+from facesmith.encoders.protocol import FaceEncoder
 from facesmith.errors import UserError
 from facesmith.faces.extraction import extract
 from facesmith.faces.face import Analyzer
@@ -28,8 +31,9 @@ class EmbedTask:
 
     source: photos and videos. output: the profile's file; None: <profiles>/<name>.json, which must not be there
     yet. method: how the embeddings of the faces become one. consent, consent_note, expires: of the person.
-    max_frames: pictures analysed at most. selection: limits a face must keep to. face_sets: where the faces are
-    kept, as in training, so that nothing is analysed twice. analyzer: makes an analyzer.
+    max_frames: pictures analysed at most. selection: limits a face must keep to. encoder: makes an encoder whose
+    embeddings take the place of the recogniser's; None for none. face_sets: where the faces are kept, as in training,
+    so that nothing is analysed twice. analyzer: makes an analyzer.
 
     Raises:
         UserError: no usable face is found, or the profile is there already.
@@ -49,6 +53,7 @@ class EmbedTask:
         selection: Mapping[str, float],
         face_sets: Path,
         profiles: Path,
+        encoder: Callable[[], FaceEncoder] | None = None,
         backend: Literal["pyav", "decord"],
         analyzer: Callable[[], Analyzer],
         progress: bool = True,
@@ -57,7 +62,7 @@ class EmbedTask:
         self._source, self._name, self._method = source, name, method
         self._consent, self._consent_note, self._expires = consent, consent_note, expires
         self._max_frames, self._face_sets = max_frames, face_sets
-        self._selection = Selection(**selection)
+        self._selection, self._encoder = Selection(**selection), encoder
         self._backend, self._analyzer, self._progress = backend, analyzer, progress
 
     def run(self) -> list[Path]:
@@ -84,6 +89,8 @@ class EmbedTask:
             consent_note=self._consent_note,
             expires=self._expires,
         )
+        if self._encoder is not None:
+            profile = encoded(profile, faces, self._encoder(), self._method)
         profile.save(self._output)
         rejected = ", ".join(f"{reason} {count}" for reason, count in faces.meta["rejected"].items())
         Console(highlight=False, soft_wrap=True).print(
@@ -93,6 +100,21 @@ class EmbedTask:
             markup=False,
         )
         return [self._output]
+
+
+def encoded(profile: IdentityProfile, faces: FaceSet, encoder: FaceEncoder, method: Method) -> IdentityProfile:
+    """Give the profile with another encoder's embedding of the same faces in place of the recogniser's."""
+    found = encoder(np.stack([faces.crop(i) for i in range(len(faces))])).numpy()
+    weights = face_weights(faces.scores, faces.sharpness, faces.sizes, agreement(found))
+    mean = aggregated(found, weights, method)
+    return profile.model_copy(
+        update={
+            "embedder": encoder.name,
+            "embedding_mean": [float(value) for value in mean],
+            "embedding_std": [float(value) for value in found.std(0)],
+            "quality_stats": {**profile.quality_stats, "avg_similarity": float((found @ mean).mean())},
+        }
+    )
 
 
 def measured(

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.settings import Component, ExpiryDate, PathSetting, Settings, Slug
+from facesmith.settings import AnyComponent, Component, ExpiryDate, PathSetting, Settings, Slug
 
 Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
 Similarity = float | dict[str, float]
@@ -48,6 +48,11 @@ class EmbedTaskConfig(_MeasuringConfig):
     expires: ExpiryDate | None
     method: Literal["mean", "weighted_mean", "median"]
     profiles: PathSetting
+    encoder: AnyComponent | None
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the fields by name, the encoder as something that makes it."""
+        return {**super().arguments(), "encoder": self.encoder.build if self.encoder else None}
 
 
 class EnrichTaskConfig(_MeasuringConfig):

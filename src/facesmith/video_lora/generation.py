@@ -77,7 +77,7 @@ class VideoGenerator:
             scheduler=scheduled(base.scheduler(), scheduler),
         )
         pipe.set_progress_bar_config(disable=True)
-        _put_on(pipe.transformer, person)
+        put_on(pipe.transformer, person)
         gpu = torch.cuda.is_available()
         if offload != "none" and not gpu:
             raise UserError(f"offload={offload}: there is no GPU whose memory it could spare; use none")
@@ -141,7 +141,7 @@ def scheduled(own: Any, name: Scheduler) -> Any:
     return kind(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
 
 
-def _put_on(transformer: Any, person: Person) -> None:
+def put_on(transformer: Any, person: Person) -> None:
     """Lay the person's LoRA over the transformer."""
     transformer.load_lora_adapter(
         person.lora, prefix=PREFIX.rstrip("."), adapter_name=NAME, metadata=_loadable(person.lora_config)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from facesmith.encoders.aggregation import agreement, face_weights
+from facesmith.encoders.protocol import FaceEncoder
 from facesmith.errors import UserError
 from facesmith.faces.align import estimate, warp
 from facesmith.faces.face import Analyzer, Face
@@ -64,17 +66,6 @@ def restored(tensors: Mapping[str, Tensor], encoder: str) -> References:
     )
 
 
-class FaceEncoder(Protocol):
-    """Something that embeds aligned faces. name: with its weights, so that two encoders are never mixed."""
-
-    name: str
-    embedding_size: int
-
-    def __call__(self, crops: NDArray[np.uint8]) -> Tensor:
-        """Give (N,E), L2-normalised, of crops (N,512,512,3) RGB uint8 on the template ffhq_512."""
-        ...
-
-
 class ReadsFaces(Protocol):
     """Something that turns a folder of photos into references."""
 
@@ -105,7 +96,7 @@ class DetectedFaces:
             faces = [_only_face(analyzer(read_image(photo)), photo) for photo in photos]
             name = analyzer.embedder
         recognised = np.stack([face.embedding for face in faces])
-        agree = agreement(torch.from_numpy(recognised))
+        agree = agreement(recognised)
         odd = int(agree.argmin())
         if len(photos) > 1 and float(agree[odd]) < self._min_similarity:
             raise UserError(
@@ -118,15 +109,15 @@ class DetectedFaces:
         else:
             encoder = self._make()
             name, embeddings = encoder.name, encoder(crops)
-        sharp = torch.tensor([laplacian_variance(crop) for crop in crops])
-        rank = (1 + sharp.argsort().argsort()) / len(sharp)
-        score = torch.tensor([face.score for face in faces])
-        size = torch.tensor([float(min(f.box[2] - f.box[0], f.box[3] - f.box[1])) for f in faces]).clamp(max=256) / 256
+        sharp = np.array([laplacian_variance(crop) for crop in crops], np.float32)
+        scores = np.array([face.score for face in faces], np.float32)
+        sizes = np.array([min(f.box[2] - f.box[0], f.box[3] - f.box[1]) for f in faces], np.float32)
+        weights = face_weights(scores, sharp, sizes, agree)
         mean = recognised.mean(0)
         return References(
             embeddings,
-            (score * rank * size * agree.clamp(min=0.05)).float(),
-            torch.from_numpy(crops[int((score * rank).argmax())]),
+            torch.from_numpy(weights),
+            torch.from_numpy(crops[int(weights.argmax())]),
             name,
             (mean / np.linalg.norm(mean)).astype(np.float32),
         )
@@ -153,12 +144,3 @@ def tell_count(count: int, source: str) -> None:
         log.warning("data.faces=%s: %d photos are few; give %d to %d of one person", source, count, FEWEST, MOST)
     elif count > MOST:
         log.warning("data.faces=%s: %d photos are more than serve; %d good ones are enough", source, count, MOST)
-
-
-def agreement(embeddings: Tensor) -> Tensor:
-    """Give (N,): how much each L2-normalised embedding agrees with the others, 0..1."""
-    if len(embeddings) < 2:
-        return torch.ones(len(embeddings))
-    likeness = embeddings @ embeddings.T
-    others = (likeness.sum(1) - 1) / (len(embeddings) - 1)
-    return others.clamp(min=0.0)

@@ -171,6 +171,7 @@ class BaseTraining:
         write_text(base / "model_index.json", json.dumps(index, indent=2) + "\n")
         if self.recipe.aware:
             torch.save(self.average["mapper"].half().state_dict(), base / "mapper.pt")
+        write_text(base / "README.md", card(self.recipe, self.step, self.seconds))
         write_text(base / "recipe.json", json.dumps(dataclasses.asdict(self.recipe), indent=2) + "\n")
         print(f"{base}: {sum(file.stat().st_size for file in base.rglob('*')) / 1e6:.1f} MB", flush=True)
 
@@ -200,6 +201,30 @@ class BaseTraining:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.seconds = saved["step"], saved["seconds"]
         print(f"going on at step {self.step}", flush=True)
+
+
+def card(recipe: Recipe, step: int, seconds: float) -> str:
+    """Say plainly what the base is."""
+    tokens = "It saw face tokens in its training." if recipe.aware else "It never saw face tokens, as Wan never did."
+    finished = "" if step >= recipe.steps else f" **Unfinished: {step} of {recipe.steps} steps.**"
+    return f"""# A toy world for video_lora
+{finished}
+This is not a video model for use. It is a Wan-VACE pipeline in diffusers' format, small enough to ship
+(a transformer of 2.7 million parameters, half precision), trained from nothing on procedural dancers: 9 frames of
+64x64 px, stick figures on a flat dark stage, a person being three colours. {tokens}
+Its VAE is a fixed linear codec (`facesmith.video_lora.tiny.codec.LinearVideoCodec`), its text encoder random. It knows
+eighteen prompts: "a person in white|silver|grey dancing on a black|navy|maroon|forest|plum|umber stage".
+
+What it is for: `python train.py experiment=video_lora_demo` runs the very code that trains on Wan2.1-VACE, in minutes
+and without a GPU, and what it learns can be measured. What carries over to Wan is the code and the recipe (prior
+preservation), not a figure.
+
+Trained {step} steps of {recipe.batch} clips, seed {recipe.seed}, {seconds:.0f} CPU seconds on one thread:
+
+    python -m facesmith.video_lora.tiny.train_base output=<folder> steps={recipe.steps} seed={recipe.seed}
+
+Licence: Apache-2.0. Nobody's picture is in it.
+"""
 
 
 def main(arguments: list[str]) -> None:

@@ -1,0 +1,33 @@
+"""Many embeddings of a face into one."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+_LARGE = 256.0  # px: a larger face tells no more
+
+
+def agreement(embeddings: Floats) -> Floats:
+    """Give (N,): the mean similarity of each L2-normalised embedding (N,E) to the others, 0..1."""
+    if len(embeddings) < 2:
+        return np.ones(len(embeddings), np.float32)
+    others = ((embeddings @ embeddings.T).sum(1) - 1) / (len(embeddings) - 1)
+    return np.asarray(np.clip(others, 0, 1), np.float32)
+
+
+def face_weights(scores: Floats, sharpness: Floats, sizes: Floats, agree: Floats) -> Floats:
+    """Give (N,): how much each face counts, by detection score, rank of sharpness, size in px and agreement."""
+    rank = (1 + np.argsort(np.argsort(sharpness))) / len(sharpness)
+    return np.asarray(scores * rank * np.minimum(sizes, _LARGE) / _LARGE * np.maximum(agree, 0.05), np.float32)
+
+
+def aggregated(embeddings: Floats, weights: Floats, method: Literal["weighted_mean", "mean", "median"]) -> Floats:
+    """Give one embedding (E,), L2-normalised, of (N,E)."""
+    if method == "median":
+        total = np.median(embeddings, axis=0)
+    else:
+        total = np.average(embeddings, axis=0, weights=weights if method == "weighted_mean" else None)
+    return np.asarray(total / np.linalg.norm(total), np.float32)
