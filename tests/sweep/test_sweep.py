@@ -220,6 +220,7 @@ def test_the_first_points_config_is_refused_before_anything_is_made(sweep: Sweep
         (["+hydra.sweeper.sampler.colour=1"], "hydra.sweeper.sampler.colour: grid has no such option"),
         (["hydra/sweeper=random", "objectives={a:min,b:min}", "hydra/sweeper/pruner=median"], "hydra.sweeper.pruner: "),
         (["x=interval(0,1)"], "x: a grid needs values"),
+        (["+trainer.devices=2"], "trainer.devices=2: a job of a sweep has one device"),
     ],
 )
 def test_mistakes_in_the_sweep_are_one_line_and_leave_nothing(

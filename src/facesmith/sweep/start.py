@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from optuna import Study
 from optuna.trial import TrialState
 
@@ -105,6 +105,9 @@ def _space(settings: SweepConfig, context: HydraContext, arguments: list[str]) -
 
 def _check(first: DictConfig, task: TaskFunction) -> None:
     """Let the task refuse the first point's config: what is wrong there is wrong in most jobs."""
+    devices = OmegaConf.select(first, "trainer.devices", default=1)
+    if devices != 1 and not (isinstance(devices, ListConfig) and len(devices) == 1):
+        raise UserError(f"trainer.devices={devices}: a job of a sweep has one device; choose 1, and jobs side by side")
     check = getattr(task, "check", None)
     if check is None:
         return
