@@ -33,7 +33,7 @@ class Masks:
     """Where a swapped face may show: the minimum of the model's own mask and of those named.
 
     names: of `box`, `occlusion`, `hull`, `region`. blur, padding: of the box, see `faces.masks.box`. regions:
-    parts of the face that `region` keeps. occluder: of `occlusion`.
+    parts of the face that `region` keeps. occluder: of `occlusion`; ValueError without one.
     """
 
     names: Sequence[MaskName] = ()
@@ -41,6 +41,10 @@ class Masks:
     padding: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     regions: Sequence[str] = ()
     occluder: Occluder | None = None
+
+    def __post_init__(self) -> None:
+        if "occlusion" in self.names and self.occluder is None:
+            raise ValueError("occlusion needs an occluder")
 
 
 class FrameSwap:
@@ -126,7 +130,7 @@ class FrameSwap:
                 np.minimum(limits[i], masks.hull(landmarks, size), out=limits[i])
             if "region" in chosen.names:
                 np.minimum(limits[i], masks.region(landmarks, size, chosen.regions), out=limits[i])
-        if "occlusion" in chosen.names and chosen.occluder is not None:
+        if chosen.occluder is not None and "occlusion" in chosen.names:
             side = chosen.occluder.size
             # From the frame, not from the crop: a small model's crop holds less than the occluder can see.
             seen = np.stack([warp(frame, _resized(matrix, side / size), side) for matrix in matrices])
