@@ -44,15 +44,15 @@ class Net(LightningModule):
         return [f"blurry: val/sharpness {figures['val/sharpness']:.1f}", "b", "c", "d"]
 
 
-def run(seconds: float, hours: float = 2.0, epochs: int = 1) -> None:
+def run(seconds: float, hours: float = 2.0, waiting: float = 0.3) -> None:
     trainer = Trainer(
         accelerator="cpu",
-        max_epochs=epochs,
+        max_epochs=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Advise(waiting=0.3, hours=hours)],
+        callbacks=[Advise(waiting=waiting, hours=hours)],
     )
     trainer.fit(Net(), DataLoader(Slow(seconds), batch_size=None))
 
@@ -75,6 +75,6 @@ def test_a_training_that_takes_long_on_a_cpu_is_told(caplog: pytest.LogCaptureFi
 
 def test_the_modules_own_figures_come_at_the_end_three_at_most(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        run(0.0)
+        run(0.0, waiting=0.999)
     told = [record.message for record in caplog.records if record.name == "facesmith.callbacks.advise"]
     assert told == ["advice: blurry: val/sharpness 0.2", "advice: b", "advice: c"]

@@ -54,9 +54,11 @@ class TextureWarpLoss(nn.Module):
         `progress` is not used: the recipe has no phases.
         """
         truth, hull, aux = opponent(batch["truth"]), batch["hull"], output.aux
+        # torch's own cross-entropy raises where the network's output is not finite, before anybody can say why
+        probability = output.mask.clamp(1e-4, 1 - 1e-4)
         terms = {
             "flow": self._flow(aux["flow"], batch["canonical"], hull),
-            "mask": F.binary_cross_entropy(output.mask.clamp(1e-4, 1 - 1e-4), hull),
+            "mask": -(hull * probability.log() + (1 - hull) * (1 - probability).log()).mean(),
             "light": _light(aux, truth, hull),
             "contrast": _contrast(aux, truth, hull),
             "mix": self._mix(aux["mix"], batch["labels"]),
