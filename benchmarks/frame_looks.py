@@ -2,7 +2,7 @@
 
 The swapper only tints its target, so that what is left is the work on crops and frame. Each row is processor time
 over that of the plain swap, measured in turn in one run; `seamless` is OpenCV's Poisson blending of the same face
-in place of ours.
+in place of ours; it holds two plain pastes, of the face and of its mask.
 """
 
 import argparse
