@@ -95,6 +95,7 @@ def training(config: TrainConfig, run: Path, exact: bool, turns: InTurns, more: 
             "limit_val_batches": 0,  # a step's cost is asked, not validation's
             "plugins": [VerifiedCheckpointIO()] if exact else None,
             "max_epochs": 100_000,
+            "enable_progress_bar": False,
         }
     )
     return lambda: trainer.fit(module, data)

@@ -27,7 +27,7 @@ def test_killed_trainings_equal_whole_ones(killed: Killed) -> None:
 
 @pytest.mark.slow
 def test_killed_twenty_times(killed: Killed) -> None:
-    """Checkpoints of whole epochs alone; the swapper with validation and its gate; the one with an adversary, accumulation and two workers too."""
+    """With checkpoints of whole epochs alone too; the swapper with its gate, and the one with an adversary."""
     results = killed(no_workers=20, two_workers=20, between_epochs=8, asked_to_stop=8, swapper=20, swapper_aad=20)
     _assert_equal(results, 6)
     assert [result["kills"] for result in results] == [20, 20, 8, 8, 20, 20], results
