@@ -206,10 +206,10 @@ class BaseTraining:
 def card(recipe: Recipe, step: int, seconds: float) -> str:
     """Say plainly what the base is."""
     tokens = "It saw face tokens in its training." if recipe.aware else "It never saw face tokens, as Wan never did."
-    finished = "" if step >= recipe.steps else f" **Unfinished: {step} of {recipe.steps} steps.**"
+    finished = "" if step >= recipe.steps else f"**Unfinished: {step} of {recipe.steps} steps.**\n\n"
     return f"""# A toy world for video_lora
-{finished}
-This is not a video model for use. It is a Wan-VACE pipeline in diffusers' format, small enough to ship
+
+{finished}This is not a video model for use. It is a Wan-VACE pipeline in diffusers' format, small enough to ship
 (a transformer of 2.7 million parameters, half precision), trained from nothing on procedural dancers: 9 frames of
 64x64 px, stick figures on a flat dark stage, a person being three colours. {tokens}
 Its VAE is a fixed linear codec (`facesmith.video_lora.tiny.codec.LinearVideoCodec`), its text encoder random. It knows
