@@ -38,7 +38,7 @@ def places(tmp_path_factory, asset):
 
 
 def embed(root, name, **changes):
-    settings = {"source": str(root / name), "output": None, "name": name, "method": "weighted_mean"}
+    settings = {"source": str(root / name), "output": None, "name": name, "aggregation": "weighted_mean"}
     settings |= {"consent": "licensed", "consent_note": None, "expires": "2031-01-31", "max_frames": 20}
     settings |= {"selection": SELECTION, "face_sets": root / "sets", "profiles": root / "profiles"}
     return EmbedTask(**(settings | changes), backend="pyav", analyzer=analyzer, progress=False)
@@ -56,7 +56,7 @@ def test_photos_become_a_profile(places):
 def test_the_ways_to_average_agree_on_the_person(places):
     means = []
     for method in ("mean", "weighted_mean", "median"):
-        (path,) = embed(places, "man", method=method, output=places / f"{method}.json").run()
+        (path,) = embed(places, "man", aggregation=method, output=places / f"{method}.json").run()
         means.append(IdentityProfile.load(path).mean)
     assert (np.stack(means) @ np.stack(means).T).min() > 0.98
     assert not np.array_equal(means[0], means[2])

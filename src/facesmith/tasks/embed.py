@@ -30,7 +30,7 @@ class EmbedTask:
     """Measure who somebody is.
 
     source: photos and videos. output: the profile's file; None: <profiles>/<name>.json, which must not be there
-    yet. method: how the embeddings of the faces become one. consent, consent_note, expires: of the person.
+    yet. aggregation: how the embeddings of the faces become one. consent, consent_note, expires: of the person.
     max_frames: pictures analysed at most. selection: limits a face must keep to. encoder: makes an encoder whose
     embeddings take the place of the recogniser's; None for none. face_sets: where the faces are kept, as in training,
     so that nothing is analysed twice. analyzer: makes an analyzer.
@@ -45,7 +45,7 @@ class EmbedTask:
         source: str | Sequence[str],
         output: Path | None,
         name: str,
-        method: Method,
+        aggregation: Method,
         consent: str,
         consent_note: str | None,
         expires: str | None,
@@ -59,7 +59,7 @@ class EmbedTask:
         progress: bool = True,
     ) -> None:
         self._output = output or new_profile(profiles, name)
-        self._source, self._name, self._method = source, name, method
+        self._source, self._name, self._aggregation = source, name, aggregation
         self._consent, self._consent_note, self._expires = consent, consent_note, expires
         self._max_frames, self._face_sets = max_frames, face_sets
         self._selection, self._encoder = Selection(**selection), encoder
@@ -83,7 +83,7 @@ class EmbedTask:
         profile = IdentityProfile.of_faces(
             faces,
             id=self._name,
-            method=_METHODS[self._method],
+            method=_METHODS[self._aggregation],
             gate={},
             consent=self._consent,
             consent_note=self._consent_note,

@@ -46,7 +46,7 @@ class EmbedTaskConfig(_MeasuringConfig):
     consent: Consent
     consent_note: str | None
     expires: ExpiryDate | None
-    method: Literal["mean", "weighted_mean", "median"]
+    aggregation: Literal["mean", "weighted_mean", "median"]
     profiles: PathSetting
     encoder: AnyComponent | None
 
