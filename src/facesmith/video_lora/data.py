@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -21,7 +22,7 @@ from facesmith.media.sources import find_media
 from facesmith.video_lora import preparing
 from facesmith.video_lora.base import Base, open_base
 from facesmith.video_lora.cache import Cache
-from facesmith.video_lora.clips import Clip, Frames, cut, find_videos, pair_up, read_clip, write_table
+from facesmith.video_lora.clips import Clip, Fate, Frames, cut, find_videos, pair_up, read_clip, write_table
 from facesmith.video_lora.config import VideoLoraDataModuleConfig
 from facesmith.video_lora.dataset import Batch, ClipDataset, Item, collated
 from facesmith.video_lora.judging import JudgesVideos
@@ -54,16 +55,19 @@ class VideoLoraDataModule(LightningDataModule):
         self.cache = Cache(config.cache)
         self.judge: JudgesVideos = _built(config.judge)
         self._blanks: dict[preparing.Bucket, Tensor] = {}
+        self._told: list[Fate] = []
 
     def prepare_data(self) -> None:
         """Encode what the cache lacks."""
-        self._prepared()
+        with isolate_rng():  # what is trained must not depend on what was cached
+            self._prepared()
 
     def setup(self, stage: str) -> None:
         """Find everything in the cache and deal it out."""
         if hasattr(self, "training"):
             return
-        clips, items, prior, negative = self._prepared()
+        with isolate_rng():
+            clips, items, prior, negative = self._prepared()
         held = self._held_out([clip.pair.stem for clip in clips])
         checked = [number for number, clip in enumerate(clips) if clip.pair.stem in held]
         if not checked:
@@ -205,7 +209,9 @@ class VideoLoraDataModule(LightningDataModule):
             fps=config.fps,
             step=self.base.times,
         )
-        log.info("%s", write_table(fates, config.table))
+        if fates != self._told:  # asked for twice, by prepare_data and by setup
+            self._told = fates
+            log.info("%s", write_table(fates, config.table))
         return clips
 
     def _make_poses(self) -> None:

@@ -91,7 +91,7 @@ class VideoLoraModule(LightningModule):
         )
         if settings.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
-        self.transformer = transformer
+        self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
 
     def configure_optimizers(self) -> Any:
         """AdamW on mapper and LoRA, each at its own rate; cosine after a linear warm-up, per step."""
