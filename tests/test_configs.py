@@ -60,7 +60,8 @@ def _train_choices() -> list[list[str]]:
     for group in groups:
         for folder, option in _options(group):
             video = "video_lora" in option or folder in ("data/reader", "data/judge")
-            base = [] if folder == "experiment" else [f"experiment={'video_lora' if video else 'identity'}"]
+            slice_ = "video_lora" if video else "occluder" if "occluder" in option else "identity"
+            base = [] if folder == "experiment" else [f"experiment={slice_}"]
             choices.append([*base, *(NEEDED_OF_VIDEO if video else NEEDED), f"{folder}={option}"])
     return choices
 

@@ -100,12 +100,6 @@ def test_a_checkpoint_of_another_class(tmp_path):
         assert "\n" not in str(told.value)
 
 
-def test_an_occluder_is_not_among_what_can_be_exported_yet(tmp_path):
-    with pytest.raises(UserError, match=r"^to=xseg: ") as told:
-        export(configured(tmp_path / "last.ckpt", tmp_path, "to=xseg"))
-    assert "\n" not in str(told.value)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("client", "files"),

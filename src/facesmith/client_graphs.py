@@ -8,6 +8,7 @@ from torch import Tensor, nn
 DFM_INPUT: Final = "in_face:0"
 DFM_OUTPUTS: Final = ("out_face_mask:0", "out_celeb_face:0", "out_celeb_face_mask:0")
 XSEG_INPUT, XSEG_OUTPUT = "input", "output"
+XSEG_CONTRACT: Final = "facesmith/xseg/1"
 # The crop is finished: its mask only has to hold all that changed. Clients erode and blur it once more, which
 # would eat into the face if it fell off as softly as the blend itself.
 _STEEPNESS = 4.0

@@ -7,6 +7,7 @@ from rich.console import Console
 from facesmith import onnx
 from facesmith.callbacks.protocols import Exports
 from facesmith.checkpoint import load_module
+from facesmith.client_graphs import XSEG_CONTRACT, XSEG_INPUT
 from facesmith.client_specs import spec_for
 from facesmith.config import ExportConfig
 from facesmith.errors import UserError
@@ -24,16 +25,17 @@ def export(config: ExportConfig) -> onnx.ExportReport:
         ExportError: the graph is not what the module computes.
     """
     quiet_libraries()
-    if config.to == "xseg":
-        raise UserError("to=xseg: is for occluders, and a checkpoint of one cannot be trained yet; choose another")
     module = load_module(config.ckpt_path)
     if not isinstance(module, Exports):
         raise UserError(
             f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which exports nothing; "
-            "give a swapper's checkpoint"
+            "give a swapper's or an occluder's checkpoint"
         )
+    given = module.export_spec()
+    if config.to == "xseg" or given.metadata["contract"] == XSEG_CONTRACT:
+        return _export_occluder(config, given)
     profile = IdentityProfile.load(config.profile) if config.profile is not None else None
-    spec = spec_for(config.to, module.export_spec(), origin=config.ckpt_path, size=config.size, profile=profile)
+    spec = spec_for(config.to, given, origin=config.ckpt_path, size=config.size, profile=profile)
     contract = SwapperContract.read(spec.metadata, config.ckpt_path, kind=config.to)
     path, card_path = _paths(config, contract.identity)
     report = onnx.export(
@@ -49,6 +51,22 @@ def export(config: ExportConfig) -> onnx.ExportReport:
     return report
 
 
+def _export_occluder(config: ExportConfig, spec: onnx.ExportSpec) -> onnx.ExportReport:
+    if spec.metadata["contract"] != XSEG_CONTRACT:
+        raise UserError(f"to=xseg: {config.ckpt_path} holds a swapper; give an occluder's checkpoint, or another to=")
+    if config.to != "xseg":
+        raise UserError(f"to={config.to}: {config.ckpt_path} holds an occluder; give to=xseg")
+    size = spec.inputs[XSEG_INPUT].shape[1]
+    if config.size not in (None, size):
+        raise UserError(f"size={config.size}: this occluder was trained for crops of {size} px; leave size out")
+    if config.profile is not None:
+        raise UserError(f"profile={config.profile}: an occluder knows no identity; leave profile out")
+    path = config.output / "xseg" / f"{spec.metadata['identity']}.onnx"
+    report = onnx.export(spec, path, opset=config.opset, precision=config.precision)
+    _tell(report, "visible face")
+    return report
+
+
 def _paths(config: ExportConfig, identity: str) -> tuple[Path, Path | None]:
     """Where model and card go; None for the card's usual place."""
     if config.to == "hyperswap":
@@ -60,10 +78,10 @@ def _paths(config: ExportConfig, identity: str) -> tuple[Path, Path | None]:
     return config.output / f"{identity}.onnx", None
 
 
-def _tell(report: onnx.ExportReport) -> None:
+def _tell(report: onnx.ExportReport, meant: str = "swapped") -> None:
     Console().print(
         f"parity with torch: largest difference {report.parity:.1e} (allowed {report.tolerance:.0e}) over "
-        f"{report.cases} batches, {report.covered:.0%} of their pixels swapped\n"
+        f"{report.cases} batches, {report.covered:.0%} of their pixels {meant}\n"
         f"{report.bytes / 1e6:.1f} MB, {report.precision}, opset {report.opset}, batch {report.batch}\n"
         f"model  {report.path}\n"
         + (f"hash   {report.hash_path}\n" if report.hash_path else "")

@@ -24,6 +24,13 @@ _ROWS = (
     ("sharpness", "sharpness / pseudo truth's", "1"),
     ("sharpness_own", "sharpness / own frames'", "1"),
     ("mask_iou", "mask overlap", "1"),
+    ("mask_iou_unseen", "mask overlap, things never seen", "1"),
+    ("boundary_iou", "rims overlap", "1"),
+    ("occluded_recall", "covered part found", "1"),
+    ("occluded_recall_unseen", "covered part found, things never seen", "1"),
+    ("occluded_precision", "taken for covered and covered", "1"),
+    ("false_occlusion", "untouched face taken for covered", "0"),
+    ("flicker", "mask moves unlike the face", "0"),
     ("ssim", "held-out frames rebuilt", "1"),
 )
 _COLUMNS = (
@@ -53,7 +60,7 @@ class PrintSummary(Callback):
         columns = [(p, title) for p, title in _COLUMNS if any(name.startswith(f"{p}/") for name in figures)]
         rows = [row for row in _ROWS if any(f"{prefix}/{row[0]}" in figures for prefix, _ in columns)]
         if rows:
-            table = Table(title="Quality gate: targets untouched, and swapped", title_justify="left")
+            table = Table(title="Quality gate", title_justify="left")
             table.add_column("figure")
             for _, title in columns:
                 table.add_column(title, justify="right")

@@ -118,6 +118,10 @@ class FaceSet:
     def _crop_names(self) -> list[str]:
         return list(self.kept.column("crop").to_pylist())
 
+    def crop_name(self, i: int) -> str:
+        """Give the file name of a kept face's crop."""
+        return self._crop_names[i]
+
     def crop(self, i: int) -> NDArray[np.uint8]:
         """Give a kept face's crop (512,512,3) RGB on the template ffhq_512."""
         path = self.path / CROPS / self._crop_names[i]
@@ -142,6 +146,11 @@ class FaceSet:
             images[i] = warp(self.crop(i), to_template, size)
             landmarks[i] = transform(self.landmarks[i], to_template)
         return AlignedFaces(images, landmarks, self.blendshapes, template)
+
+    def to_template(self, i: int, template: str, size: int) -> NDArray[np.float64]:
+        """Give the matrix (2,3) from a kept face's crop to a template at a size, as `aligned` uses it."""
+        points = array(self.kept, "landmarks")[i].reshape(478, 3)
+        return estimate(transform(five_of(points), self._matrices[i]), template, size)
 
     def to_source(self, i: int) -> NDArray[np.float64]:
         """Give the matrix (2,3) from a kept face's crop to its source picture."""

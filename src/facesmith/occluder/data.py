@@ -1,0 +1,156 @@
+"""Faces in, covered faces out: extraction, hull and painted masks, loaders."""
+
+import logging
+from typing import Any, Final
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from facesmith import assets
+from facesmith.errors import UserError
+from facesmith.faces.extraction import extract
+from facesmith.faces.face import Analyzer
+from facesmith.faces.face_set import FaceSet
+from facesmith.faces.selection import Selection
+from facesmith.faces.smoothing import Smoothing
+from facesmith.loading import ResumableLoader
+from facesmith.occluder.config import OccluderDataModuleConfig
+from facesmith.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
+from facesmith.occluder.families.surfaces import PhotoSurfaces
+from facesmith.occluder.labels import labelled
+from facesmith.occluder.occlusion import FAMILIES, NONE, Occlude
+from facesmith.occluder.sampler import DrawBatches
+
+log = logging.getLogger(__name__)
+
+Batch = dict[str, Tensor]
+
+TEMPLATE: Final = "arcface_128"
+# Wider than any template that masks are asked for; augmentation cuts closer.
+_WIDE: Final = "ffhq_512"
+_CHECK_SEED: Final = 20_000
+
+
+class OccluderDataModule(LightningDataModule):
+    """Faces with their masks, covered on the fly with things whose outline is known.
+
+    The last share of the faces is held out; families whose weight is 0 are never trained on. Raises UserError when
+    media hold no usable face, or leave too few for holding some out.
+    """
+
+    def __init__(self, config: OccluderDataModuleConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.augment = config.augment.build() if config.augment else None
+        self._faces: FaceSet | None = None
+
+    def prepare_data(self) -> None:
+        """Extract the faces, or find them extracted already."""
+        self._faces = self._extract()
+
+    def setup(self, stage: str) -> None:
+        """Draw the masks and everything that is validated on."""
+        if hasattr(self, "training"):
+            return
+        config = self.config
+        faces = self.faces
+        held = max(1, round(config.holdout * len(faces)))
+        if len(faces) - held < 1:
+            raise UserError(f"data.source={config.source}: {len(faces)} usable face is too few; give at least two")
+        rows = np.arange(len(faces))
+        first, last = rows[:-held], rows[-held:]
+        seed = torch.initial_seed() % 2**32
+        weights: dict[str, float] = {str(name): weight for name, weight in config.occlusions.families.items()}
+        self.training = OccludedFaces(
+            labelled(faces, first, _WIDE, config.size, config.forehead, config.masks),
+            self._occlude(weights, PhotoSurfaces(), clear=config.occlusions.clear),
+            seed,
+        )
+        checked = labelled(faces, last, TEMPLATE, config.size, config.forehead, config.masks)
+        unseen_surfaces = PhotoSurfaces(held_out=True)
+        each = {NONE: self._occlude({"shape": 1}, unseen_surfaces, clear=1)}
+        each |= {name: self._occlude({name: 1}, unseen_surfaces, clear=0) for name in FAMILIES}
+        self.validation = CheckedFaces(checked, each, config.validation_each, _CHECK_SEED)
+        self.stretch = Stretch(checked, faces.tracks[last])
+        self.unseen = [name for name in FAMILIES if not weights.get(name)]
+
+    @property
+    def faces(self) -> FaceSet:
+        """The face set."""
+        self._faces = self._faces or self._extract()
+        return self._faces
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.training) * self.config.repeats // self.config.batch_size)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Covered faces; the loader's place is saved and found again."""
+        config = self.config
+        sampler = DrawBatches(len(self.training), config.repeats, config.batch_size, torch.initial_seed() % 2**32)
+        return ResumableLoader(
+            self.training,
+            sampler,  # type: ignore[arg-type]  # draws, not indices
+            num_workers=config.workers,
+            persistent_workers=config.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Covered held-out faces, one of each family in a batch; then the held-out stretch of the video as it is."""
+        own = torch.Generator()  # or the loaders would draw from torch's random state
+        return [
+            DataLoader(self.validation, batch_size=len(NAMES), generator=own),
+            DataLoader(self.stretch, batch_size=len(NAMES), generator=own),
+        ]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn bytes into floats on the device, and augment what is trained on."""
+        floats = as_floats(batch)
+        if self.augment is not None and self.trainer is not None and self.trainer.training:
+            floats["picture"], floats["mask"] = self.augment(floats["picture"], floats["mask"])
+        return floats
+
+    def provenance(self) -> dict[str, Any]:
+        """Say whose faces these are, in plain values: what checkpoints and exports carry."""
+        return {
+            "identity": self.config.name,
+            "embedder": self.faces.embedder,
+            "consent": self.config.consent,
+            "consent_note": self.config.consent_note or "",
+            "face_set": self.faces.key,
+            "faces": len(self.faces),
+            "size": self.config.size,
+        }
+
+    def _occlude(self, weights: dict[str, float], surfaces: PhotoSurfaces, clear: float) -> Occlude:
+        how = self.config.occlusions
+        several = how.several if len(weights) > 1 else 0.0
+        return Occlude(weights, surfaces, clear=clear, several=several, motion=how.motion, soft=how.soft)
+
+    def _extract(self) -> FaceSet:
+        config = self.config
+        given = [config.source] if isinstance(config.source, str) else config.source
+        return extract(
+            [assets.resolve(one) for one in given],
+            name=config.name,
+            consent=config.consent,
+            consent_note=config.consent_note or "",
+            expires=config.expires,
+            root=config.face_sets,
+            analyzer=self._analyzer,
+            backend=config.media_backend,
+            max_frames=config.max_frames,
+            people=config.people,
+            selection=Selection(**config.selection.model_dump()),
+            smoothing=Smoothing(**config.smoothing.model_dump()),
+            progress=config.progress,
+        )
+
+    def _analyzer(self) -> Analyzer:
+        analyzer: Analyzer = self.config.analyzer.build()
+        return analyzer

@@ -1,0 +1,161 @@
+"""Training a mask of the visible face."""
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from facesmith.checkpoint import RECORD, describe, load_module
+from facesmith.client_graphs import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
+from facesmith.errors import UserError
+from facesmith.export_spec import ExportSpec
+from facesmith.faces.masks import soft
+from facesmith.occluder.card import occluder_card, occluder_metadata
+from facesmith.occluder.config import OccluderModuleConfig
+from facesmith.occluder.data import Batch, OccluderDataModule
+from facesmith.occluder.grid import mask_grid
+from facesmith.occluder.metrics import MaskMetrics, flicker
+from facesmith.occluder.network import MaskNetwork, Visible
+from facesmith.schedule import WarmupCosine
+
+
+class OccluderModule(LightningModule):
+    """Teach a network what of a face is visible, and hold it to things it has and has not seen."""
+
+    def __init__(self, config: OccluderModuleConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = MaskNetwork(config.architecture, config.encoder, config.encoder_weights, config.decoder_channels)
+        self.loss: nn.Module = config.loss.build()
+        self.provenance: dict[str, Any] = {}
+        self.loss_parts: dict[str, Tensor] = {}
+        self._metrics: MaskMetrics | None = None
+        self._stretch: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @property
+    def datamodule(self) -> OccluderDataModule:
+        """The data being trained on; never kept, or copies of the module would copy it."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, OccluderDataModule)
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Take over what the data know, and the weights to start from."""
+        if stage != "fit":
+            return
+        self.provenance = self.datamodule.provenance()
+        self._metrics = MaskMetrics(self.datamodule.unseen)
+        if self.config.init_from is not None:
+            self._start_from(load_module(self.config.init_from))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, cosine after a linear warm-up, per step."""
+        settings, trainer = self.config.optimizer, self.trainer
+        limit, batches = trainer.limit_train_batches, self.datamodule.batches_per_epoch
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+        steps = max(1, (trainer.max_epochs or 1) * math.ceil(batches / trainer.accumulate_grad_batches))
+        optimizer = AdamW(self.network.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Predict, compare, log."""
+        losses: dict[str, Tensor] = self.loss(self.network(batch["picture"]), batch["mask"])
+        loss = losses.pop("loss")
+        self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
+        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=self.trainer.world_size > 1)
+        self.log_dict(self.loss_parts)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measure covered faces, and collect a stretch of the video."""
+        probability = self.network(batch["picture"]).sigmoid()
+        if dataloader_idx:
+            self._stretch.append((probability[:, 0].cpu(), batch["points"].cpu(), batch["track"].cpu()))
+        elif self._metrics is not None:
+            self._metrics.to(self.device).update(probability, batch["mask"], batch["hull"], batch["family"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures."""
+        assert self._metrics is not None
+        figures: dict[str, Any] = {f"val/{name}": value for name, value in self._metrics.take().items()}
+        if self._stretch:
+            masks, points, tracks = (torch.cat(part).numpy() for part in zip(*self._stretch, strict=True))
+            change = flicker(masks, points, tracks)
+            if change is not None:
+                figures["val/flicker"] = change
+        self._stretch = []
+        self.provenance["gate"] = {name: float(value) for name, value in figures.items()}
+        self.log_dict(figures)
+
+    def render(self, batch: Batch) -> NDArray[np.uint8]:
+        """Give a grid (H,W,3) RGB uint8: picture, label, prediction, and the mask a swap would get; a row a face."""
+        with torch.no_grad():
+            probability = self.network(batch["picture"]).sigmoid()
+        shown = probability[:, 0].float().cpu().numpy()
+        return mask_grid(
+            batch["picture"].float().cpu().numpy().transpose(0, 2, 3, 1),
+            {
+                "label": batch["mask"][:, 0].float().cpu().numpy(),
+                "prediction": shown,
+                "swap mask": np.stack([soft(mask) for mask in shown]),
+            },
+        )
+
+    def export_spec(self) -> ExportSpec:
+        """Say what to trace: the occluder as FaceFusion's xseg models, at `export_size`.
+
+        Raises:
+            UserError: the module was not trained yet.
+        """
+        if not self.provenance:
+            raise UserError("model: was not trained, so there is nothing to export; give a checkpoint of a run")
+        network, size = copy.deepcopy(self.network).cpu().eval(), self.config.export_size
+        metadata = occluder_metadata(self.provenance, size)
+        return ExportSpec(
+            XsegGraph(Visible(network, self.provenance["size"])),
+            {XSEG_INPUT: torch.full((1, size, size, 3), 0.5)},
+            [XSEG_OUTPUT],
+            metadata,
+            pictures="bgr",
+            mask=XSEG_OUTPUT,
+            card=occluder_card(metadata),
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the module without any YAML."""
+        checkpoint[RECORD] = describe(self.config.model_copy(update={"encoder_weights": None}), self.provenance)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember what it was trained on.
+
+        Raises:
+            UserError: a training is to go on with other faces than it began with.
+        """
+        saved = checkpoint[RECORD]["provenance"]
+        if self.provenance and self.provenance["face_set"] != saved["face_set"]:
+            raise UserError(
+                f"data.source: its faces are not those this run learnt from (face set {saved['face_set']} -> "
+                f"{self.provenance['face_set']}); give the same photos and videos back, or start a new run without "
+                "resume="
+            )
+        self.provenance = saved
+
+    def _start_from(self, other: LightningModule) -> None:
+        if not isinstance(other, OccluderModule):
+            raise UserError(
+                f"model.init_from={self.config.init_from}: holds no occluder; give an occluder's checkpoint"
+            )
+        try:
+            self.network.load_state_dict(other.network.state_dict())
+        except RuntimeError:
+            raise UserError(
+                f"model.init_from={self.config.init_from}: is a {other.config.architecture} with "
+                f"{other.config.encoder}; choose the same with model.architecture= and model.encoder="
+            ) from None

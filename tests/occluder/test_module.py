@@ -1,0 +1,120 @@
+"""Training end to end on real frames: it learns, is judged, saved, rebuilt, exported and used."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import AdamW
+
+from facesmith.checkpoint import load_module, read_checkpoint
+from facesmith.errors import UserError
+from facesmith.export_spec import ExportSpec
+from facesmith.faces.masks import soft
+from facesmith.faces.occlusion import Occluder
+from facesmith.media.images import read_image
+from facesmith.occluder.data import OccluderDataModule
+from facesmith.occluder.dataset import NAMES, as_floats
+from facesmith.occluder.module import OccluderModule
+from facesmith.occluder.network import MaskNetwork, Visible
+from facesmith.onnx import export
+from facesmith.train import train
+
+
+@pytest.fixture(scope="module")
+def run(tiny_occluder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("runs") / "run"
+    config = tiny_occluder(folder, "trainer.max_epochs=2", "callbacks.checkpoint.every_n_epochs=1")
+    objective = train(config)
+    assert isinstance(objective, float)
+    assert 0 <= objective <= 1
+    return folder
+
+
+def test_a_run_leaves_figures_a_render_and_the_model(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "completed"
+    figures = record["metrics"]["last"]
+    wanted = {"mask_iou", "mask_iou_unseen", "boundary_iou", "occluded_recall", "occluded_precision", "flicker"}
+    wanted |= {f"iou_{name}" for name in NAMES}
+    assert {f"val/{name}" for name in wanted} <= set(figures)
+    grid = read_image(run / "renders/epoch_0002.png")
+    assert grid.shape[1] == 4 * 68
+    assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
+
+
+def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
+    module = load_module(run / "checkpoints/last.ckpt")
+    assert isinstance(module, OccluderModule)
+    assert not module.training
+    assert module.provenance["identity"] == "carphone"
+    assert module.provenance["size"] == 64
+    assert module.provenance["gate"]["val/mask_iou"] > 0
+    assert module.config.encoder_weights is None
+    picture = torch.rand(1, 3, 64, 64)
+    again = load_module(run / "checkpoints/last.ckpt")
+    assert torch.equal(module.network(picture), again.network(picture))
+    record = read_checkpoint(run / "checkpoints/last.ckpt")
+    assert record["facesmith"]["provenance"]["consent"] == "licensed"
+
+
+def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) -> None:
+    occluder = Occluder(run / "exports/carphone.onnx")
+    assert occluder.size == 256
+    crops = data.training.labelled.faces.images[:2]
+    large = np.stack([np.kron(crop, np.ones((4, 4, 1), np.uint8)) for crop in crops])
+    found = occluder(large, 256)
+    module = load_module(run / "checkpoints/last.ckpt")
+    given = torch.from_numpy(large).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        wanted = Visible(module.network, 64)(given)[:, 0].numpy()
+    assert np.abs(found - np.stack([soft(mask) for mask in wanted])).max() < 1e-3
+    card = (run / "exports/carphone.md").read_text()
+    assert "licensed" in card
+    assert "val/occluded_recall" in card
+
+
+def test_an_untrained_module_exports_nothing(tiny_occluder, tmp_path: Path) -> None:
+    module = tiny_occluder(tmp_path / "run").model.build()
+    with pytest.raises(UserError, match="was not trained"):
+        module.export_spec()
+
+
+def test_a_few_faces_are_memorised(tiny_occluder, data: OccluderDataModule, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = tiny_occluder(tmp_path / "run").model.build()
+    items = [data.training[row, row] for row in range(4)]
+    batch = as_floats({key: torch.stack([item[key] for item in items]) for key in items[0]})
+    optimizer = AdamW(module.network.parameters(), 3e-3)
+    for _ in range(60):
+        loss = module.loss(module.network(batch["picture"]), batch["mask"])["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = module.network(batch["picture"]) > 0
+    wanted = batch["mask"] > 0.5
+    assert (found & wanted).sum() / (found | wanted).sum() > 0.93
+
+
+def test_what_the_library_cannot_build_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UserError, match=r"model\.architecture=unet, model\.encoder=resnet99"):
+        MaskNetwork("unet", "resnet99")
+    with pytest.raises(UserError, match=r"model\.architecture=onet"):
+        MaskNetwork("onet", "resnet18")
+
+
+@pytest.mark.slow
+def test_other_architectures_fit_the_contract(tmp_path: Path) -> None:
+    network = MaskNetwork("fpn", "timm-mobilenetv3_small_minimal_100").eval()
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
+    spec = ExportSpec(Visible(network, 64), {"p": torch.zeros(1, 3, 64, 64)}, ["m"], {}, mask="m", card=lambda _: "")
+    assert export(spec, tmp_path / "fpn.onnx").parity < 1e-4
+
+
+def test_weights_of_another_network_are_refused(run: Path, tiny_occluder, tmp_path: Path) -> None:
+    other = tiny_occluder(
+        tmp_path / "run", "model.encoder=resnet18", f"model.init_from={run / 'checkpoints/last.ckpt'}"
+    )
+    with pytest.raises(UserError, match=r"model\.init_from=.*choose the same"):
+        train(other)
