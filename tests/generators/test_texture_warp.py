@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from facesmith.generators import texture_warp
 from facesmith.generators.composite import composite
 from facesmith.generators.texture_warp import TextureWarp, from_opponent, opponent
 
@@ -100,3 +101,14 @@ def test_onnx_samples_three_channels_and_agrees(generator: TextureWarp, tmp_path
         wanted = shown(target)
     for a, b in zip(given, wanted, strict=True):
         assert np.abs(a - b.numpy()).max() < 1e-4
+
+
+def test_places_that_are_no_numbers_end_in_the_loss_and_not_in_a_crash() -> None:
+    places = torch.zeros(1, 2, 8, 8)
+    places[..., 0] = float("nan")
+    places[..., 1] = float("inf")
+    places.requires_grad_()
+    sampled = texture_warp._sampled(torch.rand(1, 3, 16, 16), places)
+    sampled.sum().backward()
+    assert places.grad is not None
+    assert places.grad.isfinite().all()

@@ -188,6 +188,9 @@ def _sampled(picture: Tensor, places: Tensor) -> Tensor:
     picture = picture.expand(places.shape[0], -1, -1, -1)
     picture = _reduced(picture, int(places.shape[-1]))
     where = places.permute(0, 2, 3, 1)
+    if where.requires_grad:
+        # torch's backward reads outside of memory at places that are no numbers; the loss still sees them
+        where = where.nan_to_num(nan=0.0, posinf=2.0, neginf=-2.0)
     return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
 
 
