@@ -23,6 +23,7 @@ TASK_NEEDS = {
     "validate": ["task.profile=ada.json"],
     "compare": ["task.model=[ada.onnx,bob.onnx]"],
     "generate": ["task.model=exports"],
+    "mask": ["task.occluder=occluder.onnx"],
 }
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
 NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch.optim import AdamW
 
 from facesmith.checkpoint import load_module, read_checkpoint
+from facesmith.config import ExportConfig, validate
 from facesmith.errors import UserError
+from facesmith.export import export as export_job
 from facesmith.export_spec import ExportSpec
 from facesmith.faces.masks import soft
 from facesmith.faces.occlusion import Occluder
@@ -20,6 +23,8 @@ from facesmith.occluder.module import OccluderModule
 from facesmith.occluder.network import MaskNetwork, Visible
 from facesmith.onnx import export
 from facesmith.train import train
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,23 @@ def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) 
     card = (run / "exports/carphone.md").read_text()
     assert "licensed" in card
     assert "val/occluded_recall" in card
+
+
+def test_an_occluder_is_exported_to_xseg_alone(run: Path, tmp_path: Path) -> None:
+    def given(*more: str) -> ExportConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("export", [f"ckpt_path={run / 'checkpoints/last.ckpt'}", f"output={tmp_path}", *more])
+        return validate(cfg, ExportConfig)
+
+    for more, words in (
+        ([], "to=facesmith: .*holds an occluder; give to=xseg"),
+        (["to=dfm"], "to=dfm: .*holds an occluder; give to=xseg"),
+        (["to=xseg", "size=512"], "size=512: .*256 px"),
+        (["to=xseg", "profile=ada.json"], r"profile=ada\.json: an occluder knows no identity"),
+    ):
+        with pytest.raises(UserError, match=words):
+            export_job(given(*more))
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_untrained_module_exports_nothing(tiny_occluder, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from facesmith.config import Component, PathSetting, Settings
 from facesmith.tasks.generate_config import GenerateTaskConfig
 from facesmith.tasks.judging_config import CompareTaskConfig, ValidateTaskConfig
+from facesmith.tasks.mask_config import MaskTaskConfig
 from facesmith.tasks.profile_config import (
     BlendTaskConfig,
     EmbedTaskConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "FrameConfig",
     "GenerateTaskConfig",
     "InterpolateTaskConfig",
+    "MaskTaskConfig",
     "SwapTaskConfig",
     "ValidateTaskConfig",
 ]

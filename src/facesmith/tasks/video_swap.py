@@ -1,9 +1,9 @@
 """Swap the faces of a video: reading, analysis, tracking and swapping overlap, and frames come out in order."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,19 @@ from facesmith.faces.smoothing import Smoothing
 from facesmith.media.video import VideoReader
 from facesmith.tasks.analysis import Analyzers, Frame, analysed
 from facesmith.tasks.face_choice import FaceChoice
-from facesmith.tasks.frame_swap import FrameSwap
 from facesmith.tasks.pipeline import ahead, in_order
 
 Pixels = npt.NDArray[np.uint8]
 
 _AHEAD: Final = 4  # frames ready before and after the work: they bridge the uneven pace of decoder and encoder
+
+
+class SwapsFrames(Protocol):
+    """What makes a picture of a frame and its faces; called from several threads."""
+
+    def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
+        """Give what becomes of a frame (H,W,3) RGB."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class VideoSwap:
     def __init__(
         self,
         analyzers: Analyzers,
-        swap: FrameSwap,
+        swap: SwapsFrames,
         *,
         choice: Callable[[], FaceChoice],
         embed: bool,
