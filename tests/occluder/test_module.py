@@ -21,6 +21,7 @@ from facesmith.occluder.data import OccluderDataModule
 from facesmith.occluder.dataset import NAMES, as_floats
 from facesmith.occluder.module import OccluderModule
 from facesmith.occluder.network import MaskNetwork, Visible
+from facesmith.occluder.occlusion import FAMILIES
 from facesmith.onnx import export
 from facesmith.train import train
 
@@ -46,6 +47,8 @@ def test_a_run_leaves_figures_a_render_and_the_model(run: Path) -> None:
     assert {f"val/{name}" for name in wanted} <= set(figures)
     grid = read_image(run / "renders/epoch_0002.png")
     assert grid.shape[1] == 4 * 68
+    sheet = read_image(run / "renders/occlusions.png")
+    assert sheet.shape == (len(FAMILIES) * (64 + 24 + 4), 2 * 6 * 68, 3)
     assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
 
 

@@ -14,6 +14,12 @@ class RenderValidationConfig(Component):
     every_n_epochs: int = Field(ge=1)
 
 
+class PreviewDataConfig(Component):
+    """Settings of `PreviewData`."""
+
+    path: PathSetting
+
+
 class ExportOnnxConfig(Component):
     """Settings of `ExportOnnx`."""
 

@@ -49,6 +49,19 @@ class Profiles(Protocol):
 
 
 @runtime_checkable
+class Previews(Protocol):
+    """Data that can show what is trained on."""
+
+    def preview(self) -> NDArray[np.uint8]:
+        """Give one picture (H,W,3) RGB uint8, before the first step."""
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """Among others `identity`, a slug, and `consent`, its kind."""
+        ...
+
+
+@runtime_checkable
 class Judges(Protocol):
     """Data that hold results against the quality gate."""
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -20,6 +21,7 @@ from facesmith.loading import ResumableLoader
 from facesmith.occluder.config import OccluderDataModuleConfig
 from facesmith.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
 from facesmith.occluder.families.surfaces import PhotoSurfaces
+from facesmith.occluder.grid import family_sheet
 from facesmith.occluder.labels import labelled
 from facesmith.occluder.occlusion import FAMILIES, NONE, Occlude
 from facesmith.occluder.sampler import DrawBatches
@@ -32,6 +34,7 @@ TEMPLATE: Final = "arcface_128"
 # Wider than any template that masks are asked for; augmentation cuts closer.
 _WIDE: Final = "ffhq_512"
 _CHECK_SEED: Final = 20_000
+_EXAMPLES: Final = 6  # a family, in the preview
 
 
 class OccluderDataModule(LightningDataModule):
@@ -126,6 +129,20 @@ class OccluderDataModule(LightningDataModule):
             "faces": len(self.faces),
             "size": self.config.size,
         }
+
+    def preview(self) -> NDArray[np.uint8]:
+        """Give a sheet (H,W,3) RGB uint8: a row a family, each example beside its mask; drawn the same every time."""
+        labelled, surfaces = self.training.labelled, PhotoSurfaces()
+        rows = np.linspace(0, len(labelled) - 1, _EXAMPLES).round().astype(int)
+        sheet: dict[str, list[tuple[NDArray[np.uint8], NDArray[np.float32]]]] = {}
+        for number, name in enumerate(FAMILIES):
+            cover = self._occlude({name: 1.0}, surfaces, clear=0)
+            for row in rows:
+                rng = np.random.default_rng([_CHECK_SEED, number, int(row)])
+                done = cover(labelled.faces.images[row], labelled.faces.landmarks[row], rng)
+                mask = np.asarray(labelled.masks[row] / 255 * done.visible, np.float32)
+                sheet.setdefault(name, []).append((done.picture, mask))
+        return family_sheet(sheet)
 
     def _occlude(self, weights: dict[str, float], surfaces: PhotoSurfaces, clear: float) -> Occlude:
         how = self.config.occlusions

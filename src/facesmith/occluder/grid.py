@@ -1,6 +1,6 @@
 """Faces and their masks side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import cv2
@@ -28,6 +28,20 @@ def mask_grid(pictures: NDArray[np.float32], masks: Mapping[str, NDArray[np.floa
             top, left = _TITLE + row * wide, column * wide
             grid[top : top + side, left : left + side] = np.clip(np.rint(shown), 0, 255)
     return grid
+
+
+def family_sheet(
+    families: Mapping[str, Sequence[tuple[NDArray[np.uint8], NDArray[np.float32]]]],
+) -> NDArray[np.uint8]:
+    """Lay out examples of each family, a row each: pictures (S,S,3) RGB, each beside its mask (S,S) 0..1 over it."""
+    rows = []
+    for name, examples in families.items():
+        cells = [one for picture, mask in examples for one in (picture, overlay(picture.astype(np.float32), mask))]
+        padded = [np.pad(cell, ((_TITLE, _GAP), (0, _GAP), (0, 0))) for cell in cells]
+        row = np.asarray(np.clip(np.rint(np.concatenate(padded, axis=1)), 0, 255), np.uint8)
+        cv2.putText(row, name, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1, cv2.LINE_AA)
+        rows.append(row)
+    return np.concatenate(rows)
 
 
 def overlay(picture: NDArray[np.floating], mask: NDArray[np.floating]) -> NDArray[np.float32]:
