@@ -83,8 +83,8 @@ class Advise(Callback):
             lines.append(
                 f"slow on the CPU: a step takes {step:.2f} s on {torch.get_num_threads()} threads, the whole training "
                 f"{timedelta(seconds=round(left))} (called slow from {self.hours:g} h); use a GPU "
-                "(trainer=gpu_16gb), a smaller network (model/generator=texture_warp or aad_fast) or a lower "
-                "trainer.max_epochs"
+                "(trainer=gpu_16gb), a smaller network (of a swapper model/generator=texture_warp or aad_fast, of an "
+                "occluder model.encoder=timm-regnety_002) or a lower trainer.max_epochs"
             )
         return lines
 
