@@ -90,7 +90,7 @@ class EmbedTask:
             expires=self._expires,
         )
         if self._encoder is not None:
-            profile = encoded(profile, faces, self._encoder(), self._method)
+            profile = encoded(profile, faces, self._encoder(), self._aggregation)
         profile.save(self._output)
         rejected = ", ".join(f"{reason} {count}" for reason, count in faces.meta["rejected"].items())
         Console(highlight=False, soft_wrap=True).print(
