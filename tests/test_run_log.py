@@ -30,7 +30,6 @@ def handlers(tmp_path: Path):
     yield tmp_path / "train.log"
     root.handlers[:] = before
     own.setLevel(level)
-    logging.captureWarnings(False)
 
 
 def test_the_file_holds_settings_versions_git_and_the_end(handlers: Path, capsys: pytest.CaptureFixture[str]) -> None:

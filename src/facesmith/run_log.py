@@ -85,6 +85,8 @@ def logged(config: Any) -> Iterator[None]:
             extra=_FILE_ONLY,
         )
         raise
+    finally:
+        logging.captureWarnings(False)
     log.info("done after %.1f s", time.monotonic() - started, extra=_FILE_ONLY)
 
 
