@@ -37,6 +37,7 @@ from facesmith.faces.sampling import spread
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
 from facesmith.media.video import open_video
+from looped import repeat
 
 FPS = 30
 LOOP = 20  # seconds; longer videos repeat the same packets: encoding five minutes takes ten
@@ -48,16 +49,7 @@ def make_video(path: Path, seconds: int) -> None:
     loop = path.with_name("loop.mp4")
     if not loop.exists():
         make_loop(loop)
-    with av.open(str(path), "w") as container:
-        for turn in range(seconds // LOOP):
-            with av.open(str(loop)) as once:
-                played = once.streams.video[0]
-                stream = container.streams.video[0] if turn else container.add_stream_from_template(played)
-                for packet in once.demux(played):
-                    if packet.dts is not None:
-                        later = int(turn * LOOP / packet.time_base)
-                        packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, stream
-                        container.mux(packet)
+    repeat(loop, path, LOOP, seconds // LOOP)
 
 
 def make_loop(path: Path) -> None:

@@ -46,6 +46,7 @@ from facesmith.quiet import quiet_libraries
 from facesmith.tasks.analysis import Analyzers, Frame, analysed
 from facesmith.tasks.frame_swap import FrameSwap, load_frame_swap
 from facesmith.tasks.pipeline import in_order
+from looped import repeat
 
 FPS = 30
 LOOP = 10  # seconds; longer videos repeat the same packets: encoding takes as long as swapping
@@ -58,16 +59,7 @@ def make_video(path: Path, seconds: int) -> None:
     loop = path.with_name("loop.mp4")
     if not loop.exists():
         make_loop(loop)
-    with av.open(str(path), "w") as container:
-        for turn in range(seconds // LOOP):
-            with av.open(str(loop)) as once:
-                played = once.streams.video[0]
-                stream = container.streams.video[0] if turn else container.add_stream_from_template(played)
-                for packet in once.demux(played):
-                    if packet.dts is not None:
-                        later = int(turn * LOOP / packet.time_base)
-                        packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, stream
-                        container.mux(packet)
+    repeat(loop, path, LOOP, seconds // LOOP)
 
 
 def make_loop(path: Path) -> None:

@@ -66,3 +66,18 @@ def load_module(path: Path) -> LightningModule:
         raise UserError(f"{path}: holds no module; give a file of a run's checkpoints/")
     module.on_load_checkpoint(checkpoint)
     return module.eval()
+
+
+def same_faces(known: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the provenance a checkpoint was saved with, held against that of the data at hand; `known` may be empty.
+
+    Raises:
+        UserError: a training is to go on with other faces than it began with.
+    """
+    saved: dict[str, Any] = checkpoint[RECORD]["provenance"]
+    if known and known["face_set"] != saved["face_set"]:
+        raise UserError(
+            f"data.source: its faces are not those this run learnt from (face set {saved['face_set']} -> "
+            f"{known['face_set']}); give the same photos and videos back, or start a new run without resume="
+        )
+    return saved

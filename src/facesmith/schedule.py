@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from lightning import Trainer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -59,3 +60,13 @@ class WarmupCosine(LRScheduler):
             return (step + 1) / rising
         done = min(1.0, (step - rising) / max(1, self.steps - rising))
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+def optimiser_steps(trainer: Trainer, batches: int) -> int:
+    """Count the optimiser steps of a whole training with `batches` an epoch, 1 at the least.
+
+    Lightning's own estimate rebuilds the loader and drops its position.
+    """
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
+    return max(1, (trainer.max_epochs or 1) * math.ceil(batches / trainer.accumulate_grad_batches))

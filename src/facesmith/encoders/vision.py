@@ -1,5 +1,6 @@
 """General picture encoders put to faces: what a mapper reads that was trained on CLIP or DINOv3."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from facesmith.errors import UserError
 _AT_ONCE = 8
 
 
-class _VisionEncoder:
+class _VisionEncoder(ABC):
     """model: a hub id, downloaded once, or a local folder. name: of encoder and model, kept with every embedding."""
 
     kind: str
@@ -45,8 +46,9 @@ class _VisionEncoder:
             parts.append(functional.normalize(found.float(), dim=1).cpu())
         return torch.cat(parts)
 
+    @abstractmethod
     def _of(self, output: Any) -> Tensor:
-        raise NotImplementedError
+        """Give the embeddings (N,E) in what the model put out."""
 
 
 class ClipEncoder(_VisionEncoder):

@@ -1,10 +1,10 @@
-"""Settings of the analyzers."""
+"""Settings of the analyzers, and of what an extraction keeps and smooths."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from facesmith.settings import Component
+from facesmith.settings import Component, Settings
 
 
 class MediaPipeAnalyzerConfig(Component):
@@ -19,3 +19,21 @@ class InsightFaceAnalyzerConfig(Component):
 
     detector_sizes: list[Annotated[int, Field(ge=64, le=4096, multiple_of=32)]] = Field(min_length=1)
     min_score: float = Field(ge=0.0, le=1.0)
+
+
+class SelectionConfig(Settings):
+    """Limits a face must keep to: `facesmith.faces.selection.Selection`."""
+
+    min_score: float = Field(ge=0, le=1)
+    min_size: float = Field(ge=0)
+    min_sharpness: float = Field(ge=0)
+    max_yaw: float = Field(ge=0, le=90)
+    max_pitch: float = Field(ge=0, le=90)
+    min_similarity: float = Field(ge=-1, le=1)
+
+
+class SmoothingConfig(Settings):
+    """Smoothing of landmarks along time: `facesmith.faces.smoothing.Smoothing`."""
+
+    window_seconds: float = Field(ge=0)
+    polyorder: int = Field(ge=0, le=5)

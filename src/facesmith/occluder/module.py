@@ -1,7 +1,6 @@
 """Training a mask of the visible face."""
 
 import copy
-import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from facesmith.checkpoint import RECORD, describe, load_module
+from facesmith.checkpoint import RECORD, describe, load_module, same_faces
 from facesmith.client_graphs import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.errors import UserError
 from facesmith.export_spec import ExportSpec
@@ -22,7 +21,7 @@ from facesmith.occluder.data import Batch, OccluderDataModule
 from facesmith.occluder.grid import mask_grid
 from facesmith.occluder.metrics import MaskMetrics, flicker
 from facesmith.occluder.network import MaskNetwork, Visible
-from facesmith.schedule import WarmupCosine
+from facesmith.schedule import WarmupCosine, optimiser_steps
 
 
 class OccluderModule(LightningModule):
@@ -56,10 +55,8 @@ class OccluderModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW, cosine after a linear warm-up, per step."""
-        settings, trainer = self.config.optimizer, self.trainer
-        limit, batches = trainer.limit_train_batches, self.datamodule.batches_per_epoch
-        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
-        steps = max(1, (trainer.max_epochs or 1) * math.ceil(batches / trainer.accumulate_grad_batches))
+        settings = self.config.optimizer
+        steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
         optimizer = AdamW(self.network.parameters(), settings.lr, weight_decay=settings.weight_decay)
         schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -138,14 +135,7 @@ class OccluderModule(LightningModule):
         Raises:
             UserError: a training is to go on with other faces than it began with.
         """
-        saved = checkpoint[RECORD]["provenance"]
-        if self.provenance and self.provenance["face_set"] != saved["face_set"]:
-            raise UserError(
-                f"data.source: its faces are not those this run learnt from (face set {saved['face_set']} -> "
-                f"{self.provenance['face_set']}); give the same photos and videos back, or start a new run without "
-                "resume="
-            )
-        self.provenance = saved
+        self.provenance = same_faces(self.provenance, checkpoint)
 
     def _start_from(self, other: LightningModule) -> None:
         if not isinstance(other, OccluderModule):

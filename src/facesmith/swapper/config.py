@@ -5,25 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
+from facesmith.faces.config import SelectionConfig, SmoothingConfig
 from facesmith.settings import ExpiryDate
-
-
-class SelectionConfig(Settings):
-    """Limits a face must keep to: `facesmith.faces.selection.Selection`."""
-
-    min_score: float = Field(ge=0, le=1)
-    min_size: float = Field(ge=0)
-    min_sharpness: float = Field(ge=0)
-    max_yaw: float = Field(ge=0, le=90)
-    max_pitch: float = Field(ge=0, le=90)
-    min_similarity: float = Field(ge=-1, le=1)
-
-
-class SmoothingConfig(Settings):
-    """Smoothing of landmarks along time: `facesmith.faces.smoothing.Smoothing`."""
-
-    window_seconds: float = Field(ge=0)
-    polyorder: int = Field(ge=0, le=5)
 
 
 class PseudoTruthConfig(Settings):

@@ -1,7 +1,6 @@
 """Training a face swapper."""
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from facesmith.checkpoint import RECORD, describe, load_module
+from facesmith.checkpoint import RECORD, describe, load_module, same_faces
 from facesmith.errors import UserError
 from facesmith.generators.output import SwapOutput
 from facesmith.generators.shown import Shown
 from facesmith.onnx import ExportSpec
-from facesmith.schedule import WarmupCosine
+from facesmith.schedule import WarmupCosine, optimiser_steps
 from facesmith.swapper.advice import advice
 from facesmith.swapper.config import SwapperModuleConfig
 from facesmith.swapper.data import Batch, SwapperDataModule
@@ -94,7 +93,8 @@ class SwapperModule(LightningModule):
             # gradients scaled for float16 are clipped by Lightning, which a fused step does not allow
             fused=not str(self.trainer.precision).startswith("16"),
         )
-        schedule = WarmupCosine(optimizer, self._total_steps(), settings.warmup, settings.final)
+        self._steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
+        schedule = WarmupCosine(optimizer, self._steps, settings.warmup, settings.final)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -174,14 +174,7 @@ class SwapperModule(LightningModule):
         Raises:
             UserError: a training is to go on with other faces than it began with.
         """
-        saved = checkpoint[RECORD]["provenance"]
-        if self.provenance and self.provenance["face_set"] != saved["face_set"]:
-            raise UserError(
-                f"data.source: its faces are not those this run learnt from (face set {saved['face_set']} -> "
-                f"{self.provenance['face_set']}); give the same photos and videos back, or start a new run without "
-                "resume="
-            )
-        self.provenance = saved
+        self.provenance = same_faces(self.provenance, checkpoint)
 
     def _shown(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with torch.no_grad():
@@ -199,13 +192,3 @@ class SwapperModule(LightningModule):
                 f"model.init_from={self.config.init_from}: holds another generator "
                 f"({other.config.generator.target_}); choose the same with model/generator="
             ) from None
-
-    def _total_steps(self) -> int:
-        """Count optimiser steps from the data: Lightning's estimate rebuilds the loader and drops its position."""
-        trainer = self.trainer
-        limit = trainer.limit_train_batches
-        batches = self.datamodule.batches_per_epoch
-        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
-        epochs = trainer.max_epochs or 1
-        self._steps = max(1, epochs * math.ceil(batches / trainer.accumulate_grad_batches))
-        return self._steps

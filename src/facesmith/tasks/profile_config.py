@@ -4,21 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.settings import AnyComponent, Component, ExpiryDate, PathSetting, Settings, Slug
+from facesmith.faces.config import SelectionConfig
+from facesmith.settings import AnyComponent, Component, ExpiryDate, PathSetting, Slug
 
 Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
 Similarity = float | dict[str, float]
-
-
-class SelectionConfig(Settings):
-    """Limits a face must keep to: `facesmith.faces.selection.Selection`."""
-
-    min_score: float = Field(ge=0, le=1)
-    min_size: float = Field(ge=0)
-    min_sharpness: float = Field(ge=0)
-    max_yaw: float = Field(ge=0, le=90)
-    max_pitch: float = Field(ge=0, le=90)
-    min_similarity: float = Field(ge=-1, le=1)
 
 
 class _MeasuringConfig(Component):

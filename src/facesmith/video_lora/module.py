@@ -1,6 +1,5 @@
 """Training a mapper and a LoRA beside a frozen Wan-VACE transformer."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from facesmith.checkpoint import RECORD, describe
 from facesmith.errors import UserError
-from facesmith.schedule import WarmupCosine
+from facesmith.schedule import WarmupCosine, optimiser_steps
 from facesmith.video_lora.adapter import add_lora, without_lora
 from facesmith.video_lora.base import open_base
 from facesmith.video_lora.config import VideoLoraModuleConfig
@@ -95,7 +94,8 @@ class VideoLoraModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW on mapper and LoRA, each at its own rate; cosine after a linear warm-up, per step."""
-        settings, steps = self.config.optimizer, self._total_steps()
+        settings = self.config.optimizer
+        steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
         groups = [
             {"params": [p for p in self.transformer.parameters() if p.requires_grad], "lr": settings.lr},
             {"params": list(self.mapper.parameters()), "lr": settings.mapper_lr},
@@ -214,14 +214,6 @@ class VideoLoraModule(LightningModule):
             return_dict=False,
         )[0]
         return found
-
-    def _total_steps(self) -> int:
-        """Count optimiser steps from the data: Lightning's estimate rebuilds the loader and drops its position."""
-        trainer = self.trainer
-        limit = trainer.limit_train_batches
-        batches = self.datamodule.batches_per_epoch
-        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
-        return max(1, (trainer.max_epochs or 1) * math.ceil(batches / trainer.accumulate_grad_batches))
 
 
 def _is_own(name: str) -> bool:
