@@ -2,7 +2,7 @@
 
 from facesmith.config import TrainConfig
 from facesmith.launch import entry_point
-from facesmith.resume import arguments
+from facesmith.runs.resume import arguments
 
 
 @entry_point("train", TrainConfig, arguments=arguments)

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from facesmith.checkpoint_files import damage, newest_good, sweep_stale
-from facesmith.checkpoint_io import VerifiedCheckpointIO
+from facesmith.runs.checkpoint_files import damage, newest_good, sweep_stale
+from facesmith.training.checkpoint_io import VerifiedCheckpointIO
 
 
 def save_for_ever(run: Path, writer: str, temporary: Path) -> None:

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from skimage.data import astronaut
 
-from facesmith.aligned_swap import SwapModel
 from facesmith.faces.align import estimate, warp
 from facesmith.faces.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.paste import paste
+from facesmith.swap_models.aligned import SwapModel
 from facesmith.tasks.frame_swap import FrameSwap, Masks
 
 SIZE = 128

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from facesmith import run_record
+from facesmith.runs import record as run_record
 
 ROOT = Path(__file__).resolve().parent.parent
 RECALL = "val/occluded_recall"

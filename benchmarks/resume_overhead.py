@@ -26,10 +26,10 @@ from torch.utils.data import DataLoader
 
 from facesmith.callbacks.exact_state import ExactState
 from facesmith.callbacks.last_checkpoint import StopWhenAsked
-from facesmith.checkpoint_io import VerifiedCheckpointIO
 from facesmith.config import TrainConfig
-from facesmith.hardware import choose_precision
-from facesmith.stopping import stopping
+from facesmith.runs.stopping import stopping
+from facesmith.training.checkpoint_io import VerifiedCheckpointIO
+from facesmith.training.hardware import choose_precision
 from step_overhead import settings
 
 _WARM_UP = 20

@@ -22,8 +22,8 @@ from lightning import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
 from facesmith.config import TrainConfig, validate
-from facesmith.hardware import choose_precision
 from facesmith.swapper.dataset import as_floats
+from facesmith.training.hardware import choose_precision
 
 _CONF = Path(__file__).parents[1] / "conf"
 _WARM_UP = 20

@@ -21,8 +21,8 @@ from facesmith.generators.aad import Aad
 from facesmith.generators.output import SwapOutput
 from facesmith.generators.shown import Shown
 from facesmith.generators.texture_warp import TextureWarp, from_opponent
-from facesmith.onnx import ExportReport, ExportSpec, export
-from facesmith.swapper_contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.model_files.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.model_files.onnx import ExportReport, ExportSpec, export
 
 SIZE = 128
 

@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from facesmith.run_record import RunRecord, read
+from facesmith.runs.record import RunRecord, read
 from facesmith.sweep.config import PrunerConfig, SamplerConfig
 from facesmith.sweep.study import make_pruner, make_sampler
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from facesmith import asset_download, assets
-from facesmith.asset_catalog import ARCHIVES, ASSETS, Asset
+from facesmith import assets
+from facesmith.assets import download as asset_download
+from facesmith.assets.catalog import ARCHIVES, ASSETS, Asset
 from facesmith.errors import UserError
 
 

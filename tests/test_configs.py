@@ -8,8 +8,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from facesmith.config import ExportConfig, InferConfig, Settings, TrainConfig, validate
+from facesmith.config import ExportConfig, InferConfig, TrainConfig, validate
 from facesmith.errors import UserError
+from facesmith.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"

@@ -29,7 +29,7 @@ def test_every_experiment_can_be_debugged(experiment: str, debug: str) -> None:
     ("debug", "said"), [("smoke", "Quality gate"), ("overfit", "overfit: memorised"), ("profile", "A training step:")]
 )
 def test_the_demo_is_debugged(debug: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from facesmith.run_record import read
+    from facesmith.runs.record import read
     from facesmith.train import train
 
     places = [f"paths.{name}={tmp_path / name}" for name in ("runs", "face_sets")]

@@ -8,14 +8,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from skimage.data import astronaut
 
-from facesmith.checkpoint import RECORD, describe
 from facesmith.config import ExportConfig, validate
 from facesmith.errors import UserError
 from facesmith.export import export
 from facesmith.faces.mediapipe import MediaPipeAnalyzer
 from facesmith.settings import settings_class
-from facesmith.swap_model import load_swap_model
+from facesmith.swap_models.model import load_swap_model
 from facesmith.tasks.frame_swap import FrameSwap
+from facesmith.training.checkpoint import RECORD, describe
 
 CONF = str(Path(__file__).parents[1] / "conf")
 CROPS = np.stack([astronaut()[40:168, 150:278], astronaut()[56:184, 160:288]])

@@ -13,35 +13,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from facesmith.config_errors import explain
 from facesmith.errors import UserError
-from facesmith.resume import record_folder, run_folder
+from facesmith.runs.resume import record_folder, run_folder
 from facesmith.settings import (
     AnyComponent,
-    Component,
     ForeignComponent,
     PathSetting,
     Settings,
-    SliceComponent,
     Slug,
 )
-
-__all__ = [
-    "AnyComponent",
-    "AssetsConfig",
-    "Component",
-    "ExportConfig",
-    "ForeignComponent",
-    "InferConfig",
-    "MediaConfig",
-    "PathSetting",
-    "PathsConfig",
-    "Settings",
-    "SliceComponent",
-    "Slug",
-    "TrainConfig",
-    "TrainerConfig",
-    "WandbRunLoggerConfig",
-    "validate",
-]
 
 
 class PathsConfig(Settings):
@@ -97,38 +76,6 @@ class TrainerConfig(ForeignComponent):
     gradient_clip_val: float | None = Field(ge=0)
     check_val_every_n_epoch: int = Field(ge=1)
     log_every_n_steps: int = Field(ge=1)
-
-
-class CsvLogConfig(Component):
-    """Settings of the CSV logger."""
-
-    folder: PathSetting
-    flush_seconds: float = Field(ge=0)
-
-
-class WandbRunLoggerConfig(Component):
-    """Settings of the W&B logger: online when a key is set, offline otherwise."""
-
-    project: str
-    entity: str | None
-    run: PathSetting
-    overrides: list[str]
-    id: str | None = Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)
-    name: str | None
-    group: str | None
-    job_type: str | None
-    tags: list[str]
-    notes: str | None
-    save_dir: PathSetting
-    offline: bool | None
-    media: bool
-    artifacts: Literal["none", "references", "files"]
-
-    @model_validator(mode="after")
-    def _models_show_the_person(self) -> "WandbRunLoggerConfig":
-        if self.artifacts == "files" and not self.media:
-            raise ValueError("artifacts=files: models hold pictures of the person; set media=true too, or references")
-        return self
 
 
 class TrainConfig(Settings):

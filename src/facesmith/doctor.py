@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 from packaging.requirements import Requirement
 
 from facesmith import assets
-from facesmith.asset_catalog import ASSETS
+from facesmith.assets.catalog import ASSETS
 from facesmith.errors import UserError
 
 _TRAINING: Final = (
@@ -195,7 +195,7 @@ def _devices() -> Iterator[Finding]:
     try:
         import torch
 
-        from facesmith.hardware import best_precision
+        from facesmith.training.hardware import best_precision
     except (ImportError, OSError) as error:
         yield Finding("devices", "torch", "stop", " ".join(str(error).split()), "install torch anew from pytorch.org")
         return

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from facesmith import onnx
 from facesmith.callbacks.protocols import Exports
-from facesmith.checkpoint import load_module
-from facesmith.client_graphs import XSEG_CONTRACT, XSEG_INPUT
-from facesmith.client_specs import spec_for
 from facesmith.config import ExportConfig
 from facesmith.errors import UserError
 from facesmith.faces.profile import IdentityProfile
+from facesmith.model_files import onnx
+from facesmith.model_files.client_graphs import XSEG_CONTRACT, XSEG_INPUT
+from facesmith.model_files.client_specs import spec_for
+from facesmith.model_files.contract import SwapperContract
 from facesmith.quiet import quiet_libraries
-from facesmith.swapper_contract import SwapperContract
+from facesmith.training.checkpoint import load_module
 
 
 def export(config: ExportConfig) -> onnx.ExportReport:

@@ -7,7 +7,7 @@ from facesmith.config import InferConfig
 from facesmith.failures import explained
 from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
-from facesmith.run_log import logged
+from facesmith.runs.log import logged
 from facesmith.signatures import signature
 
 

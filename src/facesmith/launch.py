@@ -19,11 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from facesmith.config import Settings, validate
+from facesmith.config import validate
 from facesmith.config_errors import nearest, suggest
 from facesmith.errors import Interrupted, UserError
-from facesmith.run_lock import FOLDER_LOCK, NAME_LOCK
-from facesmith.run_log import process_number
+from facesmith.runs.lock import FOLDER_LOCK, NAME_LOCK
+from facesmith.runs.log import process_number
+from facesmith.settings import Settings
 
 _TRACEBACKS = "FACESMITH_TRACEBACKS"  # what the user wants; told to the processes a run starts
 

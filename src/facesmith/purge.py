@@ -17,7 +17,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 import facesmith
-from facesmith.config import PathsConfig, PathSetting, Settings, Slug, validate
+from facesmith.config import PathsConfig, validate
 from facesmith.deletion.artefacts import models_named, traces_in_folders, traces_in_profiles
 from facesmith.deletion.face_sets import traces_in_face_sets
 from facesmith.deletion.removal import describe, finished, remove, undisturbed, write_record
@@ -25,7 +25,7 @@ from facesmith.deletion.retention import expiries, past
 from facesmith.deletion.runs import exported_hashes, traces_in_runs
 from facesmith.deletion.trace import Trace
 from facesmith.errors import UserError
-from facesmith.settings import IsoDate
+from facesmith.settings import IsoDate, PathSetting, Settings, Slug
 
 SOME_ARE_PAST = 2
 """Exit code of `retention` when somebody's consent has run out."""

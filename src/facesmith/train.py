@@ -12,26 +12,26 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from facesmith import assets
-from facesmith.batch_statistics import GlobalStatistics
 from facesmith.callbacks.exact_state import ExactState
 from facesmith.callbacks.last_checkpoint import StopWhenAsked
 from facesmith.callbacks.record import RecordRun
-from facesmith.checkpoint_files import FOLDER, LAST
-from facesmith.checkpoint_io import VerifiedCheckpointIO
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
 from facesmith.faces.private import private_folder
 from facesmith.failures import explained
-from facesmith.hardware import choose_precision, notice_device, refuse_devices
 from facesmith.media.provenance import use_key
 from facesmith.quiet import quiet_libraries
-from facesmith.run_lock import held
-from facesmith.run_log import logged
-from facesmith.run_record import Monitor, Recorder, recording
-from facesmith.run_start import find_start
-from facesmith.stopping import StopWish, stopping
+from facesmith.runs.checkpoint_files import FOLDER, LAST
+from facesmith.runs.lock import held
+from facesmith.runs.log import logged
+from facesmith.runs.record import Monitor, Recorder, recording
+from facesmith.runs.start import find_start
+from facesmith.runs.stopping import StopWish, stopping
+from facesmith.runs.wandb_end import ended_in_wandb
 from facesmith.sweep import trial
-from facesmith.wandb_end import ended_in_wandb
+from facesmith.training.batch_statistics import GlobalStatistics
+from facesmith.training.checkpoint_io import VerifiedCheckpointIO
+from facesmith.training.hardware import choose_precision, notice_device, refuse_devices
 
 
 def train(config: TrainConfig) -> float | list[float] | None:

@@ -16,7 +16,7 @@ from facesmith.faces.profile import Ancestor, IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
 from facesmith.purge import SOME_ARE_PAST, main
-from facesmith.run_record import RunRecord
+from facesmith.runs.record import RunRecord
 
 
 def face_set(folder, name, key, contents, people="one", expires=None):

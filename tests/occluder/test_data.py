@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from facesmith.errors import UserError
-from facesmith.loading import ResumableLoader
 from facesmith.occluder.data import OccluderDataModule
 from facesmith.occluder.dataset import NAMES
 from facesmith.occluder.hull import face_mask
 from facesmith.occluder.occlusion import FAMILIES
 from facesmith.occluder.sampler import DrawBatches
+from facesmith.training.loading import ResumableLoader
 
 
 def test_a_draw_is_a_function_of_its_number(data: OccluderDataModule) -> None:

@@ -9,21 +9,21 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch.optim import AdamW
 
-from facesmith.checkpoint import load_module, read_checkpoint
 from facesmith.config import ExportConfig, validate
 from facesmith.errors import UserError
 from facesmith.export import export as export_job
-from facesmith.export_spec import ExportSpec
 from facesmith.faces.masks import soft
 from facesmith.faces.occlusion import Occluder
 from facesmith.media.images import read_image
+from facesmith.model_files.onnx import export
+from facesmith.model_files.spec import ExportSpec
 from facesmith.occluder.data import OccluderDataModule
 from facesmith.occluder.dataset import NAMES, as_floats
 from facesmith.occluder.module import OccluderModule
 from facesmith.occluder.network import MaskNetwork, Visible
 from facesmith.occluder.occlusion import FAMILIES
-from facesmith.onnx import export
 from facesmith.train import train
+from facesmith.training.checkpoint import load_module, read_checkpoint
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from facesmith.config import PathSetting, SliceComponent
-from facesmith.loading import ResumableLoader
-from facesmith.schedule import WarmupCosine
+from facesmith.settings import PathSetting, SliceComponent
+from facesmith.training.loading import ResumableLoader
+from facesmith.training.schedule import WarmupCosine
 
 ITEMS, BATCH = 44, 4
 

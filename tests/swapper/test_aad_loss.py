@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facesmith.generators.aad import Aad
-from facesmith.losses import AdversarialLoss, masked_ssim_loss
 from facesmith.swapper.aad_loss import AadLoss
+from facesmith.training.losses import AdversarialLoss, masked_ssim_loss
 
 WEIGHTS: dict[str, Any] = {
     "l1": 5.0,

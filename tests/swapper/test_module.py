@@ -11,12 +11,12 @@ import pytest
 import torch
 from lightning import Trainer, seed_everything
 
-from facesmith.checkpoint import load_module, read_checkpoint
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
-from facesmith.hardware import choose_precision
 from facesmith.media.images import read_image
 from facesmith.swapper.module import SwapperModule
+from facesmith.training.checkpoint import load_module, read_checkpoint
+from facesmith.training.hardware import choose_precision
 
 Settings = Callable[..., TrainConfig]
 

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import facesmith.config  # noqa: F401  # the resolvers that the sweep settings use
-from facesmith.run_record import Monitor, recording
+from facesmith.runs.record import Monitor, recording
 from facesmith.sweep import trial
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import TINY, outcomes, study
 
-from facesmith.run_record import read
+from facesmith.runs.record import read
 from facesmith.sweep.__main__ import main as sweep_command
 
 TASK = Path(__file__).with_name("stepping_task.py")

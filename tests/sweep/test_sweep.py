@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from tiny_sweeps import Sweeps, outcomes, points, study
 
 from facesmith.errors import Interrupted, PrunedError, UserError
-from facesmith.run_record import read
+from facesmith.runs.record import read
 from facesmith.sweep.folder import owning
 from facesmith.sweep.trial import current
 

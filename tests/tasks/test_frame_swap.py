@@ -12,7 +12,7 @@ from facesmith.faces.enhancer import Enhancer
 from facesmith.faces.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.occlusion import Occluder
 from facesmith.faces.paste import paste
-from facesmith.swap_model import load_swap_model
+from facesmith.swap_models.model import load_swap_model
 from facesmith.tasks.frame_swap import FrameSwap, Masks
 
 MAGENTA = (255, 0, 255)

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from facesmith.config import InferConfig, validate
 from facesmith.errors import UserError
 from facesmith.faces.masks import REGION_NAMES
-from facesmith.swapper_types import TYPES
+from facesmith.model_files.types import TYPES
 from facesmith.tasks.config import FrameConfig, SwapTaskConfig
 from facesmith.tasks.frame_swap import load_frame_swap
 

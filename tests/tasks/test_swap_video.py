@@ -18,7 +18,7 @@ from facesmith.media.images import write_image
 from facesmith.media.segments import partial_of
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.swap_model import SwapModel
+from facesmith.swap_models.model import SwapModel
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ def test_every_scheduler_draws(exports: Path, media: Any, tmp_path: Path, schedu
 
 
 def test_a_checkpoint_and_its_exports_are_the_same_person(exports: Path, demo: Settings, tmp_path: Path) -> None:
-    from facesmith.checkpoint import describe
+    from facesmith.training.checkpoint import describe
     from facesmith.video_lora.module import VideoLoraModule
 
     person = load_person(exports)

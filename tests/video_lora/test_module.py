@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from facesmith.checkpoint import load_module, read_checkpoint
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
 from facesmith.train import train
+from facesmith.training.checkpoint import load_module, read_checkpoint
 from facesmith.video_lora.adapter import lora_targets, set_lora_scale
 from facesmith.video_lora.module import VideoLoraModule
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 
 from facesmith.callbacks.protocols import KnowsPerson
-from facesmith.loggers import wandb_of
-from facesmith.wandb_artifacts import faces_artifact, files_artifact, onnx_artifact
+from facesmith.runs.loggers import wandb_of
+from facesmith.runs.wandb_artifacts import faces_artifact, files_artifact, onnx_artifact
 
 
 class LogArtifacts(Callback):

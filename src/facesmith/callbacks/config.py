@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from facesmith.config import Component, PathSetting
+from facesmith.settings import Component, PathSetting
 
 
 class RenderValidationConfig(Component):

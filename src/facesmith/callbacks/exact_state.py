@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from facesmith.callbacks.running_figures import restore_running_figures, running_figures
-from facesmith.loading import ResumableLoader
+from facesmith.training.loading import ResumableLoader
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class ExactState(Callback):
         for loader in loop._combined_loader.flattened:
             if not isinstance(loader, Resumes):
                 log.warning(
-                    "%s cannot save its place: resume begins its epoch anew; use facesmith.loading.ResumableLoader",
+                    "%s cannot save its place: resume begins its epoch anew; use training.loading.ResumableLoader",
                     type(loader).__name__,
                 )
         if not self._restored:

@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 
 from facesmith.callbacks.protocols import Exports
-from facesmith.onnx import export
+from facesmith.model_files.onnx import export
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ class ExportOnnx(Callback):
     """Write the ONNX file when training ends, and every `every_n_epochs` epochs with the epoch in its name.
 
     `every_n_epochs` null exports at the end only; a cadence takes effect at the validations that fall on it. `path` is
-    the final file's. Raises facesmith.onnx.ExportError when the graph computes something else than torch.
+    the final file's. Raises facesmith.model_files.onnx.ExportError when the graph computes something else than torch.
     """
 
     def __init__(self, path: Path, every_n_epochs: int | None, opset: int) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 
 from facesmith.callbacks.protocols import KnowsPerson
-from facesmith.loggers import wandb_of
 from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video_writer import VideoWriter
+from facesmith.runs.loggers import wandb_of
 
 
 class FilmRenders(Callback):

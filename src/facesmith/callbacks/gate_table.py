@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from facesmith.callbacks.protocols import Judges
 from facesmith.faces.quality import Quality, Verdict
-from facesmith.loggers import wandb_of
+from facesmith.runs.loggers import wandb_of
 
 TABLE = "gate/targets"
 _WHEN = {"before": "before", "val": "after", "before_holdout": "held out, before", "val_holdout": "held out, after"}

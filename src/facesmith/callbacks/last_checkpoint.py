@@ -7,8 +7,8 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from facesmith.checkpoint_files import LAST
-from facesmith.stopping import StopWish
+from facesmith.runs.checkpoint_files import LAST
+from facesmith.runs.stopping import StopWish
 
 
 class SaveLast(Checkpoint):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from facesmith.faces.profile import IdentityProfile
 from facesmith.faces.quality import Quality
-from facesmith.onnx import ExportSpec
+from facesmith.model_files.onnx import ExportSpec
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from facesmith.run_record import Recorder
+from facesmith.runs.record import Recorder
 
 
 class RecordRun(Callback):

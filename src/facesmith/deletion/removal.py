@@ -19,7 +19,7 @@ from facesmith.deletion.runs import RECORD
 from facesmith.deletion.trace import Trace
 from facesmith.errors import UserError
 from facesmith.media.provenance import file_sha256
-from facesmith.run_record import read
+from facesmith.runs.record import read
 
 _MODELS: Final = (".onnx", ".dfm", ".ckpt", ".safetensors")
 _LOCKS: Final = ("*.lock", ".hydra/lock", ".lock", ".sweep.lock")

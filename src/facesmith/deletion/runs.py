@@ -88,8 +88,8 @@ def _from_checkpoint(run: KnownRun, name: str, keys: set[str]) -> str | None:
     newest = sorted((run.path / CHECKPOINTS).glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
     if not newest:
         return None
-    from facesmith.checkpoint import RECORD as SAID  # imports torch
-    from facesmith.checkpoint import read_checkpoint
+    from facesmith.training.checkpoint import RECORD as SAID  # imports torch
+    from facesmith.training.checkpoint import read_checkpoint
 
     try:
         provenance = read_checkpoint(newest[-1])[SAID].get("provenance") or {}

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from facesmith.config import Component
+from facesmith.settings import Component
 
 
 class AadConfig(Component):

@@ -6,8 +6,8 @@ from datetime import date
 from typing import Any, Final
 
 import facesmith
-from facesmith.client_graphs import XSEG_CONTRACT, XSEG_INPUT, XSEG_OUTPUT
-from facesmith.export_spec import ExportReport
+from facesmith.model_files.client_graphs import XSEG_CONTRACT, XSEG_INPUT, XSEG_OUTPUT
+from facesmith.model_files.spec import ExportReport
 
 _CARD: Final = """\
 # {name}

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
 from facesmith.faces.config import SelectionConfig, SmoothingConfig
+from facesmith.settings import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
 
 Family = Literal[
     "hand",

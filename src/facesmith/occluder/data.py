@@ -17,7 +17,6 @@ from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set import FaceSet
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
-from facesmith.loading import ResumableLoader
 from facesmith.occluder.config import OccluderDataModuleConfig
 from facesmith.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
 from facesmith.occluder.families.surfaces import PhotoSurfaces
@@ -25,6 +24,7 @@ from facesmith.occluder.grid import family_sheet
 from facesmith.occluder.labels import labelled
 from facesmith.occluder.occlusion import FAMILIES, NONE, Occlude
 from facesmith.occluder.sampler import DrawBatches
+from facesmith.training.loading import ResumableLoader
 
 log = logging.getLogger(__name__)
 

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from facesmith.checkpoint import RECORD, describe, load_module, same_faces
-from facesmith.client_graphs import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.errors import UserError
-from facesmith.export_spec import ExportSpec
 from facesmith.faces.masks import soft
+from facesmith.model_files.client_graphs import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
+from facesmith.model_files.spec import ExportSpec
 from facesmith.occluder.card import occluder_card, occluder_metadata
 from facesmith.occluder.config import OccluderModuleConfig
 from facesmith.occluder.data import Batch, OccluderDataModule
 from facesmith.occluder.grid import mask_grid
 from facesmith.occluder.metrics import MaskMetrics, flicker
 from facesmith.occluder.network import MaskNetwork, Visible
-from facesmith.schedule import WarmupCosine, optimiser_steps
+from facesmith.training.checkpoint import RECORD, describe, load_module, same_faces
+from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
 
 class OccluderModule(LightningModule):

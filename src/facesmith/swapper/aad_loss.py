@@ -9,8 +9,8 @@ from facesmith.assets import fetch
 from facesmith.errors import UserError
 from facesmith.generators.composite import composite
 from facesmith.generators.output import SwapOutput
-from facesmith.losses import AdversarialLoss, identity_loss, jittered, masked_l1, masked_ssim_loss
 from facesmith.recognisers import ArcFace, Recogniser, SFace
+from facesmith.training.losses import AdversarialLoss, identity_loss, jittered, masked_l1, masked_ssim_loss
 
 _JITTER = {"degrees": 4.0, "scale": 0.06, "shift": 0.04}
 

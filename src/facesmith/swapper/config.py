@@ -4,9 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
 from facesmith.faces.config import SelectionConfig, SmoothingConfig
-from facesmith.settings import ExpiryDate
+from facesmith.settings import AnyComponent, Component, ExpiryDate, PathSetting, Settings, SliceComponent, Slug
 
 
 class PseudoTruthConfig(Settings):

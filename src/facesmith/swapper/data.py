@@ -23,12 +23,12 @@ from facesmith.faces.quality import Quality
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
 from facesmith.faces.training_items import TrainingItems
-from facesmith.loading import ResumableLoader
 from facesmith.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
 from facesmith.swapper.dataset import SwapperDataset, as_floats, unchanged
 from facesmith.swapper.material import Cast, Recipe, split_frames, split_scenes, spread
 from facesmith.swapper.sampler import MixedBatchSampler
 from facesmith.swapper.validation import HELD_FRAME, HELD_TARGET, SEEN, Gate, Shot
+from facesmith.training.loading import ResumableLoader
 
 log = logging.getLogger(__name__)
 

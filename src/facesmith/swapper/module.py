@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from facesmith.checkpoint import RECORD, describe, load_module, same_faces
 from facesmith.errors import UserError
 from facesmith.generators.output import SwapOutput
 from facesmith.generators.shown import Shown
-from facesmith.onnx import ExportSpec
-from facesmith.schedule import WarmupCosine, optimiser_steps
+from facesmith.model_files.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.model_files.onnx import ExportSpec
 from facesmith.swapper.advice import advice
 from facesmith.swapper.config import SwapperModuleConfig
 from facesmith.swapper.data import Batch, SwapperDataModule
 from facesmith.swapper.grid import titled_grid
 from facesmith.swapper.validation import Shots
-from facesmith.swapper_contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.training.checkpoint import RECORD, describe, load_module, same_faces
+from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
 _SHOWN_AT_MOST = 12  # rows of the rendered grid
 _PARTS_EVERY = 10  # batches between two logs of a loss's parts: at every step they would cost a tenth of it

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from facesmith.generators.output import SwapOutput
 from facesmith.generators.texture_warp import opponent
-from facesmith.losses import masked_mean
-from facesmith.processes import mean_over_processes
+from facesmith.training.losses import masked_mean
+from facesmith.training.processes import mean_over_processes
 
 _CELLS = 8  # colour and contrast are compared in 8x8 cells of the crop
 _STD_FLOOR = 3e-3

@@ -3,8 +3,8 @@
 import shlex
 from pathlib import Path
 
-from facesmith.resume import command
-from facesmith.run_record import RunRecord
+from facesmith.runs.record import RunRecord
+from facesmith.runs.resume import command
 from facesmith.sweep.runs import Run
 
 _FLAGS = {"-cd": "-cd", "--config-dir": "-cd", "-cn": "-cn", "--config-name": "-cn"}

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from facesmith.errors import PrunedError, UserError
-from facesmith.run_identity import short_overrides
-from facesmith.run_record import FILE, RunRecord, close_killed, read, recording
+from facesmith.runs.identity import short_overrides
+from facesmith.runs.record import FILE, RunRecord, close_killed, read, recording
 from facesmith.sweep.config import PrunerConfig
 from facesmith.sweep.study import open_study
 from facesmith.sweep.trial import RunningTrial, running

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from facesmith.errors import UserError
-from facesmith.run_identity import short_keys
-from facesmith.run_record import Monitor
+from facesmith.runs.identity import short_keys
+from facesmith.runs.record import Monitor
 from facesmith.sweep.runs import Run
 
 DEFAULT: Final = "default"

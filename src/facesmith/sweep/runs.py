@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from facesmith.errors import UserError
-from facesmith.run_record import FILE, RunRecord, read
+from facesmith.runs.record import FILE, RunRecord, read
 from facesmith.sweep.curves import epochs_logged
 
 DAMAGED: Final = "damaged"

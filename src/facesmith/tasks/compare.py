@@ -22,8 +22,8 @@ from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
-from facesmith.swap_model import load_swap_model
-from facesmith.swap_source import find_source
+from facesmith.swap_models.model import load_swap_model
+from facesmith.swap_models.source import find_source
 from facesmith.tasks.comparison_sheet import Cell, Row, sheet
 from facesmith.tasks.frame_swap import FrameSwap
 

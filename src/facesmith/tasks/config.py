@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config import Component, PathSetting, Settings
+from facesmith.settings import Component, PathSetting, Settings
 from facesmith.tasks.generate_config import GenerateTaskConfig
 from facesmith.tasks.judging_config import CompareTaskConfig, ValidateTaskConfig
 from facesmith.tasks.mask_config import MaskTaskConfig

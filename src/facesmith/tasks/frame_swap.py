@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facesmith.aligned_swap import SwapModel
 from facesmith.errors import UserError
 from facesmith.faces import colour, masks
 from facesmith.faces.align import Matrix, estimate, invert, transform, warp
@@ -20,8 +19,9 @@ from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.interleave import join, split
 from facesmith.faces.occlusion import Occluder
 from facesmith.faces.paste import lay, uncovered
-from facesmith.swap_model import load_swap_model
-from facesmith.swap_source import Source, find_source
+from facesmith.swap_models.aligned import SwapModel
+from facesmith.swap_models.model import load_swap_model
+from facesmith.swap_models.source import Source, find_source
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config import Component, PathSetting
+from facesmith.settings import Component, PathSetting
 
 
 class MaskTaskConfig(Component):

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
-from facesmith.settings import ExpiryDate
+from facesmith.settings import AnyComponent, Component, ExpiryDate, PathSetting, Settings, SliceComponent, Slug
 
 
 class PriorConfig(Settings):

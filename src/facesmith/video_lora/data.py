@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from facesmith import assets
-from facesmith.config import Component
 from facesmith.errors import UserError
 from facesmith.faces.content_key import ContentHashes
-from facesmith.loading import ResumableLoader
 from facesmith.media.provenance import Mark
 from facesmith.media.sources import find_media
+from facesmith.settings import Component
+from facesmith.training.loading import ResumableLoader
 from facesmith.video_lora import preparing
 from facesmith.video_lora.base import Base, open_base
 from facesmith.video_lora.cache import Cache

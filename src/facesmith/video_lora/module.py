@@ -9,9 +9,9 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facesmith.checkpoint import RECORD, describe
 from facesmith.errors import UserError
-from facesmith.schedule import WarmupCosine, optimiser_steps
+from facesmith.training.checkpoint import RECORD, describe
+from facesmith.training.schedule import WarmupCosine, optimiser_steps
 from facesmith.video_lora.adapter import add_lora, without_lora
 from facesmith.video_lora.base import open_base
 from facesmith.video_lora.config import VideoLoraModuleConfig

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, tensor
 
 from facesmith.atomic import replacing
-from facesmith.checkpoint import read_checkpoint
 from facesmith.errors import UserError
 from facesmith.settings import settings_class
+from facesmith.training.checkpoint import read_checkpoint
 from facesmith.video_lora.lora_files import FACTS_KEY, Tensors, load_lora, lora_of, save_comfy, save_lora
 from facesmith.video_lora.networks import FaceMapper
 

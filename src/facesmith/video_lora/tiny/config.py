@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from facesmith.config import Component, PathSetting
+from facesmith.settings import Component, PathSetting
 from facesmith.video_lora.config import VideoLoraDataModuleConfig
 
 

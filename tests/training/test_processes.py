@@ -1,0 +1,82 @@
+"""Processes that share a batch compute what one process would."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from facesmith.errors import UserError
+from facesmith.training.batch_statistics import GlobalStatistics
+from facesmith.training.hardware import refuse_devices
+from facesmith.training.losses import masked_mean
+from facesmith.training.processes import GlobalBatchNorm2d
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LeakyReLU(), nn.Conv2d(4, 2, 3))
+
+
+def data() -> tuple[Tensor, Tensor]:
+    """Four pictures, and weights of very different sums."""
+    torch.manual_seed(1)
+    return torch.randn(4, 3, 8, 8), torch.rand(4, 1, 4, 4) * torch.tensor([0.01, 1, 0.2, 3]).view(4, 1, 1, 1)
+
+
+def one(number: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
+    model = GlobalStatistics().apply(net())
+    assert any(isinstance(layer, GlobalBatchNorm2d) for layer in model)
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    pictures, weights = data()
+    loss = masked_mean(wrapped(pictures[number::2]).square(), weights[number::2])
+    loss.backward()
+    kept = {name: p.grad for name, p in model.named_parameters()}
+    torch.save({"loss": loss.detach(), "gradients": kept, "state": model.state_dict()}, Path(folder, f"{number}.pt"))
+    dist.destroy_process_group()
+
+
+def test_loss_gradients_and_statistics_are_those_of_one_process(tmp_path: Path) -> None:
+    model, (pictures, weights) = net(), data()
+    loss = masked_mean(model(pictures).square(), weights)
+    loss.backward()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    mp.spawn(one, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{n}.pt") for n in range(2))
+    assert first["loss"] != second["loss"]
+    torch.testing.assert_close((first["loss"] + second["loss"]) / 2, loss.detach())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(first["gradients"][name], parameter.grad, rtol=1e-4, atol=1e-6)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(first["state"][name], value)
+
+
+def test_one_process_is_left_as_it_is() -> None:
+    model, (pictures, _) = net(), data()
+    expected = model(pictures)
+    statistics = GlobalStatistics()
+    ours = statistics.apply(net())
+    assert torch.equal(ours(pictures), expected)
+    reverted = statistics.revert(ours)
+    assert type(reverted[1]) is nn.BatchNorm2d
+    assert torch.equal(reverted[1].running_mean, model[1].running_mean)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "datamodule", "sweep", "words"),
+    [
+        (2, SimpleNamespace(shares_batches=True), True, "a job of a multirun uses one device, this one asks for 2"),
+        (2, SimpleNamespace(), False, "gives every process the same batches, so 2 devices"),
+    ],
+)
+def test_devices_that_would_not_help_are_refused(trainer: int, datamodule: Any, sweep: bool, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        refuse_devices(SimpleNamespace(world_size=trainer), datamodule, sweep)
+    refuse_devices(SimpleNamespace(world_size=1), datamodule, sweep)
