@@ -71,11 +71,11 @@ def test_without_tokens_and_lora_the_base_answers_bit_for_bit(run: Path) -> None
     base = module.base.transformer(torch.float32)
     with torch.no_grad():
         bare = base(encoder_hidden_states=batch["text"], **given)[0]
-        adapted = module.transformer(encoder_hidden_states=module.face_text(batch, 1.0), **given)[0]
+        adapted = module.transformer(**module.told(batch, 1.0), **given)[0]
         set_lora_scale(module.transformer, 0.0)
-        silent = module.transformer(encoder_hidden_states=module.face_text(batch, 0.0), **given)[0]
+        silent = module.transformer(**module.told(batch, 0.0), **given)[0]
         set_lora_scale(module.transformer, 1.0)
-        again = module.transformer(encoder_hidden_states=module.face_text(batch, 1.0), **given)[0]
+        again = module.transformer(**module.told(batch, 1.0), **given)[0]
     assert torch.equal(bare, silent)
     assert not torch.equal(bare, adapted)
     assert torch.equal(adapted, again)
@@ -123,7 +123,7 @@ def test_a_batch_is_memorised(demo: Settings, tmp_path: Path) -> None:
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 3e-3)
     losses = []
     for _ in range(25):
-        velocity = module._velocity(mixed, levels, module.face_text(batch, 1.0), batch["control"])
+        velocity = module._velocity(mixed, levels, module.told(batch, 1.0), batch["control"])
         loss = (velocity - (noise - batch["latents"])).square().mean()
         optimizer.zero_grad()
         loss.backward()

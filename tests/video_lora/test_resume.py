@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import pytest
 import torch
 
 from facesmith.callbacks.exact_state import ExactState
@@ -25,8 +26,15 @@ class Losses(lightning.Callback):
             trainer.save_checkpoint(self.save_to)
 
 
-def test_the_same_losses_and_weights_bit_for_bit(demo: Settings, tmp_path: Path) -> None:
-    given = ["data.repeats=4", "model.loss.token_dropout=0.3", "model.mapper.dropout=0.2", "data.single_face=0.5"]
+@pytest.mark.parametrize("injection", ["tail", "decoupled"])
+def test_the_same_losses_and_weights_bit_for_bit(demo: Settings, tmp_path: Path, injection: str) -> None:
+    given = [
+        f"model.injection={injection}",
+        "data.repeats=4",
+        "model.loss.token_dropout=0.3",
+        "model.mapper.dropout=0.2",
+        "data.single_face=0.5",
+    ]
     config = demo(tmp_path, *given)
 
     def fit(save_to: Path | None, start: Path | None) -> tuple[list[float], dict[str, torch.Tensor]]:

@@ -8,6 +8,7 @@ from peft import LoraConfig
 from torch import nn
 
 from facesmith.errors import UserError
+from facesmith.video_lora.face_attention import is_face_attention
 
 NAME: Final = "face"
 
@@ -22,7 +23,10 @@ def lora_targets(transformer: nn.Module, targets: Sequence[str], vace_blocks: bo
     layers = [
         name
         for name, layer in transformer.named_modules()
-        if isinstance(layer, nn.Linear) and name.startswith(roots) and name.split(".")[2] not in ("proj_in", "proj_out")
+        if isinstance(layer, nn.Linear)
+        and name.startswith(roots)
+        and name.split(".")[2] not in ("proj_in", "proj_out")
+        and not is_face_attention(name)
     ]
     kinds = list(dict.fromkeys(name.split(".", 2)[2] for name in layers))
     for target in targets:
@@ -37,6 +41,9 @@ def add_lora(
     """Lay a LoRA over the transformer that changes nothing yet."""
     chosen = lora_targets(transformer, targets, vace_blocks)
     transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen), NAME)
+    for parameter in transformer.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # a step of 1e-4 is lost in half precision
 
 
 def set_lora_scale(transformer: Any, scale: float) -> None:

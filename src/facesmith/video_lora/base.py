@@ -82,9 +82,10 @@ class Base:
         """Give 16 hex digits of tokenizer and text encoder."""
         return _fingerprint(self.folder / "text_encoder") + _fingerprint(self.folder / "tokenizer")
 
-    def transformer(self, dtype: torch.dtype) -> Any:
-        """Load the transformer, frozen, in eval mode."""
-        model = self._class("transformer").from_pretrained(self.folder / "transformer", torch_dtype=dtype)
+    def transformer(self, dtype: torch.dtype, kind: type | None = None) -> Any:
+        """Load the transformer, frozen, in eval mode. kind: a subclass of diffusers' to load it as."""
+        model: Any = kind or self._class("transformer")
+        model = model.from_pretrained(self.folder / "transformer", torch_dtype=dtype)
         return with_float_rope(model).eval().requires_grad_(False)
 
     def codec(self, dtype: torch.dtype = torch.float32) -> Any:

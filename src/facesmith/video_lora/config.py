@@ -131,6 +131,7 @@ class VideoLoraModuleConfig(SliceComponent):
     base_dtype: Literal["auto", "float32", "bfloat16", "float16"]
     base_storage: Literal["as_computed", "float8"]
     gradient_checkpointing: bool
+    injection: Literal["tail", "decoupled"]
     lora: LoraSettings
     mapper: MapperSettings
     loss: FlowSettings

@@ -19,9 +19,10 @@ from torch import Tensor
 from facesmith.errors import UserError
 from facesmith.video_lora.adapter import NAME, set_lora_scale
 from facesmith.video_lora.base import Base
+from facesmith.video_lora.face_attention import FaceTransformer, add_face_attention
+from facesmith.video_lora.injection import conditioned
 from facesmith.video_lora.lora_files import PREFIX
 from facesmith.video_lora.memory import compute_dtype
-from facesmith.video_lora.networks import with_face_tokens
 from facesmith.video_lora.person import Person
 from facesmith.video_lora.texts import fits
 
@@ -73,7 +74,7 @@ class VideoGenerator:
             tokenizer=base.tokenizer(),
             text_encoder=base.text_encoder(dtype),
             vae=base.codec(),
-            transformer=base.transformer(dtype),
+            transformer=base.transformer(dtype, FaceTransformer if person.attention is not None else None),
             scheduler=scheduled(base.scheduler(), scheduler),
         )
         pipe.set_progress_bar_config(disable=True)
@@ -98,7 +99,8 @@ class VideoGenerator:
         set_lora_scale(self._pipe.transformer, wish.lora_scale)
         text = self._text(wish.prompt)
         with torch.no_grad():
-            tokens = wish.face_scale * self.person.mapper(self.embedding[None])
+            tokens = self.person.mapper(self.embedding[None]).to(text)
+        told = conditioned(self.person.injection, text, tokens, wish.face_scale)
 
         def stepped(pipe: Any, step: int, moment: Any, values: dict[str, Any]) -> dict[str, Any]:
             if progress is not None:
@@ -113,7 +115,8 @@ class VideoGenerator:
             num_inference_steps=wish.steps,
             guidance_scale=wish.cfg_scale,
             conditioning_scale=wish.vace_scale,
-            prompt_embeds=with_face_tokens(text, tokens.to(text)),
+            prompt_embeds=told["encoder_hidden_states"],
+            attention_kwargs=told.get("attention_kwargs"),
             negative_prompt_embeds=self._text(wish.negative_prompt) if wish.cfg_scale > 1 else None,
             generator=torch.Generator().manual_seed(seed),
             output_type="np",
@@ -142,10 +145,12 @@ def scheduled(own: Any, name: Scheduler) -> Any:
 
 
 def put_on(transformer: Any, person: Person) -> None:
-    """Lay the person's LoRA over the transformer."""
+    """Lay the person's LoRA over the transformer, and give it the layers of the face where there are."""
     transformer.load_lora_adapter(
         person.lora, prefix=PREFIX.rstrip("."), adapter_name=NAME, metadata=_loadable(person.lora_config)
     )
+    if person.attention is not None:
+        add_face_attention(transformer, person.attention)
 
 
 _TAKEN: Final = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "lora_dropout", "use_rslora")

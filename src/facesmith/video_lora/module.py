@@ -17,9 +17,11 @@ from facesmith.video_lora.base import open_base
 from facesmith.video_lora.config import VideoLoraModuleConfig
 from facesmith.video_lora.data import VideoLoraDataModule
 from facesmith.video_lora.dataset import Batch
+from facesmith.video_lora.face_attention import FaceTransformer, add_face_attention, is_face_attention
 from facesmith.video_lora.flow import TIMESTEPS, draw_levels, flow_loss, noised
+from facesmith.video_lora.injection import conditioned
 from facesmith.video_lora.memory import compute_dtype, tell_needs
-from facesmith.video_lora.networks import FaceMapper, with_face_tokens
+from facesmith.video_lora.networks import FaceMapper
 from facesmith.video_lora.person import person_of
 from facesmith.video_lora.validation import Validation
 
@@ -66,7 +68,8 @@ class VideoLoraModule(LightningModule):
                 f"model.mapper.embedding_size={self.mapper.embedding_size}: the face encoder gives {size}; set "
                 f"model.mapper.embedding_size={size}"
             )
-        self.provenance = {**self.datamodule.provenance(), "base": self.base.name, "base_hash": self.base.fingerprint}
+        base = {"base": self.base.name, "base_hash": self.base.fingerprint, "injection": self.config.injection}
+        self.provenance = {**self.datamodule.provenance(), **base}
 
     def configure_model(self) -> None:
         """Load the base and lay the adapter over it; only now, when the encoders of the data are gone."""
@@ -76,7 +79,8 @@ class VideoLoraModule(LightningModule):
         dtype = compute_dtype(settings.base_dtype)
         if self._trainer is not None:
             tell_needs(self.base, settings, self.datamodule.config)
-        transformer = self.base.transformer(dtype)
+        decoupled = settings.injection == "decoupled"
+        transformer = self.base.transformer(dtype, FaceTransformer if decoupled else None)
         if settings.base_storage == "float8":
             transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
         lora = settings.lora
@@ -88,6 +92,8 @@ class VideoLoraModule(LightningModule):
             targets=lora.targets,
             vace_blocks=lora.vace_blocks,
         )
+        if decoupled:
+            add_face_attention(transformer)
         if settings.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
@@ -110,11 +116,11 @@ class VideoLoraModule(LightningModule):
         """Noise, draw back, compare, log."""
         settings, latents = self.config.loss, batch["latents"]
         shown = batch["own"] & (torch.rand(len(latents), device=self.device) >= settings.token_dropout)
-        tokens = self.mapper(batch["face"]) * shown[:, None, None]
+        told = self.told(batch, shown)
         levels = draw_levels(len(latents), settings.shift, settings.density, self.device)
         noise = torch.randn_like(latents)
         mixed = noised(latents, noise, levels)
-        velocity = self._velocity(mixed, levels, with_face_tokens(batch["text"], tokens), batch["control"])
+        velocity = self._velocity(mixed, levels, told, batch["control"])
         target = self._target(batch, mixed, levels, noise - latents, shown)
         loss = flow_loss(
             velocity,
@@ -158,9 +164,9 @@ class VideoLoraModule(LightningModule):
         """Write what was learnt: the LoRA in two namings, and the mapper."""
         return person_of(self.transformer, self.mapper, self.provenance).save(folder)
 
-    def face_text(self, batch: Batch, face_scale: float) -> Tensor:
-        """Give the words (N,L,W) with the scaled face tokens in their tail."""
-        return with_face_tokens(batch["text"], face_scale * self.mapper(batch["face"]))
+    def told(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
+        """Give the transformer's arguments for the words and faces of a batch; face_scale: one, or (N,)."""
+        return conditioned(self.config.injection, batch["text"], self.mapper(batch["face"]), face_scale)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Give mapper and LoRA; the base is named, not kept."""
@@ -201,15 +207,17 @@ class VideoLoraModule(LightningModule):
             return flow
         rows = silent.nonzero()[:, 0]
         with torch.no_grad(), without_lora(self.transformer):
-            own = self._velocity(mixed[rows], levels[rows], batch["text"][rows], batch["control"][rows])
+            words = {"encoder_hidden_states": batch["text"][rows]}
+            own = self._velocity(mixed[rows], levels[rows], words, batch["control"][rows])
         return flow.to(own.dtype).index_copy(0, rows, own)
 
-    def _velocity(self, mixed: Tensor, levels: Tensor, text: Tensor, control: Tensor) -> Tensor:
+    def _velocity(self, mixed: Tensor, levels: Tensor, told: dict[str, Any], control: Tensor) -> Tensor:
         dtype = self.transformer.dtype
         found: Tensor = self.transformer(
             hidden_states=mixed.to(dtype),
             timestep=levels * TIMESTEPS,
-            encoder_hidden_states=text.to(dtype),
+            encoder_hidden_states=told["encoder_hidden_states"].to(dtype),
+            attention_kwargs=told.get("attention_kwargs"),
             control_hidden_states=control.to(dtype),
             return_dict=False,
         )[0]
@@ -217,7 +225,7 @@ class VideoLoraModule(LightningModule):
 
 
 def _is_own(name: str) -> bool:
-    return name.startswith("mapper.") or ".lora_" in name
+    return name.startswith("mapper.") or ".lora_" in name or is_face_attention(name)
 
 
 def _optimizer_class(kind: str) -> Any:

@@ -13,11 +13,14 @@ from facesmith.atomic import replacing
 from facesmith.errors import UserError
 from facesmith.settings import settings_class
 from facesmith.training.checkpoint import read_checkpoint
+from facesmith.video_lora.face_attention import face_attention_of, is_face_attention
+from facesmith.video_lora.injection import Injection
 from facesmith.video_lora.lora_files import FACTS_KEY, Tensors, load_lora, lora_of, save_comfy, save_lora
 from facesmith.video_lora.networks import FaceMapper
 
 LORA: Final = "lora.safetensors"
 COMFY: Final = "lora_comfyui.safetensors"
+ATTENTION: Final = "face_attention.safetensors"
 MAPPER: Final = "mapper.safetensors"
 _EMBEDDING: Final = "embedding"
 
@@ -27,6 +30,7 @@ class Person:
     """What was learnt of a person.
 
     lora: tensors in diffusers' names. lora_config: of peft. embedding: (E,), L2-normalised. facts: see `facts_of`.
+    attention: layers of `FaceAttention` by name, where the face is injected there.
     """
 
     lora: Tensors
@@ -34,9 +38,15 @@ class Person:
     mapper: FaceMapper
     embedding: Tensor
     facts: dict[str, Any]
+    attention: Tensors | None = None
+
+    @property
+    def injection(self) -> Injection:
+        """Where the transformer finds the face."""
+        return "tail" if self.attention is None else "decoupled"
 
     def save(self, folder: Path) -> list[Path]:
-        """Write the LoRA in both namings, and the mapper with the embedding."""
+        """Write the LoRA in both namings, the mapper with the embedding, and the layers of the face where there are."""
         paths = [folder / name for name in (LORA, COMFY, MAPPER)]
         save_lora(paths[0], self.lora, self.lora_config, self.facts)
         save_comfy(paths[1], self.lora, self.lora_config, self.facts)
@@ -44,13 +54,18 @@ class Person:
         metadata = {"format": "pt", "mapper": json.dumps(self.mapper.shape), FACTS_KEY: json.dumps(self.facts)}
         with replacing(paths[2]) as temporary:
             save_file({**tensors, _EMBEDDING: self.embedding.cpu().contiguous()}, temporary, metadata=metadata)
+        if self.attention is not None:
+            paths.append(folder / ATTENTION)
+            with replacing(paths[-1]) as temporary:
+                save_file(self.attention, temporary, metadata={"format": "pt", FACTS_KEY: json.dumps(self.facts)})
         return paths
 
 
 def person_of(transformer: Any, mapper: FaceMapper, provenance: dict[str, Any]) -> Person:
     """Give the person that was trained."""
     tensors, config = lora_of(transformer)
-    return Person(tensors, config, mapper, tensor(provenance["embedding"]), facts_of(provenance))
+    embedding, facts = tensor(provenance["embedding"]), facts_of(provenance)
+    return Person(tensors, config, mapper, embedding, facts, face_attention_of(transformer))
 
 
 def facts_of(provenance: dict[str, Any]) -> dict[str, Any]:
@@ -70,13 +85,19 @@ def load_person(path: Path) -> Person:
     if not path.is_dir():
         raise UserError(f"model={path}: is neither a checkpoint (.ckpt) nor a folder with {LORA} and {MAPPER}")
     missing = [name for name in (LORA, MAPPER) if not (path / name).is_file()]
+    told: dict[str, Any] = {}
+    if MAPPER not in missing:
+        mapper, embedding, told = load_mapper(path / MAPPER)
+    decoupled = told.get("injection") == "decoupled"
+    if decoupled and not (path / ATTENTION).is_file():
+        missing.append(ATTENTION)
     if missing:
         raise UserError(f"model={path}: lacks {', '.join(missing)}; give the exports/ folder of a run, or a checkpoint")
     lora, config, facts = load_lora(path / LORA)
-    mapper, embedding, told = load_mapper(path / MAPPER)
     if facts and facts.get("base_hash") != told.get("base_hash"):
         raise UserError(f"model={path}: {LORA} and {MAPPER} were trained on different bases; give those of one run")
-    return Person(lora, config, mapper, embedding, told)
+    attention = _read(path / ATTENTION, "the layers of a face")[0] if decoupled else None
+    return Person(lora, config, mapper, embedding, told, attention)
 
 
 def load_mapper(path: Path) -> tuple[FaceMapper, Tensor, dict[str, Any]]:
@@ -85,18 +106,21 @@ def load_mapper(path: Path) -> tuple[FaceMapper, Tensor, dict[str, Any]]:
     Raises:
         UserError: it is no mapper's file.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: is no safetensors file ({error}); give a mapper's") from None
+    tensors, metadata = _read(path, "a mapper")
     if "mapper" not in metadata or _EMBEDDING not in tensors:
         raise UserError(f"{path}: is no mapper; give {MAPPER} of a run's exports/")
     embedding = tensors.pop(_EMBEDDING)
     mapper = FaceMapper(**json.loads(metadata["mapper"]))
     mapper.load_state_dict(tensors)
     return mapper.eval(), embedding, json.loads(metadata[FACTS_KEY])
+
+
+def _read(path: Path, what: str) -> tuple[Tensors, dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: is no safetensors file ({error}); give that of {what}") from None
 
 
 def _of_checkpoint(path: Path) -> Person:
@@ -114,12 +138,14 @@ def _of_checkpoint(path: Path) -> Person:
     halves = {
         name.replace(".face.weight", ".weight"): value
         for name, value in state.items()
-        if name.startswith("transformer.")
+        if name.startswith("transformer.") and ".lora_" in name
     }
+    attention = {name.removeprefix("transformer."): value for name, value in state.items() if is_face_attention(name)}
     config = {
         "peft_type": "LORA",
         "r": model.lora.rank,
         "lora_alpha": model.lora.alpha or model.lora.rank,
         "target_modules": sorted({name.split(".lora_")[0].removeprefix("transformer.") for name in halves}),
     }
-    return Person(halves, config, mapper.eval(), tensor(provenance["embedding"]), facts_of(provenance))
+    embedding = tensor(provenance["embedding"])
+    return Person(halves, config, mapper.eval(), embedding, facts_of(provenance), attention or None)

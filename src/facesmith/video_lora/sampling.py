@@ -1,6 +1,7 @@
 """Drawing latents with cached conditions, many at a time."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ def sampled(
     noise: Tensor,
     control: Tensor,
     text: Tensor,
+    face: Mapping[str, Tensor] | None = None,
     negative: Tensor | None = None,
     cfg_scale: float = 1.0,
     vace_scale: float = 1.0,
@@ -38,7 +40,8 @@ def sampled(
 ) -> Tensor:
     """Draw latents (N,C,F,h,w) from noise.
 
-    text: (N,L,W), face tokens and all. negative: (1,L,W), used where cfg_scale is above 1.
+    text: (N,L,W), what the words are. face: `attention_kwargs` of a `FaceTransformer`. negative: (1,L,W), used where
+    cfg_scale is above 1.
     """
     schedule = copy.deepcopy(scheduler)
     schedule.set_timesteps(steps, device=noise.device)
@@ -46,18 +49,24 @@ def sampled(
     latents = noise
     for moment in schedule.timesteps:
 
-        def velocity(rows: Tensor, latents: Tensor = latents, moment: Tensor = moment) -> Tensor:
+        def velocity(
+            rows: Tensor,
+            seen: Mapping[str, Tensor] | None = None,
+            latents: Tensor = latents,
+            moment: Tensor = moment,
+        ) -> Tensor:
             found: Tensor = transformer(
                 hidden_states=latents.to(control.dtype),
                 timestep=moment.expand(len(latents)),
                 encoder_hidden_states=rows,
                 control_hidden_states=control,
                 control_hidden_states_scale=scale,
+                attention_kwargs=None if seen is None else dict(seen),
                 return_dict=False,
             )[0]
             return found
 
-        flow = velocity(text)
+        flow = velocity(text, face)
         if cfg_scale > 1 and negative is not None:
             away = velocity(negative.expand(len(latents), -1, -1))
             flow = away + cfg_scale * (flow - away)

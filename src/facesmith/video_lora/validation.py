@@ -33,13 +33,13 @@ class Validation:
     @torch.no_grad()
     def losses(self, module: Any, batch: Batch) -> dict[str, float]:
         """Give the flow loss of a clip with its face tokens: the mean over noise levels that never change."""
-        latents, text = batch["latents"], module.face_text(batch, 1.0)
+        latents, told = batch["latents"], module.told(batch, 1.0)
         found = []
         for number, level in enumerate(self._levels):
             noise = start_noise(latents.shape, [number], latents.device)
             levels = level.expand(len(latents)).to(latents.device)
             mixed = noised(latents, noise, levels)
-            velocity = module._velocity(mixed, levels, text, batch["control"])
+            velocity = module._velocity(mixed, levels, told, batch["control"])
             found.append(float(flow_loss(velocity, noise - latents, levels)))
         return {"loss": float(np.mean(found))}
 
@@ -92,7 +92,11 @@ class Validation:
 
     def _drawn(self, module: Any, batch: Batch, negative: Tensor, scales: list[float]) -> list[Frames]:
         settings, dtype = self._settings, module.transformer.dtype
-        text = torch.cat([module.face_text(batch, scale) for scale in scales])
+        told = module.told(
+            {name: batch[name].expand(len(scales), *batch[name].shape[1:]) for name in ("text", "face")},
+            torch.tensor(scales),
+        )
+        text: Tensor = told["encoder_hidden_states"]
         shape = batch["latents"].shape
         latents = sampled(
             module.transformer,
@@ -100,6 +104,7 @@ class Validation:
             noise=start_noise(shape, [settings["seed"]] * len(scales), batch["latents"].device),
             control=batch["control"].to(dtype).expand(len(scales), -1, -1, -1, -1),
             text=text.to(dtype),
+            face=told.get("attention_kwargs"),
             negative=negative[None].to(text.device, dtype),
             cfg_scale=settings["cfg_scale"],
             steps=settings["steps"],
