@@ -118,6 +118,8 @@ class Aad(nn.Module):
     """
 
     template = "arcface_128"
+    adaptable = ("convolutions", "face", "mask")
+    """What an adapter changes unless told: what the decoder draws with, not what it knows of identity and target."""
 
     def __init__(
         self,

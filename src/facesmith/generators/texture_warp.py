@@ -33,6 +33,8 @@ class TextureWarp(nn.Module):
 
     template = "arcface_128"
     size_step = _TRUNK  # px: it runs at any multiple of it
+    adaptable = ("up", "squeeze", "mix", "pose", "light", "contrast", "geometry")
+    """What an adapter changes unless told: what flow, mix, colour and mask are made by, not what is seen before."""
     embedding_size: int | None = None
     textures: Tensor
     regions: Tensor
