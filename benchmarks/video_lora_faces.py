@@ -1,15 +1,16 @@
 """Does the LoRA learn the face, and does face_scale mean something? People of the toy world, none seen by the base.
 
-python benchmarks/video_lora_faces.py [people=5] [seeds=2] [output=<folder>] [key=value of the demo experiment ...]
+python benchmarks/video_lora_faces.py output=<folder> [people=5] [seeds=2] [key=value of the demo experiment ...]
 
 Trains each person with each seed as the demo does, draws 12 dances nobody trained on at every lora and face scale,
 and prints means over trials: projection on the person (0 the mean person, 1 the person), rank of the person among 11,
-overlap of the body with the true dance. The base alone is the row of lora_scale 0, face_scale 0.
+overlap of the body with the true dance. The base alone is the row of lora_scale 0, face_scale 0. Every trial leaves a
+record and a picture in the folder; started again, the benchmark goes on with the trials that are missing.
 """
 
 import json
 import sys
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from facesmith.atomic import write_text
 from facesmith.config import TrainConfig, validate
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
@@ -28,19 +30,24 @@ from facesmith.quiet import quiet_libraries
 from facesmith.video_lora.adapter import set_lora_scale
 from facesmith.video_lora.networks import with_face_tokens
 from facesmith.video_lora.sampling import control_of, decoded, sampled, start_noise
-from facesmith.video_lora.texts import padded
+from facesmith.video_lora.texts import cached_texts, padded
 from facesmith.video_lora.tiny import faces
 from facesmith.video_lora.tiny.dancers import people, portraits
 from facesmith.video_lora.tiny.demo import person
-from facesmith.video_lora.tiny.world import Clips, Tables, clips
+from facesmith.video_lora.tiny.world import Clips, clips
 
 FACE_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 LORA_SCALES = (0.0, 0.5, 1.0)
 DANCES = 12
 DISTRACTORS = 10
+STAGE = 77_001  # seed of the dances
+SHOWN = 6  # dances in a picture
+
+Figures = dict[str, float]
 
 
 def settings(folder: Path, overrides: list[str]) -> TrainConfig:
+    """Compose the demo."""
     conf = Path(__file__).parents[1] / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
         cfg = compose("train", ["experiment=video_lora_demo", *overrides], return_hydra_config=True)
@@ -51,6 +58,7 @@ def settings(folder: Path, overrides: list[str]) -> TrainConfig:
 
 
 def trained(config: TrainConfig) -> tuple[Any, Any]:
+    """Train as the demo does, without its validations."""
     lightning.seed_everything(config.seed, verbose=False)
     data, module = config.data.build(), config.model.build()
     freeze = config.callbacks["freeze_mapper"]
@@ -71,61 +79,187 @@ def trained(config: TrainConfig) -> tuple[Any, Any]:
 
 
 class Trial:
-    """One person's networks, asked for dances that nobody trained on."""
+    """Trained networks, asked for dances that nobody trained on."""
 
-    def __init__(self, data: Any, module: Any, tables: Tables, some: Clips) -> None:
-        self.module, self.tables, self.some = module, tables, some
-        self.face = data.references.identity[None]
-        self.steps = module.config.validation.steps
+    def __init__(self, data: Any, module: Any, some: Clips) -> None:
+        self.module = module
+        self.codec = module.base.codec()
         poses = (some.dances.poses * 255).round().to(torch.uint8)
         self.poses = poses.permute(0, 2, 3, 4, 1).numpy()
-        self.control = control_of(tables.latents(poses.float() / 127.5 - 1), tables.blank, module.base.side)
-        texts = [padded(data.cache.read(path)["rows"], data.config.text_length) for path in self._texts(data)]
-        self.text = torch.stack(texts)
 
-    def _texts(self, data: Any) -> list[Path]:
-        from facesmith.video_lora.texts import cached_texts
+        def latents(videos: Tensor) -> Tensor:
+            found: Tensor = self.codec.encode(videos).latent_dist.mode() / self.codec.spread
+            return found
 
-        return cached_texts(data.base, data.cache, self.some.prompts, data.config.text_length, 4, False)
+        steer, blank = latents(poses.float() / 127.5 - 1), latents(torch.zeros(1, *poses.shape[1:]))
+        self.control = control_of(steer, blank, module.base.side)
+        length = data.config.text_length
+        rows = cached_texts(data.base, data.cache, some.prompts, length, data.config.face_tokens, False)
+        self.text = torch.stack([padded(data.cache.read(path)["rows"], length) for path in rows])
 
     @torch.no_grad()
-    def drawn(self, lora_scale: float, face_scale: float, face: Tensor | None = None) -> np.ndarray:
+    def of_the_person(self, lora_scale: float, face_scale: float, face: Tensor) -> Tensor:
+        """Draw latents of the dances for a face (E,)."""
+        set_lora_scale(self.module.transformer, lora_scale)
+        tokens = face_scale * self.module.mapper(face[None]).expand(len(self.text), -1, -1)
+        return self._latents(self.module.transformer, with_face_tokens(self.text, tokens))
+
+    def of_the_base(self) -> Tensor:
+        """Draw latents with the base as it was loaded, without adapter and tokens."""
+        return self._latents(self.module.base.transformer(torch.float32), self.text)
+
+    def videos(self, latents: Tensor) -> np.ndarray:
         """Give (N,T,H,W,3) uint8."""
-        module = self.module
-        set_lora_scale(module.transformer, lora_scale)
-        tokens = face_scale * module.mapper(self.face if face is None else face).expand(DANCES, -1, -1)
-        shape = (DANCES, module.base.channels, *self.control.shape[2:])
-        latents = sampled(
-            module.transformer,
-            module.base.scheduler(),
-            noise=start_noise(shape, list(range(100, 100 + DANCES)), self.control.device),
+        return decoded(self.codec, latents).numpy()
+
+    @torch.no_grad()
+    def _latents(self, transformer: Any, text: Tensor) -> Tensor:
+        base = self.module.base
+        shape = (len(text), base.channels, *self.control.shape[2:])
+        return sampled(
+            transformer,
+            base.scheduler(),
+            noise=start_noise(shape, list(range(100, 100 + len(text))), self.control.device),
             control=self.control,
-            text=with_face_tokens(self.text, tokens),
-            steps=self.steps,
+            text=text,
+            steps=self.module.config.validation.steps,
         )
-        return decoded(self.tables.codec, latents).numpy()
 
 
 def fields(who: Tensor) -> Tensor:
+    """Give (N,48), what people's portraits show."""
     pictures = (portraits(who) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return faces.portrait_fields(pictures)
 
 
-def figures(
-    videos: np.ndarray, truth: np.ndarray, poses: np.ndarray, target: Tensor, others: Tensor
-) -> dict[str, float]:
+def truth_of(who: Tensor) -> np.ndarray:
+    """Give the dances as a person truly dances them."""
+    shown = clips(DANCES, torch.Generator().manual_seed(STAGE), who)
+    return ((shown.videos + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
+
+
+def heads(videos: np.ndarray, poses: np.ndarray) -> tuple[list[Tensor], list[np.ndarray]]:
+    """Give what each dance's head shows, and where it is."""
     judge = faces.DancerJudge()
+    boxes = [judge.boxes(frames, pose) for frames, pose in zip(videos, poses, strict=True)]
+    found = [faces.head_fields(torch.from_numpy(v), torch.from_numpy(b)) for v, b in zip(videos, boxes, strict=True)]
+    return found, boxes
+
+
+def distractors() -> Tensor:
+    """Give what the portraits of ten other people show."""
+    return fields(people(DISTRACTORS, torch.Generator().manual_seed(77_002)))
+
+
+def figures(videos: np.ndarray, truth: np.ndarray, poses: np.ndarray, target: Tensor, others: Tensor) -> Figures:
+    """Give means over the dances; worst_rank: of a single dance."""
     found = []
-    for frames, true, pose in zip(videos, truth, poses, strict=True):
-        boxes = judge.boxes(frames, pose)
-        head = faces.head_fields(torch.from_numpy(frames), torch.from_numpy(boxes))
+    for head, box, frames, true in zip(*heads(videos, poses), videos, truth, strict=True):
         own = faces.compared(head, target)
         better = sum(faces.compared(head, other)["likeness"] > own["likeness"] for other in others)
-        found.append({**own, "rank": 1.0 + better, "iou": faces.body_overlap(frames, true, boxes)})
+        found.append({**own, "rank": 1.0 + better, "iou": faces.body_overlap(frames, true, box)})
+    means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    return {**means, "worst_rank": max(one["rank"] for one in found)}
+
+
+def sheet(rows: list[np.ndarray], path: Path) -> None:
+    """Write first and last frames of some dances, a row a video array."""
+    count = min(SHOWN, min(len(row) for row in rows))
+    lines = [np.concatenate([row[i][f] for i in range(count) for f in (0, 8)], 1) for row in rows]
+    mark = Mark(identity="dancer", consent="synthetic", model_hash=None, title="benchmark", kind="generated")
+    write_image(path, np.concatenate(lines, 0).repeat(2, 0).repeat(2, 1), mark=mark)
+
+
+def one_trial(output: Path, number: int, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """Train, draw, judge; leave record and picture."""
+    name = f"person_{number}_seed_{seed}"
+    record = output / f"{name}.json"
+    if record.exists():
+        known: dict[str, Any] = json.loads(record.read_text())
+        if known["overrides"] != overrides:
+            sys.exit(f"{record}: was made with {known['overrides']}; choose another output")
+        return known
+    run = [f"data.people=[{number}]", f"seed={seed}", f"paths.face_sets={output / 'sets'}", "data.progress=false"]
+    begun = time.process_time()
+    data, module = trained(settings(output / "run", [*run, *overrides]))
+    seconds = time.process_time() - begun
+    who = person(number)
+    trial = Trial(data, module, clips(DANCES, torch.Generator().manual_seed(STAGE)))
+    face, target, others = data.people[f"dancer_{number:03d}"].identity, fields(who[None])[0], distractors()
+    truth, base = truth_of(who), trial.of_the_base()
+    rows, cells = [trial.poses, truth, trial.videos(base)], {}
+    bit_equal = False
+    for lora_scale in LORA_SCALES:
+        for face_scale in FACE_SCALES:
+            latents = trial.of_the_person(lora_scale, face_scale, face)
+            videos = trial.videos(latents)
+            cells[f"{lora_scale:g} {face_scale:g}"] = figures(videos, truth, trial.poses, target, others)
+            if lora_scale == face_scale == 0:
+                bit_equal = torch.equal(latents, base)
+            if lora_scale == 1:
+                rows.append(videos)
+    sheet(rows, output / f"{name}.png")
+    found = {
+        "overrides": overrides,
+        "base": module.base.fingerprint,
+        "cpu_seconds_of_training": round(seconds, 1),
+        "base_bit_equal": bit_equal,
+        "cells": cells,
+    }
+    write_text(record, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def told(trials: dict[str, dict[str, Any]]) -> str:
+    """Say what the trials say together."""
+    lines = ["| lora_scale \\ face_scale | " + " | ".join(f"{s:g}" for s in FACE_SCALES) + " |"]
+    lines.append("|---" * (len(FACE_SCALES) + 1) + "|")
+
+    def mean(cell: str, figure: str) -> float:
+        return float(np.mean([trial["cells"][cell][figure] for trial in trials.values()]))
+
+    for lora_scale in LORA_SCALES:
+        cells = [f"{mean(f'{lora_scale:g} {s:g}', 'projection'):.3f}" for s in FACE_SCALES]
+        lines.append(f"| {lora_scale:g} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for name, trial in trials.items():
+        cells = trial["cells"]
+        doses = [cells[f"1 {s:g}"]["projection"] for s in FACE_SCALES]
+        lines.append(
+            f"{name}: projections {' '.join(f'{dose:.3f}' for dose in doses)}, "
+            f"{'rising' if doses == sorted(doses) else 'NOT rising'}; "
+            f"leak {doses[0] - cells['0 0']['projection']:+.3f}; worst rank {cells['1 1']['worst_rank']:.0f}; "
+            f"IoU {cells['1 1']['iou']:.3f} (base {cells['0 0']['iou']:.3f}); cosine {cells['1 1']['likeness']:.3f}; "
+            f"base bit-equal {trial['base_bit_equal']}; trained in {trial['cpu_seconds_of_training']:.0f} CPU s"
+        )
+    ones = [trial["cells"]["1 1"] for trial in trials.values()]
+    leaks = [t["cells"]["1 0"]["projection"] - t["cells"]["0 0"]["projection"] for t in trials.values()]
+    projections = [one["projection"] for one in ones]
+    lines.append(
+        f"{len(ones)} trials at 1, 1: projection {np.mean(projections):.3f} ({min(projections):.3f} to "
+        f"{max(projections):.3f}), leak {np.mean(leaks):+.3f} (at most {max(leaks):+.3f}), worst rank of any dance "
+        f"{max(one['worst_rank'] for one in ones):.0f}, IoU {mean('1 1', 'iou'):.3f}, base's {mean('0 0', 'iou'):.3f}"
+    )
+    return "\n".join(lines)
+
+
+def ceiling(codec: Any, numbers: range) -> Figures:
+    """Give what the codec makes of the truth itself: no more can be drawn."""
+    some = clips(DANCES, torch.Generator().manual_seed(STAGE))
+    poses = (some.dances.poses * 255).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
+    found = []
+    for number in numbers:
+        shown = clips(DANCES, torch.Generator().manual_seed(STAGE), person(number))
+        with torch.no_grad():
+            coded = codec.decode(codec.encode(shown.videos).latent_dist.mode()).sample
+        videos = ((coded + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
+        target = fields(person(number)[None])[0]
+        found.append(figures(videos, truth_of(person(number)), poses, target, distractors()))
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
 def main(arguments: list[str]) -> None:
+    """Read key=value arguments: output, people, seeds, and those of the experiment."""
     given = {"people": "5", "seeds": "2", "output": ""}
     overrides = []
     for argument in arguments:
@@ -134,53 +268,22 @@ def main(arguments: list[str]) -> None:
             given[key] = value
         else:
             overrides.append(argument)
+    if not given["output"]:
+        sys.exit("output=<folder>: where trials are kept")
     quiet_libraries()
-    output = Path(given["output"] or tempfile.mkdtemp(prefix="video_lora_faces_"))
-    some = clips(DANCES, torch.Generator().manual_seed(77_001))
-    others = fields(people(DISTRACTORS, torch.Generator().manual_seed(77_002)))
-    rows: dict[str, list[dict[str, float]]] = {}
-    tables = None
-    for number in range(int(given["people"])):
-        who = person(number)
-        target = fields(who[None])[0]
-        for seed in range(int(given["seeds"])):
-            run = [f"data.person={number}", f"seed={seed}", f"paths.face_sets={output / 'sets'}", *overrides]
-            data, module = trained(settings(output, ["data.progress=false", *run]))
-            if tables is None:
-                from diffusers import WanVACEPipeline
+    output = Path(given["output"])
+    trials = {}
+    for seed in range(int(given["seeds"])):
+        for number in range(int(given["people"])):
+            name = f"person {number} seed {seed}"
+            trials[name] = one_trial(output, number, seed, overrides)
+            print(f"{name}: {trials[name]['cells']['1 1']}", flush=True)
+    print("\n" + told(trials))
+    from facesmith.video_lora.base import open_base
 
-                base = module.base
-                tables = Tables(WanVACEPipeline(base.tokenizer(), base.text_encoder(), base.codec(), base.scheduler()))
-            trial = Trial(data, module, tables, some)
-            shown = clips(DANCES, torch.Generator().manual_seed(77_001), who)
-            truth = ((shown.videos + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
-            strips = [trial.poses, truth]
-            for lora_scale in LORA_SCALES:
-                for face_scale in FACE_SCALES if lora_scale else (0.0, 1.0):
-                    videos = trial.drawn(lora_scale, face_scale)
-                    rows.setdefault(f"{lora_scale:g} {face_scale:g}", []).append(
-                        figures(videos, truth, trial.poses, target, others)
-                    )
-                    if (lora_scale, face_scale) == (0.0, 0.0) or lora_scale == 1:
-                        strips.append(videos)
-            picture = np.concatenate(
-                [np.concatenate([v[i][f] for i in range(6) for f in (0, 8)], 1) for v in strips], 0
-            )
-            mark = Mark(identity="dancer", consent="synthetic", model_hash=None, title="benchmark", kind="generated")
-            write_image(output / f"person_{number}_seed_{seed}.png", picture.repeat(2, 0).repeat(2, 1), mark=mark)
-            print(f"person {number} seed {seed}: {rows['1 1'][-1]}", flush=True)
-    (output / "figures.json").write_text(json.dumps(rows, indent=1))
-    print(
-        f"\n{len(rows['1 1'])} trials; lora_scale, face_scale: projection (lowest .. highest), cosine, worst rank, IoU"
-    )
-    for name, found in rows.items():
-        projections = [one["projection"] for one in found]
-        print(
-            f"{name:>9}: {np.mean(projections):6.3f} ({min(projections):.2f} .. {max(projections):.2f}) "
-            f"{np.mean([one['likeness'] for one in found]):6.3f} {max(one['rank'] for one in found):5.2f} "
-            f"{np.mean([one['iou'] for one in found]):.3f}"
-        )
-    print(f"pictures (poses, truth, base, face_scale {FACE_SCALES}) and figures: {output}")
+    most = ceiling(open_base("asset:tiny_wan").codec(), range(int(given["people"])))
+    print(f"the codec makes of the truth itself: {most}")
+    print(f"pictures (poses, truth, base, face_scale {FACE_SCALES}) and records: {output}")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,23 @@ def left(world):
     return {str(p.relative_to(world)) for p in world.rglob("*") if p.is_file() and p.suffix not in (".lock",)}
 
 
+def test_who_was_taught_among_others_is_found_by_each_name(world, capsys):
+    folder = world / "runs" / "video" / "duo" / "1"
+    run(folder, "duo")
+    record = json.loads((folder / "run.json").read_text())
+    record["settings"]["data"]["faces"] = {"eve": "photos/eve", "joe": "photos/joe"}
+    (folder / "run.json").write_text(json.dumps(record))
+    run(world / "runs" / "video" / "lost" / "1", "", checkpoint={"identity": "eve,joe"})
+    tensors(world / "exports" / "copied.safetensors", facesmith=json.dumps({"identity": "eve,joe"}))
+    profile(world / "exports", "joe", "")
+    assert main(["name=joe"]) == 1
+    told = capsys.readouterr().out
+    for path in ("runs/video/duo", "runs/video/lost", "exports/copied.safetensors"):
+        assert path in told, path
+    assert main(["name=duo"]) == 1
+    assert main(["name=jo"]) == 0
+
+
 def test_without_a_yes_nothing_goes_but_all_is_listed(world, capsys):
     before = left(world)
     assert main(["name=ada"]) == 1

@@ -13,7 +13,8 @@ from facesmith.video_lora.base import open_base
 from facesmith.video_lora.sampling import control_of, decoded, sampled, start_noise
 from facesmith.video_lora.texts import padded
 from facesmith.video_lora.tiny import faces, train_base
-from facesmith.video_lora.tiny.dancers import people, portraits
+from facesmith.video_lora.tiny.dancers import people, pool, portraits
+from facesmith.video_lora.tiny.refining import refine
 from facesmith.video_lora.tiny.world import TEXT_LENGTH, Tables, clips, fitted_codec
 
 
@@ -129,3 +130,16 @@ def test_training_the_base_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert [again._advance() for _ in range(2)] == losses[1:]
     with pytest.raises(UserError, match=r"was begun with other settings"):
         training(steps=4)._resume()
+
+
+def test_the_codec_learns_to_guess_what_its_components_cannot_hold() -> None:
+    codec = fitted_codec(0.5, 0, clips_fitted=24)
+    videos = clips(8, torch.Generator().manual_seed(5)).videos
+    latents = codec.encode(videos).latent_dist.mode()
+    before = codec.decode(latents).sample
+    refine(codec, pool(24, torch.Generator().manual_seed(6)), steps=40, seed=0)
+    with torch.no_grad():
+        after = codec.decode(latents).sample
+    assert float((after - videos).abs().mean()) < 0.975 * float((before - videos).abs().mean())
+    assert torch.equal(codec.encode(videos).latent_dist.mode(), latents)
+    assert not any(p.requires_grad for p in codec.parameters())

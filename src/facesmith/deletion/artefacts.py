@@ -73,7 +73,7 @@ def _model(path: Path, name: str, keys: set[str], hashes: set[str]) -> Trace | N
 
 
 def _why(said: dict[str, Any], name: str, keys: set[str]) -> str | None:
-    if said.get("identity") == name:
+    if name in str(said.get("identity")).split(","):
         return "says this identity"
     if keys & set(str(said.get("face_set", "")).split("+")):
         return f"learnt from the same face set, as {said.get('identity')}"
@@ -114,7 +114,13 @@ def _header(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, struct.error):
         return {}
     said = header.get("__metadata__", {})
-    return said if isinstance(said, dict) else {}
+    if not isinstance(said, dict):
+        return {}
+    try:
+        facts = json.loads(said.get("facesmith", "{}"))  # LoRA and mapper files say what they are in one value
+    except (TypeError, ValueError):
+        return said
+    return {**facts, **said} if isinstance(facts, dict) else said
 
 
 def _json(path: Path) -> dict[str, Any]:

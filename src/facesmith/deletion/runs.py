@@ -33,6 +33,13 @@ class KnownRun:
         data = self.settings.get("data")
         return str(data.get("name") or "") if isinstance(data, Mapping) else ""
 
+    @property
+    def identities(self) -> set[str]:
+        """The same, and all others where it learns several people's."""
+        data = self.settings.get("data")
+        faces = data.get("faces") if isinstance(data, Mapping) else None
+        return {self.identity, *map(str, faces)} if isinstance(faces, Mapping) else {self.identity}
+
 
 def known_runs(root: Path) -> Iterator[KnownRun]:
     """Give the runs under a folder, links not followed."""
@@ -56,7 +63,7 @@ def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
     runs = sorted(known_runs(root), key=lambda run: run.path)
     why: dict[Path, str] = {}
     for run in runs:
-        if run.identity == name:
+        if name in run.identities:
             why[run.path] = "trained on this identity"
         elif learnt := _from_checkpoint(run, name, keys):
             why[run.path] = learnt
@@ -95,7 +102,7 @@ def _from_checkpoint(run: KnownRun, name: str, keys: set[str]) -> str | None:
         provenance = read_checkpoint(newest[-1])[SAID].get("provenance") or {}
     except UserError:
         return None
-    if provenance.get("identity") == name:
+    if name in str(provenance.get("identity")).split(","):
         return "its checkpoint says this identity"
     if keys & set(str(provenance.get("face_set", "")).split("+")):
         return f"learnt this face among others, as {provenance.get('identity')}"

@@ -17,14 +17,14 @@ class PriorConfig(Settings):
 
 
 class VideoLoraDataModuleConfig(SliceComponent):
-    """Settings of `VideoLoraDataModule`: photos of one person, dances, and the poses that steer them."""
+    """Settings of `VideoLoraDataModule`: photos of a person, or of several by name; dances, and their poses."""
 
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
     consent_note: str | None
     expires: ExpiryDate | None
     name: Slug
     base: str
-    faces: str | list[str]
+    faces: str | list[str] | dict[Slug, str | list[str]]
     videos: PathSetting
     poses: PathSetting | None
     make_poses: bool

@@ -26,6 +26,7 @@ from facesmith.video_lora.clips import Clip, Fate, Frames, cut, find_videos, pai
 from facesmith.video_lora.config import VideoLoraDataModuleConfig
 from facesmith.video_lora.dataset import Batch, ClipDataset, Item, collated
 from facesmith.video_lora.judging import JudgesVideos
+from facesmith.video_lora.people import Sources, dancers, described, some_photos, sources_of
 from facesmith.video_lora.references import References
 from facesmith.video_lora.sampler import BucketSampler
 from facesmith.video_lora.sampling import control_of
@@ -35,13 +36,13 @@ log = logging.getLogger(__name__)
 
 
 class VideoLoraDataModule(LightningDataModule):
-    """One person's photos, and dances with their poses.
+    """Photos of a person, or of several, and dances with their poses.
 
     VAE, text encoder, face encoder and the base itself run in `prepare_data`, one after the other, and are gone when
     training starts. Raises UserError when media do not fit together or leave nothing to train on.
     """
 
-    references: References
+    people: dict[str, References]
     training: ClipDataset
     validation: ClipDataset
     validated: list[Clip]
@@ -105,8 +106,18 @@ class VideoLoraDataModule(LightningDataModule):
         blank = self._blanks[(frames - 1) * self.base.times + 1, height * self.base.side, width * self.base.side]
         whole = {**batch, "control": control_of(batch["steer"], blank.to(batch["steer"]), self.base.side)}
         if self.trainer is not None and self.trainer.training and self.config.single_face:
-            whole["face"] = self._some_photos(batch["face"])
+            photos = list(self.people.values())
+            whole["face"] = some_photos(photos, batch["face"], batch["person"], self.config.single_face)
         return whole
+
+    @property
+    def embedding_size(self) -> int:
+        """Numbers of a face embedding."""
+        return next(iter(self.people.values())).embeddings.shape[1]
+
+    def dancer(self, number: int) -> References:
+        """Give the photos of who dances in a validated clip."""
+        return list(self.people.values())[self.validation.items[number].person]
 
     def frames(self, number: int) -> tuple[Frames, Frames]:
         """Give the dance and the poses (T,H,W,3) uint8 of a validated clip."""
@@ -115,14 +126,15 @@ class VideoLoraDataModule(LightningDataModule):
 
     def provenance(self) -> dict[str, Any]:
         """Say whose face it is and what it was trained on, in plain values: what checkpoints and exports carry."""
+        first = next(iter(self.people.values()))
         return {
-            "identity": self.config.name,
+            "identity": ",".join(self.people),
             "consent": self.config.consent,
             "consent_note": self.config.consent_note or "",
             "expires": self.config.expires,
-            "encoder": self.references.encoder,
-            "photos": len(self.references.embeddings),
-            "embedding": self.references.identity.tolist(),
+            "encoder": first.encoder,
+            "embedding": first.identity.tolist(),
+            "people": described(self.people),
             "clips": len({item.clip for item in self.training.items}),
             "prompt": self.config.prompt,
             "negative_prompt": self.config.negative_prompt,
@@ -133,24 +145,12 @@ class VideoLoraDataModule(LightningDataModule):
         """Give the judge's native sessions back."""
         self.judge.close()
 
-    def _some_photos(self, face: Tensor) -> Tensor:
-        """Give (N,E), in the share `single_face` the embedding of one photo instead of the person's."""
-        singles, count = self.references.embeddings.to(face), len(face)
-        chosen = singles[torch.randint(len(singles), (count,), device=face.device)]
-        alone = torch.rand(count, 1, device=face.device) < self.config.single_face
-        return torch.where(alone, chosen, face)
-
     def _prepared(self) -> tuple[list[Clip], list[Item], list[Item], Path]:
         """Give clips, their items, the base's own items and the negative prompt's entry; encode what is missing."""
         config, shown = self.config, self.config.progress
         hashes = ContentHashes(config.cache / "contents.json")
         clips = self._cut()
-        photos = [media.path for media in find_media(_resolved(config.faces)) if media.kind == "image"]
-        if not photos:
-            raise UserError(f"data.faces={config.faces}: holds no photo; give a folder of 3 to 20 photos of one person")
-        self.references = preparing.encode_faces(
-            self.cache, hashes, photos, lambda: _built(config.reader), config.reader.model_dump_json(by_alias=True)
-        )
+        self.people = {name: self._photos(hashes, name, photos) for name, photos in self._sources().items()}
         prompts = [clip.pair.prompt or config.prompt for clip in clips]
         *texts, negative = cached_texts(
             self.base, self.cache, [*prompts, config.negative_prompt], config.text_length, config.face_tokens, shown
@@ -160,8 +160,10 @@ class VideoLoraDataModule(LightningDataModule):
         blanks = preparing.encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
         hashes.save()
         self._blanks = {bucket: self.cache.read(path)["latents"][None] for bucket, path in blanks.items()}
+        who = dancers([clip.pair.stem for clip in clips], list(self.people))
         items = [
-            Item(path, path, text, clip.bucket, False) for clip, path, text in zip(clips, paths, texts, strict=True)
+            Item(path, path, text, clip.bucket, False, person)
+            for clip, path, text, person in zip(clips, paths, texts, who, strict=True)
         ]
         return clips, items, self._prior(clips, items, blanks, negative), negative
 
@@ -186,7 +188,24 @@ class VideoLoraDataModule(LightningDataModule):
             cfg_scale=prior.cfg_scale,
             shown=self.config.progress,
         )
-        return [Item(path, item.clip, item.text, item.bucket, True) for path, item in zip(drawn, followed, strict=True)]
+        return [
+            Item(path, item.clip, item.text, item.bucket, True, item.person)
+            for path, item in zip(drawn, followed, strict=True)
+        ]
+
+    def _sources(self) -> dict[str, Sources]:
+        return sources_of(self.config.faces, self.config.name)
+
+    def _photos(self, hashes: ContentHashes, name: str, source: Sources) -> References:
+        config = self.config
+        photos = [media.path for media in find_media(_resolved(source)) if media.kind == "image"]
+        if not photos:
+            raise UserError(
+                f"data.faces: {source} holds no photo of {name}; give a folder of 3 to 20 photos of one person"
+            )
+        return preparing.encode_faces(
+            self.cache, hashes, photos, lambda: _built(config.reader), config.reader.model_dump_json(by_alias=True)
+        )
 
     def _cut(self) -> list[Clip]:
         config, multiple = self.config, self.base.multiple
@@ -256,7 +275,7 @@ class VideoLoraDataModule(LightningDataModule):
     def _dataset(self, items: list[Item]) -> ClipDataset:
         return ClipDataset(
             items,
-            identity=self.references.identity,
+            identities=torch.stack([one.identity for one in self.people.values()]),
             text_length=self.config.text_length,
             factor=(self.base.times, self.base.side),
         )
@@ -268,5 +287,5 @@ def _built(component: Component) -> Any:
     return component.build(**inner)
 
 
-def _resolved(source: str | Sequence[str]) -> list[str]:
+def _resolved(source: Sources) -> list[str]:
     return [str(assets.resolve(one)) for one in ([source] if isinstance(source, str) else source)]

@@ -18,31 +18,35 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Item:
-    """Where the parts of one item lie. latents: of a clip, or of one that the base drew. prior: it is the base's."""
+    """Where the parts of one item lie. latents: of a clip, or of one that the base drew. prior: it is the base's.
+
+    person: number of whose face it shows.
+    """
 
     latents: Path
     clip: Path
     text: Path
     bucket: tuple[int, int, int]
     prior: bool
+    person: int
 
 
 class ClipDataset(Dataset[Batch]):
     """Items of latents, pose latents, words, a face and where heads are; kept in memory once read.
 
-    identity: (E,) the person's embedding. text_length: rows of a prompt. factor: frames and px of a latent cell.
+    identities: (P,E), everybody's embedding. text_length: rows of a prompt. factor: frames and px of a latent cell.
     """
 
     def __init__(
         self,
         items: Sequence[Item],
         *,
-        identity: Tensor,
+        identities: Tensor,
         text_length: int,
         factor: tuple[int, int],
     ) -> None:
         self.items = list(items)
-        self._identity = identity
+        self._identities = identities
         self._length, self._factor = text_length, factor
         self._read: dict[int, Batch] = {}
 
@@ -52,7 +56,9 @@ class ClipDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         if index not in self._read:
             self._read[index] = self._load(self.items[index])
-        return {**self._read[index], "face": self._identity, "index": torch.tensor(index)}
+        person = self.items[index].person
+        named = {"face": self._identities[person], "person": torch.tensor(person), "index": torch.tensor(index)}
+        return {**self._read[index], **named}
 
     def _load(self, item: Item) -> Batch:
         clip = load_file(item.clip)
@@ -68,5 +74,5 @@ class ClipDataset(Dataset[Batch]):
 
 
 def collated(items: Sequence[Batch]) -> Any:
-    """Stack items: latents and steer (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E), own and index (N,)."""
+    """Stack items: latents and steer (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E), and (N,) of the rest."""
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}

@@ -22,6 +22,7 @@ from facesmith.video_lora.flow import TIMESTEPS, draw_levels, flow_loss, noised
 from facesmith.video_lora.injection import conditioned
 from facesmith.video_lora.memory import compute_dtype, tell_needs
 from facesmith.video_lora.networks import FaceMapper
+from facesmith.video_lora.people import write_profiles
 from facesmith.video_lora.person import person_of
 from facesmith.video_lora.validation import Validation
 
@@ -62,7 +63,7 @@ class VideoLoraModule(LightningModule):
         """Hold the data against the networks, and take over whose face it is."""
         if stage != "fit":
             return
-        size = self.datamodule.references.embeddings.shape[1]
+        size = self.datamodule.embedding_size
         if size != self.mapper.embedding_size:
             raise UserError(
                 f"model.mapper.embedding_size={self.mapper.embedding_size}: the face encoder gives {size}; set "
@@ -161,8 +162,9 @@ class VideoLoraModule(LightningModule):
         return self._validation.picture()
 
     def save_adapter(self, folder: Path) -> list[Path]:
-        """Write what was learnt: the LoRA in two namings, and the mapper."""
-        return person_of(self.transformer, self.mapper, self.provenance).save(folder)
+        """Write what was learnt: the LoRA in two namings, the mapper, and everybody's profile."""
+        learnt = person_of(self.transformer, self.mapper, self.provenance).save(folder)
+        return [*learnt, *write_profiles(folder / "profiles", self.provenance)]
 
     def told(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
         """Give the transformer's arguments for the words and faces of a batch; face_scale: one, or (N,)."""

@@ -70,7 +70,7 @@ def person_of(transformer: Any, mapper: FaceMapper, provenance: dict[str, Any]) 
 
 def facts_of(provenance: dict[str, Any]) -> dict[str, Any]:
     """Give what files say of themselves: whose face, by whose consent, for which base, trained with which prompt."""
-    left_out = ("embedding", "before", "figures")
+    left_out = ("embedding", "people", "before", "figures")
     return {key: value for key, value in provenance.items() if key not in left_out}
 
 

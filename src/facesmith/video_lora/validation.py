@@ -53,15 +53,16 @@ class Validation:
         """Draw the clip at every face scale, judge what comes out, and keep it to be shown."""
         settings, number = self._settings, int(batch["index"])
         truth, poses = data.frames(number)
+        photos = data.dancer(number)
         scales = settings["face_scales"]
         videos = self._drawn(module, batch, data.negative, scales)
         for scale, frames in zip(scales, videos, strict=True):
             mark = "" if scale == 1 else f"_face_scale_{scale:g}"
-            figures = data.judge.figures(frames, truth, poses, data.references)
+            figures = data.judge.figures(frames, truth, poses, photos)
             self.add({f"{name}{mark}": value for name, value in figures.items()})
             if scale == 1:
                 self.add({"flicker": flicker(frames)})
-        reference = _beside(data.references.picture.numpy(), truth.shape[1])
+        reference = _beside(photos.picture.numpy(), truth.shape[1])
         still = np.broadcast_to(reference, (len(truth), *reference.shape))
         name = data.validated[number].name
         self._videos.append((name, np.concatenate([still, poses, videos[-1]], 2)))

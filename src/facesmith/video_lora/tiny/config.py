@@ -1,5 +1,7 @@
 """Settings of the tiny world."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from facesmith.settings import Component, PathSetting
@@ -15,9 +17,9 @@ class DancerJudgeConfig(Component):
 
 
 class DancersDataModuleConfig(VideoLoraDataModuleConfig):
-    """Settings of `DancersDataModule`: media of a procedural person, written before they are read."""
+    """Settings of `DancersDataModule`: media of procedural people, by number, written before they are read."""
 
-    person: int = Field(ge=0)
+    people: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     photos: int = Field(ge=1)
     clips: int = Field(ge=2)
     media: PathSetting

@@ -23,22 +23,29 @@ _CRF = 4
 
 
 class DancersDataModule(VideoLoraDataModule):
-    """The tiny world's person number `person`: writes photos and dances, then reads them like anybody's."""
+    """People of the tiny world, by number: writes their photos and dances, then reads them like anybody's."""
 
     def __init__(self, config: DancersDataModuleConfig) -> None:
-        folder = config.media / f"dancer_{config.person:03d}_{config.photos}_{config.clips}"
+        names = [f"dancer_{number:03d}" for number in config.people]
+        folder = config.media / f"{'_'.join(names)}_{config.photos}_{config.clips}"
+        faces = {name: str(folder / "faces" / name) for name in names}
         found = config.model_copy(
-            update={"faces": str(folder / "faces"), "videos": folder / "videos", "poses": folder / "poses"}
+            update={
+                "faces": faces if len(names) > 1 else faces[names[0]],
+                "videos": folder / "videos",
+                "poses": folder / "poses",
+            }
         )
         super().__init__(found)
-        self.media = folder
+        self.media, self.names = folder, names
 
     def prepare_data(self) -> None:
         """Write the media, once; then encode them."""
         if not (self.media / "about.json").exists():
-            write_media(
-                self.media, person(self.config.person), self.config.photos, self.config.clips, self.config.person
-            )
+            for name, number in zip(self.names, self.config.people, strict=True):
+                stem = f"{name}_" if len(self.names) > 1 else ""
+                write_media(self.media, name, stem, person(number), self.config.photos, self.config.clips, number)
+            write_text(self.media / "about.json", json.dumps({"people": self.config.people}) + "\n")
         super().prepare_data()
 
 
@@ -47,19 +54,19 @@ def person(number: int) -> Tensor:
     return people(1, torch.Generator().manual_seed(_PEOPLE_SEED + number))[0]
 
 
-def write_media(folder: Path, who: Tensor, photos: int, count: int, seed: int) -> None:
-    """Write `photos` portraits and `count` dances with poses and prompts; `about.json` comes last."""
+def write_media(folder: Path, name: str, prefix: str, who: Tensor, photos: int, count: int, seed: int) -> None:
+    """Write `photos` portraits and `count` dances with poses and prompts; prefix: of the dances' names."""
     random = torch.Generator().manual_seed(10_000 + seed)
     for number in range(photos):
-        write_image(folder / "faces" / f"photo_{number:02d}.png", _bytes(portraits(who[None], random))[0], mark=None)
+        portrait = _bytes(portraits(who[None], random))[0]
+        write_image(folder / "faces" / name / f"photo_{number:02d}.png", portrait, mark=None)
     some = clips(count, random, who)
     videos, poses = _bytes((some.videos + 1) / 2), _bytes(some.dances.poses)
     for number, prompt in enumerate(some.prompts):
-        stem = f"dance_{number:03d}"
+        stem = f"{prefix}dance_{number:03d}"
         _write_video(folder / "videos" / f"{stem}.mp4", videos[number])
         _write_video(folder / "poses" / f"{stem}_pose.mp4", poses[number])
         write_text(folder / "videos" / f"{stem}.txt", prompt + "\n")
-    write_text(folder / "about.json", json.dumps({"seed": seed, "colours": who.tolist()}) + "\n")
 
 
 def _write_video(path: Path, frames: NDArray[np.uint8]) -> None:

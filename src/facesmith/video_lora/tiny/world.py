@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from facesmith.video_lora.tiny import text
-from facesmith.video_lora.tiny.codec import SIDE, TIMES, LinearVideoCodec
+from facesmith.video_lora.tiny.codec import SIDE, TIMES, BlockVideoCodec
 from facesmith.video_lora.tiny.dancers import (
     BODIES,
     STAGES,
@@ -23,6 +23,7 @@ from facesmith.video_lora.tiny.dancers import (
 )
 
 CHANNELS: Final = 24
+REFINER: Final = 128  # channels of the codec's net
 TEXT_LENGTH: Final = 16
 FACE_TOKENS: Final = 4
 SHIFT: Final = 3.0
@@ -57,14 +58,16 @@ def clips(count: int, random: torch.Generator, who: Tensor | None = None, motion
     return Clips(motions, rendered(motions.layers, shown, stages, bodies), shown, stages, bodies)
 
 
-def fitted_codec(whitening: float, seed: int, clips_fitted: int = 400) -> LinearVideoCodec:
-    """Fit the codec to clips and to a third as many pose drawings."""
+def fitted_codec(whitening: float, seed: int, clips_fitted: int = 400) -> BlockVideoCodec:
+    """Fit the codec to clips and to a third as many pose drawings; its refiner is untrained."""
     some = clips(clips_fitted, torch.Generator().manual_seed(seed))
     poses = some.dances.poses[: clips_fitted // 3] * 2 - 1
-    return LinearVideoCodec.fitted([some.videos, poses], CHANNELS, whitening)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BlockVideoCodec.fitted([some.videos, poses], CHANNELS, whitening, REFINER)
 
 
-def pipeline(codec: LinearVideoCodec) -> Any:
+def pipeline(codec: BlockVideoCodec) -> Any:
     """Build the pipeline, its transformer untrained: 2.8 million parameters."""
     transformer = WanVACETransformer3DModel(  # type: ignore[no-untyped-call]
         patch_size=(1, 2, 2),
@@ -93,8 +96,8 @@ class Tables:
     """What a batch of clips turns into for the transformer: latents, control, text, weights."""
 
     def __init__(self, pipe: Any) -> None:
-        self.codec: LinearVideoCodec = pipe.vae
-        self.spread = torch.tensor(self.codec.config.latents_std).view(1, -1, 1, 1, 1)
+        self.codec: BlockVideoCodec = pipe.vae
+        self.spread = self.codec.spread
         self.blank = self.latents(torch.zeros(1, 3, 1 + 2 * TIMES, 64, 64))
         with torch.no_grad():
             written = [prompt(stage, body) for stage in range(len(STAGES)) for body in range(len(BODIES))]
