@@ -1,11 +1,14 @@
 """The same draw is the same picture; the order is found again; what is held out stays out."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from facesmith.assets import fetch
 from facesmith.errors import UserError
 from facesmith.occluder.data import OccluderDataModule
 from facesmith.occluder.dataset import NAMES
@@ -82,11 +85,30 @@ def test_augmented_masks_stay_with_their_pictures(data: OccluderDataModule) -> N
 
 def test_the_outline_reaches_the_forehead(data: OccluderDataModule) -> None:
     points = data.training.labelled.faces.landmarks[0]
-    low, high = face_mask(points, 64, 0.0), face_mask(points, 64, 0.35)
+    low, high = face_mask(points, 72, 0.0), face_mask(points, 72, 0.35)
     assert (high >= low).all()
     top = [int(np.flatnonzero(mask.any(1))[0]) for mask in (low, high)]
     assert top[1] < top[0]
     assert np.flatnonzero(low.any(1))[-1] == np.flatnonzero(high.any(1))[-1]
+
+
+def test_pictures_without_a_face_are_left_out_or_an_error(tiny_occluder, tmp_path: Path) -> None:
+    shutil.copy(fetch("astronaut.png"), tmp_path / "a.png")
+    shutil.copy(fetch("astronaut.png"), tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as picture:
+        picture.rotate(4).save(tmp_path / "c.png")  # another file; the same one twice counts once
+    Image.fromarray(np.full((300, 300, 3), 90, np.uint8)).save(tmp_path / "b.png")
+    given = [f"data.source={tmp_path}", "data.name=mixed", "data.holdout=0.5"]
+    module: OccluderDataModule = tiny_occluder(tmp_path / "run", *given).data.build()
+    module.prepare_data()
+    module.setup("fit")
+    assert len(module.faces) == 2
+    assert all(
+        labelled.masks.any(axis=(1, 2)).all() for labelled in (module.training.labelled, module.stretch.labelled)
+    )
+    strict: OccluderDataModule = tiny_occluder(tmp_path / "run", *given, "data.without_face=error").data.build()
+    with pytest.raises(UserError, match=r"no face in .*b\.png, frame 0 \(1 such pictures of 3\).*without_face=skip"):
+        strict.prepare_data()
 
 
 def test_one_face_is_too_few(tiny_occluder, tmp_path: Path) -> None:

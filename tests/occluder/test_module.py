@@ -48,7 +48,7 @@ def test_a_run_leaves_figures_a_render_and_the_model(run: Path) -> None:
     grid = read_image(run / "renders/epoch_0002.png")
     assert grid.shape[1] == 4 * 68
     sheet = read_image(run / "renders/occlusions.png")
-    assert sheet.shape == (len(FAMILIES) * (64 + 24 + 4), 2 * 6 * 68, 3)
+    assert sheet.shape == (len(FAMILIES) * (72 + 24 + 4), 2 * 6 * 76, 3)  # with the margin
     assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
 
 
@@ -70,7 +70,7 @@ def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
 def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) -> None:
     occluder = Occluder(run / "exports/carphone.onnx")
     assert occluder.size == 256
-    crops = data.training.labelled.faces.images[:2]
+    crops = data.stretch.labelled.faces.images[:2]
     large = np.stack([np.kron(crop, np.ones((4, 4, 1), np.uint8)) for crop in crops])
     found = occluder(large, 256)
     module = load_module(run / "checkpoints/last.ckpt")
@@ -109,7 +109,7 @@ def test_an_untrained_module_exports_nothing(tiny_occluder, tmp_path: Path) -> N
 def test_a_few_faces_are_memorised(tiny_occluder, data: OccluderDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = tiny_occluder(tmp_path / "run").model.build()
-    items = [data.training[row, row] for row in range(4)]
+    items = [data.validation[number] for number in range(4)]
     batch = as_floats({key: torch.stack([item[key] for item in items]) for key in items[0]})
     optimizer = AdamW(module.network.parameters(), 3e-3)
     for _ in range(60):
@@ -120,6 +120,30 @@ def test_a_few_faces_are_memorised(tiny_occluder, data: OccluderDataModule, tmp_
     found = module.network(batch["picture"]) > 0
     wanted = batch["mask"] > 0.5
     assert (found & wanted).sum() / (found | wanted).sum() > 0.93
+
+
+def test_training_cuts_the_margin_and_validation_has_none(run: Path, data: OccluderDataModule) -> None:
+    assert data.training[0, 0]["picture"].shape == (3, 72, 72)
+    assert data.validation[0]["picture"].shape == (3, 64, 64)
+    trained = load_module(run / "checkpoints/last.ckpt")
+    assert isinstance(trained, OccluderModule)
+    first, second = trained.configure_groups()
+    assert len(first["params"]) + len(second["params"]) == len(list(trained.network.parameters()))
+    assert second["lr"] == pytest.approx(0.3 * trained.config.optimizer.lr)
+
+
+def test_last_layers_see_the_picture_at_its_full_size() -> None:
+    encoder = "timm-mobilenetv3_small_minimal_100"
+    torch.manual_seed(0)
+    plain, fine = (MaskNetwork("unet", encoder, None, [32, 24, 16, 16, 8], detail).eval() for detail in (None, 12))
+    picture = torch.rand(1, 3, 64, 64)
+    fine_grid = picture + 0.2 * (-1.0) ** (torch.arange(64)[:, None] + torch.arange(64))
+    assert plain.detail is None
+    for network in (plain, fine):
+        assert network(picture).shape == (1, 1, 64, 64)
+    assert fine.detail is not None
+    fine.detail[0].weight.data[:, :8] = 0  # deaf to the library's network, it still tells the pictures apart
+    assert not torch.allclose(fine(picture), fine(fine_grid))
 
 
 def test_what_the_library_cannot_build_is_told(caplog: pytest.LogCaptureFixture) -> None:

