@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict, inject_adapter_in_model
+from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 
 from facesmith.adapters.card import CARD, AdapterCard, Base, Consent, Scene
+from facesmith.adapters.config import LoraSettings
+from facesmith.adapters.lora import add_lora
 from facesmith.adapters.store import CONFIG, WEIGHTS, load, save
 from facesmith.errors import UserError
 
@@ -33,7 +35,7 @@ def card(**more) -> AdapterCard:
         "identity": "ada",
         "face_set": "face5",
         "consent": Consent("ada", "written", "2026-11-22", "for the play"),
-        "rank": 2,
+        "rank": 5,
         "alpha": 3.0,
         "rslora": False,
         "dora": False,
@@ -48,10 +50,9 @@ def card(**more) -> AdapterCard:
 def adapted(request):
     """Give a network that changes something, and the card of its LoRA."""
     kind = {"rslora": request.param == "rslora", "dora": request.param == "dora"}
-    config = LoraConfig(
-        r=2, lora_alpha=3, target_modules=["see", "know"], use_rslora=kind["rslora"], use_dora=kind["dora"]
-    )
-    net = inject_adapter_in_model(config, Net(), "default")
+    settings = LoraSettings(rank=5, alpha=3.0, dropout=0.0, targets=None, **kind)
+    net = Net()
+    add_lora(net, settings)
     with torch.no_grad():
         for name, value in net.named_parameters():
             if "lora_" in name:
@@ -81,7 +82,8 @@ def test_peft_itself_reads_what_is_written(adapted, tmp_path):
 
 def test_what_peft_multiplies_by_is_the_scaling(adapted):
     net, said = adapted
-    assert net.see.scaling["default"] == pytest.approx(said.scaling)
+    assert net.see.r["default"] == 4  # it has no more
+    assert net.see.scaling["default"] == net.know.scaling["default"] == pytest.approx(said.scaling)
 
 
 def told(folder) -> str:

@@ -58,8 +58,9 @@ class Consent:
 class AdapterCard:
     """One adapter's origin and shape; no tensor, no torch.
 
-    identity: slug of the person laid on. face_set: key of the face set the identity was learnt from. rank, alpha,
-    rslora, dora: of every target. targets: names of the layers it changes. figures: base and adapter by metric.
+    identity: slug of the person laid on. face_set: key of the face set the identity was learnt from. rank: of every
+    target but those that have fewer inputs or outputs; the scaling is the same for all. targets: names of the layers
+    it changes. figures: base and adapter by metric.
     weights: sha256 of the tensors' file, "" before it is saved. created: ISO 8601, UTC.
     """
 

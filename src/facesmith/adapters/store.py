@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ def save(folder: Path, state: State, card: AdapterCard) -> AdapterCard:
     tensors = {f"{_PREFIX}{name}": state[name].detach().cpu().contiguous() for name in sorted(state)}
     data = safetensors.save(tensors, {"format": "pt"})
     write_bytes(folder / WEIGHTS, data)
-    write_private_text(folder / CONFIG, json.dumps(_peft_config(card), indent=2, sort_keys=True) + "\n")
+    write_private_text(folder / CONFIG, json.dumps(_peft_config(card, state), indent=2, sort_keys=True) + "\n")
     card = replace(card, weights=hashlib.sha256(data).hexdigest())
     write_private_text(folder / CARD, card.text())
     make_private(folder)
@@ -63,15 +64,20 @@ def load(folder: Path) -> tuple[dict[str, Tensor], AdapterCard]:
     return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}, card
 
 
-def _peft_config(card: AdapterCard) -> dict[str, Any]:
+def _peft_config(card: AdapterCard, state: State) -> dict[str, Any]:
     from peft import LoraConfig  # takes seconds to import
 
+    suffix = ".lora_A.weight"
+    ranks = {name.removesuffix(suffix): len(value) for name, value in state.items() if name.endswith(suffix)}
+    fewer = {"^" + re.escape(name): rank for name, rank in ranks.items() if rank != card.rank}
     config = LoraConfig(
         r=card.rank,
         lora_alpha=card.alpha,  # type: ignore[arg-type]  # a number is enough
         use_rslora=card.rslora,
         use_dora=card.dora,
         target_modules=list(card.targets),
+        rank_pattern=fewer,
+        alpha_pattern={name: card.scaling * (rank**0.5 if card.rslora else rank) for name, rank in fewer.items()},
         base_model_name_or_path=card.base.path,
         inference_mode=True,
     )

@@ -33,7 +33,7 @@ def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx
     used = {name for node in kept for name in node.input}
     wanted = [name for node in computed for name in node.output if name in used]
     if wanted:
-        constants.update(_evaluate(computed, constants, wanted, model.opset_import))
+        constants.update(evaluate(computed, constants, wanted, model.opset_import))
     inputs = [each for each in graph.input if each.name in used and each.name not in constants]
     for field, items in (
         (graph.node, kept),
@@ -52,12 +52,13 @@ def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx
     return model
 
 
-def _evaluate(
+def evaluate(
     nodes: Sequence[onnx.NodeProto],
     constants: Mapping[str, npt.NDArray[Any]],
     wanted: Sequence[str],
     opsets: Sequence[onnx.OperatorSetIdProto],
 ) -> dict[str, npt.NDArray[Any]]:
+    """Compute the `wanted` values of nodes whose inputs are constants."""
     graph = onnx.helper.make_graph(
         nodes,
         "constants",

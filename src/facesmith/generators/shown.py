@@ -17,13 +17,17 @@ class Shown(nn.Module):
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give the finished crop (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
-        output = self._swap(target, source)
-        return composite(output.face, output.mask, target)
+        return self._finished(self._swap(target, source), target)
 
     def all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Give the raw face, the raw mask, the finished crop and what of it was changed."""
         output = self._swap(target, source)
-        return output.face, output.mask, *composite(output.face, output.mask, target)
+        return output.face, output.mask, *self._finished(output, target)
+
+    def _finished(self, output: SwapOutput, target: Tensor) -> tuple[Tensor, Tensor]:
+        if getattr(self.generator, "finished", False):  # a file that composites by itself
+            return output.face, output.mask
+        return composite(output.face, output.mask, target)
 
     def _swap(self, target: Tensor, source: Tensor | None) -> SwapOutput:
         generator: Any = self.generator

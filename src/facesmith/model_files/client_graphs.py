@@ -5,7 +5,6 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-DFM_INPUT: Final = "in_face:0"
 DFM_OUTPUTS: Final = ("out_face_mask:0", "out_celeb_face:0", "out_celeb_face_mask:0")
 XSEG_INPUT, XSEG_OUTPUT = "input", "output"
 XSEG_CONTRACT: Final = "facesmith/xseg/1"

@@ -11,8 +11,9 @@ from facesmith.errors import UserError
 from facesmith.faces.profile import IdentityProfile
 from facesmith.generators.placed import Baked, Placed
 from facesmith.generators.shown import Shown
-from facesmith.model_files.client_graphs import DFM_INPUT, DFM_OUTPUTS, DfmGraph
+from facesmith.model_files.client_graphs import DFM_OUTPUTS, DfmGraph
 from facesmith.model_files.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.model_files.kinds import DFM_INPUT
 from facesmith.model_files.spec import ExportSpec
 from facesmith.model_files.types import ARCFACE, ARCFACE_SIZE, TYPES
 

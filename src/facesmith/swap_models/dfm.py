@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 
 from facesmith.errors import UserError
+from facesmith.model_files.graph_checks import dfm_size
+from facesmith.model_files.kinds import DFM_INPUT, DFM_MORPH
 from facesmith.onnx_graph import OnnxGraph
 from facesmith.swap_models.aligned import Floats, Pixels, SwapModel
 
-FACE_IN, MORPH = "in_face:0", "morph_value:0"
 TEMPLATE: Final = "dfl_whole_face"
 _ERODE, _SIGMA = 2, 6.25  # rounds of a 3x3 ellipse, px
 
@@ -22,19 +23,19 @@ def load_dfm(graph: OnnxGraph, *, morph: float) -> SwapModel:
     Raises:
         UserError: the graph is not of this contract.
     """
-    size = _checked_size(graph)
+    size = dfm_size(graph)
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 
     def run(crops: Pixels, source: Floats | None) -> tuple[Pixels, Floats]:
-        feed = {FACE_IN: np.ascontiguousarray(crops[..., ::-1], np.float32) / np.float32(255)}
-        ones = [feed[FACE_IN][i : i + 1] for i in range(len(crops))]
-        if MORPH in graph.inputs:  # its one number has no batch
+        feed = {DFM_INPUT: np.ascontiguousarray(crops[..., ::-1], np.float32) / np.float32(255)}
+        ones = [feed[DFM_INPUT][i : i + 1] for i in range(len(crops))]
+        if DFM_MORPH in graph.inputs:  # its one number has no batch
             told = np.full(1, morph, np.float32)
-            parts = [graph.run({FACE_IN: one, MORPH: told}) for one in ones]
+            parts = [graph.run({DFM_INPUT: one, DFM_MORPH: told}) for one in ones]
             target_mask, face, source_mask = (np.concatenate(each) for each in zip(*parts, strict=True))
         else:
             target_mask, face, source_mask = graph.run(feed)
-        if face.shape != feed[FACE_IN].shape or target_mask.size * 3 != face.size != source_mask.size * 3:
+        if face.shape != feed[DFM_INPUT].shape or target_mask.size * 3 != face.size != source_mask.size * 3:
             raise UserError(f"{graph}: wrong contract: its outputs are not mask, face, mask of {size} px (dfm)")
         masks = np.minimum(target_mask, source_mask).reshape(len(crops), size, size).clip(0, 1).astype(np.float32)
         masks = np.stack([cv2.GaussianBlur(cv2.erode(m, ellipse, iterations=_ERODE), (0, 0), _SIGMA) for m in masks])
@@ -51,15 +52,3 @@ def load_dfm(graph: OnnxGraph, *, morph: float) -> SwapModel:
         consent=said.get("consent", ""),
         consent_note=said.get("consent_note", ""),
     )
-
-
-def _checked_size(graph: OnnxGraph) -> int:
-    if FACE_IN not in graph.inputs or set(graph.inputs) - {FACE_IN, MORPH}:
-        raise UserError(f"{graph}: wrong contract: its inputs are {', '.join(graph.inputs)}, not {FACE_IN} (dfm)")
-    given = graph.inputs[FACE_IN]
-    side = given.shape[1] if len(given.shape) == 4 else None
-    if not isinstance(side, int) or not given.fits(None, side, side, 3) or given.shape[2] != side:
-        raise UserError(f"{graph}: wrong contract: {FACE_IN} is {given}, not tensor(float) NxSxSx3 (dfm)")
-    if len(graph.outputs) != 3:
-        raise UserError(f"{graph}: wrong contract: it has {len(graph.outputs)} outputs, not mask, face, mask (dfm)")
-    return side

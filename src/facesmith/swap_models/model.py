@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from facesmith.errors import UserError
-from facesmith.model_files.contract import CONTRACTS, MASK, OUTPUT, SOURCE, TARGET, SwapperContract
-from facesmith.model_files.types import TYPES
+from facesmith.model_files.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.model_files.graph_checks import check_own
+from facesmith.model_files.kinds import kind_of
 from facesmith.onnx_graph import OnnxGraph
 from facesmith.swap_models.aligned import Floats, Pixels, SwapModel, finished
-from facesmith.swap_models.dfm import FACE_IN, load_dfm
+from facesmith.swap_models.dfm import load_dfm
 from facesmith.swap_models.foreign import load_foreign
 
 __all__ = ["SwapModel", "load_swap_model"]
@@ -45,10 +46,7 @@ def load_swap_model(
     if path.suffix not in (".onnx", ".dfm"):
         raise UserError(f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper made by export.py or train.py")
     graph = OnnxGraph(path, "model", threads)
-    said = _said_type(graph)
-    if model_type != "auto" and said not in (None, model_type):
-        raise UserError(f"task.model_type={model_type}: {path} says that it is {said}; leave task.model_type out")
-    name = said or (_likely_type(graph) if model_type == "auto" else model_type)
+    name = kind_of(path, graph.metadata, graph.inputs, chosen=model_type, key="task.model_type", origin=graph)
     if converter is not None and name in ("facesmith", "dfm"):
         raise UserError(f"task.converter={converter}: {path} ({name}) takes none; leave task.converter out")
     if name == "facesmith":
@@ -58,28 +56,9 @@ def load_swap_model(
     return load_foreign(graph, name, converter=converter, raw_length=raw_length)
 
 
-def _said_type(graph: OnnxGraph) -> str | None:
-    """What the file says it is, in the metadata that facesmith writes."""
-    said = graph.metadata.get("contract")
-    known = {contract: name for name, contract in CONTRACTS.items()}
-    return known.get(said, "facesmith") if said else None
-
-
-def _likely_type(graph: OnnxGraph) -> str:
-    if graph.path.suffix == ".dfm" or FACE_IN in graph.inputs:
-        return "dfm"
-    named = [name for name in TYPES if name in graph.path.stem.lower()]
-    if len(named) == 1:
-        return named[0]
-    raise UserError(
-        f"{graph}: it carries no contract and its name tells no type; "
-        f"give task.model_type=facesmith, dfm, {', '.join(list(TYPES)[:-1])} or {list(TYPES)[-1]}"
-    )
-
-
 def _load_own(graph: OnnxGraph) -> SwapModel:
     contract = SwapperContract.read(graph.metadata, graph)
-    _check_graph(contract, graph)
+    check_own(contract, graph)
 
     def run(feed: dict[str, Floats]) -> Sequence[Floats]:
         return graph.run(feed, [OUTPUT, MASK])
@@ -130,26 +109,3 @@ def _own(contract: SwapperContract, network: Any) -> SwapModel:
         consent_note=contract.consent_note if baked else "",
         contract=contract,
     )
-
-
-def _check_graph(contract: SwapperContract, graph: OnnxGraph) -> None:
-    side = contract.size
-    inputs: dict[str, Sequence[int]] = {TARGET: (3, side, side)}
-    if contract.embedding_size is not None:
-        inputs[SOURCE] = (contract.embedding_size,)
-    outputs: dict[str, Sequence[int]] = {OUTPUT: (3, side, side), MASK: (1, side, side)}
-    for kind, wanted, given in (("input", inputs, graph.inputs), ("output", outputs, graph.outputs)):
-        if set(given) != set(wanted):
-            raise UserError(
-                f"{graph}: wrong contract: its {kind}s are {_names(given)}, not {_names(wanted)}; export it again"
-            )
-        for name, shape in wanted.items():
-            if given[name].type != "tensor(float)" or given[name].shape[1:] != tuple(shape):
-                raise UserError(
-                    f"{graph}: wrong contract: {kind} {name} is {given[name]}, not "
-                    f"tensor(float) {'x'.join(str(step) for step in ['N', *shape])}; export it again"
-                )
-
-
-def _names(values: dict[str, Any]) -> str:
-    return ", ".join(sorted(values)) or "none"
