@@ -27,6 +27,7 @@ TASK_NEEDS = {
     "mask": ["task.occluder=occluder.onnx"],
 }
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
+NEEDED_OF_LORA = ["model.base=runs/ada", "data.target=scene.mp4", "data.name=ada", "data.consent=self"]
 NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]
 
 
@@ -62,9 +63,12 @@ def _train_choices() -> list[list[str]]:
     for group in groups:
         for folder, option in _options(group):
             video = "video_lora" in option or folder in ("data/reader", "data/judge")
-            slice_ = "video_lora" if video else "occluder" if "occluder" in option else "identity"
+            lora = "swap_lora" in option
+            named = (kind for kind in ("swap_lora", "occluder") if kind in option)
+            slice_ = "video_lora" if video else next(named, "identity")
             base = [] if folder == "experiment" else [f"experiment={slice_}"]
-            choices.append([*base, *(NEEDED_OF_VIDEO if video else NEEDED), f"{folder}={option}"])
+            needed = NEEDED_OF_VIDEO if video else NEEDED_OF_LORA if lora else NEEDED
+            choices.append([*base, *needed, f"{folder}={option}"])
     return choices
 
 

@@ -18,6 +18,7 @@ class Augment:
     masks and canonical places together. colour: strength of gain, contrast and brightness changes; grey:
     share of pictures without colour; relight: strength of a smooth light that falls on target and truth.
     camera: strength of blur, sharpening and noise on targets only: what a camera adds is not to be learnt.
+    Rows whose numbers in "alike" of the batch are equal are moved and lit alike, as neighbouring frames must be.
     Uses torch's global random state of the batch's device; processes that share a batch draw for all of it alike and
     take their own rows, so that a picture is changed in the same way however many they are.
     """
@@ -53,12 +54,12 @@ class Augment:
             raise ValueError(f"augmentation to {self.size} px needs a multiple of it, got {given} px")
         if given != self.size:
             stack = F.avg_pool2d(stack, given // self.size)
-        draw = _Draws(len(stack), stack.device, process, processes)
+        draw = _Draws(len(stack), stack.device, process, processes, batch.get("alike"))
         moved = F.grid_sample(stack, self._grid(stack, draw), padding_mode="reflection", align_corners=False)
         parts = torch.split(moved, [int(batch[name].shape[1]) for name in names], 1)
         out = batch | dict(zip(names, parts, strict=True))
         out["target"], out["truth"] = self._recolour(out["target"], out["truth"], draw)
-        out["target"] = self._camera(out["target"], draw)
+        out["target"] = self._camera(out["target"], draw.apart())
         return out
 
     def _grid(self, stack: Tensor, draw: "_Draws") -> Tensor:
@@ -96,10 +97,20 @@ class Augment:
 
 
 class _Draws:
-    """Random numbers for a share of a batch: drawn for the whole of it, this process's rows given."""
+    """Random numbers for a share of a batch: drawn for the whole of it, this process's rows given.
 
-    def __init__(self, rows: int, device: torch.device, process: int, processes: int) -> None:
+    alike: (rows,) the row whose numbers each row takes, or None for its own.
+    """
+
+    def __init__(
+        self, rows: int, device: torch.device, process: int, processes: int, alike: Tensor | None = None
+    ) -> None:
         self._rows, self._device, self._process, self._processes = rows * processes, device, process, processes
+        self._alike = alike
+
+    def apart(self) -> "_Draws":
+        """Give draws in which every row has its own numbers."""
+        return _Draws(self._rows // self._processes, self._device, self._process, self._processes)
 
     def uniform(self, *shape: int) -> Tensor:
         return self._own(torch.rand(self._rows, *shape, device=self._device))
@@ -111,4 +122,5 @@ class _Draws:
         return (self.uniform(*shape) * 2 - 1) * limit
 
     def _own(self, drawn: Tensor) -> Tensor:
-        return drawn[self._process :: self._processes]
+        own = drawn[self._process :: self._processes]
+        return own if self._alike is None else own[self._alike]

@@ -17,20 +17,18 @@ class PseudoTruthConfig(Settings):
     variants: int = Field(ge=0)
 
 
-class _DataConfig(SliceComponent):
+class FacesDataConfig(SliceComponent):
+    """What every training on a person's faces and on scenes is told."""
+
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
     consent_note: str | None
     expires: ExpiryDate | None
     name: Slug
-    holdout: float | list[str]
-    holdout_frames: float = Field(ge=0, lt=1)
     max_frames: int = Field(ge=1)
     min_faces: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     shares: dict[Literal["P", "V", "R", "I"], float]
     workers: int = Field(ge=0)
-    train_size: int = Field(ge=32)
-    size: int = Field(ge=32, le=1024)
     augment: AnyComponent | None
     validation_faces: int = Field(ge=1)
     progress: bool
@@ -40,6 +38,13 @@ class _DataConfig(SliceComponent):
     analyzer: AnyComponent
     media_backend: Literal["pyav", "decord"]
     face_sets: PathSetting
+
+
+class _DataConfig(FacesDataConfig):
+    holdout: float | list[str]
+    holdout_frames: float = Field(ge=0, lt=1)
+    train_size: int = Field(ge=32)
+    size: int = Field(ge=32, le=1024)
 
     @model_validator(mode="after")
     def _bounds(self) -> "_DataConfig":
@@ -53,7 +58,7 @@ class _DataConfig(SliceComponent):
 class AugmentConfig(Component):
     """Settings of `Augment`."""
 
-    size: int = Field(ge=32)
+    size: int | None = Field(ge=32)
     degrees: float = Field(ge=0, le=90)
     scale: float = Field(ge=0, lt=1)
     shift: float = Field(ge=0, lt=1)

@@ -23,7 +23,7 @@ from facesmith.faces.quality import Quality
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
 from facesmith.faces.training_items import TrainingItems
-from facesmith.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
+from facesmith.swapper.config import FacesDataConfig
 from facesmith.swapper.dataset import SwapperDataset, as_floats, unchanged
 from facesmith.swapper.material import Cast, Recipe, split_frames, split_scenes, spread
 from facesmith.swapper.sampler import MixedBatchSampler
@@ -54,11 +54,19 @@ class SwapperDataModule(LightningDataModule):
     shares_batches = True
     """Processes of a distributed run get parts of the same batches."""
 
-    def __init__(self, config: SwapperDataModuleConfig | PretrainDataModuleConfig) -> None:
+    def __init__(
+        self, config: FacesDataConfig, *, identity: str | None = None, sizes: tuple[int, int] | None = None
+    ) -> None:
+        """Take the settings; identity and sizes (px of the crops, and of what is trained on) where these do not say."""
         super().__init__()
-        self.config: Any = config
-        self.recipe = Recipe(size=config.size, **config.pseudo_truth.model_dump())
-        self.augment = config.augment.build() if config.augment else None
+        settings: Any = config
+        self.config = settings
+        self.identity: str = identity or config.name
+        self.size: int
+        self.train_size: int
+        self.size, self.train_size = sizes or (self.config.size, self.config.train_size)
+        self.recipe = Recipe(size=self.size, **config.pseudo_truth.model_dump())
+        self.augment = self._augment()
         self.casts: list[Cast] = []
         self.figures: dict[str, float] = {}
         """The last figures of the quality gate, by metric name."""
@@ -82,12 +90,17 @@ class SwapperDataModule(LightningDataModule):
         items = [cast.training(self.recipe, self.config.progress) for cast in self.casts]
         first = items[0]
         self.textures = Textures(*map(torch.from_numpy, (first.textures, first.regions, first.core)))
-        self.training = SwapperDataset(
-            [part.reduced(self.config.train_size) for part in items], sources, range(len(items))
-        )
-        frames = sum(len(cast.frames) for cast in self.casts)
-        self.batches_per_epoch = max(1, math.ceil(frames / (self.config.batch_size / 2)))
+        self.training = self._training([part.reduced(self.train_size) for part in items], sources)
+        self.batches_per_epoch = max(1, math.ceil(self._epoch_frames() / (self.config.batch_size / 2)))
         self.validation = self._validation(items, sources)
+
+    def _training(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapperDataset:
+        """Gather what is trained on; items are at the size that is trained at."""
+        return SwapperDataset(items, sources, range(len(items)))
+
+    def _epoch_frames(self) -> int:
+        """Count the frames after which an epoch ends."""
+        return sum(len(cast.frames) for cast in self.casts)
 
     def _validation(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapperDataset:
         """Gather what is validated, of a few people where there are many."""
@@ -109,6 +122,9 @@ class SwapperDataModule(LightningDataModule):
                     self._names += part.names
         return SwapperDataset(parts, sources, people, roles)
 
+    def _augment(self) -> Any:
+        return self.config.augment.build() if self.config.augment else None
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of bytes in the mixture that works; the loader's place is saved and found again."""
         process, processes = self._share()
@@ -117,22 +133,24 @@ class SwapperDataModule(LightningDataModule):
                 f"data.batch_size={self.config.batch_size}: is shared by {processes} processes; give a multiple of it, "
                 f"such as data.batch_size={processes * max(1, round(self.config.batch_size / processes))}"
             )
-        sampler = MixedBatchSampler(
-            kinds=self.training.kinds,
-            shares=self.config.shares,
-            batch_size=self.config.batch_size,
-            batches=self.batches_per_epoch,
-            seed=torch.initial_seed() % 2**32,
-            process=process,
-            processes=processes,
-        )
         return ResumableLoader(
             self.training,
-            sampler,
+            self._sampler(torch.initial_seed() % 2**32, process, processes),
             collate_fn=unchanged,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available(),
+        )
+
+    def _sampler(self, seed: int, process: int, processes: int) -> MixedBatchSampler:
+        return MixedBatchSampler(
+            kinds=self.training.kinds,
+            shares=self.config.shares,
+            batch_size=self.config.batch_size,
+            batches=self.batches_per_epoch,
+            seed=seed,
+            process=process,
+            processes=processes,
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -150,16 +168,21 @@ class SwapperDataModule(LightningDataModule):
         """Give which process this is and how many share a batch."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def judge(self, shots: Shot) -> dict[str, float]:
-        """Hold validated pictures against the quality gate: figures by metric name."""
+    @property
+    def gate(self) -> Gate:
+        """The quality gate of those who are validated."""
         if self._gate is None:
             people = {number: self.casts[number].frames for number in self._validated}
-            self._gate = Gate(self.config.analyzer.build, people, self._names, self.config.size)
+            self._gate = Gate(self.config.analyzer.build, people, self._names, self.size)
+        return self._gate
+
+    def judge(self, shots: Shot) -> dict[str, float]:
+        """Hold validated pictures against the quality gate: figures by metric name."""
         # a resumed process looks at the untouched targets again, but their figures stand already
         told = {name for name in self.figures if name.startswith("before")}
-        figures = {name: value for name, value in self._gate(shots).items() if name not in told}
+        figures = {name: value for name, value in self.gate(shots).items() if name not in told}
         self.figures |= figures
-        self.quality = self._gate.quality
+        self.quality = self.gate.quality
         return figures
 
     def state_dict(self) -> dict[str, Any]:
@@ -179,7 +202,7 @@ class SwapperDataModule(LightningDataModule):
     def provenance(self) -> dict[str, Any]:
         """Say whose faces these are, in plain values: what checkpoints and exports carry."""
         return {
-            "identity": self.config.name,
+            "identity": self.identity,
             "embedder": self.casts[0].frames.faces.embedder,
             "consent": self.config.consent,
             "consent_note": self.config.consent_note or "",
@@ -192,7 +215,7 @@ class SwapperDataModule(LightningDataModule):
         faces = self.casts[0].frames.faces
         return IdentityProfile.of_faces(
             faces,
-            id=self.config.name,
+            id=self.identity,
             method="weighted",
             gate=self.figures,
             consent=self.config.consent,
@@ -220,9 +243,7 @@ class SwapperDataModule(LightningDataModule):
             )
 
     def _cast(self) -> list[Cast]:
-        frames, held_frames = split_frames(
-            self._person(self.config.source, self.config.name), self.config.holdout_frames
-        )
+        frames, held_frames = split_frames(self._person(self.config.source, self.identity), self.config.holdout_frames)
         scenes, held_scenes = split_scenes(self._scenes(), self.config.holdout)
         return [Cast(frames, held_frames, [scenes], [held_scenes])]
 
@@ -243,7 +264,7 @@ class SwapperDataModule(LightningDataModule):
                 "mean to swap into: a swapper is good at what it has seen"
             )
         targets = self.config.targets or "asset:astronaut.png"
-        return self._extract(targets, "scenes", self.config.face_sets / self.config.name, "many", "data.targets")
+        return self._extract(targets, "scenes", self.config.face_sets / self.identity, "many", "data.targets")
 
     def _extract(self, source: Any, name: str, root: Path, people: Any, setting: str) -> FaceSet:
         given = [source] if isinstance(source, str | Path) else source

@@ -16,8 +16,8 @@ from facesmith.generators.output import SwapOutput
 from facesmith.generators.shown import Shown
 from facesmith.model_files.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
 from facesmith.model_files.onnx import ExportSpec
+from facesmith.settings import SliceComponent
 from facesmith.swapper.advice import advice
-from facesmith.swapper.config import SwapperModuleConfig
 from facesmith.swapper.data import Batch, SwapperDataModule
 from facesmith.swapper.grid import titled_grid
 from facesmith.swapper.validation import Shots
@@ -49,11 +49,15 @@ class TakesRegions(Protocol):
 class SwapperModule(LightningModule):
     """Teach a generator to turn targets into the person, judge it on scenes, and say how to export it."""
 
-    def __init__(self, config: SwapperModuleConfig) -> None:
+    def __init__(
+        self, config: SliceComponent, *, generator: nn.Module | None = None, loss: nn.Module | None = None
+    ) -> None:
+        """Take `SwapperModuleConfig`, and build what it names but for what is given."""
         super().__init__()
-        self.config = config
-        self.generator: nn.Module = config.generator.build()
-        self.loss: nn.Module = config.loss.build()
+        settings: Any = config
+        self.config = settings
+        self.generator: nn.Module = generator or settings.generator.build()
+        self.loss: nn.Module = loss or settings.loss.build()
         self.provenance: dict[str, Any] = {}
         self.loss_parts: Mapping[str, Tensor] = {}
         self._shots = Shots()
@@ -86,7 +90,7 @@ class SwapperModule(LightningModule):
         """AdamW on generator and loss (a discriminator, if any), cosine after a linear warm-up, per step."""
         settings = self.config.optimizer
         optimizer = AdamW(
-            self.parameters(),
+            [parameter for parameter in self.parameters() if parameter.requires_grad],
             settings.lr,
             betas=(settings.betas[0], settings.betas[1]),
             weight_decay=settings.weight_decay,
@@ -151,7 +155,7 @@ class SwapperModule(LightningModule):
         """
         if not self.provenance:
             raise UserError("model: was not trained, so there is nobody to export; give a checkpoint of a run")
-        generator: Any = copy.deepcopy(self.generator).cpu().eval()
+        generator: Any = self._whole().cpu().eval()
         contract = SwapperContract(
             template=generator.template,
             size=generator.size,
@@ -163,6 +167,10 @@ class SwapperModule(LightningModule):
         if embedding_size is not None:
             inputs[SOURCE] = nn.functional.normalize(torch.ones(1, embedding_size))
         return ExportSpec(Shown(generator), inputs, [OUTPUT, MASK], contract.metadata())
+
+    def _whole(self) -> nn.Module:
+        """Give a copy of the generator as it is exported."""
+        return copy.deepcopy(self.generator)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module without any YAML."""

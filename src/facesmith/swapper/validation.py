@@ -90,15 +90,18 @@ class Gate:
     def __call__(self, shots: Shot) -> dict[str, float]:
         """Give figures by metric name: val/, val_holdout/ for held-out targets, and the first time before/."""
         figures: dict[str, float] = {}
-        targets = shots.role != HELD_FRAME
         if "before" not in self.quality:
-            figures |= self._figures("before", shots, targets, before=True)
-        figures |= self._figures("val", shots, shots.role == SEEN)
+            figures |= self._figures("before", shots, shots.role != HELD_FRAME, before=True)
+        return figures | self.after(shots, "val")
+
+    def after(self, shots: Shot, prefix: str) -> dict[str, float]:
+        """Give the figures of what a generator made: `prefix`/, and `prefix`_holdout/ for held-out targets."""
+        figures = self._figures(prefix, shots, shots.role == SEEN)
         if (shots.role == HELD_TARGET).any():
-            figures |= self._figures("val_holdout", shots, shots.role == HELD_TARGET)
-        if not targets.all():
-            own = shots.where(~targets)
-            figures["val/ssim"] = held_out_ssim(own.target, own.raw, own.hull)
+            figures |= self._figures(f"{prefix}_holdout", shots, shots.role == HELD_TARGET)
+        own = shots.where(shots.role == HELD_FRAME)
+        if len(own):
+            figures[f"{prefix}/ssim"] = held_out_ssim(own.target, own.raw, own.hull)
         return figures
 
     def close(self) -> None:

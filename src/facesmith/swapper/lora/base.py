@@ -1,0 +1,134 @@
+"""The swapper that a LoRA is laid over: a run, a checkpoint or an ONNX file, and what it says of itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from facesmith.adapters.onnx_base import base as onnx_base
+from facesmith.errors import UserError
+from facesmith.runs.checkpoint_files import FOLDER, LAST
+from facesmith.runs.record import FILE
+from facesmith.settings import Component, settings_class
+from facesmith.swapper.module import SwapperModule
+from facesmith.training.checkpoint import RECORD, load_module, read_checkpoint
+
+_STATE = "ExactState"
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a base's file says, without its network.
+
+    path: the file itself. size: px of its crops; train_size: px it was trained at. embedder: recogniser its identities
+    are measured with. identity, face_set: whose face it learnt, and the face set's key, "" for none. holdout_frames:
+    the last share of that person's frames which it never saw. scenes: the media of the scenes it learnt, None for the
+    bundled portrait. pictures, regions: of a generator that holds pictures of the person, else None. loss: settings of
+    what it learnt by, None for an ONNX file.
+    """
+
+    path: Path
+    kind: Literal["checkpoint", "onnx"]
+    generator: str
+    size: int
+    train_size: int
+    embedder: str
+    identity: str
+    face_set: str
+    holdout_frames: float
+    scenes: Any = None
+    pictures: Tensor | None = None
+    regions: Tensor | None = None
+    loss: Component | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_base(path: Path) -> Path:
+    """Give the checkpoint of a run's folder, the best one first; a file is given as it is.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_dir():
+        return path
+    best = _recorded(path)
+    found = next((one for one in (best, path / FOLDER / LAST) if one is not None and one.is_file()), None)
+    if found is None:
+        raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
+    return found
+
+
+def read_base(given: Path) -> Base:
+    """Read what a base says of itself.
+
+    Raises:
+        UserError: it is missing, damaged, or no face swapper.
+    """
+    path = find_base(given)
+    if not path.is_file():
+        raise UserError(f"model.base={given}: no such file; give a run's folder, its checkpoint, or an .onnx")
+    if path.suffix == ".onnx":
+        return _of_onnx(path)
+    checkpoint = read_checkpoint(path)
+    record, weights = checkpoint[RECORD], checkpoint["state_dict"]
+    settings, provenance = record["settings"], record["provenance"]
+    if "generator" not in settings:
+        raise UserError(f"model.base={given}: holds no face swapper; give an identity's run or checkpoint")
+    data = checkpoint.get("callbacks", {}).get(_STATE, {}).get("settings", {}).get("data", {})
+    loss = settings["loss"]
+    return Base(
+        path=path,
+        kind="checkpoint",
+        generator=settings["generator"]["_target_"].rpartition(".")[2],
+        size=settings["generator"]["size"],
+        train_size=settings["train_size"],
+        embedder=provenance["embedder"],
+        identity=provenance["identity"],
+        face_set=provenance["face_set"],
+        holdout_frames=data.get("holdout_frames", 0.0),
+        scenes=data.get("targets"),
+        pictures=weights.get("generator.textures"),
+        regions=weights.get("generator.regions"),
+        loss=settings_class(loss["_target_"]).model_validate(loss),
+        provenance=provenance,
+    )
+
+
+def open_generator(base: Base) -> nn.Module:
+    """Build a base's network with its weights, in eval mode.
+
+    Raises:
+        UserError: it does not load.
+    """
+    if base.kind == "onnx":
+        return onnx_base.load(base.path)
+    module = load_module(base.path)
+    assert isinstance(module, SwapperModule)
+    return module.generator
+
+
+def _of_onnx(path: Path) -> Base:
+    file = onnx_base.load(path, check=False)
+    return Base(
+        path=path,
+        kind="onnx",
+        generator=file.kind,
+        size=file.size,
+        train_size=file.size,
+        embedder=file.embedder,
+        identity=file.identity,
+        face_set="",
+        holdout_frames=0.0,
+    )
+
+
+def _recorded(run: Path) -> Path | None:
+    """The best checkpoint, as the run's own record names it."""
+    try:
+        named = json.loads((run / FILE).read_text(encoding="utf-8")).get("checkpoint")
+    except (OSError, ValueError):
+        return None
+    return run / named if named else None

@@ -1,0 +1,38 @@
+"""Settings of a swapper's training for one scene, by a LoRA."""
+
+from pydantic import Field
+
+from facesmith.adapters.config import LoraSettings
+from facesmith.settings import AnyComponent, PathSetting, Settings, SliceComponent
+from facesmith.swapper.config import FacesDataConfig, OptimizerConfig
+
+
+class SwapLoraDataModuleConfig(FacesDataConfig):
+    """Settings of `SwapLoraDataModule`: a base that knows a person, and one scene to put that person into."""
+
+    base: PathSetting
+    source: str | list[str] | None
+    target: str | list[str]
+    holdout: float = Field(ge=0, lt=1)
+    elsewhere: float = Field(ge=0)
+
+
+class LoraLossConfig(Settings):
+    """What is added to the base's own loss: arguments of `SwapLoraLoss`."""
+
+    identity: float = Field(ge=0)
+    identity_from: float = Field(ge=0, le=1)
+    identity_share: float = Field(gt=0, le=1)
+    ramp: float = Field(ge=0, le=1)
+    temporal: float = Field(ge=0)
+    elsewhere: float = Field(ge=0)
+
+
+class SwapLoraModuleConfig(SliceComponent, LoraSettings):
+    """Settings of `SwapLoraModule`."""
+
+    base: PathSetting
+    loss: LoraLossConfig
+    foreign_loss: AnyComponent
+    optimizer: OptimizerConfig
+    gradient_checkpointing: bool
