@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from facesmith.atomic import replacing
 from facesmith.faces.private import FILE
 
-KINDS: Final = ("P", "V", "R", "I")  # a batch carries the position in this tuple
+KINDS: Final = ("P", "V", "R", "I", "E")  # a batch carries the position in this tuple
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class TrainingItems:
     target, truth: (M,S,S,3) uint8 RGB. hull, alpha: (M,S,S) uint8, the face's outline and its soft form.
     canonical: (M,S,S,2) float16, where in the canonical picture each pixel lies, -1..1 from edge to edge
     (`grid_sample` with align_corners=False). kind: (M,) "P" target to pseudo truth, "V" the same for a target
-    re-posed, "R" person wearing a target's face to the person, "I" person to the person. who: (M,) int64
-    index of the target, -1 for I. labels: (M,3) int64 index of the texture that serves eyes, mouth and the
-    rest best. textures: (K,S,S,3) uint8. regions: (2,S,S) float32 in 0..1, eyes and mouth in canonical
-    coordinates. core: (S,S) float32, the skin there.
+    re-posed, "R" person wearing a target's face to the person, "I" person to the person; "E" has no truth, and shows
+    somebody elsewhere. who: (M,) int64 index of the target, -1 for I and E. labels: (M,3) int64 index of the texture
+    that serves eyes, mouth and the rest best. textures: (K,S,S,3) uint8. regions: (2,S,S) float32 in 0..1, eyes and
+    mouth in canonical coordinates. core: (S,S) float32, the skin there.
     """
 
     target: NDArray[np.uint8]

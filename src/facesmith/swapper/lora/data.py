@@ -26,7 +26,7 @@ from facesmith.swapper.validation import Shot
 
 log = logging.getLogger(__name__)
 
-_ELSEWHERE: Final = "E"  # kind of the items that are not of the scene
+_ELSEWHERE: Final = "E"
 _SAME_PLACES: Final = 1e-3
 
 
