@@ -17,7 +17,7 @@ from facesmith.errors import UserError
 from facesmith.failures import DiskFullError, explained, free_bytes
 
 TRAINING = SimpleNamespace(
-    data=SimpleNamespace(batch_size=16),
+    data=SimpleNamespace(batch_size=16, max_frames=500),
     trainer=SimpleNamespace(precision="32-true", accumulate_grad_batches=1),
     model=SimpleNamespace(gradient_checkpointing=False),
 )

@@ -29,7 +29,11 @@ _RELIEF: Final = (
     ("data.batch_size", "lower it"),
     ("trainer.accumulate_grad_batches", "raise it as the batch falls: the training stays the same"),
     ("model.gradient_checkpointing", "true: less memory, a third more time"),
+    ("model.base_storage", "float8: frozen weights in half the memory"),
+    ("data.num_frames", "lower it, to one more than a multiple of 4"),
     ("trainer.precision", "bf16-mixed or 16-mixed: half the memory, on a GPU"),
+    ("task.num_frames", "lower it, to one more than a multiple of 4"),
+    ("task.offload", "disk, or on a GPU model or group"),
     ("task.pixel_boost", "lower it"),
     ("task.workers", "1: one frame at a time"),
 )
@@ -164,8 +168,8 @@ def _out_of_memory(error: BaseException, config: Any) -> str:
         known, value = _value(config, key)
         if known:
             told.append(f"{key}={str(value).lower() if isinstance(value, bool) else value} ({mend})")
-    trains = _value(config, "trainer.precision")[0]
-    all_at_once = "; trainer=low_memory sets all of them" if trains else ""
+    profiled = _value(config, "trainer.precision")[0] and _value(config, "data.max_frames")[0]
+    all_at_once = "; trainer=low_memory sets all of them" if profiled else ""
     return f"out of memory{_asked(error)}; what costs memory: {', '.join(told) or 'give smaller media'}{all_at_once}"
 
 

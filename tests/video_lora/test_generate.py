@@ -64,6 +64,7 @@ def task(exports: Path, source: Path, output: Path, **more: Any) -> GenerateTask
         "seeds": [42],
         "scheduler": "base",
         "offload": "none",
+        "base_storage": "as_computed",
         "crf": 17,
         "resume": True,
         "progress": False,
@@ -127,6 +128,26 @@ def test_every_scheduler_draws(exports: Path, media: Any, tmp_path: Path, schedu
     clip = sorted(Path(media.config.poses).glob("*.mp4"))[0]
     (path,) = task(exports, clip, tmp_path / "one.mp4", scheduler=scheduler, cfg_scale=1.0).run()
     assert path.stat().st_size > 500
+
+
+def test_blocks_in_files_and_smaller_weights(exports: Path, base: Path, media: Any) -> None:
+    _, poses = media.frames(0)
+    person, opened = load_person(exports), open_base(str(base))
+    wish = Wish(media.config.prompt, media.config.negative_prompt, 1.0, 1.0, 1.0, 1.0, 2)
+
+    def drawn(offload: Any, storage: Any) -> Any:
+        return VideoGenerator(opened, person, scheduler="base", offload=offload, storage=storage).draw(poses, wish, 42)
+
+    whole = drawn("none", "as_computed")
+    assert np.array_equal(drawn("disk", "as_computed"), whole)
+    small = drawn("none", "float8").astype(int)
+    assert 0 < np.abs(small - whole).mean() < 8
+    for offload in ("model", "group", "sequential"):
+        if not torch.cuda.is_available():
+            with pytest.raises(UserError, match=f"offload={offload}: there is no GPU .* use none or disk"):
+                drawn(offload, "as_computed")
+    with pytest.raises(UserError, match=r"offload=disk: cannot move weights of base_storage=int8"):
+        drawn("disk", "int8")
 
 
 def test_a_checkpoint_and_its_exports_are_the_same_person(exports: Path, demo: Settings, tmp_path: Path) -> None:

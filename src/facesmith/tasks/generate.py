@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,11 @@ from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.video_lora.base import open_base
 from facesmith.video_lora.clips import fitted
-from facesmith.video_lora.generation import VideoGenerator, Wish
+from facesmith.video_lora.generation import Scheduler, VideoGenerator, Wish
+from facesmith.video_lora.memory import Offload, tell_drawing
+from facesmith.video_lora.needs import Shape, tokens
 from facesmith.video_lora.person import LORA, Person, load_person
+from facesmith.video_lora.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +49,8 @@ class GenerateTask:
     made with the same encoder, drawn instead of the person. prompt, negative_prompt: None for those of the training.
     height, width: None for the pose videos' own, rounded to what the base takes. num_frames: at most so many. fps: of
     the output; None for the pose videos' own. face_scale, lora_scale, vace_scale, cfg_scale, steps: see `Wish`.
-    seeds: one video each. scheduler, offload: see `VideoGenerator`. resume: keep what an earlier run with the same
-    settings has drawn.
+    seeds: one video each. scheduler, offload, base_storage: see `VideoGenerator`. resume: keep what an earlier run
+    with the same settings has drawn.
 
     Raises:
         UserError: model, base, poses or output do not fit together.
@@ -73,8 +76,9 @@ class GenerateTask:
         cfg_scale: float,
         steps: int,
         seeds: Sequence[int],
-        scheduler: Literal["base", "unipc", "euler", "dpm"],
-        offload: Literal["none", "model", "sequential"],
+        scheduler: Scheduler,
+        offload: Offload,
+        base_storage: Storage,
         crf: int,
         resume: bool,
         progress: bool = True,
@@ -97,8 +101,13 @@ class GenerateTask:
             steps,
         )
         self._embedding = _embedding(embedding, self._person)
+        multiple = self._base.multiple
+        for key, size in (("height", height), ("width", width)):
+            if size is not None and size % multiple:
+                near = max(multiple, round(size / multiple) * multiple)
+                raise UserError(f"task.{key}={size}: must be a multiple of {multiple}, such as {near}")
         self._size, self._num_frames, self._fps = (height, width), num_frames, fps
-        self._scheduler, self._offload, self._crf = scheduler, offload, crf
+        self._scheduler, self._offload, self._storage, self._crf = scheduler, offload, base_storage, crf
         self._resume, self._progress = resume, progress
         if not _SENSIBLE[0] <= face_scale <= _SENSIBLE[1] and face_scale != 0:
             log.warning(
@@ -127,11 +136,21 @@ class GenerateTask:
             TimeRemainingColumn(),
         )
         if todo:
+            tell_drawing(
+                self._base,
+                max(
+                    (self._shape(self._targets[number][0]) for number in todo), key=lambda one: tokens(self._base, one)
+                ),
+                storage=self._storage,
+                offload=self._offload,
+                setting=f"task.base={self._base.name}",
+            )
             generator = VideoGenerator(
                 self._base,
                 self._person,
                 scheduler=self._scheduler,
                 offload=self._offload,
+                storage=self._storage,
                 embedding=self._embedding,
             )
             with Progress(*columns, console=console, disable=not self._progress) as bar:
@@ -153,8 +172,8 @@ class GenerateTask:
             console.print(str(path), highlight=False, soft_wrap=True)
         return paths
 
-    def _read(self, pose: Path) -> tuple[Pixels, float]:
-        """Read a pose video at the size and length that the base takes."""
+    def _shape(self, pose: Path) -> Shape:
+        """Give the size and length that the base takes nearest to a pose video's."""
         multiple, step = self._base.multiple, self._base.times
         with open_video(pose) as reader:
             count = (min(len(reader), self._num_frames) - 1) // step * step + 1
@@ -162,10 +181,14 @@ class GenerateTask:
                 given or max(multiple, round(own / multiple) * multiple)
                 for given, own in zip(self._size, (reader.height, reader.width), strict=True)
             )
-            if height % multiple or width % multiple:
-                raise UserError(f"height={height} width={width}: must be multiples of {multiple}")
-            frames = np.stack([fitted(frame, height, width) for _, frame in reader.frames(range(count))])
-            return frames, self._fps or reader.fps
+        return Shape(count, height, width)
+
+    def _read(self, pose: Path) -> tuple[Pixels, float]:
+        """Read a pose video at the size and length that the base takes."""
+        shape = self._shape(pose)
+        with open_video(pose) as reader:
+            found = reader.frames(range(shape.frames))
+            return np.stack([fitted(frame, shape.height, shape.width) for _, frame in found]), self._fps or reader.fps
 
     def _write(self, path: Path, frames: Pixels, fps: float, model_hash: str) -> None:
         with VideoWriter(path, mark=self._mark("dance drawn to poses", model_hash), fps=fps, crf=self._crf) as writer:
@@ -193,6 +216,7 @@ class GenerateTask:
             "num_frames": self._num_frames,
             "fps": self._fps,
             "scheduler": self._scheduler,
+            "storage": self._storage,
             "embedding": None if self._embedding is None else self._embedding.tolist(),
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

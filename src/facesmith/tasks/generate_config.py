@@ -28,7 +28,8 @@ class GenerateTaskConfig(Component):
     steps: int = Field(ge=1)
     seeds: list[int] = Field(min_length=1)
     scheduler: Literal["base", "unipc", "euler", "dpm"]
-    offload: Literal["none", "model", "sequential"]
+    offload: Literal["none", "model", "group", "sequential", "disk"]
+    base_storage: Literal["as_computed", "float8", "int8", "nf4"]
     crf: int = Field(ge=0, le=51)
     resume: bool
 

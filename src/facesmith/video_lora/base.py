@@ -13,6 +13,7 @@ from torch import nn
 
 from facesmith import assets
 from facesmith.errors import UserError
+from facesmith.video_lora.storage import Storage, quantisation
 
 TRANSFORMER: Final = "WanVACETransformer3DModel"
 _PARTS: Final = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -82,10 +83,12 @@ class Base:
         """Give 16 hex digits of tokenizer and text encoder."""
         return _fingerprint(self.folder / "text_encoder") + _fingerprint(self.folder / "tokenizer")
 
-    def transformer(self, dtype: torch.dtype, kind: type | None = None) -> Any:
+    def transformer(self, dtype: torch.dtype, kind: type | None = None, storage: Storage = "as_computed") -> Any:
         """Load the transformer, frozen, in eval mode. kind: a subclass of diffusers' to load it as."""
-        model: Any = kind or self._class("transformer")
-        model = model.from_pretrained(self.folder / "transformer", torch_dtype=dtype)
+        chosen: Any = kind or self._class("transformer")
+        smaller = quantisation(storage, dtype)
+        given = {} if smaller is None else {"quantization_config": smaller}
+        model = chosen.from_pretrained(self.folder / "transformer", torch_dtype=dtype, **given)
         return with_float_rope(model).eval().requires_grad_(False)
 
     def codec(self, dtype: torch.dtype = torch.float32) -> Any:

@@ -129,7 +129,8 @@ class VideoLoraModuleConfig(SliceComponent):
 
     base: str
     base_dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    base_storage: Literal["as_computed", "float8"]
+    base_storage: Literal["as_computed", "float8", "int8", "nf4"]
+    offload: Literal["none", "activations"]
     gradient_checkpointing: bool
     injection: Literal["tail", "decoupled"]
     lora: LoraSettings

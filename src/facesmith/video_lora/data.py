@@ -26,6 +26,7 @@ from facesmith.video_lora.clips import Clip, Fate, Frames, cut, find_videos, pai
 from facesmith.video_lora.config import VideoLoraDataModuleConfig
 from facesmith.video_lora.dataset import Batch, ClipDataset, Item, collated
 from facesmith.video_lora.judging import JudgesVideos
+from facesmith.video_lora.memory import tell_training
 from facesmith.video_lora.people import Sources, dancers, described, some_photos, sources_of
 from facesmith.video_lora.references import References
 from facesmith.video_lora.sampler import BucketSampler
@@ -61,6 +62,8 @@ class VideoLoraDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Encode what the cache lacks."""
         with isolate_rng():  # what is trained must not depend on what was cached
+            if self.trainer is not None:
+                tell_training(self.base, self.trainer.lightning_module.config, self.config)
             self._prepared()
 
     def setup(self, stage: str) -> None:

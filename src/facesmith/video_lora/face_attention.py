@@ -11,6 +11,7 @@ import torch
 from diffusers import WanVACETransformer3DModel
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor, WanTimeTextImageEmbedding
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
 Tensors = dict[str, Tensor]
@@ -106,9 +107,8 @@ class FaceAttention(nn.Module, WanAttnProcessor):
         device = own.weight.device
         self.to_k = nn.Linear(own.in_features, own.out_features, device=device)
         self.to_v = nn.Linear(own.in_features, own.out_features, bias=False, device=device)
-        weight = own.weight.dequantize() if hasattr(own.weight, "dequantize") else own.weight
         with torch.no_grad():
-            self.to_k.weight.copy_(weight)
+            self.to_k.weight.copy_(dequantize_module_weight(own))
             self.to_k.bias.copy_(own.bias)
             self.to_v.weight.zero_()
 

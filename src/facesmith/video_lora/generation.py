@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -22,12 +23,12 @@ from facesmith.video_lora.base import Base
 from facesmith.video_lora.face_attention import FaceTransformer, add_face_attention
 from facesmith.video_lora.injection import conditioned
 from facesmith.video_lora.lora_files import PREFIX
-from facesmith.video_lora.memory import compute_dtype
+from facesmith.video_lora.memory import Offload, compute_dtype
 from facesmith.video_lora.person import Person
-from facesmith.video_lora.texts import fits
+from facesmith.video_lora.storage import Storage, keep_small
+from facesmith.video_lora.texts import encoded_texts
 
 Scheduler = Literal["base", "unipc", "euler", "dpm"]
-Offload = Literal["none", "model", "sequential"]
 Frames = NDArray[np.uint8]
 
 
@@ -47,16 +48,31 @@ class Wish:
 class VideoGenerator:
     """The pipeline of a base with a person's LoRA and mapper.
 
-    scheduler: `base` for the base's own. offload: what waits in the computer's memory instead of the GPU's.
-    embedding: another face for the mapper than the person's, (E,).
+    scheduler: `base` for the base's own. offload: what waits outside the GPU's memory: whole networks (model), the
+    transformer's blocks (group), its layers (sequential), or blocks in files of the system's temporary folder (disk),
+    which spares the computer's memory too. storage: of the transformer's weights. embedding: another face for the
+    mapper than the person's, (E,).
 
     Raises:
-        UserError: the person was trained on another base, or the embedding does not fit the mapper.
+        UserError: the person was trained on another base, the embedding does not fit the mapper, or this computer
+            cannot offload or store weights so.
     """
 
     def __init__(
-        self, base: Base, person: Person, *, scheduler: Scheduler, offload: Offload, embedding: Tensor | None = None
+        self,
+        base: Base,
+        person: Person,
+        *,
+        scheduler: Scheduler,
+        offload: Offload,
+        storage: Storage = "as_computed",
+        embedding: Tensor | None = None,
     ) -> None:
+        gpu = torch.cuda.is_available()
+        if offload not in ("none", "disk") and not gpu:
+            raise UserError(f"offload={offload}: there is no GPU whose memory it could spare; use none or disk")
+        if offload in ("group", "disk") and storage in ("int8", "nf4"):
+            raise UserError(f"offload={offload}: cannot move weights of base_storage={storage}; use float8, or model")
         if person.facts["base_hash"] != base.fingerprint:
             raise UserError(
                 f"model.base={base.name}: is not the base that {person.facts['identity']} was trained on "
@@ -70,26 +86,21 @@ class VideoGenerator:
                 f"it with the encoder {person.facts['encoder']}"
             )
         dtype = compute_dtype("auto")
+        kind = FaceTransformer if person.attention is not None else None
         pipe: Any = WanVACEPipeline(  # type: ignore[no-untyped-call]
-            tokenizer=base.tokenizer(),
-            text_encoder=base.text_encoder(dtype),
+            tokenizer=None,  # words are read before, so that their encoder is gone
+            text_encoder=None,
             vae=base.codec(),
-            transformer=base.transformer(dtype, FaceTransformer if person.attention is not None else None),
+            transformer=base.transformer(dtype, kind, storage),
             scheduler=scheduled(base.scheduler(), scheduler),
         )
         pipe.set_progress_bar_config(disable=True)
         put_on(pipe.transformer, person)
-        gpu = torch.cuda.is_available()
-        if offload != "none" and not gpu:
-            raise UserError(f"offload={offload}: there is no GPU whose memory it could spare; use none")
-        if offload == "model":
-            pipe.enable_model_cpu_offload()
-        elif offload == "sequential":
-            pipe.enable_sequential_cpu_offload()
-        elif gpu:
-            pipe.to("cuda")
-        self._pipe = pipe
+        keep_small(pipe.transformer, storage, dtype)
+        self._pipe, self._dtype = pipe, dtype
         self._texts: dict[str, Tensor] = {}
+        self._blocks = TemporaryDirectory(prefix="facesmith-") if offload == "disk" else None
+        self._place(offload, gpu)
 
     def draw(self, poses: Frames, wish: Wish, seed: int, progress: Callable[[], None] | None = None) -> Frames:
         """Draw (T,H,W,3) RGB uint8 to pose frames of that shape; T is one more than a multiple of 4.
@@ -97,7 +108,8 @@ class VideoGenerator:
         progress is called after every step.
         """
         set_lora_scale(self._pipe.transformer, wish.lora_scale)
-        text = self._text(wish.prompt)
+        self._encode([wish.prompt, wish.negative_prompt] if wish.cfg_scale > 1 else [wish.prompt])
+        text = self._texts[wish.prompt]
         with torch.no_grad():
             tokens = self.person.mapper(self.embedding[None]).to(text)
         told = conditioned(self.person.injection, text, tokens, wish.face_scale)
@@ -117,20 +129,40 @@ class VideoGenerator:
             conditioning_scale=wish.vace_scale,
             prompt_embeds=told["encoder_hidden_states"],
             attention_kwargs=told.get("attention_kwargs"),
-            negative_prompt_embeds=self._text(wish.negative_prompt) if wish.cfg_scale > 1 else None,
+            negative_prompt_embeds=self._texts[wish.negative_prompt] if wish.cfg_scale > 1 else None,
             generator=torch.Generator().manual_seed(seed),
             output_type="np",
             callback_on_step_end=stepped,
         ).frames[0]
         return np.asarray(np.rint(np.clip(drawn, 0, 1) * 255), np.uint8)
 
-    def _text(self, prompt: str) -> Tensor:
-        if prompt not in self._texts:
+    def _place(self, offload: Offload, gpu: bool) -> None:
+        """Put the networks where they work, or wait."""
+        pipe, device = self._pipe, torch.device("cuda" if gpu else "cpu")
+        if offload == "model":
+            pipe.enable_model_cpu_offload()
+        elif offload == "sequential":
+            pipe.enable_sequential_cpu_offload()
+        elif offload in ("group", "disk"):
+            pipe.vae.to(device)
+            pipe.transformer.enable_group_offload(
+                onload_device=device,
+                offload_device=torch.device("cpu"),
+                offload_type="block_level",
+                num_blocks_per_group=1,
+                use_stream=gpu,
+                offload_to_disk_path=self._blocks.name if self._blocks else None,
+            )
+        else:
+            pipe.to(device)
+
+    def _encode(self, prompts: list[str]) -> None:
+        """Read prompts that were not read yet."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
+        if new:
             length, tokens = int(self.person.facts["text_length"]), self.person.mapper.tokens
-            found = self._pipe.tokenizer([prompt]).input_ids[0]
-            fits(prompt, len(found), length, tokens)
-            self._texts[prompt] = self._pipe.encode_prompt(prompt, None, False, max_sequence_length=length)[0]
-        return self._texts[prompt]
+            rows = encoded_texts(self.base, new, length, tokens)
+            self._texts.update({prompt: text.to(self._dtype) for prompt, text in rows.items()})
 
 
 def scheduled(own: Any, name: Scheduler) -> Any:

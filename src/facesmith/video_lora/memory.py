@@ -1,64 +1,31 @@
-"""What a run needs of memory and disk, told before anything large is loaded."""
+"""What a job needs of memory and disk, held against what there is before anything large is loaded."""
 
 import logging
-import math
-from dataclasses import dataclass
-from typing import Any
+import resource
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import psutil  # type: ignore[import-untyped]
 import torch
 
 from facesmith.errors import UserError
+from facesmith.video_lora import needs
 from facesmith.video_lora.base import Base
+from facesmith.video_lora.needs import Adapter, Shape
+from facesmith.video_lora.storage import Storage
 
 log = logging.getLogger(__name__)
 
-_OVERHEAD = 1.5e9  # the CUDA context, cuBLAS workspaces and fragmentation
+_OVERHEAD: Final = 1.5e9  # the CUDA context, cuBLAS workspaces and fragmentation
+_SHORTEST: Final = 5  # frames
+_CGROUP: Final = Path("/sys/fs/cgroup")
 
-
-@dataclass(frozen=True)
-class Needs:
-    """Bytes: the base's weights, mapper and LoRA with gradients and optimiser, activations of one step."""
-
-    base: float
-    trained: float
-    activations: float
-
-    @property
-    def total(self) -> float:
-        """Everything together."""
-        return self.base + self.trained + self.activations
-
-
-def training_needs(
-    base: Base,
-    *,
-    frames: int,
-    height: int,
-    width: int,
-    batch: int,
-    rank: int,
-    itemsize: int,
-    stored: int,
-    checkpointing: bool,
-) -> Needs:
-    """Estimate what training needs; itemsize: bytes a number computed with; stored: bytes a frozen weight.
-
-    A block keeps about 34 numbers a token and width (attention fused), with checkpointing one and, for the block under
-    way, all; the feed-forward layer's are counted by its own width.
-    """
-    config = base.transformer_config
-    width_of = config["num_attention_heads"] * config["attention_head_dim"]
-    blocks = config["num_layers"] + len(config["vace_layers"])
-    weights = blocks * (8 * width_of**2 + 2 * width_of * config["ffn_dim"])
-    _, patch_height, patch_width = config["patch_size"]
-    cells = (height // base.side // patch_height) * (width // base.side // patch_width)
-    tokens = ((frames - 1) // base.times + 1) * cells * batch
-    a_block = tokens * (20 * width_of + 3 * config["ffn_dim"]) * itemsize
-    kept = tokens * width_of * itemsize * 2
-    activations = blocks * kept + a_block if checkpointing else blocks * a_block
-    lora = blocks * rank * (16 * width_of + 2 * (width_of + config["ffn_dim"]))
-    return Needs(weights * stored, lora * 16, activations)
+Offload = Literal["none", "model", "group", "sequential", "disk"]
+Stages = dict[str, float]
 
 
 def compute_dtype(chosen: str) -> torch.dtype:
@@ -70,46 +37,218 @@ def compute_dtype(chosen: str) -> torch.dtype:
     return found
 
 
-def tell_needs(base: Base, model: Any, data: Any) -> None:
-    """Say what training needs and what there is.
+def free_memory() -> float:
+    """Give the bytes that this process can still have of the computer's memory: limits of shell and container count."""
+    free = [float(psutil.virtual_memory().available)]
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        free.append(limit - psutil.Process().memory_info().vms)
+    most, used = (_CGROUP / name for name in ("memory.max", "memory.current"))
+    if most.is_file() and (text := most.read_text().strip()) != "max":
+        free.append(float(text) - float(used.read_text()))
+    return max(0.0, min(free))
+
+
+def text_encoder_place(base: Base) -> tuple[torch.device, torch.dtype]:
+    """Say where the text encoder runs and with what: on the GPU where it fits, else where there is room.
+
+    Raises:
+        UserError: there is none.
+    """
+    count = needs.stored_numbers(base.folder / "text_encoder")
+    if torch.cuda.is_available():
+        dtype = compute_dtype("auto")
+        if count * dtype.itemsize + _OVERHEAD < torch.cuda.mem_get_info()[0]:
+            return torch.device("cuda"), dtype
+    free = free_memory()
+    for dtype in (torch.float32, torch.bfloat16):
+        if count * dtype.itemsize < free:
+            return torch.device("cpu"), dtype
+    raise UserError(
+        f"model.base={base.name}: its text encoder needs {gigabytes(count * 2)} of memory, {gigabytes(free)} are free; "
+        "close what you can, or encode on a larger computer and bring its cache along"
+    )
+
+
+def tell_training(base: Base, model: Any, data: Any) -> None:
+    """Say what training needs and what there is. model, data: settings of `video_lora`.
 
     Raises:
         UserError: it cannot fit; says what to try.
     """
-    itemsize = compute_dtype(model.base_dtype).itemsize
-    gpu = torch.cuda.is_available()
-    needs = training_needs(
-        base,
-        frames=data.num_frames,
-        height=data.height,
-        width=data.width,
-        batch=data.batch_size,
-        rank=model.lora.rank,
-        itemsize=itemsize,
-        stored=1 if model.base_storage == "float8" else itemsize,
-        checkpointing=model.gradient_checkpointing,
+    mapper = model.mapper
+    widths = [mapper.embedding_size, *mapper.widths, mapper.tokens * base.text_width]
+    adapter = Adapter(
+        model.lora.rank,
+        tuple(model.lora.targets),
+        model.lora.vace_blocks,
+        model.injection == "decoupled",
+        sum(one * other for one, other in pairwise(widths)),
     )
-    wanted = needs.total + (_OVERHEAD if gpu else 0)
-    free = torch.cuda.mem_get_info()[0] if gpu else psutil.virtual_memory().available
+    dtype = compute_dtype(model.base_dtype)
+    gpu = torch.cuda.is_available()
+    chosen = {
+        "shape": Shape(data.num_frames, data.height, data.width, data.batch_size),
+        "storage": model.base_storage,
+        "checkpointing": model.gradient_checkpointing,
+        "offloaded": model.offload == "activations" and gpu,
+    }
+
+    def stages(shape: Shape, storage: Storage, checkpointing: bool, offloaded: bool) -> Stages:
+        step = needs.step_bytes(
+            base,
+            shape,
+            adapter,
+            dtype=dtype,
+            storage=storage,
+            checkpointing=checkpointing,
+            offloaded=offloaded,
+            optimizer=model.optimizer.kind,
+        )
+        one = replace(shape, batch=1)
+        found = {"steps": step, "the VAE": needs.codec_bytes(base, one, "encode")}
+        if model.validation.videos:
+            found["validation videos"] = needs.codec_bytes(base, one, "decode") + needs.drawing_bytes(
+                base, replace(shape, batch=len(model.validation.face_scales)), dtype=dtype, storage=storage
+            )
+        return found
+
+    def fits(**changed: Any) -> bool:
+        return _most(stages(**{**chosen, **changed}))[1] + _overhead(gpu) <= _free(gpu)
+
+    kept: dict[str, Any] = {}
+    tries = []
+    wishes: list[tuple[bool, str, dict[str, Any]]] = [
+        (not model.gradient_checkpointing, "model.gradient_checkpointing=true", {"checkpointing": True}),
+        (data.batch_size > 1, "data.batch_size=1", {"shape": replace(chosen["shape"], batch=1)}),
+        (model.base_storage == "as_computed", "model.base_storage=float8", {"storage": "float8"}),
+        (gpu and model.offload == "none", "model.offload=activations", {"offloaded": True}),
+    ]
+    for offered, key, change in wishes:
+        if offered and not fits(**kept):
+            kept.update(change)
+            tries.append(key)
+    _tell(
+        f"model.base={base.name}",
+        stages(**chosen),
+        chosen["shape"],
+        gpu,
+        tries,
+        lambda shape: fits(**{**kept, "shape": replace(shape, batch=1)}),
+        base.times,
+        "data.",
+    )
+
+
+def tell_drawing(base: Base, shape: Shape, *, storage: Storage, offload: Offload, setting: str) -> None:
+    """Say what drawing a clip needs and what there is. setting: what to name in front.
+
+    Raises:
+        UserError: it cannot fit; says what to try.
+    """
+    gpu, dtype = torch.cuda.is_available(), compute_dtype("auto")
+
+    def stages(shape: Shape, storage: Storage, offload: Offload) -> Stages:
+        codec = needs.codec_bytes(base, shape, "decode")
+        whole = needs.drawing_bytes(base, shape, dtype=dtype, storage=storage)
+        if offload in ("none", "model"):
+            return {"the VAE": codec + (whole if offload == "none" else 0), "drawing": whole}
+        passing = needs.drawing_bytes(base, shape, dtype=dtype, storage=storage, weights=False)
+        return {"the VAE": codec, "drawing": passing + (whole - passing) / base.transformer_config["num_layers"]}
+
+    def fits(shape: Shape, storage: Storage, offload: Offload) -> bool:
+        return _most(stages(shape, storage, offload))[1] + _overhead(gpu) <= _free(gpu)
+
+    tries, kept = [], (storage, offload)
+    wishes: list[tuple[bool, str, tuple[Storage, Offload]]] = [
+        (gpu and offload == "none", "task.offload=model", (storage, "model")),
+        (gpu and offload in ("none", "model"), "task.offload=group", (storage, "group")),
+        (not gpu and storage == "as_computed", "task.base_storage=float8", ("float8", offload)),
+    ]
+    for offered, key, change in wishes:
+        if offered and not fits(shape, *kept):
+            kept, tries = change, [key]
+    _tell(
+        setting,
+        stages(shape, storage, offload),
+        shape,
+        gpu,
+        tries,
+        lambda other: fits(other, *kept),
+        base.times,
+        "task.",
+    )
+
+
+def tell_room(folder: Path, wanted: float, what: str, setting: str) -> None:
+    """Make sure that files find room.
+
+    Raises:
+        UserError: they do not.
+    """
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(there).free
+    if wanted > free:
+        raise UserError(
+            f"{setting}={folder}: {what} take about {gigabytes(wanted)}, {gigabytes(free)} are free on that disk; make "
+            "room, or give a folder elsewhere"
+        )
+    if wanted > 1e9:
+        log.info("%s: %s take about %s of disk, %s are free", folder, what, gigabytes(wanted), gigabytes(free))
+
+
+def checkpoints_to_come(trainer: Any) -> dict[Path, int]:
+    """Say how many checkpoints a training keeps at most, by folder; one more is there while it is written."""
+    found: dict[Path, int] = {}
+    for callback in trainer.checkpoint_callbacks:
+        if getattr(callback, "dirpath", None) is not None and hasattr(callback, "save_top_k"):
+            every = getattr(callback, "_every_n_epochs", 1) or 1
+            count = callback.save_top_k if callback.save_top_k >= 0 else -(-(trainer.max_epochs or 0) // every)
+            folder = Path(callback.dirpath)
+            found[folder] = found.get(folder, 2) + count
+    return found
+
+
+def gigabytes(count: float) -> str:
+    """Write a number of bytes."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def _tell(
+    setting: str,
+    stages: Stages,
+    shape: Shape,
+    gpu: bool,
+    tries: list[str],
+    fits: Callable[[Shape], bool],
+    times: int,
+    prefix: str,
+) -> None:
+    stage, wanted = _most(stages)
+    wanted += _overhead(gpu)
+    free = _free(gpu)
     kind = "GPU memory" if gpu else "memory"
     line = (
-        f"needs about {_gigabytes(wanted)} of {kind} for {data.num_frames} frames at {data.height}x{data.width}; "
-        f"{_gigabytes(free)} are free"
+        f"needs about {gigabytes(wanted)} of {kind} for {shape.frames} frames at {shape.height}x{shape.width} "
+        f"({stage}), you have {gigabytes(free)}"
     )
     if wanted <= free:
         log.info("%s", line)
         return
-    tries = []
-    if not model.gradient_checkpointing:
-        tries.append("model.gradient_checkpointing=true")
-    if model.base_storage != "float8" and gpu:
-        tries.append("model.base_storage=float8")
-    if data.batch_size > 1:
-        tries.append("data.batch_size=1")
-    fewer = max(5, math.floor(data.num_frames * free / wanted) // 4 * 4 + 1)
-    tries.append(f"data.num_frames={min(fewer, data.num_frames)} or a smaller data.height and data.width")
-    raise UserError(f"model.base={base.name}: {line}; try {', '.join(tries)}")
+    if not fits(shape):
+        lengths = range(shape.frames - times, _SHORTEST - 1, -times)
+        shorter = next((frames for frames in lengths if fits(replace(shape, frames=frames))), None)
+        tries = [*tries, f"{prefix}num_frames={shorter}" if shorter else f"a smaller {prefix}height and {prefix}width"]
+    raise UserError(f"{setting}: {line}; try {', '.join(tries)}")
 
 
-def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+def _most(stages: Stages) -> tuple[str, float]:
+    return max(stages.items(), key=lambda item: item[1])
+
+
+def _overhead(gpu: bool) -> float:
+    return _OVERHEAD if gpu else 0.0
+
+
+def _free(gpu: bool) -> float:
+    return float(torch.cuda.mem_get_info()[0]) if gpu else free_memory()

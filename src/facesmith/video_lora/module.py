@@ -1,5 +1,6 @@
 """Training a mapper and a LoRA beside a frozen Wan-VACE transformer."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.graph import save_on_cpu
 
 from facesmith.errors import UserError
 from facesmith.training.checkpoint import RECORD, describe
@@ -20,10 +22,12 @@ from facesmith.video_lora.dataset import Batch
 from facesmith.video_lora.face_attention import FaceTransformer, add_face_attention, is_face_attention
 from facesmith.video_lora.flow import TIMESTEPS, draw_levels, flow_loss, noised
 from facesmith.video_lora.injection import conditioned
-from facesmith.video_lora.memory import compute_dtype, tell_needs
+from facesmith.video_lora.memory import checkpoints_to_come, compute_dtype, tell_room
+from facesmith.video_lora.needs import checkpoint_bytes
 from facesmith.video_lora.networks import FaceMapper
 from facesmith.video_lora.people import write_profiles
 from facesmith.video_lora.person import person_of
+from facesmith.video_lora.storage import keep_small
 from facesmith.video_lora.validation import Validation
 
 
@@ -78,12 +82,8 @@ class VideoLoraModule(LightningModule):
             return
         settings = self.config
         dtype = compute_dtype(settings.base_dtype)
-        if self._trainer is not None:
-            tell_needs(self.base, settings, self.datamodule.config)
         decoupled = settings.injection == "decoupled"
-        transformer = self.base.transformer(dtype, FaceTransformer if decoupled else None)
-        if settings.base_storage == "float8":
-            transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+        transformer = self.base.transformer(dtype, FaceTransformer if decoupled else None, settings.base_storage)
         lora = settings.lora
         add_lora(
             transformer,
@@ -95,6 +95,7 @@ class VideoLoraModule(LightningModule):
         )
         if decoupled:
             add_face_attention(transformer)
+        keep_small(transformer, settings.base_storage, dtype)
         if settings.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
@@ -113,6 +114,12 @@ class VideoLoraModule(LightningModule):
         schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_fit_start(self) -> None:
+        """Make sure that the checkpoints find room."""
+        one = checkpoint_bytes(sum(p.numel() for p in self.parameters() if p.requires_grad))
+        for folder, count in checkpoints_to_come(self.trainer).items():
+            tell_room(folder, count * one, f"{count} checkpoints", "paths.run")
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Noise, draw back, compare, log."""
         settings, latents = self.config.loss, batch["latents"]
@@ -121,7 +128,8 @@ class VideoLoraModule(LightningModule):
         levels = draw_levels(len(latents), settings.shift, settings.density, self.device)
         noise = torch.randn_like(latents)
         mixed = noised(latents, noise, levels)
-        velocity = self._velocity(mixed, levels, told, batch["control"])
+        with self._waiting():
+            velocity = self._velocity(mixed, levels, told, batch["control"])
         target = self._target(batch, mixed, levels, noise - latents, shown)
         loss = flow_loss(
             velocity,
@@ -199,6 +207,12 @@ class VideoLoraModule(LightningModule):
                 f"model.base={self.base.name}: is another base than this checkpoint's ({self.provenance['base']}, "
                 f"{self.provenance['base_hash']}); give that one"
             )
+
+    def _waiting(self) -> AbstractContextManager[Any]:
+        """Let what is kept for the backward pass wait in the computer's memory, where that is asked for."""
+        if self.config.offload == "none" or not torch.is_grad_enabled():
+            return nullcontext()
+        return save_on_cpu(pin_memory=self.device.type == "cuda")
 
     def _target(self, batch: Batch, mixed: Tensor, levels: Tensor, flow: Tensor, shown: Tensor) -> Tensor:
         """Where the tokens are left out, the base's own answer is the target: without them nothing may change."""

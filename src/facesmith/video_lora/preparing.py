@@ -1,6 +1,7 @@
 """Filling the cache: each frozen network is loaded only where something is missing, and gone afterwards."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from facesmith.video_lora.base import Base
 from facesmith.video_lora.cache import Cache, encoded_video, missing, tracked
 from facesmith.video_lora.clips import Clip, read_clip
 from facesmith.video_lora.judging import JudgesVideos
+from facesmith.video_lora.memory import tell_room
+from facesmith.video_lora.needs import latents_bytes
 from facesmith.video_lora.references import ReadsFaces, References, restored, tell_count
 from facesmith.video_lora.sampling import control_of, sampled, start_noise
 from facesmith.video_lora.texts import padded
@@ -58,6 +61,8 @@ def encode_clips(
     todo = missing(cache, paths)
     if not todo:
         return paths
+    sizes = Counter(clips[number].bucket for number in todo)
+    tell_room(cache.folder, latents_bytes(base, sizes, 2), f"latents of {len(todo)} clips", "data.cache")
     codec = base.codec().to(_device())
     for number in tracked(todo, "latents of clips", shown):
         clip = clips[number]
@@ -107,6 +112,8 @@ def draw_prior(
     todo = missing(cache, paths)
     if not todo:
         return paths
+    room = sum(clips[number].stat().st_size for number in todo) / 2
+    tell_room(cache.folder, room, f"{len(todo)} clips of the base itself", "data.cache")
     device = _device()
     transformer, scheduler = base.transformer(_fast_dtype(device)).to(device), base.scheduler()
     dtype = transformer.dtype

@@ -10,6 +10,7 @@ from torch import Tensor
 from facesmith.errors import UserError
 from facesmith.video_lora.base import Base
 from facesmith.video_lora.cache import Cache, missing, tracked
+from facesmith.video_lora.memory import tell_room, text_encoder_place
 
 
 def cached_texts(base: Base, cache: Cache, prompts: list[str], length: int, tokens: int, progress: bool) -> list[Path]:
@@ -23,9 +24,12 @@ def cached_texts(base: Base, cache: Cache, prompts: list[str], length: int, toke
     paths = [cache.path("texts", prompt=prompt, length=length, encoder=base.text_fingerprint) for prompt in prompts]
     todo = {paths[number]: prompts[number] for number in missing(cache, paths)}
     if todo:
-        tokenizer, encoder = base.tokenizer(), base.text_encoder()
+        device, dtype = text_encoder_place(base)
+        tell_room(cache.folder, len(todo) * 4.0 * length * base.text_width, f"{len(todo)} prompts", "data.cache")
+        tokenizer, encoder = base.tokenizer(), base.text_encoder(dtype).to(device)
         for path in tracked(list(todo), "prompts", progress):
-            cache.write(path, {"rows": _rows(tokenizer, encoder, todo[path], length)}, {"prompt": todo[path]})
+            about = {"prompt": todo[path], "computed_with": str(dtype)}
+            cache.write(path, {"rows": _rows(tokenizer, encoder, todo[path], length)}, about)
     for path, prompt in zip(paths, prompts, strict=True):
         fits(prompt, len(cache.read(path)["rows"]), length, tokens)
     return paths
@@ -41,6 +45,20 @@ def fits(prompt: str, rows: int, length: int, tokens: int) -> None:
         raise UserError(
             f"prompt '{prompt[:60]}': has {rows} tokens, {length - tokens} fit beside {tokens} face tokens; shorten it"
         )
+
+
+def encoded_texts(base: Base, prompts: list[str], length: int, tokens: int) -> dict[str, Tensor]:
+    """Give each prompt's rows (1,L,W) as the transformer gets them; the text encoder is gone afterwards.
+
+    Raises:
+        UserError: a prompt leaves no room for the face tokens.
+    """
+    tokenizer = base.tokenizer()
+    for prompt in prompts:
+        fits(prompt, len(tokenizer([prompt_clean(prompt)]).input_ids[0]), length, tokens)  # type: ignore[no-untyped-call]
+    device, dtype = text_encoder_place(base)
+    encoder = base.text_encoder(dtype).to(device)
+    return {prompt: padded(_rows(tokenizer, encoder, prompt, length), length)[None] for prompt in prompts}
 
 
 def padded(rows: Tensor, length: int) -> Tensor:
@@ -59,5 +77,6 @@ def _rows(tokenizer: Any, encoder: Any, prompt: str, length: int) -> Tensor:
         return_tensors="pt",
     )
     with torch.no_grad():
-        states: Tensor = encoder(found.input_ids, found.attention_mask).last_hidden_state
-    return states[0, : int(found.attention_mask.sum())].float()
+        read = found.to(encoder.device)
+        states: Tensor = encoder(read.input_ids, read.attention_mask).last_hidden_state
+    return states[0, : int(found.attention_mask.sum())].float().cpu()
