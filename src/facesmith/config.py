@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
 
+from facesmith.adapter_settings import AdapterChoiceSettings
 from facesmith.config_errors import explain
 from facesmith.errors import UserError
 from facesmith.runs.resume import record_folder, run_folder
@@ -131,8 +132,8 @@ class InferConfig(Settings):
         return config
 
 
-class ExportConfig(Settings):
-    """One export of a checkpoint."""
+class ExportConfig(AdapterChoiceSettings):
+    """One export of a checkpoint, or of a file that adapters are merged into."""
 
     ckpt_path: PathSetting
     to: Literal["facesmith", "dfm", "hyperswap", "xseg"]

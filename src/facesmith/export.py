@@ -1,9 +1,13 @@
 """The export job: a checkpoint in; a model file, its model card and, where the client reads one, its hash out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from facesmith.adapters.choice import Choice, choose
+from facesmith.adapters.exporting import adapted, said_of
+from facesmith.adapters.merged_file import write_merged
 from facesmith.callbacks.protocols import Exports
 from facesmith.config import ExportConfig
 from facesmith.errors import UserError
@@ -11,7 +15,8 @@ from facesmith.faces.profile import IdentityProfile
 from facesmith.model_files import onnx
 from facesmith.model_files.client_graphs import XSEG_CONTRACT, XSEG_INPUT
 from facesmith.model_files.client_specs import spec_for
-from facesmith.model_files.contract import SwapperContract
+from facesmith.model_files.contract import CONTRACTS, SwapperContract
+from facesmith.onnx_graph import OnnxGraph
 from facesmith.quiet import quiet_libraries
 from facesmith.training.checkpoint import load_module
 
@@ -25,6 +30,9 @@ def export(config: ExportConfig) -> onnx.ExportReport:
         ExportError: the graph is not what the module computes.
     """
     quiet_libraries()
+    adapters = choose(config.adapter, config.adapter_weights, config.adapter_scale)
+    if config.ckpt_path.suffix in (".onnx", ".dfm"):
+        return _export_file(config, adapters)
     module = load_module(config.ckpt_path)
     if not isinstance(module, Exports):
         raise UserError(
@@ -34,10 +42,15 @@ def export(config: ExportConfig) -> onnx.ExportReport:
     given = module.export_spec()
     if config.to == "xseg" or given.metadata["contract"] == XSEG_CONTRACT:
         return _export_occluder(config, given)
+    if adapters is not None:
+        given = adapted(given, adapters, config.ckpt_path)
     profile = IdentityProfile.load(config.profile) if config.profile is not None else None
     spec = spec_for(config.to, given, origin=config.ckpt_path, size=config.size, profile=profile)
     contract = SwapperContract.read(spec.metadata, config.ckpt_path, kind=config.to)
-    path, card_path = _paths(config, contract.identity)
+    name = contract.identity
+    if adapters is not None:
+        spec, name = replace(spec, metadata={**spec.metadata, **said_of(adapters)}), f"{name}_{adapters.slug}"
+    path, card_path = _paths(config, name)
     report = onnx.export(
         spec,
         path,
@@ -47,6 +60,30 @@ def export(config: ExportConfig) -> onnx.ExportReport:
         hashed=config.to != "dfm",
         card_path=card_path,
     )
+    _tell(report)
+    return report
+
+
+def _export_file(config: ExportConfig, adapters: Choice | None) -> onnx.ExportReport:
+    """Merge adapters into a model that is only a file; it keeps its contract, its name gets the scene's."""
+    path = config.ckpt_path
+    if adapters is None:
+        raise UserError(
+            f"ckpt_path={path}: is exported already; give a checkpoint, or adapter=<folder> to merge into it"
+        )
+    changed = {
+        "size": config.size is not None,
+        "profile": config.profile is not None,
+        "precision": config.precision != "fp32",
+    }
+    for key, given in changed.items():
+        if given:
+            raise UserError(f"{key}: a file keeps its own; leave {key} out, or give the checkpoint")
+    file = OnnxGraph(path, "ckpt_path")
+    kind = {contract: kind for kind, contract in CONTRACTS.items()}.get(file.metadata.get("contract", ""))
+    if config.to not in ("facesmith", kind):
+        raise UserError(f"to={config.to}: {path} keeps its own contract; leave to out, or give the checkpoint")
+    report = write_merged(path, adapters, config.output)
     _tell(report)
     return report
 

@@ -40,13 +40,14 @@ class Value:
 class OnnxGraph:
     """An ONNX file ready to run, on CUDA where onnxruntime has it; may be called from several threads.
 
-    setting: the key that named the file, for errors. threads: how many one call may use.
+    setting: the key that named the file, for errors. threads: how many one call may use. data: what to run in place
+    of what the file holds.
 
     Raises:
         UserError: missing, or not readable by onnxruntime.
     """
 
-    def __init__(self, path: Path, setting: str, threads: int = 1) -> None:
+    def __init__(self, path: Path, setting: str, threads: int = 1, data: bytes | None = None) -> None:
         self.path, self.setting = path, setting
         if not path.is_file():
             raise UserError(f"{self}: no such file; give an ONNX file")
@@ -54,7 +55,7 @@ class OnnxGraph:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers())
+            self._session = onnxruntime.InferenceSession(data or str(path), options, providers=_providers())
         except Exception as error:  # onnxruntime's errors share no base class of their own
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{self}: onnxruntime cannot read it ({first}); export or download it again") from error

@@ -34,6 +34,9 @@ FRAME = {
     "pixel_boost": None,
     "enhancer": None,
     "enhancer_blend": 1.0,
+    "adapter": None,
+    "adapter_weights": None,
+    "adapter_scale": 1.0,
 }
 
 

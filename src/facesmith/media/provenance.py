@@ -52,7 +52,8 @@ class Mark:
 
     identity: id of the profile, or ids joined by commas. consent: the kind that was stated. model_hash: sha256 of
     the model file, hex; None while there is no file, in training. title: what it is, in a few words. kind: a real
-    scene with a synthetic face, or a scene that is synthetic altogether.
+    scene with a synthetic face, or a scene that is synthetic altogether. adapter: what was laid on the model, "" for
+    nothing.
     """
 
     identity: str
@@ -60,6 +61,7 @@ class Mark:
     model_hash: str | None
     title: str
     kind: Literal["composite", "generated"] = "composite"
+    adapter: str = ""
 
     @property
     def source_type(self) -> str:
@@ -96,7 +98,7 @@ class Mark:
         """Say it in one sentence."""
         return (
             f"synthetic media: {self.title}; made with facesmith {facesmith.__version__}, "
-            f"identity {self.identity}, consent {self.consent}"
+            f"identity {self.identity}, consent {self.consent}" + (f", adapter {self.adapter}" if self.adapter else "")
         )
 
     def manifest(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ Made with facesmith {version} on {today}. Contract `{contract}`.
 
 ## Data
 
-{faces}; face set `{face_set}`. Identity measured with the embedder `{embedder}`.
+{faces}; face set `{face_set}`. Identity measured with the embedder `{embedder}`.{adapter}
 
 ## Quality
 
@@ -87,10 +87,10 @@ def swapper_card(metadata: Mapping[str, str], path: Path) -> Callable[[ExportRep
     kinds = {contract: kind for kind, contract in CONTRACTS.items()}
     kind = kinds.get(metadata.get("contract", ""), "facesmith")
     contract = SwapperContract.read(metadata, path, kind=kind)
-    return lambda report: _filled(contract, metadata["notice"], report)
+    return lambda report: _filled(contract, metadata["notice"], metadata.get("adapter", ""), report)
 
 
-def _filled(contract: SwapperContract, notice: str, report: ExportReport) -> str:
+def _filled(contract: SwapperContract, notice: str, adapter: str, report: ExportReport) -> str:
     baked = contract.embedding_size is None
     path = report.path
     rows = "\n".join(f"| `{key}` | {value:.3f} |" for key, value in sorted(contract.gate.items()))
@@ -113,6 +113,9 @@ def _filled(contract: SwapperContract, notice: str, report: ExportReport) -> str
         faces=f"{contract.faces} faces" if contract.faces else "Number of faces not recorded",
         face_set=contract.face_set or "not recorded",
         embedder=contract.embedder,
+        adapter=f"\nMerged into it: the adapter {adapter}; the figures below are those of the model without it."
+        if adapter
+        else "",
         gate=f"| metric | value |\n|---|---|\n{rows}" if rows else "No quality gate was run before this export.",
         tensors=_TENSORS_OF[contract.kind].format(
             batch=report.batch,

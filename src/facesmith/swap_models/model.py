@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from facesmith.adapters.choice import Choice
 from facesmith.errors import UserError
 from facesmith.model_files.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
 from facesmith.model_files.graph_checks import check_own
@@ -26,14 +27,17 @@ def load_swap_model(
     raw_length: float = 1.0,
     morph: float = 1.0,
     threads: int = 1,
+    adapters: Choice | None = None,
 ) -> SwapModel:
     """Load a swapper of facesmith (.onnx, or .ckpt, which imports torch), a foreign one (.onnx) or a .dfm.
 
     model_type: `auto`, which believes the file's own metadata, then its suffix and name; `facesmith`, `dfm` or a
     key of `TYPES`. converter, raw_length: see `load_foreign`. morph: see `load_dfm`. threads: of one call.
+    adapters: merged into the model, which imports torch; the file stays as it is.
 
     Raises:
-        UserError: missing, of another suffix, unreadable, or not a swapper by contract; says what is wrong.
+        UserError: missing, of another suffix, unreadable, or not a swapper by contract; says what is wrong. An adapter
+            was made for another model.
     """
     if not path.is_file():
         raise UserError(f"model={path}: no such file; give a swapper made by export.py (.onnx) or train.py (.ckpt)")
@@ -42,13 +46,17 @@ def load_swap_model(
             raise UserError(
                 f"task.model_type={model_type}: {path} is a checkpoint of facesmith; leave task.model_type out"
             )
-        return _load_checkpoint(path)
+        return _load_checkpoint(path, adapters)
     if path.suffix not in (".onnx", ".dfm"):
         raise UserError(f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper made by export.py or train.py")
     graph = OnnxGraph(path, "model", threads)
     name = kind_of(path, graph.metadata, graph.inputs, chosen=model_type, key="task.model_type", origin=graph)
     if converter is not None and name in ("facesmith", "dfm"):
         raise UserError(f"task.converter={converter}: {path} ({name}) takes none; leave task.converter out")
+    if adapters is not None:
+        from facesmith.adapters.merged_file import merged_file
+
+        graph = OnnxGraph(path, "model", threads, merged_file(path, adapters).model.SerializeToString())
     if name == "facesmith":
         return _load_own(graph)
     if name == "dfm":
@@ -66,9 +74,10 @@ def _load_own(graph: OnnxGraph) -> SwapModel:
     return _own(contract, run)
 
 
-def _load_checkpoint(path: Path) -> SwapModel:
+def _load_checkpoint(path: Path, adapters: Choice | None) -> SwapModel:
     import torch
 
+    from facesmith.adapters.exporting import adapted
     from facesmith.callbacks.protocols import Exports
     from facesmith.training.checkpoint import load_module
 
@@ -77,7 +86,7 @@ def _load_checkpoint(path: Path) -> SwapModel:
         raise UserError(f"model={path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")
     spec = module.export_spec()
     contract = SwapperContract.read(spec.metadata, path)
-    network = spec.module.eval()
+    network = (spec if adapters is None else adapted(spec, adapters, path)).module.eval()
 
     def run(feed: dict[str, Floats]) -> Sequence[Floats]:
         with torch.inference_mode():

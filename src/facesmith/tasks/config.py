@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.settings import Component, PathSetting, Settings
+from facesmith.adapter_settings import AdapterChoiceSettings
+from facesmith.settings import Component, PathSetting
 from facesmith.tasks.generate_config import GenerateTaskConfig
 from facesmith.tasks.judging_config import CompareTaskConfig, ValidateTaskConfig
 from facesmith.tasks.mask_config import MaskTaskConfig
@@ -32,7 +33,7 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
 
 
-class FrameConfig(Settings):
+class FrameConfig(AdapterChoiceSettings):
     """How one frame is swapped; see `tasks.frame_swap.load_frame_swap`."""
 
     source_photo: PathSetting | None

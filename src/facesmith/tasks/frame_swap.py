@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from facesmith.adapters.choice import Choice, choose
 from facesmith.errors import UserError
 from facesmith.faces import colour, masks
 from facesmith.faces.align import Matrix, estimate, invert, transform, warp
@@ -54,7 +55,7 @@ class FrameSwap:
     the face may show. blend: how it is laid on. colour_match: bring its skin to the mean and spread of the
     target's. boost: side of the crop in px, a multiple of the model's, which then swaps it in parts that
     interleave; None for the model's own. enhancer: sharpens what was swapped, by the share enhancer_blend.
-    identity, consent: whose face it is, for marks.
+    identity, consent: whose face it is, adapters: what was laid on the model, for marks.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class FrameSwap:
         enhancer: Enhancer | None = None,
         enhancer_blend: float = 1.0,
         whose: Source | None = None,
+        adapters: Choice | None = None,
     ) -> None:
         self._model, self._source = model, source
         self._masks = masks or Masks()
@@ -79,6 +81,7 @@ class FrameSwap:
         self.identity = whose.identity if whose else model.identity
         self.consent = whose.consent if whose else model.consent
         self.consent_note = whose.consent_note if whose else model.consent_note
+        self.adapters = adapters
         if self._size % model.size:
             raise UserError(f"task.pixel_boost={boost}: is no multiple of the model's {model.size} px")
 
@@ -168,13 +171,24 @@ def load_frame_swap(
     pixel_boost: int | None,
     enhancer: Path | None,
     enhancer_blend: float,
+    adapter: Path | Sequence[Path] | None = None,
+    adapter_weights: Sequence[float] | None = None,
+    adapter_scale: float = 1.0,
 ) -> FrameSwap:
-    """Load all that swapping one frame needs; see `load_swap_model`, `find_source`, `Masks` and `FrameSwap`.
+    """Load all that swapping one frame needs; see `load_swap_model`, `choose`, `find_source`, `Masks`, `FrameSwap`.
 
     Raises:
         UserError: a file is missing or of another contract, the identity is missing or does not fit the model.
     """
-    swapper = load_swap_model(model, model_type=model_type, converter=converter, raw_length=raw_length, morph=morph)
+    adapters = choose(adapter, adapter_weights, adapter_scale)
+    swapper = load_swap_model(
+        model,
+        model_type=model_type,
+        converter=converter,
+        raw_length=raw_length,
+        morph=morph,
+        adapters=adapters,
+    )
     whose = find_source(swapper, model, profile=profile, photo=source_photo, consent=consent, analyzer=analyzer)
     top, right, bottom, left = mask_padding
     return FrameSwap(
@@ -189,6 +203,7 @@ def load_frame_swap(
         enhancer=Enhancer(enhancer) if enhancer is not None else None,
         enhancer_blend=enhancer_blend,
         whose=whose,
+        adapters=adapters,
     )
 
 

@@ -113,6 +113,8 @@ class SwapTask:
                 self._threshold = threshold_of(select_threshold, first.embedder)
         self._facts: list[object] = [profile, select, self._embedding, self._threshold, smoothing, smoothing_order]
         self._facts += [max_gap, detect_every, crf, preset, segment_seconds, sorted(frame.items())]
+        if self._swap.adapters:
+            self._facts.append(self._swap.adapters.facts())
         self._video_swap = VideoSwap(
             self._analyzers,
             self._swap,
@@ -236,6 +238,7 @@ class SwapTask:
             consent=self._swap.consent,
             model_hash=self._model_hash,
             title=f"face swap of {path.name}",
+            adapter=self._swap.adapters.name if self._swap.adapters else "",
         )
 
     def _kept(self, target: Path) -> bool:

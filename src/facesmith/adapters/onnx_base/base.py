@@ -27,6 +27,7 @@ from facesmith.onnx_graph import OnnxGraph
 log = logging.getLogger(__name__)
 
 _DFM_TEMPLATE: Final = "dfl_whole_face"
+_GROUP: Final = "model.onnx"
 _SAME = 1e-4  # a picture alone and among others
 
 
@@ -73,17 +74,18 @@ class OnnxBase(nn.Module):
         if self.embedding_size is not None or self.photo is not None:
             self.identity = self.consent = self.consent_note = ""
         self._fixed_batch = any(value.shape[:1] == (1,) for value in file.inputs.values())
-        self._single = self._fixed_batch and not self._takes_several()
+        self._several: bool | None = None if self._fixed_batch else True
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap `target` (N,3,S,S) RGB -1..1 for the person of `source`: an embedding (N,E), L2-normalised, or a photo
-        (N,3,P,P) RGB -1..1; None exactly when the identity is baked in.
+        (N,3,P,P) RGB -1..1. Where the identity is baked in it is not read; elsewhere ValueError without one.
         """
         told = self.embedding_size is not None or self.photo is not None
-        if told != (source is not None):
-            raise ValueError(f"source is {'missing' if source is None else 'not taken'}")
+        if told and source is None:
+            raise ValueError("source: this base has no identity of its own")
+        source = source if told else None
         feed = self._fed(target, source)
-        if self._single and len(target) > 1:
+        if len(target) > 1 and not self._takes_several():
             ones = [
                 self.graph(*(value if value.dim() == 1 else value[i : i + 1] for value in feed))
                 for i in range(len(target))
@@ -155,7 +157,12 @@ class OnnxBase(nn.Module):
         return SwapOutput(face * 2 - 1, made[self._foreign.mask] if self._foreign.mask else whole, {})
 
     def _takes_several(self) -> bool:
-        """Whether a graph made for one picture at a time computes two as it computes each."""
+        """Whether a graph, maybe made for one picture at a time, computes two as it computes each; tried once."""
+        if self._several is None:
+            self._several = self._tried()
+        return self._several
+
+    def _tried(self) -> bool:
         pair = torch.stack([torch.linspace(-1, 1, 3 * self.size**2), torch.linspace(1, -0.5, 3 * self.size**2)])
         target = pair.reshape(2, 3, self.size, self.size)
         source = None
@@ -189,33 +196,33 @@ def load(
     model_type: str = "auto",
     converter: Path | None = None,
     raw_length: float = 1.0,
-    group: str = "model",
     check: bool = True,
 ) -> OnnxBase:
-    """Load a swapper (.onnx or .dfm) to be adapted, and say how true the module is and what of it can be adapted.
+    """Load a swapper (.onnx or .dfm) to be adapted: `model.base` of a training.
 
-    model_type, converter, raw_length: as in `load_swap_model`. group: of the keys `base`, `model_type` and
-    `converter`, for errors. check: hold it against onnxruntime first.
+    model_type, converter, raw_length: as in `load_swap_model`; keys of `model.onnx`. check: hold the module against
+    onnxruntime, and say how true it is and what of it can be adapted.
 
     Raises:
         UserError: missing, not a swapper by contract, of operators that are not supported, or off by too much.
     """
-    file = OnnxGraph(path, f"{group}.base")
-    kind = kind_of(path, file.metadata, file.inputs, chosen=model_type, key=f"{group}.model_type", origin=file)
+    file = OnnxGraph(path, "model.base")
+    kind = kind_of(path, file.metadata, file.inputs, chosen=model_type, key=f"{_GROUP}.model_type", origin=file)
     foreign = None
     if kind not in ("facesmith", "dfm"):
-        foreign = foreign_contract(file, kind, converter=converter, raw_length=raw_length, group=group)
+        foreign = foreign_contract(file, kind, converter=converter, raw_length=raw_length, group=_GROUP)
     base = OnnxBase(file, kind, foreign)
     if not base.adaptable:
         raise UserError(f"{file}: holds no convolution or linear layer that can be adapted; give another base")
-    if check:
-        log.info(
-            "%s: %s, %d layers can be adapted; as torch it is within %.0e of onnxruntime",
-            path,
-            kind,
-            len(base.adaptable),
-            base.parity(),
-        )
-        for name, why in base.fixed.items():
-            log.info("%s: %s is left as it is: %s", path, name, why)
+    if not check:
+        return base
+    log.info(
+        "%s: %s, %d layers can be adapted; as torch it is within %.0e of onnxruntime",
+        path,
+        kind,
+        len(base.adaptable),
+        base.parity(),
+    )
+    for name, why in base.fixed.items():
+        log.info("%s: %s is left as it is: %s", path, name, why)
     return base

@@ -1,0 +1,24 @@
+"""Settings of whatever lays adapters on a model."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from facesmith.settings import PathSetting, Settings
+
+Weight = Annotated[float, Field(ge=-2, le=2)]
+
+
+class AdapterChoiceSettings(Settings):
+    """Which adapters: see `facesmith.adapters.choice.choose`."""
+
+    adapter: PathSetting | list[PathSetting] | None
+    adapter_weights: list[Weight] | None
+    adapter_scale: float = Field(ge=0, le=2)
+
+    @model_validator(mode="after")
+    def _weights_have_adapters(self) -> "AdapterChoiceSettings":
+        count = 0 if self.adapter is None else len(self.adapter) if isinstance(self.adapter, list) else 1
+        if self.adapter_weights is not None and len(self.adapter_weights) != count:
+            raise ValueError(f"adapter_weights: {len(self.adapter_weights)} for {count} adapters; give one for each")
+        return self
