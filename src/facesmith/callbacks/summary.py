@@ -31,12 +31,15 @@ _ROWS = (
     ("occluded_precision", "taken for covered and covered", "1"),
     ("false_occlusion", "untouched face taken for covered", "0"),
     ("flicker", "mask moves unlike the face", "0"),
+    ("unsteadiness", "changes from frame to frame", "before"),
     ("ssim", "held-out frames rebuilt", "1"),
 )
 _COLUMNS = (
     ("before", "before"),
+    ("base", "base"),
     ("val", "after"),
     ("before_holdout", "held out, before"),
+    ("base_holdout", "held out, base"),
     ("val_holdout", "held out, after"),
 )
 

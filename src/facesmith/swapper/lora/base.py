@@ -1,8 +1,7 @@
 """The swapper that a LoRA is laid over: a run, a checkpoint or an ONNX file, and what it says of itself."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from facesmith.adapters.onnx_base import base as onnx_base
 from facesmith.errors import UserError
+from facesmith.onnx_graph import OnnxGraph
 from facesmith.runs.checkpoint_files import FOLDER, LAST
 from facesmith.runs.record import FILE
 from facesmith.settings import Component, settings_class
@@ -43,22 +43,21 @@ class Base:
     pictures: Tensor | None = None
     regions: Tensor | None = None
     loss: Component | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_base(path: Path) -> Path:
-    """Give the checkpoint of a run's folder, the best one first; a file is given as it is.
+    """Give the best checkpoint of a run's folder, or of the newest run in a folder; a file is given as it is.
 
     Raises:
         UserError: there is none.
     """
     if not path.is_dir():
         return path
-    best = _recorded(path)
-    found = next((one for one in (best, path / FOLDER / LAST) if one is not None and one.is_file()), None)
-    if found is None:
-        raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
-    return found
+    for run in (path, *sorted(path.glob("[!.]*/"), reverse=True)):
+        for found in (_recorded(run), run / FOLDER / LAST):
+            if found is not None and found.is_file():
+                return found
+    raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
 
 
 def read_base(given: Path) -> Base:
@@ -93,7 +92,6 @@ def read_base(given: Path) -> Base:
         pictures=weights.get("generator.textures"),
         regions=weights.get("generator.regions"),
         loss=settings_class(loss["_target_"]).model_validate(loss),
-        provenance=provenance,
     )
 
 
@@ -120,7 +118,7 @@ def _of_onnx(path: Path) -> Base:
         train_size=file.size,
         embedder=file.embedder,
         identity=file.identity,
-        face_set="",
+        face_set=OnnxGraph(path, "model.base").metadata.get("face_set", ""),
         holdout_frames=0.0,
     )
 

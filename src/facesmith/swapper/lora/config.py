@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from facesmith.adapters.config import LoraSettings
-from facesmith.settings import AnyComponent, PathSetting, Settings, SliceComponent
+from facesmith.settings import AnyComponent, PathSetting, Settings, SliceComponent, Slug
 from facesmith.swapper.config import FacesDataConfig, OptimizerConfig
 
 
@@ -11,6 +11,7 @@ class SwapLoraDataModuleConfig(FacesDataConfig):
     """Settings of `SwapLoraDataModule`: a base that knows a person, and one scene to put that person into."""
 
     base: PathSetting
+    identity: Slug | None
     source: str | list[str] | None
     target: str | list[str]
     holdout: float = Field(ge=0, lt=1)

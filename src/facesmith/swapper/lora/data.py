@@ -43,7 +43,10 @@ class SwapLoraDataModule(SwapperDataModule):
 
     def __init__(self, config: SwapLoraDataModuleConfig) -> None:
         self.base = read_base(config.base)
-        super().__init__(config, identity=self.base.identity, sizes=(self.base.size, self.base.train_size))
+        identity = config.identity or self.base.identity
+        if not identity:
+            raise UserError("data.identity: required; the base takes any person, so say whose face it is to lay on")
+        super().__init__(config, identity=identity, sizes=(self.base.size, self.base.train_size))
 
     @property
     def scene(self) -> FaceSet:

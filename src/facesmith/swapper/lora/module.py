@@ -1,6 +1,7 @@
 """Training a LoRA that fits a frozen swapper to one scene."""
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from facesmith.adapters import card, store
+from facesmith.adapters.choice import choose
 from facesmith.adapters.lora import add_lora, base_hash, is_lora, merged, state, without_lora
+from facesmith.adapters.merged_file import write_merged
 from facesmith.errors import UserError
+from facesmith.model_files.onnx import ExportReport, ExportSpec
 from facesmith.settings import Component
 from facesmith.swapper.data import Batch
 from facesmith.swapper.grid import titled_grid
@@ -159,6 +163,29 @@ class SwapLoraModule(SwapperModule):
             raise RuntimeError("the frozen base was changed by training; the adapter is not written")
         store.save(folder, state(self.generator), self._card())
         return sorted(path for path in folder.iterdir() if path.is_file())
+
+    def write_onnx(self, folder: Path) -> ExportReport | None:
+        """Write a base that is a file with the adapter in its weights, in its own contract; None for a checkpoint."""
+        if self.base.kind != "onnx":
+            return None
+        with tempfile.TemporaryDirectory() as scratch:
+            store.save(Path(scratch, "adapter"), state(self.generator), self._card())
+            choice = choose(Path(scratch, "adapter"), None, 1.0)
+            assert choice is not None
+            return write_merged(self.base.path, choice, folder)
+
+    def export_spec(self) -> ExportSpec:
+        """Trace base and adapter in one.
+
+        Raises:
+            UserError: the module was not trained yet, or its base is a file, which is not traced.
+        """
+        if self.base.kind == "onnx":
+            raise UserError(
+                f"{self.base.path}: keeps its own graph; its merged file is in the run's exports/, or give export.py "
+                "ckpt_path=<that file> adapter=<the run's adapter/>"
+            )
+        return super().export_spec()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module without any YAML."""
