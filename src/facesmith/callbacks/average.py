@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 
@@ -42,10 +42,14 @@ class AverageWeights(WeightAveraging):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._average_model is not None
         average, current = (
-            [p.detach() for p in (*model.parameters(), *model.buffers())]
-            for model in (self._average_model.module, pl_module)
+            [*model.parameters(), *model.buffers()] for model in (self._average_model.module, pl_module)
         )
-        pairs = list(zip(average, current, strict=True))
+        # what is frozen does not move: its average is itself
+        pairs = [
+            (a.detach(), c.detach())
+            for a, c in zip(average, current, strict=True)
+            if c.requires_grad or not isinstance(c, nn.Parameter)
+        ]
         floats = [pair for pair in pairs if pair[0].is_floating_point()]
         counts = [pair for pair in pairs if not pair[0].is_floating_point()]
         self._floats = ([a for a, _ in floats], [c for _, c in floats])
@@ -62,7 +66,8 @@ class AverageWeights(WeightAveraging):
         assert self._average_model is not None
         taken = self._latest_update_step
         torch._foreach_lerp_(*self._floats, 1 - min(self.decay, (1 + taken) / (10 + taken)))
-        torch._foreach_copy_(*self._counts)
+        if self._counts[0]:
+            torch._foreach_copy_(*self._counts)
         self._average_model.n_averaged += 1
         self._latest_update_step = trainer.global_step
 
