@@ -40,7 +40,12 @@ def places(tmp_path_factory, asset):
 def embed(root, name, **changes):
     settings = {"source": str(root / name), "output": None, "name": name, "aggregation": "weighted_mean"}
     settings |= {"consent": "licensed", "consent_note": None, "expires": "2031-01-31", "max_frames": 20}
-    settings |= {"selection": SELECTION, "face_sets": root / "sets", "profiles": root / "profiles"}
+    settings |= {
+        "strangers": "leave_out",
+        "selection": SELECTION,
+        "face_sets": root / "sets",
+        "profiles": root / "profiles",
+    }
     return EmbedTask(**(settings | changes), backend="pyav", analyzer=analyzer, progress=False)
 
 

@@ -1,13 +1,26 @@
 """Many embeddings of a face into one."""
 
-from typing import Literal
+import logging
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+log = logging.getLogger(__name__)
+
 _LARGE = 256.0  # px: a larger face tells no more
+FEWEST: Final = 3
+MOST: Final = 20
+
+
+def tell_count(count: int, setting: str) -> None:
+    """Say when there are fewer or more photos of a person than serve. setting: what named them."""
+    if count < FEWEST:
+        log.warning("%s: %d photos with a face are few; give %d to %d of one person", setting, count, FEWEST, MOST)
+    elif count > MOST:
+        log.warning("%s: %d photos are more than serve; %d good ones are enough", setting, count, MOST)
 
 
 def agreement(embeddings: Floats) -> Floats:

@@ -1,21 +1,29 @@
 """The embed task: photos and videos of a person in, an identity profile out, without training."""
 
+import json
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from rich.console import Console
+from safetensors.numpy import save_file
 
-from facesmith.encoders.aggregation import aggregated, agreement, face_weights
+from facesmith.atomic import replacing
+from facesmith.encoders.aggregation import Floats, aggregated, agreement, face_weights, tell_count
 from facesmith.encoders.protocol import FaceEncoder
 from facesmith.errors import UserError
 from facesmith.faces.extraction import extract
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set import FaceSet
+from facesmith.faces.private import make_private
 from facesmith.faces.profile import IdentityProfile
 from facesmith.faces.selection import Selection
 from facesmith.faces.smoothing import Smoothing
+
+log = logging.getLogger(__name__)
 
 Method = Literal["mean", "weighted_mean", "median"]
 _METHODS: Final[dict[Method, Literal["mean", "weighted", "median"]]] = {
@@ -23,6 +31,7 @@ _METHODS: Final[dict[Method, Literal["mean", "weighted", "median"]]] = {
     "weighted_mean": "weighted",
     "median": "median",
 }
+_STRANGER: Final = "another person"
 _NO_SMOOTHING: Final = Smoothing(window_seconds=0.0, polyorder=0)
 
 
@@ -31,9 +40,10 @@ class EmbedTask:
 
     source: photos and videos. output: the profile's file; None: <profiles>/<name>.json, which must not be there
     yet. aggregation: how the embeddings of the faces become one. consent, consent_note, expires: of the person.
-    max_frames: pictures analysed at most. selection: limits a face must keep to. encoder: makes an encoder whose
-    embeddings take the place of the recogniser's; None for none. face_sets: where the faces are kept, as in training,
-    so that nothing is analysed twice. analyzer: makes an analyzer.
+    max_frames: pictures analysed at most. selection: limits a face must keep to. strangers: what becomes of pictures
+    that show somebody else: left out, or all refused. per_image: file for the embedding and weight of each face; None
+    for none. encoder: makes an encoder whose embeddings take the place of the recogniser's; None for none. face_sets:
+    where the faces are kept, as in training, so that nothing is analysed twice. analyzer: makes an analyzer.
 
     Raises:
         UserError: no usable face is found, or the profile is there already.
@@ -53,6 +63,8 @@ class EmbedTask:
         selection: Mapping[str, float],
         face_sets: Path,
         profiles: Path,
+        strangers: Literal["leave_out", "refuse"],
+        per_image: Path | None = None,
         encoder: Callable[[], FaceEncoder] | None = None,
         backend: Literal["pyav", "decord"],
         analyzer: Callable[[], Analyzer],
@@ -63,6 +75,7 @@ class EmbedTask:
         self._consent, self._consent_note, self._expires = consent, consent_note, expires
         self._max_frames, self._face_sets = max_frames, face_sets
         self._selection, self._encoder = Selection(**selection), encoder
+        self._strangers, self._per_image = strangers, per_image
         self._backend, self._analyzer, self._progress = backend, analyzer, progress
 
     def run(self) -> list[Path]:
@@ -80,6 +93,7 @@ class EmbedTask:
             analyzer=self._analyzer,
             progress=self._progress,
         )
+        self._tell_photos(faces)
         profile = IdentityProfile.of_faces(
             faces,
             id=self._name,
@@ -89,9 +103,13 @@ class EmbedTask:
             consent_note=self._consent_note,
             expires=self._expires,
         )
+        own = faces.embeddings
         if self._encoder is not None:
-            profile = encoded(profile, faces, self._encoder(), self._aggregation)
+            profile, own = encoded(profile, faces, self._encoder(), self._aggregation)
         profile.save(self._output)
+        written = [self._output]
+        if self._per_image is not None:
+            written.append(_save_faces(self._per_image, profile, faces, own))
         rejected = ", ".join(f"{reason} {count}" for reason, count in faces.meta["rejected"].items())
         Console(highlight=False, soft_wrap=True).print(
             f"{self._output}: {profile.id}, {profile.num_frames} of {faces.meta['faces']} faces in "
@@ -99,15 +117,50 @@ class EmbedTask:
             f"{profile.embedder}, similarity of the faces to it {profile.quality_stats['avg_similarity']:.2f}",
             markup=False,
         )
-        return [self._output]
+        return written
+
+    def _tell_photos(self, faces: FaceSet) -> None:
+        """Say which photos were left out and why, and whether those that are left serve."""
+        rows = faces.table.select(["source", "time", "kept", "reason"]).to_pylist()
+        stills = [row for row in rows if row["time"] is None or math.isnan(row["time"])]
+        seen = {row["source"] for row in stills if row["kept"]}
+        lost = {row["source"]: row["reason"] for row in stills if row["source"] not in seen}
+        strange = [Path(source).name for source, reason in lost.items() if reason.startswith(_STRANGER)]
+        if strange and self._strangers == "refuse":
+            raise UserError(
+                f"source: {', '.join(strange)} shows another person than the other pictures; give pictures of one, or "
+                "task.strangers=leave_out"
+            )
+        for source, reason in lost.items():
+            log.warning("%s: %s; left out", source, reason)
+        if len(stills) == len(rows):
+            tell_count(len(seen), "source")
 
 
-def encoded(profile: IdentityProfile, faces: FaceSet, encoder: FaceEncoder, method: Method) -> IdentityProfile:
-    """Give the profile with another encoder's embedding of the same faces in place of the recogniser's."""
+def _save_faces(path: Path, profile: IdentityProfile, faces: FaceSet, embeddings: Floats) -> Path:
+    """Write `embeddings` (N,E) and `weights` (N,), summing to 1, and in the metadata what each was taken of."""
+    weights = face_weights(faces.scores, faces.sharpness, faces.sizes, agreement(embeddings))
+    said = {
+        "identity": profile.id,
+        "consent": profile.consent,
+        "encoder": profile.embedder,
+        "sources": json.dumps(faces.kept.column("source").to_pylist()),
+        "frames": json.dumps(faces.kept.column("frame").to_pylist()),
+    }
+    with replacing(path) as temporary:
+        save_file({"embeddings": embeddings, "weights": weights / weights.sum()}, temporary, metadata=said)
+    make_private(path)
+    return path
+
+
+def encoded(
+    profile: IdentityProfile, faces: FaceSet, encoder: FaceEncoder, method: Method
+) -> tuple[IdentityProfile, Floats]:
+    """Give the profile with another encoder's embedding of the same faces in place of the recogniser's, and each's."""
     found = encoder(np.stack([faces.crop(i) for i in range(len(faces))])).numpy()
     weights = face_weights(faces.scores, faces.sharpness, faces.sizes, agreement(found))
     mean = aggregated(found, weights, method)
-    return profile.model_copy(
+    made = profile.model_copy(
         update={
             "embedder": encoder.name,
             "embedding_mean": [float(value) for value in mean],
@@ -115,6 +168,7 @@ def encoded(profile: IdentityProfile, faces: FaceSet, encoder: FaceEncoder, meth
             "quality_stats": {**profile.quality_stats, "avg_similarity": float((found @ mean).mean())},
         }
     )
+    return made, found
 
 
 def measured(

@@ -38,6 +38,8 @@ class EmbedTaskConfig(_MeasuringConfig):
     expires: ExpiryDate | None
     aggregation: Literal["mean", "weighted_mean", "median"]
     profiles: PathSetting
+    strangers: Literal["leave_out", "refuse"]
+    per_image: PathSetting | None
     encoder: AnyComponent | None
 
     def arguments(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facesmith.encoders.aggregation import tell_count
 from facesmith.faces.content_key import ContentHashes
 from facesmith.video_lora.base import Base
 from facesmith.video_lora.cache import Cache, encoded_video, missing, tracked
@@ -17,7 +18,7 @@ from facesmith.video_lora.clips import Clip, read_clip
 from facesmith.video_lora.judging import JudgesVideos
 from facesmith.video_lora.memory import tell_room
 from facesmith.video_lora.needs import latents_bytes
-from facesmith.video_lora.references import ReadsFaces, References, restored, tell_count
+from facesmith.video_lora.references import ReadsFaces, References, restored
 from facesmith.video_lora.sampling import control_of, sampled, start_noise
 from facesmith.video_lora.texts import padded
 
@@ -30,7 +31,7 @@ def encode_faces(
     cache: Cache, hashes: ContentHashes, photos: Sequence[Path], reader: Callable[[], ReadsFaces], settings: str
 ) -> References:
     """Read the person's photos, or find them read. settings: all that decides what the reader says."""
-    tell_count(len(photos), str(photos[0].parent))
+    tell_count(len(photos), f"data.faces={photos[0].parent}")
     path = cache.path("faces", photos=sorted(hashes.of(photo) for photo in photos), reader=settings)
     if cache.has(path):
         tensors = cache.read(path)

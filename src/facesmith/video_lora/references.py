@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 _TEMPLATE: Final = "ffhq_512"
 _SIDE: Final = 512
-FEWEST: Final = 3
-MOST: Final = 20
 
 
 @dataclass(frozen=True)
@@ -136,11 +134,3 @@ def _crop(picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
 def laplacian_variance(crop: NDArray[np.uint8]) -> float:
     """Give the variance of the Laplacian of a crop's grey levels: how sharp it is."""
     return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
-
-
-def tell_count(count: int, source: str) -> None:
-    """Say when there are fewer or more photos than serve."""
-    if count < FEWEST:
-        log.warning("data.faces=%s: %d photos are few; give %d to %d of one person", source, count, FEWEST, MOST)
-    elif count > MOST:
-        log.warning("data.faces=%s: %d photos are more than serve; %d good ones are enough", source, count, MOST)
