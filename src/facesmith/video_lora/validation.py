@@ -32,7 +32,10 @@ class Validation:
 
     @torch.no_grad()
     def losses(self, module: Any, batch: Batch) -> dict[str, float]:
-        """Give the flow loss of a clip with its face tokens: the mean over noise levels that never change."""
+        """Give the flow loss of a clip with its face tokens at noise levels that never change, and their mean.
+
+        `loss_q0` is that at the least noise.
+        """
         latents, told = batch["latents"], module.told(batch, 1.0)
         found = []
         for number, level in enumerate(self._levels):
@@ -41,7 +44,7 @@ class Validation:
             mixed = noised(latents, noise, levels)
             velocity = module._velocity(mixed, levels, told, batch["control"])
             found.append(float(flow_loss(velocity, noise - latents, levels)))
-        return {"loss": float(np.mean(found))}
+        return {"loss": float(np.mean(found)), **{f"loss_q{number}": one for number, one in enumerate(found)}}
 
     def add(self, figures: dict[str, float]) -> None:
         """Keep figures of one clip."""
