@@ -1,6 +1,6 @@
-"""Settings of whatever lays adapters on a model."""
+"""Settings of whatever lays adapters on a model, and of a base that is only a file."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,3 +22,22 @@ class AdapterChoiceSettings(Settings):
         if self.adapter_weights is not None and len(self.adapter_weights) != count:
             raise ValueError(f"adapter_weights: {len(self.adapter_weights)} for {count} adapters; give one for each")
         return self
+
+
+class OnnxBaseSettings(Settings):
+    """What a base that is only a file does not say of itself: see `facesmith.adapters.onnx_base.describe`."""
+
+    model_type: Literal[
+        "auto",
+        "facesmith",
+        "hyperswap",
+        "inswapper",
+        "ghost",
+        "hififace",
+        "simswap",
+        "blendswap",
+        "uniface",
+        "dfm",
+    ]
+    converter: PathSetting | None
+    raw_length: float = Field(gt=0)

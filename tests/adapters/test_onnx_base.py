@@ -85,14 +85,14 @@ def loaded(path, **more):
     kind = TYPES.get(path.stem.removesuffix("_adapted"))
     if kind and "converter" in kind.source:
         more |= {"converter": write_converter(path.parent), "raw_length": 20.0}
-    return onnx_base.load(path, **more)
+    return onnx_base.load(onnx_base.describe(path, **more))
 
 
 def fed(base, count=2):
     torch.manual_seed(1)
     target = torch.rand(count, 3, base.size, base.size) * 2 - 1
-    if base.photo:
-        return target, torch.rand(count, 3, base.photo[1], base.photo[1]) * 2 - 1
+    if base.said.photo:
+        return target, torch.rand(count, 3, base.said.photo[1], base.said.photo[1]) * 2 - 1
     if base.embedding_size is None:
         return (target,)
     return target, torch.nn.functional.normalize(torch.randn(count, base.embedding_size))
@@ -225,7 +225,7 @@ W = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 )
 def test_weights_come_back_to_where_they_came_from(graph_file, nodes, weights):
     path = layer_file(graph_file, *nodes, weights={"w": W, **weights})
-    base = onnx_base.load(path)
+    base = onnx_base.load(onnx_base.describe(path))
     tuned = copy.deepcopy(base)
     (target,) = add_lora(tuned, LORA)
     with torch.no_grad():
@@ -248,7 +248,7 @@ def test_a_weight_of_several_uses_stays_as_it_is(graph_file, caplog):
     ]
     path = layer_file(graph_file, *nodes, weights={"w": W, "v": W + 1})
     with caplog.at_level(logging.INFO):
-        base = onnx_base.load(path)
+        base = onnx_base.load(onnx_base.describe(path))
     assert base.adaptable == ["graph.more"]
     assert "w is left as it is: is used in several ways" in caplog.text
 
@@ -261,7 +261,7 @@ def test_all_operators_that_are_not_supported_are_named(graph_file):
     ]
     path = layer_file(graph_file, *nodes, weights={"w": W, "axis": np.array([0])})
     with pytest.raises(UserError) as error:
-        onnx_base.load(path)
+        onnx_base.load(onnx_base.describe(path))
     assert str(error.value).startswith(
         f"model.base={path}: cannot be adapted, these operators are not supported: Hardmax (a), CumSum (told);"
     )
@@ -269,13 +269,13 @@ def test_all_operators_that_are_not_supported_are_named(graph_file):
 
 def test_a_file_without_layers_is_refused(swapper_file):
     with pytest.raises(UserError, match="holds no convolution or linear layer that can be adapted"):
-        onnx_base.load(swapper_file)
+        onnx_base.load(onnx_base.describe(swapper_file))
 
 
 def test_files_in_half_precision_come_back_in_it(files, tmp_path):
     path = tmp_path / "hyperswap.onnx"
     onnx.save(halved(onnx.load(files("hyperswap"))), path)
-    base = onnx_base.load(path)
+    base = onnx_base.load(onnx_base.describe(path))
     tuned = copy.deepcopy(base)
     add_lora(tuned, LORA)
     with torch.no_grad():

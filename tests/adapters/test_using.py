@@ -82,7 +82,7 @@ def infer(*overrides):
 
 
 def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset):
-    folder = adapter_for(onnx_base.load(own_file), tmp_path / "adapter", own_file)
+    folder = adapter_for(onnx_base.load(onnx_base.describe(own_file)), tmp_path / "adapter", own_file)
     picture = tmp_path / "scene.png"
     write_image(picture, astronaut(), mark=None)
     made = {}
@@ -100,7 +100,7 @@ def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset
 
 
 def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
-    folder = adapter_for(onnx_base.load(own_file), tmp_path / "adapter", own_file)
+    folder = adapter_for(onnx_base.load(onnx_base.describe(own_file)), tmp_path / "adapter", own_file)
     report = export(configured(own_file, tmp_path / "exports", f"adapter={folder}", "adapter_scale=0.8"))
     assert report.path == tmp_path / "exports" / "ada_stage.onnx"
     assert report.parity <= 1e-5
@@ -120,7 +120,7 @@ def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
 
 def test_a_foreign_file_keeps_its_name_and_its_contract(tmp_path):
     path = write_foreign(tmp_path, "hyperswap")
-    folder = adapter_for(onnx_base.load(path), tmp_path / "adapter", path)
+    folder = adapter_for(onnx_base.load(onnx_base.describe(path)), tmp_path / "adapter", path)
     report = export(configured(path, tmp_path / "exports", f"adapter={folder}"))
     assert report.path == tmp_path / "exports" / "stage" / "hyperswap.onnx"
     assert report.parity <= 1e-5
@@ -160,7 +160,7 @@ def told(work) -> str:
 
 
 def test_mistakes_are_one_line(own_file, swapper_file, tmp_path):
-    folder = adapter_for(onnx_base.load(own_file), tmp_path / "adapter", own_file)
+    folder = adapter_for(onnx_base.load(onnx_base.describe(own_file)), tmp_path / "adapter", own_file)
     choice = choose(folder, None, 1.0)
     assert "was made for" in told(lambda: load_swap_model(swapper_file, adapters=choice))
     assert "is exported already" in told(lambda: export(configured(own_file, tmp_path)))

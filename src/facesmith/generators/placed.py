@@ -28,18 +28,18 @@ class Placed(nn.Module):
         self.embedding_size: int | None = network.embedding_size
         outwards = between(network.template, inner_size, template, size)
         self.shrink = max(int(scale(outwards) + 0.25), 1)
-        self.register_buffer("seen_at", _grid(outwards, inner_size, size), persistent=False)
-        self.register_buffer("laid_at", _grid(invert(outwards), size, inner_size), persistent=False)
+        self.register_buffer("seen_at", grid(outwards, inner_size, size), persistent=False)
+        self.register_buffer("laid_at", grid(invert(outwards), size, inner_size), persistent=False)
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap `target` (N,3,size,size) RGB -1..1; see the generator's own."""
         generator: Any = self.generator
         # A grid samples single pixels: what shrinks is averaged first.
         seen = F.avg_pool2d(target, self.shrink) if self.shrink > 1 else target
-        output: SwapOutput = generator.forward(_sampled(seen, self.seen_at, "bilinear", "border"), source)
+        output: SwapOutput = generator.forward(sampled(seen, self.seen_at, "bilinear", "border"), source)
         # Cubic where the face grows, or it would be softer than the generator made it.
-        face = _sampled(output.face, self.laid_at, "bicubic", "border")
-        return SwapOutput(face, _sampled(output.mask, self.laid_at, "bilinear", "zeros"), {})
+        face = sampled(output.face, self.laid_at, "bicubic", "border")
+        return SwapOutput(face, sampled(output.mask, self.laid_at, "bilinear", "zeros"), {})
 
 
 class Baked(nn.Module):
@@ -62,13 +62,14 @@ class Baked(nn.Module):
         return output
 
 
-def _grid(matrix: Matrix, size: int, sampled: int) -> Tensor:
-    """The grid (1,size,size,2) that samples a picture of `sampled` px where `matrix` takes each pixel."""
+def grid(matrix: Matrix, size: int, sampled: int) -> Tensor:
+    """Give the grid (1,size,size,2) that samples a picture of `sampled` px where `matrix` takes each pixel."""
     at = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float64)
     places = at @ matrix[:, :2].T + matrix[:, 2]
     return torch.from_numpy((places + 0.5) * (2 / sampled) - 1)[None].float()
 
 
-def _sampled(picture: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
-    where = grid.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
+def sampled(picture: Tensor, at: Tensor, mode: str, padding: str) -> Tensor:
+    """Sample a picture (N,C,S,S) at a grid (1,h,w,2)."""
+    where = at.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
     return F.grid_sample(picture, where, mode=mode, padding_mode=padding, align_corners=False)

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from facesmith.adapters.onnx_base import base as onnx_base
+from facesmith.adapter_settings import OnnxBaseSettings
+from facesmith.adapters import onnx_base
 from facesmith.errors import UserError
-from facesmith.onnx_graph import OnnxGraph
 from facesmith.runs.checkpoint_files import FOLDER, LAST
 from facesmith.runs.record import FILE
 from facesmith.settings import Component, settings_class
+from facesmith.swapper.material import TEMPLATE
 from facesmith.swapper.module import SwapperModule
 from facesmith.training.checkpoint import RECORD, load_module, read_checkpoint
 
@@ -27,7 +28,7 @@ class Base:
     are measured with. identity, face_set: whose face it learnt, and the face set's key, "" for none. holdout_frames:
     the last share of that person's frames which it never saw. scenes: the media of the scenes it learnt, None for the
     bundled portrait. pictures, regions: of a generator that holds pictures of the person, else None. loss: settings of
-    what it learnt by, None for an ONNX file.
+    what it learnt by, None for a file. file: what that says, None for a checkpoint.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Base:
     pictures: Tensor | None = None
     regions: Tensor | None = None
     loss: Component | None = None
+    file: onnx_base.Described | None = None
 
 
 def find_base(path: Path) -> Path:
@@ -60,8 +62,8 @@ def find_base(path: Path) -> Path:
     raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
 
 
-def read_base(given: Path) -> Base:
-    """Read what a base says of itself.
+def read_base(given: Path, onnx: OnnxBaseSettings) -> Base:
+    """Read what a base says of itself; onnx: what a file does not say.
 
     Raises:
         UserError: it is missing, damaged, or no face swapper.
@@ -69,8 +71,8 @@ def read_base(given: Path) -> Base:
     path = find_base(given)
     if not path.is_file():
         raise UserError(f"model.base={given}: no such file; give a run's folder, its checkpoint, or an .onnx")
-    if path.suffix == ".onnx":
-        return _of_onnx(path)
+    if path.suffix in (".onnx", ".dfm"):
+        return _of_file(path, onnx)
     checkpoint = read_checkpoint(path)
     record, weights = checkpoint[RECORD], checkpoint["state_dict"]
     settings, provenance = record["settings"], record["provenance"]
@@ -101,25 +103,28 @@ def open_generator(base: Base) -> nn.Module:
     Raises:
         UserError: it does not load.
     """
-    if base.kind == "onnx":
-        return onnx_base.load(base.path)
+    if base.file is not None:
+        file = onnx_base.load(base.file)
+        file.place_on(TEMPLATE)
+        return file
     module = load_module(base.path)
     assert isinstance(module, SwapperModule)
     return module.generator
 
 
-def _of_onnx(path: Path) -> Base:
-    file = onnx_base.load(path, check=False)
+def _of_file(path: Path, onnx: OnnxBaseSettings) -> Base:
+    said = onnx_base.describe(path, **onnx.model_dump())
     return Base(
         path=path,
         kind="onnx",
-        generator=file.kind,
-        size=file.size,
-        train_size=file.size,
-        embedder=file.embedder,
-        identity=file.identity,
-        face_set=OnnxGraph(path, "model.base").metadata.get("face_set", ""),
+        generator=said.kind,
+        size=said.size,
+        train_size=said.size,
+        embedder=said.embedder,
+        identity=said.identity,
+        face_set=said.face_set,
         holdout_frames=0.0,
+        file=said,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facesmith.errors import UserError
+from facesmith.faces.align import warp
 from facesmith.faces.colour import hull
 from facesmith.faces.face_set import META, FaceSet
 from facesmith.faces.training_items import TrainingItems
@@ -42,7 +43,7 @@ class SwapLoraDataModule(SwapperDataModule):
     shares_batches = False  # neighbours would be torn apart
 
     def __init__(self, config: SwapLoraDataModuleConfig) -> None:
-        self.base = read_base(config.base)
+        self.base = read_base(config.base, config.onnx)
         identity = config.identity or self.base.identity
         if not identity:
             raise UserError("data.identity: required; the base takes any person, so say whose face it is to lay on")
@@ -52,6 +53,13 @@ class SwapLoraDataModule(SwapperDataModule):
     def scene(self) -> FaceSet:
         """The scene's face set."""
         return self.casts[0].scenes[0].faces
+
+    def photo(self, template: str, size: int) -> Tensor:
+        """Give the person's sharpest face (1,3,size,size) RGB -1..1 on a template, for bases that look at a photo."""
+        faces = self.casts[0].frames.faces
+        best = int(np.argmax(faces.sharpness * faces.scores))
+        crop = warp(faces.crop(best), faces.to_template(best, template, size), size)
+        return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
 
     def require_embedder(self, size: int | None, embedder: str | None) -> None:
         """Make sure that the base's identities were measured by the analyzer's recogniser.

@@ -17,6 +17,7 @@ from facesmith.adapters import card, store
 from facesmith.adapters.choice import choose
 from facesmith.adapters.lora import add_lora, base_hash, is_lora, merged, state, without_lora
 from facesmith.adapters.merged_file import write_merged
+from facesmith.adapters.onnx_base import OnnxBase
 from facesmith.errors import UserError
 from facesmith.model_files.onnx import ExportReport, ExportSpec
 from facesmith.settings import Component
@@ -45,7 +46,7 @@ class SwapLoraModule(SwapperModule):
     """
 
     def __init__(self, config: SwapLoraModuleConfig) -> None:
-        self.base = read_base(config.base)
+        self.base = read_base(config.base, config.onnx)
         generator: Any = open_generator(self.base)
         self.base_hash = base_hash(generator)
         layers = add_lora(generator, config)
@@ -88,6 +89,8 @@ class SwapLoraModule(SwapperModule):
         data.require_embedder(getattr(generator, "embedding_size", None), None)
         self.provenance = data.provenance()
         self.scene = {"key": data.scene.key, "name": data.config.name}
+        if isinstance(generator, OnnxBase) and generator.said.photo is not None:
+            generator.show(data.photo(*generator.said.photo))
         own = self.loss.own
         if isinstance(own, TakesRegions):
             own.set_regions(data.textures.regions)
