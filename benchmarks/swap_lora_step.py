@@ -1,0 +1,186 @@
+"""What a step of a LoRA costs, against a step that trains the whole base on the same batches.
+
+    python benchmarks/swap_lora_step.py base=<identity run> target=<video> face_sets=<folder> [--rounds 5] [--steps 60]
+        [overrides, such as model.rank=8]
+
+Claims: at most 1.05 times the time, and less memory. The two are timed in turns and the median of the rounds' ratios is
+printed, so that what else runs on the machine falls on both alike. Memory is what a process of its own takes beyond
+data and base while it trains. Also prints the adapter's share of its base, and how long the merged ONNX file takes
+beside the base's, in turns too (claims: 1.02 times, 1e-5 of torch).
+"""
+
+import argparse
+import logging
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from facesmith.adapters.lora import is_lora, state
+from facesmith.config import TrainConfig, validate
+from facesmith.model_files.onnx import export
+from facesmith.swapper.dataset import as_floats
+from facesmith.swapper.lora.base import find_base
+from facesmith.training.checkpoint import load_module
+
+_CONF = Path(__file__).parents[1] / "conf"
+_WARM_UP = 10
+
+
+def settings(folder: Path, base: str, target: str, face_sets: str, overrides: list[str]) -> TrainConfig:
+    given = [f"model.base={base}", f"data.target={target}", f"paths.face_sets={face_sets}", "data.consent=licensed"]
+    with initialize_config_dir(str(_CONF), version_base="1.3"):
+        cfg = compose("train", ["experiment=swap_lora", *given, *overrides], return_hydra_config=True)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    cfg.hydra.runtime.output_dir = str(folder)
+    HydraConfig.instance().set_config(cfg)
+    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+
+
+class Training:
+    """One of the two, a stretch of steps at a time."""
+
+    def __init__(self, config: TrainConfig, data: Any, kind: str) -> None:
+        torch.manual_seed(0)
+        self.data = data
+        self.module: Any = config.model.build() if kind == "lora" else load_module(find_base(config.model.base))
+        self.module.trainer = _Fixed(data, config)
+        if kind == "lora":
+            self.module.setup("fit")
+        self.module.train()
+
+    def begin(self) -> None:
+        """Make the optimiser and the average."""
+        chosen = self.module.configure_optimizers()
+        self.optimizer, self.schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
+        self.weights = [p for p in self.module.parameters() if p.requires_grad]
+        self.average = [p.detach().clone() for p in self.weights]
+
+    def run(self, steps: int) -> float:
+        """Give the seconds a step takes."""
+        module, data = self.module, self.data
+        batches = self._batches()
+        started = time.perf_counter()
+        for _ in range(steps):
+            batch = next(batches)
+            batch = {name: value for name, value in batch.items() if name != "foreign"}
+            batch = data.augment(as_floats(batch))
+            output = module.generator(batch["target"], batch["source"])
+            loss = module.loss(output, batch, 0.5)["loss"]
+            self.optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.weights, 5.0)
+            self.optimizer.step()
+            self.schedule.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, [p.detach() for p in self.weights], 0.01)
+        return (time.perf_counter() - started) / steps
+
+    def _batches(self) -> Any:
+        loader = self.data.train_dataloader()
+        while True:
+            yield from loader
+
+
+class _Fixed:
+    """As much of a Trainer as the module asks for outside of one."""
+
+    def __init__(self, data: Any, config: TrainConfig) -> None:
+        self.datamodule, self.precision, self.max_epochs = data, "32-true", config.trainer.max_epochs
+        self.limit_train_batches, self.accumulate_grad_batches, self.world_size = 1.0, 1, 1
+
+
+def memory(kind: str) -> float:
+    """Give what a process of its own takes for training, in MB."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--only", kind]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ})
+    return float(found.stdout.split()[-1])
+
+
+def resident() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+def onnx_times(lora: Any, base: Path, folder: Path) -> None:
+    sessions, specs = [], []
+    for name, module in (("base", load_module(base)), ("merged", lora)):
+        module.provenance = module.provenance or lora.datamodule.provenance()
+        spec = module.eval().export_spec()
+        report = export(spec, folder / f"{name}.onnx")
+        specs.append((spec, report))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        sessions.append(onnxruntime.InferenceSession(report.path, options, providers=["CPUExecutionProvider"]))
+    random = np.random.default_rng(0)
+    feed = {
+        name: random.uniform(-1, 1, tuple(value.shape)).astype(np.float32) for name, value in specs[0][0].inputs.items()
+    }
+    ratios = []
+    for _ in range(15):
+        times = []
+        for session in sessions:
+            started = time.perf_counter()
+            for _ in range(10):
+                session.run(None, feed)
+            times.append(time.perf_counter() - started)
+        ratios.append(times[1] / times[0])
+    print(
+        f"merged ONNX: {statistics.median(ratios):.3f} times the base's time, within {specs[1][1].parity:.0e} of torch"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--only", choices=["full", "lora"])
+    arguments, given = parser.parse_known_args()
+    named = dict(each.split("=", 1) for each in given if each.split("=")[0] in ("base", "target", "face_sets"))
+    overrides = [each for each in given if each.split("=")[0] not in named]
+    torch.set_num_threads(1)
+    logging.getLogger("facesmith").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        config = settings(Path(folder), **named, overrides=[*overrides, "data.progress=false"])
+        data = config.data.build()
+        data.prepare_data()
+        data.setup("fit")
+        if arguments.only:
+            training = Training(config, data, arguments.only)
+            before = resident()
+            training.begin()
+            training.run(30)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - before)
+            return
+        lora, full = (Training(config, data, kind) for kind in ("lora", "full"))
+        for training in (lora, full):
+            training.begin()
+            training.run(_WARM_UP)
+        ratios = []
+        for _ in range(arguments.rounds):
+            one, other = lora.run(arguments.steps), full.run(arguments.steps)
+            ratios.append(one / other)
+            print(f"LoRA {1e3 * one:6.1f} ms   whole base {1e3 * other:6.1f} ms   ratio {one / other:.3f}")
+        print(f"median ratio {statistics.median(ratios):.3f} (claim: <= 1.05)")
+        tensors = lora.module.generator.state_dict()
+        whole = sum(value.numel() for name, value in tensors.items() if not is_lora(name))
+        own = sum(value.numel() for value in state(lora.module.generator).values())
+        print(f"adapter: {own} numbers, {own / whole:.3f} of the base's")
+        onnx_times(lora.module, find_base(config.model.base), Path(folder))
+    needs = {kind: memory(kind) for kind in ("lora", "full")}
+    print(f"memory for training: LoRA {needs['lora']:.0f} MB, whole base {needs['full']:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
