@@ -1,6 +1,7 @@
 """Videos of a trained person, drawn by diffusers' own pipeline."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
 from facesmith.media.video import open_video
+from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.generate import GenerateTask
 from facesmith.video_lora.base import open_base
 from facesmith.video_lora.generation import VideoGenerator, Wish
@@ -170,6 +172,25 @@ def test_a_checkpoint_and_its_exports_are_the_same_person(exports: Path, demo: S
     assert all(torch.equal(other.lora[name], person.lora[name]) for name in person.lora)
     assert other.facts == person.facts
     assert (other.lora_config["r"], other.lora_config["lora_alpha"]) == (4, 4)
+
+
+def test_odd_poses_and_scales_are_drawn_and_told(
+    exports: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with VideoWriter(tmp_path / "odd.mp4", mark=None, fps=8.0) as writer:
+        for _ in range(12):
+            writer.write(np.zeros((70, 90, 3), np.uint8))
+    with caplog.at_level(logging.WARNING):
+        given = {"cfg_scale": 1.0, "steps": 1}
+        (path,) = task(exports, tmp_path / "odd.mp4", tmp_path / "a.mp4", face_scale=2.5, **given).run()
+    lines = [record.getMessage() for record in caplog.records]
+    assert f"{tmp_path / 'odd.mp4'}: has 12 frames, the first 9 are drawn (task.num_frames)" in lines
+    assert any("is 70x90 px, drawn at 64x96, cropped to fit; sizes are multiples of 16" in line for line in lines)
+    assert any(line.startswith("face_scale=2.5: 0.5 is subtle") for line in lines)
+    with open_video(path) as video:
+        assert (len(video), video.height, video.width) == (9, 64, 96)
+    with pytest.raises(UserError, match=r"task.width=90: must be a multiple of 16, such as 96"):
+        task(exports, tmp_path / "odd.mp4", tmp_path / "a.mp4", width=90)
 
 
 def test_what_does_not_fit_is_told_in_one_line(exports: Path, base: Path, media: Any, tmp_path: Path) -> None:

@@ -136,11 +136,10 @@ class GenerateTask:
             TimeRemainingColumn(),
         )
         if todo:
+            shapes = {pose: self._shape(pose) for pose in dict.fromkeys(self._targets[number][0] for number in todo)}
             tell_drawing(
                 self._base,
-                max(
-                    (self._shape(self._targets[number][0]) for number in todo), key=lambda one: tokens(self._base, one)
-                ),
+                max(shapes.values(), key=lambda shape: tokens(self._base, shape)),
                 storage=self._storage,
                 offload=self._offload,
                 setting=f"task.base={self._base.name}",
@@ -157,7 +156,7 @@ class GenerateTask:
                 shown = bar.add_task("steps", total=len(todo) * self._wish.steps)
                 for number in todo:
                     pose, seed, path = self._targets[number]
-                    frames, fps = self._read(pose)
+                    frames, fps = self._read(pose, shapes[pose])
                     bar.update(shown, description=path.name)
                     drawn = generator.draw(frames, self._wish, seed, lambda: bar.advance(shown))
                     self._write(path, drawn, fps, model_hash)
@@ -181,11 +180,15 @@ class GenerateTask:
                 given or max(multiple, round(own / multiple) * multiple)
                 for given, own in zip(self._size, (reader.height, reader.width), strict=True)
             )
+            if len(reader) > count:
+                log.warning("%s: has %d frames, the first %d are drawn (task.num_frames)", pose, len(reader), count)
+            if (reader.height, reader.width) != (height, width):
+                sizes = (reader.height, reader.width, height, width, multiple)
+                log.warning("%s: is %dx%d px, drawn at %dx%d, cropped to fit; sizes are multiples of %d", pose, *sizes)
         return Shape(count, height, width)
 
-    def _read(self, pose: Path) -> tuple[Pixels, float]:
+    def _read(self, pose: Path, shape: Shape) -> tuple[Pixels, float]:
         """Read a pose video at the size and length that the base takes."""
-        shape = self._shape(pose)
         with open_video(pose) as reader:
             found = reader.frames(range(shape.frames))
             return np.stack([fitted(frame, shape.height, shape.width) for _, frame in found]), self._fps or reader.fps

@@ -2,11 +2,12 @@
 
 import csv
 import io
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -17,9 +18,14 @@ from facesmith.errors import UserError
 from facesmith.media.sources import find_media, natural_key
 from facesmith.media.video import open_video
 
+log = logging.getLogger(__name__)
+
 _POSE: Final = "_pose"
 _ASPECT_TOLERANCE: Final = 0.02
 _NAMED_AT_MOST: Final = 6
+LEFT_OUT: Final = "left out"
+
+Unpaired = Literal["leave_out", "refuse"]
 
 Frames = NDArray[np.uint8]
 
@@ -68,13 +74,13 @@ class Fate:
     why: str = ""
 
 
-def pair_up(videos: Path, poses: Path) -> list[Pair]:
+def pair_up(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pair], list[Fate]]:
     """Pair `dance_001.mp4` with `dance_001_pose.mp4`, or with the same name in a folder of its own.
 
-    `dance_001.txt` beside the video is its prompt.
+    `dance_001.txt` beside the video is its prompt. Gives the pairs, and what became of videos without a partner.
 
     Raises:
-        UserError: a video has no pose or a pose no video; names them all.
+        UserError: no pair is left, or partners are missing and `unpaired` is "refuse"; names them all.
     """
     dances = {path.stem: path for path in find_videos(videos, "data.videos") if not path.stem.endswith(_POSE)}
     drawn = {path.stem: path for path in find_videos(poses, "data.poses")}
@@ -83,20 +89,23 @@ def pair_up(videos: Path, poses: Path) -> list[Pair]:
     drawn = {stem.removesuffix(_POSE): path for stem, path in drawn.items()}
     without = [path.name for stem, path in dances.items() if stem not in drawn]
     stray = [path.name for stem, path in drawn.items() if stem not in dances]
-    if without or stray or not dances:
-        told = []
-        if without:
-            told.append(f"no pose video for {_some(without)} (expected <name>{_POSE}.mp4)")
-        if stray:
-            told.append(f"no dance video for {_some(stray)}")
-        raise UserError(
-            f"data.poses={poses}: {'; '.join(told) or 'no video to pair'}; add them, or draw the missing with "
-            "data.make_poses=true"
-        )
-    return [
+    told = []
+    if without:
+        told.append(f"no pose video for {_some(without)} (expected <name>{_POSE}.mp4)")
+    if stray:
+        told.append(f"no dance video for {_some(stray)}")
+    line = f"data.poses={poses}: {'; '.join(told) or 'no video to pair'}"
+    if (told and unpaired == "refuse") or len(without) == len(dances):
+        raise UserError(f"{line}; add them, or draw the missing with data.make_poses=true")
+    if told:
+        log.warning("%s: left out; data.make_poses=true draws missing poses", line)
+    pairs = [
         Pair(stem, dances[stem], drawn[stem], _prompt(dances[stem].with_suffix(".txt")))
-        for stem in sorted(dances, key=natural_key)
+        for stem in sorted(dances.keys() & drawn.keys(), key=natural_key)
     ]
+    lost = [Fate(name, 0, 0, 0, 0, 0, LEFT_OUT, "no pose video") for name in sorted(without, key=natural_key)]
+    lost += [Fate(name, 0, 0, 0, 0, 0, LEFT_OUT, "no dance video") for name in sorted(stray, key=natural_key)]
+    return pairs, lost
 
 
 def cut(
@@ -108,24 +117,33 @@ def cut(
     sizes: Sequence[tuple[int, int]],
     fps: float | None,
     step: int,
+    unpaired: Unpaired,
 ) -> tuple[list[Clip], list[Fate]]:
     """Cut pairs into clips of `frames` every `stride`; a shorter video gives one of the longest length that fits.
 
     sizes: (height, width) that clips may have; the one whose shape is nearest a video's is taken, and the rest cropped
     away evenly. fps: of the clips, None for the video's own. step: lengths are one more than a multiple of it.
+    unpaired: what becomes of pairs that do not match or cannot be read.
 
     Raises:
-        UserError: a pose video does not match its dance, or nothing is long enough; says which.
+        UserError: nothing is long enough, or a pair does not match and `unpaired` is "refuse"; says which.
     """
     clips: list[Clip] = []
     fates: list[Fate] = []
     for pair in pairs:
-        times = _matched_times(pair)
+        try:
+            times = _matched_times(pair)
+        except UserError as error:
+            if unpaired == "refuse" or len(pairs) == 1:
+                raise
+            log.warning("%s: left out", error)
+            fates.append(_fate(pair, [], 0, 0, LEFT_OUT, str(error)))
+            continue
         taken = _at_rate(times.seconds, fps)
         height, width = min(sizes, key=lambda size: abs(np.log(size[1] / size[0] * times.height / times.width)))
         fitting = frames if len(taken) >= frames else (len(taken) - 1) // step * step + 1
         if fitting < min_frames:
-            fates.append(_fate(pair, taken, height, width, "left out", f"{len(taken)} frames, {min_frames} are needed"))
+            fates.append(_fate(pair, taken, height, width, LEFT_OUT, f"{len(taken)} frames, {min_frames} are needed"))
             continue
         end = 0
         for start in range(0, len(taken) - fitting + 1, stride):
@@ -135,9 +153,11 @@ def cut(
             why = "" if fitting == frames else f"shorter than {frames} frames"
             fates.append(_fate(pair, clip.indices, height, width, "clip", why))
         if end < len(taken):
-            fates.append(_fate(pair, taken[end:], height, width, "left out", "the rest is shorter than a clip"))
+            fates.append(_fate(pair, taken[end:], height, width, LEFT_OUT, "the rest is shorter than a clip"))
     if not clips:
         longest = max(fates, key=lambda fate: fate.frames)
+        if not longest.frames:
+            raise UserError(f"data.videos: no pair is left; the first: {fates[0].why}")
         raise UserError(
             f"data.videos: no video is long enough, the longest is {longest.video} ({longest.why}); give longer videos "
             "or lower data.num_frames and data.min_frames"
@@ -166,7 +186,7 @@ def write_table(fates: Sequence[Fate], path: Path) -> str:
     kinds = Counter(fate.used_as for fate in fates)
     shapes = Counter(f"{f.frames} x {f.height} x {f.width}" for f in fates if f.used_as == "clip")
     told = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common())
-    lost = f"; {kinds['left out']} stretches left out" if kinds["left out"] else ""
+    lost = f"; {kinds[LEFT_OUT]} stretches left out" if kinds[LEFT_OUT] else ""
     return f"{kinds['clip']} clips ({told}){lost}: {path}"
 
 

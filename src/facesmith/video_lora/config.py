@@ -28,6 +28,7 @@ class VideoLoraDataModuleConfig(SliceComponent):
     videos: PathSetting
     poses: PathSetting | None
     make_poses: bool
+    unpaired: Literal["leave_out", "refuse"]
     prompt: str
     negative_prompt: str
     num_frames: int = Field(ge=1)

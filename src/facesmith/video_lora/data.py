@@ -222,15 +222,18 @@ class VideoLoraDataModule(LightningDataModule):
         sizes = [(height, width), (width, height), (square, square)] if config.other_shapes else [(height, width)]
         if config.make_poses:
             self._make_poses()
+        pairs, lost = pair_up(config.videos, config.poses or config.videos, config.unpaired)
         clips, fates = cut(
-            pair_up(config.videos, config.poses or config.videos),
+            pairs,
             frames=config.num_frames,
             min_frames=config.min_frames,
             stride=config.stride or config.num_frames,
             sizes=list(dict.fromkeys(sizes)),
             fps=config.fps,
             step=self.base.times,
+            unpaired=config.unpaired,
         )
+        fates = [*fates, *lost]
         if fates != self._told:  # asked for twice, by prepare_data and by setup
             self._told = fates
             log.info("%s", write_table(fates, config.table))
