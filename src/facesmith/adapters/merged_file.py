@@ -7,12 +7,11 @@ from typing import Final, NamedTuple
 
 import onnx
 import torch
-from torch import nn
 
+from facesmith.adapters.base_files import base_of
 from facesmith.adapters.choice import Choice
 from facesmith.adapters.exporting import said_of
 from facesmith.adapters.mixing import mixed
-from facesmith.adapters.onnx_base.graph import read
 from facesmith.adapters.onnx_base.merging import written_back
 from facesmith.adapters.onnx_base.module import OnnxModule
 from facesmith.atomic import write_bytes, write_text
@@ -51,9 +50,8 @@ def merged_file(path: Path, choice: Choice) -> Merged:
     Raises:
         UserError: an adapter was made for another base.
     """
-    # under the name that its layers have in an OnnxBase
-    base = nn.ModuleDict({"graph": OnnxModule(read(onnx.load(str(path))), f"model={path}")})
-    before, after = base["graph"], mixed(base, choice, path)["graph"]
+    base = base_of(path)
+    before, after = (whole.get_submodule("graph") for whole in (base, mixed(base, choice, path)))
     assert isinstance(before, OnnxModule)
     assert isinstance(after, OnnxModule)
     return Merged(written_back(path, before, after, said_of(choice)), after)

@@ -5,16 +5,20 @@ from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 
+from facesmith.adapters.listing import enter
 from facesmith.callbacks.protocols import SavesAdapter
 
 log = logging.getLogger(__name__)
 
 
 class SaveAdapter(Callback):
-    """Write the module's adapter files into `folder` when training ends."""
+    """Write the module's adapter files into `folder` when training ends.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    profiles: folder of the identity profiles, the person's of which lists the adapter; null: none does.
+    """
+
+    def __init__(self, folder: Path, profiles: Path | None = None) -> None:
+        self.folder, self.profiles = folder, profiles
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what training ended with."""
@@ -23,3 +27,6 @@ class SaveAdapter(Callback):
         assert isinstance(pl_module, SavesAdapter)
         for path in pl_module.save_adapter(self.folder):
             log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+        if self.profiles is not None:
+            path = enter(self.profiles, self.folder)
+            log.info("%s: %s", path, "lists the adapter" if path.exists() else "is not there to list the adapter")

@@ -134,3 +134,4 @@ class SaveAdapterConfig(Component):
     """Settings of `SaveAdapter`."""
 
     folder: PathSetting
+    profiles: PathSetting | None = None

@@ -35,6 +35,17 @@ def traces_in_profiles(name: str, keys: set[str], root: Path) -> list[Trace]:
     return traces
 
 
+def traces_of_adapters(name: str, root: Path) -> list[Trace]:
+    """Find the adapters that an identity's profile lists, wherever they lie."""
+    try:
+        profile = IdentityProfile.load(root / f"{name}.json")
+    except UserError:
+        return []
+    folders = [Path(one.folder) for one in profile.adapters]
+    known = [folder for folder in folders if _json(folder / "adapter.json").get("identity") == name]
+    return [Trace("adapter", (folder,), "listed in the identity's profile") for folder in known]
+
+
 def traces_in_folders(
     name: str, keys: set[str], folders: Sequence[Path], copies: Sequence[Path], *, media: bool
 ) -> list[Trace]:
@@ -77,6 +88,9 @@ def _why(said: dict[str, Any], name: str, keys: set[str]) -> str | None:
         return "says this identity"
     if keys & set(str(said.get("face_set", "")).split("+")):
         return f"learnt from the same face set, as {said.get('identity')}"
+    scene = said.get("scene")
+    if isinstance(scene, dict) and scene.get("key") in keys:
+        return f"learnt a scene of this face, for {said.get('identity')}"
     return None
 
 

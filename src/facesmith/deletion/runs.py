@@ -30,6 +30,8 @@ class KnownRun:
     @property
     def identity(self) -> str:
         """Whose face it learns, "" when that is not known."""
+        if said := _json(self.path / "adapter" / "adapter.json").get("identity"):
+            return str(said)  # such a run is called by its scene
         data = self.settings.get("data")
         return str(data.get("name") or "") if isinstance(data, Mapping) else ""
 

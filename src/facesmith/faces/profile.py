@@ -30,6 +30,21 @@ class Ancestor(Settings):
     weight: Finite
 
 
+class KnownAdapter(Settings):
+    """An adapter that was trained for this identity. folder: where it was written. scene, scene_key: what it fits the
+    base to. base, base_sha256: the model it was trained for. weights: sha256 of its tensors. created: ISO 8601, UTC.
+    """
+
+    folder: str
+    scene: str
+    scene_key: str
+    base: str
+    base_sha256: str
+    rank: int
+    weights: str
+    created: str
+
+
 class IdentityProfile(Settings):
     """One identity: mean and spread of its embeddings, how good the material was, and who consented.
 
@@ -37,7 +52,7 @@ class IdentityProfile(Settings):
     (avg_face_score, landmark_variance, ...). gate: figures of the quality gate of a model trained on it.
     face_set: key of the face set, "" when there is none of its own. expires: date after which the consent no
     longer holds. made_from: what it was combined from; ancestors: ids of these and of all that these were made
-    from. created: ISO 8601, UTC. version: of the facesmith that wrote it.
+    from. adapters: what fits models of it to scenes. created: ISO 8601, UTC. version: of the facesmith that wrote it.
     """
 
     id: Slug
@@ -54,6 +69,7 @@ class IdentityProfile(Settings):
     expires: IsoDate | None = None
     made_from: list[Ancestor] = Field(default_factory=list)
     ancestors: list[Slug] = Field(default_factory=list)
+    adapters: list[KnownAdapter] = Field(default_factory=list)
     created: str
     version: str
 
@@ -175,6 +191,11 @@ class IdentityProfile(Settings):
     def save(self, path: Path) -> None:
         """Write the profile atomically, readable by its owner only; parents are created."""
         write_private_text(path, json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
+
+    def with_adapter(self, adapter: KnownAdapter) -> "IdentityProfile":
+        """Give this profile with an adapter entered, in place of an earlier one of the same folder."""
+        others = [one for one in self.adapters if one.folder != adapter.folder]
+        return self.model_copy(update={"adapters": [*others, adapter]})
 
     @property
     def mean(self) -> Floats:

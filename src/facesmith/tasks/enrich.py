@@ -87,6 +87,7 @@ class EnrichTask:
             if faces.path not in before:  # somebody's faces do not stay under another's name
                 shutil.rmtree(faces.path)
             raise
+        made = made.model_copy(update={"adapters": self._profile.adapters})  # its models are still the same
         made.save(self._output)
         tell_combined(self._output, made, (self._profile, more))
         return [self._output]
