@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 import facesmith
 from facesmith.config import PathsConfig, validate
-from facesmith.deletion.artefacts import models_named, traces_in_folders, traces_in_profiles
+from facesmith.deletion.artefacts import models_named, traces_in_folders, traces_in_profiles, traces_of_adapters
 from facesmith.deletion.face_sets import traces_in_face_sets
 from facesmith.deletion.removal import describe, finished, remove, undisturbed, write_record
 from facesmith.deletion.retention import expiries, past
@@ -76,8 +76,11 @@ def find(config: PurgeConfig, name: str) -> list[Trace]:
     folders = [folder for folder in config.folders if folder.is_dir()]
     copies = list(exported_hashes(runs))
     elsewhere = traces_in_folders(name, keys, folders, copies, media=config.marked_media)
-    going = [path for trace in runs for path in trace.files]
-    elsewhere = [one for one in elsewhere if not any(one.files[0].is_relative_to(path) for path in going)]
+    found = {one.files[0].resolve() for one in elsewhere}
+    listed = traces_of_adapters(name, config.paths.profiles)
+    elsewhere += [one for one in listed if one.files[0].resolve() not in found]
+    going = [path.resolve() for trace in runs for path in trace.files]
+    elsewhere = [one for one in elsewhere if not any(one.files[0].resolve().is_relative_to(path) for path in going)]
     return [*sets, *profiles, *runs, *elsewhere]
 
 
