@@ -70,11 +70,15 @@ class AugmentMasks(nn.Module):
             RandomGaussianBlur((5, 5), (0.3, 1.6), p=blur),
             RandomGaussianNoise(std=0.02, p=noise),
         )
-        self.jpeg = RandomJPEG((25.0, 90.0), p=jpeg)
+        self.jpeg, self.often = RandomJPEG((25.0, 90.0), p=1.0), jpeg
 
     @torch.no_grad()
     def forward(self, pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Augment a batch."""
         pictures, masks = self.geometry(pictures, masks)
         pictures = self.light(pictures).clamp(0, 1)
-        return self.jpeg(pictures).clamp(0, 1), masks.clamp(0, 1)
+        # kornia's codec works on the whole batch, even where it keeps nothing of it
+        chosen = torch.rand(len(pictures), device=pictures.device) < self.often
+        if chosen.any():
+            pictures[chosen] = self.jpeg(pictures[chosen]).clamp(0, 1)
+        return pictures, masks.clamp(0, 1)

@@ -1,0 +1,51 @@
+"""How much of an untouched stranger's face does an occluder let through?
+
+    python benchmarks/occluder_strangers.py occluder=<xseg .onnx> [picture ...]
+
+Pictures are files or asset:<name>; by default the astronaut's portrait, who was never trained on. Prints of each face
+the overlap of the mask with the landmarks' outline, forehead included, and the share of the outline below the brows
+that is found visible: hair on a forehead covers it in truth, below the brows little does.
+"""
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from facesmith import assets
+from facesmith.faces import topology
+from facesmith.faces.align import estimate, transform, warp
+from facesmith.faces.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.occlusion import Occluder
+from facesmith.media.images import read_image
+from facesmith.occluder.hull import face_mask
+
+TEMPLATE = "arcface_128"
+FOREHEAD = 0.35  # as in conf/data/occluder.yaml
+
+
+def main() -> None:
+    """Predict and print."""
+    (given,) = [one.removeprefix("occluder=") for one in sys.argv[1:] if one.startswith("occluder=")]
+    pictures = [one for one in sys.argv[1:] if not one.startswith("occluder=")] or ["asset:astronaut.png"]
+    occluder = Occluder(Path(given), "occluder")
+    side = occluder.size
+    with closing(MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.7)) as analyzer:
+        for picture in pictures:
+            pixels = read_image(Path(assets.resolve(picture)))
+            for number, face in enumerate(analyzer(pixels)):
+                matrix = estimate(face.five, TEMPLATE, side)
+                points = transform(face.landmarks[:, :2], matrix)
+                outline = face_mask(points, side, FOREHEAD) > 0.5
+                visible = occluder(warp(pixels, matrix, side)[None], side)[0] > 0.5
+                low = outline & (np.arange(side)[:, None] > points[topology.BROWS, 1].max())
+                overlap = (visible & outline).sum() / (visible | outline).sum()
+                print(
+                    f"{picture}, face {number}: overlap {overlap:.3f}, of the outline {visible[outline].mean():.3f} "
+                    f"visible, below the brows {visible[low].mean():.3f}"
+                )
+
+
+if __name__ == "__main__":
+    main()
