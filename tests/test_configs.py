@@ -117,7 +117,7 @@ def test_export_composes_and_validates() -> None:
 
 @pytest.mark.parametrize("sweep", [p.stem for p in sorted((ROOT / "sweeps").glob("*.yaml"))])
 def test_every_sweep_composes_and_each_swept_key_stands(sweep: str) -> None:
-    needed = NEEDED_OF_VIDEO if sweep.startswith("lora") else NEEDED
+    needed = {"lora_rank": NEEDED_OF_VIDEO, "scene_ranks": NEEDED_OF_LORA}.get(sweep, NEEDED)
     with initialize_config_dir(str(ROOT / "sweeps"), version_base="1.3"):
         cfg = compose(sweep, [f"hydra.searchpath=[file://{CONF}]", *needed], return_hydra_config=True)
     OmegaConf.set_readonly(cfg.hydra, False)
