@@ -13,7 +13,7 @@ WRITERS = {"imwrite", "imwritemulti", "imencode", "imsave", "mimsave", "mimwrite
 WRITERS |= {"write_png", "write_jpeg", "encode_png", "encode_jpeg", "VideoWriter_fourcc", "export_to_video", "savefig"}
 WRITERS |= {"export_to_gif", "to_image_file", "get_writer", "write_gif"}
 # No synthetic faces: JPEG crops of photographs as they were taken, inside a face set; painted masks.
-ALLOWED = {("faces/analysis.py", "imencode"), ("annotate/desk.py", "save"), ("annotate/exchange.py", "save")}
+ALLOWED = {("faces/analysis.py", "imencode"), ("annotate/kept.py", "save"), ("annotate/exchange.py", "save")}
 
 
 def tree(path):

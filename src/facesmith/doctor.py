@@ -77,13 +77,13 @@ class Machine:
         """Read it as an entry point would; without a conf/ folder, the working folder."""
         from hydra import compose, initialize_config_dir
 
-        import facesmith
-
-        places = (Path.cwd() / "conf", Path(facesmith.__file__).parents[2] / "conf")
-        folder = next((place for place in places if (place / "train.yaml").is_file()), None)
-        if folder is None:
-            return cls(Path("runs"), Path("face_sets"), None)
         from facesmith import config  # noqa: F401  # registers the resolvers
+        from facesmith.conf_folder import conf_folder
+
+        try:
+            folder = conf_folder("train")
+        except UserError:
+            return cls(Path("runs"), Path("face_sets"), None)
 
         with initialize_config_dir(str(folder), version_base="1.3"):
             cfg = compose("train")

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from facesmith.conf_folder import conf_folder
 from facesmith.config import validate
 from facesmith.config_errors import nearest, suggest
 from facesmith.errors import Interrupted, UserError
@@ -48,7 +49,7 @@ def entry_point(
     """
 
     def decorate(job: Callable[[C], R]) -> Callable[[], R]:
-        folder = Path(sys.modules[job.__module__].__file__ or "").resolve().parent / "conf"
+        script = Path(sys.modules[job.__module__].__file__ or "")
         tracebacks = os.environ.setdefault(_TRACEBACKS, os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
 
         @functools.wraps(job)
@@ -71,8 +72,9 @@ def entry_point(
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is loaded
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own traceback
             try:
+                folder = conf_folder(config_name, script)
                 sys.argv[1:] = arguments([_expand(argument, aliases or {}) for argument in sys.argv[1:]])
-                return hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(task)()
+                return hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
             except Interrupted as stop:
                 if process_number() == 0:
                     print("\n".join(stop.lines), file=sys.stderr)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-import facesmith
+from facesmith.conf_folder import conf_folder
 from facesmith.config import PathsConfig, validate
 from facesmith.deletion.artefacts import models_named, traces_in_folders, traces_in_profiles, traces_of_adapters
 from facesmith.deletion.face_sets import traces_in_face_sets
@@ -138,7 +138,7 @@ def _retention(config: PurgeConfig) -> int:
 
 
 def _configured(overrides: Sequence[str]) -> PurgeConfig:
-    folder = _conf()
+    folder = conf_folder("purge")
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             cfg = compose("purge", list(overrides))
@@ -146,14 +146,6 @@ def _configured(overrides: Sequence[str]) -> PurgeConfig:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"{' '.join(overrides)}: {first}; the keys are told by --help") from None
     return validate(OmegaConf.masked_copy(cfg, [*PurgeConfig.model_fields]), PurgeConfig)
-
-
-def _conf() -> Path:
-    """Give the conf/ folder of this checkout, or of the folder one stands in."""
-    for folder in (Path(facesmith.__file__).parents[2] / "conf", Path("conf").absolute()):
-        if (folder / "purge.yaml").is_file():
-            return folder
-    raise UserError("conf/purge.yaml: is not here; run this in the folder of facesmith")
 
 
 def _agreed(console: Console, question: str) -> bool:

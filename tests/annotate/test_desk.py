@@ -1,91 +1,189 @@
-"""Painted frames on a desk: saved whole, filled in between, and exchanged with other programs."""
+"""Masks on a desk: saved whole or not at all, filled in between, taken back, and found again."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from facesmith.annotate import exchange
 from facesmith.annotate.desk import Desk
+from facesmith.annotate.kept import Mask
 from facesmith.errors import UserError
-from facesmith.occluder.data import OccluderDataModule
+from facesmith.faces.face_set import FaceSet
+from facesmith.failures import DiskFullError
+from facesmith.occluder.painted import PaintedMasks
 
-FOREHEAD = 0.35
-
-
-@pytest.fixture
-def desk(data: OccluderDataModule, tmp_path: Path) -> Iterator[Desk]:
-    with Desk(data.faces, tmp_path / "masks", FOREHEAD) as opened:
-        yield opened
+Covered = Callable[[Desk, int, int], Mask]
 
 
-def covered(desk: Desk, row: int, x: int) -> np.ndarray:
-    """The outline with a disc in front of it."""
-    mask = desk.mask(row).copy()
-    cv2.circle(mask, (x, 300), 50, 0, -1)
-    return mask
-
-
-def middle_of_cover(desk: Desk, row: int) -> float:
-    return float(np.argwhere(desk.outline(row) & ~desk.mask(row))[:, 1].mean())
-
-
-def test_what_covers_a_face_travels_between_painted_frames(desk: Desk) -> None:
-    desk.save(0, covered(desk, 0, 200))
-    desk.save(4, covered(desk, 4, 300))
-    assert desk.interpolate(2) == [1, 2, 3]
-    assert [desk.state(i) for i in range(5)] == ["painted", *["interpolated"] * 3, "painted"]
-    places = [middle_of_cover(desk, i) for i in range(5)]
-    assert np.all(np.diff(places) > 10)
-    sizes = [int((desk.outline(i) & ~desk.mask(i)).sum()) for i in range(5)]
+def test_what_covers_a_face_travels_between_painted_frames(desk: Desk, covered: Covered) -> None:
+    desk.paint(0, covered(desk, 0, 200))
+    desk.paint(4, covered(desk, 4, 300))
+    told: list[tuple[int, int]] = []
+    assert desk.interpolate(2, lambda done, of: told.append((done, of))) == [1, 2, 3]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert [desk.state(i) for i in range(6)] == ["painted", *["interpolated"] * 3, "painted", "hull"]
+    hidden = [desk.hull(i) & ~desk.mask(i) for i in range(5)]
+    assert np.all(np.diff([np.argwhere(one)[:, 1].mean() for one in hidden]) > 10)
+    sizes = [int(one.sum()) for one in hidden]
     assert min(sizes) > 0.7 * max(sizes)  # edges travel; they do not fade
 
 
-def test_nothing_is_filled_without_a_painted_frame_on_both_sides(desk: Desk) -> None:
-    desk.save(0, covered(desk, 0, 200))
+def test_a_person_corrects_an_interpolated_frame_and_it_becomes_a_keyframe(desk: Desk, covered: Covered) -> None:
+    desk.paint(0, covered(desk, 0, 200))
+    desk.paint(4, covered(desk, 4, 300))
+    desk.interpolate(2)
+    corrected = covered(desk, 2, 150)
+    desk.paint(2, corrected)
+    assert desk.interpolate(2) == [1, 3]
+    assert np.array_equal(desk.mask(2), corrected)
+
+
+def test_nothing_is_filled_without_a_painted_frame_on_both_sides(desk: Desk, covered: Covered) -> None:
+    desk.paint(0, covered(desk, 0, 200))
     with pytest.raises(UserError, match="paint one before and one after"):
         desk.interpolate(2)
 
 
-def test_one_goes_on_where_one_left_off(data: OccluderDataModule, desk: Desk) -> None:
+def test_every_change_can_be_taken_back_and_made_again(desk: Desk, covered: Covered) -> None:
+    first, last = covered(desk, 0, 200), covered(desk, 4, 300)
+    desk.paint(0, first)
+    desk.paint(4, last)
+    desk.interpolate(2)
+    desk.begin_again(4, "hull")
+    assert desk.state(4) == "hull"
+    assert desk.undo() == 4
+    assert np.array_equal(desk.mask(4), last)
+    assert desk.undo() == 1  # the frames between, in one step
+    assert [desk.state(i) for i in range(5)] == ["painted", "hull", "hull", "hull", "painted"]
+    assert not desk.path(2).exists()
+    assert desk.redo() == 1
+    assert desk.state(2) == "interpolated"
+    assert [desk.undo(), desk.undo(), desk.undo(), desk.undo()] == [1, 4, 0, None]
+    assert list(desk.folder.glob("*.png")) == []
+    desk.redo()
+    desk.paint(1, first)
+    assert desk.redo() is None  # what was undone is gone once something else is painted
+
+
+def test_one_goes_on_where_one_left_off(faces: FaceSet, desk: Desk, covered: Covered) -> None:
     mask = covered(desk, 3, 250)
-    desk.save(3, mask)
+    desk.paint(3, mask)
+    desk.paint(5, covered(desk, 5, 250))
+    desk.interpolate(4)
     desk.go(3)
     desk.close()
-    with Desk(data.faces, desk.folder, FOREHEAD) as again:
+    (desk.folder / ".0123_0.89abcdef.tmp.png").write_bytes(b"half a mask of a killed process")
+    with Desk(faces, desk.folder, 0.35) as again:
         assert again.at == 3
-        assert again.state(3) == "painted"
+        assert [again.state(i) for i in (3, 4, 5, 6)] == ["painted", "interpolated", "painted", "hull"]
         assert np.array_equal(again.mask(3), mask)
-        again.forget(3)
-        assert again.state(3) == "outline"
+        assert again.next_untouched(3) == 6
+        assert not list(again.folder.glob(".*.tmp.png"))
 
 
-def test_a_second_painter_in_the_folder_is_told(data: OccluderDataModule, desk: Desk) -> None:
+def test_masks_lie_as_training_reads_them(faces: FaceSet, desk: Desk, covered: Covered) -> None:
+    mask = covered(desk, 2, 220)
+    desk.paint(2, mask)
+    read = PaintedMasks(desk.folder, faces).get(2)
+    assert read is not None
+    assert np.array_equal(read, mask)
+
+
+def test_a_second_painter_in_the_folder_is_told(faces: FaceSet, desk: Desk) -> None:
     with pytest.raises(UserError, match="somebody is painting here already"):
-        Desk(data.faces, desk.folder, FOREHEAD)
+        Desk(faces, desk.folder, 0.35)
+    desk.close()
+    Desk(faces, desk.folder, 0.35).close()
 
 
-@pytest.mark.parametrize(("form", "place"), [("coco", "masks.json"), ("labelme", "folder"), ("cvat", "folder")])
-def test_masks_come_back_from_other_programs_as_they_were(
-    data: OccluderDataModule, desk: Desk, tmp_path: Path, form: exchange.Format, place: str
+def test_bad_masks_are_told_before_anything_is_painted_and_hold_no_lock(faces: FaceSet, tmp_path: Path) -> None:
+    name = Path(faces.crop_name(0)).stem
+    bad = {
+        "is 256x256 px": (name, np.zeros((256, 256), np.uint8)),
+        "neither black nor white": (name, np.full((512, 512), 90, np.uint8)),
+        "is the mask of no face": ("stranger", np.zeros((512, 512), np.uint8)),
+    }
+    for number, (said, (stem, mask)) in enumerate(bad.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        Image.fromarray(mask).save(folder / f"{stem}.png")
+        for _ in range(2):  # the second time says the same: the first let go of the folder
+            with pytest.raises(UserError, match=said):
+                Desk(faces, folder, 0.35)
+
+
+def test_masks_painted_elsewhere_count_as_painted(faces: FaceSet, tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    half = np.zeros((512, 512), np.uint8)
+    half[:, :256] = 255
+    Image.fromarray(half).save(folder / f"{Path(faces.crop_name(1)).stem}.png")
+    with Desk(faces, folder, 0.35) as desk:
+        assert desk.state(1) == "painted"
+        assert np.array_equal(desk.mask(1), half)
+
+
+def test_an_occluders_view_is_where_painting_starts(faces: FaceSet, tmp_path: Path) -> None:
+    asked: list[int] = []
+    seen = np.zeros((512, 512), np.uint8)
+    seen[200:300, 200:300] = 255
+
+    def predict(row: int) -> Mask:
+        asked.append(row)
+        return seen
+
+    with Desk(faces, tmp_path / "masks", 0.35, predict) as desk:
+        assert desk.state(2) == "predicted"
+        assert np.array_equal(desk.mask(2), seen)
+        assert np.array_equal(desk.mask(2), seen)
+        assert asked == [2]  # nobody waits for the same face twice
+        assert not desk.is_kept(2)  # what nobody looked at trains nobody
+        desk.begin_again(2, "hull")
+        assert np.array_equal(desk.mask(2), desk.hull(2))
+        desk.begin_again(2, "predicted")
+        assert np.array_equal(desk.mask(2), seen)
+
+
+def test_what_cannot_be_written_leaves_the_last_mask_whole(
+    desk: Desk, covered: Covered, no_file_above: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    ring = covered(desk, 2, 220)
-    cv2.circle(ring, (220, 300), 15, 255, -1)  # an island in a hole
-    wanted = {0: covered(desk, 0, 260), 2: ring}
-    for row, mask in wanted.items():
-        desk.save(row, mask)
-    assert exchange.write(desk, tmp_path / "out" / place, form) == 2
-    with Desk(data.faces, tmp_path / "others", FOREHEAD) as other:
-        assert exchange.take(other, tmp_path / "out" / place, form) == 2
-        for row, mask in wanted.items():
-            assert np.array_equal(other.mask(row), mask)
+    before = covered(desk, 0, 200)
+    desk.paint(0, before)
+    with no_file_above(100), pytest.raises(UserError, match=r"cannot be written .*the last mask there is whole"):
+        desk.paint(0, covered(desk, 0, 300))
+    assert np.array_equal(desk.mask(0), before)
+    assert np.array_equal(np.asarray(Image.open(desk.path(0)).convert("L")), before)
+    assert not list(desk.folder.glob(".*.tmp.png"))
+    assert desk.undo() == 0  # of the first stroke: the second never was
+    assert desk.undo() is None
 
 
-def test_what_other_programs_cannot_mean_is_told_and_nothing_is_saved(desk: Desk, tmp_path: Path) -> None:
-    broken = tmp_path / "masks.json"
-    broken.write_text('{"categories": [{"id": 1, "name": "cat"}], "images": []}')
-    with pytest.raises(UserError, match="no category is called face"):
-        exchange.take(desk, broken, "coco")
-    assert desk.counts()["painted"] == 0
+def test_a_full_disk_is_told_and_nothing_is_lost(faces: FaceSet, tmp_path: Path, covered: Covered) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here ({mounted.stderr.strip()})")
+    try:
+        with Desk(faces, small, 0.35) as desk:
+            before = covered(desk, 0, 200)
+            desk.paint(0, before)
+            with (small / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+                while ballast.write(b"0" * 4096):
+                    pass
+            with pytest.raises(DiskFullError, match="the disk is full"):
+                desk.paint(0, covered(desk, 0, 300))
+            assert np.array_equal(desk.mask(0), before)
+            assert np.array_equal(np.asarray(Image.open(desk.path(0)).convert("L")), before)
+            (small / "ballast").unlink()
+            after = covered(desk, 0, 300)
+            desk.paint(0, after)
+            assert np.array_equal(np.asarray(Image.open(desk.path(0)).convert("L")), after)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

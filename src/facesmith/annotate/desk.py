@@ -1,59 +1,67 @@
 """The work on one face set's masks: what is on the desk, what is done, and where one left off."""
 
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, NamedTuple, Self
 
 import filelock
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from facesmith.annotate.between import Painted, between
-from facesmith.atomic import replacing, write_text
+from facesmith.annotate.kept import Kept, Mask, State
+from facesmith.atomic import write_bytes, write_text
 from facesmith.errors import UserError
-from facesmith.faces.face_set import FaceSet
+from facesmith.faces.face_set import CROPS, FaceSet
 from facesmith.occluder.hull import face_mask
 from facesmith.occluder.painted import SUFFIX, PaintedMasks
 
-Mask = NDArray[np.uint8]
-State = Literal["outline", "painted", "interpolated", "predicted"]
-Predict = Callable[[NDArray[np.uint8]], Mask]
+Predict = Callable[[int], Mask]
+
+STATES: Final[tuple[State, ...]] = ("painted", "interpolated", "predicted", "hull")
 
 _NOTES: Final = "annotate.json"
 _LOCK: Final = ".annotate.lock"
+_HALF_WRITTEN: Final = f".*.tmp{SUFFIX}"  # what a killed process leaves of an atomic write
+_STEPS: Final = 200  # that can be undone
+
+
+class _Change(NamedTuple):
+    row: int
+    before: Kept | None
+    after: Kept | None
 
 
 class Desk:
     """Masks of a face set's crops, painted by one person at a time.
 
     folder: where masks lie, `<crop>.png`, as `PaintedMasks` reads them; made when missing. forehead: as of `face_mask`.
-    predict: turns a crop (512,512,3) uint8 RGB into a mask (512,512) uint8, where an occluder is at hand. Everything is
-    written at once and whole. A context manager: it holds the folder's lock.
+    predict: gives the mask (512,512) uint8 of a face by its number, where an occluder is at hand: what nobody painted
+    then starts from it instead of the hull. Every change is written at once and whole. A context manager: it holds the
+    folder's lock.
 
     Raises:
-        UserError: somebody else paints in this folder, it cannot be written, or it holds masks of other faces.
+        UserError: somebody else paints in this folder, it cannot be written, or it holds masks that are damaged, of
+            another size or of other faces.
     """
 
     def __init__(self, faces: FaceSet, folder: Path, forehead: float, predict: Predict | None = None) -> None:
-        self.faces, self.folder, self.predict = faces, folder, predict
+        self.faces, self.folder = faces, folder
+        self.start: State = "hull" if predict is None else "predicted"
         self._forehead = forehead
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = filelock.FileLock(folder / _LOCK, timeout=0)
-            self._lock.acquire()
-        except filelock.Timeout:
-            raise UserError(
-                f"masks={folder}: somebody is painting here already; close that page, or choose another folder"
-            ) from None
-        except OSError as error:
-            raise UserError(f"masks={folder}: cannot be written ({error.strerror}); choose another folder") from None
-        self._painted = PaintedMasks(folder, faces)
-        self._states: dict[str, State] = {}
-        self.at = 0
-        self._recall()
+        self._predicted = None if predict is None else lru_cache(maxsize=64)(predict)
+        self._rows = {self.name(row): row for row in range(len(self))}
+        self._done: deque[list[_Change]] = deque(maxlen=_STEPS)
+        self._undone: list[list[_Change]] = []
+        with ExitStack() as opened:
+            opened.callback(self._locked().release)
+            self._kept = self._found()
+            self.at = self._left_at()
+            self._lock = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +74,7 @@ class Desk:
 
     def close(self) -> None:
         """Let somebody else paint."""
-        self._lock.release()
+        self._lock.close()
 
     def name(self, row: int) -> str:
         """Give the name of a face: its crop's, without the ending."""
@@ -76,45 +84,62 @@ class Desk:
         """Say where a face's mask lies, or would."""
         return self.folder / f"{self.name(row)}{SUFFIX}"
 
+    @property
+    def crops(self) -> Path:
+        """Say where the pictures of the faces lie."""
+        return self.faces.path.absolute() / CROPS
+
+    def crop_path(self, row: int) -> Path:
+        """Say where a face's picture lies."""
+        return self.crops / self.faces.crop_name(row)
+
     def state(self, row: int) -> State:
-        """Say where a face's mask comes from; a mask without a note was painted elsewhere."""
-        return self._states.get(self.name(row), "painted") if self.path(row).exists() else "outline"
+        """Say where a face's mask comes from."""
+        kept = self._kept.get(row)
+        return self.start if kept is None else kept.state
+
+    def is_kept(self, row: int) -> bool:
+        """Tell whether a face's mask lies in the folder, and trains."""
+        return row in self._kept
 
     def mask(self, row: int) -> Mask:
-        """Give a face's mask (512,512) uint8: what was saved, else the outline of its landmarks."""
-        saved = PaintedMasks(self.folder, self.faces).get(row) if self.path(row).exists() else None
-        if saved is not None:
-            return saved
-        return self.outline(row)
+        """Give a face's mask (512,512) uint8 0 or 255: the kept one, else what it starts from."""
+        kept = self._kept.get(row)
+        if kept is not None:
+            return kept.mask()
+        return self.hull(row) if self._predicted is None else self._predicted(row)
 
-    def outline(self, row: int) -> Mask:
-        """Give the outline (512,512) uint8 of a face's landmarks."""
+    def hull(self, row: int) -> Mask:
+        """Give the outline (512,512) uint8 0 or 255 of a face's landmarks."""
         outline = face_mask(self.faces.landmarks[row], self.faces.crop_size, self._forehead)
         return np.where(outline > 0.5, 255, 0).astype(np.uint8)
 
-    def save(self, row: int, mask: Mask, state: State = "painted") -> None:
-        """Keep a mask (512,512) uint8; what was there before is replaced."""
-        with replacing(self.path(row)) as temporary:
-            Image.fromarray(np.where(mask > 127, 255, 0).astype(np.uint8)).save(temporary, "PNG")
-        self._states[self.name(row)] = state
-        self._note()
+    def paint(self, row: int, mask: Mask) -> None:
+        """Keep a mask (512,512) uint8 as painted by a person; what was there before is replaced."""
+        self._change([(row, Kept.of(mask, "painted"))])
 
-    def forget(self, row: int) -> None:
-        """Go back to the landmarks' outline."""
-        self.path(row).unlink(missing_ok=True)
-        self._states.pop(self.name(row), None)
-        self._note()
+    def paint_all(self, masks: Iterable[tuple[int, Mask]]) -> None:
+        """Keep masks as painted, in one step that can be undone."""
+        self._change((row, Kept.of(mask, "painted")) for row, mask in masks)
 
-    def go(self, row: int) -> int:
-        """Turn to a face, kept for the next time; the last or first where there is none further."""
-        self.at = min(max(row, 0), len(self) - 1)
-        self._note()
-        return self.at
+    def begin_again(self, row: int, start: State) -> None:
+        """Put a face back to its hull, or to what the occluder sees.
 
-    def interpolate(self, row: int) -> list[int]:
+        Raises:
+            UserError: it is to be predicted, but there is no occluder.
+        """
+        if start == self.start:
+            self._change([(row, None)])
+        elif self._predicted is not None:
+            self._change([(row, Kept.of(self.hull(row), "hull"))])
+        else:
+            raise UserError("occluder: none was given; start with occluder=<run, checkpoint or .onnx>")
+
+    def interpolate(self, row: int, tell: Callable[[int, int], None] = lambda done, of: None) -> list[int]:
         """Fill the frames between painted ones around `row` that nobody painted; give those that were filled.
 
-        Only frames of one shot are bridged. Painted frames stay as they are.
+        Only frames of one shot are bridged. Painted frames stay as they are. tell: is given how many of how many frames
+        are done.
 
         Raises:
             UserError: there is no painted frame before and after it in the same shot.
@@ -122,52 +147,124 @@ class Desk:
         track = int(self.faces.tracks[row])
         shot = [i for i in range(len(self)) if int(self.faces.tracks[i]) == track]
         painted = [i for i in shot if self.state(i) == "painted"]
-        pairs = [(a, b) for a, b in pairwise(painted) if a <= row <= b]
-        if not pairs:
+        gaps = [(a, [i for i in shot if a < i < b], b) for a, b in pairwise(painted) if a <= row <= b]
+        gaps = [gap for gap in gaps if gap[1]]
+        if not gaps:
             raise UserError(
                 f"{self.name(row)}: is not between two painted frames of one shot; paint one before and one after it"
             )
-        filled = []
-        for first, last in pairs:
-            ends = [Painted(self.mask(i), self.outline(i), self.faces.landmarks[i]) for i in (first, last)]
-            start, length = self._moment(first), self._moment(last) - self._moment(first)
-            for i in (one for one in shot if first < one < last):
-                share = (self._moment(i) - start) / length if length else 0.5
-                mask = between(ends[0], ends[1], self.outline(i), self.faces.landmarks[i], share)
-                self.save(i, mask, "interpolated")
-                filled.append(i)
+        filled = [i for _, rows, _ in gaps for i in rows]
+
+        def masks() -> Iterable[tuple[int, Kept]]:
+            for first, rows, last in gaps:
+                ends = [Painted(self.mask(i), self.hull(i), self.faces.landmarks[i]) for i in (first, last)]
+                for i in rows:
+                    mask = between(ends[0], ends[1], self.hull(i), self.faces.landmarks[i], self._share(first, i, last))
+                    tell(filled.index(i) + 1, len(filled))
+                    yield i, Kept.of(mask, "interpolated")
+
+        self._change(masks())
         return filled
 
-    def suggest(self, row: int) -> Mask:
-        """Give what the occluder makes of a face (512,512) uint8.
+    def undo(self) -> int | None:
+        """Take the last change back, on whichever face it was; give that face, None when there is nothing left."""
+        return self._replayed(self._done, self._undone, lambda change: change.before)
 
-        Raises:
-            UserError: there is no occluder.
-        """
-        if self.predict is None:
-            raise UserError("occluder: none was given; start with occluder=<checkpoint of experiment=occluder>")
-        return self.predict(self.faces.crop(row))
+    def redo(self) -> int | None:
+        """Make the change again that was last undone; give its face, None when there is none."""
+        return self._replayed(self._undone, self._done, lambda change: change.after)
+
+    def go(self, row: int) -> int:
+        """Turn to a face, kept for the next time; the last or first where there is none further."""
+        self.at = min(max(row, 0), len(self) - 1)
+        write_text(self.folder / _NOTES, json.dumps({"at": self.name(self.at), "face_set": self.faces.key}))
+        return self.at
+
+    def next_untouched(self, row: int) -> int:
+        """Find the next face without a kept mask, after the last one from the first again; `row` when all have one."""
+        order = [*range(row + 1, len(self)), *range(row)]
+        return next((i for i in order if not self.is_kept(i)), row)
 
     def counts(self) -> dict[State, int]:
         """Count faces by state."""
         states = [self.state(i) for i in range(len(self))]
-        return {state: states.count(state) for state in ("painted", "interpolated", "predicted", "outline")}
+        return {state: states.count(state) for state in STATES}
 
-    def _moment(self, row: int) -> float:
-        time = float(self.faces.times[row])
-        return time if np.isfinite(time) else float(row)
+    def _share(self, first: int, row: int, last: int) -> float:
+        times = self.faces.times[[first, row, last]].astype(np.float64)
+        start, at, end = times if np.isfinite(times).all() and times[2] > times[0] else (first, row, last)
+        return float((at - start) / (end - start))
 
-    def _recall(self) -> None:
+    def _change(self, masks: Iterable[tuple[int, Kept | None]]) -> None:
+        """Write masks one after the other; those that were written can be undone, whatever comes after."""
+        step: list[_Change] = []
+        try:
+            for row, after in masks:
+                before = self._kept.get(row)
+                self._put(row, after)
+                step.append(_Change(row, before, after))
+        finally:
+            if step:
+                self._done.append(step)
+                self._undone.clear()
+
+    def _replayed(
+        self,
+        given: "deque[list[_Change]] | list[list[_Change]]",
+        taken: "deque[list[_Change]] | list[list[_Change]]",
+        wanted: Callable[[_Change], Kept | None],
+    ) -> int | None:
+        if not given:
+            return None
+        for change in given[-1]:
+            self._put(change.row, wanted(change))
+        step = given.pop()
+        taken.append(step)
+        return step[0].row
+
+    def _put(self, row: int, kept: Kept | None) -> None:
+        """Make the folder hold a mask, or none; memory follows the disk, never goes before it."""
+        path = self.path(row)
+        try:
+            if kept is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_bytes(path, kept.png)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); the last mask there is whole") from error
+        if kept is None:
+            self._kept.pop(row, None)
+        else:
+            self._kept[row] = kept
+
+    def _locked(self) -> filelock.FileLock:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder / _LOCK, timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise UserError(
+                f"masks={self.folder}: somebody is painting here already; close that page, or choose another folder"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"masks={self.folder}: cannot be written ({error.strerror}); choose another folder"
+            ) from None
+        return lock
+
+    def _found(self) -> dict[int, Kept]:
+        """Read what lies in the folder; what is wrong with a mask is told before anything is painted."""
+        for rest in self.folder.glob(_HALF_WRITTEN):
+            rest.unlink()
+        painted = PaintedMasks(self.folder, self.faces)
+        checked = ((row, painted.get(row)) for row in range(len(self)))
+        return {row: Kept.read(self.path(row), mask) for row, mask in checked if mask is not None}
+
+    def _left_at(self) -> int:
         try:
             notes = json.loads((self.folder / _NOTES).read_text(encoding="utf-8"))
+            return self._rows.get(notes["at"], 0)
         except FileNotFoundError:
-            return
-        except (OSError, ValueError):
+            return 0
+        except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{self.folder / _NOTES}: is damaged; remove it: the masks themselves stay") from None
-        self._states = notes["states"]
-        names = {self.name(i): i for i in range(len(self))}
-        self.at = names.get(notes["at"], 0)
-
-    def _note(self) -> None:
-        notes = {"at": self.name(self.at), "face_set": self.faces.key, "states": self._states}
-        write_text(self.folder / _NOTES, json.dumps(notes, indent=1))

@@ -9,15 +9,14 @@ from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from facesmith.annotate.desk import Desk
+from facesmith.annotate.kept import Mask
 from facesmith.atomic import replacing, write_text
 from facesmith.errors import UserError
 
-Mask = NDArray[np.uint8]
 Format = Literal["coco", "labelme", "cvat"]
 
 FACE: Final = "face"
@@ -43,7 +42,7 @@ def read(path: Path, form: Format, side: int) -> Iterator[tuple[str, Mask]]:
 
 def write(desk: Desk, path: Path, form: Format) -> int:
     """Write every saved mask of a desk for another program; give how many. The crops are written beside them."""
-    rows = [row for row in range(len(desk)) if desk.state(row) != "outline"]
+    rows = [row for row in range(len(desk)) if desk.is_kept(row)]
     if not rows:
         raise UserError(f"masks={desk.folder}: nothing was painted yet; there is nothing to export")
     {"coco": _to_coco, "labelme": _to_labelme, "cvat": _to_cvat}[form](desk, rows, path)
@@ -62,8 +61,7 @@ def take(desk: Desk, path: Path, form: Format) -> int:
     if strange or not masks:
         what = f"{strange[0]} is no face of {desk.faces.path}" if strange else f"no picture has a `{FACE}`"
         raise UserError(f"{path}: {what}; export the crops with format={form} first, and annotate those")
-    for name, mask in masks.items():
-        desk.save(rows[name], mask)
+    desk.paint_all((rows[name], mask) for name, mask in masks.items())
     return len(masks)
 
 
@@ -212,9 +210,8 @@ def _to_cvat(desk: Desk, rows: list[int], folder: Path) -> None:
 
 
 def _crop(desk: Desk, row: int, folder: Path) -> None:
-    source = desk.faces.path / "crops" / desk.faces.crop_name(row)
     with replacing(folder / f"{desk.name(row)}.jpg") as temporary:
-        temporary.write_bytes(source.read_bytes())
+        temporary.write_bytes(desk.crop_path(row).read_bytes())
 
 
 def _same_size(name: object, width: int, height: int, side: int) -> None:

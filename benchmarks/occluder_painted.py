@@ -1,0 +1,106 @@
+"""How do occluders do on real things before real faces? On the frames of benchmarks/painted, painted by hand.
+
+    python benchmarks/occluder_painted.py [--sheet seen.png] <run, checkpoint or .onnx> ...
+
+Prints, for each occluder and for the bare outline of the landmarks, overlap with what a person painted (IoU), overlap
+of the rims (boundary IoU), and of the covered part of the outline how much is found (recall) and how much of what is
+found is covered (precision). Faces are cut out as task=mask cuts them. --sheet: a picture to look at.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from facesmith.annotate.canvas import outlined
+from facesmith.annotate.config import AnnotateConfig
+from facesmith.annotate.opening import faces_of
+from facesmith.annotate.suggestion import occluder_at
+from facesmith.config import validate
+from facesmith.media.images import write_image
+from facesmith.occluder.dataset import NAMES
+from facesmith.occluder.hull import face_mask
+from facesmith.occluder.labels import labelled
+from facesmith.occluder.metrics import MaskMetrics
+
+ROOT = Path(__file__).resolve().parent
+PAINTED = ROOT / "painted"
+TEMPLATE, SIZE = "arcface_128", 256
+FIGURES = ("mask_iou", "boundary_iou", "occluded_recall", "occluded_precision")
+COLOURS = ((255, 214, 0), (0, 200, 255))  # painted, predicted
+
+Planes = NDArray[np.float32]
+
+
+def main() -> None:
+    """Judge and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("occluders", nargs="*", type=Path)
+    parser.add_argument("--sheet", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        config = configured(Path(folder))
+        faces = faces_of(config)
+        painted = labelled(faces, np.arange(len(faces)), TEMPLATE, SIZE, config.forehead, PAINTED / "masks")
+    pictures, wanted = painted.faces.images, painted.masks.astype(np.float32) / 255
+    hulls = np.stack([face_mask(points, SIZE, config.forehead) for points in painted.faces.landmarks])
+    found = {"the landmarks' outline": hulls}
+    for path in given.occluders:
+        visible = occluder_at(path)
+        found[str(path)] = np.stack([visible(picture) for picture in pictures])
+    table = Table(title=f"{len(pictures)} painted frames", title_justify="left")
+    table.add_column("")
+    for name in FIGURES:
+        table.add_column(name, justify="right")
+    for name, masks in found.items():
+        figures = judged(masks, wanted, hulls)
+        table.add_row(name, *(f"{figures[key]:.3f}" for key in FIGURES))
+    Console(width=140).print(table)
+    if given.sheet:
+        write_image(given.sheet, sheet(pictures, wanted, list(found.values())), mark=None)
+
+
+def judged(masks: Planes, wanted: Planes, hulls: Planes) -> dict[str, float]:
+    """Give the figures of masks (N,S,S) 0..1 against painted ones; hulls are the uncovered outlines."""
+    metrics = MaskMetrics([])
+    family = torch.full((len(masks),), NAMES.index("hand"))
+    metrics.update(*(torch.from_numpy(planes)[:, None] for planes in (masks, wanted, hulls)), family)
+    return {name: float(value) for name, value in metrics.take().items()}
+
+
+def sheet(pictures: NDArray[np.uint8], wanted: Planes, found: list[Planes]) -> NDArray[np.uint8]:
+    """Give a picture (H,W,3) RGB: a column a frame, a row an occluder; yellow is painted, blue predicted."""
+    rows = []
+    for masks in found:
+        both = [
+            [(as_mask(plane), colour) for plane, colour in zip(two, COLOURS, strict=True)]
+            for two in zip(wanted, masks, strict=True)
+        ]
+        rows.append(np.hstack([outlined(picture, two) for picture, two in zip(pictures, both, strict=True)]))
+    seen = np.vstack(rows)
+    return np.asarray(cv2.resize(seen, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def as_mask(plane: Planes) -> NDArray[np.uint8]:
+    """Give a mask (S,S) uint8 of a plane (S,S) 0..1."""
+    return np.where(plane > 0.5, 255, 0).astype(np.uint8)
+
+
+def configured(face_sets: Path) -> AnnotateConfig:
+    """Give the painter's settings for the painted frames."""
+    given = [f"data.source={PAINTED / 'frames'}", "data.name=painted", "data.consent=licensed", "data.progress=false"]
+    with initialize_config_dir(str(ROOT.parent / "conf"), version_base="1.3"):
+        cfg = compose("annotate", [*given, f"paths.face_sets={face_sets}"])
+    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), AnnotateConfig)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The page on which masks are painted: a Gradio layout over a session, for one person on this computer."""
+
+import os
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+
+from facesmith.annotate.canvas import LAYERS, css_paint
+from facesmith.annotate.desk import STATES
+from facesmith.annotate.session import Sent, Session, View
+from facesmith.annotate.shortcuts import COMMANDS, as_json, shown
+from facesmith.errors import UserError
+
+HOST: Final = "127.0.0.1"
+
+_FONT: Final = ["system-ui", "sans-serif"]  # of the computer: the page asks nobody for anything
+_CODE: Final = ["ui-monospace", "monospace"]
+_HERE: Final = Path(__file__).parent
+_COMMANDS: Final = {one.name: one for one in COMMANDS}
+_BUTTONS: Final = (
+    ("previous", "keep", "next"),
+    ("untouched", "interpolate", "undo", "redo", "hull", "predict"),
+)
+_SIZES: Final = (2, 120)
+_SIZE: Final = 20  # px of the crop
+_ONE_AT_A_TIME: Final[dict[str, Any]] = {"concurrency_id": "desk", "concurrency_limit": 1, "api_visibility": "private"}
+_MEANINGS: Final = {
+    "painted": "by a person",
+    "interpolated": "from its neighbours",
+    "predicted": "by the occluder",
+    "hull": "the landmarks' outline",
+}
+
+
+def build(session: Session) -> gr.Blocks:
+    """Lay the page out over a session."""
+    desk = session.desk
+    faces, side = desk.faces, desk.faces.crop_size
+    with gr.Blocks(title=f"Masks of {faces.meta['name']}", analytics_enabled=False, fill_width=True) as page:
+        heading = gr.HTML(apply_default_css=False, elem_id="heading")
+        with gr.Row(elem_id="table"):
+            gr.HTML(_legend(), apply_default_css=False, elem_id="legend")
+            with gr.Column(elem_id="middle"):
+                editor = gr.ImageEditor(
+                    type="numpy",
+                    format="png",
+                    sources=(),
+                    transforms=(),
+                    buttons=[],
+                    layers=gr.LayerOptions(allow_additional_layers=False, layers=list(LAYERS)),
+                    fixed_canvas=True,
+                    canvas_size=(side, side),
+                    **_tools(_SIZE),
+                    show_label=False,
+                    elem_id="editor",
+                )
+                status = gr.HTML(elem_id="status")
+            with gr.Column(elem_id="side"):
+                cut_out = gr.Image(
+                    interactive=False, show_label=False, buttons=[], format="jpeg", container=False, elem_id="cut_out"
+                )
+                buttons: dict[str, gr.Button] = {}
+                for group in _BUTTONS:
+                    with gr.Row(elem_classes="buttons"):
+                        buttons |= {name: _button(name, session) for name in group}
+                size = gr.Slider(*_SIZES, value=_SIZE, step=1, label="brush, px", elem_id="size")
+                onion = gr.Checkbox(label=_COMMANDS["onion"].what, elem_id="onion")
+        strip = gr.HTML(
+            {"at": 0, "states": []},
+            html_template=_STRIP,
+            js_on_load=_read("strip.js"),
+            apply_default_css=False,
+            elem_id="strip",
+            thumbs=[f"/gradio_api/file={desk.crop_path(row)}" for row in range(len(desk))],
+            kinds=list(STATES),
+        )
+        seen = [editor, heading, strip, cut_out, status]
+        for name, button in buttons.items():
+            gr.on(
+                [button.click],
+                partial(_act, session, name),
+                [editor, onion],
+                seen,
+                show_progress="hidden" if name != "interpolate" else "minimal",
+                **_ONE_AT_A_TIME,
+            )
+        editor.input(
+            lambda sent, onion: _parts(session.autosave(sent, onion)),
+            [editor, onion],
+            seen,
+            show_progress="hidden",
+            **_ONE_AT_A_TIME,
+        )
+
+        def turn(sent: Sent, onion: bool, event: gr.EventData) -> list[Any]:
+            return _parts(session.turn(sent, onion, int(event.row)))
+
+        turned: Any = strip.turn
+        turned(turn, [editor, onion], seen, show_progress="hidden", **_ONE_AT_A_TIME)
+        gr.on(
+            [onion.input],
+            lambda sent, onion: _parts(session.turn(sent, onion, session.desk.at)),
+            [editor, onion],
+            seen,
+            show_progress="hidden",
+            **_ONE_AT_A_TIME,
+        )
+        size.change(
+            lambda size: gr.ImageEditor(**_tools(size)), [size], [editor], show_progress="hidden", **_ONE_AT_A_TIME
+        )
+        page.load(lambda onion: _parts(session.show(onion)), [onion], seen, show_progress="hidden", **_ONE_AT_A_TIME)
+    return page
+
+
+@contextmanager
+def served(session: Session, port: int | None, browser: bool, scratch: Path) -> Iterator[str]:
+    """Serve the page to this computer alone, on a thread, and give its address.
+
+    port: None for a free one. browser: open it there. scratch: a private folder for what goes back and forth.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(scratch)
+    page = build(session)
+    try:
+        _, url, _ = page.launch(
+            server_name=HOST,
+            server_port=port,
+            prevent_thread_lock=True,
+            allowed_paths=[str(session.desk.crops)],
+            css=_read("page.css"),
+            head=f"<script>const KEYS = {as_json()};\n{_read('page.js')}</script>",
+            theme=gr.themes.Base(primary_hue="sky", font=_FONT, font_mono=_CODE),
+            footer_links=[],
+            quiet=True,
+            ssr_mode=False,
+            share=False,
+        )
+    except OSError as error:
+        raise UserError(
+            f"port={port}: cannot be listened on ({' '.join(str(error).split())}); choose another"
+        ) from None
+    try:
+        address = f"{url}?__theme=dark"
+        if browser:
+            webbrowser.open(address)
+        yield address
+    finally:
+        page.close(verbose=False)
+
+
+def _act(session: Session, action: str, sent: Sent, onion: bool, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+    return _parts(session.act(sent, onion, action, lambda done, of: progress((done, of), unit="frames")))
+
+
+def _parts(view: View | None) -> list[Any]:
+    """Give what the page's parts show: editor, heading, strip, cut-out, status."""
+    if view is None:
+        return [gr.skip()] * 5
+    counts = "".join(
+        f'<span class="count {state}">{count} {state}</span>' for state, count in view.counts.items() if count
+    )
+    state = STATES[view.states[view.at]]
+    heading = (
+        f"<h1>Frame {view.at + 1} <small>of {len(view.states)}</small></h1>"
+        f'<b class="state {state}">{state}</b><code>{escape(view.name)}</code><div class="counts">{counts}</div>'
+    )
+    loading = "" if view.canvas is None else " loading"
+    status = f'<div class="{"failed" if view.failed else "fine"}{loading}">{escape(view.note)}</div>'
+    strip = {"at": view.at, "states": view.states}
+    return [gr.skip() if view.canvas is None else view.canvas, heading, strip, view.cut_out, status]
+
+
+def _button(name: str, session: Session) -> gr.Button:
+    possible = name != "predict" or session.desk.start == "predicted"
+    return gr.Button(f"{name} {shown(_COMMANDS[name])[0]}", elem_id=name, size="sm", interactive=possible)
+
+
+def _tools(size: int) -> dict[str, Any]:
+    brush = gr.Brush(colors=[css_paint()], default_size=size, color_mode="fixed")
+    return {"brush": brush, "eraser": gr.Eraser(default_size=size)}
+
+
+def _legend() -> str:
+    states = "".join(f'<li class="{state}"><b>{state}</b> {_MEANINGS[state]}</li>' for state in STATES)
+    keys = "".join(
+        f"<dt>{''.join(f'<kbd>{escape(key)}</kbd>' for key in shown(one))}</dt><dd>{escape(one.what)}</dd>"
+        for one in COMMANDS
+    )
+    return f"<ul>{states}</ul><dl>{keys}</dl>"
+
+
+_STRIP: Final = (
+    "${value.states.map((state, row) => `<button class='frame ${kinds[state]}${row === value.at ? ' at' : ''}'"
+    " data-row='${row}' title='${row + 1}: ${kinds[state]}'><img loading='lazy' src='${thumbs[row]}' alt=''>"
+    "<b>${row + 1}</b></button>`).join('')}"
+)
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

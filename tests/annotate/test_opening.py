@@ -1,0 +1,76 @@
+"""Whose faces come onto the desk, and what is told about those that cannot."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facesmith.annotate.config import AnnotateConfig
+from facesmith.annotate.opening import opened
+from facesmith.errors import UserError
+from facesmith.faces.face_set import FaceSet
+
+Settings = Callable[..., AnnotateConfig]
+
+
+def test_a_face_set_is_opened_as_it_is_with_masks_beside_it(settings: Settings, faces: FaceSet) -> None:
+    config = settings(f"faces={faces.path}", source=())
+    assert config.data is None
+    with opened(config) as desk:
+        assert len(desk) == len(faces)
+        assert desk.folder == faces.path.parent / "masks"  # purged with the person
+        assert desk.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_pictures_without_a_face_are_left_out_and_told_or_an_error(
+    settings: Settings, faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(faces.crop(0)).save(folder / "a.png")
+    Image.fromarray(np.full((256, 256, 3), 90, np.uint8)).save(folder / "b.png")
+    source = (f"data.source={folder}", "data.name=some", "data.consent=licensed")
+    with caplog.at_level(logging.WARNING), opened(settings(source=source)) as desk:
+        assert len(desk) == 1
+    assert "1 of the pictures have no face" in caplog.text
+    with pytest.raises(UserError, match=r"b\.png: no face in frame 0"):
+        opened(settings("without_face=error", source=source))
+
+
+def test_mistakes_are_told_in_one_line(settings: Settings, faces: FaceSet, tmp_path: Path) -> None:
+    for given, said in (
+        ([f"faces={faces.path}"], "faces: is given beside data.source"),
+        (["import_from=a", "export_to=b", "format=coco"], "import_from: is given beside export_to"),
+        (["export_to=a.json"], "format: say which"),
+        (["port=80"], "port=80: must be greater"),
+    ):
+        with pytest.raises(UserError, match=said):
+            settings(*given)
+    with pytest.raises(UserError, match="is not a face set"):
+        opened(settings(f"faces={tmp_path}", source=()))
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        opened(settings(f"masks={tmp_path / 'masks'}", f"occluder={tmp_path}"))
+
+
+def test_help_and_mistakes_need_neither_torch_nor_the_page(tmp_path: Path) -> None:
+    program = (
+        "import runpy, sys\n"
+        "try:\n"
+        "    runpy.run_module('facesmith.annotate', run_name='__main__', alter_sys=True)\n"
+        "finally:\n"
+        "    if {'torch', 'gradio', 'mediapipe'} & set(sys.modules): sys.exit(99)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "python -m facesmith.annotate" in done.stdout
+    done = subprocess.run([*command, "data.sorce=x"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: data.sorce: no such key; did you mean data.source?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

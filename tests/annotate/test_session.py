@@ -1,0 +1,135 @@
+"""What is painted is kept for the face it was painted on, whatever order the browser sends things in."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from facesmith.annotate.canvas import OPACITY, PAINT
+from facesmith.annotate.desk import STATES, Desk
+from facesmith.annotate.session import Session, View
+
+
+def stroke(canvas: dict[str, Any] | None, x: int, value: int = 0) -> dict[str, Any]:
+    """What the browser sends after a stroke on a canvas."""
+    assert canvas is not None
+    paint, number = (layer.copy() for layer in canvas["layers"])
+    colour = (*PAINT, round(255 * OPACITY)) if value else (0, 0, 0, 0)
+    cv2.line(paint, (x, 200), (x, 300), colour, 20)
+    return {**canvas, "layers": [paint, number]}
+
+
+@pytest.fixture
+def session(desk: Desk) -> Session:
+    return Session(desk)
+
+
+def state(view: View, row: int) -> str:
+    return STATES[view.states[row]]
+
+
+def test_a_stroke_is_saved_and_only_its_pixels_change(session: Session) -> None:
+    canvas = session.show(onion=False).canvas
+    view = session.autosave(stroke(canvas, 250), onion=False)
+    assert view is not None
+    assert view.canvas is None  # the editor goes on as it is
+    assert view.note.startswith("saved")
+    assert state(view, 0) == "painted"
+    changed = session.desk.mask(0) != session.desk.hull(0)
+    assert changed[210:290, 245:255].all()
+    changed[185:315, 235:265] = False
+    assert not changed.any()
+
+
+def test_looking_at_a_frame_paints_nothing(session: Session) -> None:
+    canvas = session.show(onion=False).canvas
+    loaded = session.autosave(canvas, onion=False)
+    assert loaded is not None
+    assert (loaded.canvas, loaded.counts["hull"]) == (None, len(session.desk))
+    half_loaded = [{**canvas, "layers": layers} for layers in ([], canvas["layers"][:1], canvas["layers"][1:])]
+    for sent in (None, *half_loaded):
+        assert session.autosave(sent, onion=False) is None
+    assert session.act(canvas, False, "next").counts["hull"] == len(session.desk)
+
+
+def test_a_stroke_that_arrives_late_is_kept_for_its_own_frame(session: Session) -> None:
+    first = session.show(onion=False).canvas
+    session.act(first, False, "next")
+    assert session.desk.at == 1
+    session.autosave(stroke(first, 250), onion=False)
+    assert [session.desk.state(i) for i in (0, 1)] == ["painted", "hull"]
+
+
+def test_a_stroke_not_yet_sent_is_kept_when_a_page_is_turned(session: Session) -> None:
+    first = session.show(onion=False).canvas
+    drawn = stroke(first, 250)
+    second = session.act(drawn, False, "next").canvas
+    assert session.desk.state(0) == "painted"
+    assert session.autosave(drawn, onion=False) is None  # sent once more by the browser
+    session.act(second, False, "undo")
+    assert session.desk.state(0) == "hull"
+
+
+def test_a_frame_changed_in_another_window_is_shown_anew(session: Session) -> None:
+    mine = session.show(onion=False).canvas
+    theirs = session.show(onion=False).canvas
+    session.autosave(stroke(theirs, 200), onion=False)
+    view = session.autosave(stroke(mine, 300), onion=False)
+    assert view is not None
+    assert view.failed
+    assert "another window" in view.note
+    assert view.canvas is not None
+    assert session.autosave(stroke(view.canvas, 300), onion=False) is not None
+
+
+def test_the_buttons_do_what_they_say(session: Session) -> None:
+    view = session.show(onion=False)
+    view = session.act(stroke(view.canvas, 250), False, "keep")
+    assert view.at == 1
+    view = session.turn(view.canvas, False, 4)
+    view = session.act(view.canvas, False, "keep")  # right as it is
+    assert [state(view, row) for row in (0, 4)] == ["painted", "painted"]
+    view = session.act(session.turn(view.canvas, False, 2).canvas, False, "interpolate")
+    assert "3 frames filled" in view.note
+    view = session.act(view.canvas, False, "untouched")
+    assert view.at == 5
+    view = session.act(view.canvas, False, "undo")
+    assert (view.at, state(view, 2)) == (1, "hull")
+    view = session.act(view.canvas, False, "redo")
+    assert state(view, 2) == "interpolated"
+    view = session.act(view.canvas, False, "hull")
+    assert state(view, 1) == "hull"
+    view = session.act(view.canvas, False, "predict")
+    assert view.failed
+    assert "occluder: none was given" in view.note
+
+
+def test_the_onion_skin_shows_both_neighbours(session: Session) -> None:
+    view = session.show(onion=False)
+    view = session.act(view.canvas, False, "keep")
+    view = session.turn(view.canvas, False, 2)
+    view = session.act(view.canvas, False, "keep")
+    plain = session.turn(view.canvas, False, 1)
+    skinned = session.turn(plain.canvas, True, 1)
+    assert plain.canvas is not None
+    assert skinned.canvas is not None
+    assert (plain.canvas["background"] != skinned.canvas["background"]).any()
+    assert np.array_equal(plain.canvas["background"], session.desk.faces.crop(1))
+
+
+def test_what_cannot_be_saved_stays_on_the_page_and_is_saved_with_the_next_click(
+    session: Session, no_file_above: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    drawn = stroke(session.show(onion=False).canvas, 250)
+    with no_file_above(100):
+        views = session.autosave(drawn, False), session.act(drawn, False, "next")
+    for view in views:
+        assert view is not None
+        assert (view.failed, view.canvas, view.at) == (True, None, 0)
+        assert "cannot be written" in view.note
+        assert "\n" not in view.note
+    assert session.act(drawn, False, "next").at == 1
+    assert session.desk.state(0) == "painted"
