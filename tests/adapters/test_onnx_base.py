@@ -19,6 +19,7 @@ from facesmith.adapters.onnx_base.graph import read
 from facesmith.adapters.onnx_base.module import SUPPORTED, OnnxModule
 from facesmith.errors import UserError
 from facesmith.generators.aad import Aad
+from facesmith.generators.placed import Placed
 from facesmith.generators.shown import Shown
 from facesmith.generators.texture_warp import TextureWarp
 from facesmith.model_files.client_specs import spec_for
@@ -291,3 +292,23 @@ def test_files_in_half_precision_come_back_in_it(files, tmp_path):
     theirs = onnxruntime.InferenceSession(model.SerializeToString()).run(["output"], feed)[0]
     with torch.no_grad():
         assert np.abs(theirs - merged(tuned)(crop, source).face.numpy()).max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["ghost", "blendswap"])
+def test_a_base_takes_the_crops_that_are_trained_on(files, name):
+    """Faces on another template are swapped as `Placed` has them swapped."""
+    base = loaded(files(name))
+    assert base.template != "arcface_128"
+    target, source = fed(base, 1)
+    by_hand = Placed(copy.deepcopy(base), "arcface_128", base.size, base.size)
+    base.place_on("arcface_128")
+    assert (base.template, base.finished) == ("arcface_128", False)
+    with torch.no_grad():
+        wanted = by_hand(target, source)
+        if base.said.photo:
+            base.show(source)
+            source = torch.rand(1, 128)  # whatever the data know of the person
+        made = base(target, source)
+    assert torch.equal(made.face, wanted.face)
+    assert torch.equal(made.mask, wanted.mask)
+    assert made.mask.min() == 0 if name == "ghost" else made.mask.min() >= 0
