@@ -16,7 +16,9 @@ class SwapLoraLoss(nn.Module):
     """The base's own loss on the scene, and three terms.
 
     own: the base's loss, on pseudo ground truth of the scene. identity: weight of 1 - cosine to the person, on the
-    composites of `identity_share` of a batch, from `identity_from` of the training on, ramped in over `ramp`. temporal:
+    composites of `identity_share` of the pictures, from `identity_from` of the training on, ramped in over `ramp`; of
+    less than one picture a batch, that one is drawn by chance, because a recogniser costs more than a small generator
+    does. temporal:
     weight of how unlike neighbouring frames come out, point of the face by point. elsewhere: weight of how far
     pictures that are not of the scene come out from what the base makes of them. embedder: of the sources.
 
@@ -39,7 +41,8 @@ class SwapLoraLoss(nn.Module):
         self.own = own
         self.identity, self.identity_from, self.ramp = identity, identity_from, ramp
         self.temporal, self.elsewhere = temporal, elsewhere
-        self.likeness = Likeness(embedder, identity_share)
+        self.identity_share = identity_share
+        self.likeness = Likeness(embedder, 1.0)
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
         """Give `loss` and its unweighted parts.
@@ -73,9 +76,11 @@ class SwapLoraLoss(nn.Module):
         if self.identity:
             self.likeness.load(output.face)
         strength = self.identity * ramp(progress, self.identity_from, self.ramp)
-        if strength:
-            shown, _ = composite(output.face, output.mask.detach(), batch["target"])
-            parts["identity"] = self.likeness(shown, batch["source"])
+        count = int(self.identity_share * len(output.face) + float(torch.rand(()))) if strength else 0
+        if count:
+            few = slice(count)  # batches begin with the scene's own faces
+            shown, _ = composite(output.face[few], output.mask[few].detach(), batch["target"][few])
+            parts["identity"] = self.likeness(shown, batch["source"][few])
             loss = loss + strength * parts["identity"]
         return {"loss": loss, **parts}
 

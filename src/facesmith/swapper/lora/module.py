@@ -1,6 +1,7 @@
 """Training a LoRA that fits a frozen swapper to one scene."""
 
 import logging
+import math
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -59,7 +60,6 @@ class SwapLoraModule(SwapperModule):
         self.scene: dict[str, Any] = {}
         self._base_shots = Shots()
         self._comparison = Comparison()
-        self._figures: dict[str, float] = {}
         self._grid: NDArray[np.uint8] | None = None
         whole: Any = self
         whole.register_state_dict_post_hook(_drop_base)
@@ -131,7 +131,7 @@ class SwapLoraModule(SwapperModule):
         data = self.datamodule
         figures = {**data.judge_base(base), **data.judge(shots), **self._comparison.take()}
         self.provenance["gate"] = {name: value for name, value in figures.items() if name.startswith("val")}
-        self._figures = figures
+        data.figures |= figures  # kept in checkpoints
         self.log_dict(figures)
 
     def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
@@ -235,7 +235,7 @@ class SwapLoraModule(SwapperModule):
             dora=config.dora,
             targets=tuple(self.layers),
             steps=self.global_step,
-            figures=self._figures,
+            figures={name: value for name, value in self.datamodule.figures.items() if math.isfinite(value)},
         )
 
     def _tell_size(self) -> None:
