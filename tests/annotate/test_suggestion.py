@@ -1,0 +1,73 @@
+"""What an occluder sees, from a run, a checkpoint or an .onnx, is where painting starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from facesmith.annotate.suggestion import suggestions
+from facesmith.errors import UserError
+from facesmith.faces.face_set import FaceSet
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with an untrained occluder of 64 px."""
+    import torch
+
+    from facesmith.occluder.config import OccluderModuleConfig
+    from facesmith.occluder.module import OccluderModule
+    from facesmith.training.checkpoint import RECORD, describe
+
+    small = ["model.encoder=timm-mobilenetv3_small_minimal_100", "model.decoder_channels=[32,24,16,16,8]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["experiment=occluder_demo", "model.encoder_weights=null", *small])
+    torch.manual_seed(0)
+    module = OccluderModule(OccluderModuleConfig.model_validate(OmegaConf.to_container(cfg.model, resolve=True)))
+    record = describe(module.config, {"size": 64, "face_set": "none", "identity": "nobody"})
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "checkpoints").mkdir()
+    saved = {"state_dict": module.state_dict(), RECORD: record, "optimizer_states": []}
+    torch.save(saved, folder / "checkpoints" / "last.ckpt")
+    return folder
+
+
+def test_a_run_and_its_checkpoint_say_what_their_network_says(run: Path, faces: FaceSet) -> None:
+    import torch
+
+    from facesmith.training.checkpoint import load_module
+
+    module = load_module(run / "checkpoints" / "last.ckpt")
+    small = cv2.resize(faces.crop(0), (64, 64), interpolation=cv2.INTER_AREA)
+    with torch.inference_mode():
+        found = module.network(torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None])  # type: ignore[operator]
+    wanted = cv2.resize(found.sigmoid()[0, 0].numpy(), (512, 512)) > 0.5
+    for place in (run, run / "checkpoints" / "last.ckpt"):
+        mask = suggestions(faces, place)(0)
+        assert mask.shape == (512, 512)
+        assert set(np.unique(mask)) <= {0, 255}
+        assert np.array_equal(mask > 127, wanted)
+
+
+def test_an_onnx_of_the_contract_will_do(faces: FaceSet, graph_file: Callable[..., Path]) -> None:
+    nodes = [("ReduceMean", ["input"], ["output"], {"axes": [3], "keepdims": 1})]
+    bright = graph_file("bright.onnx", nodes, {"input": ["N", 256, 256, 3]}, {"output": ["N", 256, 256, 1]})
+    mask = suggestions(faces, bright)(0)
+    grey = faces.crop(0).mean(-1)
+    assert grey[mask > 127].mean() > 150 > grey[mask < 127].mean()
+
+
+def test_what_is_no_occluder_is_told(tmp_path: Path, faces: FaceSet, swapper_file: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no checkpoint; give the folder of an occluder's run"):
+        suggestions(faces, tmp_path / "empty")
+    with pytest.raises(UserError, match="wrong contract"):
+        suggestions(faces, swapper_file)
+    with pytest.raises(UserError, match=r"none\.ckpt: cannot be read"):
+        suggestions(faces, tmp_path / "none.ckpt")
