@@ -7,7 +7,7 @@ import logging
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def export(
     # Older clients refuse a newer format than the operators need.
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {**spec.metadata, "precision": precision})
+    onnx.helper.set_model_props(model, {**spec.metadata, **_adaptable(module), "precision": precision})
     onnx.checker.check_model(model, full_check=True)
     data = model.SerializeToString(deterministic=True)
     found = parity(spec, data, tolerance, batches=(1, 2, 3) if dynamic_batch else (1,))
@@ -90,6 +90,13 @@ def export(
 def crc32(data: bytes) -> str:
     """CRC32 as 8 lower-case hex digits without a newline: clients compare the raw text."""
     return format(zlib.crc32(data), "08x")
+
+
+def _adaptable(module: torch.nn.Module) -> dict[str, str]:
+    """What of the network an adapter changes unless told: the file's layers keep their names."""
+    found: list[Sequence[str] | None] = [getattr(each, "adaptable", None) for each in module.modules()]
+    named = [names for names in found if names]
+    return {"adaptable": ",".join(named[0])} if named else {}
 
 
 def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto:

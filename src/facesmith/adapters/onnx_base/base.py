@@ -50,7 +50,7 @@ class OnnxBase(nn.Module):
         model = onnx.load(str(said.path))
         self._in_half = any(each.data_type == onnx.TensorProto.FLOAT16 for each in model.graph.initializer)
         self.graph = OnnxModule(read(model), f"model.base={said.path}", trained="contract" in said.metadata)
-        self.adaptable = [f"graph.{name}" for name in self.graph.adaptable]
+        self.adaptable = [f"graph.{name}" for name in self.graph.adaptable if _meant(name, said.metadata)]
         self.fixed: Mapping[str, str] = self.graph.fixed
         self.finished = said.kind != "dfm"
         self.embedding_size = said.embedding_size
@@ -200,6 +200,12 @@ class OnnxBase(nn.Module):
 def _only(number: int, feed: Sequence[Tensor]) -> list[Tensor]:
     """One picture's part of what a graph is fed; numbers without a batch, a .dfm's morph, are every picture's."""
     return [value if value.dim() == 1 else value[number : number + 1] for value in feed]
+
+
+def _meant(name: str, metadata: Mapping[str, str]) -> bool:
+    """Whether a layer is among those that an adapter of the network changes, where the file says which."""
+    parts = metadata.get("adaptable", "").split(",")
+    return parts == [""] or any(f".{part}." in f".{name}." for part in parts)
 
 
 def load(said: Described, *, check: bool = True) -> OnnxBase:
