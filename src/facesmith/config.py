@@ -136,7 +136,8 @@ class ExportConfig(AdapterChoiceSettings):
     """One export of a checkpoint, or of a file that adapters are merged into."""
 
     ckpt_path: PathSetting
-    to: Literal["facesmith", "dfm", "hyperswap", "xseg"]
+    to: Literal["facesmith", "dfm", "hyperswap", "xseg", "diffusers", "comfyui", "onnx", "onnx_mapper"]
+    base: str | None
     output: PathSetting
     size: int | None = Field(ge=64, le=1024)
     profile: PathSetting | None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from facesmith import assets
 from facesmith.adapters.choice import Choice, choose
 from facesmith.adapters.exporting import adapted, said_of
 from facesmith.adapters.merged_file import write_merged
@@ -21,8 +22,10 @@ from facesmith.quiet import quiet_libraries
 from facesmith.training.checkpoint import load_module
 
 
-def export(config: ExportConfig) -> onnx.ExportReport:
+def export(config: ExportConfig) -> onnx.ExportReport | None:
     """Export the checkpoint's module into the output folder, named as its client looks for it.
+
+    A report is given of swappers and occluders; what video_lora writes is told as it is written.
 
     Raises:
         UserError: the checkpoint is missing, broken or of a class that exports nothing, or the client cannot run
@@ -30,6 +33,9 @@ def export(config: ExportConfig) -> onnx.ExportReport:
         ExportError: the graph is not what the module computes.
     """
     quiet_libraries()
+    if config.to in ("diffusers", "comfyui", "onnx", "onnx_mapper"):
+        _export_person(config)
+        return None
     adapters = choose(config.adapter, config.adapter_weights, config.adapter_scale)
     if config.ckpt_path.suffix in (".onnx", ".dfm"):
         return _export_file(config, adapters)
@@ -62,6 +68,19 @@ def export(config: ExportConfig) -> onnx.ExportReport:
     )
     _tell(report)
     return report
+
+
+def _export_person(config: ExportConfig) -> None:
+    """Write what video_lora learnt: its LoRA in another naming, or its graphs."""
+    from facesmith.video_lora.exporting import convert_lora, export_graphs  # diffusers is loaded by those who need it
+
+    assets.use_directory(config.assets.dir)
+    if config.to in ("onnx", "onnx_mapper"):
+        lines = export_graphs(config.ckpt_path, config.to, config.output, config.base, config.opset)
+    else:
+        lines = [convert_lora(config.ckpt_path, config.to, config.output, config.base)]
+    for line in lines:
+        Console().print(line, highlight=False, soft_wrap=True)
 
 
 def _export_file(config: ExportConfig, adapters: Choice | None) -> onnx.ExportReport:

@@ -12,6 +12,7 @@ from peft.utils import get_peft_model_state_dict
 from facesmith.errors import UserError
 from facesmith.video_lora.adapter import NAME, add_lora
 from facesmith.video_lora.base import open_base
+from facesmith.video_lora.exporting import convert_lora
 from facesmith.video_lora.lora_files import from_comfy, load_lora, lora_of, save_comfy, save_lora, to_comfy
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]
@@ -100,3 +101,36 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text(json.dumps({}))
     with pytest.raises(UserError, match=r"is no safetensors file"):
         load_lora(tmp_path / "text.safetensors")
+
+
+def test_there_and_back_is_bit_exact_and_another_base_is_refused(trained: Any, base: Path, tmp_path: Path) -> None:
+    tensors, config = lora_of(trained)
+    opened = open_base(str(base))
+    facts = {"identity": "ada", "base": str(base), "base_hash": opened.fingerprint}
+    save_lora(tmp_path / "lora.safetensors", tensors, config, facts)
+    told = convert_lora(tmp_path / "lora.safetensors", "comfyui", tmp_path / "out", str(base))
+    assert told.endswith("ada_comfyui.safetensors: 80 layers, 20 of them in VACE blocks; rank 4, alpha 6")
+    convert_lora(tmp_path / "out" / "ada_comfyui.safetensors", "diffusers", tmp_path / "out", str(base))
+    again, read, same = load_lora(tmp_path / "out" / "ada_diffusers.safetensors")
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+    assert (read["r"], read["lora_alpha"], same) == (4, 6, facts)
+    pipe = WanVACEPipeline.from_pretrained(base, transformer=opened.transformer(torch.float32))
+    pipe.load_lora_weights(tmp_path / "out" / "ada_diffusers.safetensors", adapter_name="stranger")
+    assert torch.equal(answer(trained), answer(pipe.transformer))
+    with pytest.raises(UserError, match=r"would write over"):
+        convert_lora(tmp_path / "out" / "ada_diffusers.safetensors", "diffusers", tmp_path / "out", None)
+
+    save_lora(tmp_path / "told.safetensors", tensors, config, {**facts, "base": "other", "base_hash": "0" * 16})
+    with pytest.raises(UserError, match=r"was trained on other \(0{16}\), not on "):
+        convert_lora(tmp_path / "told.safetensors", "comfyui", tmp_path / "out", str(base))
+    wide = {name: torch.zeros(value.shape[0] * 2, value.shape[1] * 2) for name, value in tensors.items()}
+    save_lora(tmp_path / "wide.safetensors", wide, config, {})
+    with pytest.raises(UserError, match=r"is for a base with 288 numbers at blocks.0.attn1.to_k, .* has 144"):
+        convert_lora(tmp_path / "wide.safetensors", "comfyui", tmp_path / "out", str(base))
+    deep = {name.replace("blocks.5.", "blocks.25."): value for name, value in tensors.items()}
+    save_lora(tmp_path / "deep.safetensors", deep, config, {})
+    with pytest.raises(UserError, match=r"changes blocks.25.attn1.to_k, which .* does not have"):
+        convert_lora(tmp_path / "deep.safetensors", "comfyui", tmp_path / "out", str(base))
+    with pytest.raises(UserError, match=r"there is no such file"):
+        convert_lora(tmp_path / "none.safetensors", "comfyui", tmp_path / "out", None)

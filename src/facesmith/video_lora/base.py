@@ -91,6 +91,13 @@ class Base:
         model = chosen.from_pretrained(self.folder / "transformer", torch_dtype=dtype, **given)
         return with_float_rope(model).eval().requires_grad_(False)
 
+    def bare_transformer(self, kind: type | None = None) -> Any:
+        """Build the transformer without its weights, on the device `meta`: names and sizes of its layers."""
+        config = {key: value for key, value in self.transformer_config.items() if not key.startswith("_")}
+        chosen: Any = kind or self._class("transformer")
+        with torch.device("meta"):
+            return chosen.from_config(config).requires_grad_(False)
+
     def codec(self, dtype: torch.dtype = torch.float32) -> Any:
         """Load the VAE."""
         return self._class("vae").from_pretrained(self.folder / "vae", torch_dtype=dtype).eval().requires_grad_(False)

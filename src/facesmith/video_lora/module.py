@@ -248,7 +248,7 @@ def _optimizer_class(kind: str) -> Any:
     if kind == "adamw":
         return torch.optim.AdamW
     try:
-        from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
+        from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         raise UserError(
             "model.optimizer.kind=adamw_8bit: needs bitsandbytes and a CUDA GPU; pip install bitsandbytes, or use adamw"

@@ -60,10 +60,9 @@ def tokens(base: Base, shape: Shape) -> int:
 @lru_cache
 def counted(base: Base, adapter: Adapter | None) -> tuple[int, int]:
     """Give the numbers of frozen and of trained weights; nothing is loaded."""
-    config = {key: value for key, value in base.transformer_config.items() if not key.startswith("_")}
-    model: Any = FaceTransformer if adapter and adapter.decoupled else WanVACETransformer3DModel
     with torch.device("meta"):
-        transformer = model.from_config(config).requires_grad_(False)
+        decoupled = adapter is not None and adapter.decoupled
+        transformer = base.bare_transformer(FaceTransformer if decoupled else WanVACETransformer3DModel)
         frozen = sum(parameter.numel() for parameter in transformer.parameters())
         if adapter is None:
             return frozen, 0

@@ -44,7 +44,7 @@ def quantisation(storage: Storage, dtype: torch.dtype) -> Any:
             llm_int8_skip_modules=_KEPT,
         )
     from diffusers import TorchAoConfig
-    from torchao.quantization import Int8WeightOnlyConfig  # type: ignore[import-not-found]
+    from torchao.quantization import Int8WeightOnlyConfig  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     return TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=_KEPT)  # type: ignore[no-untyped-call]
 
