@@ -153,11 +153,14 @@ def test_what_cannot_be_written_leaves_the_last_mask_whole(
 ) -> None:
     before = covered(desk, 0, 200)
     desk.paint(0, before)
-    with no_file_above(100), pytest.raises(UserError, match=r"cannot be written .*the last mask there is whole"):
+    with no_file_above(100), pytest.raises(UserError, match=r"cannot be written .*what was there last is whole"):
         desk.paint(0, covered(desk, 0, 300))
     assert np.array_equal(desk.mask(0), before)
     assert np.array_equal(np.asarray(Image.open(desk.path(0)).convert("L")), before)
     assert not list(desk.folder.glob(".*.tmp.png"))
+    with no_file_above(10), pytest.raises(UserError, match="cannot be written"):
+        desk.go(5)
+    assert desk.at == 0
     assert desk.undo() == 0  # of the first stroke: the second never was
     assert desk.undo() is None
 

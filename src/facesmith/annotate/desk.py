@@ -176,9 +176,11 @@ class Desk:
 
     def go(self, row: int) -> int:
         """Turn to a face, kept for the next time; the last or first where there is none further."""
-        self.at = min(max(row, 0), len(self) - 1)
-        write_text(self.folder / _NOTES, json.dumps({"at": self.name(self.at), "face_set": self.faces.key}))
-        return self.at
+        at = min(max(row, 0), len(self) - 1)
+        notes = json.dumps({"at": self.name(at), "face_set": self.faces.key})
+        self._write(self.folder / _NOTES, lambda path: write_text(path, notes))
+        self.at = at
+        return at
 
     def next_untouched(self, row: int) -> int:
         """Find the next face without a kept mask, after the last one from the first again; `row` when all have one."""
@@ -224,18 +226,18 @@ class Desk:
 
     def _put(self, row: int, kept: Kept | None) -> None:
         """Make the folder hold a mask, or none; memory follows the disk, never goes before it."""
-        path = self.path(row)
-        try:
-            if kept is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_bytes(path, kept.png)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); the last mask there is whole") from error
         if kept is None:
+            self._write(self.path(row), lambda path: path.unlink(missing_ok=True))
             self._kept.pop(row, None)
         else:
+            self._write(self.path(row), lambda path: write_bytes(path, kept.png))
             self._kept[row] = kept
+
+    def _write(self, path: Path, write: Callable[[Path], None]) -> None:
+        try:
+            write(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); what was there last is whole") from error
 
     def _locked(self) -> filelock.FileLock:
         try:

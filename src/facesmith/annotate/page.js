@@ -34,12 +34,13 @@ document.addEventListener("keydown", (event) => {
 // The editor takes up the brush with every frame; a person who erases goes on erasing.
 document.addEventListener("click", (event) => {
   for (const [name, place] of Object.entries(TOOLS)) if (event.target.closest(place)) tool = name;
+  if (event.target.closest("#editor [aria-label=Pan]")) tool = null; // the hand is neither
 }, true);
 let settling;
 new MutationObserver(() => {
   clearTimeout(settling);
   settling = setTimeout(() => {
-    const chosen = document.querySelector(TOOLS[tool]);
+    const chosen = tool && document.querySelector(TOOLS[tool]);
     if (chosen && !chosen.classList.contains("highlight")) chosen.click();
   }, 200);
 }).observe(document, { subtree: true, attributes: true, attributeFilter: ["class"] });

@@ -8,6 +8,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -77,7 +78,7 @@ def build(session: Session) -> gr.Blocks:
             js_on_load=_read("strip.js"),
             apply_default_css=False,
             elem_id="strip",
-            thumbs=[f"/gradio_api/file={desk.crop_path(row)}" for row in range(len(desk))],
+            thumbs=[f"/gradio_api/file={quote(desk.crop_path(row).as_posix())}" for row in range(len(desk))],
             kinds=list(STATES),
         )
         seen = [editor, heading, strip, cut_out, status]
