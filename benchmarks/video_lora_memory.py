@@ -20,7 +20,7 @@ from facesmith.quiet import quiet_libraries
 from facesmith.runs.peak_memory import PeakMemory
 from facesmith.video_lora.adapter import add_lora
 from facesmith.video_lora.base import Base, with_float_rope
-from facesmith.video_lora.needs import Adapter, Shape, drawing_bytes, step_bytes, tokens
+from facesmith.video_lora.needs import Adapter, Shape, passing_bytes, step_bytes, tokens, weights_bytes
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 M_MMAP_THRESHOLD = -3
@@ -120,7 +120,8 @@ def main() -> None:
                         optimizer="adamw",
                     )
                 else:
-                    said = drawing_bytes(base, shape, dtype=torch.float32, storage="as_computed")
+                    said = weights_bytes(base, dtype=torch.float32, storage="as_computed")
+                    said += passing_bytes(base, shape, dtype=torch.float32)
                 print(
                     f"{what}, {tokens(base, shape)} tokens: measured / said {measured / said:.2f} "
                     f"({measured / 1e6:.0f} and {said / 1e6:.0f} MB)"

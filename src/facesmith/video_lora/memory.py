@@ -108,8 +108,11 @@ def tell_training(base: Base, model: Any, data: Any) -> None:
         one = replace(shape, batch=1)
         found = {"steps": step, "the VAE": needs.codec_bytes(base, one, "encode")}
         if model.validation.videos:
-            found["validation videos"] = needs.codec_bytes(base, one, "decode") + needs.drawing_bytes(
-                base, replace(shape, batch=len(model.validation.face_scales)), dtype=dtype, storage=storage
+            several = replace(shape, batch=len(model.validation.face_scales))
+            found["validation videos"] = (
+                needs.weights_bytes(base, dtype=dtype, storage=storage)
+                + needs.learning_bytes(base, adapter, model.optimizer.kind)
+                + max(needs.passing_bytes(base, several, dtype=dtype), needs.codec_bytes(base, one, "decode"))
             )
         return found
 
@@ -150,11 +153,12 @@ def tell_drawing(base: Base, shape: Shape, *, storage: Storage, offload: Offload
 
     def stages(shape: Shape, storage: Storage, offload: Offload) -> Stages:
         codec = needs.codec_bytes(base, shape, "decode")
-        whole = needs.drawing_bytes(base, shape, dtype=dtype, storage=storage)
-        if offload in ("none", "model"):
-            return {"the VAE": codec + (whole if offload == "none" else 0), "drawing": whole}
-        passing = needs.drawing_bytes(base, shape, dtype=dtype, storage=storage, weights=False)
-        return {"the VAE": codec, "drawing": passing + (whole - passing) / base.transformer_config["num_layers"]}
+        weights = needs.weights_bytes(base, dtype=dtype, storage=storage)
+        passing = needs.passing_bytes(base, shape, dtype=dtype)
+        if offload == "none":
+            return {"the VAE": weights + codec, "drawing": weights + passing}
+        here = weights if offload == "model" else weights / base.transformer_config["num_layers"]
+        return {"the VAE": codec, "drawing": here + passing}
 
     def fits(shape: Shape, storage: Storage, offload: Offload) -> bool:
         return _most(stages(shape, storage, offload))[1] + _overhead(gpu) <= _free(gpu)

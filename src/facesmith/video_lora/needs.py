@@ -93,20 +93,28 @@ def step_bytes(
 ) -> float:
     """Give what a training step takes. offloaded: what is kept for the backward pass waits in the computer's memory."""
     config, itemsize = base.transformer_config, dtype.itemsize
-    frozen, trained = counted(base, adapter)
     blocks = config["num_layers"] + (len(config["vace_layers"]) if adapter.vace_blocks else 0)
     block = _a_token(base, _SAVED[itemsize]) + (_FACE * _width(base) if adapter.decoupled else 0.0)
     kept = 0.0 if offloaded else itemsize * _width(base)
     a_token = blocks * kept + block if checkpointing else blocks * block
     a_token += _BACKWARD * _width(base)
-    return frozen * bytes_a_weight(storage, dtype) + trained * _ADAM[optimizer] + tokens(base, shape) * a_token
+    weights = weights_bytes(base, dtype=dtype, storage=storage) + learning_bytes(base, adapter, optimizer)
+    return weights + tokens(base, shape) * a_token
 
 
-def drawing_bytes(base: Base, shape: Shape, *, dtype: Any, storage: Storage, weights: bool = True) -> float:
-    """Give what the transformer takes to draw; without its weights where those wait elsewhere."""
-    passing = tokens(base, shape) * _a_token(base, _PASSING[dtype.itemsize])
-    frozen = counted(base, None)[0] if weights else 0
-    return frozen * bytes_a_weight(storage, dtype) + passing
+def weights_bytes(base: Base, *, dtype: Any, storage: Storage) -> float:
+    """Give what the frozen transformer's weights take."""
+    return counted(base, None)[0] * bytes_a_weight(storage, dtype)
+
+
+def learning_bytes(base: Base, adapter: Adapter, optimizer: str) -> float:
+    """Give what is trained takes, with its gradients and moments."""
+    return counted(base, adapter)[1] * _ADAM[optimizer]
+
+
+def passing_bytes(base: Base, shape: Shape, *, dtype: Any) -> float:
+    """Give what the transformer takes to answer, besides its weights."""
+    return tokens(base, shape) * _a_token(base, _PASSING[dtype.itemsize])
 
 
 def codec_bytes(base: Base, shape: Shape, what: str) -> float:
