@@ -72,6 +72,8 @@ def explain(finding: Finding) -> list[str]:
         facts.append(("title", finding.mark.title))
         facts.append(("identity", f"{finding.mark.identity}, consent: {finding.mark.consent}"))
         facts.append(("model", f"sha256 {finding.mark.model_hash}" if finding.mark.model_hash else "in training"))
+        if finding.mark.adapter:
+            facts.append(("adapter", finding.mark.adapter))
     if finding.generator:
         facts.append(("written by", finding.generator))
     if finding.signer or finding.issuer:
