@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from lightning import Trainer, seed_everything
+from lightning import Callback, Trainer, seed_everything
 from omegaconf import OmegaConf
 
 from facesmith.callbacks.exact_state import ExactState
@@ -34,16 +34,24 @@ def _composed(run: Path, *overrides: str) -> TrainConfig:
     return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
 
 
-def _fit(config: TrainConfig, run: Path, checkpoint: Path | None = None, **more: Any) -> Trainer:
+class _Killed(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+
+def _fit(config: TrainConfig, run: Path, checkpoint: Path | None = None, killed_at: int = -1) -> Trainer:
     seed_everything(0, verbose=False)
     data, module = config.data.build(), config.model.build()
     callbacks = [one.build() for one in config.callbacks.values() if one]
     trainer: Trainer = config.trainer.build(
         precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
-        callbacks=[*callbacks, ExactState(config.model_dump(mode="json", by_alias=True))],
+        callbacks=[*callbacks, ExactState(config.model_dump(mode="json", by_alias=True)), _Killed(killed_at)],
         logger=[one.build() for one in config.logger.values() if one],
         default_root_dir=run,
-        **more,
     )
     seed_everything(0, verbose=False)
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -79,7 +87,7 @@ def identity(places: Path) -> Settings:
     """Compose a short training of the test sequence's man."""
 
     def settings(run: Path, *overrides: str) -> TrainConfig:
-        given = ["experiment=identity_demo", "data.max_frames=16", *SMALL, "callbacks.export=null"]
+        given: list[str] = ["experiment=identity_demo", "data.max_frames=16", *SMALL, "callbacks.export=null"]
         paths = [f"paths.face_sets={places / 'face_sets'}", f"paths.profiles={places / 'profiles'}"]
         return _composed(run, *given, *paths, *overrides)
 

@@ -62,6 +62,11 @@ def test_a_name_is_taken_from_the_scene(lora: Settings, tmp_path: Path) -> None:
     assert lora(tmp_path, "data.name=stage").name == "stage"
 
 
+def test_consent_is_asked_for(lora: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^data\.consent: required"):
+        lora(tmp_path, "data.consent=null")
+
+
 def refused(lora: Settings, run: Path, *overrides: str) -> str:
     with pytest.raises(UserError) as caught:
         lora(run, *overrides).data.build().prepare_data()

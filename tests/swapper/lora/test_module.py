@@ -122,20 +122,18 @@ def test_a_rank_out_of_range_is_told(lora: Settings, tmp_path: Path, rank: int) 
 
 @pytest.mark.slow
 def test_a_resumed_training_is_the_uninterrupted_one(fit: Fit, lora: Settings, tmp_path: Path) -> None:
-    short = [
-        "callbacks.export=null",
-        "callbacks.adapter=null",
-        "callbacks.videos=null",
-        "callbacks.last.every_seconds=null",
-    ]
+    short = ["callbacks.export=null", "callbacks.adapter=null", "callbacks.videos=null", "trainer.max_epochs=2"]
+    often = ["callbacks.last.every_seconds=null", "callbacks.last.every_steps=3", "model.loss.identity_from=0"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    fit(lora(whole, "trainer.max_epochs=2", *short), whole)
-    fit(lora(cut, "trainer.max_epochs=2", "trainer.limit_val_batches=0", *short), cut, max_steps=4)
-    fit(lora(cut, "trainer.max_epochs=2", *short), cut, cut / "checkpoints/last.ckpt")
+    fit(lora(whole, *short, *often), whole)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(lora(cut, *short, *often), cut, killed_at=7)
+    fit(lora(cut, *short, *often), cut, cut / "checkpoints/last.ckpt")
     one, two = (read_checkpoint(folder / "checkpoints/last.ckpt") for folder in (whole, cut))
     assert one["global_step"] == two["global_step"] == 10
-    for name, value in one["state_dict"].items():
-        assert torch.equal(value, two["state_dict"][name]), name
+    for kind in ("state_dict", "current_model_state"):
+        for name, value in one[kind].items():
+            assert torch.equal(value, two[kind][name]), name
 
 
 @pytest.mark.slow
@@ -144,7 +142,7 @@ def test_the_decoder_of_an_aad_learns_a_scene(fit: Fit, identity: Settings, lora
     fit(identity(folder, "model/generator=aad_fast", "trainer.max_epochs=1"), folder)
     run = tmp_path / "run"
     trainer = fit(lora(run, f"model.base={folder}", "trainer.max_epochs=1", "model.loss.identity=0.3",
-                       "model.loss.identity_from=0"), run)  # fmt: skip
+                       "model.loss.identity_from=0", "model.loss.identity_share=0.5", "model.loss.ramp=0"), run)  # fmt: skip
     assert np.isfinite(float(trainer.callback_metrics["train/loss_identity"]))
     card = json.loads((run / "adapter/adapter.json").read_text())
     assert card["base"]["generator"] == "Aad"
