@@ -141,8 +141,8 @@ def test_the_decoder_of_an_aad_learns_a_scene(fit: Fit, identity: Settings, lora
     folder = tmp_path / "aad"
     fit(identity(folder, "model/generator=aad_fast", "trainer.max_epochs=1"), folder)
     run = tmp_path / "run"
-    trainer = fit(lora(run, f"model.base={folder}", "trainer.max_epochs=1", "model.loss.identity=0.3",
-                       "model.loss.identity_from=0", "model.loss.identity_share=0.5", "model.loss.ramp=0"), run)  # fmt: skip
+    likeness = [f"model.loss.identity{key}" for key in ("=0.3", "_from=0", "_share=0.5")]
+    trainer = fit(lora(run, f"model.base={folder}", "trainer.max_epochs=1", "model.loss.ramp=0", *likeness), run)
     assert np.isfinite(float(trainer.callback_metrics["train/loss_identity"]))
     card = json.loads((run / "adapter/adapter.json").read_text())
     assert card["base"]["generator"] == "Aad"
