@@ -2,7 +2,7 @@
 
     python benchmarks/occluder_painted.py [--sheet seen.png] <run, checkpoint or .onnx> ...
 
-Prints, for each occluder and for the bare outline of the landmarks, overlap with what a person painted (IoU), overlap
+Prints, for each occluder and for the bare outline of the landmarks, overlap with what was painted (IoU), overlap
 of the rims (boundary IoU), and of the covered part of the outline how much is found (recall) and how much of what is
 found is covered (precision). Faces are cut out as task=mask cuts them. --sheet: a picture to look at.
 """
