@@ -21,6 +21,8 @@ _MEMORY: Final = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "Failed to allocate memory for requested buffer",
     "bad allocation",
+    "could not create a primitive",  # what oneDNN says of it
+    "failed to map segment from shared object",  # what the loader says of it
     "std::bad_alloc",
 )
 

@@ -1,5 +1,6 @@
 """Videos of a trained person, drawn by diffusers' own pipeline."""
 
+import importlib.util
 import json
 import logging
 from collections.abc import Callable
@@ -144,6 +145,8 @@ def test_blocks_in_files_and_smaller_weights(exports: Path, base: Path, media: A
     assert np.array_equal(drawn("disk", "as_computed"), whole)
     small = drawn("none", "float8").astype(int)
     assert 0 < np.abs(small - whole).mean() < 8
+    if importlib.util.find_spec("torchao") is not None:
+        assert 0 < np.abs(drawn("none", "int8").astype(int) - whole).mean() < 8
     for offload in ("model", "group", "sequential"):
         if not torch.cuda.is_available():
             with pytest.raises(UserError, match=f"offload={offload}: there is no GPU .* use none or disk"):

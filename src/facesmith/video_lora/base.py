@@ -199,5 +199,5 @@ def _fingerprint(folder: Path) -> str:
         with path.open("rb") as file:
             for start in range(0, size, _STRIDE):
                 file.seek(start)
-                digest.update(file.read(_STRIDE if size <= _STRIDE else _SAMPLE))
+                digest.update(file.read(size if size <= _STRIDE else _SAMPLE))
     return digest.hexdigest()[:16]
