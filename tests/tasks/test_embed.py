@@ -44,7 +44,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, asset: Callable[[str], Path])
         write_image(folder / "woman" / f"{number}.png", np.ascontiguousarray(picture), mark=None)
     write_image(folder / "nobody.png", np.full((256, 256, 3), 90, np.uint8), mark=None)
     torch.manual_seed(0)
-    common = {"num_hidden_layers": 2, "num_attention_heads": 16, "hidden_size": 1024, "intermediate_size": 1024}
+    common = {"num_hidden_layers": 1, "num_attention_heads": 16, "hidden_size": 1024, "intermediate_size": 1024}
     clip = CLIPVisionConfig(**common, image_size=224, patch_size=14, projection_dim=768)
     CLIPVisionModelWithProjection(clip).save_pretrained(folder / "clip-wide")
     CLIPImageProcessor().save_pretrained(folder / "clip-wide")

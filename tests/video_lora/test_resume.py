@@ -26,7 +26,7 @@ class Losses(lightning.Callback):
             trainer.save_checkpoint(self.save_to)
 
 
-@pytest.mark.parametrize("injection", ["tail", "decoupled"])
+@pytest.mark.parametrize("injection", ["tail", pytest.param("decoupled", marks=pytest.mark.slow)])
 def test_the_same_losses_and_weights_bit_for_bit(demo: Settings, tmp_path: Path, injection: str) -> None:
     given = [
         f"model.injection={injection}",
