@@ -77,7 +77,6 @@ class OccluderDataModuleConfig(SliceComponent):
     repeats: int = Field(ge=1)
     workers: int = Field(ge=0)
     validation_each: int = Field(ge=1)
-    looks: float = Field(ge=0, le=1)
     occlusions: OcclusionsConfig
     augment: AnyComponent | None
     progress: bool

@@ -72,7 +72,6 @@ class OccluderDataModule(LightningDataModule):
         self.training = OccludedFaces(
             labelled(faces, first, _WIDE, 2 * round(config.size * _MARGIN / 2), config.forehead, config.masks),
             self._occlude(weights, PhotoSurfaces(), clear=config.occlusions.clear),
-            config.looks,
             seed,
         )
         checked = labelled(faces, last, TEMPLATE, config.size, config.forehead, config.masks)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from facesmith.faces.aligned import AlignedFaces
-from facesmith.occluder.looks import another_look
 from facesmith.occluder.occlusion import FAMILIES, NONE, Occlude
 
 NAMES: Final = (NONE, *FAMILIES)  # a batch carries the position in this tuple
@@ -29,24 +28,17 @@ class Labelled:
 
 
 class OccludedFaces(Dataset[dict[str, Tensor]]):
-    """Training: every access covers the face anew. Keys are pairs (row, number of the draw).
+    """Training: every access covers the face anew. Keys are pairs (row, number of the draw)."""
 
-    looks: share of faces that are given another look before something is laid over them, 0..1.
-    """
-
-    def __init__(self, labelled: Labelled, occlude: Occlude, looks: float, seed: int) -> None:
-        self.labelled, self.occlude, self.looks, self.seed = labelled, occlude, looks, seed
+    def __init__(self, labelled: Labelled, occlude: Occlude, seed: int) -> None:
+        self.labelled, self.occlude, self.seed = labelled, occlude, seed
 
     def __len__(self) -> int:
         return len(self.labelled)
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Tensor]:
         row, number = draw
-        rng = np.random.default_rng([self.seed, 1, number])
-        picture = self.labelled.faces.images[row]
-        if rng.random() < self.looks:
-            picture = another_look(picture, rng)
-        return covered(self.labelled, row, picture, self.occlude, rng)
+        return covered(self.labelled, row, self.occlude, np.random.default_rng([self.seed, 1, number]))
 
 
 class CheckedFaces(Dataset[dict[str, Tensor]]):
@@ -55,14 +47,8 @@ class CheckedFaces(Dataset[dict[str, Tensor]]):
     def __init__(self, labelled: Labelled, occlude: dict[str, Occlude], each: int, seed: int) -> None:
         rows = np.linspace(0, len(labelled) - 1, each).round().astype(int)
         self.items = [
-            covered(
-                labelled,
-                row,
-                labelled.faces.images[row],
-                occlude[name],
-                np.random.default_rng([seed, number, NAMES.index(name)]),
-            )
-            for number, row in enumerate(rows.tolist())
+            covered(labelled, int(row), occlude[name], np.random.default_rng([seed, number, NAMES.index(name)]))
+            for number, row in enumerate(rows)
             for name in occlude
         ]
 
@@ -93,14 +79,10 @@ class Stretch(Dataset[dict[str, Tensor]]):
         }
 
 
-def covered(
-    labelled: Labelled, row: int, picture: NDArray[np.uint8], occlude: Occlude, rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """Cover one face as `picture` (S,S,3) RGB shows it.
-
-    Gives the picture (3,S,S) uint8 RGB, mask and hull (1,S,S) uint8, family () int64.
-    """
-    done = occlude(picture, labelled.faces.landmarks[row], rng)
+def covered(labelled: Labelled, row: int, occlude: Occlude, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Cover one face: picture (3,S,S) uint8 RGB, mask and hull (1,S,S) uint8, family () int64."""
+    faces = labelled.faces
+    done = occlude(faces.images[row], faces.landmarks[row], rng)
     hull = labelled.masks[row]
     return {
         "picture": torch.from_numpy(np.ascontiguousarray(done.picture.transpose(2, 0, 1))),
