@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
-from facesmith.callbacks.protocols import Judges
+from facesmith.callbacks.protocols import Judges, KnowsPerson
 from facesmith.faces.quality import Quality
 
 _SHOWN_AT_MOST = 12
@@ -33,6 +33,15 @@ _ROWS = (
     ("flicker", "mask moves unlike the face", "0"),
     ("unsteadiness", "changes from frame to frame", "before"),
     ("ssim", "held-out frames rebuilt", "1"),
+)
+_DRAWN = (  # of videos that are drawn, where a name may mean something else
+    ("likeness", "drawn faces: likeness", "higher"),
+    ("likeness_face_scale_0", "the same without face tokens", "before"),
+    ("projection", "on the way from nobody to the person", "1"),
+    ("faces_found", "frames with a face", "1"),
+    ("pose_agreement", "body points in place", "1"),
+    ("flicker", "flicker", "before"),
+    ("loss", "loss, held-out clips", "lower"),
 )
 _COLUMNS = (
     ("before", "before"),
@@ -60,8 +69,12 @@ class PrintSummary(Callback):
             return
         console = Console()
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if isinstance(pl_module, KnowsPerson):  # what Lightning forgets of a validation before the first step
+            before: dict[str, float] = pl_module.provenance.get("before", {})
+            figures = {f"before/{name}": value for name, value in before.items()} | figures
         columns = [(p, title) for p, title in _COLUMNS if any(name.startswith(f"{p}/") for name in figures)]
-        rows = [row for row in _ROWS if any(f"{prefix}/{row[0]}" in figures for prefix, _ in columns)]
+        known = _DRAWN if any(name.endswith("/likeness") for name in figures) else _ROWS
+        rows = [row for row in known if any(f"{prefix}/{row[0]}" in figures for prefix, _ in columns)]
         if rows:
             table = Table(title="Quality gate", title_justify="left")
             table.add_column("figure")
