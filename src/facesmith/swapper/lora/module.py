@@ -91,7 +91,9 @@ class SwapLoraModule(SwapperModule):
         self.scene = {"key": data.scene.key, "name": data.config.name}
         if isinstance(generator, OnnxBase) and generator.said.photo is not None:
             generator.show(data.photo(*generator.said.photo))
-        own = self.loss.own
+        loss: Any = self.loss
+        loss.likeness.embedder = self.provenance["embedder"]  # a file may not say any
+        own = loss.own
         if isinstance(own, TakesRegions):
             own.set_regions(data.textures.regions)
         self._tell_size()
