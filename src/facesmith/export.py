@@ -43,7 +43,7 @@ def export(config: ExportConfig) -> onnx.ExportReport | None:
     if not isinstance(module, Exports):
         raise UserError(
             f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which exports nothing; "
-            "give a swapper's or an occluder's checkpoint"
+            "give a swapper's or an occluder's checkpoint; one of video_lora goes to=diffusers, comfyui or onnx"
         )
     given = module.export_spec()
     if config.to == "xseg" or given.metadata["contract"] == XSEG_CONTRACT:
