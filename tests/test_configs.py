@@ -57,7 +57,7 @@ def _options(group: str) -> Iterator[tuple[str, str]]:
 def _train_choices() -> list[list[str]]:
     """One list of overrides for each option file that a training run can choose."""
     groups = sorted(
-        p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local", "encoder")
+        p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local", "encoder", "sizes")
     )
     choices = []
     for group in groups:
@@ -70,6 +70,23 @@ def _train_choices() -> list[list[str]]:
             needed = NEEDED_OF_VIDEO if video else NEEDED_OF_LORA if lora else NEEDED
             choices.append([*base, *needed, f"{folder}={option}"])
     return choices
+
+
+SLICES = {"identity": NEEDED, "occluder": NEEDED, "swap_lora": NEEDED_OF_LORA, "video_lora": NEEDED_OF_VIDEO}
+
+
+@pytest.mark.parametrize("trainer", [option for _, option in _options("trainer")])
+@pytest.mark.parametrize("slice_", SLICES)
+def test_every_training_type_takes_every_trainer(slice_: str, trainer: str) -> None:
+    cfg = composed("train", f"experiment={slice_}", f"trainer={trainer}", *SLICES[slice_])
+    assert validate(cfg, TrainConfig).name == "ada"
+
+
+def test_sizes_are_of_a_trainer_and_a_type() -> None:
+    pairs = {f"{t}_{d}" for _, t in _options("trainer") for _, d in _options("data")}
+    assert {option for _, option in _options("sizes")} <= pairs
+    low = composed("train", "experiment=video_lora", "trainer=low_memory", *NEEDED_OF_VIDEO)
+    assert (low.data.batch_size, low.model.offload) == (1, "activations")
 
 
 @pytest.mark.parametrize("overrides", _train_choices(), ids=lambda o: o[-1])

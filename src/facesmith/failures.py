@@ -44,7 +44,7 @@ _RELIEF: Final = (
 _KNOWN: Final = (
     (
         r"No supported gpu backend found|CUDAAccelerator.*not available|MPSAccelerator.*not available",
-        "trainer.accelerator: this machine has no such device; use trainer.accelerator=auto (or trainer=laptop); "
+        "trainer.accelerator: this machine has no such device; use trainer.accelerator=auto; "
         "`python -m facesmith.doctor` shows the devices",
     ),
     (
