@@ -145,7 +145,7 @@ def test_a_checkpoint_and_its_adapter_are_exported_as_one(tmp_path, client):
     path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
     folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
     report = export(configured(path, tmp_path / "exports", f"adapter={folder}", f"to={client}"))
-    assert report.path.parent.name if client == "hyperswap" else report.path.stem == "ada_stage"
+    assert (report.path.parent.name if client == "hyperswap" else report.path.stem) == "ada_stage"
     assert report.parity <= 1e-4
     if client == "facesmith":
         laid = load_swap_model(path, adapters=choose(folder, None, 1.0))
