@@ -10,6 +10,7 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.video_lora.base import open_base
+from facesmith.video_lora.references import References
 from facesmith.video_lora.sampling import control_of, decoded, sampled, start_noise
 from facesmith.video_lora.texts import padded
 from facesmith.video_lora.tiny import faces, train_base
@@ -52,6 +53,23 @@ def test_faces_are_told_apart_where_the_rings_are() -> None:
     assert int(np.argmax([each["likeness"] for each in figures])) == 2
     assert figures[2]["projection"] == pytest.approx(1.0, abs=0.1)
     assert faces.body_overlap(frames, frames, boxes) == 1.0
+
+
+def test_white_where_limbs_cross_is_no_ring_and_photos_need_not_be_centred() -> None:
+    random = torch.Generator().manual_seed(3)
+    who = people(1, random)
+    some = clips(1, random, who[0])
+    frames, poses = (
+        (video[0].permute(1, 2, 3, 0) * 255).round().to(torch.uint8).numpy()
+        for video in ((some.videos + 1) / 2, some.dances.poses)
+    )
+    poses[:, 50:52, 60:62] = 255
+    assert np.abs(faces.DancerJudge().boxes(frames, poses) - some.dances.boxes()[0].numpy()).max() < 1.5
+    photo = (portraits(who, random) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
+    references = References(torch.zeros(1, 768), torch.ones(1), photo, "portrait", np.zeros(768, np.float32))
+    figures = faces.DancerJudge().figures(frames, frames, poses, references)
+    assert figures["projection"] == pytest.approx(1.0, abs=0.03)
+    assert figures["likeness"] > 0.995
 
 
 def test_the_stock_pipeline_runs_the_base_and_our_sampler_draws_the_same(base: Path) -> None:

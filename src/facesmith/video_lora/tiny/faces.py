@@ -20,6 +20,8 @@ Frames = NDArray[np.uint8]
 _INNER: Final = 0.7  # of the head's radius: a square inside the circle
 _PORTRAIT_RADIUS: Final = 28.0
 _WHITE: Final = 150  # levels: the head's ring is the only white in a pose drawing
+_STRAY: Final = 4  # px outside the head's radius, beyond which white is not the ring
+_GREY: Final = 128  # levels: what portraits are drawn on
 _BRIGHT: Final = 115  # levels: bodies are brighter, stages darker
 
 
@@ -46,9 +48,10 @@ class DancerJudge:
     def figures(self, frames: Frames, truth: Frames, poses: Frames, references: References) -> dict[str, float]:
         """Give cosine (`likeness`) and projection on the person's colours, both from the mean person; body overlap."""
         boxes = self.boxes(frames, poses)
-        person = portrait_fields(references.picture[None])
+        photo = references.picture
+        person = _fields(photo, _photo_middle(photo), _PORTRAIT_RADIUS) - mean_person()
         found = head_fields(torch.from_numpy(frames), torch.from_numpy(boxes))
-        return {**compared(found, person[0]), "pose_agreement": body_overlap(frames, truth, boxes)}
+        return {**compared(found, person), "pose_agreement": body_overlap(frames, truth, boxes)}
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -105,9 +108,18 @@ def _fields(picture: Tensor, middle: tuple[float, float], radius: float) -> Tens
     return functional.avg_pool2d(inside, 4).flatten()
 
 
+def _photo_middle(picture: Tensor) -> tuple[float, float]:
+    """Give x and y of the middle of a face on grey."""
+    rows, columns = ((picture.int() - _GREY).abs().amax(-1) > 12).nonzero().T.float()
+    return float((columns.min() + columns.max()) / 2), float((rows.min() + rows.max()) / 2)
+
+
 def _ring(pose: Frames) -> NDArray[np.float32]:
     rows, columns = np.nonzero(pose.min(-1) > _WHITE)
     if not len(rows):
         return np.full(4, np.nan, np.float32)
+    # where limbs cross, a compressed drawing can have some white, too
+    near = np.hypot(columns - np.median(columns), rows - np.median(rows)) < HEAD + _STRAY
+    columns, rows = columns[near], rows[near]
     x, y = (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
     return np.array([x - HEAD, y - HEAD, x + HEAD, y + HEAD], np.float32)
