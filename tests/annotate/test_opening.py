@@ -37,7 +37,7 @@ def test_pictures_without_a_face_are_left_out_and_told_or_an_error(
     source = (f"data.source={folder}", "data.name=some", "data.consent=licensed")
     with caplog.at_level(logging.WARNING), opened(settings(source=source)) as desk:
         assert len(desk) == 1
-    assert "1 of the pictures have no face" in caplog.text
+    assert "1 of 2 pictures are left out: no face" in caplog.text
     with pytest.raises(UserError, match=r"b\.png: no face in frame 0"):
         opened(settings("without_face=error", source=source))
 

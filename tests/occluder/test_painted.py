@@ -32,6 +32,7 @@ def half() -> np.ndarray:
 
 def test_a_painted_mask_wins_over_the_outline(data: OccluderDataModule, tmp_path: Path, half: np.ndarray) -> None:
     write(tmp_path / "masks", name_of(data, 1), half)
+    (tmp_path / "masks/.half_written.tmp.png").write_bytes(b"what a painter that was killed leaves")
     masks = PaintedMasks(tmp_path / "masks", data.faces)
     assert len(masks) == 1
     assert masks.get(0) is None

@@ -4,15 +4,12 @@ import logging
 
 import pyarrow.compute as pc
 
-from facesmith import assets
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.desk import Desk
 from facesmith.errors import UserError
-from facesmith.faces.extraction import extract
 from facesmith.faces.face_set import FaceSet
 from facesmith.faces.private import private_folder
-from facesmith.faces.selection import Selection
-from facesmith.faces.smoothing import Smoothing
+from facesmith.occluder.extraction import extracted, leave_out_faceless
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +27,8 @@ def opened(config: AnnotateConfig) -> Desk:
             somebody paints them already; the occluder is none.
     """
     faces = faces_of(config)
-    _tell_what_is_missing(faces, config.without_face)
+    leave_out_faceless(faces, config.without_face, "without_face")
+    _tell_what_was_not_chosen(faces)
     folder = config.masks
     if folder is None:
         folder = faces.path.parent / _MASKS
@@ -53,37 +51,11 @@ def faces_of(config: AnnotateConfig) -> FaceSet:
         return FaceSet(config.faces)
     if config.data is None:
         raise UserError("data.source: say whose faces: photos and videos, or a face set with faces=")
-    data = config.data
-    given = [data.source] if isinstance(data.source, str) else data.source
-    return extract(
-        [assets.resolve(one) for one in given],
-        name=data.name,
-        consent=data.consent,
-        consent_note=data.consent_note or "",
-        expires=data.expires,
-        root=data.face_sets,
-        analyzer=data.analyzer.build,
-        backend=data.media_backend,
-        max_frames=data.max_frames,
-        people=data.people,
-        selection=Selection(**data.selection.model_dump()),
-        smoothing=Smoothing(**data.smoothing.model_dump()),
-        progress=data.progress,
-    )
+    return extracted(config.data)
 
 
-def _tell_what_is_missing(faces: FaceSet, without_face: str) -> None:
-    """Tell which pictures cannot be painted: no mask is made up for a face that was not found."""
-    empty = faces.table.filter(pc.field("face") < 0)
+def _tell_what_was_not_chosen(faces: FaceSet) -> None:
     rejected = faces.table.filter((pc.field("face") >= 0) & ~pc.field("kept"))
-    if empty.num_rows and without_face == "error":
-        first = empty.slice(0, 1).to_pylist()[0]
-        raise UserError(
-            f"{first['source']}: no face in frame {first['frame']}, and in {empty.num_rows - 1} more pictures; "
-            "give without_face=skip, or other media"
-        )
-    if empty.num_rows:
-        log.warning("%d of the pictures have no face; they are left out", empty.num_rows)
     if rejected.num_rows:
         reasons = sorted(set(rejected.column("reason").to_pylist()))
         log.warning("%d faces were not chosen (%s): see data.selection", rejected.num_rows, ", ".join(reasons))

@@ -1,6 +1,5 @@
 """Faces in, covered faces out: extraction, hull and painted masks, loaders."""
 
-import logging
 from typing import Any, Final
 
 import numpy as np
@@ -10,23 +9,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from facesmith import assets
 from facesmith.errors import UserError
-from facesmith.faces.extraction import extract
-from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set import FaceSet
-from facesmith.faces.selection import Selection
-from facesmith.faces.smoothing import Smoothing
 from facesmith.occluder.config import OccluderDataModuleConfig
 from facesmith.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
+from facesmith.occluder.extraction import extracted, leave_out_faceless
 from facesmith.occluder.families.surfaces import PhotoSurfaces
 from facesmith.occluder.grid import family_sheet
-from facesmith.occluder.labels import faceless, labelled
+from facesmith.occluder.labels import labelled
 from facesmith.occluder.occlusion import FAMILIES, NONE, Occlude
 from facesmith.occluder.sampler import DrawBatches
 from facesmith.training.loading import ResumableLoader
-
-log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
 
@@ -54,7 +47,8 @@ class OccluderDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Extract the faces, or find them extracted already."""
-        self._faces = self._extract()
+        self._faces = extracted(self.config)
+        leave_out_faceless(self._faces, self.config.without_face, "data.without_face")
 
     def setup(self, stage: str) -> None:
         """Draw the masks and everything that is validated on."""
@@ -85,7 +79,9 @@ class OccluderDataModule(LightningDataModule):
     @property
     def faces(self) -> FaceSet:
         """The face set."""
-        self._faces = self._faces or self._extract()
+        if self._faces is None:
+            self.prepare_data()
+        assert self._faces is not None
         return self._faces
 
     @property
@@ -155,35 +151,3 @@ class OccluderDataModule(LightningDataModule):
         how = self.config.occlusions
         several = how.several if len(weights) > 1 else 0.0
         return Occlude(weights, surfaces, clear=clear, several=several, motion=how.motion, soft=how.soft)
-
-    def _extract(self) -> FaceSet:
-        config = self.config
-        given = [config.source] if isinstance(config.source, str) else config.source
-        faces = extract(
-            [assets.resolve(one) for one in given],
-            name=config.name,
-            consent=config.consent,
-            consent_note=config.consent_note or "",
-            expires=config.expires,
-            root=config.face_sets,
-            analyzer=self._analyzer,
-            backend=config.media_backend,
-            max_frames=config.max_frames,
-            people=config.people,
-            selection=Selection(**config.selection.model_dump()),
-            smoothing=Smoothing(**config.smoothing.model_dump()),
-            progress=config.progress,
-        )
-        lost = faceless(faces)
-        if lost and config.without_face == "error":
-            raise UserError(
-                f"data.source: no face in {lost[0]} ({len(lost)} such pictures of {faces.meta['pictures']}); take them "
-                "out, or leave them out with data.without_face=skip"
-            )
-        if lost:
-            log.info("%d of %d pictures are left out: no face in them", len(lost), faces.meta["pictures"])
-        return faces
-
-    def _analyzer(self) -> Analyzer:
-        analyzer: Analyzer = self.config.analyzer.build()
-        return analyzer

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from facesmith.faces.align import warp
@@ -11,12 +10,6 @@ from facesmith.faces.face_set import FaceSet
 from facesmith.occluder.dataset import Labelled
 from facesmith.occluder.hull import face_mask
 from facesmith.occluder.painted import PaintedMasks
-
-
-def faceless(faces: FaceSet) -> list[str]:
-    """Name the pictures of a set in which no face was found, which have no landmarks and so no mask."""
-    lost = faces.table.filter(pc.field("face") < 0).select(["source", "frame"])
-    return [f"{row['source']}, frame {row['frame']}" for row in lost.to_pylist()]
 
 
 def labelled(
