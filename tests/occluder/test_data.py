@@ -107,9 +107,7 @@ def test_pictures_without_a_face_are_left_out_or_an_error(tiny_occluder, tmp_pat
         labelled.masks.any(axis=(1, 2)).all() for labelled in (module.training.labelled, module.stretch.labelled)
     )
     strict: OccluderDataModule = tiny_occluder(tmp_path / "run", *given, "data.without_face=error").data.build()
-    with pytest.raises(
-        UserError, match=r"b\.png: no face in frame 0 \(1 such .*data\.without_face=skip"
-    ):
+    with pytest.raises(UserError, match=r"b\.png: no face in frame 0 \(1 such .*data\.without_face=skip"):
         strict.prepare_data()
 
 
