@@ -122,6 +122,7 @@ class SaveVideosConfig(Component):
 
     folder: PathSetting
     fps: float = Field(gt=0)
+    kind: Literal["composite", "generated"]
 
 
 class FreezeMapperConfig(Component):

@@ -1,6 +1,7 @@
 """Drawn videos to look at: numbers have passed where the eye did not."""
 
 from pathlib import Path
+from typing import Literal
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -14,11 +15,12 @@ class SaveVideos(Callback):
     """Write what a module drew at each validation into `folder`: a video a clip, and one still picture of all.
 
     The validation before training is `epoch_0000`. Files are marked as synthetic. A logger whose `media` is true gets
-    them too; others never do: a face leaves this machine only when asked. fps: of the videos.
+    them too; others never do: a face leaves this machine only when asked. fps: of the videos. kind: what their mark calls
+    them, see `Mark`.
     """
 
-    def __init__(self, folder: Path, fps: float) -> None:
-        self.folder, self.fps = folder, fps
+    def __init__(self, folder: Path, fps: float, kind: Literal["composite", "generated"]) -> None:
+        self.folder, self.fps, self.kind = folder, fps, kind
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write while the drawings are fresh."""
@@ -33,7 +35,7 @@ class SaveVideos(Callback):
             consent=str(person["consent"]),
             model_hash=None,
             title=f"validation video, epoch {epoch}",
-            kind="generated",
+            kind=self.kind,
         )
         written = []
         for name, frames in videos:
