@@ -15,8 +15,8 @@ class SaveVideos(Callback):
     """Write what a module drew at each validation into `folder`: a video a clip, and one still picture of all.
 
     The validation before training is `epoch_0000`. Files are marked as synthetic. A logger whose `media` is true gets
-    them too; others never do: a face leaves this machine only when asked. fps: of the videos. kind: what their mark calls
-    them, see `Mark`.
+    them too; others never do: a face leaves this machine only when asked. fps: of the videos. kind: see
+    `Mark`.
     """
 
     def __init__(self, folder: Path, fps: float, kind: Literal["composite", "generated"]) -> None:
