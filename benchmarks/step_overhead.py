@@ -44,7 +44,7 @@ class Bare:
     def __init__(self, config: TrainConfig, data: Any) -> None:
         torch.manual_seed(0)
         self.data, self.module = data, config.model.build()
-        self.module.trainer = _Fixed(data, config)
+        self.module.trainer = FixedTrainer(data, config)
         self.module.setup("fit")
         chosen = self.module.configure_optimizers()
         self.optimizer, self.schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
@@ -77,12 +77,12 @@ class Bare:
             yield from loader
 
 
-class _Fixed:
+class FixedTrainer:
     """As much of a Trainer as the module asks for outside of one."""
 
     def __init__(self, data: Any, config: TrainConfig) -> None:
         self.datamodule, self.precision, self.max_epochs = data, "32-true", config.trainer.max_epochs
-        self.limit_train_batches, self.accumulate_grad_batches = 1.0, 1
+        self.limit_train_batches, self.accumulate_grad_batches, self.world_size = 1.0, 1, 1
 
 
 class InTurns(Callback):

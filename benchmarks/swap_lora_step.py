@@ -35,6 +35,7 @@ from facesmith.model_files.onnx import export
 from facesmith.swapper.dataset import as_floats
 from facesmith.swapper.lora.base import find_base
 from facesmith.training.checkpoint import load_module
+from step_overhead import FixedTrainer
 
 _CONF = Path(__file__).parents[1] / "conf"
 _WARM_UP = 10
@@ -57,7 +58,7 @@ class Training:
         torch.manual_seed(0)
         self.data, self.progress = data, progress
         self.module: Any = config.model.build() if kind == "lora" else load_module(find_base(config.model.base))
-        self.module.trainer = _Fixed(data, config)
+        self.module.trainer = FixedTrainer(data, config)
         if kind == "lora":
             self.module.setup("fit")
         self.module.train()
@@ -112,14 +113,6 @@ class Training:
         loader = self.data.train_dataloader()
         while True:
             yield from loader
-
-
-class _Fixed:
-    """As much of a Trainer as the module asks for outside of one."""
-
-    def __init__(self, data: Any, config: TrainConfig) -> None:
-        self.datamodule, self.precision, self.max_epochs = data, "32-true", config.trainer.max_epochs
-        self.limit_train_batches, self.accumulate_grad_batches, self.world_size = 1.0, 1, 1
 
 
 def memory(kind: str) -> float:

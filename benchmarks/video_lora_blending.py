@@ -29,7 +29,7 @@ from facesmith.quiet import quiet_libraries
 from facesmith.video_lora.people import write_profiles
 from facesmith.video_lora.tiny.demo import person
 from facesmith.video_lora.tiny.world import clips
-from video_lora_faces import DANCES, STAGE, Trial, distractors, fields, heads, settings, sheet, trained, truth_of
+from video_lora_faces import DANCES, STAGE, Trial, distractors, fields, heads, settings, sheet, split, trained, truth_of
 
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -98,16 +98,7 @@ def one_pair(output: Path, pair: tuple[int, int], overrides: list[str]) -> dict[
 
 def main(arguments: list[str]) -> None:
     """Read key=value arguments: output, pairs, and those of the experiment."""
-    given = {"output": "", "pairs": "0+1,0+2,0+4,1+4,2+4"}
-    overrides = []
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in given:
-            given[key] = value
-        else:
-            overrides.append(argument)
-    if not given["output"]:
-        sys.exit("output=<folder>: where pairs are kept")
+    given, overrides = split(arguments, {"output": "", "pairs": "0+1,0+2,0+4,1+4,2+4"})
     quiet_libraries()
     for text in given["pairs"].split(","):
         first, second = map(int, text.split("+"))

@@ -260,10 +260,9 @@ def ceiling(codec: Any, numbers: range) -> Figures:
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
-def main(arguments: list[str]) -> None:
-    """Read key=value arguments: output, people, seeds, and those of the experiment."""
-    given = {"people": "5", "seeds": "2", "output": ""}
-    overrides = []
+def split(arguments: list[str], known: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Tell a benchmark's own key=value arguments from those of the experiment."""
+    given, overrides = dict(known), []
     for argument in arguments:
         key, _, value = argument.partition("=")
         if key in given:
@@ -271,7 +270,13 @@ def main(arguments: list[str]) -> None:
         else:
             overrides.append(argument)
     if not given["output"]:
-        sys.exit("output=<folder>: where trials are kept")
+        sys.exit("output=<folder>: where results are kept")
+    return given, overrides
+
+
+def main(arguments: list[str]) -> None:
+    """Read key=value arguments: output, people, seeds, and those of the experiment."""
+    given, overrides = split(arguments, {"people": "5", "seeds": "2", "output": ""})
     quiet_libraries()
     output = Path(given["output"])
     trials = {}

@@ -1,4 +1,4 @@
-"""Settings of whatever lays adapters on a model, and of a base that is only a file."""
+"""Settings of whatever lays adapters on a model, and of a swapper that is only a file."""
 
 from typing import Annotated, Literal
 
@@ -24,8 +24,12 @@ class AdapterChoiceSettings(Settings):
         return self
 
 
-class OnnxBaseSettings(Settings):
-    """What a base that is only a file does not say of itself: see `facesmith.adapters.onnx_base.describe`."""
+class SwapperFileSettings(Settings):
+    """What a swapper's file may not say of itself.
+
+    model_type: its kind, `auto` where metadata or name tell. converter: the network that turns embeddings into those it
+    was trained with. raw_length: of an ArcFace embedding before it is normalised, for converters.
+    """
 
     model_type: Literal[
         "auto",

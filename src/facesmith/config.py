@@ -66,6 +66,16 @@ class LoggingConfig(Settings):
     file: PathSetting | None
 
 
+class JobConfig(Settings):
+    """What every job is told: `conf/machine.yaml`."""
+
+    paths: PathsConfig
+    assets: AssetsConfig
+    media: MediaConfig
+    provenance: ProvenanceConfig
+    logging: LoggingConfig
+
+
 class TrainerConfig(ForeignComponent):
     """Arguments of `lightning.Trainer`; the common ones are typed, the others held against its signature."""
 
@@ -79,7 +89,7 @@ class TrainerConfig(ForeignComponent):
     log_every_n_steps: int = Field(ge=1)
 
 
-class TrainConfig(Settings):
+class TrainConfig(JobConfig):
     """One training run."""
 
     experiment_name: Slug | None
@@ -91,11 +101,6 @@ class TrainConfig(Settings):
     monitor_mode: Literal["min", "max"]
     objectives: dict[str, Literal["min", "max"]] | None
     tags: list[str]
-    paths: PathsConfig
-    assets: AssetsConfig
-    media: MediaConfig
-    provenance: ProvenanceConfig
-    logging: LoggingConfig
     analyzer: AnyComponent
     data: AnyComponent
     model: AnyComponent
@@ -111,17 +116,12 @@ class TrainConfig(Settings):
         return config
 
 
-class InferConfig(Settings):
+class InferConfig(JobConfig):
     """One use of trained models."""
 
     task: AnyComponent
     source: str | list[str] | None
     output: PathSetting | None
-    paths: PathsConfig
-    assets: AssetsConfig
-    media: MediaConfig
-    provenance: ProvenanceConfig
-    logging: LoggingConfig
     analyzer: AnyComponent
 
     @model_validator(mode="before")
@@ -132,7 +132,7 @@ class InferConfig(Settings):
         return config
 
 
-class ExportConfig(AdapterChoiceSettings):
+class ExportConfig(JobConfig, AdapterChoiceSettings):
     """One export of a checkpoint, or of a file that adapters are merged into."""
 
     ckpt_path: PathSetting
@@ -143,11 +143,6 @@ class ExportConfig(AdapterChoiceSettings):
     profile: PathSetting | None
     precision: Literal["fp32", "fp16"]
     opset: int = Field(ge=16, le=23)
-    paths: PathsConfig
-    assets: AssetsConfig
-    media: MediaConfig
-    provenance: ProvenanceConfig
-    logging: LoggingConfig
 
 
 C = TypeVar("C", bound=Settings)

@@ -17,6 +17,7 @@ from facesmith.deletion.artefacts import traces_in_folders, traces_of_adapters
 from facesmith.errors import UserError
 from facesmith.faces.profile import IdentityProfile
 from facesmith.training.checkpoint import load_module
+from made_profiles import made_profile
 from test_export import checkpoint
 
 
@@ -29,19 +30,7 @@ def write(folder, **more):
 @pytest.fixture
 def profile(tmp_path):
     path = tmp_path / "profiles" / "ada.json"
-    IdentityProfile.create(
-        id="ada",
-        name="Ada",
-        embedder="sface",
-        embedding_mean=np.eye(128, dtype=np.float32)[0],
-        embedding_std=np.zeros(128, np.float32),
-        num_frames=3,
-        quality_stats={},
-        gate={},
-        face_set="face5",
-        consent="self",
-        consent_note=None,
-    ).save(path)
+    made_profile("ada", np.eye(128, dtype=np.float32)[0], face_set="face5").save(path)
     return path
 
 

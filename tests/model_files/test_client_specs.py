@@ -22,6 +22,7 @@ from facesmith.model_files.contract import SwapperContract
 from facesmith.model_files.onnx import export
 from facesmith.model_files.spec import ExportSpec
 from facesmith.swap_models.model import load_swap_model
+from made_profiles import made_profile
 
 SIZE = 64
 ORIGIN = Path("last.ckpt")
@@ -101,19 +102,7 @@ def hyperswap(tmp_path_factory):
 def profile_of(embedder: str, size: int) -> IdentityProfile:
     mean = np.zeros(size, np.float32)
     mean[:3] = (0.6, 0.0, -0.8)
-    return IdentityProfile.create(
-        id="bob",
-        name="Bob",
-        embedder=embedder,
-        embedding_mean=mean,
-        embedding_std=np.zeros(size, np.float32),
-        num_frames=3,
-        quality_stats={},
-        gate={},
-        face_set="key2",
-        consent="self",
-        consent_note=None,
-    )
+    return made_profile("bob", mean, embedder=embedder)
 
 
 def test_a_dfm_runs_as_its_clients_run_it(dfm):

@@ -4,10 +4,10 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.profile import IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.swap_models.aligned import SwapModel
 from facesmith.swap_models.source import find_source
+from made_profiles import made_profile
 
 
 def analyzer() -> MediaPipeAnalyzer:
@@ -29,19 +29,7 @@ def profile(tmp_path):
     def write(embedder: str, size: int):
         mean = np.zeros(size, np.float32)
         mean[1] = 2.0
-        made = IdentityProfile.create(
-            id="bob",
-            name="Bob",
-            embedder=embedder,
-            embedding_mean=mean,
-            embedding_std=np.zeros(size, np.float32),
-            num_frames=3,
-            quality_stats={},
-            gate={},
-            face_set="key2",
-            consent="self",
-            consent_note="by word",
-        )
+        made = made_profile("bob", mean, embedder=embedder, consent_note="by word")
         path = tmp_path / f"{embedder}.json"
         made.save(path)
         return path

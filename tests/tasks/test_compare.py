@@ -4,12 +4,12 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.profile import IdentityProfile
 from facesmith.media.examination import examine
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import file_sha256
 from facesmith.tasks.compare import CompareTask
 from facesmith.tasks.comparison_sheet import CELL, MARGIN, TITLE
+from made_profiles import made_profile
 
 
 def analyzer() -> MediaPipeAnalyzer:
@@ -18,19 +18,7 @@ def analyzer() -> MediaPipeAnalyzer:
 
 def profile(path):
     mean = np.eye(128, dtype=np.float32)[0]
-    IdentityProfile.create(
-        id="disc",
-        name="disc",
-        embedder="sface",
-        embedding_mean=mean,
-        embedding_std=mean * 0,
-        num_frames=1,
-        quality_stats={},
-        gate={},
-        face_set="",
-        consent="synthetic",
-        consent_note=None,
-    ).save(path)
+    made_profile("disc", mean, name="disc", num_frames=1, face_set="", consent="synthetic").save(path)
 
 
 def test_person_target_and_swaps_stand_side_by_side_with_their_figures(swapper_file, tmp_path, capsys):

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import WanVACEPipeline
-from PIL import Image
+from stock import drawn_by_diffusers, with_two_clips
 
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
@@ -116,23 +115,9 @@ def test_a_run_learns_and_its_files_draw_the_same(run: Path, demo: Settings, bas
             generator.draw(poses, Wish(prompt, negative, *scales, 1.0, 2.0, 2), 42)
             for scales in ((1.0, 1.0), (0.0, 0.0))
         ]
-    pipe = WanVACEPipeline.from_pretrained(base)
-    pipe.set_progress_bar_config(disable=True)
-    stock = pipe(
-        prompt=prompt,
-        negative_prompt=negative,
-        video=[Image.fromarray(frame) for frame in poses],
-        height=64,
-        width=64,
-        num_frames=9,
-        num_inference_steps=2,
-        guidance_scale=2.0,
-        max_sequence_length=16,
-        generator=torch.Generator().manual_seed(42),
-        output_type="np",
-    ).frames[0]
+    stock = drawn_by_diffusers(base, poses, prompt, negative)
     assert np.array_equal(drawn[0], drawn[2])
-    assert np.array_equal(drawn[1], np.rint(stock * 255).astype(np.uint8))
+    assert np.array_equal(drawn[1], stock)
     assert not np.array_equal(drawn[0], drawn[1])
     (folder / "face_attention.safetensors").rename(tmp_path / "away")
     with pytest.raises(UserError, match=r"lacks face_attention.safetensors"):
@@ -141,13 +126,7 @@ def test_a_run_learns_and_its_files_draw_the_same(run: Path, demo: Settings, bas
 
 def test_a_batch_is_memorised_through_the_face_alone(demo: Settings, tmp_path: Path) -> None:
     config = demo(tmp_path, "model.injection=decoupled", "data.prior=null")
-    data: Any = config.data.build()
-    data.prepare_data()
-    data.setup("fit")
-    module: Any = config.model.build()
-    module.configure_model()
-    batch = next(iter(data.train_dataloader()))
-    batch = data.on_after_batch_transfer({name: value[:2] for name, value in batch.items()}, 0)
+    module, batch = with_two_clips(config)
     random = torch.Generator().manual_seed(0)
     noise, levels = torch.randn(batch["latents"].shape, generator=random), torch.tensor([0.5, 0.8])
     mixed = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from stock import with_two_clips
 
 from facesmith.config import TrainConfig
 from facesmith.errors import UserError
@@ -111,13 +112,7 @@ def test_the_cache_is_filled_once(run: Path, demo: Settings, tmp_path: Path, mon
 
 def test_a_batch_is_memorised(demo: Settings, tmp_path: Path) -> None:
     config = demo(tmp_path, "data.prior=null", "model.loss.token_dropout=0")
-    data: Any = config.data.build()
-    data.prepare_data()
-    data.setup("fit")
-    module: Any = config.model.build()
-    module.configure_model()
-    batch = next(iter(data.train_dataloader()))
-    batch = data.on_after_batch_transfer({name: value[:2] for name, value in batch.items()}, 0)
+    module, batch = with_two_clips(config)
     noise, levels = torch.randn_like(batch["latents"]), torch.tensor([0.5, 0.8])
     mixed = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 3e-3)

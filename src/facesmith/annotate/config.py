@@ -4,12 +4,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config import AssetsConfig, LoggingConfig, MediaConfig, PathsConfig, ProvenanceConfig
+from facesmith.config import JobConfig
 from facesmith.occluder.config import OccluderDataModuleConfig
-from facesmith.settings import AnyComponent, PathSetting, Settings
+from facesmith.settings import AnyComponent, PathSetting
 
 
-class AnnotateConfig(Settings):
+class AnnotateConfig(JobConfig):
     """One sitting at the painter: whose faces, which masks, and what to start from."""
 
     faces: PathSetting | None
@@ -23,11 +23,6 @@ class AnnotateConfig(Settings):
     format: Literal["coco", "labelme", "cvat"] | None
     port: int | None = Field(ge=1024, le=65535)
     open_browser: bool
-    paths: PathsConfig
-    assets: AssetsConfig
-    media: MediaConfig
-    provenance: ProvenanceConfig
-    logging: LoggingConfig
     analyzer: AnyComponent
 
     @model_validator(mode="before")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.adapter_settings import AdapterChoiceSettings
+from facesmith.adapter_settings import AdapterChoiceSettings, SwapperFileSettings
 from facesmith.settings import Component, PathSetting
 from facesmith.tasks.generate_config import GenerateTaskConfig
 from facesmith.tasks.judging_config import CompareTaskConfig, ValidateTaskConfig
@@ -33,25 +33,11 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
 
 
-class FrameConfig(AdapterChoiceSettings):
+class FrameConfig(AdapterChoiceSettings, SwapperFileSettings):
     """How one frame is swapped; see `tasks.frame_swap.load_frame_swap`."""
 
     source_photo: PathSetting | None
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"] | None
-    model_type: Literal[
-        "auto",
-        "facesmith",
-        "hyperswap",
-        "inswapper",
-        "ghost",
-        "hififace",
-        "simswap",
-        "blendswap",
-        "uniface",
-        "dfm",
-    ]
-    converter: PathSetting | None
-    raw_length: float = Field(gt=0)
     morph: float = Field(ge=0, le=1)
     masks: list[Literal["box", "occlusion", "hull", "region"]]
     mask_blur: float = Field(ge=0, le=1)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from facesmith.adapter_settings import OnnxBaseSettings
+from facesmith.adapter_settings import SwapperFileSettings
 from facesmith.adapters import onnx_base
 from facesmith.errors import UserError
 from facesmith.runs.checkpoint_files import FOLDER, LAST
@@ -62,7 +62,7 @@ def find_base(path: Path) -> Path:
     raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
 
 
-def read_base(given: Path, onnx: OnnxBaseSettings) -> Base:
+def read_base(given: Path, onnx: SwapperFileSettings) -> Base:
     """Read what a base says of itself; onnx: what a file does not say.
 
     Raises:
@@ -112,7 +112,7 @@ def open_generator(base: Base) -> nn.Module:
     return module.generator
 
 
-def _of_file(path: Path, onnx: OnnxBaseSettings) -> Base:
+def _of_file(path: Path, onnx: SwapperFileSettings) -> Base:
     said = onnx_base.describe(path, **onnx.model_dump())
     return Base(
         path=path,

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from facesmith.adapter_settings import OnnxBaseSettings
+from facesmith.adapter_settings import SwapperFileSettings
 from facesmith.adapters.config import LoraSettings
 from facesmith.settings import AnyComponent, PathSetting, Settings, SliceComponent, Slug
 from facesmith.swapper.config import FacesDataConfig, OptimizerConfig
@@ -12,7 +12,7 @@ class SwapLoraDataModuleConfig(FacesDataConfig):
     """Settings of `SwapLoraDataModule`: a base that knows a person, and one scene to put that person into."""
 
     base: PathSetting
-    onnx: OnnxBaseSettings
+    onnx: SwapperFileSettings
     identity: Slug | None
     source: str | list[str] | None
     target: str | list[str]
@@ -35,7 +35,7 @@ class SwapLoraModuleConfig(SliceComponent, LoraSettings):
     """Settings of `SwapLoraModule`."""
 
     base: PathSetting
-    onnx: OnnxBaseSettings
+    onnx: SwapperFileSettings
     loss: LoraLossConfig
     foreign_loss: AnyComponent
     optimizer: OptimizerConfig
