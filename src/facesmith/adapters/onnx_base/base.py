@@ -134,9 +134,7 @@ class OnnxBase(nn.Module):
     def _fed(self, target: Tensor, source: Tensor | None) -> list[Tensor]:
         given: dict[str, Tensor] = {TARGET: target}
         if self.said.foreign is not None:
-            mean, std = (
-                torch.from_numpy(value).to(target) for value in (self.said.foreign.mean, self.said.foreign.std)
-            )
+            mean, std = _normalisation(self.said.foreign, target)
             given[TARGET] = ((target + 1) / 2 - mean) / std
         if self.said.kind == "dfm":
             given[DFM_INPUT] = (target.flip(1).permute(0, 2, 3, 1) + 1) / 2
@@ -160,9 +158,7 @@ class OnnxBase(nn.Module):
             return SwapOutput(made[OUTPUT], made[MASK], {})
         face = made[self.said.foreign.output]
         if self.said.foreign.kind.centred:
-            mean, std = (
-                torch.from_numpy(value).to(target) for value in (self.said.foreign.mean, self.said.foreign.std)
-            )
+            mean, std = _normalisation(self.said.foreign, target)
             face = face * std + mean
         whole = target.new_ones(len(target), 1, self.said.size, self.said.size)
         return SwapOutput(face * 2 - 1, made[self.said.foreign.mask] if self.said.foreign.mask else whole, {})
@@ -200,6 +196,11 @@ class OnnxBase(nn.Module):
 def _only(number: int, feed: Sequence[Tensor]) -> list[Tensor]:
     """One picture's part of what a graph is fed; numbers without a batch, a .dfm's morph, are every picture's."""
     return [value if value.dim() == 1 else value[number : number + 1] for value in feed]
+
+
+def _normalisation(foreign: ForeignContract, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread of pictures 0..1, on the device of `like`."""
+    return torch.from_numpy(foreign.mean).to(like), torch.from_numpy(foreign.std).to(like)
 
 
 def _meant(name: str, metadata: Mapping[str, str]) -> bool:
