@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
+from rich.filesize import decimal
 
 from facesmith.adapters.listing import enter
 from facesmith.callbacks.protocols import SavesAdapter
@@ -26,7 +27,7 @@ class SaveAdapter(Callback):
             return
         assert isinstance(pl_module, SavesAdapter)
         for path in pl_module.save_adapter(self.folder):
-            log.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+            log.info("%s: %s", path, decimal(path.stat().st_size))
         if self.profiles is not None:
             path = enter(self.profiles, self.folder)
             log.info("%s: %s", path, "lists the adapter" if path.exists() else "is not there to list the adapter")
