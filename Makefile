@@ -16,10 +16,10 @@ demo: $(READY)  ## train on the embedded default and swap a portrait
 		source=asset:astronaut.png output=outputs/astronaut_swapped.png
 
 test: $(READY)  ## the default suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(READY)  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 check: $(READY)  ## lint, types, import rules
 	$(BIN)/ruff check .

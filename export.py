@@ -1,13 +1,13 @@
 """Export a checkpoint: python export.py ckpt_path=runs/identity/ada/<time>/checkpoints/last.ckpt."""
 
-from facesmith.config import ExportConfig
-from facesmith.launch import entry_point
+from facesmith.cli.launch import entry_point
+from facesmith.config.schema import ExportConfig
 
 
 @entry_point("export", ExportConfig)
 def main(config: ExportConfig) -> None:
     """Write the file and check that it computes what the checkpoint does."""
-    from facesmith.export import export
+    from facesmith.cli.export import export
 
     export(config)
 

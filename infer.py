@@ -2,8 +2,8 @@
 
 import re
 
-from facesmith.config import InferConfig
-from facesmith.launch import entry_point
+from facesmith.cli.launch import entry_point
+from facesmith.config.schema import InferConfig
 
 
 def of_task(arguments: list[str]) -> list[str]:
@@ -15,7 +15,7 @@ def of_task(arguments: list[str]) -> list[str]:
 @entry_point("infer", InferConfig, arguments=of_task)
 def main(config: InferConfig) -> None:
     """Run the task."""
-    from facesmith.infer import infer
+    from facesmith.cli.infer import infer
 
     infer(config)
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from facesmith.runs.checkpoint_files import damage, newest_good, sweep_stale
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
+from facesmith.training.run.checkpoint_files import damage, newest_good, sweep_stale
 
 
 def save_for_ever(run: Path, writer: str, temporary: Path) -> None:

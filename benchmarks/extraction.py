@@ -29,13 +29,13 @@ import cv2
 import numpy as np
 
 from facesmith.assets import fetch
-from facesmith.faces.align import estimate, warp
-from facesmith.faces.extraction import extract
-from facesmith.faces.face_set import FaceSet
-from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.sampling import spread
-from facesmith.faces.selection import Selection
-from facesmith.faces.smoothing import Smoothing
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.face_set.extraction import extract
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.faces.face_set.sampling import spread
+from facesmith.faces.face_set.selection import Selection
+from facesmith.faces.geometry.align import estimate, warp
+from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.media.video import open_video
 from looped import repeat
 

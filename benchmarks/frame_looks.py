@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from skimage.data import astronaut
 
-from facesmith.faces.align import estimate, warp
-from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.paste import paste
-from facesmith.swap_models.aligned import SwapModel
-from facesmith.tasks.frame_swap import FrameSwap, Masks
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.geometry.align import estimate, warp
+from facesmith.models.onnx.aligned_session import SwapModel
+from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
+from facesmith.tasks.swap.paste import paste
 
 SIZE = 128
 BOX = Masks(("box",), 0.3)

@@ -15,8 +15,8 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from facesmith.callbacks.advise import Advise
-from facesmith.callbacks.guard import GuardTraining
+from facesmith.training.callbacks.advise import Advise
+from facesmith.training.callbacks.guard import GuardTraining
 from step_overhead import settings
 
 _HOOKS = ("on_train_batch_start", "on_before_backward", "on_before_optimizer_step", "on_train_batch_end")

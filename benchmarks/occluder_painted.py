@@ -24,12 +24,12 @@ from facesmith.annotate.canvas import outlined
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.opening import faces_of
 from facesmith.annotate.suggestion import occluder_at
-from facesmith.config import validate
+from facesmith.config.schema import validate
 from facesmith.media.images import write_image
-from facesmith.occluder.dataset import NAMES
-from facesmith.occluder.hull import face_mask
-from facesmith.occluder.labels import labelled
-from facesmith.occluder.metrics import MaskMetrics
+from facesmith.methods.occluder.dataset import NAMES
+from facesmith.methods.occluder.hull import face_mask
+from facesmith.methods.occluder.labels import labelled
+from facesmith.methods.occluder.metrics import MaskMetrics
 
 ROOT = Path(__file__).resolve().parent
 PAINTED = ROOT / "painted"

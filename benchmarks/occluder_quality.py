@@ -19,12 +19,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from facesmith.runs import record as run_record
+from facesmith.training.run import record as run_record
 
 ROOT = Path(__file__).resolve().parent.parent
 RECALL = "val/occluded_recall"
 SPENT = "cpu_seconds.json"
-PROFILE = "{_target_: facesmith.callbacks.step_profile.ProfileSteps, folder: '${paths.run}', warm_up: 10, operators: 0}"
+PROFILE = (
+    "{_target_: facesmith.training.callbacks.step_profile.ProfileSteps, folder: '${paths.run}', "
+    "warm_up: 10, operators: 0}"
+)
 
 
 def main() -> None:

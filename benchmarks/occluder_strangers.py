@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from facesmith import assets
-from facesmith.faces import topology
-from facesmith.faces.align import estimate, transform, warp
-from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.occlusion import Occluder
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.geometry import topology
+from facesmith.faces.geometry.align import estimate, transform, warp
 from facesmith.media.images import read_image
-from facesmith.occluder.hull import face_mask
+from facesmith.methods.occluder.hull import face_mask
+from facesmith.models.onnx.occlusion import Occluder
 
 TEMPLATE = "arcface_128"
 FOREHEAD = 0.35  # as in conf/data/occluder.yaml

@@ -21,11 +21,11 @@ import onnx
 import onnxruntime
 import torch
 
-from facesmith.adapters import onnx_base
-from facesmith.adapters.config import LoraSettings
-from facesmith.adapters.lora import add_lora, merged
-from facesmith.generators.shown import Shown
-from facesmith.training.checkpoint import load_module
+from facesmith.config.lora import LoraSettings
+from facesmith.models.adapters.lora import add_lora, merged
+from facesmith.models.checkpoint import load_module
+from facesmith.models.onnx import to_torch
+from facesmith.models.swapper.shown import Shown
 
 LORA = {"rank": 8, "alpha": None, "dropout": 0.0, "rslora": False, "dora": False}
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    base = onnx_base.load(onnx_base.describe(given.file))
+    base = to_torch.load(to_torch.describe(given.file))
     tuned: Any = copy.deepcopy(base)
     names = add_lora(tuned, LoraSettings(**LORA, targets=None))
     network: Any = load_module(given.checkpoint).generator

@@ -24,12 +24,12 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from facesmith.callbacks.exact_state import ExactState
-from facesmith.callbacks.last_checkpoint import StopWhenAsked
-from facesmith.config import TrainConfig
-from facesmith.runs.stopping import stopping
+from facesmith.config.schema import TrainConfig
+from facesmith.training.callbacks.exact_state import ExactState
+from facesmith.training.callbacks.last_checkpoint import StopWhenAsked
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
 from facesmith.training.hardware import choose_precision
+from facesmith.training.run.stopping import stopping
 from step_overhead import settings
 
 _WARM_UP = 20

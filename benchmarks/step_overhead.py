@@ -21,8 +21,8 @@ from hydra.core.hydra_config import HydraConfig
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
-from facesmith.config import TrainConfig, validate
-from facesmith.swapper.dataset import as_floats
+from facesmith.config.schema import TrainConfig, validate
+from facesmith.methods.swapper.dataset import as_floats
 from facesmith.training.hardware import choose_precision
 
 _CONF = Path(__file__).parents[1] / "conf"

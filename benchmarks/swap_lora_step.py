@@ -29,12 +29,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from facesmith.adapters.lora import is_lora, state
-from facesmith.config import TrainConfig, validate
-from facesmith.model_files.onnx import export
-from facesmith.swapper.dataset import as_floats
-from facesmith.swapper.lora.base import find_base
-from facesmith.training.checkpoint import load_module
+from facesmith.config.schema import TrainConfig, validate
+from facesmith.methods.swap_lora.base import find_base
+from facesmith.methods.swapper.dataset import as_floats
+from facesmith.models.adapters.lora import is_lora, state
+from facesmith.models.checkpoint import load_module
+from facesmith.models.onnx.export import export
 from step_overhead import FixedTrainer
 
 _CONF = Path(__file__).parents[1] / "conf"

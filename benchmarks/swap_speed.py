@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facesmith.generators.aad import Aad
-from facesmith.generators.output import SwapOutput
-from facesmith.generators.shown import Shown
-from facesmith.generators.texture_warp import TextureWarp, from_opponent
-from facesmith.model_files.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
-from facesmith.model_files.onnx import ExportReport, ExportSpec, export
+from facesmith.models.onnx.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.models.onnx.export import ExportReport, ExportSpec, export
+from facesmith.models.swapper.aad import Aad
+from facesmith.models.swapper.output import SwapOutput
+from facesmith.models.swapper.shown import Shown
+from facesmith.models.swapper.texture_warp import TextureWarp, from_opponent
 
 SIZE = 128
 

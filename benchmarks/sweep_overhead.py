@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TASK = """
 import time
 import hydra
-import facesmith.config
+import facesmith.config.schema
 
 def main(cfg):
     time.sleep({seconds!r})

@@ -19,9 +19,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from facesmith.runs.record import RunRecord, read
 from facesmith.sweep.config import PrunerConfig, SamplerConfig
 from facesmith.sweep.study import make_pruner, make_sampler
+from facesmith.training.run.record import RunRecord, read
 
 METRIC = "val/judge_distance"
 ROOT = Path(__file__).resolve().parents[1]

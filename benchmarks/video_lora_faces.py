@@ -24,19 +24,19 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from facesmith.atomic import write_text
-from facesmith.config import TrainConfig, validate
+from facesmith.config.schema import TrainConfig, validate
+from facesmith.files import write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
-from facesmith.quiet import quiet_libraries
-from facesmith.video_lora.adapter import set_lora_scale
-from facesmith.video_lora.networks import with_face_tokens
-from facesmith.video_lora.sampling import control_of, decoded, sampled, start_noise
-from facesmith.video_lora.texts import cached_texts, padded
-from facesmith.video_lora.tiny import faces
-from facesmith.video_lora.tiny.dancers import people, portraits
-from facesmith.video_lora.tiny.demo import person
-from facesmith.video_lora.tiny.world import Clips, clips
+from facesmith.methods.video_lora.adapter import set_lora_scale
+from facesmith.methods.video_lora.networks import with_face_tokens
+from facesmith.methods.video_lora.sampling import control_of, decoded, sampled, start_noise
+from facesmith.methods.video_lora.texts import cached_texts, padded
+from facesmith.methods.video_lora.toy_wan import faces
+from facesmith.methods.video_lora.toy_wan.dancers import people, portraits
+from facesmith.methods.video_lora.toy_wan.demo import person
+from facesmith.methods.video_lora.toy_wan.world import Clips, clips
+from facesmith.training.run.quiet import quiet_libraries
 
 FACE_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 LORA_SCALES = (0.0, 0.5, 1.0)
@@ -286,7 +286,7 @@ def main(arguments: list[str]) -> None:
             trials[name] = one_trial(output, number, seed, overrides)
             print(f"{name}: {trials[name]['cells']['1 1']}", flush=True)
     print("\n" + told(trials))
-    from facesmith.video_lora.base import open_base
+    from facesmith.methods.video_lora.base import open_base
 
     most = ceiling(open_base("asset:tiny_wan").codec(), range(int(given["people"])))
     print(f"the codec makes of the truth itself: {most}")

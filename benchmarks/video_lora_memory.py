@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from diffusers import WanVACETransformer3DModel
 
-from facesmith.quiet import quiet_libraries
-from facesmith.runs.peak_memory import PeakMemory
-from facesmith.video_lora.adapter import add_lora
-from facesmith.video_lora.base import Base, with_float_rope
-from facesmith.video_lora.needs import Adapter, Shape, passing_bytes, step_bytes, tokens, weights_bytes
+from facesmith.methods.video_lora.adapter import add_lora
+from facesmith.methods.video_lora.base import Base, with_float_rope
+from facesmith.methods.video_lora.needs import Adapter, Shape, passing_bytes, step_bytes, tokens, weights_bytes
+from facesmith.training.run.peak_memory import PeakMemory
+from facesmith.training.run.quiet import quiet_libraries
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 M_MMAP_THRESHOLD = -3

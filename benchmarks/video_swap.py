@@ -33,19 +33,19 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 
 from facesmith.assets import fetch
-from facesmith.config import InferConfig, validate
+from facesmith.cli.infer import infer
+from facesmith.config.schema import InferConfig, validate
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
-from facesmith.faces.face_stream import FaceStream, Tracked
-from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.smoothing import Smoothing
-from facesmith.infer import infer
+from facesmith.faces.tracking.face_stream import FaceStream, Tracked
+from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.quiet import quiet_libraries
-from facesmith.tasks.analysis import Analyzers, Frame, analysed
-from facesmith.tasks.frame_swap import FrameSwap, load_frame_swap
-from facesmith.tasks.pipeline import in_order
+from facesmith.tasks.swap.analysis import Analyzers, Frame, analysed
+from facesmith.tasks.swap.frame_swap import FrameSwap, load_frame_swap
+from facesmith.tasks.swap.pipeline import in_order
+from facesmith.training.run.quiet import quiet_libraries
 from looped import repeat
 
 FPS = 30

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import nn
 
-from facesmith.model_files.types import TYPES
+from facesmith.models.onnx.types import TYPES
 
 SIDE = {"inswapper": 128}
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.faces.profile import IdentityProfile
+from facesmith.faces.profiles.profile import IdentityProfile
 
 
 def made_profile(id: str, embedding_mean: NDArray[np.float32], **more: Any) -> IdentityProfile:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from facesmith.atomic import replacing, write_bytes
 from facesmith.errors import UserError
 from facesmith.failures import DiskFullError, explained, free_bytes
+from facesmith.files import replacing, write_bytes
 
 TRAINING = SimpleNamespace(
     data=SimpleNamespace(batch_size=16, max_frames=500),

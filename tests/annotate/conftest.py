@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.desk import Desk
 from facesmith.annotate.opening import faces_of
-from facesmith.config import validate
-from facesmith.faces.face_set import FaceSet
+from facesmith.config.schema import validate
+from facesmith.faces.face_set.face_set import FaceSet
 
 CONF = Path(__file__).parents[2] / "conf"
 

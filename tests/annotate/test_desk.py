@@ -12,9 +12,9 @@ from PIL import Image
 from facesmith.annotate.desk import Desk
 from facesmith.annotate.kept import Mask
 from facesmith.errors import UserError
-from facesmith.faces.face_set import FaceSet
+from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.failures import DiskFullError
-from facesmith.occluder.painted import PaintedMasks
+from facesmith.methods.occluder.painted import PaintedMasks
 
 Covered = Callable[[Desk, int, int], Mask]
 

@@ -14,7 +14,7 @@ from facesmith.annotate.desk import Desk
 from facesmith.annotate.kept import Mask
 from facesmith.annotate.painter import annotate
 from facesmith.errors import UserError
-from facesmith.faces.face_set import FaceSet
+from facesmith.faces.face_set.face_set import FaceSet
 
 Covered = Callable[[Desk, int, int], Mask]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.opening import opened
 from facesmith.errors import UserError
-from facesmith.faces.face_set import FaceSet
+from facesmith.faces.face_set.face_set import FaceSet
 
 Settings = Callable[..., AnnotateConfig]
 

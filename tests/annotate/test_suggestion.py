@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from facesmith.annotate.suggestion import suggestions
 from facesmith.errors import UserError
-from facesmith.faces.face_set import FaceSet
+from facesmith.faces.face_set.face_set import FaceSet
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -21,9 +21,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with an untrained occluder of 64 px."""
     import torch
 
-    from facesmith.occluder.config import OccluderModuleConfig
-    from facesmith.occluder.module import OccluderModule
-    from facesmith.training.checkpoint import RECORD, describe
+    from facesmith.methods.occluder.config import OccluderModuleConfig
+    from facesmith.methods.occluder.module import OccluderModule
+    from facesmith.models.checkpoint import RECORD, describe
 
     small = ["model.encoder=timm-mobilenetv3_small_minimal_100", "model.decoder_channels=[32,24,16,16,8]"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_and_its_checkpoint_say_what_their_network_says(run: Path, faces: FaceSet) -> None:
     import torch
 
-    from facesmith.training.checkpoint import load_module
+    from facesmith.models.checkpoint import load_module
 
     module = load_module(run / "checkpoints" / "last.ckpt")
     small = cv2.resize(faces.crop(0), (64, 64), interpolation=cv2.INTER_AREA)

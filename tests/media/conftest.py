@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from stamped import HEIGHT, WIDTH, picture
+
+from .stamped import HEIGHT, WIDTH, picture
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@ import itertools
 
 import av
 import pytest
-from stamped import irregular, number_of, picture
 
 from facesmith.errors import UserError
 from facesmith.media.errors import MediaError
@@ -12,6 +11,8 @@ from facesmith.media.provenance import Mark
 from facesmith.media.segments import SegmentedWriter, partial_of
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import open_video
+
+from .stamped import irregular, number_of, picture
 
 MARK = Mark(identity="ada", consent="synthetic", model_hash=None, title="numbers")
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from stamped import picture
 
 from facesmith.errors import UserError
 from facesmith.media.images import write_image
 from facesmith.media.sources import find_media
+
+from .stamped import picture
 
 
 @pytest.fixture

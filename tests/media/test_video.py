@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from stamped import HEIGHT, WIDTH, irregular, number_of, picture
 
 from facesmith.errors import UserError
 from facesmith.media.errors import MediaError
 from facesmith.media.video import VideoReader, open_video
+
+from .stamped import HEIGHT, WIDTH, irregular, number_of, picture
 
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:keyint=24:b-adapt=2:b-pyramid=normal"}
 VIDEOS = {

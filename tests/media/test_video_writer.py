@@ -5,12 +5,13 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from stamped import HEIGHT, WIDTH, irregular, number_of, picture
 
 from facesmith.media.errors import MediaError
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+
+from .stamped import HEIGHT, WIDTH, irregular, number_of, picture
 
 MARK = Mark(identity="ada", consent="synthetic", model_hash=None, title="numbers")
 

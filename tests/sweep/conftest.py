@@ -1,5 +1,5 @@
 """The tiny sweeps as a fixture."""
 
-from tiny_sweeps import sweep
+from .tiny_sweeps import sweep
 
 __all__ = ["sweep"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
-from facesmith.runs.record import Monitor, recording
+from facesmith.training.run.record import Monitor, recording
 
 DISTANCE = Monitor(name="val/judge_distance", mode="min")
 SSIM = Monitor(name="val/ssim", mode="max")

@@ -13,9 +13,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-import facesmith.config  # noqa: F401  # the resolvers that the sweep settings use
-from facesmith.runs.record import Monitor, recording
-from facesmith.sweep import trial
+import facesmith.config.schema  # noqa: F401  # the resolvers that the sweep settings use
+from facesmith.training import trial
+from facesmith.training.run.record import Monitor, recording
 
 
 def main(cfg: DictConfig) -> float:

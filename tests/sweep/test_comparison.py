@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from recorded_runs import DISTANCE, SSIM, record_run
 
 from facesmith.errors import PrunedError, UserError
 from facesmith.sweep.__main__ import main
@@ -16,6 +15,8 @@ from facesmith.sweep.curves import read_curves
 from facesmith.sweep.importance import importance
 from facesmith.sweep.ranking import rank, varied
 from facesmith.sweep.runs import counts, find_runs
+
+from .recorded_runs import DISTANCE, SSIM, record_run
 
 LR = "model.optimizer.lr"
 

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_sweeps import TINY, outcomes, study
 
-from facesmith.runs.record import read
 from facesmith.sweep.__main__ import main as sweep_command
+from facesmith.training.run.record import read
+
+from .tiny_sweeps import TINY, outcomes, study
 
 TASK = Path(__file__).with_name("stepping_task.py")
 

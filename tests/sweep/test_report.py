@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded_runs import record_run
 
-from facesmith.provenance import examine
+from facesmith.cli.provenance import examine
 from facesmith.sweep.importance import Importance
 from facesmith.sweep.ranking import rank
 from facesmith.sweep.report import write_report
 from facesmith.sweep.runs import find_runs
+
+from .recorded_runs import record_run
 
 NOT_MEASURED = Importance({}, "the runs' records", "too few")
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from tiny_sweeps import Sweeps, outcomes, points, study
 
 from facesmith.errors import Interrupted, PrunedError, UserError
-from facesmith.runs.record import read
 from facesmith.sweep.folder import owning
-from facesmith.sweep.trial import current
+from facesmith.training.run.record import read
+from facesmith.training.trial import current
+
+from .tiny_sweeps import Sweeps, outcomes, points, study
 
 
 class Task:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from facesmith.config import TrainConfig, validate
+from facesmith.config.schema import TrainConfig, validate
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps/wandb").glob("*.yaml"))

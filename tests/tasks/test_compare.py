@@ -3,13 +3,14 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.errors import UserError
-from facesmith.faces.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.examination import examine
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import file_sha256
-from facesmith.tasks.compare import CompareTask
-from facesmith.tasks.comparison_sheet import CELL, MARGIN, TITLE
-from made_profiles import made_profile
+from facesmith.tasks.compare.sheet import CELL, MARGIN, TITLE
+from facesmith.tasks.compare.task import CompareTask
+
+from ..made_profiles import made_profile
 
 
 def analyzer() -> MediaPipeAnalyzer:

@@ -22,10 +22,10 @@ from transformers import (
     DINOv3ViTModel,
 )
 
-from facesmith.config import InferConfig, validate
+from facesmith.cli.infer import infer
+from facesmith.config.schema import InferConfig, validate
 from facesmith.errors import UserError
-from facesmith.faces.profile import IdentityProfile
-from facesmith.infer import infer
+from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.video import open_video
 

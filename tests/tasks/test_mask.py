@@ -8,11 +8,11 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.errors import UserError
-from facesmith.faces.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.images import read_image, write_image
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.tasks.mask import MaskTask
+from facesmith.tasks.mask.task import MaskTask
 
 SIDE = 64
 RED = np.array([255, 0, 0], np.uint8)

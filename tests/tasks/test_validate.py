@@ -6,15 +6,15 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.errors import UserError
-from facesmith.faces.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.person_meter import jitter
-from facesmith.faces.profile import IdentityProfile
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.tasks.moments import stretches
-from facesmith.tasks.validate import ValidateTask
+from facesmith.metrics.person_meter import jitter
+from facesmith.tasks.validate.moments import stretches
+from facesmith.tasks.validate.task import ValidateTask
 
 MARK = Mark(identity="man", consent="licensed", model_hash=None, title="test")
 

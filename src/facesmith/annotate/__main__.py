@@ -1,7 +1,7 @@
 """Paint masks: python -m facesmith.annotate data.source=scene.mp4 data.name=stage data.consent=written."""
 
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.launch import entry_point
+from facesmith.cli.launch import entry_point
 
 
 @entry_point("annotate", AnnotateConfig)

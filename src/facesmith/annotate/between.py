@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.annotate.kept import Mask
-from facesmith.faces.thin_plate import warp_maps
+from facesmith.faces.geometry.thin_plate import warp_maps
 
 Points = NDArray[np.floating]
 

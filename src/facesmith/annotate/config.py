@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config import JobConfig
-from facesmith.occluder.config import OccluderDataModuleConfig
-from facesmith.settings import AnyComponent, PathSetting
+from facesmith.config.schema import JobConfig
+from facesmith.config.settings import AnyComponent, PathSetting
+from facesmith.methods.occluder.config import OccluderDataModuleConfig
 
 
 class AnnotateConfig(JobConfig):

@@ -14,11 +14,11 @@ import numpy as np
 
 from facesmith.annotate.between import Painted, between
 from facesmith.annotate.kept import Kept, Mask, State
-from facesmith.atomic import write_bytes, write_text
 from facesmith.errors import UserError
-from facesmith.faces.face_set import CROPS, FaceSet
-from facesmith.occluder.hull import face_mask
-from facesmith.occluder.painted import SUFFIX, PaintedMasks
+from facesmith.faces.face_set.face_set import CROPS, FaceSet
+from facesmith.files import write_bytes, write_text
+from facesmith.methods.occluder.hull import face_mask
+from facesmith.methods.occluder.painted import SUFFIX, PaintedMasks
 
 Predict = Callable[[int], Mask]
 

@@ -14,8 +14,8 @@ from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from facesmith.annotate.desk import Desk
 from facesmith.annotate.kept import Mask
-from facesmith.atomic import replacing, write_text
 from facesmith.errors import UserError
+from facesmith.files import replacing, write_text
 
 Format = Literal["coco", "labelme", "cvat"]
 

@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.desk import Desk
 from facesmith.errors import UserError
-from facesmith.faces.face_set import FaceSet
-from facesmith.faces.private import private_folder
-from facesmith.occluder.extraction import extracted, leave_out_faceless
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.methods.occluder.extraction import extracted, leave_out_faceless
+from facesmith.private import private_folder
 
 log = logging.getLogger(__name__)
 

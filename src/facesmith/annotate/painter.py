@@ -12,8 +12,8 @@ from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.desk import Desk
 from facesmith.annotate.opening import opened
 from facesmith.failures import explained
-from facesmith.quiet import quiet_libraries
-from facesmith.runs.log import logged
+from facesmith.training.run.log import logged
+from facesmith.training.run.quiet import quiet_libraries
 
 
 def annotate(config: AnnotateConfig) -> None:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from facesmith.annotate.desk import Predict
 from facesmith.annotate.kept import Mask
 from facesmith.errors import UserError
-from facesmith.faces.face_set import FaceSet
-from facesmith.faces.occlusion import Occluder
-from facesmith.runs.checkpoint_files import newest_good
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.models.onnx.occlusion import Occluder
+from facesmith.training.run.checkpoint_files import newest_good
 
 Pixels = NDArray[np.uint8]
 Visible = Callable[[Pixels], NDArray[np.float32]]
@@ -64,8 +64,8 @@ def _of_onnx(path: Path) -> Visible:
 def _of_checkpoint(path: Path) -> Visible:
     import torch
 
-    from facesmith.occluder.module import OccluderModule
-    from facesmith.training.checkpoint import load_module
+    from facesmith.methods.occluder.module import OccluderModule
+    from facesmith.models.checkpoint import load_module
 
     module = load_module(path)
     if not isinstance(module, OccluderModule):

@@ -153,7 +153,7 @@ ASSETS = {
     ),
     "tiny_wan": Asset(
         "Apache-2.0",
-        installed=("facesmith", "video_lora/tiny/base"),
+        installed=("facesmith", "methods/video_lora/toy_wan/base"),
         files=("model_index.json", "transformer/config.json", "vae/config.json"),
     ),
     "t1.jpg": _picture("t1.jpg", "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489"),

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from facesmith.faces.detection import Detection
+from facesmith.faces.analyzers.detection import Detection
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]

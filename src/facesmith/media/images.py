@@ -21,7 +21,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from facesmith.atomic import replacing
+from facesmith.files import replacing
 from facesmith.media.errors import MediaError
 from facesmith.media.provenance import Mark, sign
 

@@ -69,7 +69,7 @@ class Mark:
         return SOURCE_TYPES[self.kind].rpartition("/")[2]
 
     def metadata(self) -> dict[str, str]:
-        """Give the mark as tags of a video container: a sentence for people, JSON for `facesmith.provenance`."""
+        """Give the mark as tags of a video container: a sentence for people, JSON for `facesmith.cli.provenance`."""
         return {"comment": self.sentence(), METADATA_KEY: self._json()}
 
     def xmp(self) -> bytes:

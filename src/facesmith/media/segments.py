@@ -12,8 +12,8 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from facesmith.atomic import write_text
 from facesmith.errors import UserError
+from facesmith.files import write_text
 from facesmith.media.container_writer import ContainerWriter, checked_suffix, require_sound_fits
 from facesmith.media.provenance import Mark
 from facesmith.media.timeline import Timeline

@@ -110,7 +110,7 @@ def _best(chosen: argparse.Namespace) -> None:
 
 
 def _lineage(chosen: argparse.Namespace) -> None:
-    from facesmith.runs.wandb_artifacts import tell_swap
+    from facesmith.training.run.wandb_artifacts import tell_swap
 
     print(tell_swap(chosen.output, chosen.model, chosen.project, chosen.entity, chosen.runs))
 

@@ -3,9 +3,9 @@
 import shlex
 from pathlib import Path
 
-from facesmith.runs.record import RunRecord
-from facesmith.runs.resume import command
 from facesmith.sweep.runs import Run
+from facesmith.training.run.record import RunRecord
+from facesmith.training.run.resume import command
 
 _FLAGS = {"-cd": "-cd", "--config-dir": "-cd", "-cn": "-cn", "--config-name": "-cn"}
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from facesmith.settings import Settings
+from facesmith.config.settings import Settings
 
 Direction = Literal["min", "max"]
 

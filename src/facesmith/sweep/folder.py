@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from facesmith.atomic import write_text
 from facesmith.errors import UserError
+from facesmith.files import write_text
 
 FILE: Final = "sweep.json"
 LOCK: Final = ".sweep.lock"

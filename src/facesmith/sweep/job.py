@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from facesmith.errors import PrunedError, UserError
-from facesmith.runs.identity import short_overrides
-from facesmith.runs.record import FILE, RunRecord, close_killed, read, recording
 from facesmith.sweep.config import PrunerConfig
 from facesmith.sweep.study import open_study
-from facesmith.sweep.trial import RunningTrial, running
+from facesmith.training.run.identity import short_overrides
+from facesmith.training.run.record import FILE, RunRecord, close_killed, read, recording
+from facesmith.training.trial import RunningTrial, running
 
 LOCK: Final = ".job.lock"
 POINT: Final = "point"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from facesmith.errors import UserError
-from facesmith.runs.identity import short_keys
-from facesmith.runs.record import Monitor
 from facesmith.sweep.runs import Run
+from facesmith.training.run.identity import short_keys
+from facesmith.training.run.record import Monitor
 
 DEFAULT: Final = "default"
 _NOT_TOLD: Final = re.compile(

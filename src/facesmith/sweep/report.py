@@ -13,9 +13,9 @@ from typing import Any, Final
 import cv2
 
 from facesmith.errors import UserError
-from facesmith.faces.private import write_private_text
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
+from facesmith.private import write_private_text
 from facesmith.sweep.curves import read_curves
 from facesmith.sweep.importance import Importance
 from facesmith.sweep.leaderboard import best, duration, memory, progress, shown

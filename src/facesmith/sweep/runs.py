@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from facesmith.errors import UserError
-from facesmith.runs.record import FILE, RunRecord, read
 from facesmith.sweep.curves import epochs_logged
+from facesmith.training.run.record import FILE, RunRecord, read
 
 DAMAGED: Final = "damaged"
 NOT_BEGUN: Final = "not begun"

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from optuna import Study
 from optuna.trial import TrialState
 
-from facesmith.config import validate
+from facesmith.config.schema import validate
 from facesmith.errors import Interrupted, UserError
 from facesmith.sweep import job
 from facesmith.sweep.config import SweepConfig

@@ -10,9 +10,9 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 from typing_extensions import override
 
-from facesmith.atomic import replacing
 from facesmith.errors import UserError
-from facesmith.runs.checkpoint_files import LAST, PREVIOUS, damage
+from facesmith.files import replacing
+from facesmith.training.run.checkpoint_files import LAST, PREVIOUS, damage
 
 
 class VerifiedCheckpointIO(TorchCheckpointIO):

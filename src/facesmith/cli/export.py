@@ -1,0 +1,150 @@
+"""The export job: a checkpoint in; a model file, its model card and, where the client reads one, its hash out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from facesmith import assets
+from facesmith.config.schema import ExportConfig
+from facesmith.errors import UserError
+from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.models.adapters.choice import Choice, choose
+from facesmith.models.adapters.exporting import adapted, said_of
+from facesmith.models.adapters.merged_file import write_merged
+from facesmith.models.checkpoint import load_module
+from facesmith.models.onnx import export as onnx_export
+from facesmith.models.onnx.client_graphs import XSEG_CONTRACT, XSEG_INPUT
+from facesmith.models.onnx.client_specs import spec_for
+from facesmith.models.onnx.contract import CONTRACTS, SwapperContract
+from facesmith.models.onnx.graph import OnnxGraph
+from facesmith.training.callbacks.protocols import Exports
+from facesmith.training.run.quiet import quiet_libraries
+
+
+def export(config: ExportConfig) -> onnx_export.ExportReport | None:
+    """Export the checkpoint's module into the output folder, named as its client looks for it.
+
+    A report is given of swappers and occluders; what video_lora writes is told as it is written.
+
+    Raises:
+        UserError: the checkpoint is missing, broken or of a class that exports nothing, or the client cannot run
+            such a model.
+        ExportError: the graph is not what the module computes.
+    """
+    quiet_libraries()
+    if config.to in ("diffusers", "comfyui", "onnx", "onnx_mapper"):
+        _export_person(config)
+        return None
+    adapters = choose(config.adapter, config.adapter_weights, config.adapter_scale)
+    if config.ckpt_path.suffix in (".onnx", ".dfm"):
+        return _export_file(config, adapters)
+    module = load_module(config.ckpt_path)
+    if not isinstance(module, Exports):
+        raise UserError(
+            f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which exports nothing; "
+            "give a swapper's or an occluder's checkpoint; one of video_lora goes to=diffusers, comfyui or onnx"
+        )
+    given = module.export_spec()
+    if config.to == "xseg" or given.metadata["contract"] == XSEG_CONTRACT:
+        return _export_occluder(config, given)
+    if adapters is not None:
+        given = adapted(given, adapters, config.ckpt_path)
+    profile = IdentityProfile.load(config.profile) if config.profile is not None else None
+    spec = spec_for(config.to, given, origin=config.ckpt_path, size=config.size, profile=profile)
+    contract = SwapperContract.read(spec.metadata, config.ckpt_path, kind=config.to)
+    name = contract.identity
+    if adapters is not None:
+        spec, name = replace(spec, metadata={**spec.metadata, **said_of(adapters)}), f"{name}_{adapters.slug}"
+    path, card_path = _paths(config, name)
+    report = onnx_export.export(
+        spec,
+        path,
+        opset=config.opset,
+        precision=config.precision,
+        dynamic_batch=config.to != "hyperswap",  # its slot has a batch of one
+        hashed=config.to != "dfm",
+        card_path=card_path,
+    )
+    _tell(report)
+    return report
+
+
+def _export_person(config: ExportConfig) -> None:
+    """Write what video_lora learnt: its LoRA in another naming, or its graphs."""
+    from facesmith.methods.video_lora.exporting import (  # diffusers is loaded by those who need it
+        convert_lora,
+        export_graphs,
+    )
+
+    assets.use_directory(config.assets.dir)
+    if config.to in ("onnx", "onnx_mapper"):
+        lines = export_graphs(config.ckpt_path, config.to, config.output, config.base, config.opset)
+    else:
+        lines = [convert_lora(config.ckpt_path, config.to, config.output, config.base)]
+    for line in lines:
+        Console().print(line, highlight=False, soft_wrap=True)
+
+
+def _export_file(config: ExportConfig, adapters: Choice | None) -> onnx_export.ExportReport:
+    """Merge adapters into a model that is only a file; it keeps its contract, its name gets the scene's."""
+    path = config.ckpt_path
+    if adapters is None:
+        raise UserError(
+            f"ckpt_path={path}: is exported already; give a checkpoint, or adapter=<folder> to merge into it"
+        )
+    changed = {
+        "size": config.size is not None,
+        "profile": config.profile is not None,
+        "precision": config.precision != "fp32",
+    }
+    for key, given in changed.items():
+        if given:
+            raise UserError(f"{key}: a file keeps its own; leave {key} out, or give the checkpoint")
+    file = OnnxGraph(path, "ckpt_path")
+    kind = {contract: kind for kind, contract in CONTRACTS.items()}.get(file.metadata.get("contract", ""))
+    if config.to not in ("facesmith", kind):
+        raise UserError(f"to={config.to}: {path} keeps its own contract; leave to out, or give the checkpoint")
+    report = write_merged(path, adapters, config.output)
+    _tell(report)
+    return report
+
+
+def _export_occluder(config: ExportConfig, spec: onnx_export.ExportSpec) -> onnx_export.ExportReport:
+    if spec.metadata["contract"] != XSEG_CONTRACT:
+        raise UserError(f"to=xseg: {config.ckpt_path} holds a swapper; give an occluder's checkpoint, or another to=")
+    if config.to != "xseg":
+        raise UserError(f"to={config.to}: {config.ckpt_path} holds an occluder; give to=xseg")
+    size = spec.inputs[XSEG_INPUT].shape[1]
+    if config.size not in (None, size):
+        raise UserError(f"size={config.size}: this occluder was trained for crops of {size} px; leave size out")
+    if config.profile is not None:
+        raise UserError(f"profile={config.profile}: an occluder knows no identity; leave profile out")
+    path = config.output / "xseg" / f"{spec.metadata['identity']}.onnx"
+    report = onnx_export.export(spec, path, opset=config.opset, precision=config.precision)
+    _tell(report, "visible face")
+    return report
+
+
+def _paths(config: ExportConfig, identity: str) -> tuple[Path, Path | None]:
+    """Where model and card go; None for the card's usual place."""
+    if config.to == "hyperswap":
+        # FaceFusion finds a slot by these very names
+        return config.output / "hyperswap" / identity / "hyperswap_1a_256.onnx", None
+    if config.to == "dfm":
+        # Beside a .dfm FaceFusion takes every file of its name for a model, but for those that begin with __.
+        return config.output / "dfm" / f"{identity}.dfm", config.output / "dfm" / f"__{identity}.md"
+    return config.output / f"{identity}.onnx", None
+
+
+def _tell(report: onnx_export.ExportReport, meant: str = "swapped") -> None:
+    Console().print(
+        f"parity with torch: largest difference {report.parity:.1e} (allowed {report.tolerance:.0e}) over "
+        f"{report.cases} batches, {report.covered:.0%} of their pixels {meant}\n"
+        f"{report.bytes / 1e6:.1f} MB, {report.precision}, opset {report.opset}, batch {report.batch}\n"
+        f"model  {report.path}\n"
+        + (f"hash   {report.hash_path}\n" if report.hash_path else "")
+        + f"card   {report.card_path}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,27 @@
+"""The inference job: build the task the config names and run it."""
+
+from pathlib import Path
+
+from facesmith import assets
+from facesmith.config.schema import InferConfig
+from facesmith.config.signatures import signature
+from facesmith.failures import explained
+from facesmith.media.provenance import use_key
+from facesmith.training.run.log import logged
+from facesmith.training.run.quiet import quiet_libraries
+
+
+def infer(config: InferConfig) -> list[Path]:
+    """Run the task and return the files it wrote.
+
+    Raises:
+        UserError: a model, a source or an output is not what the task needs.
+    """
+    quiet_libraries()
+    assets.use_directory(config.assets.dir)
+    use_key(config.provenance.certificate, config.provenance.key)
+    takes = signature(config.task.target_).parameters
+    more = {"analyzer": config.analyzer.build} if "analyzer" in takes else {}
+    with logged(config), explained(config):
+        written: list[Path] = config.task.build(**more).run()
+    return written

@@ -1,0 +1,124 @@
+"""The training job: build what the config names, fit, and tell what was made."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from facesmith import assets
+from facesmith.config.schema import TrainConfig
+from facesmith.errors import UserError
+from facesmith.failures import explained
+from facesmith.media.provenance import use_key
+from facesmith.private import private_folder
+from facesmith.training import trial
+from facesmith.training.batch_statistics import GlobalStatistics
+from facesmith.training.callbacks.exact_state import ExactState
+from facesmith.training.callbacks.last_checkpoint import StopWhenAsked
+from facesmith.training.callbacks.record import RecordRun
+from facesmith.training.checkpoint_io import VerifiedCheckpointIO
+from facesmith.training.hardware import choose_precision, notice_device, refuse_devices
+from facesmith.training.run.checkpoint_files import FOLDER, LAST
+from facesmith.training.run.lock import held
+from facesmith.training.run.log import logged
+from facesmith.training.run.quiet import quiet_libraries
+from facesmith.training.run.record import Monitor, Recorder, recording
+from facesmith.training.run.start import find_start
+from facesmith.training.run.stopping import StopWish, stopping
+from facesmith.training.run.wandb_end import ended_in_wandb
+
+
+def train(config: TrainConfig) -> float | list[float] | None:
+    """Train what the config says and return the monitored metric, or each of `objectives`, or None.
+
+    Raises:
+        UserError: the media, a checkpoint or the device cannot do what the config asks.
+    """
+    quiet_libraries()
+    assets.use_directory(config.assets.dir)
+    use_key(config.provenance.certificate, config.provenance.key)
+    run, swept = config.paths.run or Path(), _in_sweep()
+    settings = config.model_dump(mode="json", by_alias=True)
+    with stopping(run) as wish, held(run, name=None if swept else _name_folder(config, run), busy=config.busy):
+        if config.paths.run is not None:
+            private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
+        start = find_start(config, settings, run, swept=swept)
+        if start.finished:
+            return start.objective
+        with logged(config), ended_in_wandb(_recording(config, settings)) as recorder, explained(config, run):
+            return _fit(config, recorder, start.checkpoint, wish)
+
+
+def _name_folder(config: TrainConfig, run: Path) -> Path | None:
+    """Give the folder of all runs of this name, when this run is in it and not in a folder of the user's choice."""
+    folder = config.paths.runs / (config.experiment_name or "unnamed") / config.name
+    return folder if run.resolve().parent == folder.resolve() else None
+
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContextManager[Recorder]:
+    wanted = config.objectives or ({config.monitor: config.monitor_mode} if config.monitor else {})
+    return recording(
+        config.paths.run or Path(),
+        experiment=config.experiment_name,
+        name=config.name,
+        settings=settings,
+        objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
+        swept=trial.swept(),
+        writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
+    )
+
+
+def _fit(
+    config: TrainConfig, recorder: Recorder, checkpoint: Path | None, wish: StopWish
+) -> float | list[float] | None:
+    notice_device(config.trainer.accelerator)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    datamodule: lightning.LightningDataModule = config.data.build()
+    module: lightning.LightningModule = config.model.build()
+    callbacks = [chosen.build() for chosen in config.callbacks.values() if chosen]
+    exact = ExactState(recorder.record.settings)
+    callbacks = [RecordRun(recorder), *callbacks, exact, StopWhenAsked(wish, recorder.folder / FOLDER)]
+    loggers: list[Logger] = [chosen.build() for chosen in config.logger.values() if chosen]
+    trainer: lightning.Trainer = config.trainer.build(
+        precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
+        callbacks=callbacks,
+        logger=loggers or False,
+        plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), GlobalStatistics()],
+        default_root_dir=config.paths.run,
+    )
+    # as Lightning does where several processes train: they then draw what one would
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    refuse_devices(trainer, datamodule, _in_sweep())
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    objective = _objective(recorder.record.objectives, trainer)
+    recorder.completed(objective, _checkpoint(trainer))
+    return objective
+
+
+def _objective(wanted: list[Monitor], trainer: lightning.Trainer) -> float | list[float] | None:
+    values = []
+    for one in wanted:
+        value: Any = trainer.callback_metrics.get(one.name)
+        if value is None:
+            known = ", ".join(sorted(trainer.callback_metrics))
+            raise UserError(f"monitor={one.name}: no such metric was logged; choose one of {known}")
+        values.append(float(value))
+    return values if len(values) > 1 else values[0] if values else None
+
+
+def _checkpoint(trainer: lightning.Trainer) -> Path | None:
+    """Give the best checkpoint by the monitored metric, or else the last."""
+    made = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
+    best = [Path(one.best_model_path) for one in made if one.monitor and one.best_model_path]
+    last = Path(trainer.default_root_dir, FOLDER, LAST)
+    return next((path for path in [*best, last] if path.is_file()), None)

@@ -1,0 +1,131 @@
+"""478 landmarks, expression and pose of one face: MediaPipe's FaceLandmarker on an upright crop around it."""
+
+import math
+import signal
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import mediapipe
+import numpy as np
+import numpy.typing as npt
+from mediapipe.tasks.python import BaseOptions, vision
+
+from facesmith.faces.analyzers import native_log
+from facesmith.faces.analyzers.detection import Detection
+from facesmith.faces.face import five_of
+from facesmith.faces.geometry import align
+
+Floats = npt.NDArray[np.float32]
+
+# libmediapipe samples its own CPU time by SIGPROF; ticks that come after a landmarker was closed would end the process.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+
+# The landmarker costs the same at any crop size; at this one the face has nearly all pixels its network takes
+# (256 over 1.5 faces). A margin is the crop's side over the detection's; the second is a further try.
+_CROP: Final = 320
+_MARGINS: Final = (2.2, 1.6)
+# Mean distance between the detector's points and the landmarks' in sides of the detection: beyond it, the
+# landmarker has taken a neighbour for the face.
+_OFF: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """landmarks: (478, 3) px. blendshapes: (52,) 0..1. pose: (3,) pitch, yaw, roll in degrees as in Face."""
+
+    landmarks: Floats
+    blendshapes: Floats
+    pose: Floats
+
+
+class Landmarker:
+    """MediaPipe's FaceLandmarker for single pictures. model: face_landmarker.task. Not thread-safe."""
+
+    def __init__(self, model: Path) -> None:
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
+            num_faces=1,
+            output_face_blendshapes=True,
+            output_facial_transformation_matrixes=True,
+        )
+        with native_log.without_noise():
+            self._native = vision.FaceLandmarker.create_from_options(options)
+            # It goes on printing until every one of its models has run once.
+            self._detect(np.zeros((64, 64, 3), dtype=np.uint8))
+        # At interpreter exit MediaPipe's threads are gone before this could run: close() is for that.
+        self._finalizer = weakref.finalize(self, self._native.close)
+        self._finalizer.atexit = False
+
+    def close(self) -> None:
+        """Gives the native graph back; a second call does nothing."""
+        self._finalizer()
+
+    def of_picture(self, picture: npt.NDArray[np.uint8]) -> Mesh | None:
+        """The one face of a picture (H, W, 3) RGB uint8 in px of it; None if none is found."""
+        return self._detect(picture, angle=0.0)
+
+    def of_detection(self, frame: npt.NDArray[np.uint8], detection: Detection) -> Mesh | None:
+        """The detected face in px of the frame (H, W, 3) RGB uint8; None if the landmarker misses it."""
+        for margin in _MARGINS:
+            matrix = _upright(detection, margin)
+            angle = math.atan2(matrix[1, 0], matrix[0, 0])
+            mesh = self._detect(_cut(frame, matrix), angle=angle)
+            if mesh is None:
+                continue
+            landmarks = align.transform(mesh.landmarks, align.invert(matrix)).astype(np.float32)
+            off = np.linalg.norm(five_of(landmarks) - detection.five, axis=1).mean()
+            if off <= _OFF * detection.side:
+                return Mesh(landmarks=landmarks, blendshapes=mesh.blendshapes, pose=mesh.pose)
+        return None
+
+    def _detect(self, picture: npt.NDArray[np.uint8], angle: float = 0.0) -> Mesh | None:
+        image = mediapipe.Image(
+            image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture, dtype=np.uint8)
+        )
+        result = self._native.detect(image)
+        if not result.face_landmarks:
+            return None
+        height, width = picture.shape[:2]
+        points = np.array([(p.x, p.y, p.z) for p in result.face_landmarks[0]], dtype=np.float32)
+        # MediaPipe counts from the picture's edge, and depth in widths.
+        landmarks = points * np.array([width, height, width], dtype=np.float32) - np.array(
+            [0.5, 0.5, 0], dtype=np.float32
+        )
+        blendshapes = np.array([each.score for each in result.face_blendshapes[0]], dtype=np.float32)
+        return Mesh(
+            landmarks=landmarks,
+            blendshapes=blendshapes,
+            pose=_pose(np.asarray(result.facial_transformation_matrixes[0]), angle),
+        )
+
+
+def _upright(detection: Detection, margin: float) -> align.Matrix:
+    """Frame to a crop that has the face upright in its middle."""
+    fit = align.estimate(detection.five, "ffhq_512", 1)
+    turn = fit[:, :2] / align.scale(fit) * (_CROP / (margin * detection.side))
+    centre = (detection.box[:2] + detection.box[2:]) / 2
+    return np.column_stack([turn, (_CROP - 1) / 2 - turn @ centre])
+
+
+def _cut(frame: npt.NDArray[np.uint8], matrix: align.Matrix) -> npt.NDArray[np.uint8]:
+    if align.scale(matrix) < 0.4:
+        return align.warp(frame, matrix, _CROP)
+    # MediaPipe resamples its input like this too; means would cost half as much as its networks.
+    crop = cv2.warpAffine(frame, matrix, (_CROP, _CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(crop, dtype=np.uint8)
+
+
+def _pose(matrix: npt.NDArray[np.floating], angle: float) -> Floats:
+    """Pitch, yaw, roll in degrees from MediaPipe's matrix (4, 4) of a crop turned clockwise by `angle`."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    # MediaPipe's y points up, so that a clockwise turn of the picture is a negative one about z: undo it.
+    rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ matrix[:3, :3]
+    pitch = math.atan2(rotation[2, 1], rotation[2, 2])
+    yaw = math.asin(float(np.clip(-rotation[2, 0], -1, 1)))
+    roll = -math.atan2(rotation[1, 0], rotation[0, 0])
+    return np.degrees([pitch, yaw, roll]).astype(np.float32)

@@ -1,0 +1,77 @@
+"""The YuNet face detector on onnxruntime, three times as fast as the same file in cv2.FaceDetectorYN."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from facesmith.faces.analyzers import onnx_folding
+from facesmith.faces.analyzers.detection import Detection
+
+_STRIDES: Final = (8, 16, 32)
+_KINDS: Final = ("cls", "obj", "bbox", "kps")
+_OVERLAP: Final = 0.3
+
+
+class YuNet:
+    """Finds faces of about 10 to 300 px in a picture, with five points each.
+
+    model: yunet.onnx. sizes: longest sides in px to which a larger picture is shrunk, tried in turn until one
+    finds a face: YuNet overlooks faces that fill a large picture, but not the same ones in a small one.
+    min_score: detections below it, 0..1, do not count. Source: Wu et al., YuNet, 2023; OpenCV zoo.
+    """
+
+    def __init__(self, model: Path, *, sizes: Sequence[int], min_score: float) -> None:
+        outputs = [f"{kind}_{stride}" for stride in _STRIDES for kind in _KINDS]
+        free = {"input": {2: "height", 3: "width"}} | {name: {1: "anchors"} for name in outputs}
+        self._session = onnx_folding.session(onnx_folding.folded(model, free=free))
+        self._outputs = outputs
+        self._sizes = tuple(sizes)
+        self._min_score = min_score
+
+    def __call__(self, frame: npt.NDArray[np.uint8]) -> list[Detection]:
+        """The faces of a frame (H, W, 3) RGB uint8, best score first; px of the frame."""
+        longest = max(frame.shape[:2])
+        for scale in dict.fromkeys(min(1.0, size / longest) for size in self._sizes):
+            found = self._detect(frame, scale)
+            if found:
+                return found
+        return []
+
+    def _detect(self, frame: npt.NDArray[np.uint8], scale: float) -> list[Detection]:
+        height, width = (max(1, round(side * scale)) for side in frame.shape[:2])
+        if scale < 1:
+            frame = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        blob = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
+        blob[0, :, :height, :width] = frame[..., ::-1].transpose(2, 0, 1)
+        outputs = dict(zip(self._outputs, self._session.run(self._outputs, {"input": blob}), strict=True))
+        rows = np.concatenate([self._decode(outputs, stride, blob.shape[3] // stride) for stride in _STRIDES])
+        if not len(rows):
+            return []
+        corners = rows[:, :4].copy()
+        corners[:, 2:] -= corners[:, :2]
+        kept = cv2.dnn.NMSBoxes(corners.tolist(), rows[:, 4].tolist(), self._min_score, _OVERLAP)
+        rows[:, :4] /= scale
+        rows[:, 5:] /= scale
+        return [
+            Detection(box=rows[i, :4].copy(), five=rows[i, 5:].reshape(5, 2).copy(), score=float(rows[i, 4]))
+            for i in np.asarray(kept, dtype=int).ravel()
+        ]
+
+    def _decode(
+        self, outputs: dict[str, npt.NDArray[np.float32]], stride: int, columns: int
+    ) -> npt.NDArray[np.float32]:
+        scores = np.sqrt(
+            np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1) * np.clip(outputs[f"obj_{stride}"][0, :, 0], 0, 1)
+        )
+        cells = np.flatnonzero(scores >= self._min_score)
+        corner = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
+        box = outputs[f"bbox_{stride}"][0, cells]
+        centre, half = (corner + box[:, :2]) * stride, np.exp(box[:, 2:]) * stride / 2
+        points = (outputs[f"kps_{stride}"][0, cells].reshape(-1, 5, 2) + corner[:, None]) * stride
+        return np.concatenate(
+            [centre - half, centre + half, scores[cells, None], points.reshape(-1, 10)], axis=1
+        ).astype(np.float32)

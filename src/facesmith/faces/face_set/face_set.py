@@ -1,0 +1,184 @@
+"""The faces of a person as stored on disk: what every slice reads."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from facesmith.errors import UserError
+from facesmith.faces.face import five_of
+from facesmith.faces.face_set.face_table import CROP_SIZE, TEMPLATE, array
+from facesmith.faces.geometry.align import estimate, invert, transform, warp
+from facesmith.faces.geometry.aligned import AlignedFaces
+
+Floats = NDArray[np.float32]
+
+META = "meta.json"
+TABLE = "faces.parquet"
+CROPS = "crops"
+SHEET = "contact_sheet.png"
+
+
+class FaceSet:
+    """A finished face set: a table of kept and rejected faces, the crops of the kept, what was done and lost.
+
+    Arrays are over the kept faces, ordered by medium, frame and face: N faces, E the embedder's size.
+    Everything is read when first asked for and then stays in memory, but for the crops.
+    """
+
+    template = TEMPLATE
+    crop_size = CROP_SIZE
+
+    def __init__(self, path: Path) -> None:
+        """Open the folder of a finished set; UserError when there is none."""
+        self.path = path
+        try:
+            self.meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: is not a face set; extract one with data.source=...") from None
+        self.key: str = self.meta["key"]
+        self.embedder: str = self.meta["embedder"]
+
+    def __len__(self) -> int:
+        return int(self.meta["kept"])
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All faces, one row each, and one row with face -1 for each picture without a face.
+
+        Columns: those of `face_table.analysed_schema` (without thumbnails) and source, landmarks_smoothed
+        (px of the picture), smoothed, track, similarity (with the person's mean), kept, reason (null when
+        kept). Rejected faces have neither crop nor embedding: they may be people who were not asked.
+        """
+        return pq.read_table(self.path / TABLE)
+
+    @cached_property
+    def kept(self) -> pa.Table:
+        """The rows of the kept faces."""
+        return self.table.filter(pc.field("kept"))
+
+    @cached_property
+    def landmarks(self) -> Floats:
+        """Smoothed landmarks (N,478,3), px of the 512 crop."""
+        points = array(self.kept, "landmarks_smoothed").reshape(-1, 478, 3)
+        return np.stack([transform(p, m) for p, m in zip(points, self._matrices, strict=True)])
+
+    @cached_property
+    def blendshapes(self) -> Floats:
+        """Expressions (N,52), 0..1."""
+        return array(self.kept, "blendshapes")
+
+    @cached_property
+    def pose(self) -> Floats:
+        """Pitch, yaw, roll (N,3) in degrees."""
+        return array(self.kept, "pose")
+
+    @cached_property
+    def embeddings(self) -> Floats:
+        """Embeddings (N,E), L2-normalised."""
+        return array(self.kept, "embedding")
+
+    @cached_property
+    def sharpness(self) -> Floats:
+        """Variance of the Laplacian (N,) at the face's own resolution."""
+        return array(self.kept, "sharpness")
+
+    @cached_property
+    def tracks(self) -> NDArray[np.int32]:
+        """Track numbers (N,): equal where a face was followed through a shot; every still has its own."""
+        return array(self.kept, "track")
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
+        """Seconds into the video (N,), NaN for stills."""
+        return array(self.kept, "time").astype(np.float64)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Detection scores (N,), 0..1."""
+        return array(self.kept, "score")
+
+    @cached_property
+    def sizes(self) -> Floats:
+        """Shorter side of the face box (N,), px of the source."""
+        return array(self.kept, "size")
+
+    @cached_property
+    def _matrices(self) -> NDArray[np.float64]:
+        return array(self.kept, "matrix").reshape(-1, 2, 3)
+
+    @cached_property
+    def _crop_names(self) -> list[str]:
+        return list(self.kept.column("crop").to_pylist())
+
+    def crop_name(self, i: int) -> str:
+        """Give the file name of a kept face's crop."""
+        return self._crop_names[i]
+
+    def crop(self, i: int) -> NDArray[np.uint8]:
+        """Give a kept face's crop (512,512,3) RGB on the template ffhq_512."""
+        path = self.path / CROPS / self._crop_names[i]
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        if picture is None:
+            raise UserError(f"{path}: is damaged; remove {self.path} and extract again")
+        return np.asarray(picture, np.uint8)
+
+    def aligned(self, template: str = "arcface_128", size: int = 128) -> AlignedFaces:
+        """Resample all kept faces to a template and size, anti-aliased; nothing is cached.
+
+        The alignment is that of the unsmoothed five points, as when a frame is aligned directly, so that
+        training and inference see the same crops. KeyError for an unknown template.
+        """
+        raw = array(self.kept, "landmarks").reshape(-1, 478, 3)
+        images = np.empty((len(self), size, size, 3), np.uint8)
+        landmarks = np.empty((len(self), 478, 3), np.float32)
+        for i, (points, matrix) in enumerate(zip(raw, self._matrices, strict=True)):
+            five = transform(five_of(points), matrix)
+            to_template = estimate(five, template, size)
+            images[i] = warp(self.crop(i), to_template, size)
+            landmarks[i] = transform(self.landmarks[i], to_template)
+        return AlignedFaces(images, landmarks, self.blendshapes, template)
+
+    def to_template(self, i: int, template: str, size: int) -> NDArray[np.float64]:
+        """Give the matrix (2,3) from a kept face's crop to a template at a size, as `aligned` uses it."""
+        points = array(self.kept, "landmarks")[i].reshape(478, 3)
+        return estimate(transform(five_of(points), self._matrices[i]), template, size)
+
+    def to_source(self, i: int) -> NDArray[np.float64]:
+        """Give the matrix (2,3) from a kept face's crop to its source picture."""
+        return invert(self._matrices[i])
+
+    def embedding_mean(self, method: Literal["weighted", "mean", "median"]) -> Floats:
+        """Aggregate the embeddings to one (E,), L2-normalised.
+
+        weighted: by detection score * rank of sharpness (1/N for the most blurred, 1 for the sharpest) *
+        frontalness (cos yaw * cos pitch, at least .05). mean: all alike. median: per dimension, least moved
+        by odd ones.
+        """
+        if method == "weighted":
+            total = np.average(self.embeddings, axis=0, weights=self._weights())
+        elif method == "mean":
+            total = self.embeddings.mean(axis=0)
+        elif method == "median":
+            total = np.median(self.embeddings, axis=0)
+        else:
+            raise ValueError(f"method must be weighted, mean or median, not {method!r}")
+        return np.asarray(total / np.linalg.norm(total), np.float32)
+
+    def embedding_std(self) -> Floats:
+        """Standard deviation of the embeddings per dimension (E,)."""
+        return np.asarray(self.embeddings.std(axis=0), np.float32)
+
+    def _weights(self) -> NDArray[np.float64]:
+        rank = (1 + np.argsort(np.argsort(self.sharpness))) / len(self)
+        pitch, yaw = np.radians(self.pose[:, 0]), np.radians(self.pose[:, 1])
+        frontal = np.maximum(np.cos(yaw) * np.cos(pitch), 0.05)
+        return np.asarray(np.maximum(self.scores, 1e-3) * rank * frontal, np.float64)

@@ -1,0 +1,132 @@
+"""Which frames of a person serve which face, eyes and mouth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesmith.faces.geometry import topology
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.thin_plate import CONTROL_POINTS, fit_similarity
+
+Floats = NDArray[np.float64]
+_MIRROR_COST: Final = 0.3  # px at 128: a frame as it was filmed is preferred to its mirror image
+_POSE_SHARE: Final = 0.4
+_EYE_WEIGHT: Final = 10.0
+_MOUTH_WEIGHT: Final = 15.0
+_FEATURE_WEIGHT: Final = 6.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Rows of the person's frames for the whole face, the eyes and the mouth.
+
+    residual: px by which the base's points miss the wanted ones. blendshapes: (52,) of the wanted face.
+    """
+
+    base: int
+    eyes: int
+    mouth: int
+    residual: float
+    blendshapes: NDArray[np.floating]
+
+    @property
+    def frames(self) -> tuple[int, int, int]:
+        """Base, eyes, mouth."""
+        return self.base, self.eyes, self.mouth
+
+
+class FrameChooser:
+    """Scores a person's faces, the second half being mirror images of the first, against a wanted face."""
+
+    def __init__(self, faces: AlignedFaces) -> None:
+        self._unit = faces.size / 128
+        self._points = faces.landmarks[..., :2].astype(np.float64)
+        self._shapes = faces.blendshapes.astype(np.float64)
+        half = len(faces) // 2
+        self._mirror_cost = _MIRROR_COST * (np.arange(len(faces)) >= half)
+        mean = fit_similarity(self._points, self._points.mean(0)).mean(0)
+        mirrored = mean[topology.LANDMARK_MIRROR] * (-1, 1) + (faces.size - 1, 0)
+        symmetric = (mean + fit_similarity(mirrored[None], mean)[0]) / 2
+        self.canonical: Floats = np.concatenate([symmetric, faces.landmarks[..., 2:].mean(0, dtype=np.float64)], axis=1)
+        self._fitted = fit_similarity(self._points, symmetric)
+
+    def residuals(self, landmarks: NDArray[np.floating]) -> Floats:
+        """Give the RMS px by which each frame's mesh misses the wanted (478,2+); (n,)."""
+        return np.sqrt((self._errors(landmarks)[:, : topology.MESH] ** 2).mean(1))
+
+    def choose(self, landmarks: NDArray[np.floating], blendshapes: NDArray[np.floating]) -> Choice:
+        """Give the frames that fit a wanted face (478,2+) px with expression (52,) best."""
+        errors = self._errors(landmarks) / self._unit
+        whole = np.sqrt((errors[:, : topology.MESH] ** 2).mean(1))
+        base = int(np.argmin(whole + self._mirror_cost))
+        parts = []
+        for points, shapes, weight in (
+            (topology.EYES, topology.EYE_BLENDSHAPES, _EYE_WEIGHT),
+            (topology.MOUTH, topology.MOUTH_BLENDSHAPES, _MOUTH_WEIGHT),
+        ):
+            expression = np.abs(self._shapes[:, shapes] - blendshapes[shapes]).mean(1)
+            score = _POSE_SHARE * whole + errors[:, points].mean(1) + weight * expression + self._mirror_cost
+            parts.append(int(np.argmin(score)))
+        return Choice(base, parts[0], parts[1], float(whole[base] * self._unit), blendshapes)
+
+    def features(self) -> Floats:
+        """Describe each frame by pose, eyes and mouth on one scale; (n,f)."""
+        return np.concatenate([self._shape_features(), self._eye_features(), self._mouth_features()], axis=1)
+
+    def textures(self, wanted: Sequence[Choice], count: int) -> list[Choice]:
+        """Choose which frames to keep: a region each, those the wanted faces use, then the most different."""
+        columns = [
+            spread_out(features, count, list(dict.fromkeys(used)))
+            for features, used in (
+                (self._shape_features(), [choice.base for choice in wanted]),
+                (self._eye_features(), [choice.eyes for choice in wanted]),
+                (self._mouth_features(), [choice.mouth for choice in wanted]),
+            )
+        ]
+        return [
+            Choice(int(base), int(eyes), int(mouth), 0.0, self._shapes[base])
+            for base, eyes, mouth in zip(*columns, strict=True)
+        ]
+
+    def nearest(self, landmarks: NDArray[np.floating], choice: Choice, kept: Sequence[Choice]) -> tuple[int, int, int]:
+        """Say which kept texture serves eyes, mouth and the rest of a face best."""
+        labels = []
+        for used, rows, part in (
+            (choice.eyes, [k.eyes for k in kept], topology.EYE_BLENDSHAPES),
+            (choice.mouth, [k.mouth for k in kept], topology.MOUTH_BLENDSHAPES),
+        ):
+            apart = np.abs(self._shapes[rows][:, part] - choice.blendshapes[part]).sum(1)
+            labels.append(rows.index(used) if used in rows else int(np.argmin(apart)))
+        bases = [k.base for k in kept]
+        fitted = fit_similarity(np.asarray(landmarks, np.float64)[None, :, :2], self.canonical[:, :2])[0]
+        apart = ((self._fitted[bases] - fitted)[:, CONTROL_POINTS] ** 2).sum((1, 2))
+        labels.append(bases.index(choice.base) if choice.base in bases else int(np.argmin(apart)))
+        return labels[0], labels[1], labels[2]
+
+    def _errors(self, landmarks: NDArray[np.floating]) -> Floats:
+        flat = np.asarray(landmarks, np.float64)[:, :2]
+        return np.linalg.norm(fit_similarity(self._points, flat) - flat, axis=-1)
+
+    def _shape_features(self) -> Floats:
+        points = self._fitted[:, CONTROL_POINTS].reshape(len(self._fitted), -1) / self._unit
+        return points / np.sqrt(len(CONTROL_POINTS))
+
+    def _eye_features(self) -> Floats:
+        return self._shapes[:, topology.EYE_BLENDSHAPES] * _FEATURE_WEIGHT
+
+    def _mouth_features(self) -> Floats:
+        return self._shapes[:, topology.MOUTH_BLENDSHAPES] * _FEATURE_WEIGHT
+
+
+def spread_out(features: Floats, count: int, first: Sequence[int] = ()) -> NDArray[np.intp]:
+    """Choose `count` rows (n,f) far from one another, beginning with `first`; repeats when n is too small."""
+    chosen = list(first[:count]) or [int(((features - features.mean(0)) ** 2).sum(1).argmin())]
+    apart = np.min([((features - features[row]) ** 2).sum(1) for row in chosen], axis=0)
+    while len(chosen) < min(count, len(features)):
+        row = int(apart.argmax())
+        chosen.append(row)
+        apart = np.minimum(apart, ((features - features[row]) ** 2).sum(1))
+    return np.resize(np.array(chosen), count)

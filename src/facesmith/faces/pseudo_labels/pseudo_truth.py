@@ -1,0 +1,261 @@
+"""Pseudo ground truth: what a target would look like with the person's face, made without training.
+
+The person's frame that fits best, per region, is warped onto the target through the landmarks, coloured and
+blended; the way back (a target's face on the person's frame) gives pairs whose truth is a real picture.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from facesmith.faces.geometry import colour, topology
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.thin_plate import fit_similarity, proportioned, resample, warp_maps
+from facesmith.faces.pseudo_labels.frame_choice import Choice, FrameChooser, spread_out
+from facesmith.faces.pseudo_labels.training_items import TrainingItems
+
+log = logging.getLogger(__name__)
+
+FAR: Final = 6 / 128  # residual of the best frame, of the crop's side, above which a target is a poor fit
+_SMOOTH, _SMOOTH_FAR = 3e-4, 2e-3
+_RELIGHT, _LIGHT_SIGMA = 0.6, 11 / 128  # the scene's light on the face
+# of the person's own proportions: a quarter brings dlib's distance from .45 to .42 and moves no feature by
+# more than the landmarks' own noise; more of it misplaces them
+_LIKENESS: Final = 0.25
+_COMMON_HUE: Final = 0.8
+_PART_RELIGHT, _PART_SIGMA = 0.8, 8 / 128  # an exchanged region takes the light of the base
+_REPOSE: Final = (0.35, 0.8)  # how far a target is drawn towards another face's pose and expression
+_EXCHANGE: Final = 0.6  # of the re-posed targets that may wear another target's face
+_REPOSE_MOST: Final = 4 / 128  # RMS shift of the points, of the crop's side: further, the picture tears
+
+
+@dataclass(frozen=True)
+class _Item:
+    target: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    landmarks: NDArray[np.floating]
+    canonical: NDArray[np.float32]
+    kind: str
+    who: int
+    labels: Choice
+
+
+def build(
+    person: AlignedFaces,
+    targets: AlignedFaces,
+    *,
+    names: Sequence[str] | None = None,
+    textures: int = 12,
+    frames: int = 100,
+    donors: int = 2,
+    variants: int = 0,
+    seed: int = 0,
+    progress: bool = True,
+) -> TrainingItems:
+    """Make training items of a person's faces and the faces of the scenes to swap into.
+
+    person, targets: faces on one template and size; mirror images are added here. names: what to call the
+    targets in warnings. textures: pictures of the person to keep (K). frames: at most so many of the person's
+    frames, chosen for variety, become R and I items; every frame may serve as a source. donors: R items a
+    frame. variants: re-posed copies ("V") of the targets in all. The same seed gives the same items. With no
+    target only I items are made. Raises ValueError when the person has no frame or the faces do not match.
+    """
+    if not len(person):
+        raise ValueError("pseudo truth needs at least one frame of the person")
+    if len(targets) and (targets.size, targets.template) != (person.size, person.template):
+        raise ValueError("person and targets must be aligned on the same template at the same size")
+    workshop = _Workshop(person, targets, names, textures, np.random.default_rng(seed))
+    rows = spread_out(workshop.chooser.features(), min(frames, len(workshop.person)))
+    total = len(workshop.targets) + len(rows) * (1 + donors * bool(len(targets))) + variants * bool(len(targets))
+    items = list(
+        track(
+            workshop.items(rows, donors, variants),
+            description="pseudo ground truth",
+            total=total,
+            disable=not progress,
+        )
+    )
+    return workshop.collect(items)
+
+
+class _Workshop:
+    """The person's frames and the targets with their mirror images, and what can be made of them."""
+
+    def __init__(
+        self,
+        person: AlignedFaces,
+        targets: AlignedFaces,
+        names: Sequence[str] | None,
+        textures: int,
+        random: np.random.Generator,
+    ) -> None:
+        self.size, self.count, self.random = person.size, len(targets), random
+        self.person = AlignedFaces.concat([person, person.mirrored()])
+        self.targets = AlignedFaces.concat([targets, targets.mirrored()]) if len(targets) else targets
+        self.chooser = FrameChooser(self.person)
+        self.scenes = FrameChooser(self.targets) if len(targets) else None
+        self.choices = [
+            self.chooser.choose(face, shape)
+            for face, shape in zip(self.targets.landmarks, self.targets.blendshapes, strict=True)
+        ]
+        self._warn(names)
+        self.canon = self.chooser.canonical
+        self.canon_regions = colour.regions(self.canon, self.size)
+        self.canon_core = colour.skin_core(self.canon, self.size)
+        kept = self.chooser.textures(self.choices, textures)
+        self.kept, self.textures = kept, self._textures(kept)
+
+    def items(self, rows: NDArray[np.intp], donors: int, variants: int) -> Iterator[_Item]:
+        """Make P, then V, then R and I items."""
+        for j in range(len(self.targets)):
+            face = self.targets
+            yield self._pseudo(
+                face.images[j], face.landmarks[j], face.blendshapes[j], self.choices[j], "P", j % self.count
+            )
+        for n in range(variants if self.count else 0):
+            yield self._variant(n % len(self.targets))
+        for row in rows:
+            yield from self._from_frame(int(row), donors if self.count else 0)
+
+    def collect(self, items: Sequence[_Item]) -> TrainingItems:
+        """Lay the items side by side."""
+        size = self.size
+        shapes = [item.landmarks for item in items]
+        labels = [self.chooser.nearest(item.landmarks, item.labels, self.kept) for item in items]
+        return TrainingItems(
+            target=np.stack([item.target for item in items]),
+            truth=np.stack([item.truth for item in items]),
+            hull=np.stack([_bytes(colour.hull(shape, size) * 255) for shape in shapes]),
+            alpha=np.stack([_bytes(colour.soft_hull(shape, size) * 255) for shape in shapes]),
+            canonical=np.stack([((item.canonical + 0.5) * (2 / size) - 1).astype(np.float16) for item in items]),
+            kind=np.array([item.kind for item in items]),
+            who=np.array([item.who for item in items], np.int64),
+            labels=np.array(labels, np.int64).reshape(-1, 3),
+            textures=self.textures,
+            regions=self.canon_regions,
+            core=self.canon_core,
+        )
+
+    def _warn(self, names: Sequence[str] | None) -> None:
+        for j, choice in enumerate(self.choices[: self.count]):
+            if choice.residual > FAR * self.size:
+                log.warning(
+                    "target %s: no frame of the person comes near its pose (%.1f px off at %d px); "
+                    "expect a poor likeness, or give frames of the person in that pose",
+                    names[j] if names else j,
+                    choice.residual,
+                    self.size,
+                )
+
+    def _textures(self, kept: Sequence[Choice]) -> NDArray[np.uint8]:
+        pictures = []
+        for choice in kept:
+            maps = warp_maps(self.canon, self.person.landmarks[list(choice.frames)], self.size, smoothing=_SMOOTH)
+            pictures.append(self._compose(maps, choice, self.canon_regions, self.canon_core))
+        even = colour.even_light(pictures, self.canon_core, _PART_RELIGHT, _LIGHT_SIGMA * self.size)
+        # not in the mouth, where lips in one picture are teeth in another
+        even = colour.common_hue(even, _COMMON_HUE * (1 - self.canon_regions[1]))
+        return np.stack([_bytes(picture) for picture in even])
+
+    def _compose(
+        self,
+        maps: NDArray[np.float32],
+        choice: Choice,
+        regions: NDArray[np.float32],
+        core: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Lay the best eyes and the best mouth over the best whole face."""
+        picture = resample(self.person.images[choice.base], maps[0])
+        for row, where, region in ((choice.eyes, maps[1], regions[0]), (choice.mouth, maps[2], regions[1])):
+            if row != choice.base:
+                part = resample(self.person.images[row], where)
+                part = colour.match(part, picture, core, _PART_RELIGHT, _PART_SIGMA * self.size)
+                picture += (part - picture) * region[..., None]
+        return picture
+
+    def _pseudo(
+        self,
+        target: NDArray[np.uint8],
+        landmarks: NDArray[np.floating],
+        blendshapes: NDArray[np.floating],
+        choice: Choice,
+        kind: str,
+        who: int,
+    ) -> _Item:
+        sources = np.concatenate([self.person.landmarks[list(choice.frames)], self.canon[None]])
+        smoothing = _SMOOTH_FAR if choice.residual > FAR * self.size else _SMOOTH
+        aim = proportioned(landmarks, sources[0], self.size, _LIKENESS)
+        maps = warp_maps(aim, sources, self.size, smoothing=smoothing)
+        core = colour.skin_core(landmarks, self.size)
+        face = self._compose(maps, choice, colour.regions(aim, self.size), core)
+        truth = self._blend(face, target, landmarks, core)
+        described = Choice(*choice.frames, choice.residual, blendshapes)
+        return _Item(target, truth, landmarks, maps[3], kind, who, described)
+
+    def _blend(
+        self,
+        face: NDArray[np.float32],
+        scene: NDArray[np.uint8],
+        landmarks: NDArray[np.floating],
+        core: NDArray[np.float32],
+    ) -> NDArray[np.uint8]:
+        lit = colour.match(face, scene, core, _RELIGHT, _LIGHT_SIGMA * self.size)
+        alpha = colour.soft_hull(landmarks, self.size)[..., None]
+        return _bytes(lit * alpha + scene * (1 - alpha))
+
+    def _variant(self, j: int) -> _Item:
+        """Draw a target's picture towards another face's pose, maybe with a third's looks; make its truth."""
+        own, size = self.targets.landmarks[j], self.size
+        pool = self.person if self.random.random() < 0.7 or self.count == 1 else self.targets
+        other = int(self.random.integers(len(pool)))
+        drawn = own.copy()
+        moved = fit_similarity(pool.landmarks[other : other + 1, :, :2], own[:, :2])[0]
+        apart = np.sqrt(((moved - own[:, :2]) ** 2).sum(1).mean())
+        share = min(self.random.uniform(*_REPOSE), _REPOSE_MOST * size / max(apart, 1e-6))
+        drawn[:, :2] += share * (moved - own[:, :2])
+        drawn[:, 2] += share * (pool.landmarks[other, :, 2] - own[:, 2])
+        rim = np.linspace(0, size - 1, 5)
+        anchors = np.array([(x, y) for x in rim for y in rim if {x, y} & {0, size - 1}])
+        outline = drawn[topology.OVAL, :2]
+        clear = np.linalg.norm(anchors[:, None] - outline[None], axis=-1).min(1) > 12 / 128 * size
+        where = warp_maps(drawn, own[None], size, smoothing=_SMOOTH, anchors=anchors[clear])[0]
+        picture = _bytes(resample(self.targets.images[j], where))
+        worn = self._donors(drawn, 1)[0]
+        if worn % self.count != j % self.count and self.random.random() < _EXCHANGE:
+            where = warp_maps(drawn, self.targets.landmarks[worn, None], size, smoothing=_SMOOTH)[0]
+            face, core = resample(self.targets.images[worn], where), colour.skin_core(drawn, size)
+            picture = self._blend(face, picture, drawn, core)
+        shapes = self.targets.blendshapes[j] * (1 - share) + pool.blendshapes[other] * share
+        choice = self.chooser.choose(drawn, shapes)
+        return self._pseudo(picture, drawn, shapes, choice, "V", j % self.count)
+
+    def _from_frame(self, row: int, donors: int) -> Iterator[_Item]:
+        image, landmarks = self.person.images[row], self.person.landmarks[row]
+        shapes = Choice(row, row, row, 0.0, self.person.blendshapes[row])
+        chosen = self._donors(landmarks, donors) if donors else []
+        canonical = warp_maps(landmarks, self.canon[None], self.size, smoothing=_SMOOTH)[0]
+        core = colour.skin_core(landmarks, self.size)
+        for j in chosen:
+            # as a target keeps some of its proportions in its pseudo truth, so does a worn face here
+            donor = self.targets.landmarks[j]
+            aim = proportioned(landmarks, donor, self.size, _LIKENESS)
+            where = warp_maps(aim, donor[None], self.size, smoothing=_SMOOTH)[0]
+            worn = self._blend(resample(self.targets.images[j], where), image, landmarks, core)
+            yield _Item(worn, image, landmarks, canonical, "R", j % self.count, shapes)
+        yield _Item(image, image, landmarks, canonical, "I", -1, shapes)
+
+    def _donors(self, landmarks: NDArray[np.floating], donors: int) -> list[int]:
+        """Draw targets for a frame to wear; one whose pose is far from it only when none is near."""
+        assert self.scenes is not None
+        residual = self.scenes.residuals(landmarks)
+        near = np.flatnonzero(residual <= max(FAR * self.size, np.sort(residual)[:donors][-1]))
+        return [int(j) for j in self.random.choice(near, donors, replace=len(near) < donors)]
+
+
+def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,0 +1,153 @@
+"""Faces in, covered faces out: extraction, hull and painted masks, loaders."""
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from facesmith.errors import UserError
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.methods.occluder.config import OccluderDataModuleConfig
+from facesmith.methods.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
+from facesmith.methods.occluder.extraction import extracted, leave_out_faceless
+from facesmith.methods.occluder.families.surfaces import PhotoSurfaces
+from facesmith.methods.occluder.grid import family_sheet
+from facesmith.methods.occluder.labels import labelled
+from facesmith.methods.occluder.occlusion import FAMILIES, NONE, Occlude
+from facesmith.methods.occluder.sampler import DrawBatches
+from facesmith.training.loading import ResumableLoader
+
+Batch = dict[str, Tensor]
+
+TEMPLATE: Final = "arcface_128"
+# What is trained on is drawn with a margin and cut after it was turned and scaled. With this much of it, faces are as
+# large on this template as on the one they are validated on, and no sharper or softer.
+_WIDE: Final = "ffhq_512"
+_MARGIN: Final = 1.125
+_CHECK_SEED: Final = 20_000
+_EXAMPLES: Final = 6  # a family, in the preview
+
+
+class OccluderDataModule(LightningDataModule):
+    """Faces with their masks, covered on the fly with things whose outline is known.
+
+    The last share of the faces is held out; families whose weight is 0 are never trained on. Raises UserError when
+    media hold no usable face, leave too few for holding some out, or have a picture without one where that is an error.
+    """
+
+    def __init__(self, config: OccluderDataModuleConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.augment = config.augment.build() if config.augment else None
+        self._faces: FaceSet | None = None
+
+    def prepare_data(self) -> None:
+        """Extract the faces, or find them extracted already."""
+        self._faces = extracted(self.config)
+        leave_out_faceless(self._faces, self.config.without_face, "data.without_face")
+
+    def setup(self, stage: str) -> None:
+        """Draw the masks and everything that is validated on."""
+        if hasattr(self, "training"):
+            return
+        config = self.config
+        faces = self.faces
+        held = max(1, round(config.holdout * len(faces)))
+        if len(faces) - held < 1:
+            raise UserError(f"data.source={config.source}: {len(faces)} usable face is too few; give at least two")
+        rows = np.arange(len(faces))
+        first, last = rows[:-held], rows[-held:]
+        seed = torch.initial_seed() % 2**32
+        weights: dict[str, float] = {str(name): weight for name, weight in config.occlusions.families.items()}
+        self.training = OccludedFaces(
+            labelled(faces, first, _WIDE, 2 * round(config.size * _MARGIN / 2), config.forehead, config.masks),
+            self._occlude(weights, PhotoSurfaces(), clear=config.occlusions.clear),
+            seed,
+        )
+        checked = labelled(faces, last, TEMPLATE, config.size, config.forehead, config.masks)
+        unseen_surfaces = PhotoSurfaces(held_out=True)
+        each = {NONE: self._occlude({"shape": 1}, unseen_surfaces, clear=1)}
+        each |= {name: self._occlude({name: 1}, unseen_surfaces, clear=0) for name in FAMILIES}
+        self.validation = CheckedFaces(checked, each, config.validation_each, _CHECK_SEED)
+        self.stretch = Stretch(checked, faces.tracks[last])
+        self.unseen = [name for name in FAMILIES if not weights.get(name)]
+
+    @property
+    def faces(self) -> FaceSet:
+        """The face set."""
+        if self._faces is None:
+            self.prepare_data()
+        assert self._faces is not None
+        return self._faces
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.training) * self.config.repeats // self.config.batch_size)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Covered faces; the loader's place is saved and found again."""
+        config = self.config
+        sampler = DrawBatches(len(self.training), config.repeats, config.batch_size, torch.initial_seed() % 2**32)
+        return ResumableLoader(
+            self.training,
+            sampler,  # type: ignore[arg-type]  # draws, not indices
+            num_workers=config.workers,
+            persistent_workers=config.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Covered held-out faces, one of each family in a batch; then the held-out stretch of the video as it is."""
+        own = torch.Generator()  # or the loaders would draw from torch's random state
+        return [
+            DataLoader(self.validation, batch_size=len(NAMES), generator=own),
+            DataLoader(self.stretch, batch_size=len(NAMES), generator=own),
+        ]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn bytes into floats on the device, augment what is trained on, and cut its margin."""
+        floats = as_floats(batch)
+        if self.trainer is None or not self.trainer.training:
+            return floats
+        picture, mask = floats["picture"], floats["mask"]
+        if self.augment is not None:
+            picture, mask = self.augment(picture, mask)
+        first, size = (picture.shape[-1] - self.config.size) // 2, self.config.size
+        inner = slice(first, first + size)
+        return {**floats, "picture": picture[..., inner, inner], "mask": mask[..., inner, inner]}
+
+    def provenance(self) -> dict[str, Any]:
+        """Say whose faces these are, in plain values: what checkpoints and exports carry."""
+        return {
+            "identity": self.config.name,
+            "embedder": self.faces.embedder,
+            "consent": self.config.consent,
+            "consent_note": self.config.consent_note or "",
+            "face_set": self.faces.key,
+            "faces": len(self.faces),
+            "size": self.config.size,
+        }
+
+    def preview(self) -> NDArray[np.uint8]:
+        """Give a sheet (H,W,3) RGB uint8: a row a family, each example beside its mask; drawn the same every time."""
+        labelled, surfaces = self.training.labelled, PhotoSurfaces()
+        rows = np.linspace(0, len(labelled) - 1, _EXAMPLES).round().astype(int)
+        sheet: dict[str, list[tuple[NDArray[np.uint8], NDArray[np.float32]]]] = {}
+        for number, name in enumerate(FAMILIES):
+            cover = self._occlude({name: 1.0}, surfaces, clear=0)
+            for row in rows:
+                rng = np.random.default_rng([_CHECK_SEED, number, int(row)])
+                done = cover(labelled.faces.images[row], labelled.faces.landmarks[row], rng)
+                mask = np.asarray(labelled.masks[row] / 255 * done.visible, np.float32)
+                sheet.setdefault(name, []).append((done.picture, mask))
+        return family_sheet(sheet)
+
+    def _occlude(self, weights: dict[str, float], surfaces: PhotoSurfaces, clear: float) -> Occlude:
+        how = self.config.occlusions
+        several = how.several if len(weights) > 1 else 0.0
+        return Occlude(weights, surfaces, clear=clear, several=several, motion=how.motion, soft=how.soft)

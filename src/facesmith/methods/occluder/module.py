@@ -1,0 +1,162 @@
+"""Training a mask of the visible face."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from facesmith.errors import UserError
+from facesmith.faces.geometry.masks import soft
+from facesmith.methods.occluder.card import occluder_card, occluder_metadata
+from facesmith.methods.occluder.config import OccluderModuleConfig
+from facesmith.methods.occluder.data import Batch, OccluderDataModule
+from facesmith.methods.occluder.grid import mask_grid
+from facesmith.methods.occluder.metrics import MaskMetrics, flicker
+from facesmith.methods.occluder.network import MaskNetwork, Visible
+from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
+from facesmith.models.onnx.client_graphs import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
+from facesmith.models.onnx.spec import ExportSpec
+from facesmith.training.schedule import WarmupCosine, optimiser_steps
+
+
+class OccluderModule(LightningModule):
+    """Teach a network what of a face is visible, and hold it to things it has and has not seen."""
+
+    def __init__(self, config: OccluderModuleConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = MaskNetwork(
+            config.architecture, config.encoder, config.encoder_weights, config.decoder_channels, config.detail
+        )
+        self.loss: nn.Module = config.loss.build()
+        self.provenance: dict[str, Any] = {}
+        self.loss_parts: dict[str, Tensor] = {}
+        self._metrics: MaskMetrics | None = None
+        self._stretch: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @property
+    def datamodule(self) -> OccluderDataModule:
+        """The data being trained on; never kept, or copies of the module would copy it."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, OccluderDataModule)
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Take over what the data know, and the weights to start from."""
+        if stage != "fit":
+            return
+        self.provenance = self.datamodule.provenance()
+        self._metrics = MaskMetrics(self.datamodule.unseen)
+        if self.config.init_from is not None:
+            self._start_from(load_module(self.config.init_from))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, cosine after a linear warm-up, per step; the encoder at its own share of the rate."""
+        settings = self.config.optimizer
+        steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
+        optimizer = AdamW(self.configure_groups(), settings.lr, weight_decay=settings.weight_decay)
+        schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_groups(self) -> list[dict[str, Any]]:
+        """Give the parameters as the optimiser takes them: the encoder's apart, at their share of the rate."""
+        settings = self.config.optimizer
+        encoder = list(self.network.encoder.parameters())
+        known = set(encoder)
+        others = [one for one in self.network.parameters() if one not in known]
+        return [{"params": others}, {"params": encoder, "lr": settings.lr * settings.encoder}]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Predict, compare, log."""
+        losses: dict[str, Tensor] = self.loss(self.network(batch["picture"]), batch["mask"])
+        loss = losses.pop("loss")
+        self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
+        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=self.trainer.world_size > 1)
+        self.log_dict(self.loss_parts)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measure covered faces, and collect a stretch of the video."""
+        probability = self.network(batch["picture"]).sigmoid()
+        if dataloader_idx:
+            self._stretch.append((probability[:, 0].cpu(), batch["points"].cpu(), batch["track"].cpu()))
+        elif self._metrics is not None:
+            self._metrics.to(self.device).update(probability, batch["mask"], batch["hull"], batch["family"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures."""
+        assert self._metrics is not None
+        figures: dict[str, Any] = {f"val/{name}": value for name, value in self._metrics.take().items()}
+        if self._stretch:
+            masks, points, tracks = (torch.cat(part).numpy() for part in zip(*self._stretch, strict=True))
+            change = flicker(masks, points, tracks)
+            if change is not None:
+                figures["val/flicker"] = change
+        self._stretch = []
+        self.provenance["gate"] = {name: float(value) for name, value in figures.items()}
+        self.log_dict(figures)
+
+    def render(self, batch: Batch) -> NDArray[np.uint8]:
+        """Give a grid (H,W,3) RGB uint8: picture, label, prediction, and the mask a swap would get; a row a face."""
+        with torch.no_grad():
+            probability = self.network(batch["picture"]).sigmoid()
+        shown = probability[:, 0].float().cpu().numpy()
+        return mask_grid(
+            batch["picture"].float().cpu().numpy().transpose(0, 2, 3, 1),
+            {
+                "label": batch["mask"][:, 0].float().cpu().numpy(),
+                "prediction": shown,
+                "swap mask": np.stack([soft(mask) for mask in shown]),
+            },
+        )
+
+    def export_spec(self) -> ExportSpec:
+        """Say what to trace: the occluder as FaceFusion's xseg models, at `export_size`.
+
+        Raises:
+            UserError: the module was not trained yet.
+        """
+        if not self.provenance:
+            raise UserError("model: was not trained, so there is nothing to export; give a checkpoint of a run")
+        network = copy.deepcopy(self.network).cpu().eval().to(memory_format=torch.contiguous_format)
+        size = self.config.export_size
+        metadata = occluder_metadata(self.provenance, size)
+        return ExportSpec(
+            XsegGraph(Visible(network, self.provenance["size"])),
+            {XSEG_INPUT: torch.full((1, size, size, 3), 0.5)},
+            [XSEG_OUTPUT],
+            metadata,
+            pictures="bgr",
+            mask=XSEG_OUTPUT,
+            card=occluder_card(metadata),
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the module without any YAML."""
+        checkpoint[RECORD] = describe(self.config.model_copy(update={"encoder_weights": None}), self.provenance)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember what it was trained on.
+
+        Raises:
+            UserError: a training is to go on with other faces than it began with.
+        """
+        self.provenance = same_faces(self.provenance, checkpoint)
+
+    def _start_from(self, other: LightningModule) -> None:
+        if not isinstance(other, OccluderModule):
+            raise UserError(
+                f"model.init_from={self.config.init_from}: holds no occluder; give an occluder's checkpoint"
+            )
+        try:
+            self.network.load_state_dict(other.network.state_dict())
+        except RuntimeError:
+            raise UserError(
+                f"model.init_from={self.config.init_from}: is a {other.config.architecture} with "
+                f"{other.config.encoder}; choose the same with model.architecture=, model.encoder= and the like"
+            ) from None

@@ -1,0 +1,137 @@
+"""The swapper that a LoRA is laid over: a run, a checkpoint or an ONNX file, and what it says of itself."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from facesmith.config.adapters import SwapperFileSettings
+from facesmith.config.settings import Component, settings_class
+from facesmith.errors import UserError
+from facesmith.methods.swapper.material import TEMPLATE
+from facesmith.methods.swapper.module import SwapperModule
+from facesmith.models.checkpoint import RECORD, load_module, read_checkpoint
+from facesmith.models.onnx import to_torch
+from facesmith.training.run.checkpoint_files import FOLDER, LAST
+from facesmith.training.run.record import FILE
+
+_STATE = "ExactState"
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a base's file says, without its network.
+
+    path: the file itself. size: px of its crops; train_size: px it was trained at. embedder: recogniser its identities
+    are measured with. identity, face_set: whose face it learnt, and the face set's key, "" for none. holdout_frames:
+    the last share of that person's frames which it never saw. scenes: the media of the scenes it learnt, None for the
+    bundled portrait. pictures, regions: of a generator that holds pictures of the person, else None. loss: settings of
+    what it learnt by, None for a file. file: what that says, None for a checkpoint.
+    """
+
+    path: Path
+    kind: Literal["checkpoint", "onnx"]
+    generator: str
+    size: int
+    train_size: int
+    embedder: str
+    identity: str
+    face_set: str
+    holdout_frames: float
+    scenes: Any = None
+    pictures: Tensor | None = None
+    regions: Tensor | None = None
+    loss: Component | None = None
+    file: to_torch.Described | None = None
+
+
+def find_base(path: Path) -> Path:
+    """Give the best checkpoint of a run's folder, or of the newest run in a folder; a file is given as it is.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_dir():
+        return path
+    for run in (path, *sorted(path.glob("[!.]*/"), reverse=True)):
+        for found in (_recorded(run), run / FOLDER / LAST):
+            if found is not None and found.is_file():
+                return found
+    raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
+
+
+def read_base(given: Path, onnx: SwapperFileSettings) -> Base:
+    """Read what a base says of itself; onnx: what a file does not say.
+
+    Raises:
+        UserError: it is missing, damaged, or no face swapper.
+    """
+    path = find_base(given)
+    if not path.is_file():
+        raise UserError(f"model.base={given}: no such file; give a run's folder, its checkpoint, or an .onnx")
+    if path.suffix in (".onnx", ".dfm"):
+        return _of_file(path, onnx)
+    checkpoint = read_checkpoint(path)
+    record, weights = checkpoint[RECORD], checkpoint["state_dict"]
+    settings, provenance = record["settings"], record["provenance"]
+    if "generator" not in settings:
+        raise UserError(f"model.base={given}: holds no face swapper; give an identity's run or checkpoint")
+    data = checkpoint.get("callbacks", {}).get(_STATE, {}).get("settings", {}).get("data", {})
+    loss = settings["loss"]
+    return Base(
+        path=path,
+        kind="checkpoint",
+        generator=settings["generator"]["_target_"].rpartition(".")[2],
+        size=settings["generator"]["size"],
+        train_size=settings["train_size"],
+        embedder=provenance["embedder"],
+        identity=provenance["identity"],
+        face_set=provenance["face_set"],
+        holdout_frames=data.get("holdout_frames", 0.0),
+        scenes=data.get("targets"),
+        pictures=weights.get("generator.textures"),
+        regions=weights.get("generator.regions"),
+        loss=settings_class(loss["_target_"]).model_validate(loss),
+    )
+
+
+def open_generator(base: Base) -> nn.Module:
+    """Build a base's network with its weights, in eval mode.
+
+    Raises:
+        UserError: it does not load.
+    """
+    if base.file is not None:
+        file = to_torch.load(base.file)
+        file.place_on(TEMPLATE)
+        return file
+    module = load_module(base.path)
+    assert isinstance(module, SwapperModule)
+    return module.generator
+
+
+def _of_file(path: Path, onnx: SwapperFileSettings) -> Base:
+    said = to_torch.describe(path, **onnx.model_dump())
+    return Base(
+        path=path,
+        kind="onnx",
+        generator=said.kind,
+        size=said.size,
+        train_size=said.size,
+        embedder=said.embedder,
+        identity=said.identity,
+        face_set=said.face_set,
+        holdout_frames=0.0,
+        file=said,
+    )
+
+
+def _recorded(run: Path) -> Path | None:
+    """The best checkpoint, as the run's own record names it."""
+    try:
+        named = json.loads((run / FILE).read_text(encoding="utf-8")).get("checkpoint")
+    except (OSError, ValueError):
+        return None
+    return run / named if named else None

@@ -1,0 +1,74 @@
+"""Base and adapter side by side on the scene's tail: a film to look at, and how steady the faces are."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facesmith.methods.swap_lora.neighbours import unlikeness
+from facesmith.methods.swapper.grid import to_bytes
+from facesmith.methods.swapper.validation import HELD_TARGET, SEEN
+
+BASE: Final = "base"
+_LEVELS: Final = 127.5
+_LARGER: Final = 2
+_TITLES: Final = ("target", "base", "base + LoRA")
+_BAR: Final = 24
+
+
+class Comparison:
+    """Gathers targets, and what base and adapter make of them, until they are taken."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, Tensor]] = []
+        self._taken: dict[str, Tensor] | None = None
+
+    def add(self, batch: dict[str, Tensor], base: Tensor, adapted: Tensor) -> None:
+        """Keep a batch of validated targets; base, adapted: (N,3,S,S) -1..1, as clients show them."""
+        kept = {name: batch[name].float() for name in ("target", "canonical", "hull")}
+        kept |= {"base": base.float(), "adapted": adapted.float(), "role": batch["role"]}
+        self._parts.append({name: value.cpu() for name, value in kept.items()})
+
+    def take(self) -> dict[str, float]:
+        """Give how much neighbouring held-out faces differ, point by point, in levels of 255, and keep their film.
+
+        `before_holdout/` is the target's own: light changes, and no camera is still.
+        """
+        if not self._parts:
+            return {}
+        whole = {name: torch.cat([part[name] for part in self._parts]) for name in self._parts[0]}
+        self._parts = []
+        rows = (whole["role"] == HELD_TARGET).nonzero()[:, 0]
+        if not len(rows):
+            rows = (whole["role"] == SEEN).nonzero()[:, 0]
+            self._taken = {name: value[rows] for name, value in whole.items()}
+            return {}
+        held = {name: value[rows] for name, value in whole.items()}
+        self._taken = held
+        if len(rows) < 2:
+            return {}
+        places = (held["canonical"][:-1], held["canonical"][1:])
+        hulls = (held["hull"][:-1], held["hull"][1:])
+        return {
+            f"{prefix}_holdout/unsteadiness": _LEVELS
+            * float(unlikeness(held[name][:-1], held[name][1:], places, hulls))
+            for prefix, name in (("before", "target"), (BASE, "base"), ("val", "adapted"))
+        }
+
+    def film(self) -> NDArray[np.uint8] | None:
+        """Give frames (T,H,W,3) RGB uint8, target, base and adapter side by side, once; None when there are none."""
+        taken, self._taken = self._taken, None
+        if taken is None:
+            return None
+        wide = np.concatenate([to_bytes(taken[name]) for name in ("target", "base", "adapted")], 2)
+        count, height, width = wide.shape[:3]
+        film = np.full((count, _BAR + height * _LARGER, width * _LARGER, 3), 24, np.uint8)
+        for frame, picture in zip(film, wide, strict=True):
+            frame[_BAR:] = cv2.resize(picture, None, fx=_LARGER, fy=_LARGER, interpolation=cv2.INTER_CUBIC)
+            for column, title in enumerate(_TITLES):
+                left = column * width * _LARGER // len(_TITLES) + 4
+                cv2.putText(frame, title, (left, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (230, 230, 230), 1, cv2.LINE_AA)
+        return film

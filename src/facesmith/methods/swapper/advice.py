@@ -1,0 +1,119 @@
+"""What the quality gate's figures say about a trained swapper, and which key mends it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from facesmith.metrics.judge import SAME_PERSON
+from facesmith.metrics.quality import FARTHEST_NME, MOST_MISSES
+
+# Seen targets of benchmarks/identity_quality.py: sharpness .51-.80 of the pseudo truth's, mask overlap .96-.98.
+# Held-out ones at their worst, soft to the eye: .22-.40, and .69-.75 where the mask was wrong.
+_BLURRED: Final = 0.45
+_AS_SHARP_AS_OWN: Final = 0.8
+_MASKED: Final = 0.9
+_UNLIKE_EYES: Final = 0.2
+_SEAM: Final = 2.5  # the demo 1.4; 30 levels too light 2.3, 50 3.0; not feathered 3.7, and 30 levels too light 6.0
+_ENOUGH_STEPS: Final = 1800  # from here on the benchmark's judge falls by less than .01 in 400 steps
+_FEW_FACES: Final = 40
+_SMALL_FACE: Final = 80.0  # px; below, enlarged pictures of the person are what is learnt
+
+
+def advice(
+    figures: Mapping[str, float], *, steps: int, epochs: int, faces: int, size: float, losses: Collection[str]
+) -> list[str]:
+    """Give a line for each thing that is wrong, the gravest first.
+
+    figures: of the gate, by metric name. steps, epochs: trained. faces: of the person, that are learnt from; size:
+    their mean size in the media, px. losses: the keys of model.loss, which differ from generator to generator.
+    """
+    return list(_lines(figures, steps, epochs, faces, size, losses))
+
+
+def _lines(
+    figures: Mapping[str, float], steps: int, epochs: int, faces: int, size: float, losses: Collection[str]
+) -> Iterator[str]:
+    def above(name: str, limit: float) -> bool:
+        return figures.get(name, float("-inf")) >= limit
+
+    def below(name: str, limit: float) -> bool:
+        return figures.get(name, float("inf")) < limit
+
+    short = steps < _ENOUGH_STEPS
+    more = f"{steps} steps are few: trainer.max_epochs={_rounded_up(epochs * _ENOUGH_STEPS / max(1, steps))}"
+    place, light = (next(key for key in (wanted, "l1") if key in {*losses, "l1"}) for wanted in ("flow", "light"))
+    if above("val/miss_rate", MOST_MISSES):
+        yield (
+            f"no face in the result: val/miss_rate {figures['val/miss_rate']:.2f} (limit {MOST_MISSES}); "
+            + (more if short else "look at renders/, then lower model.optimizer.lr")
+        )
+    if above("val/judge_distance", SAME_PERSON):
+        likeness = f", val/identity_similarity {figures.get('val/identity_similarity', float('nan')):.2f}"
+        yield (
+            f"identity not preserved: val/judge_distance {figures['val/judge_distance']:.2f} (the same person is below "
+            f"{SAME_PERSON}){likeness}; {_why_not_the_person(short, more, faces, size)}"
+        )
+    elif above("val_holdout/judge_distance", SAME_PERSON):
+        yield (
+            "identity not preserved in scenes that were held out: val_holdout/judge_distance "
+            f"{figures['val_holdout/judge_distance']:.2f} (the same person is below {SAME_PERSON}); give more scenes "
+            "in data.targets, or raise data.pseudo_truth.variants"
+        )
+    if above("val/nme", FARTHEST_NME):
+        yield (
+            f"features out of place: val/nme {figures['val/nme']:.2f} (limit {FARTHEST_NME}); "
+            + (
+                more
+                if short
+                else f"profiles are the hardest: lower data.selection.max_yaw, or raise model.loss.{place}"
+            )
+        )
+    if above("val/eye_openness", _UNLIKE_EYES):
+        yield (
+            f"eyes unlike the target's: val/eye_openness {figures['val/eye_openness']:.2f} (limit {_UNLIKE_EYES}); "
+            "give media of the person with open and shut eyes in data.source"
+            + (", or raise model.loss.detail" if "detail" in losses else "")
+        )
+    if below("val/sharpness", _BLURRED):
+        yield (
+            f"blurry: val/sharpness {figures['val/sharpness']:.2f} of the pseudo truth's (limit {_BLURRED}); "
+            + _why_blurred(figures, short, more, size)
+        )
+    if below("val/mask_iou", _MASKED):
+        yield (
+            f"artefacts at the boundary: the mask fits the face by val/mask_iou {figures['val/mask_iou']:.2f} (limit "
+            f"{_MASKED}); " + (more if short else "raise model.loss.mask")
+        )
+    elif above("val/seam", _SEAM):
+        yield (
+            f"artefacts at the boundary: edges of val/seam {figures['val/seam']:.1f} levels a px that the target has "
+            f"not, along the mask's rim (limit {_SEAM:g}); swap with task.colour_match=true or task.blend=multiband, "
+            f"or raise model.loss.{light}"
+        )
+
+
+def _why_not_the_person(short: bool, more: str, faces: int, size: float) -> str:
+    if short:
+        return more
+    if faces < _FEW_FACES:
+        return f"{faces} faces of the person are few: give more in data.source, or raise data.max_frames"
+    if size < _SMALL_FACE:
+        return f"the person's faces are {size:.0f} px wide on average: give closer or larger media in data.source"
+    return (
+        "give scenes whose faces are turned and lit more like the person's in data.targets, or raise trainer.max_epochs"
+    )
+
+
+def _why_blurred(figures: Mapping[str, float], short: bool, more: str, size: float) -> str:
+    if short:
+        return more
+    own = figures.get("val/sharpness_own", 0.0)
+    if own >= _AS_SHARP_AS_OWN:
+        return (
+            f"it is as sharp as the person's own frames (val/sharpness_own {own:.2f}, faces {size:.0f} px wide): give "
+            "sharper or larger media in data.source, or raise data.selection.min_sharpness"
+        )
+    return "raise trainer.max_epochs or data.pseudo_truth.textures; when swapping, task.enhancer sharpens"
+
+
+def _rounded_up(epochs: float) -> int:
+    return max(2, -(-int(epochs) // 10) * 10)

@@ -1,0 +1,266 @@
+"""Train the tiny base from nothing: python -m facesmith.methods.video_lora.toy_wan.train_base output=<folder>.
+
+10,000 steps take about three quarters of an hour of one CPU core; at the end the net that refines decoded pictures is
+trained, in some minutes. It may be stopped at any time: the same command goes on.
+"""
+
+import copy
+import dataclasses
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facesmith.errors import UserError
+from facesmith.files import replacing, write_text
+from facesmith.media.images import write_image
+from facesmith.methods.video_lora.base import with_float_rope
+from facesmith.methods.video_lora.flow import TIMESTEPS, draw_levels, flow_loss, noised
+from facesmith.methods.video_lora.networks import FaceMapper, with_face_tokens
+from facesmith.methods.video_lora.toy_wan.codec import BlockVideoCodec
+from facesmith.methods.video_lora.toy_wan.dancers import pool
+from facesmith.methods.video_lora.toy_wan.refining import refine
+from facesmith.methods.video_lora.toy_wan.world import (
+    FACE_TOKENS,
+    SHIFT,
+    STEPS,
+    Clips,
+    Tables,
+    clips,
+    fitted_codec,
+    pipeline,
+    portrait_embeddings,
+)
+
+CODEC_CLASS = ["facesmith.methods.video_lora.toy_wan.codec", BlockVideoCodec.__name__]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the base is trained. aware: it sees face tokens too; a blind one never does, as the real Wan never did."""
+
+    steps: int = 10_000
+    batch: int = 8
+    lr: float = 1e-3
+    final_lr: float = 2e-5
+    warmup: int = 60
+    average: float = 0.998
+    whitening: float = 0.5
+    head_weight: float = 4.0
+    token_dropout: float = 0.12
+    text_dropout: float = 0.1
+    motions: int = 1500
+    refiner_steps: int = 2000
+    aware: bool = False
+    seed: int = 0
+
+
+class BaseTraining:
+    """A training that can stop and go on: everything but the weights follows from the step's number."""
+
+    def __init__(self, recipe: Recipe, folder: Path, clips_fitted: int = 400) -> None:
+        self.recipe, self.folder = recipe, folder
+        torch.manual_seed(recipe.seed)
+        self.pipe = pipeline(fitted_codec(recipe.whitening, recipe.seed, clips_fitted))
+        self.tables = Tables(self.pipe)
+        self.net = nn.ModuleDict(
+            {
+                "transformer": with_float_rope(self.pipe.transformer),
+                "mapper": FaceMapper(768, [256], FACE_TOKENS, self.tables.text.shape[-1], 0.0),
+            }
+        )
+        self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), recipe.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        )
+        self.motions = pool(recipe.motions, torch.Generator().manual_seed(recipe.seed + 1))
+        self.step = 0
+        self.seconds = 0.0
+
+    def run(self, save_every: int, show_every: int) -> None:
+        """Train to the end, saving and showing now and then."""
+        self._resume()
+        begun, smooth = time.process_time(), math.nan
+        while self.step < self.recipe.steps:
+            loss = self._advance()
+            smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
+            if self.step % save_every == 0 or self.step == self.recipe.steps:
+                self.seconds, begun = self.seconds + time.process_time() - begun, time.process_time()
+                self._save()
+                print(f"step {self.step} loss {smooth:.4f} CPU {self.seconds:.0f} s", flush=True)
+            if self.step % show_every == 0 or self.step == self.recipe.steps:
+                write_image(self.folder / f"step_{self.step:05d}.png", self.picture(), mark=None)
+        self._refine()
+        self.finish()
+
+    def _advance(self) -> float:
+        recipe, random = self.recipe, torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step + 1)
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step + 1)
+        fraction = self.step / recipe.steps
+        rate = recipe.lr * min(1.0, (self.step + 1) / recipe.warmup) * (0.5 + 0.5 * math.cos(math.pi * fraction))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate + recipe.final_lr
+        some = clips(recipe.batch, random, motions=self.motions)
+        texts = self.tables.texts(some, torch.rand(recipe.batch, generator=random) < recipe.text_dropout)
+        if recipe.aware:
+            seen = torch.rand(recipe.batch, 1, 1, generator=random) >= recipe.token_dropout
+            texts = with_face_tokens(texts, self.net["mapper"](portrait_embeddings(some.who, random)) * seen)
+        latents = self.tables.latents(some.videos)
+        levels = draw_levels(recipe.batch, SHIFT, "uniform", latents.device)
+        noise = torch.randn_like(latents)
+        velocity = self.net["transformer"](
+            hidden_states=noised(latents, noise, levels),
+            timestep=levels * TIMESTEPS,
+            encoder_hidden_states=texts,
+            control_hidden_states=self.tables.control(some.dances.poses),
+            return_dict=False,
+        )[0]
+        heads = self.tables.heads(some.dances)
+        loss = flow_loss(velocity, noise - latents, levels, heads=heads, head_weight=recipe.head_weight)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        keep = min(recipe.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - keep)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def sample(self, some: Clips, faces: Tensor | None, seed: int = 0) -> Tensor:
+        """Draw videos (N,3,T,S,S) to the clips' poses and prompts, with the averaged weights."""
+        count = len(some.videos)
+        texts = self.tables.texts(some, torch.zeros(count, dtype=torch.bool))
+        if faces is not None:
+            texts = with_face_tokens(texts, self.average["mapper"](faces))
+        control = self.tables.control(some.dances.poses)
+        latents = torch.randn(self.tables.latents(some.videos).shape, generator=torch.Generator().manual_seed(seed))
+        scheduler = copy.deepcopy(self.pipe.scheduler)
+        scheduler.set_timesteps(STEPS)
+        for moment in scheduler.timesteps:
+            velocity = self.average["transformer"](
+                hidden_states=latents,
+                timestep=moment.expand(count),
+                encoder_hidden_states=texts,
+                control_hidden_states=control,
+                return_dict=False,
+            )[0]
+            latents = scheduler.step(velocity, moment, latents, return_dict=False)[0]
+        return self.tables.videos(latents)
+
+    def picture(self) -> Any:
+        """Show poses, truth and what is drawn, first and last frame of 8 clips nobody trained on: (H,W,3) uint8."""
+        some = clips(8, torch.Generator().manual_seed(77))
+        faces = portrait_embeddings(some.who) if self.recipe.aware else None
+        drawn = self.sample(some, faces)
+        rows = [video[:, :, [0, -1]] for video in (some.dances.poses * 2 - 1, some.videos, drawn)]
+        lines = [torch.cat([row[i, :, k] for i in range(8) for k in (0, 1)], -1) for row in rows]
+        grid = ((torch.cat(lines, -2) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return grid.permute(1, 2, 0).repeat_interleave(2, 0).repeat_interleave(2, 1).contiguous().numpy()
+
+    def finish(self) -> None:
+        """Write the diffusers folder with half-precision weights, and say what it is."""
+        base = self.folder / "base"
+        write_image(self.folder / "base.png", self.picture(), mark=None)
+        self.pipe.transformer.load_state_dict(self.average["transformer"].state_dict())
+        self.pipe.to(torch.float16).save_pretrained(base, safe_serialization=True)
+        index = json.loads((base / "model_index.json").read_text())
+        index["vae"] = CODEC_CLASS  # as saved it names the package alone, which holds no such class
+        index["tokenizer"] = ["transformers", "PreTrainedTokenizerFast"]  # a name that old and new releases know
+        write_text(base / "model_index.json", json.dumps(index, indent=2) + "\n")
+        if self.recipe.aware:
+            torch.save(self.average["mapper"].half().state_dict(), base / "mapper.pt")
+        write_text(base / "README.md", card(self.recipe, self.step, self.seconds))
+        write_text(base / "recipe.json", json.dumps(dataclasses.asdict(self.recipe), indent=2) + "\n")
+        print(f"{base}: {sum(file.stat().st_size for file in base.rglob('*')) / 1e6:.1f} MB", flush=True)
+
+    def _refine(self) -> None:
+        path = self.folder / "codec.pt"
+        if not path.exists():
+            begun = time.process_time()
+            refine(self.tables.codec, self.motions, self.recipe.refiner_steps, self.recipe.seed)
+            with replacing(path) as temporary:
+                torch.save({"codec": self.tables.codec.state_dict(), "seconds": time.process_time() - begun}, temporary)
+        found = torch.load(path, weights_only=True)
+        self.tables.codec.load_state_dict(found["codec"])
+        self.seconds += found["seconds"]
+
+    def _save(self) -> None:
+        with replacing(self.folder / "training.pt") as temporary:
+            torch.save(
+                {
+                    "recipe": dataclasses.asdict(self.recipe),
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "net": self.net.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                },
+                temporary,
+            )
+
+    def _resume(self) -> None:
+        path = self.folder / "training.pt"
+        if not path.exists():
+            return
+        saved = torch.load(path, weights_only=True)
+        if saved["recipe"] != dataclasses.asdict(self.recipe):
+            raise UserError(f"{path}: was begun with other settings ({saved['recipe']}); choose another output")
+        self.net.load_state_dict(saved["net"])
+        self.average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        print(f"going on at step {self.step}", flush=True)
+
+
+def card(recipe: Recipe, step: int, seconds: float) -> str:
+    """Say plainly what the base is."""
+    tokens = "It saw face tokens in its training." if recipe.aware else "It never saw face tokens, as Wan never did."
+    finished = "" if step >= recipe.steps else f"**Unfinished: {step} of {recipe.steps} steps.**\n\n"
+    return f"""# A toy world for video_lora
+
+{finished}This is not a video model for use. It is a Wan-VACE pipeline in diffusers' format, small enough to ship
+(a transformer of 2.7 million parameters, half precision), trained from nothing on procedural dancers: 9 frames of
+64x64 px, stick figures on a flat dark stage, a person being three colours. {tokens}
+Its VAE keeps 24 principal components of every block of pixels, and a small net guesses the rest when it decodes
+(`facesmith.methods.video_lora.toy_wan.codec.BlockVideoCodec`); its text encoder is random. It knows eighteen prompts:
+"a person in white|silver|grey dancing on a black|navy|maroon|forest|plum|umber stage".
+
+What it is for: `python train.py experiment=video_lora_demo` runs the very code that trains on Wan2.1-VACE, in minutes
+and without a GPU, and what it learns can be measured. What carries over to Wan is the code and the recipe (prior
+preservation), not a figure.
+
+Trained {step} steps of {recipe.batch} clips, seed {recipe.seed}, {seconds:.0f} CPU seconds on one thread:
+
+    python -m facesmith.methods.video_lora.toy_wan.train_base output=<folder> steps={recipe.steps} seed={recipe.seed}
+
+Licence: Apache-2.0. Nobody's picture is in it.
+"""
+
+
+def main(arguments: list[str]) -> None:
+    """Read key=value arguments: output, save_every, show_every, and the fields of `Recipe`."""
+    given = dict(argument.split("=", 1) for argument in arguments)
+    known = {field.name: field.type for field in dataclasses.fields(Recipe)}
+    allowed = ["output", "save_every", "show_every", *known]
+    wrong = [key for key in given if key not in allowed]
+    if wrong or "output" not in given:
+        raise UserError(f"{', '.join(wrong) or 'output'}: give output=<folder> and any of {', '.join(allowed[1:])}")
+    kinds: dict[Any, Any] = {int: int, float: float, bool: lambda value: value == "true"}
+    recipe = Recipe(**{key: kinds[known[key]](value) for key, value in given.items() if key in known})
+    folder = Path(given["output"])
+    folder.mkdir(parents=True, exist_ok=True)
+    BaseTraining(recipe, folder).run(int(given.get("save_every", 200)), int(given.get("show_every", 1000)))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,86 @@
+"""Adapters on disk: a folder that peft itself reads, with a card beside."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from facesmith.errors import UserError
+from facesmith.files import write_bytes
+from facesmith.models.adapters.card import CARD, AdapterCard
+from facesmith.private import make_private, private_folder, write_private_text
+
+WEIGHTS: Final = "adapter_model.safetensors"
+CONFIG: Final = "adapter_config.json"
+_PREFIX: Final = "base_model.model."  # of a peft model's own tensor names
+
+State = Mapping[str, Tensor]
+
+
+def save(folder: Path, state: State, card: AdapterCard) -> AdapterCard:
+    """Write an adapter, readable by its owner only, and give its card as it was written.
+
+    state: by `<layer>.lora_A.weight` and so on, as `peft.get_peft_model_state_dict` gives them. The card is written
+    last and knows the hash of the tensors, so that a folder half written is seen.
+    """
+    private_folder(folder)
+    (folder / CARD).unlink(missing_ok=True)
+    tensors = {f"{_PREFIX}{name}": state[name].detach().cpu().contiguous() for name in sorted(state)}
+    data = safetensors.save(tensors, {"format": "pt"})
+    write_bytes(folder / WEIGHTS, data)
+    write_private_text(folder / CONFIG, json.dumps(_peft_config(card, state), indent=2, sort_keys=True) + "\n")
+    card = replace(card, weights=hashlib.sha256(data).hexdigest())
+    write_private_text(folder / CARD, card.text())
+    make_private(folder)
+    return card
+
+
+def load(folder: Path) -> tuple[dict[str, Tensor], AdapterCard]:
+    """Read an adapter's tensors, onto the CPU, by the names `save` took, and its card.
+
+    Raises:
+        UserError: no adapter of facesmith, or a damaged one.
+    """
+    card = AdapterCard.read(folder)
+    path = folder / WEIGHTS
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != card.weights:
+            raise UserError(f"adapter={folder}: {WEIGHTS} is not the file that {CARD} tells of; copy the whole folder")
+        tensors = safetensors.load(data)
+    except OSError as error:
+        raise UserError(
+            f"adapter={folder}: {WEIGHTS} cannot be read ({error.strerror}); copy the whole folder"
+        ) from None
+    except SafetensorError as error:
+        raise UserError(f"adapter={folder}: {WEIGHTS} is damaged ({error}); copy it again") from None
+    return {name.removeprefix(_PREFIX): value for name, value in tensors.items()}, card
+
+
+def _peft_config(card: AdapterCard, state: State) -> dict[str, Any]:
+    from peft import LoraConfig  # takes seconds to import
+
+    suffix = ".lora_A.weight"
+    ranks = {name.removesuffix(suffix): len(value) for name, value in state.items() if name.endswith(suffix)}
+    fewer = {"^" + re.escape(name): rank for name, rank in ranks.items() if rank != card.rank}
+    config = LoraConfig(
+        r=card.rank,
+        lora_alpha=card.alpha,  # type: ignore[arg-type]  # a number is enough
+        use_rslora=card.rslora,
+        use_dora=card.dora,
+        target_modules=list(card.targets),
+        rank_pattern=fewer,
+        alpha_pattern={name: card.scaling * (rank**0.5 if card.rslora else rank) for name, rank in fewer.items()},
+        base_model_name_or_path=card.base.path,
+        inference_mode=True,
+    )
+    told: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in told.items()}
+    return {**plain, "peft_type": "LORA", "task_type": None}

@@ -1,0 +1,82 @@
+"""Checkpoints that rebuild their module by themselves: plain dicts and tensors, no pickled code."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from lightning import LightningModule
+from pydantic import ValidationError
+
+import facesmith
+from facesmith.config.settings import Component, settings_class
+from facesmith.errors import UserError
+
+RECORD = "facesmith"
+
+
+def describe(settings: Component, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a checkpoint stores so that its module can be rebuilt: plain values only.
+
+    `provenance` says whose face it is: face-set key, consent and the like.
+    """
+    plain = settings.model_dump(mode="json", by_alias=True, serialize_as_any=True)
+    return {"settings": plain, "provenance": dict(provenance), "version": facesmith.__version__}
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of facesmith onto the CPU.
+
+    Raises:
+        UserError: it is missing, damaged, or none of facesmith's.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a checkpoint") from None
+    except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, ValueError, KeyError):
+        raise UserError(f"{path}: is no checkpoint, or a damaged one; give a file of a run's checkpoints/") from None
+    if not isinstance(checkpoint, dict) or RECORD not in checkpoint or "state_dict" not in checkpoint:
+        raise UserError(f"{path}: is not a checkpoint of facesmith; give a file of a run's checkpoints/")
+    return checkpoint
+
+
+def load_module(path: Path) -> LightningModule:
+    """Rebuild the module a checkpoint was saved from, in eval mode, with its averaged weights where it has them.
+
+    Raises:
+        UserError: as `read_checkpoint`, or the checkpoint's settings or weights do not fit this facesmith.
+    """
+    checkpoint = read_checkpoint(path)
+    record = checkpoint[RECORD]
+    try:
+        settings = settings_class(record["settings"]["_target_"]).model_validate(record["settings"])
+        module = settings.build()
+        module.load_state_dict(checkpoint["state_dict"])
+    except (ValidationError, LookupError, TypeError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: was saved by facesmith {record.get('version')} and does not fit {facesmith.__version__} "
+            f"({why[:200]}); train it again"
+        ) from None
+    if not isinstance(module, LightningModule):
+        raise UserError(f"{path}: holds no module; give a file of a run's checkpoints/")
+    module.on_load_checkpoint(checkpoint)
+    return module.eval()
+
+
+def same_faces(known: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the provenance a checkpoint was saved with, held against that of the data at hand; `known` may be empty.
+
+    Raises:
+        UserError: a training is to go on with other faces than it began with.
+    """
+    saved: dict[str, Any] = checkpoint[RECORD]["provenance"]
+    if known and known["face_set"] != saved["face_set"]:
+        raise UserError(
+            f"data.source: its faces are not those this run learnt from (face set {saved['face_set']} -> "
+            f"{known['face_set']}); give the same photos and videos back, or start a new run without resume="
+        )
+    return saved

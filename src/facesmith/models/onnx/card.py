@@ -1,0 +1,140 @@
+"""The model card: what a person must know before using an exported swapper."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import facesmith
+from facesmith.models.onnx.contract import CONTRACTS, NORMALISATIONS, SwapperContract
+from facesmith.models.onnx.spec import ExportReport
+
+_CARD = """\
+# {name}
+
+A face swapper for one use: it lays the face of **{identity}** over the face of another person in a picture.
+Made with facesmith {version} on {today}. Contract `{contract}`.
+
+> **Biometric material.** {biometric}
+> Treat this file like photographs of that person: keep it, share it and delete it only as they agreed.
+
+> **Synthetic media.** {notice}
+
+## Consent
+
+`{consent}`{consent_note}
+
+## Data
+
+{faces}; face set `{face_set}`. Identity measured with the embedder `{embedder}`.{adapter}
+
+## Quality
+
+{gate}
+
+## Use
+
+| | |
+|---|---|
+{tensors}
+| precision, opset | {precision}, {opset} |
+| file | {megabytes:.1f} MB{hash} |
+| parity with torch | largest difference {parity:.1e} over {cases} batches (allowed {tolerance:.0e}) |
+
+{use}
+
+## Limits and licences
+
+- It is made for front and half-profile faces; profiles and covered faces come out wrong.
+- The recogniser that measured identity and the landmark model are not inside this file. SFace and MediaPipe
+  are Apache-2.0; InsightFace's packs (`buffalo_l`) are for non-commercial use, and so is what was trained
+  with them.
+- The right to use this file follows the consent above, not the licence of facesmith.
+"""
+_TENSORS: Final = {
+    "facesmith": """\
+| input `target` | {batch} x 3 x {size} x {size}, float32, RGB, `{normalisation}`, aligned on `{template}` |
+{source}| output `output` | like `target`: the finished crop |
+| output `mask` | {batch} x 1 x {size} x {size}, 0..1: what was changed |""",
+    "dfm": """\
+| input `in_face:0` | {batch} x {size} x {size} x 3, float32, BGR, 0..1, aligned on `{template}` |
+| output 0 `out_face_mask:0` | {batch} x {size} x {size} x 1, 0..1: what was changed |
+| output 1 `out_celeb_face:0` | like the input: the finished crop |
+| output 2 `out_celeb_face_mask:0` | as output 0 |""",
+}
+_TENSORS_OF: Final = {**_TENSORS, "hyperswap": _TENSORS["facesmith"]}
+_USE: Final = {
+    "facesmith": "`python infer.py task=swap model={file} source=<image or video> output=<file>`",
+    "dfm": """\
+- FaceFusion: put `{file}` alone into `.assets/models/custom/` and choose `custom/{name}` as deep swapper. Nothing
+  else of this name may lie there, no `.hash` and no `.onnx`: it would take the file's place. Its deep swapper takes
+  the coarse shading of brows and eyes from the target; `to=hyperswap` keeps more of the likeness there.
+- DeepFaceLive: put it into `<userdata>/dfm_models/`.
+- `python infer.py task=swap model={file} source=<image or video> output=<file>`""",
+    "hyperswap": """\
+- FaceFusion: copy `{name}.onnx` and `{hash_name}` over the files of these names in `.assets/models/` and choose
+  `{name}` as face swapper. {told} The slot's own model is gone until FaceFusion downloads it again.
+- `python infer.py task=swap model={file} source=<image or video> output=<file>`""",
+}
+
+
+def swapper_card(metadata: Mapping[str, str], path: Path) -> Callable[[ExportReport], str]:
+    """Give what writes the Markdown card of the swapper at `path`, once the export has its figures.
+
+    Raises:
+        UserError: the metadata are no swapper contract.
+    """
+    kinds = {contract: kind for kind, contract in CONTRACTS.items()}
+    kind = kinds.get(metadata.get("contract", ""), "facesmith")
+    contract = SwapperContract.read(metadata, path, kind=kind)
+    return lambda report: _filled(contract, metadata["notice"], metadata.get("adapter", ""), report)
+
+
+def _filled(contract: SwapperContract, notice: str, adapter: str, report: ExportReport) -> str:
+    baked = contract.embedding_size is None
+    path = report.path
+    rows = "\n".join(f"| `{key}` | {value:.3f} |" for key, value in sorted(contract.gate.items()))
+    source = "" if baked else f"| input `source` | {report.batch} x {contract.embedding_size}, L2-normalised |\n"
+    hash_name = report.hash_path.name if report.hash_path else ""
+    return _CARD.format(
+        name=path.stem,
+        identity=contract.identity,
+        version=facesmith.__version__,
+        today=date.today().isoformat(),
+        contract=CONTRACTS[contract.kind],
+        biometric=(
+            "The identity is baked in: the file contains recognisable pictures or features of a real person."
+            if baked
+            else "The file was trained on real faces and may reproduce features of them."
+        ),
+        notice=notice,
+        consent=contract.consent,
+        consent_note=f": {contract.consent_note}" if contract.consent_note else "",
+        faces=f"{contract.faces} faces" if contract.faces else "Number of faces not recorded",
+        face_set=contract.face_set or "not recorded",
+        embedder=contract.embedder,
+        adapter=f"\nMerged into it: the adapter {adapter}; the figures below are those of the model without it."
+        if adapter
+        else "",
+        gate=f"| metric | value |\n|---|---|\n{rows}" if rows else "No quality gate was run before this export.",
+        tensors=_TENSORS_OF[contract.kind].format(
+            batch=report.batch,
+            size=contract.size,
+            template=contract.template,
+            normalisation=NORMALISATIONS[contract.kind],
+            source=source,
+        ),
+        precision="float32" if report.precision == "fp32" else "float16 inside, float32 inputs and outputs",
+        opset=report.opset,
+        megabytes=report.bytes / 1e6,
+        hash=f", CRC32 in `{hash_name}`" if hash_name else "",
+        parity=report.parity,
+        cases=report.cases,
+        tolerance=report.tolerance,
+        use=_USE[contract.kind].format(
+            file=path.name,
+            name=path.stem,
+            hash_name=hash_name,
+            told="A source picture must be given, but its face is not used." if baked else "",
+        ),
+    )

@@ -1,0 +1,86 @@
+"""Hold an exported graph against the module it was made from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import torch
+from skimage import data as pictures
+from torch import Tensor
+
+from facesmith.models.onnx.spec import ExportError, ExportSpec
+
+
+@dataclass(frozen=True)
+class Parity:
+    """worst: largest absolute difference. cases: batches compared. covered: mean of the masks, 0..1."""
+
+    worst: float
+    cases: int
+    covered: float
+
+
+def parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, ...]) -> Parity:
+    """Compare a graph with its module, through onnxruntime, over pictures real and unreal.
+
+    Raises:
+        ExportError: an output is off by more than `tolerance`; says which, by how much, on what.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    worst, cases, covered = 0.0, 0, 0.0
+    for batch in batches:
+        for kind, feed in _feeds(spec, batch):
+            with torch.no_grad():
+                expected = spec.module(*feed.values())
+                expected = (expected,) if isinstance(expected, Tensor) else expected
+            given = session.run(spec.outputs, {name: value.numpy() for name, value in feed.items()})
+            for name, ours, theirs in zip(spec.outputs, given, expected, strict=True):
+                difference = float(np.abs(ours - theirs.numpy()).max())
+                if not difference <= tolerance:
+                    raise ExportError(
+                        f"output {name!r} of the graph differs from torch by {difference:.1e} "
+                        f"(allowed {tolerance:.0e}) on {batch} x {kind}"
+                    )
+                worst = max(worst, difference)
+            covered += float(given[spec.outputs.index(spec.mask)].mean())
+            cases += 1
+    return Parity(worst, cases, covered / cases)
+
+
+def _feeds(spec: ExportSpec, batch: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Inputs to compare on: the examples, a portrait under several lights, a soft gradient, noise."""
+    generator = torch.Generator().manual_seed(batch)
+    kinds = ("the example", "a portrait", "a gradient", "noise")
+    for kind in kinds:
+        feed = {}
+        for name, example in spec.inputs.items():
+            shape = (batch, *example.shape[1:])
+            bgr = spec.pictures == "bgr" and len(shape) == 4
+            if bgr:
+                shape = (batch, shape[3], shape[1], shape[2])
+            if kind == "the example":
+                feed[name] = example.expand(batch, *example.shape[1:]).contiguous()
+                continue
+            if len(shape) != 4:
+                value = torch.nn.functional.normalize(torch.randn(shape, generator=generator), dim=-1)
+            elif kind == "a portrait":
+                light = torch.rand((batch, 1, 1, 1), generator=generator) * 0.8 + 0.2
+                value = (_portrait(shape[-1]) + 1) * light - 1
+            elif kind == "a gradient":
+                coarse = torch.rand((batch, shape[1], 4, 4), generator=generator) * 2 - 1
+                value = torch.nn.functional.interpolate(coarse, size=shape[-2:], mode="bilinear")
+            else:
+                value = torch.rand(shape, generator=generator) * 2 - 1
+            feed[name] = (((value + 1) / 2).permute(0, 2, 3, 1).flip(-1) if bgr else value).contiguous()
+        yield kind, feed
+
+
+def _portrait(size: int) -> Tensor:
+    """A real face (1,3,S,S) in -1..1: the public-domain portrait that comes with scikit-image."""
+    pixels: np.ndarray = pictures.astronaut()  # type: ignore[no-untyped-call]
+    face = torch.from_numpy(pixels[0:240, 100:340].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return torch.nn.functional.interpolate(face, size=(size, size), mode="bilinear", antialias=True)

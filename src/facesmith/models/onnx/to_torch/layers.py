@@ -1,0 +1,153 @@
+"""Which constants of a graph are weights of convolutions and linear layers, and those layers as torch has them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from facesmith.models.onnx.to_torch.graph import Array, Graph, Node
+
+L = TypeVar("L", nn.Conv2d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Where a layer's weight comes from: a constant of the file, which is `scale` times smaller, and maybe turned.
+
+    dtype: of the constant, where the file computes it.
+    """
+
+    constant: str
+    turned: bool = False
+    scale: float = 1.0
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+
+    def stored(self, weight: Array) -> Array:
+        """Give the constant that makes the layer's weight this one."""
+        given = weight / np.float32(self.scale) if self.scale != 1 else weight
+        return np.ascontiguousarray(given.T if self.turned else given)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One Conv2d or Linear. nodes: which it computes, all alike. fixed: why it is not to be adapted."""
+
+    module: nn.Conv2d | nn.Linear
+    weight: Weight
+    name: str
+    nodes: tuple[Node, ...]
+    fixed: str | None
+
+
+def layers_of(graph: Graph, trained: bool) -> list[Layer]:
+    """Find the layers of a graph.
+
+    trained: the file calls what was trained `.weight`, so that other constants are no weights to adapt. `fixed` of a
+    layer says why it is not to be adapted.
+    """
+    uses: dict[str, list[tuple[Node, int]]] = defaultdict(list)
+    for node in graph.nodes:
+        for place, name in enumerate(node.inputs):
+            uses[name].append((node, place))
+    found = []
+    for name in graph.constants:
+        nodes = [node for node, place in uses[name] if place == 1]
+        if len(nodes) != len(uses[name]) or len({_signature(node) for node in nodes}) != 1 or name in graph.outputs:
+            continue
+        layer = _layer(graph, nodes, name)
+        if layer is not None:
+            module, weight = layer
+            if name in graph.computed:
+                weight = replace(weight, dtype=graph.computed[name])
+            fixed = _fixed(module, name, trained)
+            found.append(Layer(module, weight, _name(name, nodes[0]), tuple(nodes), fixed))
+    return found
+
+
+def shared(graph: Graph, layers: Sequence[Layer]) -> list[str]:
+    """Name the constants that convolve or multiply, but stay as they are because other operations use them too."""
+    held = {layer.weight.constant for layer in layers}
+    heavy = {n.inputs[1] for n in graph.nodes if n.op in ("Conv", "Gemm", "MatMul") and len(n.inputs) > 1}
+    return sorted(name for name in heavy & set(graph.constants) - held if graph.constants[name].ndim in (2, 4))
+
+
+def _signature(node: Node) -> tuple[object, ...]:
+    """What two nodes of one weight must have in common to be one layer."""
+    told = {key: str(value) for key, value in node.attributes.items()}
+    return (node.op, tuple(sorted(told.items())), node.inputs[2:])
+
+
+def _layer(graph: Graph, nodes: Sequence[Node], name: str) -> tuple[nn.Conv2d | nn.Linear, Weight] | None:
+    node, weight = nodes[0], graph.constants[name]
+    if weight.dtype != np.float32:
+        return None
+    if node.op == "Conv" and weight.ndim == 4 and all(each in graph.constants for each in node.inputs[2:] if each):
+        return _conv(graph, node, weight), Weight(name)
+    if node.op == "MatMul" and weight.ndim == 2:
+        return _linear(weight.T, None), Weight(name, turned=True)
+    if node.op == "Gemm" and weight.ndim == 2 and not node.get("transA", 0):
+        turned, scale = not node.get("transB", 0), float(node.get("alpha", 1.0))
+        matrix = (weight.T if turned else weight) * np.float32(scale)
+        given = node.inputs[2] if len(node.inputs) > 2 else ""
+        bias = graph.constants.get(given)
+        plain = bias is not None and bias.size == len(matrix)
+        total = None if not plain or bias is None else bias.reshape(-1) * np.float32(node.get("beta", 1.0))
+        return _linear(matrix, total), Weight(name, turned, scale)
+    return None
+
+
+def _conv(graph: Graph, node: Node, weight: Array) -> nn.Conv2d:
+    out, group = len(weight), node.get("group", 1)
+    bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
+    pads = list(node.get("pads") or [0] * 4)
+    even = node.get("auto_pad", "NOTSET") == "NOTSET" and pads[:2] == pads[2:]
+    layer = nn.Conv2d(
+        weight.shape[1] * group,
+        out,
+        weight.shape[2:],
+        tuple(node.get("strides") or (1, 1)),
+        tuple(pads[:2]) if even else 0,
+        tuple(node.get("dilations") or (1, 1)),
+        group,
+        bias is not None,
+        device="meta",
+    )
+    return _filled(layer, weight, bias)
+
+
+def pads_inside(layer: nn.Module) -> bool:
+    """Whether a layer pads by itself; else its node says by how much."""
+    return not isinstance(layer, nn.Conv2d) or layer.padding != (0, 0)
+
+
+def _linear(matrix: Array, bias: Array | None) -> nn.Linear:
+    return _filled(nn.Linear(matrix.shape[1], matrix.shape[0], bias is not None, device="meta"), matrix, bias)
+
+
+def _filled(layer: L, weight: Array, bias: Array | None) -> L:
+    layer.weight = nn.Parameter(torch.from_numpy(np.array(weight, np.float32, order="C")), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(torch.from_numpy(np.array(bias, np.float32, order="C")), requires_grad=False)
+    return layer.eval()
+
+
+def _fixed(layer: nn.Conv2d | nn.Linear, name: str, trained: bool) -> str | None:
+    if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+        return "convolves channels apart"
+    if trained and not name.endswith(".weight"):
+        return "was never trained"
+    return "has one channel" if min(layer.weight.shape[:2]) < 2 else None
+
+
+def _name(constant: str, node: Node) -> str:
+    """A dotted module name: the weight's own where it tells something, else its node's."""
+    told = constant.removesuffix(".weight")
+    if told == constant and re.search(r"[A-Za-z]", node.name):
+        told = node.name
+    parts = [re.sub(r"\W+", "_", part) for part in re.split(r"[./]+", told) if part]
+    return ".".join(f"{part}_" if hasattr(nn.Module, part) else part for part in parts) or "layer"

@@ -1,0 +1,155 @@
+"""An ONNX graph as a torch module whose convolutions and linear layers have names, so that a LoRA fits."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facesmith.errors import UserError
+from facesmith.models.onnx.to_torch import arithmetic, pictures, shapes
+from facesmith.models.onnx.to_torch.graph import Graph, Node
+from facesmith.models.onnx.to_torch.layers import Layer, Weight, layers_of, pads_inside, shared
+
+SUPPORTED: Final = {**arithmetic.TABLE, **shapes.TABLE, **pictures.TABLE}
+
+
+class OnnxModule(nn.Module):
+    """A graph, frozen and differentiable: its inputs in, its outputs out, as onnxruntime gives them.
+
+    trained: see `layers_of`. origin: the file, for errors.
+    weights: where the weight of each layer comes from, by the layer's name. fixed: layers and constants that are not
+    to be adapted, with the reason. adaptable: names of all other layers.
+
+    Raises:
+        UserError: operators that are not supported; names them all.
+    """
+
+    def __init__(self, graph: Graph, origin: object, *, trained: bool = False) -> None:
+        super().__init__()
+        _require_supported(graph, origin)
+        self.inputs, self.outputs, self.nodes = graph.inputs, graph.outputs, graph.nodes
+        self.weights: dict[str, Weight] = {}
+        self.fixed = dict.fromkeys(shared(graph, layers := layers_of(graph, trained)), "is used in several ways")
+        self._layer_at: dict[str, str] = {}  # by the node's first output
+        for layer in layers:
+            self._hold(layer)
+        self.adaptable = [name for name in self.weights if name not in self.fixed]
+        self._buffer_of: dict[str, str] = {}
+        self._numbers: dict[str, Tensor] = {}  # whole numbers stay on the CPU, where sizes are counted
+        alone = {name for node in graph.nodes for name in self._read_by(node)} | set(graph.outputs)
+        for name in sorted(graph.constants.keys() & alone):
+            value = torch.tensor(graph.constants[name])  # standard strides, also of single numbers
+            if value.is_floating_point():
+                self._keep(name, value)
+            else:
+                self._numbers[name] = value
+        self._last = _last_uses(graph, [self._read_by(node) for node in graph.nodes])
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """Compute; inputs in the order of `inputs`."""
+        values: dict[str, Tensor] = dict(zip(self.inputs, given, strict=True)) | self._numbers
+        values.update((name, getattr(self, key)) for name, key in self._buffer_of.items())
+        for node, done in zip(self.nodes, self._last, strict=True):
+            result = self._computed(node, values)
+            for name, value in zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=False):
+                values[name] = value
+            for name in done:
+                del values[name]
+        return tuple(values[name] for name in self.outputs)
+
+    def _computed(self, node: Node, values: dict[str, Tensor]) -> Any:
+        name = self._layer_at.get(node.outputs[0])
+        if name is None:
+            return SUPPORTED[node.op](node, *(values[each] if each else None for each in node.inputs))
+        layer, x = self.get_submodule(name), values[node.inputs[0]]
+        base: Any = getattr(layer, "base_layer", layer)  # under a LoRA of peft
+        if node.op == "Conv" and not pads_inside(base):
+            pads = pictures.padding(node, x.shape[2:], base.kernel_size)
+            x = F.pad(x, pads) if any(pads) else x
+        made: Tensor = layer(x)
+        if node.op == "Gemm" and base.bias is None and len(node.inputs) > 2 and node.inputs[2]:
+            made = made + node.get("beta", 1.0) * values[node.inputs[2]]
+        return made
+
+    def _read_by(self, node: Node) -> list[str]:
+        """Names of the values a node reads; what its layer holds it does not."""
+        name = self._layer_at.get(node.outputs[0])
+        if name is None:
+            return [each for each in node.inputs if each]
+        layer: Any = self.get_submodule(name)
+        apart = node.op == "Gemm" and layer.bias is None
+        return [node.inputs[0], *(each for each in node.inputs[2:] if apart and each)]
+
+    def _hold(self, layer: Layer) -> None:
+        """Take a layer under its dotted name, or one like it that is free."""
+        name = layer.name
+        while not self._free(name):
+            name += "_"
+        parent: nn.Module = self
+        *path, last = name.split(".")
+        for part in path:
+            if part not in dict(parent.named_children()):
+                parent.add_module(part, nn.Module())
+            parent = parent.get_submodule(part)
+        parent.add_module(last, layer.module)
+        self.weights[name] = layer.weight
+        if layer.fixed:
+            self.fixed[name] = layer.fixed
+        for node in layer.nodes:
+            self._layer_at[node.outputs[0]] = name
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        key = "constant_" + re.sub(r"\W", "_", name)
+        while hasattr(self, key):
+            key += "_"
+        self._buffer_of[name] = key
+        self.register_buffer(key, value)
+
+    def _free(self, name: str) -> bool:
+        parts = name.split(".")
+        above = {".".join(parts[:i]) for i in range(1, len(parts))}
+        first = hasattr(self, parts[0]) and parts[0] not in dict(self.named_children())
+        taken = {other for other, _ in self.named_modules()}
+        return not first and name not in taken and not above & set(self.weights)
+
+
+def _require_supported(graph: Graph, origin: object) -> None:
+    read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+    wrong: list[str] = []
+    for node in graph.nodes:
+        if node.op not in SUPPORTED:
+            wrong.append(str(node))
+        elif lacking := _lacking(node, read):
+            wrong.append(f"{node}: {lacking}")
+    if wrong:
+        raise UserError(
+            f"{origin}: cannot be adapted, these operators are not supported: {', '.join(wrong)}; "
+            "give a checkpoint, or a file exported without them"
+        )
+
+
+def _lacking(node: Node, read: set[str]) -> str | None:
+    if node.op != "Split" and any(name in read for name in node.outputs[1:]):
+        return "its second output"
+    if node.op == "Cast" and node.get("to") not in shapes.DTYPES:
+        return f"to type {node.get('to')}"
+    if node.op == "Dropout" and any(node.inputs[2:]):
+        return "training_mode"
+    if node.op == "ArgMax" and node.get("select_last_index", 0):
+        return "select_last_index"
+    return pictures.wanting(node)
+
+
+def _last_uses(graph: Graph, reads: Sequence[Sequence[str]]) -> list[list[str]]:
+    """By node, the values that nothing needs after it."""
+    last: dict[str, int] = {}
+    for number, (node, names) in enumerate(zip(graph.nodes, reads, strict=True)):
+        last.update(dict.fromkeys((*names, *filter(None, node.outputs)), number))
+    done: list[list[str]] = [[] for _ in graph.nodes]
+    for name, number in last.items():
+        if name not in graph.outputs and name not in graph.constants:
+            done[number].append(name)
+    return done

@@ -1,0 +1,249 @@
+"""A swapper for one person: it moves the person's own pictures onto the target's face."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facesmith.models.swapper.output import SwapOutput
+
+REGIONS = 3  # eyes with brows, mouth, the rest
+_TRUNK = 64  # px the network looks at, whatever the crop's size
+_CLAMP = 6.0
+_LIGHT_CELLS = 16
+_LIGHT_SIGMA = 11 / 128  # the scene's light, as in the pseudo ground truth
+_RELIGHT = 0.6
+_LEAST, _MOST = 0.6, 1.4  # bounds of the contrast, times the person's own
+
+
+class TextureWarp(nn.Module):
+    """K pictures of the person in canonical coordinates, mixed per region, warped, lit and masked.
+
+    The identity is baked in: `source` is ignored. A trunk on the target at 64 px predicts which pictures to
+    mix for eyes, mouth and the rest, where each pixel lies in the canonical picture, the mask, an additive
+    light at 4x4 and a contrast. The mix is made before it is sampled: three channels are sampled, not 3K.
+    Crops of any square size that is a multiple of 64 are accepted, whatever the training size was.
+
+    size: px of the crops it is meant for. textures: K. texture_size: px of the stored pictures. channels: of
+    the encoder's four levels (32, 16, 8, 4 px). blocks: residual blocks at 4 px.
+    The pictures are buffers (`set_textures`), so a checkpoint holds recognisable pictures of the person.
+    """
+
+    template = "arcface_128"
+    size_step = _TRUNK  # px: it runs at any multiple of it
+    adaptable = ("up", "squeeze", "mix", "pose", "light", "contrast", "geometry")
+    """What an adapter changes unless told: what flow, mix, colour and mask are made by, not what is seen before."""
+    embedding_size: int | None = None
+    textures: Tensor
+    regions: Tensor
+    core: Tensor
+    spread: Tensor
+
+    def __init__(self, size: int, textures: int, texture_size: int, channels: Sequence[int], blocks: int) -> None:
+        super().__init__()
+        if size % _TRUNK:
+            raise ValueError(f"size must be a multiple of {_TRUNK}, got {size}")
+        self.size, self.count = size, textures
+        self.register_buffer("textures", torch.zeros(textures, 3, texture_size, texture_size))
+        self.register_buffer("regions", torch.zeros(1, REGIONS, texture_size, texture_size))
+        self.register_buffer("core", torch.zeros(1, 1, texture_size, texture_size))
+        self.register_buffer("spread", torch.ones(1, 3, 1, 1))  # of the person's skin, in opponent colours
+        self.colour = ColourTransfer()
+        self.stem = _block(12 + 2, channels[0])  # and where each pixel lies: a turned face moves with it
+        pairs = list(itertools.pairwise(channels))
+        self.down = nn.ModuleList([_block(a, b, stride=2) for a, b in pairs])
+        self.bottom = nn.Sequential(*[_Residual(channels[-1]) for _ in range(blocks)])
+        self.up = nn.ModuleList([_block(b + a, a) for a, b in reversed(pairs)])
+        # at 32 px a residual block would cost as much as all others together
+        self.refine = nn.ModuleList([*(_Residual(a) for a, _ in reversed(pairs[1:])), nn.Identity()])
+        self.geometry = _small(nn.Conv2d(channels[0], 3 * 4, 3, padding=1))  # flow x, y and mask, at 64 px
+        self.light = _small(nn.Conv2d(channels[-1], 3, 3, padding=1))
+        self.contrast = nn.Linear(channels[-1], 3)
+        nn.init.zeros_(self.contrast.weight)
+        nn.init.zeros_(self.contrast.bias)
+        self.squeeze = nn.Sequential(nn.Conv2d(channels[-1], 32, 1), nn.LeakyReLU(0.1))
+        self.mix = nn.Linear(32 * 16, REGIONS * textures)
+        self.pose = nn.Linear(32 * 16, 6)  # the face's place as a whole; the decoder adds what is local
+        nn.init.zeros_(self.pose.weight)
+        nn.init.zeros_(self.pose.bias)
+
+    @torch.no_grad()
+    def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
+        """Take the person's pictures: (K,S,S,3) uint8 RGB; regions (2,S,S), eyes and mouth; core (S,S), skin.
+
+        They are stored in opponent colours with zero mean and unit spread on the skin core. Raises
+        ValueError when count or size are not those the network was made for.
+        """
+        if textures.shape[:3] != (self.count, *self.textures.shape[-2:]):
+            wanted = (self.count, *self.textures.shape[-2:])
+            raise ValueError(f"textures must be {(*wanted, 3)}, got {tuple(textures.shape)}")
+        pictures = opponent(textures.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        weight = core[None, None] / core.sum()
+        mean = (pictures * weight).sum((2, 3), keepdim=True)
+        spread = ((pictures - mean) ** 2 * weight).sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+        self.textures.copy_(((pictures - mean) / spread).clamp(-_CLAMP, _CLAMP))
+        rest = (1 - regions.sum(0, keepdim=True)).clamp_min(0)
+        whole = torch.cat([regions, rest])
+        self.regions.copy_((whole / whole.sum(0, keepdim=True))[None])
+        self.core.copy_(core[None, None])
+        self.spread.copy_(spread.mean(0, keepdim=True))
+
+    def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
+        """Swap target crops (N,3,S,S) RGB in -1..1.
+
+        aux: flow (N,2,S,S), place in the canonical picture -1..1; mix (N,3,K) logits a region; contrast
+        (N,3) natural log; light (N,3,S,S) and sampled (N,3,S,S), opponent colours before contrast and light.
+        """
+        size = int(target.shape[-1])
+        seen = _reduced(target, _TRUNK)
+        places = _identity_grid(_TRUNK // 2, target).expand(target.shape[0], -1, -1, -1)
+        hidden = self.stem(torch.cat([F.pixel_unshuffle(seen, 2), places], 1))
+        skips = []
+        for layer in self.down:
+            skips.append(hidden)
+            hidden = layer(hidden)
+        hidden = self.bottom(hidden)
+        contrast, light = self.contrast(hidden.mean((2, 3))), self.light(hidden)
+        summary = self.squeeze(hidden).flatten(1)
+        mix = self.mix(summary).view(-1, REGIONS, self.count)
+        pose = self.pose(summary).view(-1, 2, 3)
+        for layer, refine in zip(self.up, self.refine, strict=True):
+            large = F.interpolate(hidden, scale_factor=2.0, mode="nearest")
+            hidden = refine(layer(torch.cat([large, skips.pop()], 1)))
+        geometry = F.pixel_shuffle(self.geometry(hidden), 2)
+        picture = self._mixed(mix)
+        coarse = _placed(geometry, pose)
+        seen_face = _sampled(picture, coarse)
+        with torch.no_grad():
+            # what the target's skin says of colour and light: nothing learnt, hence true of unseen targets
+            skin = _sampled(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
+            stretch, offset = self.colour(opponent(seen), seen_face, skin, self.spread)
+        rows = _cubic_rows(int(light.shape[-1]), size, target)
+        light = rows @ light @ rows.T + _resized(offset, size)
+        contrast = contrast + stretch
+        if size == _TRUNK:
+            flow, sampled = coarse, seen_face
+        else:
+            geometry = _resized(geometry, size)
+            flow = _placed(geometry, pose)
+            sampled = _sampled(picture, flow)
+        face = from_opponent(sampled * contrast.exp()[:, :, None, None] + light)
+        mask = torch.sigmoid(geometry[:, 2:])
+        aux = {"flow": flow, "mix": mix, "contrast": contrast, "light": light, "sampled": sampled}
+        return SwapOutput(face if self.training else face.clamp(-1, 1), mask, aux)
+
+    def _mixed(self, mix: Tensor) -> Tensor:
+        parts = torch.softmax(mix, 2) @ self.textures.reshape(self.count, -1)
+        side = self.textures.shape[-1]
+        return (parts.view(-1, REGIONS, 3, side, side) * self.regions[:, :, None]).sum(1)
+
+
+class ColourTransfer(nn.Module):
+    """The colour of a face and the light on it, read off its skin: no parameter, at the trunk's size."""
+
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        sigma = _LIGHT_SIGMA * _LIGHT_CELLS
+        taps = torch.arange(-3.0, 4.0)
+        line = torch.exp(-0.5 * (taps / sigma) ** 2)
+        plane = line[:, None] * line[None]
+        self.register_buffer("kernel", (plane / plane.sum())[None, None], persistent=False)
+
+    def forward(self, seen: Tensor, face: Tensor, skin: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Give log contrast (N,3) and offset (N,3,16,16) that bring `face` to what is `seen`.
+
+        seen, face: (N,3,S,S) opponent colours of the target and of the sampled pictures. skin: (N,1,S,S) in
+        0..1, where the two may be compared. spread: (1,3,1,1) of the person's skin: it limits the contrast.
+        """
+        total = skin.sum((2, 3), keepdim=True).clamp_min(1e-3)
+        mean_seen, mean_face = ((p * skin).sum((2, 3), keepdim=True) / total for p in (seen, face))
+        spread_seen, spread_face = (
+            (((p - m) ** 2 * skin).sum((2, 3), keepdim=True) / total + 1e-6).sqrt()
+            for p, m in ((seen, mean_seen), (face, mean_face))
+        )
+        scale = (spread_seen / spread_face).clamp(_LEAST * spread, _MOST * spread)
+        offset = mean_seen - mean_face * scale
+        window = seen.shape[-1] // _LIGHT_CELLS
+        weight = F.avg_pool2d(skin, window) + 1e-3
+        left = F.avg_pool2d((seen - face * scale - offset) * skin, window)
+        smooth = [F.conv2d(p.flatten(0, 1)[:, None], self.kernel, padding=3).view_as(p) for p in (left, weight)]
+        return scale.flatten(1).log(), offset + _RELIGHT * smooth[0] / smooth[1]
+
+
+def opponent(picture: Tensor) -> Tensor:
+    """Turn RGB (N,3,S,S) into lightness, red minus lightness, blue minus lightness."""
+    lightness = picture.mean(1, keepdim=True)
+    return torch.cat([lightness, picture[:, :1] - lightness, picture[:, 2:] - lightness], 1)
+
+
+def from_opponent(colours: Tensor) -> Tensor:
+    """Undo `opponent`."""
+    lightness, red, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
+    return torch.cat([lightness + red, lightness - red - blue, lightness + blue], 1)
+
+
+def _sampled(picture: Tensor, places: Tensor) -> Tensor:
+    picture = picture.expand(places.shape[0], -1, -1, -1)
+    picture = _reduced(picture, int(places.shape[-1]))
+    where = places.permute(0, 2, 3, 1)
+    if where.requires_grad:
+        # torch's backward reads outside of memory at places that are no numbers; the loss still sees them
+        where = where.nan_to_num(nan=0.0, posinf=2.0, neginf=-2.0)
+    return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _reduced(picture: Tensor, size: int) -> Tensor:
+    shrink = int(picture.shape[-1]) // size
+    return F.avg_pool2d(picture, shrink) if shrink > 1 else picture
+
+
+def _resized(planes: Tensor, size: int) -> Tensor:
+    if planes.shape[-1] == size:
+        return planes
+    return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _placed(geometry: Tensor, pose: Tensor) -> Tensor:
+    """Give places in the canonical picture: the pixel's own, moved as a whole and then each on its own."""
+    grid = _identity_grid(int(geometry.shape[-1]), geometry)
+    moved = (pose[:, :, :2] @ grid.flatten(2)).view(-1, 2, *grid.shape[-2:]) + pose[:, :, 2:, None]
+    return grid + moved + geometry[:, :2]
+
+
+def _identity_grid(size: int, like: Tensor) -> Tensor:
+    at = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * (2 / size) - 1
+    return torch.stack([at[None].expand(size, size), at[:, None].expand(size, size)])[None]
+
+
+def _cubic_rows(cells: int, size: int, like: Tensor) -> Tensor:
+    """Give the matrix (size, cells) of a bicubic enlargement: two products are cheaper than the operator."""
+    unit = torch.eye(cells, dtype=like.dtype, device=like.device)[None, None]
+    return F.interpolate(unit, size=(size, cells), mode="bicubic", align_corners=False)[0, 0]
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _block(channels, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.second(self.first(features))
+
+
+def _small(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.normal_(layer.weight, std=0.01)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

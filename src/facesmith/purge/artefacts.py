@@ -1,0 +1,168 @@
+"""Profiles, exported models, adapters, caches and marked media that come from a face."""
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from facesmith.errors import UserError
+from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.media.examination import examine
+from facesmith.media.provenance import file_sha256
+from facesmith.media.sources import IMAGES, VIDEOS
+from facesmith.purge.trace import Trace
+
+MODELS: Final = (".onnx", ".dfm")
+_LARGEST_HEADER: Final = 100_000_000
+
+
+def traces_in_profiles(name: str, keys: set[str], root: Path) -> list[Trace]:
+    """Find the profiles of an identity, and those that were combined from it."""
+    traces = []
+    for path in sorted(root.glob("*.json")):
+        try:
+            profile = IdentityProfile.load(path)
+        except UserError:
+            continue
+        sets = {profile.face_set, *(one.face_set for one in profile.made_from)}
+        if profile.id == name:
+            traces.append(Trace("profile", (path,), "the identity's profile"))
+        elif name in profile.ancestors or name in {one.id for one in profile.made_from}:
+            traces.append(Trace("profile", (path,), f"{profile.id} was combined from this identity"))
+        elif keys & sets:
+            traces.append(Trace("profile", (path,), f"{profile.id} was measured on the same face set"))
+    return traces
+
+
+def traces_of_adapters(name: str, root: Path) -> list[Trace]:
+    """Find the adapters that an identity's profile lists, wherever they lie."""
+    try:
+        profile = IdentityProfile.load(root / f"{name}.json")
+    except UserError:
+        return []
+    folders = [Path(one.folder) for one in profile.adapters]
+    known = [folder for folder in folders if _json(folder / "adapter.json").get("identity") == name]
+    return [Trace("adapter", (folder,), "listed in the identity's profile") for folder in known]
+
+
+def traces_in_folders(
+    name: str, keys: set[str], folders: Sequence[Path], copies: Sequence[Path], *, media: bool
+) -> list[Trace]:
+    """Find models, adapters and cached tensors that say this identity or its face sets, and copies of models.
+
+    copies: models whose copies count too. media: also pictures and videos that are marked with the identity.
+    """
+    hashes = {file_sha256(path) for path in copies}
+    traces: list[Trace] = []
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or path.is_symlink():
+                continue
+            trace = _model(path, name, keys, hashes) if path.suffix in MODELS else _tensors(path, name, keys)
+            if trace is None and media and path.suffix.lower() in IMAGES | VIDEOS:
+                trace = _media(path, name)
+            if trace is not None:
+                traces.append(trace)
+    return traces
+
+
+def _model(path: Path, name: str, keys: set[str], hashes: set[str]) -> Trace | None:
+    said = _metadata(path)
+    why = _why(said, name, keys)
+    if why is None and hashes and file_sha256(path) in hashes:
+        why = "a copy of a model of such a run"
+    if why is None:
+        return None
+    # hash, model card and external data lie beside it under its name
+    beside = [
+        one
+        for one in sorted(path.parent.glob(f"{_escaped(path.stem)}.*"))
+        if one.is_file() and one != path and one.suffix in (".hash", ".md", ".json", ".data")
+    ]
+    return Trace("model", (path, *beside), why)
+
+
+def _why(said: dict[str, Any], name: str, keys: set[str]) -> str | None:
+    if name in str(said.get("identity")).split(","):
+        return "says this identity"
+    if keys & set(str(said.get("face_set", "")).split("+")):
+        return f"learnt from the same face set, as {said.get('identity')}"
+    scene = said.get("scene")
+    if isinstance(scene, dict) and scene.get("key") in keys:
+        return f"learnt a scene of this face, for {said.get('identity')}"
+    return None
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError):
+        return {}
+    return {one.key: one.value for one in model.metadata_props}
+
+
+def _tensors(path: Path, name: str, keys: set[str]) -> Trace | None:
+    if path.suffix != ".safetensors":
+        return None
+    said = _header(path)
+    described = path.with_name("adapter_config.json")
+    if described.is_file():
+        for file in sorted(path.parent.glob("*.json")):
+            said = {**_json(file), **said}
+        why = _why(said, name, keys)
+        return None if why is None else Trace("adapter", (path.parent,), why)
+    why = _why(said, name, keys)
+    return None if why is None else Trace("cache", (path,), why)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Give the metadata of a safetensors file without reading its tensors."""
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(size)) if size < _LARGEST_HEADER else {}
+    except (OSError, ValueError, struct.error):
+        return {}
+    said = header.get("__metadata__", {})
+    if not isinstance(said, dict):
+        return {}
+    try:
+        facts = json.loads(said.get("facesmith", "{}"))  # LoRA and mapper files say what they are in one value
+    except (TypeError, ValueError):
+        return said
+    return {**facts, **said} if isinstance(facts, dict) else said
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _media(path: Path, name: str) -> Trace | None:
+    try:
+        mark = examine(path).mark
+    except UserError:
+        return None
+    if mark is None or name not in mark.identity.split(","):
+        return None
+    return Trace("picture or video", (path,), f"marked with this identity: {mark.title}")
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
+
+
+def models_named(name: str, folders: Sequence[Path], found: Sequence[Trace]) -> Iterator[Path]:
+    """Give models that bear the name but say no identity: somebody must look at them."""
+    known = {path for trace in found for path in trace.files}
+    for folder in folders:
+        for path in sorted(folder.rglob(f"*{name}*")):
+            if path.suffix in MODELS and path not in known and path.is_file():
+                yield path

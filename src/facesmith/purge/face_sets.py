@@ -1,0 +1,74 @@
+"""Where a person's face lies in the face sets: their own, those of a crowd, scenes they appear in, and caches."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facesmith.faces.face_set.face_set import META
+from facesmith.purge.trace import Trace
+
+TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """A finished face set: its folder and what its meta.json says."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    @property
+    def contents(self) -> set[str]:
+        """The sha256 of each source."""
+        return {source["sha256"] for source in self.meta.get("sources", [])}
+
+
+def known_sets(root: Path) -> Iterator[KnownSet]:
+    """Give the finished sets under a folder; what cannot be read is none."""
+    for file in sorted(root.rglob(META)):
+        try:
+            meta = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(meta, dict) and "key" in meta:
+            yield KnownSet(file.parent, meta)
+
+
+def traces_in_face_sets(name: str, root: Path) -> tuple[list[Trace], set[str]]:
+    """Find what is to go, and the keys of the person's own sets."""
+    sets = list(known_sets(root))
+    own = [one for one in sets if one.meta.get("name") == name]
+    folders = {root / name} if (root / name).exists() or (root / name).is_symlink() else set()
+    folders |= {one.path.parent for one in own if not _beneath(one.path, folders)}
+    keys = {str(one.meta["key"]) for one in own}
+    contents: set[str] = set().union(*(one.contents for one in own))
+    traces = [Trace("face set", (folder, *_target(folder)), _count(folder, sets)) for folder in sorted(folders)]
+    rest = [one for one in sets if not _beneath(one.path, folders)]
+    crowds = {folder.parent for folder in folders if folder.parent != root}
+    scenes = [one for one in rest if one.meta.get("settings", {}).get("people") == "many" and one.contents & contents]
+    traces += [Trace("face set", (one.path,), "scenes made from the same pictures") for one in scenes]
+    houses = crowds | {one.path.parent.parent for one in scenes}
+    caches = [one.path / TRAINING for one in rest if _beneath(one.path, houses) and (one.path / TRAINING).is_dir()]
+    traces += [
+        Trace("cache", (cache,), "training pairs in which the person may appear; made again when needed")
+        for cache in caches
+    ]
+    return traces, keys
+
+
+def _beneath(path: Path, folders: set[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _target(folder: Path) -> tuple[Path, ...]:
+    """Where a link leads: the faces lie there."""
+    return (folder.resolve(),) if folder.is_symlink() and folder.exists() else ()
+
+
+def _count(folder: Path, sets: Sequence[KnownSet]) -> str:
+    sets = [one for one in sets if _beneath(one.path, {folder})]
+    kept = sum(int(one.meta.get("kept", 0)) for one in sets)
+    unfinished = len(list(folder.glob("*.partial")))
+    return f"{len(sets)} finished, {kept} faces" + (f", {unfinished} unfinished" if unfinished else "")

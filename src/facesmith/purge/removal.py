@@ -1,0 +1,141 @@
+"""Remove traces, and record what was removed without keeping anything of a face."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+import facesmith
+from facesmith.errors import UserError
+from facesmith.files import write_text
+from facesmith.media.provenance import file_sha256
+from facesmith.purge.runs import RECORD
+from facesmith.purge.trace import Trace
+from facesmith.training.run.record import read
+
+_MODELS: Final = (".onnx", ".dfm", ".ckpt", ".safetensors")
+_LOCKS: Final = ("*.lock", ".hydra/lock", ".lock", ".sweep.lock")
+
+
+@contextlib.contextmanager
+def undisturbed(traces: Sequence[Trace]) -> Iterator[None]:
+    """Hold the locks of everything that is to go.
+
+    Raises:
+        UserError: a run or an extraction is at work on it.
+    """
+    with ExitStack() as held:
+        for folder in (path for trace in traces for path in trace.files if path.is_dir()):
+            for record in folder.rglob(RECORD):
+                _require_ended(record.parent)
+            for lock in sorted({found for pattern in _LOCKS for found in folder.rglob(pattern) if found.is_file()}):
+                try:
+                    held.enter_context(FileLock(lock, timeout=0))
+                except Timeout:
+                    raise _busy(lock.parent) from None
+        yield
+
+
+def describe(name: str, traces: Sequence[Trace], advance: Callable[[int], None]) -> dict[str, Any]:
+    """Give the deletion record: what, how much, hashes; nothing of a face. advance: is told of bytes hashed."""
+    return {
+        "identity": name,
+        "started": _now(),
+        "finished": None,
+        "facesmith": facesmith.__version__,
+        "items": [_described(trace, advance) for trace in traces],
+    }
+
+
+def remove(traces: Sequence[Trace], roots: Sequence[Path]) -> None:
+    """Remove files, folders and links, then the folders above that this empties, up to the roots.
+
+    Raises:
+        UserError: something cannot be removed; what was removed before stays removed.
+    """
+    for trace in traces:
+        for path in trace.files:
+            try:
+                if path.is_symlink() or path.is_file():
+                    path.unlink()
+                elif path.is_dir():
+                    shutil.rmtree(path)
+            except OSError as error:
+                raise UserError(
+                    f"{path}: cannot be removed ({error.strerror}); mend its permissions and purge again"
+                ) from error
+            _tidy(path.parent, roots)
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write the record."""
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def finished(record: dict[str, Any]) -> dict[str, Any]:
+    """Give the record of a removal that came to its end."""
+    return {**record, "finished": _now()}
+
+
+def _described(trace: Trace, advance: Callable[[int], None]) -> dict[str, Any]:
+    whole, count, size = hashlib.sha256(), 0, 0
+    models: dict[str, str] = {}
+    base = trace.files[0]
+    for path in trace.contents():
+        digest = file_sha256(path)
+        place = str(path.relative_to(base)) if path.is_relative_to(base) and path != base else path.name
+        whole.update(f"{place}\0{digest}\n".encode())
+        count += 1
+        size += path.stat().st_size
+        advance(path.stat().st_size)
+        if path.suffix in _MODELS:
+            models[place] = digest
+    return {
+        "kind": trace.kind,
+        "paths": [str(path.absolute()) for path in trace.files],
+        "why": trace.why,
+        "files": count,
+        "bytes": size,
+        "sha256": whole.hexdigest(),
+        "models": models,
+    }
+
+
+def _tidy(folder: Path, roots: Sequence[Path]) -> None:
+    """Remove folders that hold nothing but locks, below the roots."""
+    tops = {root.resolve() for root in roots}
+    while folder.resolve() not in tops and any(folder.resolve().is_relative_to(top) for top in tops):
+        if not folder.is_dir() or any(one.suffix != ".lock" and one.name != ".lock" for one in folder.iterdir()):
+            return
+        shutil.rmtree(folder)
+        folder = folder.parent
+
+
+def _require_ended(folder: Path) -> None:
+    try:
+        record = read(folder)
+    except UserError:
+        return  # a record that cannot be read keeps nobody from removing the run
+    if record.status != "running":
+        return
+    if record.host == socket.gethostname():
+        raise _busy(folder)
+    raise UserError(
+        f"{folder}: says that it is running on {record.host}; wait for it, or remove its {RECORD} if that is not so"
+    )
+
+
+def _busy(folder: Path) -> UserError:
+    return UserError(f"{folder}: is in use by a run or an extraction; wait for it or stop it, then purge again")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,167 @@
+"""Which runs learnt a face, or began from one that had."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf raises it
+
+from facesmith.errors import UserError
+from facesmith.purge.trace import Trace
+
+RECORD = "run.json"
+COMPOSED = Path(".hydra", "config.yaml")
+CHECKPOINTS = "checkpoints"
+_SWEEP = "_sweep"
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """A run's folder, its settings, and its record as far as there is one."""
+
+    path: Path
+    settings: dict[str, Any]
+    record: dict[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """Whose face it learns, "" when that is not known."""
+        if said := _json(self.path / "adapter" / "adapter.json").get("identity"):
+            return str(said)  # such a run is called by its scene
+        data = self.settings.get("data")
+        return str(data.get("name") or "") if isinstance(data, Mapping) else ""
+
+    @property
+    def identities(self) -> set[str]:
+        """The same, and all others where it learns several people's."""
+        data = self.settings.get("data")
+        faces = data.get("faces") if isinstance(data, Mapping) else None
+        return {self.identity, *map(str, faces)} if isinstance(faces, Mapping) else {self.identity}
+
+
+def known_runs(root: Path) -> Iterator[KnownRun]:
+    """Give the runs under a folder, links not followed."""
+    if not root.is_dir():
+        return
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        if (folder / RECORD).is_file() or (folder / COMPOSED).is_file() or (folder / CHECKPOINTS).is_dir():
+            record = _json(folder / RECORD)
+            yield KnownRun(folder, record.get("settings") or _composed(folder / COMPOSED), record)
+            continue
+        folders += [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()]
+
+
+def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
+    """Find the runs that learnt a person: by name, by the key of a face set, or because they began from such a run.
+
+    A sweep all of whose jobs did goes whole; so do W&B's local records and the caches of them.
+    """
+    runs = sorted(known_runs(root), key=lambda run: run.path)
+    why: dict[Path, str] = {}
+    for run in runs:
+        if name in run.identities:
+            why[run.path] = "trained on this identity"
+        elif learnt := _from_checkpoint(run, name, keys):
+            why[run.path] = learnt
+    while found := {
+        run.path: f"began from {parent}"
+        for run in runs
+        if run.path not in why and (parent := _parent(run, why)) is not None
+    }:
+        why |= found
+    traces = []
+    sweeps = {run.path.parent for run in runs if run.path in why and run.path.parent.name.endswith(_SWEEP)}
+    whole = {sweep for sweep in sweeps if all(run.path in why for run in runs if run.path.parent == sweep)}
+    for sweep in sorted(whole):
+        jobs = sum(path.parent == sweep for path in why)
+        traces.append(Trace("run", (sweep,), f"a sweep, all {jobs} jobs of it trained on this identity"))
+    traces += [Trace("run", (path,), reason) for path, reason in sorted(why.items()) if path.parent not in whole]
+    ids = {run.record.get("wandb_id") for run in runs if run.path in why} - {None}
+    return [*traces, *_caches(run for run in runs if run.path in why), *_wandb(root, ids)]
+
+
+def exported_hashes(traces: list[Trace]) -> Iterator[Path]:
+    """Give the models that lie in runs that are to go: copies of them may lie elsewhere."""
+    for trace in traces:
+        if trace.kind == "run":
+            yield from (path for path in trace.contents() if path.suffix in (".onnx", ".dfm"))
+
+
+def _from_checkpoint(run: KnownRun, name: str, keys: set[str]) -> str | None:
+    newest = sorted((run.path / CHECKPOINTS).glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not newest:
+        return None
+    from facesmith.models.checkpoint import RECORD as SAID  # imports torch
+    from facesmith.models.checkpoint import read_checkpoint
+
+    try:
+        provenance = read_checkpoint(newest[-1])[SAID].get("provenance") or {}
+    except UserError:
+        return None
+    if name in str(provenance.get("identity")).split(","):
+        return "its checkpoint says this identity"
+    if keys & set(str(provenance.get("face_set", "")).split("+")):
+        return f"learnt this face among others, as {provenance.get('identity')}"
+    return None
+
+
+def _parent(run: KnownRun, involved: Mapping[Path, str]) -> Path | None:
+    """Give the run that one began from, when it is among the involved."""
+    for text in _strings({key: run.settings.get(key) for key in ("model", "data")}):
+        path = Path(text).absolute()
+        for other in involved:
+            if "/" in text and path.is_relative_to(other.absolute()):
+                return other
+    return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _strings(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _strings(one)
+
+
+def _caches(runs: Iterable[KnownRun]) -> Iterator[Trace]:
+    """Give what runs kept of faces and films in a cache that others share: the entries do not say whose they are."""
+    folders = {str((run.settings.get("data") or {}).get("cache") or "") for run in runs} - {""}
+    for folder in sorted(folders):
+        entries = sorted(Path(folder).glob("*/*.safetensors"))
+        if entries:
+            yield Trace(
+                "cache", tuple(entries), f"{len(entries)} entries of such a run and others; made again when needed"
+            )
+
+
+def _wandb(root: Path, ids: set[Any]) -> Iterator[Trace]:
+    for folder in sorted((root / "wandb").glob("*run-*")):
+        if folder.is_dir() and not folder.is_symlink() and any(folder.name.endswith(f"-{one}") for one in ids):
+            yield Trace("W&B record", (folder,), "local record of such a run; what was uploaded, remove at W&B")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _composed(path: Path) -> dict[str, Any]:
+    """Give the composed settings as they stand; interpolations stay unresolved."""
+    try:
+        cfg = OmegaConf.load(path)
+        plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return {}
+    return plain if isinstance(plain, dict) else {}

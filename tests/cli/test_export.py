@@ -1,0 +1,128 @@
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from skimage.data import astronaut
+
+from facesmith.cli.export import export
+from facesmith.config.schema import ExportConfig, validate
+from facesmith.config.settings import settings_class
+from facesmith.errors import UserError
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.models.checkpoint import RECORD, describe
+from facesmith.models.onnx.session import load_swap_model
+from facesmith.tasks.swap.frame_swap import FrameSwap
+
+CONF = str(Path(__file__).parents[2] / "conf")
+CROPS = np.stack([astronaut()[40:168, 150:278], astronaut()[56:184, 160:288]])
+PROVENANCE = {
+    "embedder": "sface",
+    "identity": "ada",
+    "consent": "synthetic",
+    "consent_note": "",
+    "face_set": "key1",
+    "faces": 3,
+    "gate": {"val/nme": 0.03},
+}
+
+
+def checkpoint(path: Path, generator: str) -> Path:
+    """A swapper as training leaves it, but with random weights and a mask that is there."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("train", ["experiment=identity", f"model/generator={generator}", "name=ada"])
+    plain = OmegaConf.to_container(cfg.model, resolve=True)
+    settings = settings_class(plain["_target_"]).model_validate(plain)
+    torch.manual_seed(0)
+    module = settings.build()
+    if generator == "texture_warp":
+        count, _, side, _ = module.generator.textures.shape
+        regions, core = torch.zeros(2, side, side), torch.ones(side, side)
+        regions[0, : side // 3], regions[1, 2 * side // 3 :] = 1, 1
+        pictures = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8)
+        module.generator.set_textures(pictures, regions, core)
+        with torch.no_grad():
+            module.generator.geometry.weight.mul_(20)
+            module.generator.geometry.bias[8:] = 1
+    torch.save({"state_dict": module.state_dict(), RECORD: describe(settings, PROVENANCE)}, path)
+    return path
+
+
+def configured(path: Path, output: Path, *more: str) -> ExportConfig:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("export", [f"ckpt_path={path}", f"output={output}", *more])
+    return validate(cfg, ExportConfig)
+
+
+def test_a_checkpoint_and_its_export_swap_alike(tmp_path, capsys):
+    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
+    report = export(configured(path, tmp_path / "exports"))
+    assert report.path == tmp_path / "exports" / "ada.onnx"
+    assert report.parity <= 1e-4
+    assert report.covered > 0.05
+    from_onnx, mask = load_swap_model(report.path)(CROPS)
+    from_checkpoint, _ = load_swap_model(path)(CROPS)
+    assert np.abs(from_onnx.astype(int) - from_checkpoint).max() <= 1
+    assert (from_onnx[mask > 0.9] != CROPS[mask > 0.9]).mean() > 0.9
+    assert str(report.path) in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_identity_conditioned_swapper_keeps_its_source(tmp_path):
+    path = checkpoint(tmp_path / "last.ckpt", "aad_fast")
+    report = export(configured(path, tmp_path / "exports"))
+    model = load_swap_model(report.path)
+    assert model.embedding_size == 128
+    embedding = np.eye(128, dtype=np.float32)[0]
+    assert np.abs(model(CROPS, embedding)[0].astype(int) - load_swap_model(path)(CROPS, embedding)[0]).max() <= 1
+
+
+def test_what_is_no_checkpoint(tmp_path):
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with pytest.raises(UserError, match=r"text\.ckpt"):
+        export(configured(tmp_path / "text.ckpt", tmp_path))
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match=r"other\.ckpt: is not a checkpoint of facesmith"):
+        load_swap_model(tmp_path / "other.ckpt")
+
+
+def test_a_checkpoint_of_another_class(tmp_path):
+    """One that facesmith can rebuild, but that swaps nothing."""
+    other = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2}
+    record = {"settings": other, "provenance": {}, "version": "0.1.0"}
+    torch.save({"state_dict": torch.nn.Linear(2, 2).state_dict(), RECORD: record}, tmp_path / "linear.ckpt")
+    for use in (load_swap_model, lambda path: export(configured(path, tmp_path))):
+        with pytest.raises(UserError, match=r"linear\.ckpt") as told:
+            use(tmp_path / "linear.ckpt")
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("client", "files"),
+    [
+        ("dfm", {"dfm/ada.dfm", "dfm/__ada.md"}),
+        ("hyperswap", {f"hyperswap/ada/hyperswap_1a_256.{kind}" for kind in ("onnx", "hash", "md")}),
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_person_swaps_alike_in_every_client(tmp_path, client, files, precision):
+    """The same frame, through our own file at 256 px and through the client's."""
+    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
+    output = tmp_path / "exports"
+    report = export(configured(path, output, f"to={client}", f"precision={precision}"))
+    assert {str(p.relative_to(output)) for p in output.rglob("*") if p.is_file()} == files
+    assert report.parity <= {"fp32": 1e-4, "fp16": 0.02}[precision]
+    own = export(configured(path, tmp_path / "own", "size=256"))
+    with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
+        faces = analyzer(astronaut())
+    results = [
+        FrameSwap(load_swap_model(each), source=None).swap(astronaut(), faces).astype(int)
+        for each in (report.path, own.path)
+    ]
+    changed = (results[1] != astronaut()).any(-1)
+    assert changed.sum() > 500
+    assert np.abs(results[0] - results[1])[changed].mean() < 0.25 * np.abs(results[1] - astronaut())[changed].mean()

@@ -1,0 +1,70 @@
+"""The command line: quick, one line a mistake, exit code 1, nothing left behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(tmp_path: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an entry point; exit code 99 says that it imported torch or lightning."""
+    program = (
+        f"import sys, runpy; sys.argv = {[str(ROOT / script), *arguments]!r}\n"
+        "try:\n"
+        f"    runpy.run_path({str(ROOT / script)!r}, run_name='__main__')\n"
+        "finally:\n"
+        "    if {'torch', 'lightning'} & set(sys.modules): sys.exit(99)"
+    )
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("script", ["train.py", "infer.py", "export.py"])
+def test_help_needs_no_torch(tmp_path: Path, script: str) -> None:
+    done = run(tmp_path, script, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"python {script}" in done.stdout
+
+
+def test_cfg_job_needs_no_torch(tmp_path: Path) -> None:
+    done = run(tmp_path, "train.py", "experiment=identity", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "max_frames: 1000" in done.stdout
+
+
+def test_mistakes_in_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, "train.py", "experiment=identity", "data.consent=slef", "+trainer.max_epoch=3")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("error: ") for line in lines), done.stderr
+    assert any("did you mean self?" in line for line in lines)
+    assert any("did you mean trainer.max_epochs?" in line for line in lines)
+    assert not list((tmp_path / "runs").rglob("*.yaml"))
+    assert tmp_path.is_dir()  # the folder one stands in is nobody's to tidy
+
+
+def test_misspelt_overrides_and_options_are_told_together(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        "train.py",
+        "experiment=identity",
+        "traner.max_epochs=3",
+        "logger=wandbb",
+        "data.consent=self",
+    )
+    assert done.returncode == 1
+    assert "error: traner.max_epochs: no such key; did you mean trainer.max_epochs?" in done.stderr
+    assert "error: logger=wandbb: no such option; choose one of csv, none, tensorboard, wandb" in done.stderr
+    assert "error: data.source: required" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_names_its_missing_keys(tmp_path: Path) -> None:
+    done = run(tmp_path, "train.py", "-cd", str(ROOT / "sweeps"), "-cn", "identity_grid")
+    assert done.returncode == 1
+    assert "error: data.consent: required" in done.stderr
+    assert "Traceback" not in done.stderr

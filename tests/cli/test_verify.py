@@ -1,0 +1,67 @@
+import json
+
+import numpy as np
+import pytest
+from skimage import data
+
+from facesmith.cli.provenance import CHANGED, MARKED, UNMARKED, UNREADABLE, main
+from facesmith.media.images import write_image
+from facesmith.media.provenance import Mark
+
+MARK = Mark(identity="ada", consent="written", model_hash="ab" * 32, title="face swap of scene.png")
+
+
+@pytest.fixture
+def files(tmp_path):
+    portrait = np.ascontiguousarray(data.astronaut()[:128, 128:256])
+    names = {name: tmp_path / f"{name}.png" for name in ("marked", "changed", "unmarked", "resaved", "text")}
+    write_image(names["marked"], portrait, mark=MARK)
+    write_image(names["unmarked"], portrait, mark=None)
+    content = bytearray(names["marked"].read_bytes())
+    content[len(content) // 2] ^= 4
+    names["changed"].write_bytes(content)
+    # another program that copies the metadata and knows no manifests
+    from PIL import Image, PngImagePlugin
+
+    with Image.open(names["marked"]) as picture:
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", picture.info["xmp"].decode())
+        picture.save(names["resaved"], pnginfo=text)
+    names["text"].write_text("no picture")
+    return names
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("marked", MARKED, ["marked as synthetic, signed, and unchanged", "identity:   ada, consent: written"]),
+        ("changed", CHANGED, ["CHANGED since it was signed", "assertion.dataHash.mismatch"]),
+        ("unmarked", UNMARKED, ["nothing says that it is synthetic"]),
+        ("resaved", UNMARKED, ["the signature is gone", "identity:   ada"]),
+    ],
+)
+def test_what_is_true_is_told_in_plain_words(files, capsys, name, code, words):
+    assert main(["verify", str(files[name])]) == code
+    told = capsys.readouterr().out
+    for word in words:
+        assert word in told
+    if name == "marked":
+        assert "sha256 " + "ab" * 32 in told
+        assert "the key made on this computer" in told
+        assert "a real scene with synthetic parts" in told
+
+
+def test_of_several_files_the_gravest_counts(files, capsys):
+    assert main(["verify", str(files["marked"]), str(files["marked"])]) == MARKED
+    assert main(["verify", str(files["marked"]), str(files["unmarked"])]) == UNMARKED
+    assert main(["verify", str(files["text"]), str(files["unmarked"])]) == UNREADABLE
+    assert "text.png: is neither image nor video" in capsys.readouterr().err
+    assert main(["verify", *map(str, files.values())]) == CHANGED
+
+
+def test_json_for_scripts_and_roots_to_trust(files, capsys):
+    main(["verify", "--json", str(files["marked"])])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["trust"], told["mark"]["identity"], told["exit_code"]) == ("signed", "own", "ada", 0)
+    assert main(["verify", "--trust", str(files["text"]), str(files["marked"])]) == UNREADABLE
+    assert "holds no PEM certificate" in capsys.readouterr().err

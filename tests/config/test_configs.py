@@ -1,0 +1,220 @@
+"""Every YAML under conf/ and sweeps/ composes and validates; every mistake is told in one line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig, validate
+from facesmith.config.settings import Settings
+from facesmith.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+PRIMARY = {"train": TrainConfig, "infer": InferConfig, "export": ExportConfig}
+TASK_NEEDS = {
+    "swap": ["task.model=ada.onnx"],
+    "embed": ["task.name=ada", "task.consent=self"],
+    "blend": ["task.name=both"],
+    "interpolate": ["task.name=between"],
+    "enrich": ["task.profile=ada.json"],
+    "validate": ["task.profile=ada.json"],
+    "compare": ["task.model=[ada.onnx,bob.onnx]"],
+    "generate": ["task.model=exports"],
+    "mask": ["task.occluder=occluder.onnx"],
+}
+NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
+NEEDED_OF_LORA = ["model.base=runs/ada", "data.target=scene.mp4", "data.name=ada", "data.consent=self"]
+NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]
+
+
+def composed(primary: str, *overrides: str) -> DictConfig:
+    """Compose as an entry point does, with a folder of the run."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(primary, list(overrides), return_hydra_config=True)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    cfg.hydra.runtime.output_dir = "runs/test"
+    HydraConfig.instance().set_config(cfg)
+    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+
+
+def mistakes(primary: str, *overrides: str) -> list[str]:
+    """Give the lines a person sees."""
+    with pytest.raises(UserError) as caught:
+        validate(composed(primary, *overrides), PRIMARY[primary])
+    return str(caught.value).splitlines()
+
+
+def _options(group: str) -> Iterator[tuple[str, str]]:
+    for path in sorted((CONF / group).rglob("*.yaml")):
+        folder = path.parent.relative_to(CONF)
+        yield str(folder), path.stem
+
+
+def _train_choices() -> list[list[str]]:
+    """One list of overrides for each option file that a training run can choose."""
+    groups = sorted(
+        p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local", "encoder", "sizes")
+    )
+    choices = []
+    for group in groups:
+        for folder, option in _options(group):
+            video = "video_lora" in option or folder in ("data/reader", "data/judge")
+            lora = "swap_lora" in option
+            named = (kind for kind in ("swap_lora", "occluder") if kind in option)
+            slice_ = "video_lora" if video else next(named, "identity")
+            base = [] if folder == "experiment" else [f"experiment={slice_}"]
+            needed = NEEDED_OF_VIDEO if video else NEEDED_OF_LORA if lora else NEEDED
+            choices.append([*base, *needed, f"{folder}={option}"])
+    return choices
+
+
+SLICES = {"identity": NEEDED, "occluder": NEEDED, "swap_lora": NEEDED_OF_LORA, "video_lora": NEEDED_OF_VIDEO}
+
+
+@pytest.mark.parametrize("trainer", [option for _, option in _options("trainer")])
+@pytest.mark.parametrize("slice_", SLICES)
+def test_every_training_type_takes_every_trainer(slice_: str, trainer: str) -> None:
+    cfg = composed("train", f"experiment={slice_}", f"trainer={trainer}", *SLICES[slice_])
+    assert validate(cfg, TrainConfig).name == "ada"
+
+
+def test_sizes_are_of_a_trainer_and_a_type() -> None:
+    pairs = {f"{t}_{d}" for _, t in _options("trainer") for _, d in _options("data")}
+    assert {option for _, option in _options("sizes")} <= pairs
+    low = composed("train", "experiment=video_lora", "trainer=low_memory", *NEEDED_OF_VIDEO)
+    assert (low.data.batch_size, low.model.offload) == (1, "activations")
+
+
+@pytest.mark.parametrize("overrides", _train_choices(), ids=lambda o: o[-1])
+def test_every_training_option_composes_and_validates(overrides: list[str]) -> None:
+    config = validate(composed("train", *overrides), TrainConfig)
+    assert config.experiment_name
+    assert config.name == "ada"
+
+
+@pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
+def test_every_task_composes_and_validates(task: str) -> None:
+    cfg = composed("infer", f"task={task}", *TASK_NEEDS[task], "source=a.png", "output=b.png")
+    assert validate(cfg, InferConfig).source == "a.png"
+
+
+def test_a_consent_that_has_run_out_trains_nobody() -> None:
+    identity = ["experiment=identity", *NEEDED]
+    assert validate(composed("train", *identity, "data.expires=2999-12-31"), TrainConfig)
+    (line,) = mistakes("train", *identity, "data.expires=2020-01-31")
+    assert "data.expires" in line
+    assert "this day is over" in line
+    (line,) = mistakes("train", *identity, "data.expires=tomorrow")
+    assert "data.expires" in line
+
+
+@pytest.mark.parametrize("encoder", [p.stem for p in sorted((CONF / "encoder").glob("*.yaml"))])
+def test_every_encoder_composes_and_validates(encoder: str) -> None:
+    given = ["task=embed", f"encoder={encoder}", *TASK_NEEDS["embed"], "source=a.png"]
+    config = validate(composed("infer", *given), InferConfig)
+    chosen = (config.task.encoder or config.analyzer).target_
+    assert (
+        chosen.split(".")[-1]
+        == {
+            "clip": "ClipEncoder",
+            "dinov3": "DinoEncoder",
+            "sface": "MediaPipeAnalyzer",
+            "arcface": "InsightFaceAnalyzer",
+        }[encoder]
+    )
+
+
+def test_export_composes_and_validates() -> None:
+    assert validate(composed("export", "ckpt_path=last.ckpt"), ExportConfig).to == "facesmith"
+
+
+@pytest.mark.parametrize("sweep", [p.stem for p in sorted((ROOT / "sweeps").glob("*.yaml"))])
+def test_every_sweep_composes_and_each_swept_key_stands(sweep: str) -> None:
+    needed = {"lora_rank": NEEDED_OF_VIDEO, "scene_ranks": NEEDED_OF_LORA}.get(sweep, NEEDED)
+    with initialize_config_dir(str(ROOT / "sweeps"), version_base="1.3"):
+        cfg = compose(sweep, [f"hydra.searchpath=[file://{CONF}]", *needed], return_hydra_config=True)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    cfg.hydra.runtime.output_dir = "runs/test"
+    HydraConfig.instance().set_config(cfg)
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    validate(own, TrainConfig)
+    params = cfg.hydra.sweeper.params
+    assert params
+    for key in params:
+        assert OmegaConf.select(own, key) is not None, key
+
+
+def test_a_checkpoint_of_settings_round_trips() -> None:
+    config = validate(composed("train", "experiment=identity", *NEEDED), TrainConfig)
+    assert TrainConfig.model_validate(config.model_dump(by_alias=True)) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["+data.sourc=x"], "data.sourc: no such key; did you mean data.source?"),
+        (["+trainer.max_epoch=3"], "trainer.max_epoch: no such key; did you mean trainer.max_epochs?"),
+        (
+            ["+callbacks.checkpoint.save_topk=3"],
+            "callbacks.checkpoint.save_topk: no such key; did you mean callbacks.checkpoint.save_top_k?",
+        ),
+        (["+sed=1"], "sed: no such key; did you mean seed?"),
+        (["trainer.max_epochs=many"], "trainer.max_epochs=many: must be a whole number"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be greater than or equal to 1"),
+        (
+            ["data.name=../elsewhere"],
+            "data.name=../elsewhere: must be lower-case letters, digits, - and _, such as ada or scene_2",
+        ),
+        (
+            ["data.consent=null"],
+            "data.consent: required; choose one of self, written, licensed, public_domain, synthetic",
+        ),
+        (
+            ["data.consent=slef"],
+            "data.consent=slef: choose one of self, written, licensed, public_domain, synthetic; did you mean self?",
+        ),
+        (["media.backend=opencv"], "media.backend=opencv: choose one of pyav, decord"),
+        (["trainer._target_=os.system"], "trainer"),
+    ],
+    ids=lambda v: v[0] if isinstance(v, list) else "",
+)
+def test_each_mistake_is_one_line_with_its_mend(overrides: list[str], line: str) -> None:
+    lines = mistakes("train", "experiment=identity", *NEEDED, *overrides)
+    assert any(found.startswith(line) for found in lines), lines
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    lines = mistakes("train", "experiment=identity", "data.max_frames=-1", "seed=x", "+typo=1")
+    for key in ("data.source", "data.name", "data.consent", "data.max_frames", "seed", "typo"):
+        assert any(line.startswith(key) for line in lines), (key, lines)
+
+
+def test_a_missing_experiment_names_the_options() -> None:
+    (line,) = mistakes("train")
+    assert line.startswith("experiment: choose one of")
+    assert "identity" in line
+
+
+def test_targets_outside_the_known_packages_are_refused() -> None:
+    lines = mistakes("train", "experiment=identity", *NEEDED, "+callbacks.evil._target_=os.system")
+    assert any("callbacks.evil" in line and "os.system" in line for line in lines), lines
+
+
+def test_every_settings_class_refuses_unknown_keys() -> None:
+    assert Settings.model_config["extra"] == "forbid"
+    assert Settings.model_config["strict"]
+
+
+def test_a_misspelt_key_in_a_yaml_is_told(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults: [identity]\ndata:\n  max_frame: 30\ntrainer:\n  max_epoch: 2\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    lines = mistakes("train", f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", *NEEDED)
+    assert lines == [
+        "data.max_frame: no such key; did you mean data.max_frames?",
+        "trainer.max_epoch: no such key; did you mean trainer.max_epochs?",
+    ]

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facesmith.faces.face_set.contact_sheet import (
+    BORDER,
+    GREEN,
+    MARGIN,
+    MOST,
+    RED,
+    THUMB,
+    Thumbnail,
+    write_contact_sheet,
+)
+
+
+@pytest.fixture
+def crop(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    path = tmp_path / "crop.jpg"
+    Image.fromarray(astronaut).save(path, quality=95)
+    return path
+
+
+def frames(sheet: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """How many thumbnails have a frame of this colour, from its area."""
+    area = (THUMB + 2 * BORDER) ** 2 - THUMB**2
+    return round(float((sheet == colour).all(-1).sum()) / area)
+
+
+def test_kept_faces_are_green_and_rejected_ones_red(tmp_path: Path, crop: Path, astronaut: np.ndarray) -> None:
+    faces = [Thumbnail(crop, "a 1", None)] * 5 + [Thumbnail(crop, "b 2", "too small (11 < 32 px)")] * 3
+    write_contact_sheet(tmp_path / "sheet.png", faces, "somebody: 5 of 8 faces kept")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert frames(sheet, GREEN) == 5
+    assert frames(sheet, RED) == 3
+    y, x = np.argwhere((sheet == GREEN).all(-1))[0] + BORDER
+    thumb = np.asarray(Image.fromarray(astronaut).resize((THUMB, THUMB), Image.Resampling.LANCZOS), float)
+    assert x == MARGIN
+    assert np.abs(sheet[y : y + THUMB, x : x + THUMB] - thumb).mean() < 4
+
+
+def test_a_large_set_is_thinned_out_but_rejected_faces_stay_visible(tmp_path: Path, crop: Path) -> None:
+    faces = [Thumbnail(crop, str(i), None) for i in range(900)]
+    faces += [Thumbnail(crop, str(i), "no reason") for i in range(60)]
+    write_contact_sheet(tmp_path / "sheet.png", faces, "many")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert frames(sheet, GREEN) == MOST - MOST // 4
+    assert sheet.shape[0] < 3500
+
+
+def test_a_long_reason_and_name_stay_in_their_cell(tmp_path: Path, crop: Path) -> None:
+    face = Thumbnail(crop, "a_very_long_file_name_without_any_space.jpeg", "word " * 60)
+    write_contact_sheet(tmp_path / "sheet.png", [face], "one")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert (sheet[:, THUMB + 2 * MARGIN :][40:] == 250).all()

@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facesmith.errors import UserError
+from facesmith.faces.face import five_of
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.faces.face_set.face_table import array
+from facesmith.faces.geometry.align import estimate, warp
+from facesmith.faces.geometry.templates import TEMPLATES
+
+
+def test_arrays_are_over_the_kept_faces(carphone_set: FaceSet) -> None:
+    n = len(carphone_set)
+    assert n == 30
+    assert carphone_set.landmarks.shape == (n, 478, 3)
+    assert carphone_set.landmarks.dtype == np.float32
+    assert carphone_set.blendshapes.shape == (n, 52)
+    assert carphone_set.pose.shape == (n, 3)
+    assert carphone_set.embeddings.shape == (n, 128)
+    np.testing.assert_allclose(np.linalg.norm(carphone_set.embeddings, axis=1), 1, atol=1e-5)
+    for values in (carphone_set.sharpness, carphone_set.tracks, carphone_set.scores, carphone_set.sizes):
+        assert values.shape == (n,)
+    np.testing.assert_allclose(np.diff(carphone_set.times), 4 / 30, atol=1e-3)
+    assert carphone_set.crop(0).shape == (512, 512, 3)
+
+
+def test_landmarks_lie_on_the_template_and_on_the_picture(
+    carphone_set: FaceSet, carphone_frames: list[np.ndarray]
+) -> None:
+    five = five_of(carphone_set.landmarks)
+    off = np.linalg.norm(five - TEMPLATES["ffhq_512"] * 512, axis=-1)
+    assert np.median(off) < 15
+    frame = carphone_frames[int(array(carphone_set.kept, "frame")[7])]
+    matrix = array(carphone_set.kept, "matrix")[7].reshape(2, 3)
+    assert np.abs(warp(frame, matrix, 512).astype(int) - carphone_set.crop(7)).mean() < 2
+    to_source = carphone_set.to_source(7)
+    points = carphone_set.landmarks[7, :, :2] @ to_source[:, :2].T + to_source[:, 2]
+    left, top, right, bottom = array(carphone_set.kept, "box")[7]
+    middle = points.mean(0)
+    assert left < middle[0] < right
+    assert top < middle[1] < bottom
+
+
+@pytest.mark.parametrize(("template", "size"), [("arcface_128", 128), ("dfl_whole_face", 96)])
+def test_resampled_crops_are_those_that_a_frame_gives_directly(
+    carphone_set: FaceSet, carphone_frames: list[np.ndarray], template: str, size: int
+) -> None:
+    faces = carphone_set.aligned(template, size)
+    assert (len(faces), faces.size, faces.template) == (30, size, template)
+    raw = array(carphone_set.kept, "landmarks").reshape(-1, 478, 3)
+    for i in (0, 15, 29):
+        frame = carphone_frames[int(array(carphone_set.kept, "frame")[i])]
+        direct = warp(frame, estimate(five_of(raw[i]), template, size), size)
+        # The rows below the 512 crop are repeated border; 9 in 10 rows are face.
+        inside = slice(0, int(0.9 * size))
+        assert np.abs(direct[inside].astype(int) - faces.images[i][inside]).mean() < 2.5
+    assert np.median(np.abs(five_of(faces.landmarks) - TEMPLATES[template] * size)) < 3
+
+
+def test_mirroring_twice_gives_the_same_faces(carphone_set: FaceSet) -> None:
+    faces = carphone_set.aligned()[:4]
+    mirrored = faces.mirrored()
+    np.testing.assert_array_equal(mirrored.images[:, :, 0], faces.images[:, :, -1])
+    # Eyes keep their sides in the picture: the template still fits.
+    off = five_of(mirrored.landmarks) - TEMPLATES["arcface_128"] * 128
+    assert np.abs(off).mean() < 5
+    again = mirrored.mirrored()
+    np.testing.assert_array_equal(again.images, faces.images)
+    np.testing.assert_allclose(again.landmarks, faces.landmarks, atol=1e-4)
+    np.testing.assert_array_equal(again.blendshapes, faces.blendshapes)
+
+
+def test_aligned_faces_are_indexed_and_joined(carphone_set: FaceSet) -> None:
+    faces = carphone_set.aligned()
+    parts = [faces[:10], faces[np.arange(10, 30)]]
+    np.testing.assert_array_equal(type(faces).concat(parts).images, faces.images)
+    assert len(faces[np.zeros(30, bool)]) == 0
+    with pytest.raises(ValueError, match="one template"):
+        type(faces).concat([faces, carphone_set.aligned("ffhq_512", 128)])
+    with pytest.raises(TypeError, match="slice"):
+        faces[3]  # type: ignore[index]
+
+
+def test_means_of_embeddings(carphone_set: FaceSet) -> None:
+    means = {method: carphone_set.embedding_mean(method) for method in ("weighted", "mean", "median")}
+    for mean in means.values():
+        assert np.linalg.norm(mean) == pytest.approx(1, abs=1e-5)
+        assert (carphone_set.embeddings @ mean).min() > 0.7
+        assert mean @ means["mean"] > 0.99
+    assert not np.array_equal(means["weighted"], means["mean"])
+    assert carphone_set.embedding_std().shape == (128,)
+    assert (carphone_set.embedding_std() > 0).all()
+    with pytest.raises(ValueError, match="weighted, mean or median"):
+        carphone_set.embedding_mean("mode")  # type: ignore[arg-type]
+
+
+def test_a_folder_without_meta_is_no_face_set(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a face set"):
+        FaceSet(tmp_path)

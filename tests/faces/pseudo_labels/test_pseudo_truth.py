@@ -1,0 +1,129 @@
+import logging
+
+import numpy as np
+import pytest
+
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.face import five_of
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.faces.geometry import colour
+from facesmith.faces.geometry.align import estimate, transform, warp
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.thin_plate import fit_similarity, warp_maps
+from facesmith.faces.pseudo_labels.frame_choice import spread_out
+from facesmith.faces.pseudo_labels.pseudo_truth import build
+from facesmith.faces.pseudo_labels.training_items import TrainingItems
+
+
+@pytest.fixture(scope="module")
+def person(carphone_set: FaceSet) -> AlignedFaces:
+    return carphone_set.aligned()[:16]
+
+
+@pytest.fixture(scope="module")
+def portrait(astronaut: np.ndarray) -> AlignedFaces:
+    analyzer = MediaPipeAnalyzer(detector_sizes=[640], min_score=0.6)
+    face = analyzer(astronaut)[0]
+    analyzer.close()
+    matrix = estimate(five_of(face.landmarks), "arcface_128", 128)
+    landmarks = transform(face.landmarks, matrix).astype(np.float32)
+    return AlignedFaces(warp(astronaut, matrix, 128)[None], landmarks[None], face.blendshapes[None], "arcface_128")
+
+
+@pytest.fixture(scope="module")
+def items(person: AlignedFaces, portrait: AlignedFaces) -> TrainingItems:
+    return build(person, portrait, textures=6, frames=5, donors=2, variants=4, progress=False)
+
+
+def test_every_kind_with_its_shapes(items: TrainingItems) -> None:
+    assert [int((items.kind == kind).sum()) for kind in "PVRI"] == [2, 4, 10, 5]
+    assert items.target.shape == items.truth.shape == (21, 128, 128, 3)
+    assert items.textures.shape == (6, 128, 128, 3)
+    assert items.labels.min() >= 0
+    assert items.labels.max() < 6
+    assert ((items.who == -1) == (items.kind == "I")).all()
+    assert np.isfinite(items.canonical.astype(np.float32)).all()
+
+
+def test_truth_is_the_scene_outside_the_face_and_another_face_inside(items: TrainingItems) -> None:
+    pseudo = int(np.flatnonzero(items.kind == "P")[0])
+    change = np.abs(items.truth[pseudo].astype(int) - items.target[pseudo]).mean(-1)
+    assert change[items.alpha[pseudo] == 0].max() == 0
+    assert change[items.alpha[pseudo] == 255].mean() > 5
+    own = items.kind == "I"
+    assert (items.truth[own] == items.target[own]).all()
+    worn = items.kind == "R"
+    assert all((truth == items.truth[own]).all((1, 2, 3)).any() for truth in items.truth[worn])
+
+
+def test_pseudo_truth_keeps_the_scenes_skin_colour(items: TrainingItems, portrait: AlignedFaces) -> None:
+    core = colour.skin_core(portrait.landmarks[0], 128) > 0.5
+    scene, truth = items.target[0][core].mean(0), items.truth[0][core].mean(0)
+    assert np.abs(scene - truth).max() < 6
+
+
+def test_canonical_places_map_the_eyes_onto_the_eyes(items: TrainingItems) -> None:
+    # the regions are drawn in canonical coordinates: looked up through the map they cover the target's eyes
+    pseudo = items.canonical[0].astype(np.float32)
+    at = np.clip(((pseudo + 1) * 64 - 0.5).round().astype(int), 0, 127)
+    eyes = items.regions[0][at[..., 1], at[..., 0]] > 0.5
+    rows, columns = np.nonzero(eyes)
+    assert 40 < rows.mean() < 60
+    assert abs(columns.mean() - 64) < 6
+
+
+def test_same_seed_same_items_and_a_round_trip(
+    person: AlignedFaces, portrait: AlignedFaces, items: TrainingItems, tmp_path
+) -> None:
+    again = build(person, portrait, textures=6, frames=5, donors=2, variants=4, progress=False)
+    assert (again.truth == items.truth).all()
+    items.save(tmp_path / "items.npz")
+    loaded = TrainingItems.load(tmp_path / "items.npz")
+    assert (loaded.kind == items.kind).all()
+    assert (loaded.canonical == items.canonical).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["items.npz"]
+    small = loaded.reduced(64)
+    assert small.size == 64
+    assert np.abs(small.canonical[0, 32, 32] - items.canonical[0, 64:66, 64:66].mean((0, 1))).max() < 0.02
+
+
+def test_no_target_gives_frames_only(person: AlignedFaces, portrait: AlignedFaces) -> None:
+    items = build(person[:1], portrait[:0], textures=4, frames=3, variants=5, progress=False)
+    assert items.kind.tolist() == ["I", "I"]
+    assert items.textures.shape[0] == 4
+
+
+def test_a_far_pose_is_named(person: AlignedFaces, portrait: AlignedFaces, caplog: pytest.LogCaptureFixture) -> None:
+    turned = portrait.landmarks.copy()
+    turned[..., 0] = 64 + (turned[..., 0] - 64) * 0.4
+    profile = AlignedFaces(portrait.images, turned, portrait.blendshapes, portrait.template)
+    with caplog.at_level(logging.WARNING):
+        build(person, profile, names=["side.jpg"], textures=2, frames=1, donors=1, progress=False)
+    assert "side.jpg" in caplog.text
+
+
+def test_mismatched_faces_are_refused(person: AlignedFaces, portrait: AlignedFaces) -> None:
+    other = AlignedFaces(portrait.images, portrait.landmarks, portrait.blendshapes, "ffhq_512")
+    with pytest.raises(ValueError, match="same template"):
+        build(person, other, progress=False)
+    with pytest.raises(ValueError, match="at least one"):
+        build(person[:0], portrait, progress=False)
+
+
+def test_warp_through_its_own_points_is_the_identity(portrait: AlignedFaces) -> None:
+    points = portrait.landmarks[0]
+    where = warp_maps(points, points[None], 128, smoothing=0.0)[0]
+    x, y = np.meshgrid(np.arange(128), np.arange(128))
+    assert np.abs(where - np.stack([x, y], -1)).max() < 0.01
+
+
+def test_similarity_undoes_a_turn() -> None:
+    shape = np.random.default_rng(0).normal(size=(30, 2))
+    turned = shape @ np.array([[0.6, 0.8], [-0.8, 0.6]]) * 1.7 + (3, -2)
+    assert np.allclose(fit_similarity(turned[None], shape)[0], shape)
+
+
+def test_spread_out_begins_with_the_first_and_repeats_when_few() -> None:
+    features = np.array([[0.0], [1.0], [10.0]])
+    assert spread_out(features, 2, [1]).tolist() == [1, 2]
+    assert len(spread_out(features, 7)) == 7

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from facesmith.faces.face import Face
+from facesmith.faces.tracking.face_stream import FaceStream, Seen
+from facesmith.faces.tracking.smoothing import Smoothing, jitter, smooth
+
+FPS = 30
+STILL = np.full(256, 90, np.uint8)
+OTHER_SHOT = np.tile(np.array([0, 255], np.uint8), 128)
+SHAPE = np.random.default_rng(7).uniform(-60, 60, (478, 3)).astype(np.float32)
+SHAPE[468, :], SHAPE[473, :] = (-30, 0, 0), (30, 0, 0)
+
+
+def face(x: float, y: float = 100.0, embedding: float = np.nan, noise: np.ndarray | float = 0.0) -> Face:
+    points = (SHAPE + np.array([x, y, 0]) + noise).astype(np.float32)
+    direction = np.full(4, np.nan, np.float32)
+    if not np.isnan(embedding):
+        direction = np.array([np.cos(embedding), np.sin(embedding), 0, 0], np.float32)
+    box = np.array([x - 60, y - 60, x + 60, y + 60], np.float32)
+    return Face(box, 0.9, points, np.zeros(52, np.float32), np.zeros(3, np.float32), direction)
+
+
+def run(frames, *, window=0.25, max_gap=0.4, thumbnails=None):
+    seen = (Seen(i, i / FPS, STILL if thumbnails is None else thumbnails[i], faces) for i, faces in enumerate(frames))
+    return list(FaceStream[int](smoothing=Smoothing(window, 2), max_gap=max_gap)(seen))
+
+
+def test_frames_come_in_order_and_none_is_missing():
+    out = run([[face(100)] if i % 7 else [] for i in range(50)])
+    assert [one.item for one in out] == list(range(50))
+
+
+def test_jitter_goes_down_and_nothing_lags():
+    random = np.random.default_rng(1)
+    path = 100 + 80 * np.sin(np.arange(120) / 12)
+    frames = [[face(x, noise=random.normal(0, 1, (478, 3)))] for x in path]
+    out = run(frames)
+    times = np.arange(120) / FPS
+    found = np.stack([one[0].landmarks for one in frames])
+    steady = np.stack([next(iter(one.faces.values())).landmarks for one in out])
+    one_track = np.zeros(120, np.int32)
+    assert jitter(times, steady, one_track) < 0.6 * jitter(times, found, one_track)
+    middle = steady[..., 0].mean(1) - SHAPE[:, 0].mean()
+    errors = {shift: np.abs(middle[5:-5] - path[5 + shift : 115 + shift]).mean() for shift in (-1, 0, 1)}
+    assert errors[0] < 0.25
+    assert errors[-1] == pytest.approx(errors[1], rel=0.15)
+    assert errors[0] < 0.2 * errors[1]
+
+
+def test_it_is_what_the_whole_track_at_once_would_be():
+    random = np.random.default_rng(2)
+    frames = [[face(100 + i, noise=random.normal(0, 1, (478, 3)))] for i in range(60)]
+    steady = np.stack([one.faces[0].landmarks for one in run(frames)])
+    times, found = np.arange(60) / FPS, np.stack([one[0].landmarks for one in frames])
+    whole, _ = smooth(times, found, np.zeros(60, np.int32), Smoothing(0.25, 2))
+    assert np.abs(steady[10:] - whole[10:]).mean() < 0.06
+    assert np.abs(steady - found).mean() > 0.4
+
+
+def test_a_gap_is_bridged_on_a_straight_line():
+    frames = [[face(100 + 2 * i)] if not 20 <= i < 28 else [] for i in range(60)]
+    out = run(frames, window=0.0)
+    assert all(set(one.faces) == {0} for one in out)
+    assert [bool(one.bridged) for one in out] == [20 <= i < 28 for i in range(60)]
+    assert out[24].faces[0].landmarks[:, 0] == pytest.approx(SHAPE[:, 0] + 148, abs=1e-3)
+    assert out[24].faces[0].box == pytest.approx([88, 40, 208, 160], abs=1e-3)
+
+
+def test_a_longer_gap_is_not_and_the_face_is_a_new_one():
+    out = run([[face(100)] if not 20 <= i < 36 else [] for i in range(60)])
+    assert [set(one.faces) for one in out] == [{0}] * 20 + [set()] * 16 + [{1}] * 24
+
+
+def test_nothing_is_bridged_or_smoothed_across_a_cut():
+    frames = [[face(100)] if not 18 <= i < 22 else [] for i in range(20)]
+    frames += [[]] * 2 + [[face(130)] for _ in range(20)]
+    shots = [STILL] * 20 + [OTHER_SHOT] * 22
+    out = run(frames, thumbnails=shots)
+    assert [len(one.faces) for one in out] == [1] * 18 + [0] * 4 + [1] * 20
+    assert next(iter(out[17].faces.values())).landmarks == pytest.approx(SHAPE + np.array([100, 100, 0]), abs=1e-3)
+    assert next(iter(out[22].faces.values())).landmarks == pytest.approx(SHAPE + np.array([130, 100, 0]), abs=1e-3)
+
+
+def test_two_faces_keep_their_numbers_and_embeddings_are_means():
+    frames = [[face(300 - i, embedding=0.0 if i % 8 == 0 else np.nan), face(100 + i)] for i in range(40)]
+    out = run(frames)
+    assert all(one.faces[0].landmarks[:, 0].mean() > one.faces[1].landmarks[:, 0].mean() for one in out)
+    assert out[3].faces[0].embedding == pytest.approx([1, 0, 0, 0])
+    assert np.isnan(out[3].faces[1].embedding).all()
+
+
+def test_another_person_in_the_same_place_is_another_track():
+    frames = [[face(100, embedding=0.0)] for _ in range(10)] + [[face(104, embedding=1.5)] for _ in range(10)]
+    assert [set(one.faces) for one in run(frames)] == [{0}] * 10 + [{1}] * 10
+
+
+def test_no_more_frames_are_held_back_than_needed():
+    taken = []
+
+    def frames():
+        for i in range(100):
+            taken.append(i)
+            yield Seen(i, i / FPS, STILL, [face(100)])
+
+    stream = FaceStream[int](smoothing=Smoothing(0.25, 2), max_gap=0.4)(frames())
+    for i, one in zip(range(90), stream, strict=False):
+        assert one.item == i
+        assert len(taken) - i <= 6

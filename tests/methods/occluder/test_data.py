@@ -1,0 +1,118 @@
+"""The same draw is the same picture; the order is found again; what is held out stays out."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facesmith.assets import fetch
+from facesmith.errors import UserError
+from facesmith.methods.occluder.data import OccluderDataModule
+from facesmith.methods.occluder.dataset import NAMES
+from facesmith.methods.occluder.hull import face_mask
+from facesmith.methods.occluder.occlusion import FAMILIES
+from facesmith.methods.occluder.sampler import DrawBatches
+from facesmith.training.loading import ResumableLoader
+
+
+def test_a_draw_is_a_function_of_its_number(data: OccluderDataModule) -> None:
+    first, again, other = data.training[1, 7], data.training[1, 7], data.training[1, 8]
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["picture"], other["picture"])
+    assert first["mask"].dtype == torch.uint8
+    assert (first["mask"] <= first["hull"]).all()
+
+
+def test_an_epoch_visits_each_face_as_often_as_asked() -> None:
+    sampler = DrawBatches(7, 3, 4, seed=5)
+    sampler.begin(2, 0)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 6
+    assert {len(batch) for batch in batches} == {4}
+    rows = [row for batch in batches for row, _ in batch][:21]
+    assert all(rows.count(row) == 3 for row in range(7))
+    numbers = [number for batch in batches for _, number in batch]
+    sampler.begin(3, 0)
+    assert not {number for batch in sampler for _, number in batch} & set(numbers)
+
+
+def test_the_order_goes_on_where_it_was_left() -> None:
+    whole = DrawBatches(10, 2, 4, seed=1)
+    whole.begin(1, 0)
+    rest = DrawBatches(10, 2, 4, seed=1)
+    rest.begin(1, 3)
+    assert list(whole)[3:] == list(rest)
+
+
+def test_the_loader_goes_on_where_it_was_left(data: OccluderDataModule) -> None:
+    loader, again = data.train_dataloader(), data.train_dataloader()
+    assert isinstance(loader, ResumableLoader)
+    assert isinstance(again, ResumableLoader)
+    batches = iter(loader)
+    next(batches)
+    again.load_state_dict(loader.state_dict())
+    expected, found = next(batches), next(iter(again))
+    assert torch.equal(expected["picture"], found["picture"])
+    assert torch.equal(expected["mask"], found["mask"])
+
+
+def test_validation_shows_each_face_under_every_family(data: OccluderDataModule) -> None:
+    families = [NAMES[int(item["family"])] for item in data.validation.items]
+    assert families == [*NAMES, *NAMES]
+    assert data.unseen == ["foliage", "instrument"]
+    assert set(FAMILIES) == set(data.config.occlusions.families)
+
+
+def test_held_out_faces_are_not_trained_on(data: OccluderDataModule) -> None:
+    assert len(data.training) + len(data.stretch) == len(data.faces)
+    assert len(data.stretch) == round(0.2 * len(data.faces))
+
+
+def test_augmented_masks_stay_with_their_pictures(data: OccluderDataModule) -> None:
+    assert data.augment is not None
+    torch.manual_seed(0)
+    square = torch.zeros(8, 1, 64, 64)
+    square[:, :, 20:44, 24:50] = 1
+    pictures, masks = data.augment(square.expand(-1, 3, -1, -1) * 0.9, square)
+    bright = pictures.mean(1, keepdim=True) > 0.45
+    overlap = (bright & (masks > 0.5)).sum() / (bright | (masks > 0.5)).sum()
+    assert overlap > 0.85
+    assert not torch.equal(masks, square)
+
+
+def test_the_outline_reaches_the_forehead(data: OccluderDataModule) -> None:
+    points = data.training.labelled.faces.landmarks[0]
+    low, high = face_mask(points, 72, 0.0), face_mask(points, 72, 0.35)
+    assert (high >= low).all()
+    top = [int(np.flatnonzero(mask.any(1))[0]) for mask in (low, high)]
+    assert top[1] < top[0]
+    assert np.flatnonzero(low.any(1))[-1] == np.flatnonzero(high.any(1))[-1]
+
+
+def test_pictures_without_a_face_are_left_out_or_an_error(tiny_occluder, tmp_path: Path) -> None:
+    shutil.copy(fetch("astronaut.png"), tmp_path / "a.png")
+    shutil.copy(fetch("astronaut.png"), tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as picture:
+        picture.rotate(4).save(tmp_path / "c.png")  # another file; the same one twice counts once
+    Image.fromarray(np.full((300, 300, 3), 90, np.uint8)).save(tmp_path / "b.png")
+    given = [f"data.source={tmp_path}", "data.name=mixed", "data.holdout=0.5"]
+    module: OccluderDataModule = tiny_occluder(tmp_path / "run", *given).data.build()
+    module.prepare_data()
+    module.setup("fit")
+    assert len(module.faces) == 2
+    assert all(
+        labelled.masks.any(axis=(1, 2)).all() for labelled in (module.training.labelled, module.stretch.labelled)
+    )
+    strict: OccluderDataModule = tiny_occluder(tmp_path / "run", *given, "data.without_face=error").data.build()
+    with pytest.raises(UserError, match=r"b\.png: no face in frame 0 \(1 such .*data\.without_face=skip"):
+        strict.prepare_data()
+
+
+def test_one_face_is_too_few(tiny_occluder, tmp_path: Path) -> None:
+    module: OccluderDataModule = tiny_occluder(tmp_path / "run", "data.source=asset:astronaut.png").data.build()
+    module.prepare_data()
+    with pytest.raises(UserError, match="too few"):
+        module.setup("fit")

@@ -1,0 +1,169 @@
+"""Training end to end on real frames: it learns, is judged, saved, rebuilt, exported and used."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch.optim import AdamW
+
+from facesmith.cli.export import export as export_job
+from facesmith.cli.train import train
+from facesmith.config.schema import ExportConfig, validate
+from facesmith.errors import UserError
+from facesmith.faces.geometry.masks import soft
+from facesmith.media.images import read_image
+from facesmith.methods.occluder.data import OccluderDataModule
+from facesmith.methods.occluder.dataset import NAMES, as_floats
+from facesmith.methods.occluder.module import OccluderModule
+from facesmith.methods.occluder.network import MaskNetwork, Visible
+from facesmith.methods.occluder.occlusion import FAMILIES
+from facesmith.models.checkpoint import load_module, read_checkpoint
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.occlusion import Occluder
+from facesmith.models.onnx.spec import ExportSpec
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+@pytest.fixture(scope="module")
+def run(tiny_occluder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("runs") / "run"
+    config = tiny_occluder(folder, "trainer.max_epochs=2", "callbacks.checkpoint.every_n_epochs=1")
+    objective = train(config)
+    assert isinstance(objective, float)
+    assert 0 <= objective <= 1
+    return folder
+
+
+def test_a_run_leaves_figures_a_render_and_the_model(run: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "completed"
+    figures = record["metrics"]["last"]
+    wanted = {"mask_iou", "mask_iou_unseen", "boundary_iou", "occluded_recall", "occluded_precision", "flicker"}
+    wanted |= {f"iou_{name}" for name in NAMES}
+    assert {f"val/{name}" for name in wanted} <= set(figures)
+    grid = read_image(run / "renders/epoch_0002.png")
+    assert grid.shape[1] == 4 * 68
+    sheet = read_image(run / "renders/occlusions.png")
+    assert sheet.shape == (len(FAMILIES) * (72 + 24 + 4), 2 * 6 * 76, 3)  # with the margin
+    assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
+
+
+def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
+    module = load_module(run / "checkpoints/last.ckpt")
+    assert isinstance(module, OccluderModule)
+    assert not module.training
+    assert module.provenance["identity"] == "carphone"
+    assert module.provenance["size"] == 64
+    assert module.provenance["gate"]["val/mask_iou"] > 0
+    assert module.config.encoder_weights is None
+    picture = torch.rand(1, 3, 64, 64)
+    again = load_module(run / "checkpoints/last.ckpt")
+    assert torch.equal(module.network(picture), again.network(picture))
+    record = read_checkpoint(run / "checkpoints/last.ckpt")
+    assert record["facesmith"]["provenance"]["consent"] == "licensed"
+
+
+def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) -> None:
+    occluder = Occluder(run / "exports/carphone.onnx")
+    assert occluder.size == 256
+    crops = data.stretch.labelled.faces.images[:2]
+    large = np.stack([np.kron(crop, np.ones((4, 4, 1), np.uint8)) for crop in crops])
+    found = occluder(large, 256)
+    module = load_module(run / "checkpoints/last.ckpt")
+    given = torch.from_numpy(large).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        wanted = Visible(module.network, 64)(given)[:, 0].numpy()
+    assert np.abs(found - np.stack([soft(mask) for mask in wanted])).max() < 1e-3
+    card = (run / "exports/carphone.md").read_text()
+    assert "licensed" in card
+    assert "val/occluded_recall" in card
+
+
+def test_an_occluder_is_exported_to_xseg_alone(run: Path, tmp_path: Path) -> None:
+    def given(*more: str) -> ExportConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("export", [f"ckpt_path={run / 'checkpoints/last.ckpt'}", f"output={tmp_path}", *more])
+        return validate(cfg, ExportConfig)
+
+    for more, words in (
+        ([], "to=facesmith: .*holds an occluder; give to=xseg"),
+        (["to=dfm"], "to=dfm: .*holds an occluder; give to=xseg"),
+        (["to=xseg", "size=512"], "size=512: .*256 px"),
+        (["to=xseg", "profile=ada.json"], r"profile=ada\.json: an occluder knows no identity"),
+    ):
+        with pytest.raises(UserError, match=words):
+            export_job(given(*more))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_untrained_module_exports_nothing(tiny_occluder, tmp_path: Path) -> None:
+    module = tiny_occluder(tmp_path / "run").model.build()
+    with pytest.raises(UserError, match="was not trained"):
+        module.export_spec()
+
+
+def test_a_few_faces_are_memorised(tiny_occluder, data: OccluderDataModule, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = tiny_occluder(tmp_path / "run").model.build()
+    items = [data.validation[number] for number in range(4)]
+    batch = as_floats({key: torch.stack([item[key] for item in items]) for key in items[0]})
+    optimizer = AdamW(module.network.parameters(), 3e-3)
+    for _ in range(60):
+        loss = module.loss(module.network(batch["picture"]), batch["mask"])["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = module.network(batch["picture"]) > 0
+    wanted = batch["mask"] > 0.5
+    assert (found & wanted).sum() / (found | wanted).sum() > 0.93
+
+
+def test_training_cuts_the_margin_and_validation_has_none(run: Path, data: OccluderDataModule) -> None:
+    assert data.training[0, 0]["picture"].shape == (3, 72, 72)
+    assert data.validation[0]["picture"].shape == (3, 64, 64)
+    trained = load_module(run / "checkpoints/last.ckpt")
+    assert isinstance(trained, OccluderModule)
+    first, second = trained.configure_groups()
+    assert len(first["params"]) + len(second["params"]) == len(list(trained.network.parameters()))
+    assert second["lr"] == pytest.approx(0.3 * trained.config.optimizer.lr)
+
+
+def test_last_layers_see_the_picture_at_its_full_size() -> None:
+    encoder = "timm-mobilenetv3_small_minimal_100"
+    torch.manual_seed(0)
+    plain, fine = (MaskNetwork("unet", encoder, None, [32, 24, 16, 16, 8], detail).eval() for detail in (None, 12))
+    picture = torch.rand(1, 3, 64, 64)
+    fine_grid = picture + 0.2 * (-1.0) ** (torch.arange(64)[:, None] + torch.arange(64))
+    assert plain.detail is None
+    for network in (plain, fine):
+        assert network(picture).shape == (1, 1, 64, 64)
+    assert fine.detail is not None
+    fine.detail[0].weight.data[:, :8] = 0  # deaf to the library's network, it still tells the pictures apart
+    assert not torch.allclose(fine(picture), fine(fine_grid))
+
+
+def test_what_the_library_cannot_build_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UserError, match=r"model\.architecture=unet, model\.encoder=resnet99"):
+        MaskNetwork("unet", "resnet99")
+    with pytest.raises(UserError, match=r"model\.architecture=onet"):
+        MaskNetwork("onet", "resnet18")
+
+
+@pytest.mark.slow
+def test_other_architectures_fit_the_contract(tmp_path: Path) -> None:
+    network = MaskNetwork("fpn", "timm-mobilenetv3_small_minimal_100").eval()
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
+    spec = ExportSpec(Visible(network, 64), {"p": torch.zeros(1, 3, 64, 64)}, ["m"], {}, mask="m", card=lambda _: "")
+    assert export(spec, tmp_path / "fpn.onnx").parity < 1e-4
+
+
+def test_weights_of_another_network_are_refused(run: Path, tiny_occluder, tmp_path: Path) -> None:
+    other = tiny_occluder(
+        tmp_path / "run", "model.encoder=resnet18", f"model.init_from={run / 'checkpoints/last.ckpt'}"
+    )
+    with pytest.raises(UserError, match=r"model\.init_from=.*choose the same"):
+        train(other)

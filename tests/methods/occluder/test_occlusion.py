@@ -1,0 +1,63 @@
+"""Every family covers something, and says exactly what."""
+
+import numpy as np
+import pytest
+
+from facesmith.methods.occluder.data import OccluderDataModule
+from facesmith.methods.occluder.families.surfaces import PhotoSurfaces
+from facesmith.methods.occluder.occlusion import FAMILIES, NONE, Occlude
+
+DRAWS = 8
+
+
+def occlude(weights: dict[str, float], *, clear: float = 0.0, several: float = 0.0) -> Occlude:
+    return Occlude(weights, PhotoSurfaces(), clear=clear, several=several, motion=0.15, soft=0.2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_covers_something_and_labels_what_it_covers(data: OccluderDataModule, family: str) -> None:
+    labelled = data.training.labelled
+    picture, landmarks = labelled.faces.images[0], labelled.faces.landmarks[0]
+    inside = labelled.masks[0] > 127
+    covering = occlude({family: 1.0})
+    shares = []
+    for seed in range(DRAWS):
+        done = covering(picture, landmarks, np.random.default_rng(seed))
+        assert done.family == family
+        assert done.picture.dtype == np.uint8
+        assert done.picture.shape == picture.shape
+        assert done.visible.min() >= 0
+        assert done.visible.max() <= 1
+        shares.append(float((1 - done.visible[inside]).mean()))
+        # what nothing hides is at most in a shadow: never brighter, never another colour
+        free = done.visible > 0.999
+        before, after = picture[free].astype(int), done.picture[free].astype(int)
+        assert (after <= before + 2).all()
+        assert (after >= before * 0.45 - 2).all()
+        ratio = (after + 8) / (before + 8)
+        assert np.median(np.ptp(ratio, axis=-1)) < 0.1
+        hidden = done.visible < 0.05
+        if hidden.sum() > 50:
+            changed = np.abs(done.picture[hidden].astype(int) - picture[hidden]).max(-1)
+            assert (changed > 3).mean() > 0.7
+    assert np.mean(shares) > 0.01, shares
+    assert max(shares) > 0.03, shares
+
+
+def test_a_share_is_left_alone_and_weights_of_zero_are_never_drawn(data: OccluderDataModule) -> None:
+    labelled = data.training.labelled
+    covering = occlude({"shape": 1.0, "glasses": 1.0, "hand": 0.0}, clear=0.5)
+    done = [
+        covering(labelled.faces.images[0], labelled.faces.landmarks[0], np.random.default_rng(seed))
+        for seed in range(60)
+    ]
+    families = [one.family for one in done]
+    assert 15 < families.count(NONE) < 45
+    assert set(families) == {NONE, "shape", "glasses"}
+    untouched = next(one for one in done if one.family == NONE)
+    assert np.array_equal(untouched.picture, labelled.faces.images[0])
+    assert untouched.visible.min() == 1
+
+
+def test_held_out_surfaces_share_no_photograph() -> None:
+    assert not set(PhotoSurfaces()._names) & set(PhotoSurfaces(held_out=True)._names)

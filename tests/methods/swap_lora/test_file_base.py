@@ -1,0 +1,95 @@
+"""Bases that are only a file: trained on a scene, written back, used with what was learnt."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from skimage.data import astronaut
+
+from facesmith.config.schema import TrainConfig, validate
+from facesmith.models.adapters.choice import choose
+from facesmith.models.adapters.lora import base_hash
+from facesmith.models.onnx.session import load_swap_model
+
+from ...foreign_swappers import write_foreign
+
+pytestmark = pytest.mark.slow
+CONF = str(Path(__file__).parents[3] / "conf")
+SHORT = [
+    "data.consent=public_domain",
+    "data.identity=man",
+    "data.source=asset:carphone_pristine.mp4",
+    "data.max_frames=16",
+    "data.pseudo_truth.frames=8",
+    "data.pseudo_truth.variants=4",
+    "data.progress=false",
+    "data.validation_faces=2",
+    "callbacks.progress.refresh_rate=0",
+    "model.rank=4",
+    "trainer.max_epochs=1",
+    "trainer.check_val_every_n_epoch=1",
+]
+
+
+def composed(run: Path, *overrides: str) -> TrainConfig:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        given = ["experiment=swap_lora", f"paths.face_sets={run / 'face_sets'}", f"paths.profiles={run}", *overrides]
+        cfg = compose("train", given, return_hydra_config=True)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    cfg.hydra.runtime.output_dir = str(run)
+    HydraConfig.instance().set_config(cfg)
+    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+
+
+@pytest.mark.parametrize("name", ["blendswap", "hyperswap"])
+def test_a_file_of_another_project_learns_a_scene(fit, scene, tmp_path, name):
+    """blendswap looks at a photo, on another template; this hyperswap has its identity baked in."""
+    path = write_foreign(tmp_path, name)
+    if name == "hyperswap":
+        _bake(path)
+    before = path.read_bytes()
+    run = tmp_path / "run"
+    trainer = fit(composed(run, f"model.base={path}", f"data.target={scene}", *SHORT), run)
+    assert path.read_bytes() == before
+    assert base_hash(trainer.lightning_module.generator) == trainer.lightning_module.base_hash
+    assert np.isfinite(trainer.callback_metrics["val/judge_distance"])
+    choice = choose(run / "adapter", None, 1.0)
+    (card,) = choice.cards
+    assert (card.base.kind, card.base.generator, card.identity, card.consent.kind) == (
+        "onnx",
+        name,
+        "man",
+        "public_domain",
+    )
+    (merged,) = (run / "exports").rglob("*.onnx")
+    assert merged.name == path.name
+    changed = {
+        weight.name
+        for weight, other in zip(onnx.load(path).graph.initializer, onnx.load(merged).graph.initializer, strict=True)
+        if weight != other
+    }
+    assert changed
+    crops = astronaut()[None, :256, 100:356]
+    source = np.full((3, 112, 112), 0.5, np.float32) if name == "blendswap" else None
+    laid, alone, whole = (
+        load_swap_model(given, adapters=adapters)(crops, source)[0].astype(int)
+        for given, adapters in ((path, choice), (path, None), (merged, None))
+    )
+    assert np.array_equal(laid, whole)
+    assert np.abs(laid - alone).max() > 0
+
+
+def _bake(path: Path) -> None:
+    """Make the source a constant of the file."""
+    model = onnx.load(path)
+    source = torch.nn.functional.normalize(torch.ones(1, 512)).numpy()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(source, "source"))
+    kept = [value for value in model.graph.input if value.name != "source"]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    onnx.save(model, path)

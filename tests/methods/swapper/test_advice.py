@@ -1,0 +1,56 @@
+"""The gate's figures said in words, with the key to change."""
+
+import pytest
+
+from facesmith.methods.swapper.advice import advice
+
+GOOD = {
+    "val/judge_distance": 0.35,
+    "val/identity_similarity": 0.6,
+    "val/miss_rate": 0.0,
+    "val/nme": 0.02,
+    "val/eye_openness": 0.01,
+    "val/sharpness": 0.66,
+    "val/sharpness_own": 0.7,
+    "val/mask_iou": 0.97,
+    "val/seam": 1.4,
+}
+LOSSES = ("flow", "mask", "light", "detail")
+
+
+def told(steps: int = 3000, faces: int = 200, size: float = 200.0, losses: tuple[str, ...] = LOSSES, **changed: float):
+    figures = {**GOOD, **{name.replace("__", "/"): value for name, value in changed.items()}}
+    return advice(figures, steps=steps, epochs=60, faces=faces, size=size, losses=losses)
+
+
+def test_nothing_is_said_of_a_good_result() -> None:
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"val__judge_distance": 0.72}, ["identity not preserved: val/judge_distance 0.72", "data.targets"]),
+        ({"val__judge_distance": 0.72, "steps": 900}, ["900 steps are few: trainer.max_epochs=120"]),
+        ({"val__judge_distance": 0.72, "faces": 20}, ["20 faces", "data.source", "data.max_frames"]),
+        ({"val__judge_distance": 0.72, "size": 50.0}, ["50 px wide", "data.source"]),
+        ({"val_holdout__judge_distance": 0.7}, ["held out", "data.targets"]),
+        ({"val__sharpness": 0.3}, ["blurry: val/sharpness 0.30", "limit 0.45", "trainer.max_epochs"]),
+        ({"val__sharpness": 0.3, "val__sharpness_own": 0.9}, ["as sharp as the person's own", "data.source"]),
+        ({"val__mask_iou": 0.7}, ["artefacts at the boundary", "val/mask_iou 0.70", "model.loss.mask"]),
+        ({"val__seam": 30.0}, ["artefacts at the boundary", "val/seam 30.0", "task.blend=multiband", "loss.light"]),
+        ({"val__seam": 30.0, "losses": ("l1",)}, ["model.loss.l1"]),
+        ({"val__nme": 0.2}, ["features out of place", "data.selection.max_yaw", "model.loss.flow"]),
+        ({"val__eye_openness": 0.4}, ["eyes unlike", "model.loss.detail"]),
+        ({"val__miss_rate": 0.5}, ["no face in the result", "model.optimizer.lr"]),
+    ],
+)
+def test_each_cause_names_figure_limit_and_key(changed: dict, words: list[str]) -> None:
+    (line,) = told(**changed)
+    assert all(word in line for word in words), line
+    assert "\n" not in line
+
+
+def test_the_gravest_comes_first() -> None:
+    lines = told(val__sharpness=0.1, val__judge_distance=0.9, val__miss_rate=0.2)
+    assert [line.split(":")[0] for line in lines] == ["no face in the result", "identity not preserved", "blurry"]

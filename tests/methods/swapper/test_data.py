@@ -1,0 +1,101 @@
+"""The data module on real frames: what is made, kept, held out and batched."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from facesmith.config.schema import TrainConfig
+from facesmith.errors import UserError
+from facesmith.faces.pseudo_labels.training_items import KINDS
+from facesmith.methods.swapper.data import SwapperDataModule
+from facesmith.methods.swapper.material import split_scenes
+
+Settings = Callable[..., TrainConfig]
+
+
+@pytest.fixture(scope="module")
+def data(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> SwapperDataModule:
+    module: SwapperDataModule = tiny(tmp_path_factory.mktemp("run")).data.build()
+    module.prepare_data()
+    module.setup("fit")
+    return module
+
+
+def test_batches_are_of_the_mixture_and_of_the_training_size(data: SwapperDataModule) -> None:
+    loader = data.train_dataloader()
+    assert len(loader) == data.batches_per_epoch == 7  # 14 frames, two of them a batch
+    last = set()
+    for batch in loader:
+        kinds = [KINDS[kind] for kind in batch["kind"]]
+        assert kinds[:3] == ["P", "P", "V"]  # 4 : 2 : 1 : 1 of four
+        last.add(kinds[3])
+        assert batch["target"].shape == (4, 3, 64, 64)
+        assert batch["target"].dtype == torch.uint8
+    assert last == {"R", "I"}
+    ready = data.on_after_batch_transfer(batch, 0)
+    assert -1 <= ready["truth"].min() < -0.5 < 0.5 < ready["truth"].max() <= 1
+    assert ready["source"].norm(dim=1).allclose(torch.ones(4))
+
+
+def test_validation_shows_targets_and_held_out_frames_at_full_size(data: SwapperDataModule) -> None:
+    (batch,) = data.val_dataloader()
+    assert batch["target"].shape == (3, 3, 128, 128)
+    assert batch["role"].tolist() == [0, 2, 2]
+    assert torch.equal(batch["target"][1], batch["truth"][1])
+    assert not torch.equal(batch["target"][0], batch["truth"][0])
+
+
+def test_held_out_frames_are_not_learnt_from(data: SwapperDataModule) -> None:
+    (cast,) = data.casts
+    assert cast.frames.rows.tolist() == list(range(14))
+    assert cast.held_frames.rows.tolist() == [14, 15]
+
+
+def test_the_second_time_nothing_is_made_again(
+    data: SwapperDataModule, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("pseudo ground truth was made again")
+
+    monkeypatch.setattr("facesmith.faces.pseudo_labels.pseudo_truth.build", never)
+    again = tiny(tmp_path).data.build()
+    again.prepare_data()
+    again.setup("fit")
+    assert torch.equal(again.training.tensors["truth"], data.training.tensors["truth"])
+
+
+def test_profile_and_provenance(data: SwapperDataModule) -> None:
+    profile = data.profile()
+    assert profile.id == "carphone"
+    assert profile.num_frames == 16
+    assert profile.embedder == "sface"
+    assert np.linalg.norm(profile.embedding_mean) == pytest.approx(1, abs=1e-3)
+    assert {"avg_face_score", "landmark_variance"} <= profile.quality_stats.keys()
+    assert data.provenance()["consent"] == "licensed"
+
+
+def test_another_recogniser_is_refused(data: SwapperDataModule) -> None:
+    with pytest.raises(UserError, match=r"model\.generator\.embedding_size=512.*gives 128"):
+        data.require_embedder(512, "sface")
+    with pytest.raises(UserError, match=r"model\.loss\.embedder"):
+        data.require_embedder(None, "arcface_w600k_r50")
+
+
+def test_holdout_by_stem_and_by_share(data: SwapperDataModule) -> None:
+    faces = data.casts[0].frames.faces
+    train, held = split_scenes(faces, 0.25)
+    assert (len(train), len(held)) == (12, 4)
+    assert held.rows.tolist() == [12, 13, 14, 15]
+    with pytest.raises(UserError, match=r"data\.holdout: no target face comes from nobody"):
+        split_scenes(faces, ["nobody"])
+    with pytest.raises(UserError, match="holds out every target"):
+        split_scenes(faces, ["carphone_pristine"])
+
+
+def test_missing_consent_is_told_in_one_line(tiny: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^data\.consent: required; choose one of self, written"):
+        tiny(tmp_path, "data.consent=null")

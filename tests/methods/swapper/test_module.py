@@ -1,0 +1,149 @@
+"""Training end to end on real frames: it fits, is judged, saved, rebuilt, exported and profiled."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer, seed_everything
+
+from facesmith.config.schema import TrainConfig
+from facesmith.errors import UserError
+from facesmith.media.images import read_image
+from facesmith.methods.swapper.module import SwapperModule
+from facesmith.models.checkpoint import load_module, read_checkpoint
+from facesmith.training.hardware import choose_precision
+
+Settings = Callable[..., TrainConfig]
+
+
+def fit(config: TrainConfig, run: Path, **more: Any) -> Trainer:
+    seed_everything(0, verbose=False)
+    trainer: Trainer = config.trainer.build(
+        precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
+        callbacks=[one.build() for one in config.callbacks.values() if one],
+        logger=[one.build() for one in config.logger.values() if one],
+        default_root_dir=run,
+        **more,
+    )
+    trainer.fit(config.model.build(), config.data.build())
+    return trainer
+
+
+SHORT = ["trainer.max_epochs=2", "callbacks.progress.refresh_rate=0"]
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    fit(tiny(folder, *SHORT, "callbacks.render.every_n_epochs=2"), folder)
+    return folder
+
+
+def test_logs_hold_every_step_and_the_gate(run: Path) -> None:
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows if row["train/loss"]] == list(range(14))
+    (gate,) = [row for row in rows if row["val/judge_distance"]]
+    assert float(gate["val/judge_distance"]) < float(gate["before/judge_distance"])
+    assert 0 < float(gate["val/ssim"]) < 1
+    assert {"train/loss_flow", "val/identity_similarity", "val/nme", "val/mask_iou"} <= rows[0].keys()
+
+
+def test_renders_profile_and_export(run: Path) -> None:
+    grid = read_image(run / "renders/epoch_0002.png")
+    assert grid.shape[1] == 4 * 132
+    profile = json.loads((run / "profiles/carphone.json").read_text())
+    assert profile["gate"]["val/judge_distance"] > 0
+    assert profile["gate"]["before/judge_distance"] > profile["gate"]["val/judge_distance"]
+    assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
+
+
+def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
+    module = load_module(run / "checkpoints/last.ckpt")
+    assert isinstance(module, SwapperModule)
+    assert not module.training
+    assert module.provenance["identity"] == "carphone"
+    target = torch.rand(1, 3, 128, 128) * 2 - 1
+    again = load_module(run / "checkpoints/last.ckpt")
+    assert torch.equal(module.generator(target).face, again.generator(target).face)
+    record = read_checkpoint(run / "checkpoints/last.ckpt")
+    averaged = record["state_dict"]["generator.stem.0.weight"]
+    assert torch.equal(module.generator.state_dict()["stem.0.weight"], averaged)
+    assert not torch.equal(averaged, record["current_model_state"]["generator.stem.0.weight"])
+
+
+def test_export_says_whose_face_it_is(run: Path) -> None:
+    spec = load_module(run / "checkpoints/last.ckpt").export_spec()
+    assert spec.metadata["identity"] == "carphone"
+    assert spec.metadata["consent"] == "licensed"
+    assert list(spec.inputs) == ["target"]
+    shown, mask = spec.module(spec.inputs["target"])
+    assert shown.shape == (1, 3, 128, 128)
+    assert mask.shape == (1, 1, 128, 128)
+
+
+def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path, run: Path) -> None:
+    text = tmp_path / "text.ckpt"
+    text.write_text("hello")
+    whole = (run / "checkpoints/last.ckpt").read_bytes()
+    cut = tmp_path / "cut.ckpt"
+    cut.write_bytes(whole[: len(whole) // 2])
+    foreign = tmp_path / "foreign.ckpt"
+    torch.save({"state_dict": {}}, foreign)
+    other = tmp_path / "other.ckpt"
+    checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    checkpoint["facesmith"]["settings"]["_target_"] = "facesmith.methods.swapper.module.SwaperModule"
+    torch.save(checkpoint, other)
+    for path in (text, cut, foreign, other, tmp_path / "none.ckpt"):
+        with pytest.raises(UserError, match=f"^{path}: ") as caught:
+            load_module(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_training_starts_from_another_checkpoint(run: Path, tiny: Settings, tmp_path: Path) -> None:
+    from_run = f"model.init_from={run / 'checkpoints/last.ckpt'}"
+    config = tiny(tmp_path, *SHORT, from_run)
+    module, data = config.model.build(), config.data.build()
+    trainer = Trainer(max_epochs=1, limit_train_batches=0, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.fit(module, data)
+    wanted = load_module(run / "checkpoints/last.ckpt").generator.state_dict()
+    assert torch.equal(module.generator.state_dict()["stem.0.weight"], wanted["stem.0.weight"])
+    other = tiny(tmp_path, *SHORT, from_run, "model/generator=aad_fast").model.build()
+    with pytest.raises(UserError, match=r"model\.init_from=.*another generator"):
+        trainer.fit(other, data)
+
+
+def test_the_schedule_counts_optimiser_steps(tiny: Settings, tmp_path: Path) -> None:
+    config = tiny(tmp_path, "trainer.max_epochs=3", "trainer.accumulate_grad_batches=2", "model.optimizer.warmup=0.25")
+    rates: list[float] = []
+    module = config.model.build()
+    trainer = Trainer(
+        max_epochs=3, accumulate_grad_batches=2, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, limit_val_batches=0, accelerator="cpu",
+    )  # fmt: skip
+    module.on_before_zero_grad = lambda optimizer: rates.append(optimizer.param_groups[0]["lr"])
+    trainer.fit(module, config.data.build())
+    assert trainer.global_step == 12  # 7 batches are 4 steps
+    assert module._steps == 12
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-5, rel=0.05)
+    assert max(rates) == pytest.approx(1e-3)
+
+
+@pytest.mark.slow
+def test_aad_learns_likeness_end_to_end(tiny: Settings, tmp_path: Path) -> None:
+    config = tiny(
+        tmp_path,
+        *SHORT,
+        "model/generator=aad_fast",
+        "model.loss.identity_from=0.5",
+        "model.loss.adversarial=0.05",
+        "model.loss.adversarial_from=0.5",
+    )
+    trainer = fit(config, tmp_path)
+    assert np.isfinite(float(trainer.callback_metrics["train/loss_identity"]))
+    assert np.isfinite(float(trainer.callback_metrics["train/loss_adversarial"]))
+    assert (tmp_path / "exports/carphone.onnx").exists()

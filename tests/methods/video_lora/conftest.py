@@ -1,0 +1,69 @@
+"""A base of the right shapes, untrained, and a person of the toy world: the real code path, in seconds."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from facesmith.config.schema import TrainConfig, validate
+
+CONF = Path(__file__).parents[3] / "conf"
+
+Settings = Callable[..., TrainConfig]
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a pipeline folder with random weights."""
+    import torch
+
+    from facesmith.methods.video_lora.toy_wan.train_base import CODEC_CLASS
+    from facesmith.methods.video_lora.toy_wan.world import fitted_codec, pipeline
+
+    folder = tmp_path_factory.mktemp("base")
+    codec = fitted_codec(0.5, 0, clips_fitted=24)
+    torch.manual_seed(0)
+    pipeline(codec).save_pretrained(folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    index["vae"] = CODEC_CLASS
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Compose the demo on that base with few clips; media and cache are shared by the session."""
+    shared = tmp_path_factory.mktemp("shared")
+
+    def settings(run: Path, *overrides: str) -> TrainConfig:
+        given = [
+            "experiment=video_lora_demo",
+            f"model.base={base}",
+            f"paths.face_sets={shared}",
+            "data.clips=5",
+            "data.photos=3",
+            "data.holdout=[dance_004]",
+            "data.prior.clips=4",
+            "data.prior.steps=2",
+            "data.repeats=2",
+            "data.progress=false",
+            "model.lora.rank=4",
+            "model.validation.quantiles=2",
+            "model.validation.steps=2",
+            "model.validation.videos=1",
+            "trainer.max_epochs=2",
+            "trainer.check_val_every_n_epoch=1",
+            *overrides,
+        ]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("train", given, return_hydra_config=True)
+        OmegaConf.set_readonly(cfg.hydra, False)
+        cfg.hydra.runtime.output_dir = str(run)
+        HydraConfig.instance().set_config(cfg)
+        return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+
+    return settings

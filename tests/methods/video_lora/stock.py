@@ -1,0 +1,44 @@
+"""What diffusers itself draws, and a module with clips to memorise."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import WanVACEPipeline
+from numpy.typing import NDArray
+from PIL import Image
+
+from facesmith.config.schema import TrainConfig
+
+
+def drawn_by_diffusers(base: Path, poses: NDArray[np.uint8], prompt: str, negative: str) -> NDArray[np.uint8]:
+    """Give 9 frames (T,64,64,3) RGB of the stock pipeline: 2 steps, cfg 2, seed 42."""
+    pipe = WanVACEPipeline.from_pretrained(base)
+    pipe.set_progress_bar_config(disable=True)
+    frames = pipe(
+        prompt=prompt,
+        negative_prompt=negative,
+        video=[Image.fromarray(frame) for frame in poses],
+        height=64,
+        width=64,
+        num_frames=9,
+        num_inference_steps=2,
+        guidance_scale=2.0,
+        max_sequence_length=16,
+        generator=torch.Generator().manual_seed(42),
+        output_type="np",
+    ).frames[0]
+    whole: NDArray[np.uint8] = np.rint(frames * 255).astype(np.uint8)
+    return whole
+
+
+def with_two_clips(config: TrainConfig) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Give the module of a training and the first two clips of its first batch."""
+    data: Any = config.data.build()
+    data.prepare_data()
+    data.setup("fit")
+    module: Any = config.model.build()
+    module.configure_model()
+    batch = next(iter(data.train_dataloader()))
+    return module, data.on_after_batch_transfer({name: value[:2] for name, value in batch.items()}, 0)

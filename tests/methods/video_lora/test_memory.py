@@ -1,0 +1,146 @@
+"""What is needed is said before anything is loaded, and holds."""
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from facesmith.config.schema import TrainConfig
+from facesmith.errors import UserError
+from facesmith.failures import explained
+from facesmith.methods.video_lora import memory
+from facesmith.methods.video_lora.adapter import add_lora
+from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.face_attention import FaceTransformer, add_face_attention
+from facesmith.methods.video_lora.needs import (
+    Adapter,
+    Shape,
+    counted,
+    latents_bytes,
+    step_bytes,
+    stored_numbers,
+    tokens,
+)
+
+Settings = Callable[..., TrainConfig]
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_weights_are_counted_without_loading_them(base: Path, decoupled: bool) -> None:
+    opened = open_base(str(base))
+    frozen, trained = counted(opened, Adapter(4, TARGETS, True, decoupled, 10))
+    transformer = opened.transformer(torch.float32, FaceTransformer if decoupled else None)
+    assert frozen == sum(p.numel() for p in transformer.parameters())
+    assert frozen == stored_numbers(opened.folder / "transformer")
+    add_lora(transformer, rank=4, alpha=4, dropout=0.0, targets=TARGETS, vace_blocks=True)
+    if decoupled:
+        add_face_attention(transformer)
+    assert trained == 10 + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
+
+
+def wan(tmp_path: Path) -> Any:
+    """Give the real 1.3B's configuration, without weights."""
+    import json
+
+    transformer = {
+        "_class_name": "WanVACETransformer3DModel",
+        "patch_size": [1, 2, 2],
+        "num_attention_heads": 12,
+        "attention_head_dim": 128,
+        "in_channels": 16,
+        "out_channels": 16,
+        "text_dim": 4096,
+        "freq_dim": 256,
+        "ffn_dim": 8960,
+        "num_layers": 30,
+        "vace_layers": list(range(0, 30, 2)),
+        "vace_in_channels": 96,
+    }
+    for part in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps(transformer))
+    (tmp_path / "vae" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKLWan", "base_dim": 96}))
+    return open_base(str(tmp_path))
+
+
+def test_the_guides_clips_on_the_real_base(tmp_path: Path) -> None:
+    base, shape = wan(tmp_path), Shape(65, 480, 832)
+    adapter = Adapter(64, TARGETS, False, False, 0)
+    assert tokens(base, shape) == 17 * 30 * 52
+    assert counted(base, adapter)[0] == pytest.approx(2.15e9, rel=0.02)
+
+    def need(**changed: Any) -> float:
+        given = {"dtype": torch.bfloat16, "storage": "as_computed", "checkpointing": True, "offloaded": False}
+        return step_bytes(base, shape, adapter, optimizer="adamw", **{**given, **changed}) / 1e9
+
+    assert 9 < need() < 18
+    assert need(checkpointing=False) > 100
+    assert need(offloaded=True) == pytest.approx(need() - 30 * 26520 * 1536 * 2 / 1e9)
+    assert need(storage="float8") == pytest.approx(need() - 2.15, abs=0.1)
+    assert latents_bytes(base, {(65, 480, 832): 10}, 2) == 10 * 2 * 4 * 16 * 17 * 60 * 104
+
+
+def test_what_cannot_fit_is_told_with_what_would(
+    demo: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = demo(tmp_path, "data.num_frames=17", "model.optimizer.kind=adamw")
+    module: Any = config.model.build()
+    for free, mend in ((1e9, None), (3e7, "try model.gradient_checkpointing=true"), (1e3, "a smaller data.height")):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        if mend is None:
+            memory.tell_training(module.base, module.config, config.data)
+            continue
+        with pytest.raises(UserError, match=r"needs about \d+(\.\d)? [MG]B of memory for 17 frames at 64x64") as told:
+            memory.tell_training(module.base, module.config, config.data)
+        assert mend in str(told.value)
+    data: Any = config.data.build()
+    data.trainer = SimpleNamespace(lightning_module=module)
+    with pytest.raises(UserError, match="you have 0 MB"):
+        data.prepare_data()
+    with pytest.raises(UserError, match=r"its text encoder needs .* of memory, 0 MB are free; close what you can"):
+        memory.text_encoder_place(module.base)
+
+
+def test_a_limit_of_the_shell_counts() -> None:
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        used = psutil.Process().memory_info().vms
+        resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000, used + 300_000_000))
+        free = memory.free_memory()
+        with pytest.raises(UserError) as told, explained(SimpleNamespace(data=SimpleNamespace(num_frames=65))):
+            torch.zeros(1 << 28)
+        os.write(writer, f"{free:.0f} {told.value}".encode())
+        os._exit(0)
+    os.close(writer)
+    free, line = os.read(reader, 4096).decode().split(" ", 1)
+    os.waitpid(child, 0)
+    assert 2e8 < float(free) <= 3e8
+    assert line.startswith("out of memory, 1073741824 bytes more were asked for; what costs memory: data.num_frames=65")
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    memory.tell_room(tmp_path / "new" / "cache", 1e6, "latents", "data.cache")
+    with pytest.raises(
+        UserError, match=r"data.cache=.*: latents of 9 clips take about 9{9}\.9 GB|take about 1000000000"
+    ):
+        memory.tell_room(tmp_path / "new" / "cache", 1e18, "latents of 9 clips", "data.cache")
+
+
+def test_checkpoints_to_come_are_counted(tmp_path: Path) -> None:
+    from lightning import Trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    kept = [
+        ModelCheckpoint(tmp_path, every_n_epochs=10, save_top_k=-1),
+        ModelCheckpoint(tmp_path, monitor="a", save_top_k=1),
+    ]
+    trainer = Trainer(max_epochs=25, callbacks=kept, logger=False, enable_progress_bar=False, accelerator="cpu")
+    assert memory.checkpoints_to_come(trainer) == {tmp_path: 3 + 1 + 2}

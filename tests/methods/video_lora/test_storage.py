@@ -1,0 +1,101 @@
+"""Frozen weights, moments and what waits for the backward pass, smaller: what is trained still learns."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from facesmith.config.schema import TrainConfig
+from facesmith.errors import UserError
+from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.storage import bytes_a_weight, quantisation
+
+Settings = Callable[..., TrainConfig]
+
+needs_torchao = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="needs torchao")
+needs_bitsandbytes = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
+
+
+def fitted(config: TrainConfig, start: Path | None = None, save_to: Path | None = None) -> tuple[list[float], Any]:
+    """Train four steps; give the losses and the module."""
+
+    class Losses(lightning.Callback):
+        seen: list[float]
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            losses.append(float(outputs["loss"]))
+
+    losses: list[float] = []
+    lightning.seed_everything(3, verbose=False)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[Losses()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    module: Any = config.model.build()
+    trainer.fit(module, config.data.build(), ckpt_path=start, weights_only=True)
+    if save_to is not None:
+        trainer.save_checkpoint(save_to)
+    return losses, module
+
+
+@pytest.fixture(scope="module")
+def expected(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """Give the losses of the same steps with nothing made smaller."""
+    return fitted(demo(tmp_path_factory.mktemp("whole")))[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "close"),
+    [
+        (["model.base_storage=float8"], 0.1),
+        pytest.param(["model.base_dtype=bfloat16"], 0.05, marks=pytest.mark.slow),
+        (["model.offload=activations", "model.gradient_checkpointing=true"], 0.0),
+        pytest.param(["model.base_storage=int8"], 0.05, marks=needs_torchao),
+        pytest.param(["model.base_storage=int8", "model.injection=decoupled"], 0.05, marks=needs_torchao),
+        pytest.param(["model.optimizer.kind=adamw_8bit"], 0.02, marks=needs_bitsandbytes),
+    ],
+    ids=["float8", "bfloat16", "activations", "int8", "int8_decoupled", "adamw_8bit"],
+)
+def test_it_trains_nearly_as_the_whole_does(
+    demo: Settings, tmp_path: Path, expected: list[float], overrides: list[str], close: float
+) -> None:
+    losses, module = fitted(demo(tmp_path, *overrides))
+    trained = [value for name, value in module.transformer.named_parameters() if value.requires_grad]
+    assert {value.dtype for value in trained} == {torch.float32}
+    assert any(float(value.abs().sum()) > 0 for name, value in module.state_dict().items() if "lora_B" in name)
+    assert len(losses) == len(expected)
+    for one, other in zip(losses, expected, strict=True):
+        assert one == pytest.approx(other, rel=close or 1e-9)
+
+
+@needs_bitsandbytes
+def test_moments_in_8_bits_are_resumed(demo: Settings, tmp_path: Path) -> None:
+    config = demo(tmp_path, "model.optimizer.kind=adamw_8bit")
+    _, module = fitted(config, save_to=tmp_path / "one.ckpt")
+    states = torch.load(tmp_path / "one.ckpt", weights_only=True)["optimizer_states"][0]["state"]
+    assert torch.uint8 in {value.dtype for value in tree_leaves(states) if torch.is_tensor(value)}
+    _, again = fitted(config, start=tmp_path / "one.ckpt")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in module.state_dict().items())
+
+
+def test_what_this_computer_lacks_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_base(str(base))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"base_storage=int8: needs torchao; pip install torchao, or use float8"):
+        opened.transformer(torch.float32, storage="int8")
+    monkeypatch.undo()
+    if importlib.util.find_spec("bitsandbytes") is not None and not torch.cuda.is_available():
+        with pytest.raises(UserError, match="base_storage=nf4: needs a CUDA GPU; use int8 here"):
+            quantisation("nf4", torch.float32)
+    assert bytes_a_weight("as_computed", torch.bfloat16) == 2

@@ -1,0 +1,103 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.colour import hull
+from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
+from facesmith.metrics.judge import Judge
+from facesmith.metrics.quality import QualityGate, held_out_ssim, seam
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Iterator[MediaPipeAnalyzer]:
+    made = MediaPipeAnalyzer(detector_sizes=[640], min_score=0.6)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def person(carphone_set: FaceSet) -> AlignedFaces:
+    return carphone_set.aligned()
+
+
+@pytest.fixture(scope="module")
+def gate(analyzer: MediaPipeAnalyzer, person: AlignedFaces) -> QualityGate:
+    return QualityGate(analyzer, Judge(), person[:-2])
+
+
+def _masks(faces: AlignedFaces) -> np.ndarray:
+    return np.stack([hull(points, faces.size) * 255 for points in faces.landmarks]).astype(np.uint8)
+
+
+def test_the_person_unchanged_is_accepted(gate: QualityGate, person: AlignedFaces) -> None:
+    last = person[-2:]
+    masks = _masks(last)
+    quality = gate(last.images, last.images, last.images, last.images, masks, masks)
+    assert all(row.accepted for row in quality.verdicts)
+    figures = quality.figures("val")
+    assert figures["val/judge_distance"] < 0.45
+    assert figures["val/identity_similarity"] > 0.7
+    assert figures["val/nme"] == 0
+    assert figures["val/sharpness"] == 1
+    assert figures["val/mask_iou"] == 1
+    assert 0.4 < figures["val/sharpness_own"] < 2
+
+
+def test_a_stranger_and_a_missing_face_are_rejected(
+    gate: QualityGate, analyzer: MediaPipeAnalyzer, astronaut: np.ndarray
+) -> None:
+    crop = astronaut[40:168, 160:288]
+    assert analyzer.landmarks([crop])[0] is not None
+    stranger, grey = crop[None], np.full((1, 128, 128, 3), 127, np.uint8)
+    mask = np.full((1, 128, 128), 255, np.uint8)
+    before = gate.before(stranger, stranger, mask, ["astronaut"]).verdicts[0]
+    assert before.name == "astronaut"
+    assert "not the person" in before.reason
+    gone = gate(stranger, stranger, grey, grey, mask, mask)
+    assert gone.verdicts[0].reason == "no face found"
+    assert gone.figures("val")["val/miss_rate"] == 1
+    assert gone.figures("val")["val/accepted"] == 0
+
+
+def test_landmark_mirror_agrees_with_detection_on_mirrored_crops(
+    analyzer: MediaPipeAnalyzer, person: AlignedFaces
+) -> None:
+    some = person[:6]
+    found = analyzer.landmarks(list(np.ascontiguousarray(some.images[:, :, ::-1])))
+    mirrored = some.mirrored()
+    errors = [
+        np.linalg.norm(seen[0][:, :2] - wanted[:, :2], axis=1).mean()
+        for seen, wanted in zip(found, mirrored.landmarks, strict=True)
+        if seen is not None
+    ]
+    assert len(errors) == 6
+    assert np.mean(errors) < 1.5
+    shuffled = some.landmarks[:, LANDMARK_MIRROR[::-1]]
+    assert np.linalg.norm(shuffled - mirrored.landmarks, axis=-1).mean() > 15
+    assert (mirrored.blendshapes == some.blendshapes[:, BLENDSHAPE_MIRROR]).all()
+
+
+def test_ssim_of_unseen_frames(person: AlignedFaces) -> None:
+    frames, masks = person.images[:2], _masks(person[:2])
+    assert held_out_ssim(frames, frames, masks) == pytest.approx(1)
+    assert held_out_ssim(frames, frames[:, ::-1], masks) < 0.6
+    assert np.isnan(held_out_ssim(frames[:0], frames[:0], masks[:0]))
+
+
+def test_an_edge_that_was_not_there_is_a_seam(astronaut: np.ndarray) -> None:
+    target = astronaut[40:168, 160:288]
+    away = np.hypot(*np.mgrid[-1:1:128j, -1:1:128j])
+    mask = ((away < 0.6) * 255).astype(np.uint8)
+
+    def lit(share: np.ndarray, levels: int) -> np.ndarray:
+        return np.clip(target * (1 - share[..., None]) + (128 + levels) * share[..., None], 0, 255).astype(np.uint8)
+
+    cut, feathered = (away < 0.6).astype(np.float32), np.clip((0.6 - away) * 4, 0, 1)
+    assert seam(target, target, mask) == 0
+    assert seam(target, lit(cut, 60), np.zeros_like(mask)) == 0
+    assert seam(target, lit(cut, 60), mask) > 1.5 * seam(target, lit(feathered, 60), mask) > 0
+    assert seam(target, lit(cut, 120), mask) > seam(target, lit(cut, 60), mask)

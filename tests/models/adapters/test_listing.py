@@ -1,0 +1,94 @@
+"""Adapters found again: under a folder, in a profile, by their base, and when a person is to go."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from facesmith.cli.adapters import main
+from facesmith.errors import UserError
+from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.models.adapters.card import CARD, Base, Scene
+from facesmith.models.adapters.listing import enter, listed
+from facesmith.models.adapters.lora import base_hash
+from facesmith.models.adapters.store import save
+from facesmith.models.checkpoint import load_module
+from facesmith.purge.artefacts import traces_in_folders, traces_of_adapters
+
+from ...cli.test_export import checkpoint
+from ...made_profiles import made_profile
+from .test_store import card
+
+
+def write(folder, **more):
+    figures = {"base_holdout/judge_distance": 0.61, "val_holdout/judge_distance": 0.42}
+    save(folder, {"see.lora_A.weight": torch.zeros(4, 3, 3, 3)}, card(figures=figures, **more))
+    return folder
+
+
+@pytest.fixture
+def profile(tmp_path):
+    path = tmp_path / "profiles" / "ada.json"
+    made_profile("ada", np.eye(128, dtype=np.float32)[0], face_set="face5").save(path)
+    return path
+
+
+def test_a_profile_lists_its_adapters_once_each(tmp_path, profile):
+    stage = write(tmp_path / "runs" / "1" / "adapter", created="2026-01-02T00:00:00+00:00")
+    beach = write(tmp_path / "runs" / "2" / "adapter", scene=Scene("k2", "beach"), created="2026-01-01T00:00:00+00:00")
+    for folder in (stage, beach, stage):
+        assert enter(profile.parent, folder) == profile
+    known = IdentityProfile.load(profile).adapters
+    assert [(one.scene, one.scene_key, one.rank) for one in known] == [("beach", "k2", 5), ("stage", "5cene", 5)]
+    assert [folder for folder, _ in listed(profile)] == [beach, stage]
+    shutil.rmtree(beach)
+    assert [folder for folder, _ in listed(profile)] == [stage]
+    assert profile.stat().st_mode & 0o777 == 0o600
+    assert not enter(tmp_path / "none", stage).exists()
+
+
+def test_they_are_listed_with_what_they_gain_and_chosen_by_base(tmp_path, capsys):
+    base = checkpoint(tmp_path / "last.ckpt", "aad_fast")
+    sha256 = base_hash(load_module(base).generator)
+    write(tmp_path / "runs" / "1" / "adapter", base=Base(str(base), sha256, "checkpoint", "Aad", "sface"))
+    write(tmp_path / "runs" / "2" / "adapter", scene=Scene("k2", "beach"))
+    assert main([str(tmp_path / "runs")]) == 0
+    told = capsys.readouterr().out
+    assert "stage" in told
+    assert "beach" in told
+    assert "0.610 -> 0.420" in told
+    assert main([str(tmp_path / "runs"), f"base={base}"]) == 0
+    told = capsys.readouterr().out
+    assert "stage" in told
+    assert "beach" not in told
+    assert main([str(tmp_path / "profiles")]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    assert main([]) == 0
+    assert main(["a", "b"]) == 1
+
+
+def test_a_person_goes_with_every_adapter(tmp_path, profile):
+    exports = tmp_path / "exports"
+    mine = write(exports / "mine", face_set="other")
+    learnt = write(exports / "learnt", identity="eve")
+    scene = write(exports / "scene", identity="eve", face_set="other", scene=Scene("face5", "ada"))
+    write(exports / "stays", identity="eve", face_set="other")
+    found = traces_in_folders("ada", {"face5"}, [exports], [], media=False)
+    assert {(trace.kind, trace.files[0]) for trace in found} == {
+        ("adapter", folder) for folder in (mine, learnt, scene)
+    }
+    assert "learnt a scene of this face, for eve" in {trace.why for trace in found}
+    elsewhere = write(tmp_path / "elsewhere" / "adapter")
+    enter(profile.parent, elsewhere)
+    assert [trace.files for trace in traces_of_adapters("ada", profile.parent)] == [(elsewhere,)]
+    (elsewhere / CARD).write_text(json.dumps({"identity": "eve"}))
+    assert not traces_of_adapters("ada", profile.parent)
+
+
+def test_a_damaged_card_is_told(tmp_path):
+    folder = write(tmp_path / "adapter")
+    (folder / CARD).write_text("{}")
+    with pytest.raises(UserError, match=r"adapter\.json is damaged"):
+        list(listed(tmp_path))

@@ -1,0 +1,114 @@
+"""Adapter folders, held against peft itself."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from torch import nn
+
+from facesmith.config.lora import LoraSettings
+from facesmith.errors import UserError
+from facesmith.models.adapters.card import CARD, AdapterCard, Base, Consent, Scene
+from facesmith.models.adapters.lora import add_lora
+from facesmith.models.adapters.store import CONFIG, WEIGHTS, load, save
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.see = nn.Conv2d(3, 4, 3, padding=1)
+        self.know = nn.Linear(4, 5)
+
+    def forward(self, picture):
+        return self.know(self.see(picture).mean((2, 3)))
+
+
+PICTURE = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def card(**more) -> AdapterCard:
+    facts = {
+        "base": Base("runs/ada/last.ckpt", "0" * 64, "checkpoint", "Net", "sface"),
+        "scene": Scene("5cene", "stage"),
+        "identity": "ada",
+        "face_set": "face5",
+        "consent": Consent("ada", "written", "2026-11-22", "for the play"),
+        "rank": 5,
+        "alpha": 3.0,
+        "rslora": False,
+        "dora": False,
+        "targets": ("see", "know"),
+        "steps": 7,
+        "figures": {"val/judge_distance": 0.4},
+    }
+    return AdapterCard(**{**facts, **more})
+
+
+@pytest.fixture(params=["lora", "rslora", "dora"])
+def adapted(request):
+    """Give a network that changes something, and the card of its LoRA."""
+    kind = {"rslora": request.param == "rslora", "dora": request.param == "dora"}
+    settings = LoraSettings(rank=5, alpha=3.0, dropout=0.0, targets=None, **kind)
+    net = Net()
+    add_lora(net, settings)
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            if "lora_" in name:
+                value.add_(torch.rand(value.shape, generator=torch.Generator().manual_seed(len(name))) / 9)
+    return net, card(**kind)
+
+
+def test_peft_itself_reads_what_is_written(adapted, tmp_path):
+    net, said = adapted
+    folder = tmp_path / "adapter"
+    written = save(folder, get_peft_model_state_dict(net), said)
+    theirs = PeftModel.from_pretrained(Net(), str(folder))
+    with torch.no_grad():
+        assert (theirs(PICTURE) - net(PICTURE)).abs().max() == 0
+        assert (theirs(PICTURE) - Net()(PICTURE)).abs().max() > 1e-3
+    assert {(p.name, p.stat().st_mode & 0o777) for p in folder.iterdir()} == {
+        (name, 0o600) for name in (WEIGHTS, CONFIG, CARD)
+    }
+    assert folder.stat().st_mode & 0o777 == 0o700
+    state, read = load(folder)
+    assert read == written
+    assert read.targets == ("see", "know")
+    known = get_peft_model_state_dict(net)
+    assert state.keys() == known.keys()
+    assert all(torch.equal(state[name], known[name]) for name in known)
+
+
+def test_what_peft_multiplies_by_is_the_scaling(adapted):
+    net, said = adapted
+    assert net.see.r["default"] == 4  # it has no more
+    assert net.see.scaling["default"] == net.know.scaling["default"] == pytest.approx(said.scaling)
+
+
+def told(folder) -> str:
+    with pytest.raises(UserError) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"adapter={folder}: ")
+    return str(error.value)
+
+
+def test_a_foreign_or_damaged_folder_is_told(tmp_path):
+    assert "no such folder" in told(tmp_path / "none")
+    (tmp_path / CONFIG).write_text("{}")
+    assert f"is no adapter: it holds no {CARD}" in told(tmp_path)
+    folder = tmp_path / "adapter"
+    save(folder, {"see.lora_A.weight": torch.zeros(2, 3, 3, 3)}, card())
+    said = json.loads((folder / CARD).read_text())
+    weights = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(weights[:-1])
+    assert f"{WEIGHTS} is not the file that {CARD} tells of" in told(folder)
+    (folder / WEIGHTS).unlink()
+    assert f"{WEIGHTS} cannot be read" in told(folder)
+    (folder / CARD).write_text(json.dumps({**said, "rank": "two"}))
+    assert f"{CARD} is damaged: rank: " in told(folder)
+    (folder / CARD).write_text(json.dumps({**said, "more": 1}))
+    assert f"{CARD} is damaged: more: " in told(folder)
+    (folder / CARD).write_text("{")
+    assert f"{CARD} is damaged: " in told(folder)

@@ -1,0 +1,175 @@
+"""Adapters in use: swapped with, exported with, named in marks."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from skimage.data import astronaut
+
+from facesmith.cli.export import export
+from facesmith.config.lora import LoraSettings
+from facesmith.config.schema import InferConfig, validate
+from facesmith.errors import UserError
+from facesmith.media.examination import examine
+from facesmith.media.images import read_image, write_image
+from facesmith.models.adapters.card import Base
+from facesmith.models.adapters.choice import choose
+from facesmith.models.adapters.lora import add_lora, base_hash, state
+from facesmith.models.adapters.store import save
+from facesmith.models.checkpoint import load_module
+from facesmith.models.onnx import to_torch
+from facesmith.models.onnx.contract import SwapperContract
+from facesmith.models.onnx.session import load_swap_model
+
+from ...cli.test_export import CROPS, checkpoint, configured
+from ...foreign_swappers import write_foreign
+from .test_store import card
+
+CONF = str(Path(__file__).parents[3] / "conf")
+
+
+@pytest.fixture
+def own_file(graph_file):
+    """Write a swapper of 64 px: a convolution of the target under a disc."""
+    weight = np.zeros((3, 3, 3, 3), np.float32)
+    weight[[0, 1, 2], [2, 1, 0], 1, 1] = 0.8
+    away = np.hypot(*np.mgrid[-1:1:64j, -1:1:64j])
+    disc = np.clip((0.6 - away) * 8, 0, 1).astype(np.float32)[None, None]
+    nodes = [
+        ("Conv", ["target", "paint.weight"], ["painted"], {"pads": [1] * 4}),
+        ("Clip", ["painted", "low", "high"], ["face"], {}),
+        ("Sub", ["face", "target"], ["change"], {}),
+        ("Mul", ["change", "disc"], ["seen"], {}),
+        ("Add", ["target", "seen"], ["output"], {}),
+        ("ReduceMean", ["target"], ["grey"], {"axes": [1], "keepdims": 1}),
+        ("Mul", ["grey", "zero"], ["nothing"], {}),
+        ("Add", ["nothing", "disc"], ["mask"], {}),
+    ]
+    weights = {
+        "paint.weight": weight,
+        "disc": disc,
+        "low": np.float32(-1),
+        "high": np.float32(1),
+        "zero": np.float32(0),
+    }
+    contract = SwapperContract("arcface_128", 64, "sface", None, "ada", "synthetic", "", "face5", 1)
+    shapes = {"target": ["N", 3, 64, 64]}, {"output": ["N", 3, 64, 64], "mask": ["N", 1, 64, 64]}
+    return graph_file("ada.onnx", nodes, *shapes, weights, contract.metadata())
+
+
+def adapter_for(generator, folder, path, kind="onnx", change=0.3):
+    torch.manual_seed(3)
+    hashed = base_hash(generator)
+    settings = LoraSettings(rank=4, alpha=None, dropout=0.0, rslora=False, dora=False, targets=None)
+    layers = add_lora(generator, settings)
+    with torch.no_grad():
+        for name, value in generator.named_parameters():
+            if "lora_B" in name:
+                value.normal_(0, change)
+    base = Base(str(path), hashed, kind, "it", "sface")
+    save(folder, state(generator), card(base=base, rank=4, alpha=4.0, targets=tuple(layers)))
+    return folder
+
+
+def infer(*overrides):
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("infer", ["task=swap", *overrides])
+    config = validate(cfg, InferConfig)
+    return config.task.build(analyzer=config.analyzer.build, progress=False).run()
+
+
+def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset):
+    folder = adapter_for(to_torch.load(to_torch.describe(own_file)), tmp_path / "adapter", own_file)
+    picture = tmp_path / "scene.png"
+    write_image(picture, astronaut(), mark=None)
+    made = {}
+    for name, more in {"base": [], "half": ["task.adapter_scale=0.5"], "whole": []}.items():
+        given = [] if name == "base" else [f"task.adapter={folder}"]
+        (path,) = infer(f"task.model={own_file}", f"source={picture}", f"output={tmp_path / name}.png", *given, *more)
+        made[name] = read_image(path).astype(int)
+        assert examine(path).mark.adapter == (
+            ""
+            if name == "base"
+            else f"ada/stage {choose(folder, None, 1.0).cards[0].weights[:12]} x " + ("0.5" if name == "half" else "1")
+        )
+    apart = {name: np.abs(made[name] - made["base"]).mean() for name in ("half", "whole")}
+    assert 0.02 < apart["half"] < apart["whole"]
+
+
+def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
+    folder = adapter_for(to_torch.load(to_torch.describe(own_file)), tmp_path / "adapter", own_file)
+    report = export(configured(own_file, tmp_path / "exports", f"adapter={folder}", "adapter_scale=0.8"))
+    assert report.path == tmp_path / "exports" / "ada_stage.onnx"
+    assert report.parity <= 1e-5
+    choice = choose(folder, None, 0.8)
+    crops = CROPS[:, 32:96, 32:96]
+    merged, alone = load_swap_model(report.path), load_swap_model(own_file)
+    laid = load_swap_model(own_file, adapters=choice)
+    assert np.array_equal(merged(crops)[0], laid(crops)[0])
+    assert np.abs(merged(crops)[0].astype(int) - alone(crops)[0]).max() > 10
+    said = onnxruntime.InferenceSession(report.path).get_modelmeta().custom_metadata_map
+    assert said["adapter"] == choice.name
+    assert said["adapter_base"] == choice.cards[0].base.sha256
+    assert f"Merged into it: the adapter {choice.name}" in report.card_path.read_text()
+    assert len(report.hash_path.read_text()) == 8
+    assert "parity with torch" in capsys.readouterr().out
+
+
+def test_a_foreign_file_keeps_its_name_and_its_contract(tmp_path):
+    path = write_foreign(tmp_path, "hyperswap")
+    folder = adapter_for(to_torch.load(to_torch.describe(path)), tmp_path / "adapter", path)
+    report = export(configured(path, tmp_path / "exports", f"adapter={folder}"))
+    assert report.path == tmp_path / "exports" / "stage" / "hyperswap.onnx"
+    assert report.parity <= 1e-5
+    assert "The face swapper `hyperswap.onnx` of another project" in report.card_path.read_text()
+    before, after = (onnx.load(each).graph for each in (path, report.path))
+    assert [value.name for value in before.input] == [value.name for value in after.input]
+    assert load_swap_model(report.path).embedding_size == 512
+
+
+def test_a_checkpoint_swaps_with_its_adapter(tmp_path):
+    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
+    folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
+    laid = load_swap_model(path, adapters=choose(folder, None, 1.0))
+    assert np.abs(load_swap_model(path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() > 10
+    with pytest.raises(UserError, match="was made for"):
+        load_swap_model(checkpoint(tmp_path / "other.ckpt", "aad_fast"), adapters=choose(folder, None, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["facesmith", "dfm", "hyperswap"])
+def test_a_checkpoint_and_its_adapter_are_exported_as_one(tmp_path, client):
+    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
+    folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
+    report = export(configured(path, tmp_path / "exports", f"adapter={folder}", f"to={client}"))
+    assert (report.path.parent.name if client == "hyperswap" else report.path.stem) == "ada_stage"
+    assert report.parity <= 1e-4
+    if client == "facesmith":
+        laid = load_swap_model(path, adapters=choose(folder, None, 1.0))
+        assert np.abs(load_swap_model(report.path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() <= 1
+
+
+def told(work) -> str:
+    with pytest.raises(UserError) as error:
+        work()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_mistakes_are_one_line(own_file, swapper_file, tmp_path):
+    folder = adapter_for(to_torch.load(to_torch.describe(own_file)), tmp_path / "adapter", own_file)
+    choice = choose(folder, None, 1.0)
+    assert "was made for" in told(lambda: load_swap_model(swapper_file, adapters=choice))
+    assert "is exported already" in told(lambda: export(configured(own_file, tmp_path)))
+    assert "size: a file keeps its own" in told(
+        lambda: export(configured(own_file, tmp_path, f"adapter={folder}", "size=128"))
+    )
+    assert "to=dfm: " in told(lambda: export(configured(own_file, tmp_path, f"adapter={folder}", "to=dfm")))
+    assert "adapter_weights: 2 for 1 adapters" in told(
+        lambda: configured(own_file, tmp_path, f"adapter={folder}", "adapter_weights=[1,2]")
+    )
+    assert "adapter_scale" in told(lambda: configured(own_file, tmp_path, f"adapter={folder}", "adapter_scale=3"))

@@ -1,0 +1,178 @@
+"""Small graphs of each contract whose output tells what they were fed."""
+
+import numpy as np
+import onnx
+import pytest
+
+from facesmith.errors import UserError
+from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.types import TYPES
+
+RANDOM = np.random.default_rng(0)
+SOURCE = RANDOM.normal(size=512).astype(np.float32)
+SOURCE /= np.linalg.norm(SOURCE)
+EMAP = (RANDOM.normal(size=(512, 512)) / 20).astype(np.float32)
+RAW = 20.0
+HALF, NONE, IMAGENET = (0.5, 0.5), (0.0, 1.0), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+ROWS = {
+    ("hyperswap", 256): HALF,
+    ("inswapper", 128): NONE,
+    ("ghost", 256): HALF,
+    ("hififace", 256): HALF,
+    ("simswap", 256): IMAGENET,
+    ("simswap", 512): NONE,
+    ("blendswap", 256): NONE,
+    ("uniface", 256): HALF,
+}
+
+
+@pytest.fixture
+def swapper(graph_file):
+    """Write a swapper of a row: output = target * keep + the first three numbers of source, or its mean colour."""
+
+    def write(name, size, keep=1.0, side=None, told=True, source=512, emap=True):
+        photo = TYPES[name].photo
+        inputs = {"target": [1, 3, size, size]}
+        weights = {"keep": np.float32(keep), "emap": EMAP} if emap else {"emap": EMAP[:2], "keep": np.float32(keep)}
+        nodes = [("Mul", ["target", "keep"], ["kept"], {})]
+        if not told:
+            nodes.append(("Identity", ["kept"], ["output"], {}))
+        elif photo:
+            inputs["source"] = [1, 3, side or photo[1], side or photo[1]]
+            nodes += [
+                ("ReduceMean", ["source"], ["colour"], {"axes": [2, 3], "keepdims": 1}),
+                ("Add", ["kept", "colour"], ["output"], {}),
+            ]
+        else:
+            inputs["source"] = [1, source]
+            nodes += [
+                ("Slice", ["source", "start", "end", "axis"], ["first"], {}),
+                ("Reshape", ["first", "shape"], ["colour"], {}),
+                ("Add", ["kept", "colour"], ["output"], {}),
+            ]
+            more = {"start": np.array([0]), "end": np.array([3]), "axis": np.array([1])}
+            weights = {**more, "shape": np.array([1, 3, 1, 1]), **weights}
+        return graph_file(f"{name}_{size}.onnx", nodes, inputs, {"output": [1, 3, size, size]}, weights)
+
+    return write
+
+
+@pytest.fixture
+def crossface(graph_file):
+    """Write a converter: twice its input, and a half."""
+
+    def write(size=512):
+        nodes = [("Mul", ["input", "two"], ["double"], {}), ("Add", ["double", "half"], ["output"], {})]
+        weights = {"two": np.float32(2), "half": np.float32(0.5)}
+        return graph_file(f"crossface_{size}.onnx", nodes, {"input": [1, size]}, {"output": [1, size]}, weights)
+
+    return write
+
+
+def photo_of(name: str) -> np.ndarray:
+    side = TYPES[name].photo[1]
+    return np.broadcast_to(np.array([0.1, 0.2, 0.3], np.float32)[:, None, None], (3, side, side))
+
+
+@pytest.mark.parametrize(("name", "size"), ROWS)
+def test_each_row_is_fed_by_its_own_rules(swapper, crossface, name, size):
+    kind = TYPES[name]
+    converter = crossface() if "converter" in kind.source else None
+    told = {
+        "embedding": SOURCE,
+        "emap": SOURCE @ EMAP,
+        "converter": 2 * RAW * SOURCE + 0.5,
+        "unit_converter": (2 * RAW * SOURCE + 0.5) / np.linalg.norm(2 * RAW * SOURCE + 0.5),
+        "photo": np.array([0.1, 0.2, 0.3]),
+    }[kind.source][:3]
+    model = load_swap_model(swapper(name, size), converter=converter, raw_length=RAW)
+    assert (model.size, model.template) == (size, kind.template)
+    assert model.photo == kind.photo
+    if kind.photo is None:
+        assert (model.embedder, model.embedding_size) == ("arcface_w600k_r50", 512)
+    crops = RANDOM.integers(0, 256, (2, size, size, 3), np.uint8)
+    source = photo_of(name) if kind.photo else SOURCE
+    picture, mask = model(crops, source)
+    mean, std = (np.broadcast_to(np.asarray(value), 3) for value in ROWS[name, size])
+    output = (crops / 255 - mean) / std + told
+    wanted = np.clip((output * std + mean if name in ("hyperswap", "ghost", "hififace", "uniface") else output), 0, 1)
+    assert np.abs(picture - wanted * 255).max() < 0.52
+    assert mask.shape == crops.shape[:3]
+    assert mask.min() == 1
+
+
+def test_a_mask_that_the_file_gives_is_used(graph_file):
+    shape = [1, 3, 256, 256]
+    nodes = [
+        ("Identity", ["target"], ["output"], {}),
+        ("ReduceMean", ["target"], ["mask"], {"axes": [1], "keepdims": 1}),
+    ]
+    path = graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape, "mask": [1, 1, 256, 256]})
+    model = load_swap_model(path)
+    assert model.baked
+    assert model(np.full((1, 256, 256, 3), 204, np.uint8))[1].mean() == pytest.approx(0.6, abs=1e-3)
+
+
+def test_an_embedding_is_converted_once(swapper, crossface, monkeypatch):
+    from facesmith.models.onnx.graph import OnnxGraph
+
+    model = load_swap_model(swapper("ghost", 256), converter=crossface(), raw_length=1.0)
+    runs = []
+    original = OnnxGraph.run
+    monkeypatch.setattr(OnnxGraph, "run", lambda self, *a, **k: runs.append(self.path.stem) or original(self, *a, **k))
+    crop = np.zeros((1, 256, 256, 3), np.uint8)
+    for _ in range(3):
+        model(crop, SOURCE)
+    assert runs.count("crossface_512") == 1
+    assert runs.count("ghost_256") == 3
+
+
+def told(*arguments, **settings) -> str:
+    with pytest.raises(UserError) as error:
+        load_swap_model(*arguments, **settings)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_wrong_contracts_are_one_line(swapper, crossface, graph_file, tmp_path):
+    good = swapper("inswapper", 128)
+    assert "input target is tensor(float) 1x3x128x128, not tensor(float) Nx3x256x256" in told(
+        good, model_type="hyperswap"
+    )
+    bare = swapper("inswapper", 128, emap=False)
+    assert "its last initializer is one number, not the 512x512 emap (inswapper)" in told(bare)
+    assert "input source is tensor(float) 1x128, not tensor(float) Nx512" in told(swapper("hyperswap", 256, source=128))
+    assert "needs one; give task.converter=crossface_ghost.onnx" in told(swapper("ghost", 256))
+    assert "takes no input Nx512" in told(swapper("ghost", 256), converter=crossface(256))
+    assert "leave task.converter out" in told(swapper("hyperswap", 256), converter=crossface())
+    assert "its inputs are target, not source, target" in told(swapper("uniface", 256, told=False))
+    assert "input source is tensor(float) 1x3x64x64" in told(swapper("uniface", 256, side=64))
+    other = graph_file("hyperswap.onnx", [("Identity", ["x"], ["y"], {})], {"x": [1]}, {"y": [1]})
+    assert "its inputs are x, not source, target" in told(other)
+
+
+def test_a_file_that_says_what_it_is_is_not_taken_for_another(swapper_file):
+    words = told(swapper_file, model_type="inswapper")
+    assert words.startswith("task.model_type=inswapper: ")
+    assert "says that it is facesmith; leave task.model_type out" in words
+
+
+def test_a_name_that_tells_nothing(swapper):
+    path = swapper("hyperswap", 256)
+    unnamed = path.rename(path.with_name("mine.onnx"))
+    assert "give task.model_type=facesmith, dfm, hyperswap" in told(unnamed)
+    assert load_swap_model(unnamed, model_type="hyperswap").size == 256
+
+
+def test_an_output_of_another_size_is_told_when_it_comes(graph_file):
+    """A file that leaves its sizes free shows them only when it runs."""
+    free = ["N", 3, "H", "W"]
+    nodes = [("MaxPool", ["target"], ["output"], {"kernel_shape": [2, 2], "strides": [2, 2]})]
+    model = load_swap_model(graph_file("hyperswap.onnx", nodes, {"target": free}, {"output": ["N", 3, "h", "w"]}))
+    with pytest.raises(UserError, match="output 0 is 1x3x128x128, not 1x3x256x256"):
+        model(np.zeros((1, 256, 256, 3), np.uint8))
+
+
+def test_the_emap_is_the_last_initializer(swapper):
+    path = swapper("inswapper", 128)
+    assert onnx.load(path).graph.initializer[-1].name == "emap"

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from facesmith.errors import UserError
+from facesmith.models.onnx.occlusion import Occluder
+
+SIDE = 64
+
+
+@pytest.fixture
+def red_hides(graph_file):
+    """Write an xseg-shaped file: visible is 1 - red, so that it tells channel order and range."""
+
+    def write(name="xseg.onnx", given="input", batch=1, channels=1):
+        return graph_file(
+            name,
+            [
+                ("Slice", [given, "start", "end", "axis"], ["red"], {}),
+                ("Sub", ["one", "red"], ["output"], {}),
+            ],
+            {given: [batch, SIDE, SIDE, 3]},
+            {"output": [batch, SIDE, SIDE, channels]},
+            {"start": np.array([3 - channels]), "end": np.array([3]), "axis": np.array([3]), "one": np.float32(1)},
+        )
+
+    return write
+
+
+@pytest.mark.parametrize("batch", [1, "N"])
+def test_it_is_fed_bgr_in_0_to_1_and_thresholded(red_hides, batch):
+    occluder = Occluder(red_hides(batch=batch))
+    assert occluder.size == SIDE
+    crops = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    crops[0, :, :32] = (255, 0, 0)
+    crops[1] = (64, 255, 255)
+    masks = occluder(crops, 128)
+    assert masks.shape == (2, 128, 128)
+    assert masks[0, :, :50].max() == 0
+    assert masks[0, :, 80:].min() == 1
+    assert masks[1].mean() == pytest.approx((1 - 64 / 255 - 0.5) * 2, abs=0.01)
+
+
+def test_wrong_contracts_are_told_in_a_line(red_hides, tmp_path):
+    for path, words in (
+        (red_hides("dfl.onnx", given="in_face:0"), "its inputs are in_face:0, not input"),
+        (red_hides("three.onnx", channels=3), "output 0 is tensor(float) 1x64x64x3"),
+        (tmp_path / "none.onnx", "no such file"),
+    ):
+        with pytest.raises(UserError) as told:
+            Occluder(path)
+        assert words in str(told.value)
+        assert str(told.value).startswith(f"task.occluder={path}: ")
+        assert "\n" not in str(told.value)
+
+
+def test_a_picture_first_file_is_refused(graph_file):
+    path = graph_file(
+        "nchw.onnx", [("Identity", ["input"], ["output"], {})], {"input": [1, 3, 64, 64]}, {"output": [1, 3, 64, 64]}
+    )
+    with pytest.raises(UserError, match=r"input is tensor\(float\) 1x3x64x64"):
+        Occluder(path)

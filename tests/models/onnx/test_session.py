@@ -1,0 +1,88 @@
+import numpy as np
+import onnx
+import pytest
+
+from facesmith.errors import UserError
+from facesmith.models.onnx.session import load_swap_model
+
+
+def told(path) -> str:
+    with pytest.raises(UserError) as error:
+        load_swap_model(path)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+def changed(path, change):
+    model = onnx.load(path)
+    change(model)
+    onnx.save(model, path)
+    return path
+
+
+def props(model, **values):
+    said = {entry.key: entry.value for entry in model.metadata_props} | values
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {key: value for key, value in said.items() if value is not None})
+
+
+def test_a_swapper_swaps_a_batch(swapper_file):
+    model = load_swap_model(swapper_file)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    picture, mask = model(crops)
+    assert picture.dtype == np.uint8
+    assert mask.shape == (3, 32, 32)
+    assert (picture[:, 16, 16] == (255, 0, 255)).all()
+    np.testing.assert_array_equal(picture[mask == 0], crops[mask == 0])
+
+
+def test_crops_of_another_shape_are_a_bug(swapper_file):
+    with pytest.raises(ValueError, match=r"not uint8 \(N, 32, 32, 3\)"):
+        load_swap_model(swapper_file)(np.zeros((1, 64, 64, 3), np.uint8))
+
+
+def test_a_file_of_batch_one_takes_more(swapper_file):
+    def fix(model):
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+
+    model = load_swap_model(changed(swapper_file, fix))
+    assert model(np.zeros((3, 32, 32, 3), np.uint8))[0].shape == (3, 32, 32, 3)
+
+
+def test_missing_file_and_unknown_suffix(tmp_path):
+    assert "no such file" in told(tmp_path / "ada.onnx")
+    (tmp_path / "ada.pt").write_bytes(b"")
+    assert "neither .onnx nor .dfm nor .ckpt" in told(tmp_path / "ada.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model at all, only words"])
+def test_a_file_that_is_no_onnx(tmp_path, content):
+    (tmp_path / "ada.onnx").write_bytes(content)
+    assert "cannot" in told(tmp_path / "ada.onnx") or "no contract" in told(tmp_path / "ada.onnx")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"contract": None}, "carries no contract"),
+        ({"contract": "facesmith/occluder/1"}, "its contract is 'facesmith/occluder/1'"),
+        ({"template": None}, "metadata lacks 'template'"),
+        ({"template": "mine"}, "template 'mine' is none of"),
+        ({"size": "big"}, "wrong metadata"),
+        ({"size": "64"}, "input target is tensor(float) Nx3x32x32, not tensor(float) Nx3x64x64"),
+        ({"embedding_size": "128"}, "its inputs are target, not source, target"),
+        ({"normalisation": "x / 255"}, "normalisation is 'x / 255'"),
+        ({"gate": "[1]"}, "wrong metadata"),
+    ],
+)
+def test_wrong_metadata_are_named(swapper_file, values, words):
+    assert words in told(changed(swapper_file, lambda model: props(model, **values)))
+
+
+def test_wrong_names_are_named(swapper_file):
+    def rename(model):
+        model.graph.output[1].name = model.graph.node[-1].output[0] = "matte"
+
+    assert "its outputs are matte, output, not mask, output" in told(changed(swapper_file, rename))

@@ -1,0 +1,55 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from facesmith.tasks.swap.pipeline import ahead, in_order
+
+
+def test_results_come_in_order_though_work_ends_out_of_order():
+    def work(i):
+        time.sleep(0.01 if i % 3 == 0 else 0)
+        return i * i
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(in_order(pool, work, range(40), 8)) == [i * i for i in range(40)]
+
+
+def test_no_more_than_depth_are_under_way():
+    taken = []
+
+    def source():
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    with ThreadPoolExecutor(2) as pool:
+        results = in_order(pool, lambda i: i, ahead(source(), 3), 4)
+        assert next(results) == 0
+        time.sleep(0.05)
+        assert len(taken) <= 3 + 4 + 1
+        results.close()
+
+
+def test_the_source_runs_on_a_thread_of_its_own():
+    def source():
+        yield threading.current_thread()
+
+    assert next(ahead(source(), 2)) is not threading.main_thread()
+
+
+def test_exceptions_pass_at_their_place():
+    def source():
+        yield 1
+        raise OSError("cut short")
+
+    stream = ahead(source(), 3)
+    assert next(stream) == 1
+    with pytest.raises(OSError, match="cut short"):
+        next(stream)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = in_order(pool, lambda i: 1 // i, [1, 1, 0, 1], 2)
+        with pytest.raises(ZeroDivisionError):
+            list(results)

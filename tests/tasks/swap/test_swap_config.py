@@ -1,0 +1,75 @@
+from inspect import signature
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from facesmith.config.schema import InferConfig, validate
+from facesmith.errors import UserError
+from facesmith.faces.geometry.masks import REGION_NAMES
+from facesmith.models.onnx.types import TYPES
+from facesmith.tasks.swap.config import FrameConfig, SwapTaskConfig
+from facesmith.tasks.swap.frame_swap import load_frame_swap
+
+CONF = Path(__file__).parents[3] / "conf"
+NEEDED = ["task=swap", "task.model=m.onnx", "source=a.png", "output=o.png"]
+
+
+def composed(*overrides: str) -> InferConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return validate(compose("infer", list(overrides)), InferConfig)
+
+
+def test_the_flat_keys_reach_the_task():
+    config = composed("task=swap", "task.model=ada.onnx", "source=[a.png,b.mp4]", "output=out", "media.backend=decord")
+    assert isinstance(config.task, SwapTaskConfig)
+    assert config.task.model == Path("ada.onnx")
+    assert config.task.source == ["a.png", "b.mp4"]
+    assert config.task.backend == "decord"
+
+
+def test_what_is_missing_is_told_at_once():
+    with pytest.raises(UserError, match=r"swap needs model=<.onnx or .ckpt> output=<file or folder>"):
+        composed("task=swap", "source=a.png")
+
+
+def test_a_wrong_choice_is_told():
+    with pytest.raises(UserError, match=r"task\.select=smallest: choose one of largest, all, reference, or a number"):
+        composed("task=swap", "task.model=m.onnx", "source=a.png", "output=o.png", "task.select=smallest")
+
+
+def test_how_a_frame_is_swapped_reaches_the_task_as_one_mapping():
+    task = composed(*NEEDED, "task.masks=[box,region]", "task.regions=[mouth,eyes]", "task.pixel_boost=512").task
+    frame = task.arguments()["frame"]
+    assert (frame["masks"], frame["regions"], frame["pixel_boost"]) == (["box", "region"], ["mouth", "eyes"], 512)
+    named = signature(load_frame_swap).parameters
+    assert set(frame) == set(named) - {"model", "analyzer", "profile"}
+
+
+def test_the_choices_are_those_that_exist():
+    kinds = get_args(FrameConfig.model_fields["model_type"].annotation)
+    assert set(kinds) == {"auto", "facesmith", "dfm", *TYPES}
+    (regions,) = get_args(FrameConfig.model_fields["regions"].annotation)
+    assert get_args(regions) == REGION_NAMES
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("task.masks=[box,occlusion]", "occlusion needs an occluder; give occluder=<xseg .onnx>"),
+        ("task={masks:[region],regions:[]}", "region needs regions=[mouth,...]"),
+        ("task.mask_padding=[60,0,40,0]", "mask_padding: leaves nothing of the crop"),
+        ("task.mask_padding=[60,0,40]", "task.mask_padding"),
+        ("task.masks=[box,ears]", "choose one of box, occlusion, hull, region"),
+        ("task.pixel_boost=300", "choose one of 256, 512, 1024"),
+        ("task.enhancer_blend=80", "must be less than or equal to 1"),
+        ("task.model_type=inswaper", "did you mean inswapper?"),
+    ],
+)
+def test_a_mistake_in_how_a_frame_is_swapped_is_one_line(override, words):
+    overrides = ["task.masks=[region]", "task.regions=[]"] if override.startswith("task={") else [override]
+    with pytest.raises(UserError) as told:
+        composed(*NEEDED, *overrides)
+    assert words in str(told.value)
+    assert "\n" not in str(told.value)

@@ -1,0 +1,177 @@
+"""The swap of a video as a run: which faces, when it is stopped, when the disk is full."""
+
+import os
+import resource
+import signal
+import threading
+
+import av
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from skimage.data import astronaut
+
+from facesmith.config.schema import InferConfig, validate
+from facesmith.media.images import write_image
+from facesmith.media.segments import partial_of
+from facesmith.media.video import open_video
+from facesmith.media.video_writer import VideoWriter
+from facesmith.models.onnx.session import SwapModel
+
+from .test_swap import CONF, analyzer, magenta, told
+from .test_swap import task as on_two_threads
+
+
+@pytest.fixture(scope="module")
+def couple(tmp_path_factory, asset):
+    """40 frames: the carphone man on the left, the astronaut on the right, who is hidden from frame 16 to 20."""
+    path = tmp_path_factory.mktemp("couple") / "couple.mp4"
+    woman = np.ascontiguousarray(astronaut()[:288, 80:368])
+    with open_video(asset("carphone_pristine.mp4")) as reader, VideoWriter(path, fps=30, mark=None, crf=12) as writer:
+        for i, man in reader.frames(range(40)):
+            frame = np.full((288, 640, 3), 90, np.uint8)
+            frame[72:216, 60:236] = man
+            frame[:, 352:] = woman
+            if 16 <= i < 20:
+                frame[40:260, 400:600] = 90
+            writer.write(frame)
+    return path
+
+
+def task(*places, **changes):
+    return on_two_threads(*places, **({"workers": 1, "preset": "veryfast"} | changes))
+
+
+def masks(path):
+    with open_video(path) as reader:
+        return [magenta(frame) for _, frame in reader.frames(range(len(reader)))]
+
+
+def test_the_one_on_a_photo_is_found_among_others_and_bridged_over(swapper_file, couple, tmp_path, capsys):
+    write_image(tmp_path / "her.png", astronaut(), mark=None)
+    output = tmp_path / "out.mp4"
+    task(swapper_file, couple, output, select="reference", reference=tmp_path / "her.png").run()
+    found = masks(output)
+    assert len(found) == 40
+    assert all(one[:, 320:].sum() > 1000 for one in found)
+    assert all(one[:, :320].sum() == 0 for one in found)
+    assert "4 bridged" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_by_place_and_without_bridging(swapper_file, couple, tmp_path, capsys):
+    output = tmp_path / "out.mp4"
+    task(swapper_file, couple, output, select=1, max_gap=0.0).run()
+    found = masks(output)
+    assert [one[:, 320:].sum() > 1000 for one in found] == [not 16 <= i < 20 for i in range(40)]
+    assert all(one[:, :320].sum() == 0 for one in found)
+    assert "4 of 40 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_nobody_like_the_reference(swapper_file, couple, tmp_path, capsys):
+    write_image(tmp_path / "her.png", astronaut(), mark=None)
+    options = {"select": "reference", "reference": tmp_path / "her.png", "select_threshold": 1.0}
+    output = tmp_path / "out.mp4"
+    said = told(task(swapper_file, couple, output, **options).run)
+    assert "no face matches the reference in any of 40 frames" in said
+    assert not output.exists()
+    assert not partial_of(output).exists()
+    task(swapper_file, couple, output, fail_when_no_face=False, **options).run()
+    assert sum(one.sum() for one in masks(output)) == 0
+    assert "40 of 40 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_ends_as_if_nothing_had_been(
+    swapper_file, couple, tmp_path, capsys, monkeypatch
+):
+    whole, stopped = tmp_path / "whole.mp4", tmp_path / "stopped.mp4"
+    short = {"segment_seconds": 0.5, "detect_every": 4, "max_gap": 0.1, "smoothing": 0.1}
+    task(swapper_file, couple, whole, **short).run()
+    calls = 0
+    real = SwapModel.__call__
+
+    def ctrl_c(self, *arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 30:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SwapModel, "__call__", ctrl_c)
+        with pytest.raises(SystemExit) as ended:
+            task(swapper_file, couple, stopped, **short).run()
+    assert ended.value.code == 130
+    assert "resume=true goes on" in capsys.readouterr().out.replace("\n", " ")
+    assert not stopped.exists()
+    left = sorted(partial_of(stopped).glob("segment_*.mp4"))
+    assert [len(open_video(one)) for one in left] == [15] * len(left)
+    assert left
+    assert "resume=true to go on" in told(task(swapper_file, couple, stopped, **short).run)
+    task(swapper_file, couple, stopped, resume=True, **short).run()
+    assert not partial_of(stopped).exists()
+    with open_video(whole) as a, open_video(stopped) as b:
+        assert a.times == pytest.approx(b.times, abs=1e-9)
+        pairs = zip(a.frames(range(40)), b.frames(range(40)), strict=True)
+        assert max(np.abs(x.astype(int) - y).mean() for (_, x), (_, y) in pairs) < 0.5
+    task(swapper_file, couple, stopped, resume=True, **short).run()
+    assert "which is there already" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_full_disk_leaves_no_broken_file(swapper_file, couple, tmp_path):
+    output = tmp_path / "out.mp4"
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    prepared = task(swapper_file, couple, output, crf=0, segment_seconds=0.5)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        said = told(prepared.run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "cannot be written" in said
+    assert "nothing of it is kept" in said
+    assert not output.exists()
+
+
+def test_a_video_that_ends_early_is_swapped_as_far_as_it_goes(swapper_file, couple, tmp_path, capsys):
+    source = tmp_path / "cut.mkv"
+    with av.open(str(couple)) as read, av.open(str(source), "w") as container:
+        stream = container.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    task(swapper_file, source, tmp_path / "out.mp4").run()
+    with open_video(tmp_path / "out.mp4") as reader:
+        assert 10 < len(reader) < 40
+    assert "swapped" in capsys.readouterr().out
+
+
+def test_an_unknown_codec_and_pictures_of_odd_sizes(swapper_file, couple, tmp_path):
+    unknown = tmp_path / "unknown.mp4"
+    unknown.write_bytes(couple.read_bytes().replace(b"avc1", b"zzz9"))
+    assert "video codec is unknown here" in told(task(swapper_file, unknown, tmp_path / "out.mp4").run)
+    write_image(tmp_path / "one.png", np.zeros((1, 1, 3), np.uint8), mark=None)
+    assert "no face found" in told(task(swapper_file, tmp_path / "one.png", tmp_path / "out.png").run)
+    huge = b"P5 20000 20000 255\n"
+    (tmp_path / "huge.ppm").write_bytes(huge)
+    assert "megapixels; give a smaller picture" in told(
+        task(swapper_file, tmp_path / "huge.ppm", tmp_path / "out.png").run
+    )
+
+
+def test_the_folder_is_tried_before_the_work(swapper_file, couple, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be written (Not a directory)" in told(
+        lambda: task(swapper_file, couple, tmp_path / "file" / "out.mp4")
+    )
+    os.link(couple, tmp_path / "link.mp4")
+    assert "is the source itself" in told(lambda: task(swapper_file, couple, tmp_path / "link.mp4"))
+
+
+def test_the_settings_as_they_stand_build_the_task(swapper_file, couple, tmp_path):
+    overrides = ["task=swap", f"task.model={swapper_file}", f"source={couple}", f"output={tmp_path / 'out.mp4'}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = validate(compose("infer", [*overrides, "task.select=0"]), InferConfig)
+    config.task.build(analyzer=analyzer, progress=False).run()
+    found = masks(tmp_path / "out.mp4")
+    assert all(one[:, :320].sum() > 300 and one[:, 320:].sum() == 0 for one in found)

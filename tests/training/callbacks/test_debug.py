@@ -1,0 +1,100 @@
+"""What the debug configs add: repeated batches are memorised or not, and a step's time is charged to its parts."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from facesmith.errors import UserError
+from facesmith.training.callbacks.overfit import RepeatBatches
+from facesmith.training.callbacks.step_profile import ProfileSteps
+
+
+class Noise(Dataset[dict[str, Tensor]]):
+    """Never the same item twice; `seconds` to make one."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        time.sleep(self.seconds)
+        return {"x": torch.randn(8), "y": torch.randn(1)}
+
+
+class Memory(LightningModule):
+    """Wide enough to know a few points by heart; `seconds` longer in its step."""
+
+    def __init__(self, lr: float, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 128), nn.Tanh(), nn.Linear(128, 1))
+        self.lr, self.seconds = lr, seconds
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        time.sleep(self.seconds)
+        loss = (self.net(batch["x"]) - batch["y"]).square().mean()
+        self.log("train/loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+
+def fit(module: LightningModule, data: Dataset[Any], callback: Any, folder: Path, **arguments: Any) -> None:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        accelerator="cpu",
+        callbacks=[callback],
+        default_root_dir=folder,
+        enable_model_summary=False,
+        **quiet,
+        **arguments,
+    )
+    trainer.fit(module, DataLoader(data, batch_size=4))
+
+
+def test_what_can_learn_memorises_batches_that_data_would_never_repeat(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    callback = RepeatBatches(memorised=0.1)
+    fit(Memory(lr=1e-2), Noise(), callback, tmp_path, max_epochs=60, limit_train_batches=2)
+    assert callback.learnt
+    assert "overfit: memorised 2 batches" in capsys.readouterr().out
+
+
+def test_what_cannot_learn_is_told_so(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    callback = RepeatBatches(memorised=0.1)
+    fit(Memory(lr=1e-6), Noise(), callback, tmp_path, max_epochs=3, limit_train_batches=2)
+    assert not callback.learnt
+    assert "NOT memorised" in callback.verdict()
+
+
+def test_a_steps_time_is_charged_to_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = ProfileSteps(tmp_path, warm_up=3, operators=3)
+    fit(Memory(lr=1e-2, seconds=0.04), Noise(seconds=0.005), callback, tmp_path, max_epochs=1)
+    record = json.loads((tmp_path / "step_profile.json").read_text())
+    spent = record["seconds"]
+    assert record["steps"] == 13
+    assert max(spent, key=spent.__getitem__) == "forward and loss"
+    assert spent["forward and loss"] > 13 * 0.04
+    assert spent["waiting for data"] > 12 * 4 * 0.005
+    assert {"backward", "optimiser", "callback ProfileSteps"} <= spent.keys()
+    printed = capsys.readouterr().out
+    assert "forward and loss" in printed
+    assert "aten::" in printed
+
+
+def test_too_few_steps_for_the_warm_up_are_told(tmp_path: Path) -> None:
+    callback = ProfileSteps(tmp_path, warm_up=30, operators=0)
+    with pytest.raises(UserError, match=r"warm_up=30: the run had 2 steps"):
+        fit(Memory(lr=1e-2), Noise(), callback, tmp_path, max_epochs=1, limit_train_batches=2)

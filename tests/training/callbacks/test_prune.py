@@ -1,0 +1,74 @@
+"""A real fit under a real study: hopeless jobs end at a validation, others and runs of their own do not."""
+
+import lightning
+import optuna
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from facesmith.errors import PrunedError
+from facesmith.training.callbacks.prune import PruneTrial
+from facesmith.training.trial import RunningTrial, running
+
+
+class Falling(lightning.LightningModule):
+    """Logs `val/error` = `floor` + 1 / epochs."""
+
+    def __init__(self, floor: float) -> None:
+        super().__init__()
+        self.weight, self.floor = torch.nn.Parameter(torch.zeros(1)), floor
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+        return (self.weight * batch[0]).sum()
+
+    def validation_step(self, batch: list[torch.Tensor]) -> None:
+        self.log("val/error", self.floor + 1 / (self.current_epoch + 1))
+
+
+def fit(floor: float, epochs: int = 4) -> int:
+    """Train, and give how many epochs were validated."""
+    data = DataLoader(TensorDataset(torch.ones(2, 1)))
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=[PruneTrial("val/error")],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=1,
+    )
+    trainer.fit(Falling(floor), data, data)
+    return trainer.current_epoch
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    """Give a study in which a job with floor 0 has ended."""
+    study = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
+    trial = study.ask()
+    with running(RunningTrial(0, {}, trial)):
+        assert fit(0.0) == 4
+    study.tell(trial, 0.25)
+    return study
+
+
+def test_validations_are_reported_by_epoch(study: optuna.Study) -> None:
+    assert study.trials[0].intermediate_values == pytest.approx({1: 1.0, 2: 0.5, 3: 1 / 3, 4: 0.25})
+
+
+def test_a_hopeless_job_ends_and_a_good_one_does_not(study: optuna.Study) -> None:
+    trial = study.ask()
+    with running(RunningTrial(1, {}, trial)), pytest.raises(PrunedError, match="after epoch 1: val/error 2"):
+        fit(1.0)
+    with running(RunningTrial(2, {}, study.ask())):
+        assert fit(-1.0) == 4
+
+
+def test_nothing_is_pruned_after_the_last_epoch_or_outside_of_a_sweep(study: optuna.Study) -> None:
+    with running(RunningTrial(1, {}, study.ask())):
+        assert fit(1.0, epochs=1) == 1
+    assert fit(1.0) == 4

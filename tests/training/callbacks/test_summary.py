@@ -1,0 +1,40 @@
+"""The last lines of a run speak of what it trained."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning import LightningModule
+
+from facesmith.training.callbacks.summary import PrintSummary
+
+
+def printed(tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: dict[str, float], **person: Any) -> str:
+    module = LightningModule()
+    if person:
+        module.provenance = person
+    figures = {name: torch.tensor(value) for name, value in metrics.items()}
+    trainer: Any = SimpleNamespace(is_global_zero=True, callback_metrics=figures, datamodule=None)
+    PrintSummary(tmp_path).on_fit_end(trainer, module)
+    return capsys.readouterr().out
+
+
+def test_drawn_videos_have_rows_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = printed(
+        tmp_path,
+        capsys,
+        {"val/likeness": 0.9, "val/flicker": 8.0, "val/loss": 0.1},
+        before={"likeness": -0.25, "flicker": 9.0},
+    )
+    assert "drawn faces: likeness" in told
+    assert "-0.250" in told
+    assert "0.900" in told
+    assert "mask" not in told
+
+
+def test_masks_keep_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = printed(tmp_path, capsys, {"val/mask_iou": 0.9, "val/flicker": 0.01})
+    assert "mask moves unlike the face" in told
+    assert "likeness" not in told

@@ -1,0 +1,63 @@
+"""W&B without a key: real offline runs under the shared folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from facesmith.errors import UserError
+from facesmith.training.run.record import Monitor, recording
+from facesmith.training.run.wandb_end import ended_in_wandb
+
+from ...offline_wandb import logger, record, summaries
+
+pytestmark = pytest.mark.usefixtures("keyless")
+
+
+def test_without_a_key_a_run_is_kept_offline_under_its_own_name(tmp_path: Path) -> None:
+    one = logger(tmp_path, "identity/ada/2026-11-22_05-01-04", overrides=["model.optimizer.lr=2e-3", "data.source=me"])
+    one.log_metrics({"train/loss": 1.0}, step=0)
+    assert one.experiment.settings.mode == "offline"
+    assert (one.experiment.group, one.experiment.tags, one.experiment.job_type) == ("identity", ("test",), "train")
+    assert one.experiment.name == "ada lr=2e-3"
+    assert one.version == "identity-ada-2026-11-22_05-01-04"
+    assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb")
+
+
+def test_every_job_of_a_sweep_is_a_run_of_its_own_and_says_how_it_ended(tmp_path: Path) -> None:
+    def job(number: int) -> None:
+        folder = f"identity/ada/2026-11-22_05-01-04_sweep/{number}"
+        monitor = Monitor(name="val/judge_distance", mode="min")
+        recorded = recording(tmp_path / folder, experiment="identity", name="ada", settings={}, objectives=[monitor])
+        with ended_in_wandb(recorded) as recorder:
+            one = logger(tmp_path, folder)
+            for epoch, value in enumerate((0.5, 0.4, 0.6)):
+                one.log_metrics({"val/judge_distance": value}, step=epoch)
+                recorder.reached(epoch + 1, epoch + 1, {"val/judge_distance": value, "train/loss": 1.0}, epoch)
+                best = recorder.record.metrics.best
+                one.log_best({name: figure.value for name, figure in best.items()}, best["val/judge_distance"].epoch)
+            if number == 1:
+                raise RuntimeError("out of luck")
+
+    job(0)
+    with pytest.raises(RuntimeError):
+        job(1)
+    job(1 - 1)  # tried again
+    good, bad, again = summaries(tmp_path)
+    assert good["run_id"] == again["run_id"] == "identity-ada-2026-11-22_05-01-04_sweep-0"
+    assert bad["run_id"].endswith("sweep-1")
+    assert (good["exit_code"], bad["exit_code"]) == (0, 1)
+    assert (good["summary"]["status"], bad["summary"]["status"]) == ("completed", "failed")
+    assert bad["summary"]["error"] == "RuntimeError: out of luck"
+    assert good["summary"]["val/judge_distance"] == 0.6
+    assert (good["summary"]["best/val/judge_distance"], good["summary"]["best/epoch"]) == (0.4, 1)
+    assert "best/train/loss" not in good["summary"]
+    run = record(Path(good["file"]), "run")[0]
+    assert (run["run_group"], run["job_type"]) == ("identity/ada/2026-11-22_05-01-04_sweep", "sweep")
+
+
+def test_pictures_stay_unless_asked_for(tmp_path: Path) -> None:
+    one = logger(tmp_path, "identity/ada/now")
+    with pytest.raises(UserError, match="media=false keeps pictures"):
+        one.log_media("renders/validation", tmp_path / "a.png", 0)
+    assert one._experiment is None

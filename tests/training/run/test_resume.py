@@ -1,0 +1,154 @@
+"""Going on: which folder, with which command, and which changes are refused."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from facesmith.errors import UserError
+from facesmith.training.checkpoint_io import VerifiedCheckpointIO
+from facesmith.training.run.resume import arguments, changed, command, record_folder, refuse_changes, run_folder
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def a_run(folder: Path, *overrides: str, config: str = "train", directory: str | None = None) -> Path:
+    """Lay out what Hydra records of a run."""
+    record = folder / ".hydra"
+    record.mkdir(parents=True)
+    _record(record, overrides, config, directory)
+    return folder
+
+
+def _record(record: Path, overrides: tuple[str, ...], config: str = "train", directory: str | None = None) -> None:
+    sources = [{"path": "hydra.conf", "provider": "hydra"}, {"path": str(CONF), "provider": "main"}]
+    if directory:
+        sources.append({"path": directory, "provider": "command-line"})
+    OmegaConf.save(OmegaConf.create(list(overrides)), record / "overrides.yaml")
+    hydra = {"hydra": {"job": {"config_name": config}, "runtime": {"config_sources": sources}}}
+    OmegaConf.save(OmegaConf.create(hydra), record / "hydra.yaml")
+
+
+def checkpoint(folder: Path) -> Path:
+    path = folder / "checkpoints/last.ckpt"
+    VerifiedCheckpointIO().save_checkpoint({"optimizer_states": [], "w": torch.ones(3)}, path)
+    return path
+
+
+def test_a_folder_alone_brings_its_own_command(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "2026", "experiment=identity", "data.name=ada", "+trainer.limit_train_batches=3", "seed=2")
+    given = [f"resume={run}", "trainer.max_epochs=50", "trainer.limit_train_batches=4", "seed=3"]
+    assert arguments(given) == [
+        "experiment=identity",
+        "data.name=ada",
+        "+trainer.limit_train_batches=4",
+        "seed=3",
+        "trainer.max_epochs=50",
+        f"resume='{run}'",
+        f"hydra.run.dir='{run}'",
+    ]
+
+
+def test_the_whole_command_may_be_given_again(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "a b", "experiment=identity", "data.name=ada")
+    whole = arguments(["experiment=identity", "data.name=ada", f"resume='{run}'"])
+    assert whole == ["experiment=identity", "data.name=ada", f"resume='{run}'", f"hydra.run.dir='{run}'"]
+    assert arguments(whole) == whole
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", whole, return_hydra_config=True)
+    assert cfg.resume == str(run)
+    assert cfg.hydra.run.dir == str(run)
+
+
+def test_the_last_start_that_began_counts_and_a_sweeps_job_brings_its_config(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "3", "model.optimizer.lr=0.1", config="identity_lr", directory="sweeps")
+    refused = run / ".hydra/resumed_2026-02-02_10-00-00"
+    refused.mkdir()
+    _record(refused, ("model.optimizer.lr=7", "trainer.max_epochs=50"), "identity_lr", "sweeps")
+    begun = {"overrides": ["model.optimizer.lr=0.1", "trainer.max_epochs=50"]}
+    (run / "run.json").write_text(json.dumps(begun))
+    flags = ["-cd", "sweeps", "-cn", "identity_lr"]
+    assert arguments([f"resume={run}"])[:6] == [*flags, "model.optimizer.lr=0.1", "trainer.max_epochs=50"]
+
+
+def test_other_command_lines_stay(tmp_path: Path) -> None:
+    for given in (["experiment=identity"], ["resume=auto", "-m"], ["resume=null"], []):
+        assert arguments(given) == given
+    with pytest.raises(UserError, match="is no run's folder"):
+        arguments([f"resume={tmp_path}"])
+    run = a_run(tmp_path / "run")
+    with pytest.raises(UserError, match="in a sweep resume=auto"):
+        arguments([f"resume={run}", "--multirun"])
+
+
+def test_auto_takes_the_newest_folder_with_a_whole_checkpoint(tmp_path: Path) -> None:
+    base = tmp_path / "identity/ada"
+    assert run_folder(str(base), "2026-03", "auto") == str(base / "2026-03")
+    checkpoint(base / "2026-01")
+    newer = checkpoint(base / "2026-02")
+    (base / "2026-02b").mkdir()
+    (base / ".lock").touch()
+    assert run_folder(str(base), "2026-03", "auto") == str(base / "2026-02")
+    os.truncate(newer, 100)
+    assert run_folder(str(base), "2026-03", "auto") == str(base / "2026-01")
+    assert run_folder(str(base), "2026-03", None) == str(base / "2026-03")
+
+
+def test_a_new_run_never_gets_a_folder_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "now").mkdir()
+    (tmp_path / "now-2").mkdir()
+    assert run_folder(str(tmp_path), "now", None) == str(tmp_path / "now-3")
+
+
+def test_records_of_starts_do_not_replace_each_other(tmp_path: Path) -> None:
+    assert record_folder(None, "t") == ".hydra"
+    assert record_folder(str(tmp_path), "t") == ".hydra"
+    a_run(tmp_path / "run")
+    assert record_folder(str(tmp_path / "run"), "t") == ".hydra/resumed_t"
+
+
+def test_what_decides_what_is_learnt_must_stay() -> None:
+    old = {
+        "seed": 0,
+        "model": {"optimizer": {"lr": 1e-3}, "rank": 4},
+        "data": {"source": "photos", "workers": 0, "targets": ["a"]},
+        "trainer": {"max_epochs": 30, "devices": 1, "precision": "32-true"},
+        "callbacks": {"last": {"every_seconds": 30.0}, "average": {"decay": 0.99}},
+    }
+    free = {
+        "seed": 0,
+        "model": {"optimizer": {"lr": 1e-3}, "rank": 4},
+        "data": {"source": "photos", "workers": 4, "targets": ["a"]},
+        "trainer": {"max_epochs": 50, "devices": 2, "precision": "32-true", "limit_val_batches": 3},
+        "callbacks": {"average": {"decay": 0.99}, "render": {"every_n_epochs": 2}},
+        "logger": {"csv": {}},
+    }
+    assert changed(old, free) == []
+    other = {
+        "seed": 1,
+        "model": {"optimizer": {"lr": 2e-3}},
+        "data": {"source": "photos", "workers": 0, "targets": ["a", "b"]},
+        "trainer": {"max_epochs": 30, "devices": 1, "precision": "16-mixed"},
+        "callbacks": {"last": {"every_seconds": 30.0}, "average": {"decay": 0.9}},
+    }
+    assert sorted(changed(old, other)) == [
+        "callbacks.average.decay: 0.99 -> 0.9",
+        "data.targets: ['a'] -> ['a', 'b']",
+        "model.optimizer.lr: 0.001 -> 0.002",
+        "model.rank: 4 -> nothing",
+        "seed: 0 -> 1",
+        "trainer.precision: 32-true -> 16-mixed",
+    ]
+    with pytest.raises(UserError, match=r"model\.optimizer\.lr: 0\.001 -> 0\.002; .*start a new run") as caught:
+        refuse_changes(old, other, Path("runs/x"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_command_that_goes_on_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command(tmp_path / "runs/identity/ada/2026") == "python train.py resume=runs/identity/ada/2026"
+    assert command(tmp_path / "my runs/1") == "python train.py 'resume=my runs/1'"

@@ -1,0 +1,112 @@
+"""Where a run starts: what is gone on with, what is refused, what is finished."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from facesmith.config.schema import TrainConfig, validate
+from facesmith.errors import UserError
+from facesmith.training.checkpoint_io import VerifiedCheckpointIO
+from facesmith.training.run.record import recording
+from facesmith.training.run.start import Start, find_start
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def start(run: Path, *overrides: str, swept: bool = False) -> Start:
+    """Decide where a run of these overrides starts in a folder."""
+    config, settings = composed(run, *overrides)
+    return find_start(config, settings, run, swept=swept)
+
+
+def composed(run: Path, *overrides: str) -> tuple[TrainConfig, dict[str, Any]]:
+    needed = ["experiment=identity", "data.source=photos", "data.name=ada", "data.consent=self"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [*needed, *overrides], return_hydra_config=True)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    cfg.hydra.runtime.output_dir = str(run)
+    HydraConfig.instance().set_config(cfg)
+    config = validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    return config, config.model_dump(mode="json", by_alias=True)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Lay out a run of 30 epochs with two checkpoints, of 10 and 20 epochs."""
+    _, settings = composed(tmp_path, "trainer.max_epochs=30")
+    for epochs in (10, 20):
+        _save(tmp_path, epochs, settings)
+    return tmp_path
+
+
+def _save(run: Path, epochs: int, settings: dict[str, Any]) -> Path:
+    path = run / "checkpoints/last.ckpt"
+    state = {
+        "callbacks": {"ExactState": {"settings": settings}},
+        "loops": {"fit_loop": {"epoch_progress": {"current": {"processed": epochs}}}},
+        "global_step": 7 * epochs,
+        "optimizer_states": [],
+    }
+    VerifiedCheckpointIO().save_checkpoint(state, path)
+    return path
+
+
+def test_a_new_run_starts_from_nothing_and_never_in_anothers_folder(run: Path, tmp_path_factory: Any) -> None:
+    assert start(tmp_path_factory.mktemp("new")) == Start()
+    assert start(tmp_path_factory.mktemp("new"), "resume=auto") == Start()
+    with pytest.raises(UserError, match="holds a run already; go on with resume="):
+        start(run)
+    assert start(run, swept=True) == Start()
+
+
+@pytest.mark.parametrize("change", ["trainer.max_epochs=50", "data.workers=2", "logger=none", "paths.profiles=p"])
+def test_it_goes_on(run: Path, change: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        found = start(run, "trainer.max_epochs=30", f"resume={run}", change)
+    assert found == Start(run / "checkpoints/last.ckpt")
+    assert "epoch 20, step 140" in caplog.text
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.truncate(run / "checkpoints/last.ckpt", 700)
+    with caplog.at_level(logging.INFO):
+        assert start(run, "resume=auto").checkpoint == run / "checkpoints/previous.ckpt"
+    assert "last.ckpt: is cut off or damaged; it is not used" in caplog.text
+    os.truncate(run / "checkpoints/previous.ckpt", 0)
+    with pytest.raises(UserError, match="holds no whole checkpoint"):
+        start(run, f"resume={run}")
+
+
+def test_other_settings_are_refused_in_one_line(run: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        start(run, f"resume={run}", "model.optimizer.lr=0.5", "data.batch_size=8", "seed=4")
+    (line,) = str(caught.value).splitlines()
+    for words in ("model.optimizer.lr: 0.001 -> 0.5", "data.batch_size: 4 -> 8", "seed: 0 -> 4"):
+        assert words in line
+
+
+def test_fewer_epochs_than_done_are_refused(run: Path) -> None:
+    with pytest.raises(UserError, match=r"^trainer\.max_epochs=15: the run has done 20 already"):
+        start(run, f"resume={run}", "trainer.max_epochs=15")
+
+
+def test_a_finished_run_says_so_and_more_epochs_go_on(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, settings = composed(run, "trainer.max_epochs=30")
+    with recording(run, experiment="identity", name="ada", settings=settings) as recorder:
+        _save(run, 30, settings)
+        recorder.completed(0.25, None)
+    assert json.loads((run / "run.json").read_text())["status"] == "completed"
+    with caplog.at_level(logging.INFO):
+        found = start(run, f"resume={run}", "trainer.max_epochs=30")
+    assert found == Start(run / "checkpoints/last.ckpt", True, 0.25)
+    assert [r.message for r in caplog.records] == [
+        f"{run}: finished after 30 epochs; trainer.max_epochs=60, say, goes on"
+    ]
+    assert not start(run, f"resume={run}", "trainer.max_epochs=40").finished

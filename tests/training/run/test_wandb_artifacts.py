@@ -1,0 +1,51 @@
+"""A swap tells which model it was made with; the picture stays where it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from facesmith.sweep.__main__ import main
+from facesmith.training.run.wandb_artifacts import faces_artifact, onnx_artifact
+
+from ...offline_wandb import record, summaries
+
+pytestmark = pytest.mark.usefixtures("keyless")
+TOLD = {"identity": "ada", "face_set": "0123", "faces": 20, "consent": "self", "embedding": [0.1]}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "identity/ada/2026-11-22_05-01-04/exports/ada.onnx"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    return path
+
+
+def test_the_same_faces_and_files_are_the_same_artifact(model: Path) -> None:
+    assert faces_artifact(TOLD).digest == faces_artifact({**TOLD, "run": "another"}).digest
+    assert "embedding" not in faces_artifact(TOLD).metadata
+    first, again = (onnx_artifact(model.parent, "run", {"run": told}, upload=False) for told in ("a", "b"))
+    assert first is not None
+    assert again is not None
+    assert (first.digest, first.name) == (again.digest, again.name)  # so that a swap finds what the training logged
+
+
+def test_a_swap_is_told_by_reference(model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "swapped.png"
+    output.write_bytes(b"a face")
+    assert main(["lineage", str(output), "--model", str(model), "--runs", str(tmp_path)]) == 0
+    (summary,) = summaries(tmp_path)
+    assert summary["state"] == "finished"
+    (swap,) = record(Path(summary["file"]), "artifact")
+    assert (swap["type"], swap["manifest"]["contents"][0]["ref"]) == ("swap", output.as_uri())
+    assert json.loads(swap["metadata"])["onnx"] == "identity-ada-2026-11-22_05-01-04-onnx"
+    (run,) = record(Path(summary["file"]), "run")[:1]
+    assert (run["job_type"], run["run_group"]) == ("swap", "identity-ada-2026-11-22_05-01-04")
+
+
+def test_a_model_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "a.onnx"):
+        (tmp_path / name).touch()
+    assert main(["lineage", str(tmp_path / "a.png"), "--model", str(tmp_path / "a.onnx")]) == 1
+    assert "lies in no run" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""Two processes on this machine train what one does, go on after a kill, and write everything once."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRAINING = [
+    *("experiment=identity_demo", "data.max_frames=16", "data.pseudo_truth.frames=10", "data.pseudo_truth.variants=6"),
+    *("data.progress=false", "trainer.accelerator=cpu", "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=6"),
+]
+TWO = ["trainer=ddp", "trainer.devices=2", "name=two"]
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "train.py"), *overrides, *TRAINING]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def losses(folder: Path, name: str) -> dict[int, float]:
+    (log,) = folder.glob(f"runs/identity_demo/{name}/*/metrics.csv")
+    rows = [row for row in csv.DictReader(log.open()) if row["train/loss"]]
+    assert len(rows) == len({row["step"] for row in rows}), "a step was logged twice"
+    return {int(row["step"]): float(row["train/loss"]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train with one process, and with two that are killed after their first checkpoint and go on."""
+    folder = tmp_path_factory.mktemp("distributed")
+    finished(start(folder, "name=one", "callbacks.export=null"))
+    process = start(folder, *TWO)
+    end = time.monotonic() + 300
+    while not list(folder.glob("runs/identity_demo/two/2*/checkpoints/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    out, err = finished(start(folder, *TWO, "resume=auto"))
+    (folder / "out.txt").write_text(out)
+    (folder / "err.txt").write_text(err)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_loss_curve_is_that_of_one_process_also_after_a_kill(folder: Path) -> None:
+    one, two = losses(folder, "one"), losses(folder, "two")
+    assert two.keys() == one.keys()
+    assert len(one) == 42
+    first = min(one)
+    assert two[first] == pytest.approx(one[first], rel=1e-6)
+    for step, loss in one.items():
+        # sums in another order; the difference grows with the steps, as between any two machines
+        assert two[step] == pytest.approx(loss, rel=1e-4 if step < 5 else 2e-2), step
+
+
+@pytest.mark.slow
+def test_everything_is_written_and_said_once(folder: Path) -> None:
+    (run,) = folder.glob("runs/identity_demo/two/2*")
+    assert len(list((run / "exports").glob("*.onnx"))) == 1
+    assert len(list((run / "renders").glob("*.png"))) == 1
+    assert {log.name for log in run.glob("*.log")} == {"train.log", "train_ddp_process_1.log"}
+    lines = [line for line in (folder / "err.txt").read_text().splitlines() if line.strip()]
+    assert len(lines) == len(set(lines)), lines
+    assert (folder / "out.txt").read_text().count("Quality gate") == 1
+
+
+@pytest.mark.slow
+def test_several_devices_in_a_multirun_are_refused(folder: Path) -> None:
+    process = start(
+        folder,
+        "-m",
+        "seed=0,1",
+        "trainer=ddp",
+        "trainer.devices=2",
+        "name=sweep",
+        f"paths.face_sets={folder / 'face_sets'}",
+    )
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "trainer.devices: a job of a multirun uses one device, this one asks for 2" in err
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_shared_is_refused(folder: Path) -> None:
+    process = start(folder, *TWO[:2], "name=odd", "data.batch_size=3")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "data.batch_size=3: is shared by 2 processes; give a multiple of it, such as data.batch_size=4" in err
