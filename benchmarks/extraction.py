@@ -32,9 +32,8 @@ from facesmith.assets import fetch
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face_set.extraction import extract
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.sampling import spread
-from facesmith.faces.face_set.selection import Selection
-from facesmith.faces.geometry.align import estimate, warp
+from facesmith.faces.face_set.selection import Selection, spread
+from facesmith.faces.geometry.alignment import estimate, warp
 from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.media.video import open_video
 from looped import repeat

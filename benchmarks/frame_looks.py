@@ -16,8 +16,8 @@ import numpy as np
 from skimage.data import astronaut
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.geometry.align import estimate, warp
-from facesmith.models.onnx.aligned_session import SwapModel
+from facesmith.faces.geometry.alignment import estimate, warp
+from facesmith.models.onnx.session import SwapModel
 from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
 from facesmith.tasks.swap.paste import paste
 

@@ -32,20 +32,19 @@ from torch import Tensor, nn
 from facesmith.assets import fetch
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import five_of
-from facesmith.faces.geometry.align import estimate, transform, warp
 from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.alignment import estimate, transform, warp
 from facesmith.faces.pseudo_labels.pseudo_truth import build
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.methods.swapper.augment import Augment
-from facesmith.methods.swapper.sampler import MixedBatchSampler
-from facesmith.methods.swapper.texture_warp_loss import TextureWarpLoss
-from facesmith.metrics.judge import Judge
-from facesmith.metrics.quality import Quality, QualityGate, held_out_ssim
-from facesmith.models.swapper.composite import composite
+from facesmith.methods.swapper.dataset import MixedBatchSampler
+from facesmith.methods.swapper.losses import TextureWarpLoss
+from facesmith.metrics.swap import Judge, Quality, QualityGate, held_out_ssim
 from facesmith.models.swapper.texture_warp import TextureWarp
+from facesmith.models.swapper.wrappers import composite
 
 SIZE, TEMPLATE = 128, "arcface_128"
 NAMES = ["astronaut", "t1-0", "t1-1", "t1-2", "t1-3", "t1-4", "t1-5", "hanks"]

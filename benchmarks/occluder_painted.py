@@ -20,15 +20,14 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from facesmith.annotate.app import faces_of
 from facesmith.annotate.canvas import outlined
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.annotate.opening import faces_of
 from facesmith.annotate.suggestion import occluder_at
 from facesmith.config.schema import validate
 from facesmith.media.images import write_image
 from facesmith.methods.occluder.dataset import NAMES
-from facesmith.methods.occluder.hull import face_mask
-from facesmith.methods.occluder.labels import labelled
+from facesmith.methods.occluder.labels import face_mask, labelled
 from facesmith.methods.occluder.metrics import MaskMetrics
 
 ROOT = Path(__file__).resolve().parent

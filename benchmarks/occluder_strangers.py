@@ -16,9 +16,9 @@ import numpy as np
 from facesmith import assets
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry import topology
-from facesmith.faces.geometry.align import estimate, transform, warp
+from facesmith.faces.geometry.alignment import estimate, transform, warp
 from facesmith.media.images import read_image
-from facesmith.methods.occluder.hull import face_mask
+from facesmith.methods.occluder.labels import face_mask
 from facesmith.models.onnx.occlusion import Occluder
 
 TEMPLATE = "arcface_128"

@@ -21,11 +21,11 @@ import onnx
 import onnxruntime
 import torch
 
-from facesmith.config.lora import LoraSettings
+from facesmith.config.adapters import LoraSettings
 from facesmith.models.adapters.lora import add_lora, merged
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx import to_torch
-from facesmith.models.swapper.shown import Shown
+from facesmith.models.swapper.wrappers import Shown
 
 LORA = {"rank": 8, "alpha": None, "dropout": 0.0, "rslora": False, "dora": False}
 

@@ -25,8 +25,8 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from facesmith.config.schema import TrainConfig
+from facesmith.training.callbacks.checkpoints import StopWhenAsked
 from facesmith.training.callbacks.exact_state import ExactState
-from facesmith.training.callbacks.last_checkpoint import StopWhenAsked
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
 from facesmith.training.hardware import choose_precision
 from facesmith.training.run.stopping import stopping

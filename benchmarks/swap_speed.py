@@ -17,12 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facesmith.models.onnx.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
 from facesmith.models.onnx.export import ExportReport, ExportSpec, export
+from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
 from facesmith.models.swapper.aad import Aad
-from facesmith.models.swapper.output import SwapOutput
-from facesmith.models.swapper.shown import Shown
 from facesmith.models.swapper.texture_warp import TextureWarp, from_opponent
+from facesmith.models.swapper.wrappers import Shown, SwapOutput
 
 SIZE = 128
 

@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from facesmith.faces.profiles.combining import blend, interpolate
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
-from facesmith.methods.video_lora.people import write_profiles
-from facesmith.methods.video_lora.toy_wan.demo import person
+from facesmith.methods.video_lora.identities import write_profiles
+from facesmith.methods.video_lora.toy_wan.data import person
 from facesmith.methods.video_lora.toy_wan.world import clips
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.training.run.log import quiet_libraries
 from video_lora_faces import DANCES, STAGE, Trial, distractors, fields, heads, settings, sheet, split, trained, truth_of
 
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)

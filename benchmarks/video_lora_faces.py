@@ -28,15 +28,14 @@ from facesmith.config.schema import TrainConfig, validate
 from facesmith.files import write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
-from facesmith.methods.video_lora.adapter import set_lora_scale
+from facesmith.methods.video_lora.lora import set_lora_scale
 from facesmith.methods.video_lora.networks import with_face_tokens
 from facesmith.methods.video_lora.sampling import control_of, decoded, sampled, start_noise
-from facesmith.methods.video_lora.texts import cached_texts, padded
+from facesmith.methods.video_lora.text_encoding import cached_texts, padded
 from facesmith.methods.video_lora.toy_wan import faces
-from facesmith.methods.video_lora.toy_wan.dancers import people, portraits
-from facesmith.methods.video_lora.toy_wan.demo import person
-from facesmith.methods.video_lora.toy_wan.world import Clips, clips
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.methods.video_lora.toy_wan.data import person
+from facesmith.methods.video_lora.toy_wan.world import Clips, clips, people, portraits
+from facesmith.training.run.log import quiet_libraries
 
 FACE_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 LORA_SCALES = (0.0, 0.5, 1.0)

@@ -16,11 +16,18 @@ from typing import Any
 import torch
 from diffusers import WanVACETransformer3DModel
 
-from facesmith.methods.video_lora.adapter import add_lora
 from facesmith.methods.video_lora.base import Base, with_float_rope
-from facesmith.methods.video_lora.needs import Adapter, Shape, passing_bytes, step_bytes, tokens, weights_bytes
-from facesmith.training.run.peak_memory import PeakMemory
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.methods.video_lora.lora import add_lora
+from facesmith.methods.video_lora.memory_estimate import (
+    Adapter,
+    Shape,
+    passing_bytes,
+    step_bytes,
+    tokens,
+    weights_bytes,
+)
+from facesmith.training.run.log import quiet_libraries
+from facesmith.training.run.record import PeakMemory
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 M_MMAP_THRESHOLD = -3

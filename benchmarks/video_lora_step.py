@@ -21,10 +21,10 @@ from diffusers import AutoencoderKLWan, WanVACETransformer3DModel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import UMT5Config, UMT5EncoderModel
 
-from facesmith.methods.video_lora.adapter import add_lora
 from facesmith.methods.video_lora.base import with_float_rope
 from facesmith.methods.video_lora.cache import encoded_video
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.methods.video_lora.lora import add_lora
+from facesmith.training.run.log import quiet_libraries
 from video_lora_faces import settings
 
 _MMAP_THRESHOLD = -3  # of malloc.h

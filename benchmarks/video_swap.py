@@ -37,15 +37,15 @@ from facesmith.cli.infer import infer
 from facesmith.config.schema import InferConfig, validate
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
-from facesmith.faces.tracking.face_stream import FaceStream, Tracked
 from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.faces.tracking.stream import FaceStream, Tracked
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.tasks.swap.analysis import Analyzers, Frame, analysed
+from facesmith.tasks.swap.faces import Analyzers, Frame, analysed
 from facesmith.tasks.swap.frame_swap import FrameSwap, load_frame_swap
-from facesmith.tasks.swap.pipeline import in_order
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.tasks.swap.video_swap import in_order
+from facesmith.training.run.log import quiet_libraries
 from looped import repeat
 
 FPS = 30

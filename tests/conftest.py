@@ -41,7 +41,7 @@ def swapper_file(tmp_path: Path) -> Path:
     import onnx
     from onnx import helper, numpy_helper
 
-    from facesmith.models.onnx.contract import SwapperContract
+    from facesmith.models.onnx.info import SwapperContract
 
     size = 32
     away = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j])

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import nn
 
-from facesmith.models.onnx.types import TYPES
+from facesmith.models.onnx.info import TYPES
 
 SIDE = {"inswapper": 128}
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from facesmith.errors import UserError
-from facesmith.failures import DiskFullError, explained, free_bytes
+from facesmith.errors import DiskFullError, UserError, explained, free_bytes
 from facesmith.files import replacing, write_bytes
 
 TRAINING = SimpleNamespace(

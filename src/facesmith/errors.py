@@ -1,5 +1,13 @@
 """What a user can mend."""
 
+import errno
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
 
 class UserError(Exception):
     """A mistake the user can mend: one line that names the file or key, what is wrong, and the mend.
@@ -22,3 +30,205 @@ class Interrupted(BaseException):  # like KeyboardInterrupt, no error
         super().__init__(f"signal {number}")
         self.lines: list[str] = []
         self.code = 128 + number
+
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_WRITER: Final = ("PytorchStreamWriter failed", "inline_container.cc", "iostream error")
+_MEMORY: Final = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUDA out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Failed to allocate memory for requested buffer",
+    "bad allocation",
+    "could not create a primitive",  # what oneDNN says of it
+    "failed to map segment from shared object",  # what the loader says of it
+    "std::bad_alloc",
+)
+
+# what costs memory: key, and what to do with it
+_RELIEF: Final = (
+    ("data.batch_size", "lower it"),
+    ("trainer.accumulate_grad_batches", "raise it as the batch falls: the training stays the same"),
+    ("model.gradient_checkpointing", "true: less memory, a third more time"),
+    ("model.base_storage", "float8: frozen weights in half the memory"),
+    ("data.num_frames", "lower it, to one more than a multiple of 4"),
+    ("trainer.precision", "bf16-mixed or 16-mixed: half the memory, on a GPU"),
+    ("task.num_frames", "lower it, to one more than a multiple of 4"),
+    ("task.offload", "disk, or on a GPU model or group"),
+    ("task.pixel_boost", "lower it"),
+    ("task.workers", "1: one frame at a time"),
+)
+
+# what the message holds, what to say; the first that fits is told
+_KNOWN: Final = (
+    (
+        r"No supported gpu backend found|CUDAAccelerator.*not available|MPSAccelerator.*not available",
+        "trainer.accelerator: this machine has no such device; use trainer.accelerator=auto; "
+        "`python -m facesmith.doctor` shows the devices",
+    ),
+    (
+        r"You requested gpu: .* But your machine only has: .*|requested .* devices? but .* available",
+        "trainer.devices: this machine has fewer devices; use trainer.devices=1 or auto; "
+        "`python -m facesmith.doctor` shows them",
+    ),
+    (
+        r"no kernel image is available|not compatible with the current PyTorch",
+        "this torch was not built for this GPU; install the build for its CUDA version from pytorch.org, or use "
+        "trainer.accelerator=cpu",
+    ),
+    (
+        r"NVIDIA driver on your system is too old|CUDA driver version is insufficient",
+        "the GPU's driver is older than this torch; update the driver, or use trainer.accelerator=cpu",
+    ),
+    (
+        r"DataLoader worker .*(Bus error|killed by signal: (Killed|Bus error))|insufficient shared memory",
+        "a worker that loads data was killed, mostly for lack of (shared) memory; use data.workers=0, or give the "
+        "container more with --shm-size=2g",
+    ),
+    (
+        r"Too many open files",
+        "too many files are open; use data.workers=0, or raise the limit with `ulimit -n 65536`",
+    ),
+    (
+        r"InvalidCxxCompiler|Failed to find C compiler|No working C\+\+ compiler",
+        "model.compile=true: needs a C++ compiler, and there is none; install g++, or use model.compile=false",
+    ),
+    (
+        r"Address already in use|EADDRINUSE",
+        "another distributed run holds this port; set the environment variable MASTER_PORT to a free one",
+    ),
+    (
+        r"Timed out initializing process group|Timed out waiting.*ranks|Connection closed by peer|"
+        r"Connection reset by peer.*gloo|gloo.*Connection",
+        "another process of this distributed run is gone; its own error stands above or in its log "
+        "(train_ddp_process_*.log in the run's folder)",
+    ),
+    (
+        r"Expected to have finished reduction in the prior iteration",
+        "trainer.strategy: some weights had no gradient; use trainer.strategy=ddp_find_unused_parameters_true",
+    ),
+)
+
+
+class DiskFullError(UserError):
+    """There is no room for a file: `free` bytes are left, `needed` are its size; None when nobody knows."""
+
+    def __init__(self, path: Path, needed: int | None, free: int) -> None:
+        wanted = f"{size(needed)} needed" if needed else "more needed"
+        super().__init__(
+            f"{path}: the disk is full: {wanted}, {size(free)} free; make room, or write elsewhere (paths.runs=, "
+            "paths.face_sets=, output=), then go on with the same command"
+        )
+
+
+@contextmanager
+def explained(config: Any, folder: Path | None = None) -> Iterator[None]:
+    """Turn what the machine or a library refuses into a UserError that says what to change; bugs pass through.
+
+    Args:
+        config: the settings the job runs with; those that cost memory are named with their values.
+        folder: where the job writes; of the checkpoints in it the newest is named when the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        line = explain(error, config, folder)
+        if line is None:
+            raise
+        raise UserError(line) from error
+
+
+def explain(error: BaseException, config: Any, folder: Path | None) -> str | None:
+    """Give the line, or None when this is a bug, or a UserError that explains itself."""
+    causes = list(_chain(error))
+    full = next((c for c in causes if isinstance(c, DiskFullError) or is_disk_full(c)), None)
+    if full is not None:
+        place = _place(full, folder)
+        told = full if isinstance(full, DiskFullError) else DiskFullError(place, None, free_bytes(place))
+        return f"{told}{_last_good(folder)}"
+    if any(isinstance(cause, UserError) for cause in causes):
+        return None
+    for cause in causes:
+        if is_out_of_memory(cause):
+            return _out_of_memory(cause, config)
+    text = " ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
+    known = next((line for pattern, line in _KNOWN if re.search(pattern, text, re.DOTALL)), None)
+    return f"{known} ({_short(causes[0])})" if known else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a device or the machine had no memory left: of torch, numpy and onnxruntime."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(words in str(error) for words in _MEMORY)
+
+
+def size(count: int) -> str:
+    """Write a number of bytes as people do."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def free_bytes(path: Path) -> int:
+    """Give what is free where a path is, or would be."""
+    folder = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
+    return shutil.disk_usage(folder).free
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether an error says that there is no room to write."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_unsaid(error: BaseException) -> bool:
+    """Tell whether torch's file writer failed and left out why."""
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WRITER)
+
+
+def _out_of_memory(error: BaseException, config: Any) -> str:
+    told = []
+    for key, mend in _RELIEF:
+        known, value = _value(config, key)
+        if known:
+            told.append(f"{key}={str(value).lower() if isinstance(value, bool) else value} ({mend})")
+    profiled = _value(config, "trainer.precision")[0] and _value(config, "data.max_frames")[0]
+    all_at_once = "; trainer=low_memory sets all of them" if profiled else ""
+    return f"out of memory{_asked(error)}; what costs memory: {', '.join(told) or 'give smaller media'}{all_at_once}"
+
+
+def _asked(error: BaseException) -> str:
+    text = str(error)
+    found = re.search(r"[Tt]ried to allocate ([\d.]+ ?[KMG]i?B|\d+ bytes)|Unable to allocate ([\d.]+ [KMGTPE]iB)", text)
+    asked = "" if not found else f", {found[1] or found[2]} more were asked for"
+    where = next((name for name, words in (("GPU", "CUDA"), ("GPU", "MPS")) if words in text), "")
+    return f" on the {where}{asked}" if where else asked
+
+
+def _place(error: BaseException, folder: Path | None) -> Path:
+    named = getattr(error, "filename", None)
+    return Path(named) if isinstance(named, str) else folder or Path()
+
+
+def _last_good(folder: Path | None) -> str:
+    found = sorted((folder or Path()).glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
+    return f"; last good checkpoint: {found[-1]}" if folder and found else ""
+
+
+def _value(config: Any, key: str) -> tuple[bool, Any]:
+    for part in key.split("."):
+        if not hasattr(config, part):
+            return False, None
+        config = getattr(config, part)
+    return True, config
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from facesmith.annotate.app import faces_of
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.annotate.desk import Desk
-from facesmith.annotate.opening import faces_of
+from facesmith.annotate.masks import Desk
 from facesmith.config.schema import validate
 from facesmith.faces.face_set.face_set import FaceSet
 

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facesmith.annotate.desk import Desk
-from facesmith.annotate.kept import Mask
-from facesmith.errors import UserError
+from facesmith.annotate.masks import Desk, Mask
+from facesmith.errors import DiskFullError, UserError
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.failures import DiskFullError
-from facesmith.methods.occluder.painted import PaintedMasks
+from facesmith.methods.occluder.labels import PaintedMasks
 
 Covered = Callable[[Desk, int, int], Mask]
 

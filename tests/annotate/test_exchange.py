@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from facesmith.annotate import exchange
+from facesmith.annotate import import_export
+from facesmith.annotate.app import annotate
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.annotate.desk import Desk
-from facesmith.annotate.kept import Mask
-from facesmith.annotate.painter import annotate
+from facesmith.annotate.masks import Desk, Mask
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 
@@ -21,16 +20,16 @@ Covered = Callable[[Desk, int, int], Mask]
 
 @pytest.mark.parametrize(("form", "place"), [("coco", "masks.json"), ("labelme", "folder"), ("cvat", "folder")])
 def test_masks_come_back_from_other_programs_as_they_were(
-    faces: FaceSet, desk: Desk, covered: Covered, tmp_path: Path, form: exchange.Format, place: str
+    faces: FaceSet, desk: Desk, covered: Covered, tmp_path: Path, form: import_export.Format, place: str
 ) -> None:
     ring = covered(desk, 2, 220)
     cv2.circle(ring, (220, 300), 15, 255, -1)  # an island in a hole
     wanted = {0: covered(desk, 0, 260), 2: ring}
     for row, mask in wanted.items():
         desk.paint(row, mask)
-    assert exchange.write(desk, tmp_path / "out" / place, form) == 2
+    assert import_export.write(desk, tmp_path / "out" / place, form) == 2
     with Desk(faces, tmp_path / "others", 0.35) as other:
-        assert exchange.take(other, tmp_path / "out" / place, form) == 2
+        assert import_export.take(other, tmp_path / "out" / place, form) == 2
         for row, mask in wanted.items():
             assert np.array_equal(other.mask(row), mask)
         other.undo()
@@ -59,16 +58,16 @@ def test_what_other_programs_cannot_mean_is_told_and_nothing_is_saved(desk: Desk
     broken = tmp_path / "masks.json"
     broken.write_text('{"categories": [{"id": 1, "name": "cat"}], "images": []}')
     with pytest.raises(UserError, match="no category is called face"):
-        exchange.take(desk, broken, "coco")
+        import_export.take(desk, broken, "coco")
     stranger = {"id": 1, "file_name": "nobody.jpg", "width": 512, "height": 512}
     shape = {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]}
     told = {"categories": [{"id": 1, "name": "face"}], "images": [stranger], "annotations": [shape]}
     broken.write_text(json.dumps(told))
     with pytest.raises(UserError, match="nobody is no face of"):
-        exchange.take(desk, broken, "coco")
+        import_export.take(desk, broken, "coco")
     broken.write_text(json.dumps({**told, "images": [{**stranger, "width": 640}]}))
     with pytest.raises(UserError, match="640x512 px, the crops 512x512"):
-        exchange.take(desk, broken, "coco")
+        import_export.take(desk, broken, "coco")
     with pytest.raises(UserError, match="nothing was painted yet"):
-        exchange.write(desk, tmp_path / "out.json", "coco")
+        import_export.write(desk, tmp_path / "out.json", "coco")
     assert desk.counts()["painted"] == 0

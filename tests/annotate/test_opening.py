@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facesmith.annotate.app import opened
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.annotate.opening import opened
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 

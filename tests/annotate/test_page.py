@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facesmith.annotate.desk import Desk
-from facesmith.annotate.page import HOST, served
+from facesmith.annotate.masks import Desk
+from facesmith.annotate.page import COMMANDS, HOST, as_markdown, served
 from facesmith.annotate.session import Session
-from facesmith.annotate.shortcuts import COMMANDS, as_markdown
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE = 120  # seconds: two busy cores draw WebGL in software

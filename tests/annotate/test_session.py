@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from facesmith.annotate.canvas import OPACITY, PAINT
-from facesmith.annotate.desk import STATES, Desk
+from facesmith.annotate.masks import STATES, Desk
 from facesmith.annotate.session import Session, View
 
 

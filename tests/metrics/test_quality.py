@@ -8,8 +8,7 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.colour import hull
 from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
-from facesmith.metrics.judge import Judge
-from facesmith.metrics.quality import QualityGate, held_out_ssim, seam
+from facesmith.metrics.swap import Judge, QualityGate, held_out_ssim, seam
 
 
 @pytest.fixture(scope="module")

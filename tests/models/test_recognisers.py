@@ -11,9 +11,9 @@ from skimage.data import astronaut
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
+from facesmith.faces.analyzers.mediapipe import SFaceEmbedder
 from facesmith.faces.analyzers.onnx_folding import folded
-from facesmith.faces.analyzers.sface import SFaceEmbedder
-from facesmith.faces.geometry import align
+from facesmith.faces.geometry import alignment
 from facesmith.models.recognisers import ArcFace, SFace
 
 Asset = Callable[[str], Path]
@@ -23,7 +23,7 @@ FIVE = np.array([[203.0, 101], [246, 103], [223, 131], [202, 139], [245, 140]])
 
 
 def crop(template: str, size: int) -> np.ndarray:
-    return align.warp(astronaut(), align.estimate(FIVE, template, size), size)
+    return alignment.warp(astronaut(), alignment.estimate(FIVE, template, size), size)
 
 
 def tensor(crops: np.ndarray) -> Tensor:

@@ -10,11 +10,8 @@ import pytest
 
 from facesmith.errors import PrunedError, UserError
 from facesmith.sweep.__main__ import main
-from facesmith.sweep.best import continue_command, rerun_command
-from facesmith.sweep.curves import read_curves
-from facesmith.sweep.importance import importance
-from facesmith.sweep.ranking import rank, varied
-from facesmith.sweep.runs import counts, find_runs
+from facesmith.sweep.ranking import importance, rank, varied
+from facesmith.sweep.runs import continue_command, counts, find_runs, read_curves, rerun_command
 
 from .recorded_runs import DISTANCE, SSIM, record_run
 

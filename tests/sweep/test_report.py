@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from facesmith.cli.provenance import examine
-from facesmith.sweep.importance import Importance
-from facesmith.sweep.ranking import rank
+from facesmith.sweep.ranking import Importance, rank
 from facesmith.sweep.report import write_report
 from facesmith.sweep.runs import find_runs
 

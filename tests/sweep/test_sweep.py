@@ -9,9 +9,9 @@ import pytest
 from omegaconf import DictConfig
 
 from facesmith.errors import Interrupted, PrunedError, UserError
-from facesmith.sweep.folder import owning
+from facesmith.sweep.study import owning
+from facesmith.training.callbacks.prune import current
 from facesmith.training.run.record import read
-from facesmith.training.trial import current
 
 from .tiny_sweeps import Sweeps, outcomes, points, study
 

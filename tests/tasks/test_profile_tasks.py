@@ -9,10 +9,8 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.video import open_video
-from facesmith.tasks.profiles.blend import BlendTask
+from facesmith.tasks.profiles.combine import BlendTask, EnrichTask, InterpolateTask
 from facesmith.tasks.profiles.embed import EmbedTask
-from facesmith.tasks.profiles.enrich import EnrichTask
-from facesmith.tasks.profiles.interpolate import InterpolateTask
 
 SELECTION = {"min_score": 0.6, "min_size": 30.0, "min_sharpness": 1.0}
 SELECTION |= {"max_yaw": 60.0, "max_pitch": 45.0, "min_similarity": 0.3}

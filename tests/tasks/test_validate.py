@@ -12,7 +12,7 @@ from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.metrics.person_meter import jitter
+from facesmith.metrics.person import jitter
 from facesmith.tasks.validate.moments import stretches
 from facesmith.tasks.validate.task import ValidateTask
 

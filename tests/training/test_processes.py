@@ -12,10 +12,9 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.training.batch_statistics import GlobalStatistics
+from facesmith.training.distributed import GlobalBatchNorm2d, GlobalStatistics
 from facesmith.training.hardware import refuse_devices
 from facesmith.training.losses import masked_mean
-from facesmith.training.processes import GlobalBatchNorm2d
 
 
 def net() -> nn.Module:

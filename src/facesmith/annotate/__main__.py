@@ -7,7 +7,7 @@ from facesmith.cli.launch import entry_point
 @entry_point("annotate", AnnotateConfig)
 def main(config: AnnotateConfig) -> None:
     """Open the painter."""
-    from facesmith.annotate.painter import annotate
+    from facesmith.annotate.app import annotate
 
     annotate(config)
 

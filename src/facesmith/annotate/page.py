@@ -1,5 +1,6 @@
-"""The page on which masks are painted: a Gradio layout over a session, for one person on this computer."""
+"""What can be done on the page, by button and by key: the one place for it."""
 
+import json
 import os
 import webbrowser
 from collections.abc import Iterator
@@ -7,16 +8,63 @@ from contextlib import contextmanager
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import gradio as gr
 
 from facesmith.annotate.canvas import LAYERS, css_paint
-from facesmith.annotate.desk import STATES
+from facesmith.annotate.masks import STATES
 from facesmith.annotate.session import Sent, Session, View
-from facesmith.annotate.shortcuts import COMMANDS, as_json, shown
 from facesmith.errors import UserError
+
+
+class Command(NamedTuple):
+    """A thing to do. name: of its button on the page. keys: as browsers call them, `Ctrl+` before where it is held."""
+
+    name: str
+    keys: tuple[str, ...]
+    what: str
+
+
+COMMANDS: Final = (
+    Command("previous", ("ArrowLeft", "a"), "previous frame"),
+    Command("next", ("ArrowRight", "d"), "next frame"),
+    Command("untouched", ("n",), "next frame nobody has looked at"),
+    Command("keep", ("Enter", "s"), "keep this mask as it is, and go on"),
+    Command("brush", ("b",), "brush: paint visible face"),
+    Command("eraser", ("e",), "eraser: take away what covers it"),
+    Command("smaller", ("[",), "smaller brush"),
+    Command("larger", ("]",), "larger brush"),
+    Command("undo", ("Ctrl+z",), "undo"),
+    Command("redo", ("Ctrl+y", "Ctrl+Z"), "redo"),
+    Command("interpolate", ("i",), "fill the frames between painted ones"),
+    Command("onion", ("o",), "onion skin: the neighbours' outlines"),
+    Command("hull", ("h",), "start again from the hull"),
+    Command("predict", ("m",), "start again from what the occluder sees"),
+)
+
+_SHOWN: Final = {"ArrowLeft": "←", "ArrowRight": "→", "Enter": "↵", "Ctrl+Z": "Ctrl+Shift+Z"}
+
+
+def shown(command: Command) -> list[str]:
+    """Give a command's keys as a person reads them."""
+    return [
+        _SHOWN.get(key) or "+".join(part.upper() if len(part) == 1 else part for part in key.split("+"))
+        for key in command.keys
+    ]
+
+
+def as_json() -> str:
+    """Give which key calls which command, for the page's script."""
+    return json.dumps({key: command.name for command in COMMANDS for key in command.keys})
+
+
+def as_markdown() -> str:
+    """Give the table for the documentation."""
+    rows = [f"| {' or '.join(f'`{key}`' for key in shown(one))} | {one.what} |" for one in COMMANDS]
+    return "\n".join(["| key | |", "|---|---|", *rows])
+
 
 HOST: Final = "127.0.0.1"
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.annotate.canvas import Canvases, ChangedElsewhereError, cut_out, outlined
-from facesmith.annotate.desk import STATES, Desk
-from facesmith.annotate.kept import State
+from facesmith.annotate.masks import STATES, Desk, State
 from facesmith.errors import UserError
 
 Sent = dict[str, Any] | None

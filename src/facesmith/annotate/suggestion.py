@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.annotate.desk import Predict
-from facesmith.annotate.kept import Mask
+from facesmith.annotate.masks import Mask, Predict
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.models.onnx.occlusion import Occluder

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from facesmith.errors import UserError
 from facesmith.models.adapters.card import AdapterCard
-from facesmith.models.adapters.listing import listed
-from facesmith.models.adapters.store import WEIGHTS
+from facesmith.models.adapters.store import WEIGHTS, listed
 
 _USAGE = """\
 python -m facesmith.adapters runs/                 every adapter under a folder
@@ -40,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hash(path: Path) -> str:
-    from facesmith.models.adapters.base_files import base_of  # imports torch
     from facesmith.models.adapters.lora import base_hash
+    from facesmith.models.adapters.merge import base_of  # imports torch
 
     return base_hash(base_of(path))
 

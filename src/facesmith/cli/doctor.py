@@ -77,7 +77,7 @@ class Machine:
         """Read it as an entry point would; without a conf/ folder, the working folder."""
         from hydra import compose, initialize_config_dir
 
-        from facesmith.config import schema  # noqa: F401  # registers the resolvers
+        from facesmith.cli import resolvers  # noqa: F401  # registers them
         from facesmith.config.conf_folder import conf_folder
 
         try:

@@ -9,17 +9,15 @@ from facesmith import assets
 from facesmith.config.schema import ExportConfig
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.models.adapters.choice import Choice, choose
-from facesmith.models.adapters.exporting import adapted, said_of
-from facesmith.models.adapters.merged_file import write_merged
+from facesmith.models.adapters.merge import adapted, said_of, write_merged
+from facesmith.models.adapters.spec import Choice, choose
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx import export as onnx_export
-from facesmith.models.onnx.client_graphs import XSEG_CONTRACT, XSEG_INPUT
-from facesmith.models.onnx.client_specs import spec_for
-from facesmith.models.onnx.contract import CONTRACTS, SwapperContract
+from facesmith.models.onnx.clients import XSEG_CONTRACT, XSEG_INPUT, spec_for
+from facesmith.models.onnx.export import Exports
 from facesmith.models.onnx.graph import OnnxGraph
-from facesmith.training.callbacks.protocols import Exports
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.models.onnx.info import CONTRACTS, SwapperContract
+from facesmith.training.run.log import quiet_libraries
 
 
 def export(config: ExportConfig) -> onnx_export.ExportReport | None:
@@ -72,10 +70,7 @@ def export(config: ExportConfig) -> onnx_export.ExportReport | None:
 
 def _export_person(config: ExportConfig) -> None:
     """Write what video_lora learnt: its LoRA in another naming, or its graphs."""
-    from facesmith.methods.video_lora.exporting import (  # diffusers is loaded by those who need it
-        convert_lora,
-        export_graphs,
-    )
+    from facesmith.methods.video_lora.export import convert_lora, export_graphs
 
     assets.use_directory(config.assets.dir)
     if config.to in ("onnx", "onnx_mapper"):

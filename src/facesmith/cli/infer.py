@@ -5,10 +5,9 @@ from pathlib import Path
 from facesmith import assets
 from facesmith.config.schema import InferConfig
 from facesmith.config.signatures import signature
-from facesmith.failures import explained
+from facesmith.errors import explained
 from facesmith.media.provenance import use_key
-from facesmith.training.run.log import logged
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.training.run.log import logged, quiet_libraries
 
 
 def infer(config: InferConfig) -> list[Path]:

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from facesmith.cli import resolvers  # noqa: F401  # registers them
 from facesmith.config.conf_folder import conf_folder
 from facesmith.config.explain import nearest, suggest
 from facesmith.config.schema import validate

@@ -13,25 +13,23 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from facesmith import assets
 from facesmith.config.schema import TrainConfig
-from facesmith.errors import UserError
-from facesmith.failures import explained
+from facesmith.errors import UserError, explained
+from facesmith.files import private_folder
 from facesmith.media.provenance import use_key
-from facesmith.private import private_folder
-from facesmith.training import trial
-from facesmith.training.batch_statistics import GlobalStatistics
+from facesmith.training.callbacks import prune
+from facesmith.training.callbacks.checkpoints import StopWhenAsked
 from facesmith.training.callbacks.exact_state import ExactState
-from facesmith.training.callbacks.last_checkpoint import StopWhenAsked
 from facesmith.training.callbacks.record import RecordRun
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
+from facesmith.training.distributed import GlobalStatistics
 from facesmith.training.hardware import choose_precision, notice_device, refuse_devices
 from facesmith.training.run.checkpoint_files import FOLDER, LAST
 from facesmith.training.run.lock import held
-from facesmith.training.run.log import logged
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.training.run.log import logged, quiet_libraries
 from facesmith.training.run.record import Monitor, Recorder, recording
 from facesmith.training.run.start import find_start
 from facesmith.training.run.stopping import StopWish, stopping
-from facesmith.training.run.wandb_end import ended_in_wandb
+from facesmith.training.run.wandb import ended_in_wandb
 
 
 def train(config: TrainConfig) -> float | list[float] | None:
@@ -73,7 +71,7 @@ def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContext
         name=config.name,
         settings=settings,
         objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
-        swept=trial.swept(),
+        swept=prune.swept(),
         writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
     )
 

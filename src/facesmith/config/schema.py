@@ -15,7 +15,6 @@ from facesmith.config.adapters import AdapterChoiceSettings
 from facesmith.config.explain import explain
 from facesmith.config.settings import AnyComponent, ForeignComponent, PathSetting, Settings, Slug
 from facesmith.errors import UserError
-from facesmith.training.run.resume import record_folder, run_folder
 
 
 class PathsConfig(Settings):
@@ -198,36 +197,3 @@ def _options(group: str) -> list[str]:
     if hydra.is_initialized():
         return hydra.config_loader().get_group_options(group)
     return sorted(path.stem for path in Path("conf", group).glob("*.yaml"))
-
-
-def _run_folder(_root_: DictConfig) -> str:
-    """Give `<experiment>/<name>` as a path that is safe even before either is validated."""
-
-    def safe(key: str) -> str:
-        try:
-            value = OmegaConf.select(_root_, key)
-        except OmegaConfBaseException:
-            value = None
-        return re.sub(r"[^a-z0-9_-]+", "-", str(value or "unnamed").lower()).strip("-") or "unnamed"
-
-    return f"{safe('experiment_name')}/{safe('name')}"
-
-
-def _scene_name(media: object) -> str:
-    """Give a name for the first of some media: the file's or the folder's, as a slug."""
-    first = media[0] if isinstance(media, ListConfig | list) and len(media) else media
-    return re.sub(r"[^a-z0-9_-]+", "-", Path(str(first).rpartition(":")[2]).stem.lower()).strip("-_")[:64] or "scene"
-
-
-def _directions(_root_: DictConfig) -> ListConfig:
-    """Give which way each of a run's objectives is good."""
-    objectives = OmegaConf.select(_root_, "objectives") or {"": OmegaConf.select(_root_, "monitor_mode")}
-    return OmegaConf.create([objectives[name] for name in objectives])
-
-
-OmegaConf.register_new_resolver("run_dir", run_folder, replace=True, use_cache=True)
-OmegaConf.register_new_resolver("record_folder", record_folder, replace=True)
-OmegaConf.register_new_resolver("scene_name", _scene_name, replace=True)
-OmegaConf.register_new_resolver("directions", _directions, replace=True)
-OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
-OmegaConf.register_new_resolver("upper", lambda text: str(text).upper(), replace=True)

@@ -1,4 +1,4 @@
-"""What an analyzer says about one face, and what every analyzer can do."""
+"""What a face detector says, before landmarks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,20 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from facesmith.faces.analyzers.detection import Detection
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """box: (4,) left, top, right, bottom px. five: (5, 2) px in the templates' order. score: 0..1."""
+
+    box: npt.NDArray[np.float32]
+    five: npt.NDArray[np.float32]
+    score: float
+
+    @property
+    def side(self) -> float:
+        """The longer side of the box in px."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from facesmith.media.errors import MediaError
-from facesmith.media.frame_indices import ascending
 from facesmith.media.images import to_rgb
+from facesmith.media.video_index import ascending
 
 # Browsers show frames without a duration, or one below 20 ms, for 100 ms.
 _SHORTEST_MS, _DEFAULT_MS = 20, 100

@@ -8,8 +8,7 @@ import decord
 import numpy as np
 
 from facesmith.media.errors import MediaError
-from facesmith.media.frame_indices import ascending
-from facesmith.media.video_index import build_index
+from facesmith.media.video_index import ascending, build_index
 
 _BATCH = 8
 _TOLERANCE_SECONDS = 1e-3

@@ -1,5 +1,6 @@
-"""The exact index of a video: when each frame is shown, and where its packet stands in the file."""
+"""Which frames of a video are asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,14 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from facesmith.media.errors import MediaError
+
+
+def ascending(path: Path, indices: Sequence[int], count: int) -> list[int]:
+    """Give the wanted frames in order, each once; raises IndexError outside 0..count-1."""
+    wanted = sorted({int(index) for index in indices})
+    if wanted and not 0 <= wanted[0] <= wanted[-1] < count:
+        raise IndexError(f"{path}: frames are 0..{count - 1}, not {wanted[0]}..{wanted[-1]}")
+    return wanted
 
 
 @dataclass(frozen=True)

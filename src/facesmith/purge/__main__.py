@@ -21,11 +21,9 @@ from facesmith.config.schema import PathsConfig, validate
 from facesmith.config.settings import IsoDate, PathSetting, Settings, Slug
 from facesmith.errors import UserError
 from facesmith.purge.artefacts import models_named, traces_in_folders, traces_in_profiles, traces_of_adapters
-from facesmith.purge.face_sets import traces_in_face_sets
-from facesmith.purge.removal import describe, finished, remove, undisturbed, write_record
-from facesmith.purge.retention import expiries, past
+from facesmith.purge.face_sets import expiries, past, traces_in_face_sets
+from facesmith.purge.removal import Trace, describe, finished, remove, undisturbed, write_record
 from facesmith.purge.runs import exported_hashes, traces_in_runs
-from facesmith.purge.trace import Trace
 
 SOME_ARE_PAST = 2
 """Exit code of `retention` when somebody's consent has run out."""

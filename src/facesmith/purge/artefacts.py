@@ -11,7 +11,7 @@ from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.examination import examine
 from facesmith.media.provenance import file_sha256
 from facesmith.media.sources import IMAGES, VIDEOS
-from facesmith.purge.trace import Trace
+from facesmith.purge.removal import Trace
 
 MODELS: Final = (".onnx", ".dfm")
 _LARGEST_HEADER: Final = 100_000_000

@@ -1,4 +1,4 @@
-"""Remove traces, and record what was removed without keeping anything of a face."""
+"""One thing on disk that holds a person's face, or was learnt from it."""
 
 import contextlib
 import hashlib
@@ -7,9 +7,10 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from filelock import FileLock, Timeout
 
@@ -18,8 +19,27 @@ from facesmith.errors import UserError
 from facesmith.files import write_text
 from facesmith.media.provenance import file_sha256
 from facesmith.purge.runs import RECORD
-from facesmith.purge.trace import Trace
 from facesmith.training.run.record import read
+
+Kind = Literal["face set", "run", "profile", "model", "adapter", "cache", "W&B record", "picture or video"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is there, and why it counts. files: files and folders, as they are named; links are links."""
+
+    kind: Kind
+    files: tuple[Path, ...]
+    why: str
+
+    def contents(self) -> Iterator[Path]:
+        """Give every file in it; links to files elsewhere are not followed, a link that was named itself is."""
+        for path in self.files:
+            if path.is_dir():
+                yield from sorted(one for one in path.rglob("*") if one.is_file() and not one.is_symlink())
+            elif path.is_file():
+                yield path
+
 
 _MODELS: Final = (".onnx", ".dfm", ".ckpt", ".safetensors")
 _LOCKS: Final = ("*.lock", ".hydra/lock", ".lock", ".sweep.lock")

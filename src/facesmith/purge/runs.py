@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf raises it
 
 from facesmith.errors import UserError
-from facesmith.purge.trace import Trace
+from facesmith.purge.removal import Trace
 
 RECORD = "run.json"
 COMPOSED = Path(".hydra", "config.yaml")

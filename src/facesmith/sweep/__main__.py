@@ -71,9 +71,8 @@ def _status(chosen: argparse.Namespace) -> None:
 
 
 def _leaderboard(chosen: argparse.Namespace) -> None:
-    from facesmith.sweep.importance import importance
     from facesmith.sweep.leaderboard import ranking_table, write_csv
-    from facesmith.sweep.ranking import rank
+    from facesmith.sweep.ranking import importance, rank
     from facesmith.sweep.report import write_report
     from facesmith.sweep.runs import find_runs
 
@@ -91,9 +90,8 @@ def _leaderboard(chosen: argparse.Namespace) -> None:
 
 
 def _best(chosen: argparse.Namespace) -> None:
-    from facesmith.sweep.best import continue_command, rerun_command
     from facesmith.sweep.ranking import rank
-    from facesmith.sweep.runs import find_runs
+    from facesmith.sweep.runs import continue_command, find_runs, rerun_command
 
     ranking = rank(find_runs(chosen.folder), chosen.by)
     best = ranking.best
@@ -110,7 +108,7 @@ def _best(chosen: argparse.Namespace) -> None:
 
 
 def _lineage(chosen: argparse.Namespace) -> None:
-    from facesmith.training.run.wandb_artifacts import tell_swap
+    from facesmith.training.run.wandb import tell_swap
 
     print(tell_swap(chosen.output, chosen.model, chosen.project, chosen.entity, chosen.runs))
 

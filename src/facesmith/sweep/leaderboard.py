@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from facesmith.private import write_private_text
+from facesmith.files import write_private_text
 from facesmith.sweep.ranking import Ranking, Row
 from facesmith.sweep.runs import Run, counts
 

@@ -13,14 +13,12 @@ from typing import Any, Final
 import cv2
 
 from facesmith.errors import UserError
+from facesmith.files import write_private_text
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
-from facesmith.private import write_private_text
-from facesmith.sweep.curves import read_curves
-from facesmith.sweep.importance import Importance
 from facesmith.sweep.leaderboard import best, duration, memory, progress, shown
-from facesmith.sweep.ranking import Ranking, Row
-from facesmith.sweep.runs import Run
+from facesmith.sweep.ranking import Importance, Ranking, Row
+from facesmith.sweep.runs import Run, read_curves
 
 _HERE: Final = Path(__file__).parent
 _WIDTH: Final = 560  # px of a preview

@@ -20,10 +20,9 @@ from facesmith.config.schema import validate
 from facesmith.errors import Interrupted, UserError
 from facesmith.sweep import job
 from facesmith.sweep.config import SweepConfig
-from facesmith.sweep.folder import choose, describe, fingerprint, owning
 from facesmith.sweep.search import Search
 from facesmith.sweep.space import Space, space
-from facesmith.sweep.study import create, make_pruner, make_sampler
+from facesmith.sweep.study import choose, create, describe, fingerprint, make_pruner, make_sampler, owning
 
 # these run as many jobs of a batch at once as they are told to; others start all of them
 _LAUNCHERS_THAT_QUEUE = ("BasicLauncher", "JoblibLauncher", "SlurmLauncher", "RayLauncher")

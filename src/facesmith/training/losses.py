@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facesmith.training.processes import mean_over_processes
+from facesmith.training.distributed import mean_over_processes
 
 _SSIM_WINDOW = 7
 

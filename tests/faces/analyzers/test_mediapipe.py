@@ -14,7 +14,7 @@ from skimage.data import astronaut
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.analyzers.yunet import YuNet
 from facesmith.faces.face import Face
-from facesmith.faces.geometry import align
+from facesmith.faces.geometry import alignment
 
 Asset = Callable[[str], Path]
 
@@ -142,20 +142,20 @@ def test_landmarks_of_aligned_crops(
     carphone: list[tuple[np.ndarray, list[Face]]], analyzer: MediaPipeAnalyzer, template: str, size: int
 ) -> None:
     sample = carphone[::12]
-    matrices = [align.estimate(faces[0].five, template, size) for _, faces in sample]
-    crops = [align.warp(frame, matrix, size) for (frame, _), matrix in zip(sample, matrices, strict=True)]
+    matrices = [alignment.estimate(faces[0].five, template, size) for _, faces in sample]
+    crops = [alignment.warp(frame, matrix, size) for (frame, _), matrix in zip(sample, matrices, strict=True)]
     found = analyzer.landmarks([*crops, np.zeros((size, size, 3), np.uint8)])
     assert found[-1] is None
     for answer, (_, faces), matrix in zip(found, sample, matrices, strict=False):
         assert answer is not None
-        expected = align.transform(faces[0].landmarks, matrix)
+        expected = alignment.transform(faces[0].landmarks, matrix)
         eyes = np.linalg.norm(expected[33, :2] - expected[263, :2])
         assert np.linalg.norm(answer[0][:, :2] - expected[:, :2], axis=1).mean() < 0.03 * eyes
         assert answer[1].shape == (52,)
 
 
 def test_embedding_an_aligned_crop_is_what_the_frame_gave(portrait: Face, analyzer: MediaPipeAnalyzer) -> None:
-    crop = align.warp(astronaut(), align.estimate(portrait.five, "arcface_112_v2", 112), 112)
+    crop = alignment.warp(astronaut(), alignment.estimate(portrait.five, "arcface_112_v2", 112), 112)
     np.testing.assert_allclose(analyzer.embed_aligned(crop[None])[0], portrait.embedding, atol=1e-4)
     assert analyzer.embed_aligned(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 128)
 

@@ -17,10 +17,9 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.faces.face_set.extraction import extract
-from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.face_table import array
-from facesmith.faces.face_set.partial_sets import STALE_SECONDS
+from facesmith.faces.face_set.face_set import FaceSet, array
 from facesmith.faces.face_set.selection import kind
+from facesmith.faces.face_set.staging import STALE_SECONDS
 
 from ...small_media import EXTRACTION, Counting, write_video
 

@@ -5,10 +5,8 @@ import pytest
 
 from facesmith.errors import UserError
 from facesmith.faces.face import five_of
-from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.face_table import array
-from facesmith.faces.geometry.align import estimate, warp
-from facesmith.faces.geometry.templates import TEMPLATES
+from facesmith.faces.face_set.face_set import FaceSet, array
+from facesmith.faces.geometry.alignment import TEMPLATES, estimate, warp
 
 
 def test_arrays_are_over_the_kept_faces(carphone_set: FaceSet) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facesmith.faces.face_set.sampling import share, spread
+from facesmith.faces.face_set.selection import share, spread
 
 
 def test_few_pictures_are_all_taken() -> None:

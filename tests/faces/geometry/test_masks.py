@@ -5,7 +5,7 @@ import pytest
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry import masks, topology
-from facesmith.faces.geometry.align import estimate, transform
+from facesmith.faces.geometry.alignment import estimate, transform
 from facesmith.faces.geometry.colour import filled
 
 SIZE = 256

@@ -7,8 +7,8 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import five_of
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry import colour
-from facesmith.faces.geometry.align import estimate, transform, warp
 from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.alignment import estimate, transform, warp
 from facesmith.faces.geometry.thin_plate import fit_similarity, warp_maps
 from facesmith.faces.pseudo_labels.frame_choice import spread_out
 from facesmith.faces.pseudo_labels.pseudo_truth import build

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from facesmith.faces.face import Face
-from facesmith.faces.tracking.face_stream import FaceStream, Seen
 from facesmith.faces.tracking.smoothing import Smoothing, jitter, smooth
+from facesmith.faces.tracking.stream import FaceStream, Seen
 
 FPS = 30
 STILL = np.full(256, 90, np.uint8)

@@ -3,8 +3,7 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.tracking.following import detect, follow
-from facesmith.faces.tracking.tracks import interocular
+from facesmith.faces.tracking.tracker import detect, follow, interocular
 from facesmith.media.video import open_video
 
 

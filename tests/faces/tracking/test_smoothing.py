@@ -3,7 +3,7 @@ import pytest
 from scipy.signal import savgol_filter
 
 from facesmith.faces.tracking.smoothing import Smoothing, jitter, smooth
-from facesmith.faces.tracking.tracks import IRISES
+from facesmith.faces.tracking.tracker import IRISES
 
 SMOOTHING = Smoothing(window_seconds=6 / 30, polyorder=2)
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from facesmith.faces.tracking.tracks import IRISES, THUMBNAIL, link
+from facesmith.faces.tracking.tracker import IRISES, THUMBNAIL, link
 
 
 def scene(count: int, shift: float = 2.0) -> dict[str, np.ndarray]:

@@ -10,12 +10,11 @@ from PIL import Image
 
 from facesmith.assets import fetch
 from facesmith.errors import UserError
-from facesmith.methods.occluder.data import OccluderDataModule
+from facesmith.methods.occluder.data import DrawBatches, OccluderDataModule
 from facesmith.methods.occluder.dataset import NAMES
-from facesmith.methods.occluder.hull import face_mask
+from facesmith.methods.occluder.labels import face_mask
 from facesmith.methods.occluder.occlusion import FAMILIES
-from facesmith.methods.occluder.sampler import DrawBatches
-from facesmith.training.loading import ResumableLoader
+from facesmith.training.loaders import ResumableLoader
 
 
 def test_a_draw_is_a_function_of_its_number(data: OccluderDataModule) -> None:

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from facesmith.errors import UserError
-from facesmith.methods.occluder.encoder_weights import is_file, load_encoder
-from facesmith.methods.occluder.network import MaskNetwork
+from facesmith.methods.occluder.networks import MaskNetwork, is_file, load_encoder
 
 LITE = "timm-tf_efficientnet_lite0"
 DECODER = [32, 24, 16, 16, 8]

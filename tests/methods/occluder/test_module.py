@@ -18,12 +18,11 @@ from facesmith.media.images import read_image
 from facesmith.methods.occluder.data import OccluderDataModule
 from facesmith.methods.occluder.dataset import NAMES, as_floats
 from facesmith.methods.occluder.module import OccluderModule
-from facesmith.methods.occluder.network import MaskNetwork, Visible
+from facesmith.methods.occluder.networks import MaskNetwork, Visible
 from facesmith.methods.occluder.occlusion import FAMILIES
 from facesmith.models.checkpoint import load_module, read_checkpoint
-from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export import ExportSpec, export
 from facesmith.models.onnx.occlusion import Occluder
-from facesmith.models.onnx.spec import ExportSpec
 
 CONF = Path(__file__).parents[3] / "conf"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facesmith.methods.occluder.data import OccluderDataModule
-from facesmith.methods.occluder.families.surfaces import PhotoSurfaces
+from facesmith.methods.occluder.families.layer import PhotoSurfaces
 from facesmith.methods.occluder.occlusion import FAMILIES, NONE, Occlude
 
 DRAWS = 8

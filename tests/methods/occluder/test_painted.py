@@ -8,8 +8,7 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.methods.occluder.data import OccluderDataModule
-from facesmith.methods.occluder.labels import labelled
-from facesmith.methods.occluder.painted import PaintedMasks
+from facesmith.methods.occluder.labels import PaintedMasks, labelled
 
 
 def write(folder: Path, name: str, mask: np.ndarray) -> Path:

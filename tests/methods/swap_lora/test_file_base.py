@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from skimage.data import astronaut
 
 from facesmith.config.schema import TrainConfig, validate
-from facesmith.models.adapters.choice import choose
 from facesmith.models.adapters.lora import base_hash
+from facesmith.models.adapters.spec import choose
 from facesmith.models.onnx.session import load_swap_model
 
 from ...foreign_swappers import write_foreign

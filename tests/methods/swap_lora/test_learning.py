@@ -9,10 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from facesmith.methods.swap_lora.loss import BASE_FACE, BASE_MASK, SwapLoraLoss
-from facesmith.methods.swap_lora.neighbours import NeighbourSampler, correspondence, following, unlikeness
-from facesmith.methods.swap_lora.pictures import nearest_pictures
-from facesmith.models.swapper.output import SwapOutput
+from facesmith.methods.swap_lora.dataset import (
+    NeighbourSampler,
+    correspondence,
+    following,
+    nearest_pictures,
+    unlikeness,
+)
+from facesmith.methods.swap_lora.losses import BASE_FACE, BASE_MASK, SwapLoraLoss
+from facesmith.models.swapper.wrappers import SwapOutput
 
 SIZE = 32
 

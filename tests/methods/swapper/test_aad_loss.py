@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from facesmith.methods.swapper.aad_loss import AadLoss
+from facesmith.methods.swapper.losses import AadLoss
 from facesmith.models.swapper.aad import Aad
 from facesmith.training.losses import AdversarialLoss, masked_ssim_loss
 

@@ -12,7 +12,7 @@ from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.faces.pseudo_labels.training_items import KINDS
 from facesmith.methods.swapper.data import SwapperDataModule
-from facesmith.methods.swapper.material import split_scenes
+from facesmith.methods.swapper.splits import split_scenes
 
 Settings = Callable[..., TrainConfig]
 

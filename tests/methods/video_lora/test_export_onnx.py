@@ -9,14 +9,12 @@ import torch
 from diffusers import WanVACETransformer3DModel
 
 from facesmith.errors import UserError
-from facesmith.methods.video_lora import export_onnx
-from facesmith.methods.video_lora.adapter import add_lora
+from facesmith.methods.video_lora import export
+from facesmith.methods.video_lora.adapter_bundle import Person, person_of
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.export_onnx import export_mapper, export_transformer
-from facesmith.methods.video_lora.exporting import export_graphs
-from facesmith.methods.video_lora.face_attention import FaceTransformer, add_face_attention
-from facesmith.methods.video_lora.networks import FaceMapper
-from facesmith.methods.video_lora.person import Person, person_of
+from facesmith.methods.video_lora.export import export_graphs, export_mapper, export_transformer
+from facesmith.methods.video_lora.lora import add_lora
+from facesmith.methods.video_lora.networks import FaceMapper, FaceTransformer, add_face_attention
 
 
 def person(base: Path, decoupled: bool = False) -> Person:
@@ -48,7 +46,7 @@ def test_the_mapper_is_torchs_and_says_whose(base: Path, tmp_path: Path) -> None
 
 
 def test_too_little_memory_is_told(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_onnx, "free_memory", lambda: 1e6)
+    monkeypatch.setattr(export, "free_memory", lambda: 1e6)
     with pytest.raises(UserError, match=r"needs about 32 MB of memory, you have 1 MB; .* to=onnx_mapper"):
         export_transformer(person(base), str(base), tmp_path / "transformer.onnx", 18)
 

@@ -11,11 +11,11 @@ import torch
 from facesmith.cli.train import train
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.adapter import add_lora, set_lora_scale
+from facesmith.methods.video_lora.adapter_bundle import load_person
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.face_attention import FaceTransformer, add_face_attention, face_attention_of
 from facesmith.methods.video_lora.generation import VideoGenerator, Wish
-from facesmith.methods.video_lora.person import load_person
+from facesmith.methods.video_lora.lora import add_lora, set_lora_scale
+from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention, face_attention_of
 from facesmith.models.checkpoint import read_checkpoint
 
 from .stock import drawn_by_diffusers, with_two_clips

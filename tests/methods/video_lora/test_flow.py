@@ -4,7 +4,14 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-from facesmith.methods.video_lora.flow import draw_levels, flow_loss, latent_heads, noised, quantile_levels, shifted
+from facesmith.methods.video_lora.flow_matching import (
+    draw_levels,
+    flow_loss,
+    latent_heads,
+    noised,
+    quantile_levels,
+    shifted,
+)
 
 
 @pytest.mark.parametrize(

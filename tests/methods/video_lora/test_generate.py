@@ -15,9 +15,9 @@ from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.methods.video_lora.adapter_bundle import Person, load_person, person_of
 from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.generation import VideoGenerator, Wish
-from facesmith.methods.video_lora.person import Person, load_person, person_of
 from facesmith.tasks.generate.task import GenerateTask
 
 from .stock import drawn_by_diffusers

@@ -10,10 +10,18 @@ from diffusers import WanVACEPipeline
 from peft.utils import get_peft_model_state_dict
 
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.adapter import NAME, add_lora
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.exporting import convert_lora
-from facesmith.methods.video_lora.lora_files import from_comfy, load_lora, lora_of, save_comfy, save_lora, to_comfy
+from facesmith.methods.video_lora.export import convert_lora
+from facesmith.methods.video_lora.lora import (
+    NAME,
+    add_lora,
+    from_comfy,
+    load_lora,
+    lora_of,
+    save_comfy,
+    save_lora,
+    to_comfy,
+)
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]
 

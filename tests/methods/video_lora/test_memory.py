@@ -12,13 +12,11 @@ import pytest
 import torch
 
 from facesmith.config.schema import TrainConfig
-from facesmith.errors import UserError
-from facesmith.failures import explained
-from facesmith.methods.video_lora import memory
-from facesmith.methods.video_lora.adapter import add_lora
+from facesmith.errors import UserError, explained
+from facesmith.methods.video_lora import memory_check
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.face_attention import FaceTransformer, add_face_attention
-from facesmith.methods.video_lora.needs import (
+from facesmith.methods.video_lora.lora import add_lora
+from facesmith.methods.video_lora.memory_estimate import (
     Adapter,
     Shape,
     counted,
@@ -27,6 +25,7 @@ from facesmith.methods.video_lora.needs import (
     stored_numbers,
     tokens,
 )
+from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention
 
 Settings = Callable[..., TrainConfig]
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
@@ -94,19 +93,19 @@ def test_what_cannot_fit_is_told_with_what_would(
     config = demo(tmp_path, "data.num_frames=17", "model.optimizer.kind=adamw")
     module: Any = config.model.build()
     for free, mend in ((1e9, None), (3e7, "try model.gradient_checkpointing=true"), (1e3, "a smaller data.height")):
-        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(memory_check, "free_memory", lambda free=free: free)
         if mend is None:
-            memory.tell_training(module.base, module.config, config.data)
+            memory_check.tell_training(module.base, module.config, config.data)
             continue
         with pytest.raises(UserError, match=r"needs about \d+(\.\d)? [MG]B of memory for 17 frames at 64x64") as told:
-            memory.tell_training(module.base, module.config, config.data)
+            memory_check.tell_training(module.base, module.config, config.data)
         assert mend in str(told.value)
     data: Any = config.data.build()
     data.trainer = SimpleNamespace(lightning_module=module)
     with pytest.raises(UserError, match="you have 0 MB"):
         data.prepare_data()
     with pytest.raises(UserError, match=r"its text encoder needs .* of memory, 0 MB are free; close what you can"):
-        memory.text_encoder_place(module.base)
+        memory_check.text_encoder_place(module.base)
 
 
 def test_a_limit_of_the_shell_counts() -> None:
@@ -114,7 +113,7 @@ def test_a_limit_of_the_shell_counts() -> None:
     if not (child := os.fork()):
         used = psutil.Process().memory_info().vms
         resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000, used + 300_000_000))
-        free = memory.free_memory()
+        free = memory_check.free_memory()
         with pytest.raises(UserError) as told, explained(SimpleNamespace(data=SimpleNamespace(num_frames=65))):
             torch.zeros(1 << 28)
         os.write(writer, f"{free:.0f} {told.value}".encode())
@@ -127,11 +126,11 @@ def test_a_limit_of_the_shell_counts() -> None:
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    memory.tell_room(tmp_path / "new" / "cache", 1e6, "latents", "data.cache")
+    memory_check.tell_room(tmp_path / "new" / "cache", 1e6, "latents", "data.cache")
     with pytest.raises(
         UserError, match=r"data.cache=.*: latents of 9 clips take about 9{9}\.9 GB|take about 1000000000"
     ):
-        memory.tell_room(tmp_path / "new" / "cache", 1e18, "latents of 9 clips", "data.cache")
+        memory_check.tell_room(tmp_path / "new" / "cache", 1e18, "latents of 9 clips", "data.cache")
 
 
 def test_checkpoints_to_come_are_counted(tmp_path: Path) -> None:
@@ -143,4 +142,4 @@ def test_checkpoints_to_come_are_counted(tmp_path: Path) -> None:
         ModelCheckpoint(tmp_path, monitor="a", save_top_k=1),
     ]
     trainer = Trainer(max_epochs=25, callbacks=kept, logger=False, enable_progress_bar=False, accelerator="cpu")
-    assert memory.checkpoints_to_come(trainer) == {tmp_path: 3 + 1 + 2}
+    assert memory_check.checkpoints_to_come(trainer) == {tmp_path: 3 + 1 + 2}

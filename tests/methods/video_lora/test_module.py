@@ -10,7 +10,7 @@ import torch
 from facesmith.cli.train import train
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.adapter import lora_targets, set_lora_scale
+from facesmith.methods.video_lora.lora import lora_targets, set_lora_scale
 from facesmith.methods.video_lora.module import VideoLoraModule
 from facesmith.models.checkpoint import load_module, read_checkpoint
 

@@ -12,9 +12,8 @@ from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.faces.profiles.combining import blend
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.methods.video_lora.people import dancers, some_photos, sources_of
-from facesmith.methods.video_lora.person import load_person
-from facesmith.methods.video_lora.references import References
+from facesmith.methods.video_lora.adapter_bundle import load_person
+from facesmith.methods.video_lora.identities import References, dancers, some_photos, sources_of
 from facesmith.models.checkpoint import read_checkpoint
 
 

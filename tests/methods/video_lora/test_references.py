@@ -10,7 +10,7 @@ import torch
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.images import read_image, write_image
-from facesmith.methods.video_lora.references import DetectedFaces
+from facesmith.methods.video_lora.identities import DetectedFaces
 
 
 def reader() -> DetectedFaces:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facesmith.methods.video_lora.sampler import BucketSampler
+from facesmith.methods.video_lora.dataset import BucketSampler
 
 
 def sampler(batch_size: int = 4, share: float = 0.5, seed: int = 3) -> BucketSampler:

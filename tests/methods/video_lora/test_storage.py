@@ -12,8 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.storage import bytes_a_weight, quantisation
+from facesmith.methods.video_lora.base import bytes_a_weight, open_base, quantisation
 
 Settings = Callable[..., TrainConfig]
 

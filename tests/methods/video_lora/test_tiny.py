@@ -10,13 +10,12 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.references import References
+from facesmith.methods.video_lora.identities import References
 from facesmith.methods.video_lora.sampling import control_of, decoded, sampled, start_noise
-from facesmith.methods.video_lora.texts import padded
+from facesmith.methods.video_lora.text_encoding import padded
 from facesmith.methods.video_lora.toy_wan import faces, train_base
-from facesmith.methods.video_lora.toy_wan.dancers import people, pool, portraits
-from facesmith.methods.video_lora.toy_wan.refining import refine
-from facesmith.methods.video_lora.toy_wan.world import TEXT_LENGTH, Tables, clips, fitted_codec
+from facesmith.methods.video_lora.toy_wan.train_base import refine
+from facesmith.methods.video_lora.toy_wan.world import TEXT_LENGTH, Tables, clips, fitted_codec, people, pool, portraits
 
 
 def test_clips_are_what_their_layers_say() -> None:

@@ -11,9 +11,8 @@ from facesmith.cli.adapters import main
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.models.adapters.card import CARD, Base, Scene
-from facesmith.models.adapters.listing import enter, listed
 from facesmith.models.adapters.lora import base_hash
-from facesmith.models.adapters.store import save
+from facesmith.models.adapters.store import enter, listed, save
 from facesmith.models.checkpoint import load_module
 from facesmith.purge.artefacts import traces_in_folders, traces_of_adapters
 

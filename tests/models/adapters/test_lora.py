@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from facesmith.config.lora import LoraSettings
+from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
 from facesmith.models.adapters.lora import add_lora, base_hash, layers_of, load_state, merged, state, without_lora
 from facesmith.models.swapper.aad import Aad

@@ -7,12 +7,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
-from facesmith.config.lora import LoraSettings
+from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
 from facesmith.models.adapters.card import Base
-from facesmith.models.adapters.choice import choose
 from facesmith.models.adapters.lora import add_lora, base_hash, state
-from facesmith.models.adapters.mixing import mixed
+from facesmith.models.adapters.spec import choose, mixed
 from facesmith.models.adapters.store import save
 
 from .test_store import PICTURE, Net, card

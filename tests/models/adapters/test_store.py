@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 
-from facesmith.config.lora import LoraSettings
+from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
 from facesmith.models.adapters.card import CARD, AdapterCard, Base, Consent, Scene
 from facesmith.models.adapters.lora import add_lora

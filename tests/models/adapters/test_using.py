@@ -11,18 +11,18 @@ from hydra import compose, initialize_config_dir
 from skimage.data import astronaut
 
 from facesmith.cli.export import export
-from facesmith.config.lora import LoraSettings
+from facesmith.config.adapters import LoraSettings
 from facesmith.config.schema import InferConfig, validate
 from facesmith.errors import UserError
 from facesmith.media.examination import examine
 from facesmith.media.images import read_image, write_image
 from facesmith.models.adapters.card import Base
-from facesmith.models.adapters.choice import choose
 from facesmith.models.adapters.lora import add_lora, base_hash, state
+from facesmith.models.adapters.spec import choose
 from facesmith.models.adapters.store import save
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx import to_torch
-from facesmith.models.onnx.contract import SwapperContract
+from facesmith.models.onnx.info import SwapperContract
 from facesmith.models.onnx.session import load_swap_model
 
 from ...cli.test_export import CROPS, checkpoint, configured

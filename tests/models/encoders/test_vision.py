@@ -56,7 +56,7 @@ def test_what_is_no_encoder_is_told(tmp_path: Path) -> None:
 
 
 def test_odd_faces_count_less() -> None:
-    from facesmith.models.encoders.aggregation import aggregated, agreement, face_weights
+    from facesmith.models.encoders.vision import aggregated, agreement, face_weights
 
     alike = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     agree = agreement(alike)

@@ -11,17 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.faces.geometry.templates import TEMPLATES
+from facesmith.faces.geometry.alignment import TEMPLATES
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.models.onnx.client_graphs import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
-from facesmith.models.onnx.client_specs import spec_for
-from facesmith.models.onnx.contract import SwapperContract
-from facesmith.models.onnx.export import export
+from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph, spec_for
+from facesmith.models.onnx.export import ExportSpec, export
+from facesmith.models.onnx.info import SwapperContract
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import load_swap_model
-from facesmith.models.onnx.spec import ExportSpec
-from facesmith.models.swapper.output import SwapOutput
-from facesmith.models.swapper.shown import Shown
+from facesmith.models.swapper.wrappers import Shown, SwapOutput
 
 from ...made_profiles import made_profile
 

@@ -5,8 +5,8 @@ import onnx
 import pytest
 
 from facesmith.errors import UserError
+from facesmith.models.onnx.info import TYPES
 from facesmith.models.onnx.session import load_swap_model
-from facesmith.models.onnx.types import TYPES
 
 RANDOM = np.random.default_rng(0)
 SOURCE = RANDOM.normal(size=512).astype(np.float32)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.contract import SwapperContract
 from facesmith.models.onnx.export import ExportError, ExportSpec, export
+from facesmith.models.onnx.info import SwapperContract
 from facesmith.models.onnx.session import load_swap_model
-from facesmith.models.swapper.composite import composite
+from facesmith.models.swapper.wrappers import composite
 
 SIZE = 32
 

@@ -5,7 +5,7 @@ from skimage.data import astronaut
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.images import write_image
-from facesmith.models.onnx.aligned_session import SwapModel
+from facesmith.models.onnx.session import SwapModel
 from facesmith.models.onnx.source import find_source
 
 from ...made_profiles import made_profile

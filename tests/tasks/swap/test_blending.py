@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facesmith.tasks.swap.blending import blend
-from facesmith.tasks.swap.paste import paste, uncovered
+from facesmith.tasks.swap.paste import blend, paste, uncovered
 
 SIDE = 160
 BELOW = astronaut()[20 : 20 + SIDE, 140 : 140 + SIDE].astype(np.float32)

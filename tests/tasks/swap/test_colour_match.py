@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facesmith.tasks.swap.colour_match import match_colour
+from facesmith.tasks.swap.paste import match_colour
 
 SKIN = np.zeros((128, 128), np.float32)
 SKIN[40:100, 40:90] = 1

@@ -7,7 +7,7 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
-from facesmith.tasks.swap.face_choice import FaceChoice, reference_embedding, threshold_of
+from facesmith.tasks.swap.faces import FaceChoice, reference_embedding, threshold_of
 
 ADA = np.array([1, 0, 0, 0], np.float32)
 

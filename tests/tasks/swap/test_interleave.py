@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facesmith.tasks.swap.interleave import join, split
+from facesmith.tasks.swap.paste import join, split
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])

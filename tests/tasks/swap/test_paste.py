@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facesmith.faces.geometry.align import warp
+from facesmith.faces.geometry.alignment import warp
 from facesmith.tasks.swap.paste import paste
 
 SIZE = 128

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from facesmith.tasks.swap.pipeline import ahead, in_order
+from facesmith.tasks.swap.video_swap import ahead, in_order
 
 
 def test_results_come_in_order_though_work_ends_out_of_order():

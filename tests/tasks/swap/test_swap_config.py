@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from facesmith.config.schema import InferConfig, validate
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import REGION_NAMES
-from facesmith.models.onnx.types import TYPES
+from facesmith.models.onnx.info import TYPES
 from facesmith.tasks.swap.config import FrameConfig, SwapTaskConfig
 from facesmith.tasks.swap.frame_swap import load_frame_swap
 

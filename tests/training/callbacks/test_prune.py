@@ -7,8 +7,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from facesmith.errors import PrunedError
-from facesmith.training.callbacks.prune import PruneTrial
-from facesmith.training.trial import RunningTrial, running
+from facesmith.training.callbacks.prune import PruneTrial, RunningTrial, running
 
 
 class Falling(lightning.LightningModule):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning import LightningModule
 
-from facesmith.training.callbacks.summary import PrintSummary
+from facesmith.training.callbacks.progress import PrintSummary
 
 
 def printed(tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: dict[str, float], **person: Any) -> str:

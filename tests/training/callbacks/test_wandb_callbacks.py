@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from facesmith.media.video import open_video
-from facesmith.metrics.quality import Quality, Verdict
-from facesmith.training.callbacks.artifacts import LogArtifacts
-from facesmith.training.callbacks.film import FilmRenders
-from facesmith.training.callbacks.gate_table import LogGateTable
-from facesmith.training.callbacks.render import RenderValidation
+from facesmith.metrics.swap import Quality, Verdict
+from facesmith.training.callbacks.export import LogArtifacts
+from facesmith.training.callbacks.record import LogGateTable
+from facesmith.training.callbacks.render import FilmRenders, RenderValidation
 
 from ...offline_wandb import logger, record, summaries
 

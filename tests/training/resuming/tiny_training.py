@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from facesmith.config.settings import PathSetting, SliceComponent
-from facesmith.training.loading import ResumableLoader
+from facesmith.training.loaders import ResumableLoader
 from facesmith.training.schedule import WarmupCosine
 
 ITEMS, BATCH = 44, 4

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from facesmith.training.run.identity import run_group, run_id, run_name, short_keys, sweep_of
+from facesmith.training.run.naming import run_group, run_id, run_name, short_keys, sweep_of
 
 SINGLE = Path("runs/identity/ada/2026-11-22_05-01-04")
 JOB = Path("runs/identity/ada/2026-11-22_05-01-04_sweep/7")

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from facesmith.config.schema import TrainConfig
-from facesmith.training.run.log import ForPeople, git_state, logged, optional_file
-from facesmith.training.run.quiet import quiet_libraries
+from facesmith.training.run.log import ForPeople, git_state, logged, optional_file, quiet_libraries
 
 from ...config.test_configs import NEEDED, composed, validate
 

@@ -7,7 +7,7 @@ import pytest
 
 from facesmith.errors import UserError
 from facesmith.training.run.record import Monitor, recording
-from facesmith.training.run.wandb_end import ended_in_wandb
+from facesmith.training.run.wandb import ended_in_wandb
 
 from ...offline_wandb import logger, record, summaries
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facesmith.sweep.__main__ import main
-from facesmith.training.run.wandb_artifacts import faces_artifact, onnx_artifact
+from facesmith.training.run.wandb import faces_artifact, onnx_artifact
 
 from ...offline_wandb import record, summaries
 

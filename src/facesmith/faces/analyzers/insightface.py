@@ -17,10 +17,8 @@ from insightface.model_zoo.scrfd import SCRFD
 from facesmith import assets
 from facesmith.errors import UserError
 from facesmith.faces.analyzers import onnx_folding
-from facesmith.faces.analyzers.detection import Detection
-from facesmith.faces.analyzers.landmarker import Landmarker
-from facesmith.faces.analyzers.meshes import faces_of, landmarks_of_crops
-from facesmith.faces.face import Face, Floats, Pixels
+from facesmith.faces.analyzers.landmarker import Landmarker, faces_of, landmarks_of_crops
+from facesmith.faces.face import Detection, Face, Floats, Pixels
 
 _DETECTOR: Final = "det_10g.onnx"
 _RECOGNISER: Final = "w600k_r50.onnx"

@@ -4,6 +4,7 @@ import math
 import signal
 import threading
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,11 +16,8 @@ import numpy.typing as npt
 from mediapipe.tasks.python import BaseOptions, vision
 
 from facesmith.faces.analyzers import native_log
-from facesmith.faces.analyzers.detection import Detection
-from facesmith.faces.face import five_of
-from facesmith.faces.geometry import align
-
-Floats = npt.NDArray[np.float32]
+from facesmith.faces.face import Detection, Face, Floats, Pixels, five_of
+from facesmith.faces.geometry import alignment
 
 # libmediapipe samples its own CPU time by SIGPROF; ticks that come after a landmarker was closed would end the process.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
@@ -77,7 +75,7 @@ class Landmarker:
             mesh = self._detect(_cut(frame, matrix), angle=angle)
             if mesh is None:
                 continue
-            landmarks = align.transform(mesh.landmarks, align.invert(matrix)).astype(np.float32)
+            landmarks = alignment.transform(mesh.landmarks, alignment.invert(matrix)).astype(np.float32)
             off = np.linalg.norm(five_of(landmarks) - detection.five, axis=1).mean()
             if off <= _OFF * detection.side:
                 return Mesh(landmarks=landmarks, blendshapes=mesh.blendshapes, pose=mesh.pose)
@@ -104,17 +102,17 @@ class Landmarker:
         )
 
 
-def _upright(detection: Detection, margin: float) -> align.Matrix:
+def _upright(detection: Detection, margin: float) -> alignment.Matrix:
     """Frame to a crop that has the face upright in its middle."""
-    fit = align.estimate(detection.five, "ffhq_512", 1)
-    turn = fit[:, :2] / align.scale(fit) * (_CROP / (margin * detection.side))
+    fit = alignment.estimate(detection.five, "ffhq_512", 1)
+    turn = fit[:, :2] / alignment.scale(fit) * (_CROP / (margin * detection.side))
     centre = (detection.box[:2] + detection.box[2:]) / 2
     return np.column_stack([turn, (_CROP - 1) / 2 - turn @ centre])
 
 
-def _cut(frame: npt.NDArray[np.uint8], matrix: align.Matrix) -> npt.NDArray[np.uint8]:
-    if align.scale(matrix) < 0.4:
-        return align.warp(frame, matrix, _CROP)
+def _cut(frame: npt.NDArray[np.uint8], matrix: alignment.Matrix) -> npt.NDArray[np.uint8]:
+    if alignment.scale(matrix) < 0.4:
+        return alignment.warp(frame, matrix, _CROP)
     # MediaPipe resamples its input like this too; means would cost half as much as its networks.
     crop = cv2.warpAffine(frame, matrix, (_CROP, _CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, dtype=np.uint8)
@@ -129,3 +127,74 @@ def _pose(matrix: npt.NDArray[np.floating], angle: float) -> Floats:
     yaw = math.asin(float(np.clip(-rotation[2, 0], -1, 1)))
     roll = -math.atan2(rotation[1, 0], rotation[0, 0])
     return np.degrees([pitch, yaw, roll]).astype(np.float32)
+
+
+SAME: Final = 0.4
+"""Two faces cannot share this much of the boxes around their landmarks: they are one, detected twice."""
+
+
+def faces_of(
+    frame: Pixels,
+    detections: Sequence[Detection],
+    landmarker: Landmarker,
+    embed: Callable[[Pixels], Floats] | None,
+    embedding_size: int,
+) -> list[Face]:
+    """The faces of a frame (H, W, 3) RGB uint8 behind its detections, the largest first.
+
+    A detection without landmarks is left out, and so is the lower-scored of two that share their landmarks.
+    embed: (N, 112, 112, 3) RGB uint8 on arcface_112_v2 to (N, E); without it embeddings are NaN.
+    """
+    found: list[tuple[Detection, Mesh]] = []
+    for detection in sorted(detections, key=lambda each: -each.score):
+        mesh = landmarker.of_detection(frame, detection)
+        if mesh is not None and all(shared(mesh.landmarks, other.landmarks) < SAME for _, other in found):
+            found.append((detection, mesh))
+    if not found:
+        return []
+    found.sort(key=lambda each: -_area(each[0].box))
+    if embed is None:
+        embeddings = np.full((len(found), embedding_size), np.nan, np.float32)
+    else:
+        fives = [five_of(mesh.landmarks) for _, mesh in found]
+        crops = [alignment.warp(frame, alignment.estimate(five, "arcface_112_v2", 112), 112) for five in fives]
+        embeddings = embed(np.stack(crops))
+    return [
+        Face(
+            box=detection.box,
+            score=detection.score,
+            landmarks=mesh.landmarks,
+            blendshapes=mesh.blendshapes,
+            pose=mesh.pose,
+            embedding=embedding,
+        )
+        for (detection, mesh), embedding in zip(found, embeddings, strict=True)
+    ]
+
+
+def landmarks_of_crops(crops: Sequence[Pixels], landmarker: Landmarker) -> list[tuple[Floats, Floats] | None]:
+    """Of each aligned crop (S, S, 3) RGB uint8: (478, 3) px and (52,); None if no face is seen."""
+    return [_landmarks_of_crop(crop, landmarker) for crop in crops]
+
+
+def _landmarks_of_crop(crop: Pixels, landmarker: Landmarker) -> tuple[Floats, Floats] | None:
+    # The landmarker's own detector may want air around a face, of which a tight template leaves none.
+    for margin in (0, crop.shape[0] // 4):
+        picture = cv2.copyMakeBorder(crop, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+        mesh = landmarker.of_picture(np.asarray(picture, dtype=np.uint8))
+        if mesh is not None:
+            return (mesh.landmarks - np.array([margin, margin, 0], dtype=np.float32)).astype(
+                np.float32
+            ), mesh.blendshapes
+    return None
+
+
+def _area(box: Floats) -> float:
+    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
+
+
+def shared(a: Floats, b: Floats) -> float:
+    """How much the boxes around two faces' landmarks (478, 3) have in common: intersection over union."""
+    box_a, box_b = (np.concatenate([each[:, :2].min(0), each[:, :2].max(0)]) for each in (a, b))
+    both = _area(np.concatenate([np.maximum(box_a[:2], box_b[:2]), np.minimum(box_a[2:], box_b[2:])]))
+    return both / (_area(box_a) + _area(box_b) - both)

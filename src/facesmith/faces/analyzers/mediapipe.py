@@ -1,23 +1,42 @@
-"""The default analyzer: YuNet finds, MediaPipe places 478 points, SFace recognises. Permissive licences."""
+"""The SFace recogniser on onnxruntime."""
 
 import hashlib
 import importlib.metadata
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from facesmith import assets
-from facesmith.faces.analyzers import sface
-from facesmith.faces.analyzers.detection import Detection
-from facesmith.faces.analyzers.landmarker import Landmarker
-from facesmith.faces.analyzers.meshes import faces_of, landmarks_of_crops
+from facesmith.faces.analyzers import onnx_folding
+from facesmith.faces.analyzers.landmarker import Landmarker, faces_of, landmarks_of_crops
 from facesmith.faces.analyzers.yunet import YuNet
-from facesmith.faces.face import Face, Floats, Pixels
+from facesmith.faces.face import Detection, Face, Floats, Pixels
 
-_WEIGHTS: Final = ("yunet.onnx", "face_landmarker.task", "sface.onnx")
+NAME: Final = "sface"
+SIZE: Final = 128
+
+
+class SFaceEmbedder:
+    """Tells people apart by 128 numbers. model: sface.onnx. Source: Zhong et al., SFace, 2021; OpenCV zoo."""
+
+    def __init__(self, model: Path) -> None:
+        free = {"data": {0: "faces"}, "fc1": {0: "faces"}}
+        self._session = onnx_folding.session(onnx_folding.without_prelu(onnx_folding.folded(model, free=free)))
+
+    def __call__(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(N, 128), L2-normalised, of crops (N, 112, 112, 3) RGB uint8 on the template arcface_112_v2."""
+        if not len(crops):
+            return np.zeros((0, SIZE), dtype=np.float32)
+        blob = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
+        raw = np.asarray(self._session.run(["fc1"], {"data": blob})[0], dtype=np.float32)
+        return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True), dtype=np.float32)
+
+
+_WEIGHTS: Final = ("yunet.onnx", "face_landmarker.task", "onnx")
 # Raised when the code that turns the models' answers into faces changes what it answers.
 _REVISION: Final = 1
 
@@ -30,15 +49,15 @@ class MediaPipeAnalyzer:
     be had.
     """
 
-    embedder: Final = sface.NAME
-    embedding_size: Final = sface.SIZE
+    embedder: Final = NAME
+    embedding_size: Final = SIZE
 
     def __init__(self, *, detector_sizes: Sequence[int], min_score: float) -> None:
         self.dropped = 0
         """How many detections had no landmarks, or were a second detection of one face, so far."""
         self._fingerprint = _fingerprint(detector_sizes, min_score)
         self._detector = YuNet(assets.fetch("yunet.onnx"), sizes=detector_sizes, min_score=min_score)
-        self._embedder = sface.SFaceEmbedder(assets.fetch("sface.onnx"))
+        self._embedder = SFaceEmbedder(assets.fetch("onnx"))
         self._landmarker = Landmarker(assets.fetch("face_landmarker.task"))
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.faces.analyzers import onnx_folding
-from facesmith.faces.analyzers.detection import Detection
+from facesmith.faces.face import Detection
 
 _STRIDES: Final = (8, 16, 32)
 _KINDS: Final = ("cls", "obj", "bbox", "kps")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.face_set.face_table import CROP_SIZE, TEMPLATE
-from facesmith.faces.geometry.align import estimate, scale, warp
-from facesmith.faces.tracking.tracks import thumbnail
+from facesmith.faces.face_set.face_set import CROP_SIZE, TEMPLATE
+from facesmith.faces.geometry.alignment import estimate, scale, warp
+from facesmith.faces.tracking.tracker import thumbnail
 from facesmith.media.images import read_image
 from facesmith.media.sources import Media
 from facesmith.media.video import open_video

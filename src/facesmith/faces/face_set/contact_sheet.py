@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facesmith.faces.face_set.sampling import spread
+from facesmith.faces.face_set.selection import spread
 from facesmith.media.images import write_image
 
 MOST: Final = 200

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facesmith.private import write_private_text
+from facesmith.files import write_private_text
 
 log = logging.getLogger(__name__)
 

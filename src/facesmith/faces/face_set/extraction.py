@@ -21,17 +21,14 @@ from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.analysis import Analysed, Backend, Chosen, Lost, analyse
 from facesmith.faces.face_set.content_key import ContentHashes, face_set_key
-from facesmith.faces.face_set.face_set import CROPS, FaceSet
-from facesmith.faces.face_set.face_table import SCHEMA_VERSION, analysed_schema
-from facesmith.faces.face_set.finishing import Record, finish, restate_consent
-from facesmith.faces.face_set.journal import Journal
-from facesmith.faces.face_set.partial_sets import making, partial_of, sweep
-from facesmith.faces.face_set.sampling import share
-from facesmith.faces.face_set.selection import Selection
+from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, FaceSet, analysed_schema
+from facesmith.faces.face_set.finalize import Record, finish, restate_consent
+from facesmith.faces.face_set.selection import Selection, share
+from facesmith.faces.face_set.staging import Journal, making, partial_of, sweep
 from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.files import private_folder
 from facesmith.media.sources import Media, MediaList, find_media
 from facesmith.media.video import open_video
-from facesmith.private import private_folder
 
 log = logging.getLogger(__name__)
 

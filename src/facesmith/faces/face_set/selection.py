@@ -1,10 +1,58 @@
-"""Which faces of a face set are good enough and belong to the person, and why the others do not."""
+"""Which pictures of the given media are analysed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def share(lengths: Sequence[int | None], max_frames: int) -> list[list[int]]:
+    """Choose up to max_frames pictures, spread evenly over all media.
+
+    lengths: per medium its number of frames, None for a still. Gives per medium the frame numbers,
+    ascending ([0] for a chosen still). Stills count one each; videos share what remains by their number of
+    frames, but get one frame each at least, so that many stills cannot shut a video out. More stills than
+    fit are thinned out evenly.
+    """
+    stills = [i for i, length in enumerate(lengths) if length is None]
+    videos = [i for i, length in enumerate(lengths) if length]
+    reserved = min(len(videos), max_frames // 2 if stills else max_frames)
+    chosen: list[list[int]] = [[] for _ in lengths]
+    for k in spread(len(stills), min(len(stills), max_frames - reserved)):
+        chosen[stills[k]] = [0]
+    left = max_frames - sum(map(len, chosen))
+    frames = [lengths[i] or 0 for i in videos]
+    for i, length, count in zip(videos, frames, _apportion(frames, left), strict=True):
+        chosen[i] = spread(length, count)
+    return chosen
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Give `count` of the numbers below `length`, each from the middle of an equal share, or all of them."""
+    if count >= length:
+        return list(range(length))
+    return [(2 * k + 1) * length // (2 * count) for k in range(count)]
+
+
+def _apportion(frames: Sequence[int], seats: int) -> list[int]:
+    """Divide seats by size, largest remainder first: at least one each while they last, none above size."""
+    total = sum(frames)
+    if seats >= total:
+        return list(frames)
+    least = 1 if seats >= len(frames) else 0
+    exact = [seats * size / total for size in frames]
+    counts = [min(size, max(least, int(e))) for size, e in zip(frames, exact, strict=True)]
+    by_need = sorted(range(len(frames)), key=lambda i: counts[i] - exact[i])
+    while sum(counts) < seats:
+        grown = [i for i in by_need if counts[i] < frames[i]][: seats - sum(counts)]
+        for i in grown:
+            counts[i] += 1
+    while sum(counts) > seats:
+        counts[max(range(len(frames)), key=lambda i: counts[i] - exact[i] if counts[i] > least else -1.0)] -= 1
+    return counts
+
 
 NO_FACE = "no face"
 

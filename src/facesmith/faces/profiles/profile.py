@@ -14,7 +14,7 @@ import facesmith
 from facesmith.config.settings import IsoDate, Settings, Slug
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.private import write_private_text
+from facesmith.files import write_private_text
 
 Floats = npt.NDArray[np.float32]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

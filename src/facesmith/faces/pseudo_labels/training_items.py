@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.files import replacing
-from facesmith.private import FILE
+from facesmith.files import FILE, replacing
 
 KINDS: Final = ("P", "V", "R", "I", "E")  # a batch carries the position in this tuple
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 
-from facesmith.faces.tracking.tracks import interocular
+from facesmith.faces.tracking.tracker import interocular
 
 EVEN = 1e-3
 

@@ -6,8 +6,8 @@ from datetime import date
 from typing import Any, Final
 
 import facesmith
-from facesmith.models.onnx.client_graphs import XSEG_CONTRACT, XSEG_INPUT, XSEG_OUTPUT
-from facesmith.models.onnx.spec import ExportReport
+from facesmith.models.onnx.clients import XSEG_CONTRACT, XSEG_INPUT, XSEG_OUTPUT
+from facesmith.models.onnx.export import ExportReport
 
 _CARD: Final = """\
 # {name}

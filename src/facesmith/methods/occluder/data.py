@@ -1,25 +1,105 @@
-"""Faces in, covered faces out: extraction, hull and painted masks, loaders."""
+"""The order in which faces come, each time with another occlusion."""
 
-from typing import Any, Final
+import logging
+from collections.abc import Iterator
+from typing import Any, Final, Literal
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
+from facesmith import assets
 from facesmith.errors import UserError
+from facesmith.faces.face_set.extraction import extract
 from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.faces.face_set.selection import Selection
+from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.methods.occluder.config import OccluderDataModuleConfig
 from facesmith.methods.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
-from facesmith.methods.occluder.extraction import extracted, leave_out_faceless
-from facesmith.methods.occluder.families.surfaces import PhotoSurfaces
+from facesmith.methods.occluder.families.layer import PhotoSurfaces
 from facesmith.methods.occluder.grid import family_sheet
 from facesmith.methods.occluder.labels import labelled
 from facesmith.methods.occluder.occlusion import FAMILIES, NONE, Occlude
-from facesmith.methods.occluder.sampler import DrawBatches
-from facesmith.training.loading import ResumableLoader
+from facesmith.training.loaders import ResumableLoader
+
+Draw = tuple[int, int]
+
+
+class DrawBatches(Sampler[list[Draw]]):
+    """Visit `count` faces `repeats` times an epoch, in random order: batches of pairs (row, number of the draw).
+
+    An epoch is a function of `seed` and its number alone; what is laid over a face is a function of the draw's number,
+    so that a resumed run sees what an uninterrupted one would. The last batch is as full as the others: rows of the
+    epoch's beginning fill it up.
+    """
+
+    def __init__(self, count: int, repeats: int, batch_size: int, seed: int) -> None:
+        self.count, self.repeats, self.batch_size, self.seed = count, repeats, batch_size, seed
+        self._epoch, self._first = 0, 0
+
+    def begin(self, epoch: int, batch: int) -> None:
+        """Make the next iteration that of `epoch`, from its batch number `batch` on."""
+        self._epoch, self._first = epoch, batch
+
+    def __len__(self) -> int:
+        return -(-self.count * self.repeats // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        random = np.random.default_rng([self.seed, self._epoch])
+        rows = np.concatenate([random.permutation(self.count) for _ in range(self.repeats)])
+        rows = np.resize(rows, len(self) * self.batch_size)
+        for batch in range(self._first, len(self)):
+            places = range(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield [(int(rows[place]), self._epoch * len(rows) + place) for place in places]
+
+
+log = logging.getLogger(__name__)
+
+
+def extracted(data: OccluderDataModuleConfig) -> FaceSet:
+    """Extract the faces, or find them extracted already.
+
+    Raises:
+        UserError: the media cannot be read or hold no usable face.
+    """
+    given = [data.source] if isinstance(data.source, str) else data.source
+    return extract(
+        [assets.resolve(one) for one in given],
+        name=data.name,
+        consent=data.consent,
+        consent_note=data.consent_note or "",
+        expires=data.expires,
+        root=data.face_sets,
+        analyzer=data.analyzer.build,
+        backend=data.media_backend,
+        max_frames=data.max_frames,
+        people=data.people,
+        selection=Selection(**data.selection.model_dump()),
+        smoothing=Smoothing(**data.smoothing.model_dump()),
+        progress=data.progress,
+    )
+
+
+def leave_out_faceless(faces: FaceSet, without_face: Literal["skip", "error"], key: str) -> None:
+    """Tell of pictures in which no face was found: they have no landmarks, and a mask is not made up for them.
+
+    Raises:
+        UserError: there is one, and `without_face`, which is called `key`, is `error`.
+    """
+    lost = faces.table.filter(pc.field("face") < 0).select(["source", "frame"]).to_pylist()
+    pictures = faces.meta["pictures"]
+    if lost and without_face == "error":
+        raise UserError(
+            f"{lost[0]['source']}: no face in frame {lost[0]['frame']} ({len(lost)} such pictures of {pictures}); "
+            f"take them out, or leave them out with {key}=skip"
+        )
+    if lost:
+        log.warning("%d of %d pictures are left out: no face in them", len(lost), pictures)
+
 
 Batch = dict[str, Tensor]
 

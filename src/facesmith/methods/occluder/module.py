@@ -17,10 +17,10 @@ from facesmith.methods.occluder.config import OccluderModuleConfig
 from facesmith.methods.occluder.data import Batch, OccluderDataModule
 from facesmith.methods.occluder.grid import mask_grid
 from facesmith.methods.occluder.metrics import MaskMetrics, flicker
-from facesmith.methods.occluder.network import MaskNetwork, Visible
+from facesmith.methods.occluder.networks import MaskNetwork, Visible
 from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
-from facesmith.models.onnx.client_graphs import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
-from facesmith.models.onnx.spec import ExportSpec
+from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
+from facesmith.models.onnx.export import ExportSpec
 from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
 

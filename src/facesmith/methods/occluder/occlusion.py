@@ -9,17 +9,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from facesmith.methods.occluder.families.cloth import cloth
-from facesmith.methods.occluder.families.eyewear import glasses, sunglasses
-from facesmith.methods.occluder.families.foliage import foliage
-from facesmith.methods.occluder.families.food import food
-from facesmith.methods.occluder.families.hair import hair
-from facesmith.methods.occluder.families.hand import hand
-from facesmith.methods.occluder.families.held import held
-from facesmith.methods.occluder.families.instrument import instrument
 from facesmith.methods.occluder.families.layer import Face, Family, Layer, Plane, Surfaces
-from facesmith.methods.occluder.families.microphone import microphone
-from facesmith.methods.occluder.families.shape import shape
+from facesmith.methods.occluder.families.objects import glasses, held, instrument, microphone, shape, sunglasses
+from facesmith.methods.occluder.families.organic import cloth, foliage, food, hair, hand
 
 FAMILIES: Final[dict[str, Family]] = {
     "hand": hand,

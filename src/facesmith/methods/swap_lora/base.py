@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from facesmith.config.adapters import SwapperFileSettings
 from facesmith.config.settings import Component, settings_class
 from facesmith.errors import UserError
-from facesmith.methods.swapper.material import TEMPLATE
 from facesmith.methods.swapper.module import SwapperModule
+from facesmith.methods.swapper.splits import TEMPLATE
 from facesmith.models.checkpoint import RECORD, load_module, read_checkpoint
 from facesmith.models.onnx import to_torch
 from facesmith.training.run.checkpoint_files import FOLDER, LAST

@@ -2,8 +2,7 @@
 
 from pydantic import Field
 
-from facesmith.config.adapters import SwapperFileSettings
-from facesmith.config.lora import LoraSettings
+from facesmith.config.adapters import LoraSettings, SwapperFileSettings
 from facesmith.config.settings import AnyComponent, PathSetting, Settings, SliceComponent, Slug
 from facesmith.methods.swapper.config import FacesDataConfig, OptimizerConfig
 

@@ -11,18 +11,16 @@ from torch import Tensor
 
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import META, FaceSet
-from facesmith.faces.geometry.align import warp
+from facesmith.faces.geometry.alignment import warp
 from facesmith.faces.geometry.colour import hull
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.methods.swap_lora.base import read_base
 from facesmith.methods.swap_lora.config import SwapLoraDataModuleConfig
-from facesmith.methods.swap_lora.neighbours import NeighbourSampler, following
-from facesmith.methods.swap_lora.pictures import nearest_pictures
+from facesmith.methods.swap_lora.dataset import NeighbourSampler, following, nearest_pictures
 from facesmith.methods.swap_lora.validation import BASE
 from facesmith.methods.swapper.data import Batch, SwapperDataModule
-from facesmith.methods.swapper.dataset import SwapperDataset
-from facesmith.methods.swapper.material import TEMPLATE, Cast, split_frames
-from facesmith.methods.swapper.sampler import MixedBatchSampler
+from facesmith.methods.swapper.dataset import MixedBatchSampler, SwapperDataset
+from facesmith.methods.swapper.splits import TEMPLATE, Cast, split_frames
 from facesmith.methods.swapper.validation import Shot
 
 log = logging.getLogger(__name__)

@@ -19,16 +19,16 @@ from facesmith.errors import UserError
 from facesmith.methods.swap_lora.base import open_generator, read_base
 from facesmith.methods.swap_lora.config import SwapLoraModuleConfig
 from facesmith.methods.swap_lora.data import SwapLoraDataModule
-from facesmith.methods.swap_lora.loss import BASE_FACE, BASE_MASK, SwapLoraLoss
+from facesmith.methods.swap_lora.losses import BASE_FACE, BASE_MASK, SwapLoraLoss
 from facesmith.methods.swap_lora.validation import Comparison
 from facesmith.methods.swapper.data import Batch
 from facesmith.methods.swapper.grid import titled_grid
 from facesmith.methods.swapper.module import SwapperModule, TakesRegions
 from facesmith.methods.swapper.validation import Shots
 from facesmith.models.adapters import card, store
-from facesmith.models.adapters.choice import choose
 from facesmith.models.adapters.lora import add_lora, base_hash, is_lora, merged, state, without_lora
-from facesmith.models.adapters.merged_file import write_merged
+from facesmith.models.adapters.merge import write_merged
+from facesmith.models.adapters.spec import choose
 from facesmith.models.checkpoint import RECORD, describe
 from facesmith.models.onnx.export import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch import OnnxBase

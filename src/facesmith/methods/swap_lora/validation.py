@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facesmith.methods.swap_lora.neighbours import unlikeness
+from facesmith.methods.swap_lora.dataset import unlikeness
 from facesmith.methods.swapper.grid import to_bytes
 from facesmith.methods.swapper.validation import HELD_TARGET, SEEN
 

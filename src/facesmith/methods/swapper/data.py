@@ -23,12 +23,11 @@ from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.methods.swapper.config import FacesDataConfig
-from facesmith.methods.swapper.dataset import SwapperDataset, as_floats, unchanged
-from facesmith.methods.swapper.material import Cast, Recipe, split_frames, split_scenes, spread
-from facesmith.methods.swapper.sampler import MixedBatchSampler
+from facesmith.methods.swapper.dataset import MixedBatchSampler, SwapperDataset, as_floats, unchanged
+from facesmith.methods.swapper.splits import Cast, Recipe, split_frames, split_scenes, spread
 from facesmith.methods.swapper.validation import HELD_FRAME, HELD_TARGET, SEEN, Gate, Shot
-from facesmith.metrics.quality import Quality
-from facesmith.training.loading import ResumableLoader
+from facesmith.metrics.swap import Quality
+from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,9 @@ from facesmith.methods.swapper.data import Batch, SwapperDataModule
 from facesmith.methods.swapper.grid import titled_grid
 from facesmith.methods.swapper.validation import Shots
 from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
-from facesmith.models.onnx.contract import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
 from facesmith.models.onnx.export import ExportSpec
-from facesmith.models.swapper.output import SwapOutput
-from facesmith.models.swapper.shown import Shown
+from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.models.swapper.wrappers import Shown, SwapOutput
 from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
 _SHOWN_AT_MOST = 12  # rows of the rendered grid

@@ -7,7 +7,7 @@ import numpy as np
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.methods.swapper.data import SwapperDataModule
-from facesmith.methods.swapper.material import Cast, Part, split_frames, spread
+from facesmith.methods.swapper.splits import Cast, Part, split_frames, spread
 
 
 class PretrainDataModule(SwapperDataModule):

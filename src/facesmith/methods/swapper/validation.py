@@ -10,9 +10,8 @@ from torch import Tensor
 
 from facesmith.faces.face import Analyzer
 from facesmith.methods.swapper.grid import to_bytes
-from facesmith.methods.swapper.material import Part, spread
-from facesmith.metrics.judge import Judge
-from facesmith.metrics.quality import Quality, QualityGate, held_out_ssim
+from facesmith.methods.swapper.splits import Part, spread
+from facesmith.metrics.swap import Judge, Quality, QualityGate, held_out_ssim
 
 SEEN: Final = 0  # a target that is trained on
 HELD_TARGET: Final = 1

@@ -18,20 +18,18 @@ from facesmith.errors import UserError
 from facesmith.faces.face_set.content_key import ContentHashes
 from facesmith.media.provenance import Mark
 from facesmith.media.sources import find_media
-from facesmith.methods.video_lora import preparing
+from facesmith.methods.video_lora import cache
 from facesmith.methods.video_lora.base import Base, open_base
 from facesmith.methods.video_lora.cache import Cache
 from facesmith.methods.video_lora.clips import Clip, Fate, Frames, cut, find_videos, pair_up, read_clip, write_table
 from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig
-from facesmith.methods.video_lora.dataset import Batch, ClipDataset, Item, collated
-from facesmith.methods.video_lora.judging import JudgesVideos
-from facesmith.methods.video_lora.memory import tell_training
-from facesmith.methods.video_lora.people import Sources, dancers, described, some_photos, sources_of
-from facesmith.methods.video_lora.references import References
-from facesmith.methods.video_lora.sampler import BucketSampler
+from facesmith.methods.video_lora.dataset import Batch, BucketSampler, ClipDataset, Item, collated
+from facesmith.methods.video_lora.evaluation import JudgesVideos
+from facesmith.methods.video_lora.identities import References, Sources, dancers, described, some_photos, sources_of
+from facesmith.methods.video_lora.memory_check import tell_training
 from facesmith.methods.video_lora.sampling import control_of
-from facesmith.methods.video_lora.texts import cached_texts, padded
-from facesmith.training.loading import ResumableLoader
+from facesmith.methods.video_lora.text_encoding import cached_texts, padded
+from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ class VideoLoraDataModule(LightningDataModule):
         self.base: Base = open_base(config.base)
         self.cache = Cache(config.cache)
         self.judge: JudgesVideos = _built(config.judge)
-        self._blanks: dict[preparing.Bucket, Tensor] = {}
+        self._blanks: dict[cache.Bucket, Tensor] = {}
         self._told: list[Fate] = []
 
     def prepare_data(self) -> None:
@@ -159,8 +157,8 @@ class VideoLoraDataModule(LightningDataModule):
             self.base, self.cache, [*prompts, config.negative_prompt], config.text_length, config.face_tokens, shown
         )
         told = config.judge.model_dump_json(by_alias=True)
-        paths = preparing.encode_clips(self.base, self.cache, hashes, clips, self.judge, told, shown)
-        blanks = preparing.encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
+        paths = cache.encode_clips(self.base, self.cache, hashes, clips, self.judge, told, shown)
+        blanks = cache.encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
         hashes.save()
         self._blanks = {bucket: self.cache.read(path)["latents"][None] for bucket, path in blanks.items()}
         who = dancers([clip.pair.stem for clip in clips], list(self.people))
@@ -171,7 +169,7 @@ class VideoLoraDataModule(LightningDataModule):
         return clips, items, self._prior(clips, items, blanks, negative), negative
 
     def _prior(
-        self, clips: Sequence[Clip], items: Sequence[Item], blanks: dict[preparing.Bucket, Path], negative: Path
+        self, clips: Sequence[Clip], items: Sequence[Item], blanks: dict[cache.Bucket, Path], negative: Path
     ) -> list[Item]:
         prior = self.config.prior
         if prior is None:
@@ -179,7 +177,7 @@ class VideoLoraDataModule(LightningDataModule):
         held = self._held_out([clip.pair.stem for clip in clips])
         trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held]
         followed = [trained[number % len(trained)] for number in range(prior.clips)]
-        drawn = preparing.draw_prior(
+        drawn = cache.draw_prior(
             self.base,
             self.cache,
             [item.clip for item in followed],
@@ -206,7 +204,7 @@ class VideoLoraDataModule(LightningDataModule):
             raise UserError(
                 f"data.faces: {source} holds no photo of {name}; give a folder of 3 to 20 photos of one person"
             )
-        return preparing.encode_faces(
+        return cache.encode_faces(
             self.cache, hashes, photos, lambda: _built(config.reader), config.reader.model_dump_json(by_alias=True)
         )
 

@@ -18,15 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.adapter import NAME, set_lora_scale
-from facesmith.methods.video_lora.base import Base
-from facesmith.methods.video_lora.face_attention import FaceTransformer, add_face_attention
-from facesmith.methods.video_lora.injection import conditioned
-from facesmith.methods.video_lora.lora_files import PREFIX
-from facesmith.methods.video_lora.memory import Offload, compute_dtype
-from facesmith.methods.video_lora.person import Person
-from facesmith.methods.video_lora.storage import Storage, keep_small
-from facesmith.methods.video_lora.texts import encoded_texts
+from facesmith.methods.video_lora.adapter_bundle import Person
+from facesmith.methods.video_lora.base import Base, Storage, keep_small
+from facesmith.methods.video_lora.lora import NAME, PREFIX, set_lora_scale
+from facesmith.methods.video_lora.memory_check import Offload, compute_dtype
+from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention, conditioned
+from facesmith.methods.video_lora.text_encoding import encoded_texts
 
 Scheduler = Literal["base", "unipc", "euler", "dpm"]
 Frames = NDArray[np.uint8]

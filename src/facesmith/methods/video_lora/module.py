@@ -12,21 +12,24 @@ from torch import Tensor
 from torch.autograd.graph import save_on_cpu
 
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.adapter import add_lora, without_lora
-from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.adapter_bundle import person_of
+from facesmith.methods.video_lora.base import keep_small, open_base
 from facesmith.methods.video_lora.config import VideoLoraModuleConfig
 from facesmith.methods.video_lora.data import VideoLoraDataModule
 from facesmith.methods.video_lora.dataset import Batch
-from facesmith.methods.video_lora.face_attention import FaceTransformer, add_face_attention, is_face_attention
-from facesmith.methods.video_lora.flow import TIMESTEPS, draw_levels, flow_loss, noised
-from facesmith.methods.video_lora.injection import conditioned
-from facesmith.methods.video_lora.memory import checkpoints_to_come, compute_dtype, tell_room
-from facesmith.methods.video_lora.needs import checkpoint_bytes
-from facesmith.methods.video_lora.networks import FaceMapper
-from facesmith.methods.video_lora.people import write_profiles
-from facesmith.methods.video_lora.person import person_of
-from facesmith.methods.video_lora.storage import keep_small
-from facesmith.methods.video_lora.validation import Validation
+from facesmith.methods.video_lora.evaluation import Validation
+from facesmith.methods.video_lora.flow_matching import TIMESTEPS, draw_levels, flow_loss, noised
+from facesmith.methods.video_lora.identities import write_profiles
+from facesmith.methods.video_lora.lora import add_lora, without_lora
+from facesmith.methods.video_lora.memory_check import checkpoints_to_come, compute_dtype, tell_room
+from facesmith.methods.video_lora.memory_estimate import checkpoint_bytes
+from facesmith.methods.video_lora.networks import (
+    FaceMapper,
+    FaceTransformer,
+    add_face_attention,
+    conditioned,
+    is_face_attention,
+)
 from facesmith.models.checkpoint import RECORD, describe
 from facesmith.training.schedule import WarmupCosine, optimiser_steps
 

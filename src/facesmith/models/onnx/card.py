@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 import facesmith
-from facesmith.models.onnx.contract import CONTRACTS, NORMALISATIONS, SwapperContract
-from facesmith.models.onnx.spec import ExportReport
+from facesmith.models.onnx.export import ExportReport
+from facesmith.models.onnx.info import CONTRACTS, NORMALISATIONS, SwapperContract
 
 _CARD = """\
 # {name}

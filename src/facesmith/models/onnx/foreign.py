@@ -12,9 +12,8 @@ import onnx
 from onnx import numpy_helper
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.contract import MASK, SOURCE, TARGET
 from facesmith.models.onnx.graph import OnnxGraph
-from facesmith.models.onnx.types import ARCFACE_SIZE, TYPES, SwapperType
+from facesmith.models.onnx.info import ARCFACE_SIZE, MASK, SOURCE, TARGET, TYPES, SwapperType
 
 Floats = npt.NDArray[np.float32]
 Encode = Callable[[Floats], Floats]

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.geometry.align import estimate, warp
+from facesmith.faces.geometry.alignment import estimate, warp
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image
-from facesmith.models.onnx.aligned_session import SwapModel
+from facesmith.models.onnx.session import SwapModel
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.geometry.align import estimate, warp
+from facesmith.faces.geometry.alignment import estimate, warp
 from facesmith.faces.profiles.combining import STRICTEST_FIRST
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
-from facesmith.metrics.person_meter import PersonMeter, eye_distance, known_crops
+from facesmith.metrics.person import PersonMeter, eye_distance, known_crops
 from facesmith.models.onnx.session import load_swap_model
 from facesmith.models.onnx.source import find_source
 from facesmith.tasks.compare.sheet import Cell, Row, sheet

@@ -23,13 +23,12 @@ from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.adapter_bundle import LORA, Person, load_person
+from facesmith.methods.video_lora.base import Storage, open_base
 from facesmith.methods.video_lora.clips import fitted
 from facesmith.methods.video_lora.generation import Scheduler, VideoGenerator, Wish
-from facesmith.methods.video_lora.memory import Offload, tell_drawing
-from facesmith.methods.video_lora.needs import Shape, tokens
-from facesmith.methods.video_lora.person import LORA, Person, load_person
-from facesmith.methods.video_lora.storage import Storage
+from facesmith.methods.video_lora.memory_check import Offload, tell_drawing
+from facesmith.methods.video_lora.memory_estimate import Shape, tokens
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,8 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.face_set.selection import Selection
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.faces.tracking.smoothing import Smoothing
-from facesmith.files import replacing
-from facesmith.models.encoders.aggregation import Floats, aggregated, agreement, face_weights, tell_count
-from facesmith.models.encoders.protocol import FaceEncoder
-from facesmith.private import make_private
+from facesmith.files import make_private, replacing
+from facesmith.models.encoders.vision import FaceEncoder, Floats, aggregated, agreement, face_weights, tell_count
 
 log = logging.getLogger(__name__)
 

@@ -12,17 +12,13 @@ import numpy.typing as npt
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.geometry import colour, masks
-from facesmith.faces.geometry.align import Matrix, estimate, invert, transform, warp
-from facesmith.models.adapters.choice import Choice, choose
-from facesmith.models.onnx.aligned_session import SwapModel
+from facesmith.faces.geometry.alignment import Matrix, estimate, invert, transform, warp
+from facesmith.models.adapters.spec import Choice, choose
 from facesmith.models.onnx.occlusion import Occluder
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import SwapModel, load_swap_model
 from facesmith.models.onnx.source import Source, find_source
-from facesmith.tasks.swap.blending import Blend
-from facesmith.tasks.swap.colour_match import match_colour
 from facesmith.tasks.swap.enhancer import Enhancer
-from facesmith.tasks.swap.interleave import join, split
-from facesmith.tasks.swap.paste import lay, uncovered
+from facesmith.tasks.swap.paste import Blend, join, lay, match_colour, split, uncovered
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

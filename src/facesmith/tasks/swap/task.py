@@ -29,8 +29,7 @@ from facesmith.media.segments import SegmentedWriter, partial_of
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
-from facesmith.tasks.swap.analysis import Analyzers
-from facesmith.tasks.swap.face_choice import FaceChoice, Select, reference_embedding, threshold_of
+from facesmith.tasks.swap.faces import Analyzers, FaceChoice, Select, reference_embedding, threshold_of
 from facesmith.tasks.swap.frame_swap import load_frame_swap
 from facesmith.tasks.swap.outputs import targets
 from facesmith.tasks.swap.video_swap import VideoSwap

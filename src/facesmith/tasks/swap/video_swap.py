@@ -1,20 +1,55 @@
-"""Swap the faces of a video: reading, analysis, tracking and swapping overlap, and frames come out in order."""
+"""Work on a stream in order, on threads, holding only a few items at a time."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from facesmith.faces.face import Face
-from facesmith.faces.tracking.face_stream import HISTORY, FaceStream, Tracked
 from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.faces.tracking.stream import HISTORY, FaceStream, Tracked
 from facesmith.media.video import VideoReader
-from facesmith.tasks.swap.analysis import Analyzers, Frame, analysed
-from facesmith.tasks.swap.face_choice import FaceChoice
-from facesmith.tasks.swap.pipeline import ahead, in_order
+from facesmith.tasks.swap.faces import Analyzers, FaceChoice, Frame, analysed
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+    """Yield the items while a thread of its own prepares up to `depth` of those to come.
+
+    An exception of the source is raised where its item would have come.
+    """
+    end = object()
+    iterator = iter(items)
+    thread = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(thread.submit(next, iterator, end) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, iterator, end))
+            yield item  # type: ignore[misc]  # not the end mark, so a T
+    finally:
+        thread.shutdown(cancel_futures=True)
+
+
+def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
+    """Yield work(item) of every item in the items' order, with up to `depth` of them in the pool."""
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
 
 Pixels = npt.NDArray[np.uint8]
 

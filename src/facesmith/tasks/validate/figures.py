@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from facesmith.metrics.person_meter import Figures
+from facesmith.metrics.person import Figures
 
 _LIMITS: Final = {
     "min_similarity": "similarity",

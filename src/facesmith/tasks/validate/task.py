@@ -13,15 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.geometry.align import estimate, warp
+from facesmith.faces.geometry.alignment import estimate, warp
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
 from facesmith.media.examination import examine
 from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.sources import Media, find_media
-from facesmith.metrics.person_meter import Figures, PersonMeter, eye_distance, jitter, known_crops
-from facesmith.tasks.profiles.enrich import by_embedder
+from facesmith.metrics.person import Figures, PersonMeter, eye_distance, jitter, known_crops
+from facesmith.tasks.profiles.combine import by_embedder
 from facesmith.tasks.validate.figures import Frame, Limit, limits, summary
 from facesmith.tasks.validate.moments import Moment, matched, moments
 from facesmith.tasks.validate.report import Shown, report

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.metrics.quality import Quality
-from facesmith.models.onnx.export import ExportReport, ExportSpec
+from facesmith.metrics.swap import Quality
+from facesmith.models.onnx.export import ExportReport
 
 
 @runtime_checkable
@@ -28,15 +28,6 @@ class KnowsPerson(Protocol):
 
     provenance: dict[str, Any]
     """Among others `identity`, a slug, and `consent`, its kind; empty before training."""
-
-
-@runtime_checkable
-class Exports(Protocol):
-    """A module that can be written as ONNX."""
-
-    def export_spec(self) -> ExportSpec:
-        """Say what to trace, with which inputs and outputs, and what the file says of itself."""
-        ...
 
 
 @runtime_checkable

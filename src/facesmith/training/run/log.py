@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 import facesmith
-from facesmith.failures import is_disk_full
+from facesmith.errors import is_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -115,3 +116,20 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, version(name)
         except PackageNotFoundError:
             yield name, "missing"
+
+
+def quiet_libraries() -> None:
+    """Silence library chatter that says nothing about the user's run; warnings of our own stay.
+
+    What Lightning notes goes into the log file, where there is one. Must run before mediapipe is imported: its C++ log
+    level is read from the environment.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    to_file = any(isinstance(handler, logging.FileHandler) for handler in logging.getLogger().handlers)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.INFO if to_file else logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|torch|torchdata|mediapipe|insightface|onnxscript)\b")

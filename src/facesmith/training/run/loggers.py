@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from facesmith.errors import UserError
-from facesmith.training.run.identity import run_group, run_id, run_name, sweep_of
+from facesmith.training.run.naming import run_group, run_id, run_name, sweep_of
 
 
 class WandbRunLogger(WandbLogger):
@@ -23,7 +23,7 @@ class WandbRunLogger(WandbLogger):
     Args:
         run: the run's folder, which gives what the next five are null for.
         overrides: what the run was told, for its name.
-        id, name, group, job_type: null: `facesmith.training.run.identity`'s; the job type is `sweep` or `train`.
+        id, name, group, job_type: null: `facesmith.training.run.naming`'s; the job type is `sweep` or `train`.
         offline: null chooses by the key; true and false insist.
         media: whether renders of the person may be uploaded.
         artifacts: whether checkpoints and exports become artifacts: `none`, `references` (path, size and hash; the

@@ -12,22 +12,18 @@ import torch
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
-from facesmith.config.lora import LoraSettings
+from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
 from facesmith.models.adapters.lora import add_lora, base_hash, merged
 from facesmith.models.onnx import to_torch
-from facesmith.models.onnx.client_specs import spec_for
-from facesmith.models.onnx.contract import SwapperContract
-from facesmith.models.onnx.export import export
-from facesmith.models.onnx.half_precision import halved
-from facesmith.models.onnx.spec import ExportSpec
-from facesmith.models.onnx.to_torch.graph import read
-from facesmith.models.onnx.to_torch.module import SUPPORTED, OnnxModule
-from facesmith.models.onnx.types import TYPES
+from facesmith.models.onnx.clients import spec_for
+from facesmith.models.onnx.export import ExportSpec, export
+from facesmith.models.onnx.fp16 import halved
+from facesmith.models.onnx.info import TYPES, SwapperContract
+from facesmith.models.onnx.to_torch.module import SUPPORTED, OnnxModule, read
 from facesmith.models.swapper.aad import Aad
-from facesmith.models.swapper.placed import Placed
-from facesmith.models.swapper.shown import Shown
 from facesmith.models.swapper.texture_warp import TextureWarp
+from facesmith.models.swapper.wrappers import Placed, Shown
 
 from ....foreign_swappers import NETS, write_converter, write_foreign
 

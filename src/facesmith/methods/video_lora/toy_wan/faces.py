@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from facesmith.media.images import read_image
-from facesmith.methods.video_lora.references import References
-from facesmith.methods.video_lora.toy_wan.dancers import HEAD, portraits
-from facesmith.methods.video_lora.toy_wan.world import pixels_embedding
+from facesmith.methods.video_lora.identities import References
+from facesmith.methods.video_lora.toy_wan.world import HEAD, pixels_embedding, portraits
 
 Frames = NDArray[np.uint8]
 

@@ -11,18 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.faces.geometry.align import between, invert, scale
-from facesmith.models.onnx.contract import MASK, OUTPUT, SOURCE, TARGET
+from facesmith.faces.geometry.alignment import between, invert, scale
+from facesmith.models.onnx.export import TOLERANCES, ExportError, ExportSpec
 from facesmith.models.onnx.foreign import ForeignContract
-from facesmith.models.onnx.kinds import DFM_INPUT, DFM_MORPH
+from facesmith.models.onnx.info import DFM_INPUT, DFM_MORPH, MASK, OUTPUT, SOURCE, TARGET
 from facesmith.models.onnx.parity import parity
-from facesmith.models.onnx.spec import TOLERANCES, ExportError, ExportSpec
 from facesmith.models.onnx.to_torch.described import Described
-from facesmith.models.onnx.to_torch.graph import read
 from facesmith.models.onnx.to_torch.merging import written_back
-from facesmith.models.onnx.to_torch.module import OnnxModule
-from facesmith.models.swapper.output import SwapOutput
-from facesmith.models.swapper.placed import grid, sampled
+from facesmith.models.onnx.to_torch.module import OnnxModule, read
+from facesmith.models.swapper.wrappers import SwapOutput, grid, sampled
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from facesmith.models.onnx.contract import SwapperContract
 from facesmith.models.onnx.foreign import ForeignContract, foreign_contract
-from facesmith.models.onnx.graph import OnnxGraph
-from facesmith.models.onnx.graph_checks import check_own, dfm_size
-from facesmith.models.onnx.kinds import kind_of
-from facesmith.models.onnx.types import ARCFACE, ARCFACE_SIZE
+from facesmith.models.onnx.graph import OnnxGraph, check_own, dfm_size
+from facesmith.models.onnx.info import ARCFACE, ARCFACE_SIZE, SwapperContract, kind_of
 
 _DFM_TEMPLATE: Final = "dfl_whole_face"
 _GROUP: Final = "model.onnx"

@@ -8,8 +8,7 @@ import torch
 from onnx import numpy_helper
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.to_torch.graph import Array
-from facesmith.models.onnx.to_torch.module import OnnxModule
+from facesmith.models.onnx.to_torch.module import Array, OnnxModule
 
 
 def written_back(path: Path, untouched: OnnxModule, merged: OnnxModule, metadata: Mapping[str, str]) -> onnx.ModelProto:

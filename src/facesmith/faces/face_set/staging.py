@@ -1,0 +1,128 @@
+"""Sets in the making: one process at a time, a folder that no reader sees, and the end of abandoned ones."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import filelock
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from facesmith.faces.face_set.face_set import as_table
+from facesmith.files import FILE, replacing
+
+log = logging.getLogger(__name__)
+
+STALE_SECONDS: Final = 2 * 24 * 3600.0
+"""An unfinished set whose media or settings have changed is kept this long: they may change back."""
+
+
+def partial_of(final: Path) -> Path:
+    """Give the folder in which a set is made; it becomes `final` by one rename."""
+    return final.with_name(f"{final.name}.partial")
+
+
+@contextmanager
+def making(final: Path) -> Iterator[None]:
+    """Hold the lock of something that is made once; when another process has it, say so and wait."""
+    lock = filelock.FileLock(final.with_name(f"{final.name}.lock"), mode=FILE)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.warning("another process is making %s; waiting for it, its result will be used", final)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def sweep(folder: Path, keep: Path) -> None:
+    """Remove unfinished sets in `folder` that nobody works on and nobody has touched for STALE_SECONDS."""
+    for partial in folder.glob("*.partial"):
+        if partial == partial_of(keep):
+            continue
+        touched = max((p.stat().st_mtime for p in partial.rglob("*")), default=partial.stat().st_mtime)
+        if time.time() - touched < STALE_SECONDS:
+            continue
+        lock = filelock.FileLock(partial.with_name(f"{partial.name.removesuffix('.partial')}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            continue
+        try:
+            shutil.rmtree(partial)
+            log.info("removed the abandoned unfinished face set %s", partial)
+        finally:
+            lock.release()
+
+
+class Journal:
+    """Analysed pictures as Parquet fragments in a folder, appended every few seconds.
+
+    A picture is journalled whole, all its faces or its having none, after its crops are written. What a
+    kill can cost is the analysis since the last append.
+    """
+
+    def __init__(self, folder: Path, crops: Path, schema: pa.Schema, seconds: float = 2.0) -> None:
+        """Read what an earlier attempt left in `folder`; pictures whose crops are not whole are forgotten."""
+        self._folder = folder
+        self._schema = schema
+        self._seconds = seconds
+        self._waiting: list[dict[str, Any]] = []
+        self._last = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        tables = [schema.empty_table()]
+        for fragment in sorted(folder.glob("[0-9]*.parquet")):
+            try:
+                tables.append(pq.read_table(fragment, schema=schema))
+            except (pa.ArrowInvalid, OSError) as error:
+                log.warning("%s is damaged (%s); its pictures are analysed again", fragment, error)
+                fragment.unlink()
+        self._next = 1 + max((int(p.stem) for p in folder.glob("[0-9]*.parquet")), default=0)
+        self._tables = [_with_whole_crops(pa.concat_tables(tables), crops)]
+        whole = self._tables[0].select(["content", "frame"]).to_pylist()
+        self.done: frozenset[tuple[str, int]] = frozenset((row["content"], row["frame"]) for row in whole)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Take the rows of one picture; append to disk when a few seconds have passed."""
+        self._waiting.extend(rows)
+        if time.monotonic() - self._last >= self._seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what is waiting now."""
+        self._last = time.monotonic()
+        if not self._waiting:
+            return
+        table = as_table(self._waiting, self._schema)
+        with replacing(self._folder / f"{self._next:06d}.parquet") as temporary:
+            temporary.chmod(FILE)
+            pq.write_table(table, temporary, compression="zstd")
+        self._tables.append(table)
+        self._next += 1
+        self._waiting.clear()
+
+    def table(self) -> pa.Table:
+        """Give all rows of this and earlier attempts, in no certain order."""
+        self.flush()
+        return pa.concat_tables(self._tables)
+
+
+def _with_whole_crops(table: pa.Table, crops: Path) -> pa.Table:
+    sizes = {path.name: path.stat().st_size for path in crops.glob("*.jpg")}
+    broken = {
+        (row["content"], row["frame"])
+        for row in table.select(["content", "frame", "crop", "crop_bytes"]).to_pylist()
+        if row["crop"] is not None and sizes.get(row["crop"]) != row["crop_bytes"]
+    }
+    if not broken:
+        return table
+    pictures = table.select(["content", "frame"]).to_pylist()
+    keep = [(row["content"], row["frame"]) not in broken for row in pictures]
+    return table.filter(pc.equal(pa.array(keep, pa.bool_()), True))

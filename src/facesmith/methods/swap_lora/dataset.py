@@ -1,0 +1,115 @@
+"""Neighbouring frames: which they are, how they meet in a batch, and how unlike two swaps of them are."""
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facesmith.methods.swapper.dataset import MixedBatchSampler
+from facesmith.methods.swapper.splits import Part
+from facesmith.models.swapper.texture_warp import opponent
+from facesmith.training.losses import masked_mean
+
+_STEPS: Final = 4
+_DAMPING: Final = 0.7
+
+
+def following(part: Part) -> NDArray[np.int64]:
+    """Give (N,) the position of each face's next moment, -1 where there is none: the next kept face of its track."""
+    tracks = part.faces.tracks[part.rows]
+    stills = np.isnan(part.faces.times[part.rows])
+    after = np.full(len(part), -1, np.int64)
+    for track in np.unique(tracks[~stills]):
+        rows = np.flatnonzero(tracks == track)
+        after[rows[:-1]] = rows[1:]
+    return after
+
+
+class NeighbourSampler(MixedBatchSampler):
+    """Batches whose second item is the next moment of the first, where it has one.
+
+    after: (M,) the position of each item's next moment, -1 for none.
+    """
+
+    def __init__(self, after: NDArray[np.int64], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._after = after
+
+    def _plan(self, random: np.random.Generator) -> list[list[int]]:
+        plan = super()._plan(random)
+        for batch in plan:
+            if len(batch) > 1 and self._after[batch[0]] >= 0:
+                batch[1] = int(self._after[batch[0]])
+        return plan
+
+
+def pairs_of(batch: dict[str, Tensor]) -> Tensor:
+    """Give (P,) the rows whose next row shows the next moment; reads (N,) "item" and "after"."""
+    return (batch["after"][:-1] == batch["item"][1:]).nonzero()[:, 0]
+
+
+def unlikeness(first: Tensor, second: Tensor, places: tuple[Tensor, Tensor], hulls: tuple[Tensor, Tensor]) -> Tensor:
+    """Give the mean absolute difference of two pictures of one face, point of the face by point, a scalar.
+
+    first, second: (N,3,S,S). places: (N,2,S,S) each, where in the canonical face each pixel lies, from the landmarks;
+    hulls: (N,1,S,S) each, 0..1. Differentiable in the pictures.
+    """
+    grid = correspondence(*places)
+    there = F.grid_sample(torch.cat([second, hulls[1].to(second.dtype)], 1), grid, align_corners=False)
+    return masked_mean((first - there[:, :-1]).abs(), hulls[0] * there[:, -1:])
+
+
+@torch.no_grad()
+def correspondence(first: Tensor, second: Tensor) -> Tensor:
+    """Give (N,S,S,2): where in a second picture each pixel's point of the face is, from canonical places (N,2,S,S).
+
+    The places are close to the pixels' own, so that a few damped steps find where they are equal.
+    """
+    size = first.shape[-1]
+    at = (torch.arange(size, dtype=first.dtype, device=first.device) + 0.5) * (2 / size) - 1
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).expand(len(first), -1, -1, -1)
+    for _ in range(_STEPS):
+        found = F.grid_sample(second, grid, padding_mode="border", align_corners=False)
+        grid = grid + _DAMPING * (first - found).permute(0, 2, 3, 1)
+    return grid
+
+
+_AT_A_TIME: Final = 64
+_FLOOR: Final = 1e-4
+
+
+@torch.no_grad()
+def nearest_pictures(pictures: Tensor, regions: Tensor, truth: Tensor, canonical: Tensor, hull: Tensor) -> Tensor:
+    """Give (M,3) int64: the picture most like the truth around the eyes, at the mouth and elsewhere.
+
+    pictures: (K,3,S,S) of a `TextureWarp`. regions: (1,3,S,S) where eyes, mouth and the rest lie in them. truth:
+    (M,3,s,s) RGB -1..1. canonical: (M,2,s,s) where in the pictures each pixel lies. hull: (M,1,s,s) 0..1. Alike is
+    what correlates in lightness: colour and light are not the picture's to bring. A base was told which frames its
+    pictures were made of; in a scene that it did not know they are found by what they show.
+    """
+    shrink = max(1, pictures.shape[-1] // truth.shape[-1])
+    small = F.avg_pool2d(pictures[:, :1], shrink).permute(1, 0, 2, 3)  # (1,K,s,s): lightness
+    where = F.avg_pool2d(regions, shrink)
+    found = []
+    for start in range(0, len(truth), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        grid = canonical[part].permute(0, 2, 3, 1)
+        count = len(grid)
+        shown = F.grid_sample(small.expand(count, -1, -1, -1), grid, align_corners=False)
+        weight = F.grid_sample(where.expand(count, -1, -1, -1), grid, align_corners=False) * hull[part]
+        found.append(_correlation(shown, opponent(truth[part])[:, :1], weight).argmax(2))
+    return torch.cat(found)
+
+
+def _correlation(shown: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Give (M,R,K) of pictures (M,K,s,s) with (M,1,s,s) under weights (M,R,s,s)."""
+    weight = (weight / weight.sum((2, 3), keepdim=True).clamp_min(_FLOOR))[:, :, None]
+    a, b = shown[:, None], wanted[:, None]
+    mean_a, mean_b = ((value * weight).sum((3, 4), keepdim=True) for value in (a, b))
+    a, b = a - mean_a, b - mean_b
+    together = (a * b * weight).sum((3, 4))
+    apart = ((a * a * weight).sum((3, 4)) * (b * b * weight).sum((3, 4))).sqrt()
+    return together / apart.clamp_min(_FLOOR)

@@ -1,0 +1,156 @@
+"""How much a face in a frame is a certain person, and how true it stays to the face that was there before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesmith.errors import UserError
+from facesmith.faces.face import Face
+from facesmith.faces.face_set.analysis import sharpness
+from facesmith.faces.face_set.face_set import CROP_SIZE, TEMPLATE, FaceSet
+from facesmith.faces.geometry import topology
+from facesmith.faces.geometry.alignment import estimate, scale, warp
+from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.metrics.swap import Judge, distances
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+_JUDGED: Final = ("arcface_128", 128)
+_REFERENCE_FRAMES: Final = 16
+_FARTHEST: Final = 0.5  # of a face's width: beyond it a face is another one
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is measured of one frame; None where it cannot be.
+
+    similarity: cosine to the profile. distance: dlib's to the person. shift: mean distance of the landmarks to
+    those of the face before, by its eye distance. sharpness: variance of the Laplacian; sharpness_ratio: to that of
+    the face before. points: (478,2) px of the face; eyes: its eye distance in px. missed: there was a face before,
+    and none is found now.
+    """
+
+    similarity: float | None
+    distance: float | None
+    shift: float | None
+    sharpness: float | None
+    sharpness_ratio: float | None
+    points: Floats | None
+    eyes: float | None
+    missed: bool
+
+
+class PersonMeter:
+    """Measure frames against a person.
+
+    profile: the person, by the analyzer's embedder. person: crops of the person on `arcface_128` for the judge, empty
+    where there are none: then distance is None. Not thread-safe.
+    """
+
+    def __init__(self, profile: IdentityProfile, person: Sequence[Pixels]) -> None:
+        self._profile = profile
+        self._judge = Judge() if len(person) else None
+        self._descriptors = self._judge.describe(person) if self._judge else np.empty((0, 128))
+
+    def __call__(
+        self,
+        frame: Pixels,
+        faces: Sequence[Face],
+        before: Pixels | None = None,
+        faces_before: Sequence[Face] = (),
+    ) -> Figures:
+        """Measure the face of a frame (H,W,3) RGB uint8 that is most like the person.
+
+        before, faces_before: the same frame as it was; then the face that lies where one lay is measured.
+        """
+        chosen = max(faces, key=lambda face: float(face.embedding @ self._profile.mean), default=None)
+        was = None
+        if before is not None:
+            chosen, was = _pair(faces, faces_before, chosen)
+        if chosen is None:
+            return Figures(None, None, None, None, None, None, None, missed=bool(faces_before) or before is None)
+        sharp = _sharpness(frame, chosen)
+        shift = ratio = None
+        if was is not None and before is not None:
+            apart = np.linalg.norm(chosen.landmarks[:, :2] - was.landmarks[:, :2], axis=1).mean()
+            shift = float(apart / eye_distance(was))
+            ratio = sharp / max(_sharpness(before, was), 1e-6)
+        return Figures(
+            similarity=float(self._profile.similarity(chosen.embedding, self._profile.embedder)),
+            distance=self._distance(frame, chosen),
+            shift=shift,
+            sharpness=sharp,
+            sharpness_ratio=ratio,
+            points=np.asarray(chosen.landmarks[:, :2], np.float32),
+            eyes=eye_distance(chosen),
+            missed=False,
+        )
+
+    def _distance(self, frame: Pixels, face: Face) -> float | None:
+        if self._judge is None:
+            return None
+        crop = warp(frame, estimate(face.five, *_JUDGED), _JUDGED[1])
+        return float(distances(self._judge.describe([crop]), self._descriptors)[0])
+
+
+def eye_distance(face: Face) -> float:
+    """Give the px between the outer corners of the eyes."""
+    left, right = face.landmarks[[topology.LEFT_EYE_OUTER, topology.RIGHT_EYE_OUTER], :2]
+    return float(np.linalg.norm(left - right))
+
+
+def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
+    """Give crops of a profile's person on `arcface_128`, from the face sets it was made from; [] when they are gone."""
+    keys = [profile.face_set, *(one.face_set for one in profile.made_from)]
+    crops: list[Pixels] = []
+    for key in dict.fromkeys(key for key in keys if key):
+        for folder in sorted(face_sets.rglob(key[:12])):
+            try:
+                faces = FaceSet(folder)
+            except UserError:
+                continue
+            rows = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), _REFERENCE_FRAMES)).astype(int))
+            crops += list(faces.aligned(*_JUDGED).images[rows])
+            break
+    return crops
+
+
+def jitter(points: Sequence[Floats | None], eyes: Sequence[float | None]) -> list[float | None]:
+    """Give how much landmarks tremble at each of consecutive frames, by the eye distance.
+
+    It is half the second difference along time, meaned over the points: even motion has none. None at the ends and
+    beside frames without a face.
+    """
+    result: list[float | None] = [None] * len(points)
+    for i in range(1, len(points) - 1):
+        before, now, after, size = points[i - 1], points[i], points[i + 1], eyes[i]
+        if before is not None and now is not None and after is not None and size:
+            bend = np.linalg.norm(now - (before + after) / 2, axis=1).mean()
+            result[i] = float(bend / size)
+    return result
+
+
+def _pair(faces: Sequence[Face], before: Sequence[Face], likely: Face | None) -> tuple[Face | None, Face | None]:
+    """Give the face to measure and the one that lay there; (None, None) when nothing lies where a face lay."""
+    pairs = [(face, was) for was in before for face in faces if _together(face, was)]
+    if not pairs:
+        return None, None
+    for face, was in pairs:
+        if face is likely:
+            return face, was
+    return pairs[0]
+
+
+def _together(a: Face, b: Face) -> bool:
+    width = float(b.box[2] - b.box[0])
+    return bool(np.linalg.norm(a.five.mean(0) - b.five.mean(0)) < _FARTHEST * width)
+
+
+def _sharpness(frame: Pixels, face: Face) -> float:
+    matrix = estimate(face.five, TEMPLATE, CROP_SIZE)
+    return sharpness(warp(frame, matrix, CROP_SIZE), scale(matrix))

@@ -1,0 +1,150 @@
+"""A swapper or occluder as other programs run it: their layouts, ranges and outputs around our networks."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from facesmith.errors import UserError
+from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.models.onnx.export import ExportSpec
+from facesmith.models.onnx.info import (
+    ARCFACE,
+    ARCFACE_SIZE,
+    DFM_INPUT,
+    MASK,
+    OUTPUT,
+    SOURCE,
+    TARGET,
+    TYPES,
+    SwapperContract,
+)
+from facesmith.models.swapper.wrappers import Baked, Placed, Shown
+
+DFM_OUTPUTS: Final = ("out_face_mask:0", "out_celeb_face:0", "out_celeb_face_mask:0")
+XSEG_INPUT, XSEG_OUTPUT = "input", "output"
+XSEG_CONTRACT: Final = "facesmith/xseg/1"
+# The crop is finished: its mask only has to hold all that changed. Clients erode and blur it once more, which
+# would eat into the face if it fell off as softly as the blend itself.
+_STEEPNESS = 4.0
+
+
+class DfmGraph(nn.Module):
+    """A swapper as `.dfm`. swapper: finished crop and mask of (N,3,S,S) RGB -1..1."""
+
+    def __init__(self, swapper: nn.Module) -> None:
+        super().__init__()
+        self.swapper = swapper
+
+    def forward(self, face: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From (N,S,S,3) BGR 0..1 to target mask (N,S,S,1), face (N,S,S,3) BGR 0..1, source mask (N,S,S,1)."""
+        picture, mask = self.swapper(_from_bgr(face))
+        finished = ((picture + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).flip(-1)
+        shown = (mask * _STEEPNESS).clamp(0, 1).permute(0, 2, 3, 1)
+        return shown, finished, shown.clone()
+
+
+class XsegGraph(nn.Module):
+    """An occluder as FaceFusion's xseg models. network: (N,1,S,S) 0..1 of (N,3,S,S) RGB -1..1."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """From (N,S,S,3) BGR 0..1 to (N,S,S,1) 0..1, 1 where the face is visible."""
+        visible: Tensor = self.network(_from_bgr(picture))
+        return visible.permute(0, 2, 3, 1)
+
+
+def _from_bgr(picture: Tensor) -> Tensor:
+    """(N,3,S,S) RGB -1..1 of (N,S,S,3) BGR 0..1."""
+    return torch.flip(picture, (-1,)).permute(0, 3, 1, 2) * 2 - 1
+
+
+_DFM_TEMPLATE, _DFM_SIZE = "dfl_whole_face", 256
+_HYPERSWAP_SIZE = 256
+
+
+def spec_for(
+    client: str, spec: ExportSpec, *, origin: Path, size: int | None, profile: IdentityProfile | None
+) -> ExportSpec:
+    """Give what to trace for a client: `facesmith`, `hyperswap` or `dfm`.
+
+    spec: of the module, which is kept for facesmith unless size or profile are given. size: of the crops in px;
+    None for the client's usual one. profile: an identity to bake into a model that takes any. origin: the
+    checkpoint, for errors.
+
+    Raises:
+        UserError: the client cannot run such a model, or the profile does not fit it.
+    """
+    contract = SwapperContract.read(spec.metadata, origin)
+    if not isinstance(spec.module, Shown):
+        raise UserError(f"ckpt_path={origin}: holds no swapper that {client} can run; give a swapper's checkpoint")
+    generator = spec.module.generator
+    if profile is not None:
+        generator, contract = _with_identity(generator, contract, profile, origin)
+    template, size = _crop(client, contract, size)
+    if client == "dfm" and contract.embedding_size is not None:
+        raise UserError(f"to=dfm: {origin} takes any identity, a .dfm none; give profile=<identity profile .json>")
+    if client == "hyperswap":
+        _require_arcface(contract, origin)
+    contract = replace(contract, kind=client, template=template, size=size)
+    swapper = Shown(_fitted(generator, template, size))
+    if client == "dfm":
+        inputs = {DFM_INPUT: torch.full((1, size, size, 3), 0.5)}
+        return ExportSpec(
+            DfmGraph(swapper), inputs, list(DFM_OUTPUTS), contract.metadata(), pictures="bgr", mask=DFM_OUTPUTS[0]
+        )
+    inputs = {TARGET: torch.zeros(1, 3, size, size)}
+    if contract.embedding_size is not None:
+        inputs[SOURCE] = nn.functional.normalize(torch.ones(1, contract.embedding_size))
+    return ExportSpec(swapper, inputs, [OUTPUT, MASK], contract.metadata())
+
+
+def _crop(client: str, contract: SwapperContract, size: int | None) -> tuple[str, int]:
+    if client == "hyperswap":
+        if size not in (None, _HYPERSWAP_SIZE):
+            raise UserError(f"size={size}: FaceFusion's slot is {_HYPERSWAP_SIZE} px; leave size out")
+        return TYPES["hyperswap"].template, _HYPERSWAP_SIZE
+    if client == "dfm":
+        return _DFM_TEMPLATE, size or _DFM_SIZE
+    return contract.template, size or contract.size
+
+
+def _with_identity(
+    generator: nn.Module, contract: SwapperContract, profile: IdentityProfile, origin: Path
+) -> tuple[nn.Module, SwapperContract]:
+    if contract.embedding_size is None:
+        raise UserError(f"profile={profile.id}: {origin} has its identity baked in; leave profile out")
+    profile.require(contract.embedder, contract.embedding_size)
+    told = replace(
+        contract,
+        embedding_size=None,
+        identity=profile.id,
+        consent=profile.consent,
+        consent_note=profile.consent_note or "",
+    )
+    return Baked(generator, torch.from_numpy(profile.mean)), told
+
+
+def _require_arcface(contract: SwapperContract, origin: Path) -> None:
+    if contract.embedding_size is None:
+        return
+    if (contract.embedder, contract.embedding_size) != (ARCFACE, ARCFACE_SIZE):
+        raise UserError(
+            f"to=hyperswap: {origin} takes {contract.embedder} ({contract.embedding_size}), FaceFusion gives {ARCFACE} "
+            f"({ARCFACE_SIZE}); bake one identity in with profile=<.json>, or train with analyzer=insightface"
+        )
+
+
+def _fitted(generator: nn.Module, template: str, size: int) -> nn.Module:
+    """The generator on these crops: resampled where it must, at a larger size where it can run at one."""
+    network: Any = generator
+    step = getattr(network, "size_step", None)
+    inner = size if step is not None and size % step == 0 else network.size
+    if (template, size) == (network.template, inner):
+        return generator
+    return Placed(generator, template, size, inner)

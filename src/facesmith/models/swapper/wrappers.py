@@ -1,0 +1,147 @@
+"""What every swapper network gives back."""
+
+import math
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facesmith.faces.geometry.alignment import Matrix, between, invert, scale
+
+
+class SwapOutput(NamedTuple):
+    """A face and where it belongs.
+
+    face: (N,3,S,S) RGB in -1..1, meaningful inside the mask only. mask: (N,1,S,S) in 0..1, 1 where the
+    target's face is. aux: what the generator's own loss reads besides, by name.
+    """
+
+    face: Tensor
+    mask: Tensor
+    aux: dict[str, Tensor]
+
+
+_ERODE = 2 / 128  # of the crop's side: keeps the stretched texture at the hull's rim out of the picture
+_BLUR = 2.5 / 128
+_STEEPNESS = 16
+
+
+def composite(face: Tensor, mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Blend a face into its target under the mask, thresholded, eroded and feathered.
+
+    face, target: (N,3,S,S) RGB in -1..1. mask: (N,1,S,S) in 0..1. Returns the picture (N,3,S,S) in -1..1
+    and the mask it was blended with (N,1,S,S) in 0..1, low at the crop's rim. Traces to plain ONNX operators;
+    S must be fixed.
+    """
+    soft = feather(mask)
+    return torch.lerp(target, face.clamp(-1, 1), soft), soft
+
+
+def feather(mask: Tensor) -> Tensor:
+    """Threshold a mask (N,1,S,S) at one half, erode it by 2/128 and blur it by 2.5/128 of its side."""
+    size = int(mask.shape[-1])
+    erode, sigma = max(1, round(size * _ERODE)), size * _BLUR
+    radius = math.ceil(2.5 * sigma)
+    # a ramp, not a step: a step turns the last bit of a float into a visible pixel, and no two runtimes agree
+    outside = ((0.5 - mask) * _STEEPNESS + 0.5).clamp(0, 1)
+    # outside the crop there is no face: a mask that touches the rim fades there instead of leaving a cut
+    around = F.pad(outside, (erode,) * 4, value=1.0)
+    kept = 1 - F.max_pool2d(around, 2 * erode + 1, stride=1)
+    taps = torch.arange(-radius, radius + 1, dtype=mask.dtype, device=mask.device)
+    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).reshape(1, 1, 1, -1)
+    blurred = F.conv2d(kept, kernel, padding=(0, radius))
+    return F.conv2d(blurred, kernel.transpose(2, 3), padding=(radius, 0))
+
+
+class Shown(nn.Module):
+    """A generator with its composite, which is all that is exported: outside the face its raw picture means nothing."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give the finished crop (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
+        return self._finished(self._swap(target, source), target)
+
+    def all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Give the raw face, the raw mask, the finished crop and what of it was changed."""
+        output = self._swap(target, source)
+        return output.face, output.mask, *self._finished(output, target)
+
+    def _finished(self, output: SwapOutput, target: Tensor) -> tuple[Tensor, Tensor]:
+        if getattr(self.generator, "finished", False):  # a file that composites by itself
+            return output.face, output.mask
+        return composite(output.face, output.mask, target)
+
+    def _swap(self, target: Tensor, source: Tensor | None) -> SwapOutput:
+        generator: Any = self.generator
+        # not `generator(...)`: where training is compiled, a few validations are not worth compiling anew
+        return cast(SwapOutput, generator.forward(target, source if generator.embedding_size else None))
+
+
+class Placed(nn.Module):
+    """Resample a target to the generator's own crop, and its face and mask back, by two constant grids.
+
+    template, size: of the crops it takes and gives. inner_size: px at which the generator runs.
+    """
+
+    seen_at: Tensor
+    laid_at: Tensor
+
+    def __init__(self, generator: nn.Module, template: str, size: int, inner_size: int) -> None:
+        super().__init__()
+        network: Any = generator
+        self.generator = generator
+        self.template, self.size = template, size
+        self.embedding_size: int | None = network.embedding_size
+        outwards = between(network.template, inner_size, template, size)
+        self.shrink = max(int(scale(outwards) + 0.25), 1)
+        self.register_buffer("seen_at", grid(outwards, inner_size, size), persistent=False)
+        self.register_buffer("laid_at", grid(invert(outwards), size, inner_size), persistent=False)
+
+    def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
+        """Swap `target` (N,3,size,size) RGB -1..1; see the generator's own."""
+        generator: Any = self.generator
+        # A grid samples single pixels: what shrinks is averaged first.
+        seen = F.avg_pool2d(target, self.shrink) if self.shrink > 1 else target
+        output: SwapOutput = generator.forward(sampled(seen, self.seen_at, "bilinear", "border"), source)
+        # Cubic where the face grows, or it would be softer than the generator made it.
+        face = sampled(output.face, self.laid_at, "bicubic", "border")
+        return SwapOutput(face, sampled(output.mask, self.laid_at, "bilinear", "zeros"), {})
+
+
+class Baked(nn.Module):
+    """A generator that takes any identity, with one of them inside. embedding: (E,), L2-normalised."""
+
+    embedding: Tensor
+    embedding_size: int | None = None
+
+    def __init__(self, generator: nn.Module, embedding: Tensor) -> None:
+        super().__init__()
+        network: Any = generator
+        self.generator = generator
+        self.template, self.size = network.template, network.size
+        self.register_buffer("embedding", embedding[None].float())
+
+    def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
+        """Swap `target` (N,3,S,S) RGB -1..1; there is no source."""
+        generator: Any = self.generator
+        output: SwapOutput = generator.forward(target, self.embedding.expand(target.shape[0], -1))
+        return output
+
+
+def grid(matrix: Matrix, size: int, sampled: int) -> Tensor:
+    """Give the grid (1,size,size,2) that samples a picture of `sampled` px where `matrix` takes each pixel."""
+    at = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float64)
+    places = at @ matrix[:, :2].T + matrix[:, 2]
+    return torch.from_numpy((places + 0.5) * (2 / sampled) - 1)[None].float()
+
+
+def sampled(picture: Tensor, at: Tensor, mode: str, padding: str) -> Tensor:
+    """Sample a picture (N,C,S,S) at a grid (1,h,w,2)."""
+    where = at.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
+    return F.grid_sample(picture, where, mode=mode, padding_mode=padding, align_corners=False)
