@@ -39,7 +39,7 @@ def save_for_ever(run: Path, writer: str, temporary: Path) -> None:
 
 
 def kill_one(run: Path, writer: str, temporary: Path) -> tuple[bool, bool, int]:
-    """Give whether the last checkpoint is damaged, whether one is lost, and how many temporary files are left."""
+    """Return whether the last checkpoint is damaged, whether one is lost, and how many temporary files are left."""
     pid = os.fork()
     if pid == 0:
         save_for_ever(run, writer, temporary)

@@ -162,7 +162,7 @@ def train(items: TrainingItems, settings: OmegaConf, steps: int) -> TextureWarp:
 
 
 def tensors(items: TrainingItems) -> dict[str, tuple[Tensor, Callable[[Tensor], Tensor]]]:
-    """Give what a batch holds, as it is stored, each with what makes floats of it."""
+    """Return what a batch holds, as it is stored, each with what makes floats of it."""
 
     def first(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
@@ -178,7 +178,7 @@ def tensors(items: TrainingItems) -> dict[str, tuple[Tensor, Callable[[Tensor], 
 
 @torch.no_grad()
 def swap(generator: TextureWarp, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give the raw face, the composite and the mask of crops (N,S,S,3), as bytes."""
+    """Return the raw face, the composite and the mask of crops (N,S,S,3), as bytes."""
 
     def picture(values: Tensor) -> np.ndarray:
         return values.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
@@ -206,7 +206,7 @@ def collect(analyzer: MediaPipeAnalyzer) -> Media:
 
 
 def faces_of(picture: np.ndarray, analyzer: MediaPipeAnalyzer, places: list[float] | None = None) -> list[AlignedFaces]:
-    """Give each face of a picture on its own, the largest first; `places` takes their left sides."""
+    """Return each face of a picture on its own, the largest first; `places` takes their left sides."""
     found = []
     for face in analyzer(picture):
         matrix = estimate(five_of(face.landmarks), TEMPLATE, SIZE)

@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def judged(masks: Planes, wanted: Planes, hulls: Planes) -> dict[str, float]:
-    """Give the figures of masks (N,S,S) 0..1 against painted ones; hulls are the uncovered outlines."""
+    """Return the figures of masks (N,S,S) 0..1 against painted ones; hulls are the uncovered outlines."""
     metrics = MaskMetrics([])
     family = torch.full((len(masks),), NAMES.index("hand"))
     metrics.update(*(torch.from_numpy(planes)[:, None] for planes in (masks, wanted, hulls)), family)
@@ -76,7 +76,7 @@ def judged(masks: Planes, wanted: Planes, hulls: Planes) -> dict[str, float]:
 
 
 def sheet(pictures: NDArray[np.uint8], wanted: Planes, found: list[Planes]) -> NDArray[np.uint8]:
-    """Give a picture (H,W,3) RGB: a column a frame, a row an occluder; yellow is painted, blue predicted."""
+    """Return a picture (H,W,3) RGB: a column a frame, a row an occluder; yellow is painted, blue predicted."""
     rows = []
     for masks in found:
         both = [
@@ -89,12 +89,12 @@ def sheet(pictures: NDArray[np.uint8], wanted: Planes, found: list[Planes]) -> N
 
 
 def as_mask(plane: Planes) -> NDArray[np.uint8]:
-    """Give a mask (S,S) uint8 of a plane (S,S) 0..1."""
+    """Return a mask (S,S) uint8 of a plane (S,S) 0..1."""
     return np.where(plane > 0.5, 255, 0).astype(np.uint8)
 
 
 def configured(face_sets: Path) -> AnnotateConfig:
-    """Give the painter's settings for the painted frames."""
+    """Return the painter's settings for the painted frames."""
     given = [f"data.source={PAINTED / 'frames'}", "data.name=painted", "data.consent=licensed", "data.progress=false"]
     with initialize_config_dir(str(ROOT.parent / "conf"), version_base="1.3"):
         cfg = compose("annotate", [*given, f"paths.face_sets={face_sets}"])

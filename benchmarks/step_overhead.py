@@ -53,7 +53,7 @@ class Bare:
         self.module.train()
 
     def run(self, steps: int) -> float:
-        """Give the seconds a step takes."""
+        """Return the seconds a step takes."""
         module, data = self.module, self.data
         batches = self._batches()
         started = time.perf_counter()

@@ -71,7 +71,7 @@ class Training:
         self.average = [p.detach().clone() for p in self.weights]
 
     def run(self, steps: int) -> float:
-        """Give the seconds a step takes."""
+        """Return the seconds a step takes."""
         batches = self._batches()
         started = time.perf_counter()
         for _ in range(steps):
@@ -86,7 +86,7 @@ class Training:
         return (time.perf_counter() - started) / steps
 
     def held(self) -> float:
-        """Give what is kept from the end of a step's forward pass on: for backward, gradients, moments, average; MB."""
+        """Return all kept from the end of a step's forward pass on: for backward, gradients, moments, average; MB."""
         own = {value.untyped_storage().data_ptr() for value in (*self.module.parameters(), *self.module.buffers())}
         kept: dict[int, int] = {}
 
@@ -116,7 +116,7 @@ class Training:
 
 
 def memory(kind: str) -> float:
-    """Give what a process of its own takes for training, in MB."""
+    """Return what a process of its own takes for training, in MB."""
     command = [sys.executable, __file__, *sys.argv[1:], "--only", kind]
     found = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ})
     return float(found.stdout.split()[-1])

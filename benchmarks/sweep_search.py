@@ -53,7 +53,7 @@ def sweep(name: str, folder: Path, epochs: int, points: list[str]) -> list[RunRe
 
 
 def replay(grid: list[RunRecord], curves: list[list[float]], seed: int) -> float:
-    """Give the share of the grid's steps that a seed needs, from what the grid's jobs did; infinity: never."""
+    """Return the share of the grid's steps that a seed needs, from what the grid's jobs did; infinity: never."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         sweeper = compose("train", ["hydra/sweeper=tpe"], return_hydra_config=True).hydra.sweeper
     sampler = SamplerConfig.model_validate(OmegaConf.to_container(sweeper.sampler))
@@ -88,7 +88,7 @@ def replay(grid: list[RunRecord], curves: list[list[float]], seed: int) -> float
 
 
 def curve(job: Path) -> list[float]:
-    """Give a job's validations of the monitored metric."""
+    """Return a job's validations of the monitored metric."""
     with (job / "metrics.csv").open() as file:
         return [float(row[METRIC]) for row in csv.DictReader(file) if row.get(METRIC)]
 

@@ -110,7 +110,7 @@ class Trial:
         return self._latents(self.module.base.transformer(torch.float32), self.text)
 
     def videos(self, latents: Tensor) -> np.ndarray:
-        """Give (N,T,H,W,3) uint8."""
+        """Return (N,T,H,W,3) uint8."""
         return decoded(self.codec, latents).numpy()
 
     @torch.no_grad()
@@ -128,19 +128,19 @@ class Trial:
 
 
 def fields(who: Tensor) -> Tensor:
-    """Give (N,48), what people's portraits show."""
+    """Return (N,48), what people's portraits show."""
     pictures = (portraits(who) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return faces.portrait_fields(pictures)
 
 
 def truth_of(who: Tensor) -> np.ndarray:
-    """Give the dances as a person truly dances them."""
+    """Return the dances as a person truly dances them."""
     shown = clips(DANCES, torch.Generator().manual_seed(STAGE), who)
     return ((shown.videos + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
 
 
 def heads(videos: np.ndarray, poses: np.ndarray) -> tuple[list[Tensor], list[np.ndarray]]:
-    """Give what each dance's head shows, and where it is."""
+    """Return what each dance's head shows, and where it is."""
     judge = faces.DancerJudge()
     boxes = [judge.boxes(frames, pose) for frames, pose in zip(videos, poses, strict=True)]
     found = [faces.head_fields(torch.from_numpy(v), torch.from_numpy(b)) for v, b in zip(videos, boxes, strict=True)]
@@ -148,12 +148,12 @@ def heads(videos: np.ndarray, poses: np.ndarray) -> tuple[list[Tensor], list[np.
 
 
 def distractors() -> Tensor:
-    """Give what the portraits of ten other people show."""
+    """Return what the portraits of ten other people show."""
     return fields(people(DISTRACTORS, torch.Generator().manual_seed(77_002)))
 
 
 def figures(videos: np.ndarray, truth: np.ndarray, poses: np.ndarray, target: Tensor, others: Tensor) -> Figures:
-    """Give means over the dances; worst_rank: of a single dance."""
+    """Return means over the dances; worst_rank: of a single dance."""
     found = []
     for head, box, frames, true in zip(*heads(videos, poses), videos, truth, strict=True):
         own = faces.compared(head, target)
@@ -245,7 +245,7 @@ def told(trials: dict[str, dict[str, Any]]) -> str:
 
 
 def ceiling(codec: Any, numbers: range) -> Figures:
-    """Give what the codec makes of the truth itself: no more can be drawn."""
+    """Return what the codec makes of the truth itself: no more can be drawn."""
     some = clips(DANCES, torch.Generator().manual_seed(STAGE))
     poses = (some.dances.poses * 255).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
     found = []

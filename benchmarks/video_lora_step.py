@@ -68,7 +68,7 @@ class Clock(lightning.Callback):
 
     @property
     def seconds(self) -> float:
-        """Give them, of one step."""
+        """Return them, of one step."""
         return (self.ended - self.begun) / (self.count - self.skipped)
 
 
@@ -156,7 +156,7 @@ def operations_of_wan(frames: int, height: int, width: int) -> tuple[float, floa
 
 
 def peak(checkpointing: bool) -> tuple[int, int]:
-    """Give bytes of a process at its peak, and before the step, for one step of the wide transformer with a LoRA."""
+    """Return bytes of a process at its peak, and before the step, for one step of the wide transformer with a LoRA."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -194,7 +194,7 @@ def one_step(transformer: Any, side: int) -> None:
 
 
 def resident(key: str) -> int:
-    """Give bytes of this process's memory, now (VmRSS) or at most (VmHWM)."""
+    """Return bytes of this process's memory, now (VmRSS) or at most (VmHWM)."""
     (line,) = [one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith(f"{key}:")]
     return int(line.split()[1]) * 1024
 

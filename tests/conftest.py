@@ -29,7 +29,7 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(scope="session")
 def asset() -> Callable[[str], Path]:
-    """Give the verified local path of a named asset."""
+    """Return the verified local path of a named asset."""
     from facesmith.assets import fetch
 
     return fetch

@@ -142,7 +142,7 @@ def explained(config: Any, folder: Path | None = None) -> Iterator[None]:
 
 
 def explain(error: BaseException, config: Any, folder: Path | None) -> str | None:
-    """Give the line, or None when this is a bug, or a UserError that explains itself."""
+    """Return the line, or None when this is a bug, or a UserError that explains itself."""
     causes = list(_chain(error))
     full = next((c for c in causes if isinstance(c, DiskFullError) or is_disk_full(c)), None)
     if full is not None:
@@ -171,7 +171,7 @@ def size(count: int) -> str:
 
 
 def free_bytes(path: Path) -> int:
-    """Give what is free where a path is, or would be."""
+    """Return what is free where a path is, or would be."""
     folder = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
     return shutil.disk_usage(folder).free
 

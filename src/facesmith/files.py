@@ -15,7 +15,7 @@ _LITTLE = 1e6  # bytes; a disk with less is full
 
 @contextmanager
 def replacing(path: Path, needs: int | None = None) -> Iterator[Path]:
-    """Give a temporary path beside `path`, with the same suffix; on leaving it takes the place of `path`.
+    """Return a temporary path beside `path`, with the same suffix; on leaving it takes the place of `path`.
 
     Parents are created. On an exception the temporary file is removed and `path` stays as it was. `needs` are the
     bytes that are going to be written, to be told when there is no room.
@@ -89,7 +89,7 @@ def private_folder(path: Path) -> None:
 
 
 def make_private(tree: Path) -> None:
-    """Give a folder and everything in it to its owner alone."""
+    """Return a folder and everything in it to its owner alone."""
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
             _restrict(path, FOLDER if path.is_dir() else FILE)

@@ -49,7 +49,7 @@ def desk(faces: FaceSet, tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def covered() -> Callable[[Desk, int, int], np.ndarray]:
-    """Give a face's mask with a disc in front of it."""
+    """Return a face's mask with a disc in front of it."""
     import cv2
 
     def covered(desk: Desk, row: int, x: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def composed(primary: str, *overrides: str) -> DictConfig:
 
 
 def mistakes(primary: str, *overrides: str) -> list[str]:
-    """Give the lines a person sees."""
+    """Return the lines a person sees."""
     with pytest.raises(UserError) as caught:
         validate(composed(primary, *overrides), PRIMARY[primary])
     return str(caught.value).splitlines()

@@ -57,12 +57,12 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweeps:
 
 
 def outcomes(folder: Path) -> list[str | None]:
-    """Give each trial's end, in order."""
+    """Return each trial's end, in order."""
     return [trial.user_attrs.get("outcome") for trial in study(folder).trials]
 
 
 def points(folder: Path) -> list[dict[str, Any]]:
-    """Give each trial's values, in order."""
+    """Return each trial's values, in order."""
     return [trial.user_attrs["point"] for trial in study(folder).trials]
 
 

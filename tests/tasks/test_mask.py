@@ -55,7 +55,7 @@ def masking(graph_file) -> Callable[..., MaskTask]:
 
 
 def covered() -> np.ndarray:
-    """Give a face with little red, so that it counts as visible, and a red patch over one half of it."""
+    """Return a face with little red, so that it counts as visible, and a red patch over one half of it."""
     picture = astronaut()[20:220, 120:320].copy()
     picture[..., 0] = picture[..., 0] // 4
     picture[95:150, 60:100] = RED

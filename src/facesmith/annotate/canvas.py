@@ -55,7 +55,7 @@ class Canvases:
         self._number = 0
 
     def show(self, row: int, picture: Pixels, mask: Mask) -> dict[str, Any]:
-        """Give an editor's value: a face's picture (S,S,3) RGB, its mask (S,S) uint8 as paint, and the number."""
+        """Return an editor's value: a face's picture (S,S,3) RGB, its mask (S,S) uint8 as paint, and the number."""
         self._number += 1
         self._shown[self._number] = _Showing(row, mask.copy())
         self._latest[row] = self._number
@@ -75,7 +75,7 @@ class Canvases:
         return _number(sent) == self._number
 
     def take(self, sent: dict[str, Any] | None) -> Drawn | None:
-        """Give what was painted since the canvas was shown or last taken; None when nothing was.
+        """Return what was painted since the canvas was shown or last taken; None when nothing was.
 
         Raises:
             ChangedElsewhereError: the face was shown anew meanwhile, in another window.
@@ -101,19 +101,19 @@ class Canvases:
 
 
 def paint(mask: Mask) -> Pixels:
-    """Give a mask (S,S) as a layer of paint (S,S,4) uint8 RGBA."""
+    """Return a mask (S,S) as a layer of paint (S,S,4) uint8 RGBA."""
     layer = np.zeros((*mask.shape, 4), np.uint8)
     layer[mask > 127] = (*PAINT, _THROUGH)
     return layer
 
 
 def mask_of(layer: Pixels) -> Mask:
-    """Give the mask (S,S) uint8 0 or 255 of a layer (S,S,4) RGBA: where there is half a brush's paint at least."""
+    """Return the mask (S,S) uint8 0 or 255 of a layer (S,S,4) RGBA: where there is half a brush's paint at least."""
     return np.where(layer[..., 3] > _THROUGH // 2, 255, 0).astype(np.uint8)
 
 
 def css_paint() -> str:
-    """Give the paint as CSS writes it."""
+    """Return the paint as CSS writes it."""
     return f"rgba({PAINT[0]}, {PAINT[1]}, {PAINT[2]}, {OPACITY})"
 
 
@@ -127,7 +127,7 @@ def outlined(picture: Pixels, masks: Sequence[tuple[Mask, tuple[int, int, int]]]
 
 
 def cut_out(picture: Pixels, mask: Mask) -> Pixels:
-    """Give what a mask leaves of a picture (S,S,3) RGB: the rest is dark."""
+    """Return what a mask leaves of a picture (S,S,3) RGB: the rest is dark."""
     return np.where(mask[..., None] > 127, picture, (picture * 0.18).astype(np.uint8))
 
 

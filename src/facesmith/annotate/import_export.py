@@ -24,7 +24,7 @@ _COLOUR: Final = (250, 50, 83)  # of a face in CVAT's PNG masks
 
 
 def read(path: Path, form: Format, side: int) -> Iterator[tuple[str, Mask]]:
-    """Give names of pictures (without ending) and their masks (side,side) uint8 0 or 255.
+    """Return names of pictures (without ending) and their masks (side,side) uint8 0 or 255.
 
     path: a COCO .json; a folder of labelme .json; a folder as CVAT exports "Segmentation mask 1.1". Shapes labelled
     `face` are visible face; in labelme, shapes labelled `not_face` are taken away again.
@@ -160,7 +160,7 @@ def _to_labelme(desk: Desk, rows: list[int], folder: Path) -> None:
 
 
 def _polygons(mask: Mask) -> list[dict[str, Any]]:
-    """Give polygons that draw the mask exactly; where they cannot, an island in a hole say, the mask itself."""
+    """Return polygons that draw the mask exactly; where they cannot, an island in a hole say, the mask itself."""
     shapes, drawn, rest = [], np.zeros_like(mask), mask
     for label, value in ((FACE, 255), (HOLE, 0)):
         outlines, _ = cv2.findContours(rest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -26,7 +26,7 @@ class Painted:
 
 
 def between(before: Painted, after: Painted, outline: Mask, points: Points, share: float) -> Mask:
-    """Give the mask (S,S) uint8 0 or 255 of a frame that lies between two painted ones.
+    """Return the mask (S,S) uint8 0 or 255 of a frame that lies between two painted ones.
 
     outline, points: of that frame. share: 0..1, how far it is on the way. What covers the face (the outline less the
     mask), and what is painted beyond the outline, are moved as the mesh of landmarks moves, then each turns into its
@@ -73,7 +73,7 @@ def _moved(mask: Mask, own: Points, at: Points) -> Mask:
 
 
 def signed_distance(mask: Mask) -> NDArray[np.float32]:
-    """Give the distance to the edge in px (S,S), positive inside; far away where there is no edge."""
+    """Return the distance to the edge in px (S,S), positive inside; far away where there is no edge."""
     inside = (mask > 127).astype(np.uint8)
     if inside.all() or not inside.any():
         return np.full(mask.shape, mask.shape[0] if inside.any() else -mask.shape[0], np.float32)

@@ -54,7 +54,7 @@ class Kept:
         return cls.of(mask, known.get(said, "painted"))
 
     def mask(self) -> Mask:
-        """Give the mask (S,S) uint8, 0 or 255."""
+        """Return the mask (S,S) uint8, 0 or 255."""
         with Image.open(io.BytesIO(self.png)) as picture:
             return np.asarray(picture.convert("L"))
 
@@ -116,7 +116,7 @@ class Desk:
         self._lock.close()
 
     def name(self, row: int) -> str:
-        """Give the name of a face: its crop's, without the ending."""
+        """Return the name of a face: its crop's, without the ending."""
         return Path(self.faces.crop_name(row)).stem
 
     def path(self, row: int) -> Path:
@@ -142,14 +142,14 @@ class Desk:
         return row in self._kept
 
     def mask(self, row: int) -> Mask:
-        """Give a face's mask (512,512) uint8 0 or 255: the kept one, else what it starts from."""
+        """Return a face's mask (512,512) uint8 0 or 255: the kept one, else what it starts from."""
         kept = self._kept.get(row)
         if kept is not None:
             return kept.mask()
         return self.hull(row) if self._predicted is None else self._predicted(row)
 
     def hull(self, row: int) -> Mask:
-        """Give the outline (512,512) uint8 0 or 255 of a face's landmarks."""
+        """Return the outline (512,512) uint8 0 or 255 of a face's landmarks."""
         outline = face_mask(self.faces.landmarks[row], self.faces.crop_size, self._forehead)
         return np.where(outline > 0.5, 255, 0).astype(np.uint8)
 

@@ -48,7 +48,7 @@ _SHOWN: Final = {"ArrowLeft": "←", "ArrowRight": "→", "Enter": "↵", "Ctrl+
 
 
 def shown(command: Command) -> list[str]:
-    """Give a command's keys as a person reads them."""
+    """Return a command's keys as a person reads them."""
     return [
         _SHOWN.get(key) or "+".join(part.upper() if len(part) == 1 else part for part in key.split("+"))
         for key in command.keys
@@ -56,12 +56,12 @@ def shown(command: Command) -> list[str]:
 
 
 def as_json() -> str:
-    """Give which key calls which command, for the page's script."""
+    """Return which key calls which command, for the page's script."""
     return json.dumps({key: command.name for command in COMMANDS for key in command.keys})
 
 
 def as_markdown() -> str:
-    """Give the table for the documentation."""
+    """Return the table for the documentation."""
     rows = [f"| {' or '.join(f'`{key}`' for key in shown(one))} | {one.what} |" for one in COMMANDS]
     return "\n".join(["| key | |", "|---|---|", *rows])
 
@@ -210,7 +210,7 @@ def _act(session: Session, action: str, sent: Sent, onion: bool, progress: gr.Pr
 
 
 def _parts(view: View | None) -> list[Any]:
-    """Give what the page's parts show: editor, heading, strip, cut-out, status."""
+    """Return what the page's parts show: editor, heading, strip, cut-out, status."""
     if view is None:
         return [gr.skip()] * 5
     counts = "".join(

@@ -19,7 +19,7 @@ Visible = Callable[[Pixels], NDArray[np.float32]]
 
 
 def suggestions(faces: FaceSet, occluder: Path) -> Predict:
-    """Give masks (512,512) uint8 of a set's faces by their number.
+    """Return masks (512,512) uint8 of a set's faces by their number.
 
     occluder: a run's folder, a checkpoint of an occluder, or an .onnx of the xseg contract.
 

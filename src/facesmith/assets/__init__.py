@@ -49,7 +49,7 @@ def cache_directory() -> Path:
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
-    """Give the verified local path of a named asset, downloading it once where it must.
+    """Return the verified local path of a named asset, downloading it once where it must.
 
     A folder (`buffalo_l`) has no recorded sha256: its files must be present; a download of it comes by
     https from the vendor's release and must pass the zip's own CRCs. Raises UserError for an unknown name,
@@ -119,7 +119,7 @@ def find(name: str) -> tuple[Path, str] | None:
 
 
 def sha256(name: str) -> str:
-    """Give the asset's hex sha256: the recorded one; for a folder, that of its required files on disk."""
+    """Return the asset's hex sha256: the recorded one; for a folder, that of its required files on disk."""
     asset = _lookup(name)
     if asset.sha256:
         return asset.sha256

@@ -123,7 +123,7 @@ def _discard_if_empty(folder: Path) -> None:
 
 
 def _explain(error: BaseException) -> list[str] | None:
-    """Give the lines a person should read, or None when this is a bug and its traceback is wanted.
+    """Return the lines a person should read, or None when this is a bug and its traceback is wanted.
 
     What failed while a user's mistake was being dealt with is not told: the mistake came first.
     """

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def exit_code(finding: Finding) -> int:
-    """Give the exit code of one file."""
+    """Return the exit code of one file."""
     if finding.state == "changed":
         return CHANGED
     whole = finding.state == "signed" or (finding.state == "metadata" and not finding.signable)
@@ -62,7 +62,7 @@ def exit_code(finding: Finding) -> int:
 
 
 def explain(finding: Finding) -> list[str]:
-    """Give a verdict and the facts behind it, a line each."""
+    """Return a verdict and the facts behind it, a line each."""
     claims = "claims" if finding.state == "changed" else "says"
     lines = [f"{finding.path}: {_verdict(finding)}"]
     facts: list[tuple[str, str]] = []

@@ -10,7 +10,7 @@ from facesmith.training.run.resume import record_folder, run_folder
 
 
 def _run_folder(_root_: DictConfig) -> str:
-    """Give `<experiment>/<name>` as a path that is safe even before either is validated."""
+    """Return `<experiment>/<name>` as a path that is safe even before either is validated."""
 
     def safe(key: str) -> str:
         try:
@@ -23,13 +23,13 @@ def _run_folder(_root_: DictConfig) -> str:
 
 
 def _scene_name(media: object) -> str:
-    """Give a name for the first of some media: the file's or the folder's, as a slug."""
+    """Return a name for the first of some media: the file's or the folder's, as a slug."""
     first = media[0] if isinstance(media, ListConfig | list) and len(media) else media
     return re.sub(r"[^a-z0-9_-]+", "-", Path(str(first).rpartition(":")[2]).stem.lower()).strip("-_")[:64] or "scene"
 
 
 def _directions(_root_: DictConfig) -> ListConfig:
-    """Give which way each of a run's objectives is good."""
+    """Return which way each of a run's objectives is good."""
     objectives = OmegaConf.select(_root_, "objectives") or {"": OmegaConf.select(_root_, "monitor_mode")}
     return OmegaConf.create([objectives[name] for name in objectives])
 

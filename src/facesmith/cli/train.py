@@ -54,7 +54,7 @@ def train(config: TrainConfig) -> float | list[float] | None:
 
 
 def _name_folder(config: TrainConfig, run: Path) -> Path | None:
-    """Give the folder of all runs of this name, when this run is in it and not in a folder of the user's choice."""
+    """Return the folder of all runs of this name, when this run is in it and not in a folder of the user's choice."""
     folder = config.paths.runs / (config.experiment_name or "unnamed") / config.name
     return folder if run.resolve().parent == folder.resolve() else None
 
@@ -115,7 +115,7 @@ def _objective(wanted: list[Monitor], trainer: lightning.Trainer) -> float | lis
 
 
 def _checkpoint(trainer: lightning.Trainer) -> Path | None:
-    """Give the best checkpoint by the monitored metric, or else the last."""
+    """Return the best checkpoint by the monitored metric, or else the last."""
     made = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
     best = [Path(one.best_model_path) for one in made if one.monitor and one.best_model_path]
     last = Path(trainer.default_root_dir, FOLDER, LAST)

@@ -35,12 +35,12 @@ def explain(errors: Iterable[Mapping[str, Any]], schema: type[BaseModel], config
 
 
 def nearest(key: str, names: Iterable[str]) -> str | None:
-    """Give the name most like the key, or None when none is."""
+    """Return the name most like the key, or None when none is."""
     return next(iter(difflib.get_close_matches(key, list(names), n=1, cutoff=0.6)), None)
 
 
 def suggest(key: str, keys: Iterable[str]) -> str | None:
-    """Give the dotted key a person most likely meant: a near miss in place, or the same leaf elsewhere."""
+    """Return the dotted key a person most likely meant: a near miss in place, or the same leaf elsewhere."""
     keys = list(keys)
     near = nearest(key, keys)
     if near:
@@ -98,14 +98,14 @@ def _short(value: object) -> bool:
 
 
 def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
-    """Give the field names of the settings class that stands at this path."""
+    """Return the field names of the settings class that stands at this path."""
     for step in path:
         schema = _model_in(_annotation(schema, step))
     return [field.alias or name for name, field in schema.model_fields.items()] if schema else []
 
 
 def _choices(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
-    """Give the values allowed by a Literal field, or a list of them; nothing for other fields."""
+    """Return the values allowed by a Literal field, or a list of them; nothing for other fields."""
     while path and isinstance(path[-1], int):
         path = path[:-1]
     for step in path[:-1]:

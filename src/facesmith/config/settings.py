@@ -59,7 +59,7 @@ class Component(Settings):
     target_: str = Field(alias="_target_")
 
     def arguments(self) -> dict[str, Any]:
-        """Give the fields by name, nested settings as they are, without the target."""
+        """Return the fields by name, nested settings as they are, without the target."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "target_"}
 
     def build(self, **more: Any) -> Any:
@@ -86,7 +86,7 @@ class ForeignComponent(Component):
     partial_: bool = Field(default=False, alias="_partial_")
 
     def arguments(self) -> dict[str, Any]:
-        """Give the keyword arguments, declared and undeclared alike."""
+        """Return the keyword arguments, declared and undeclared alike."""
         own = {name: value for name, value in super().arguments().items() if name != "partial_"}
         return {**own, **(self.model_extra or {})}
 

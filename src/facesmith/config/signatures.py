@@ -15,7 +15,7 @@ class UnknownTargetError(LookupError):
 
 
 def signature(target: str) -> inspect.Signature:
-    """Give the call signature of the class or function at a dotted path, `self` left out.
+    """Return the call signature of the class or function at a dotted path, `self` left out.
 
     Re-exports (`from x import y`) and inherited constructors are followed; annotations are left out and
     defaults are only marked as present.
@@ -68,7 +68,7 @@ def _signature(arguments: ast.arguments, skip_first: bool) -> inspect.Signature:
 
 
 def _locate(target: str, depth: int = 0) -> tuple[str, ast.ClassDef | ast.FunctionDef]:
-    """Give the module that defines the target, and its node, following re-exports."""
+    """Return the module that defines the target, and its node, following re-exports."""
     parts = target.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:cut])

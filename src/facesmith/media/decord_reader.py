@@ -56,7 +56,7 @@ class DecordReader:
         return len(self.times)
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
+        """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
         return self._read(ascending(self.path, indices, len(self)))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:

@@ -150,7 +150,7 @@ def _mark(said: Any) -> Mark | None:
 
 
 def _metadata(path: Path) -> tuple[Mark | None, str | None]:
-    """Give the mark and the digital source type that the metadata state."""
+    """Return the mark and the digital source type that the metadata state."""
     try:
         with Image.open(path) as image:
             return _from_xmp(image.info.get("xmp", b""))

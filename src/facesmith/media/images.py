@@ -116,7 +116,7 @@ def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality
 
 
 def encode_image(rgb: np.ndarray, suffix: str, *, mark: Mark | None, quality: int = 95) -> bytes:
-    """Give what `write_image` would write, for pictures inside of documents."""
+    """Return what `write_image` would write, for pictures inside of documents."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"picture{suffix}")
         write_image(path, rgb, mark=mark, quality=quality)
@@ -124,7 +124,7 @@ def encode_image(rgb: np.ndarray, suffix: str, *, mark: Mark | None, quality: in
 
 
 def _with_xmp(kind: str, packet: bytes) -> dict[str, Any]:
-    """Give the options under which Pillow writes an XMP packet into a format."""
+    """Return the options under which Pillow writes an XMP packet into a format."""
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()
         text.add_itxt(_PNG_XMP, packet.decode())

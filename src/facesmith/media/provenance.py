@@ -69,11 +69,11 @@ class Mark:
         return SOURCE_TYPES[self.kind].rpartition("/")[2]
 
     def metadata(self) -> dict[str, str]:
-        """Give the mark as tags of a video container: a sentence for people, JSON for `facesmith.cli.provenance`."""
+        """Return the mark as tags of a video container: a sentence for people, JSON for `facesmith.cli.provenance`."""
         return {"comment": self.sentence(), METADATA_KEY: self._json()}
 
     def xmp(self) -> bytes:
-        """Give the mark as the XMP packet of an image, with the IPTC digital source type."""
+        """Return the mark as the XMP packet of an image, with the IPTC digital source type."""
         attributes = {
             "Iptc4xmpExt:DigitalSourceType": SOURCE_TYPES[self.kind],
             "xmp:CreatorTool": f"facesmith {facesmith.__version__}",
@@ -102,7 +102,7 @@ class Mark:
         )
 
     def manifest(self) -> dict[str, Any]:
-        """Give the C2PA manifest definition."""
+        """Return the C2PA manifest definition."""
         made_by = {"name": "facesmith", "version": facesmith.__version__}
         action = {
             "action": "c2pa.created",
@@ -176,7 +176,7 @@ def sign(path: Path, mark: Mark) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Give the sha256 of a file, hex: what `Mark.model_hash` holds of a model.
+    """Return the sha256 of a file, hex: what `Mark.model_hash` holds of a model.
 
     Raises:
         UserError: it cannot be read.

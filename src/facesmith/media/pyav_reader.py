@@ -121,7 +121,7 @@ class PyAvReader:
         return self._container.start_time
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Give (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
+        """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
         wanted = ascending(self.path, indices, len(self))
         self._serial += 1
         return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)

@@ -131,7 +131,7 @@ class SegmentedWriter:
         return lock
 
     def _take_up(self, resume: bool) -> int:
-        """Give the frame to begin with."""
+        """Return the frame to begin with."""
         for left in self.folder.glob(".segment_*"):
             left.unlink()
         if not self._segments():

@@ -71,7 +71,7 @@ def load(certificate: Path, key: Path) -> SigningKey:
 
 @functools.cache
 def self_made() -> SigningKey:
-    """Give the chain made on this computer, making it when first asked for; a notice says so, once.
+    """Return the chain made on this computer, making it when first asked for; a notice says so, once.
 
     It proves that a file was not changed, not who made it. It lies in the user's configuration folder, readable
     by its owner only; the root's key is thrown away, so that it can vouch for nothing else.
@@ -101,12 +101,12 @@ def self_made() -> SigningKey:
 
 
 def key_folder() -> Path:
-    """Give the folder of the self-made chain."""
+    """Return the folder of the self-made chain."""
     return platformdirs.user_config_path("facesmith") / "signing"
 
 
 def self_made_roots() -> str:
-    """Give the roots of every chain made on this computer, PEM; empty when there is none."""
+    """Return the roots of every chain made on this computer, PEM; empty when there is none."""
     roots = key_folder() / _ROOTS
     return roots.read_text(encoding="ascii") if roots.is_file() else ""
 

@@ -34,7 +34,7 @@ class VideoReader(Protocol):
     def __len__(self) -> int: ...
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Give (index, (H, W, 3) uint8 RGB) ascending, each index once, decoding as little as possible.
+        """Return (index, (H, W, 3) uint8 RGB) ascending, each index once, decoding as little as possible.
 
         A frame that a damaged file does not yield is left out and noted in `lost`. Raises IndexError for an
         index outside 0..N-1. One iterator at a time: a new call ends the one before.

@@ -99,13 +99,13 @@ class PersonMeter:
 
 
 def eye_distance(face: Face) -> float:
-    """Give the px between the outer corners of the eyes."""
+    """Return the px between the outer corners of the eyes."""
     left, right = face.landmarks[[topology.LEFT_EYE_OUTER, topology.RIGHT_EYE_OUTER], :2]
     return float(np.linalg.norm(left - right))
 
 
 def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
-    """Give crops of a profile's person on `arcface_128`, from the face sets it was made from; [] when they are gone."""
+    """Return crops of a profile's person on `arcface_128` from its face sets; [] when they are gone."""
     keys = [profile.face_set, *(one.face_set for one in profile.made_from)]
     crops: list[Pixels] = []
     for key in dict.fromkeys(key for key in keys if key):
@@ -121,7 +121,7 @@ def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
 
 
 def jitter(points: Sequence[Floats | None], eyes: Sequence[float | None]) -> list[float | None]:
-    """Give how much landmarks tremble at each of consecutive frames, by the eye distance.
+    """Return how much landmarks tremble at each of consecutive frames, by the eye distance.
 
     It is half the second difference along time, meaned over the points: even motion has none. None at the ends and
     beside frames without a face.
@@ -136,7 +136,7 @@ def jitter(points: Sequence[Floats | None], eyes: Sequence[float | None]) -> lis
 
 
 def _pair(faces: Sequence[Face], before: Sequence[Face], likely: Face | None) -> tuple[Face | None, Face | None]:
-    """Give the face to measure and the one that lay there; (None, None) when nothing lies where a face lay."""
+    """Return the face to measure and the one that lay there; (None, None) when nothing lies where a face lay."""
     pairs = [(face, was) for was in before for face in faces if _together(face, was)]
     if not pairs:
         return None, None

@@ -36,7 +36,7 @@ class Judge:
         self._detector = dlib.get_frontal_face_detector()
 
     def describe(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Give (N,128) descriptors of crops (S,S,3) RGB uint8."""
+        """Return (N,128) descriptors of crops (S,S,3) RGB uint8."""
         return np.stack([self._describe(crop) for crop in crops]) if len(crops) else np.empty((0, 128))
 
     def _describe(self, crop: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ class Judge:
 
 
 def distances(descriptors: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the distance of each descriptor (N,128) to the mean of a person's (M,128)."""
+    """Return the distance of each descriptor (N,128) to the mean of a person's (M,128)."""
     return np.linalg.norm(descriptors - reference.mean(0), axis=1)
 
 
@@ -103,7 +103,7 @@ class Quality:
     verdicts: list[Verdict]
 
     def figures(self, prefix: str) -> dict[str, float]:
-        """Give means (sharpness: medians) over the pictures under the project's metric names, `prefix`/..."""
+        """Return means (sharpness: medians) over the pictures under the project's metric names, `prefix`/..."""
         rows = self.verdicts
 
         def mean(name: str) -> float:
@@ -228,7 +228,7 @@ class QualityGate:
 
 
 def held_out_ssim(frames: Pixels, shown: Pixels, hull: Pixels) -> float:
-    """Give the structural similarity inside the hull of a person's unseen frames and what became of them.
+    """Return the structural similarity inside the hull of a person's unseen frames and what became of them.
 
     frames, shown: (N,S,S,3) uint8 RGB; hull (N,S,S) uint8. 1 is alike; nan for no frames.
     """
@@ -242,7 +242,7 @@ def held_out_ssim(frames: Pixels, shown: Pixels, hull: Pixels) -> float:
 
 
 def seam(target: Pixels, shown: Pixels, mask: Pixels) -> float:
-    """Give how steep the edges are that a composite adds along its rim: levels of 255 a px, at 128 px.
+    """Return how steep the edges are that a composite adds along its rim: levels of 255 a px, at 128 px.
 
     target, shown: (S,S,3) uint8 RGB; mask (S,S) uint8, what the composite was made with. Root of the mean square of the
     lightness's slope beyond the steepest the target had nearby, along the mask's rim and the feathered way inwards. 0
@@ -267,7 +267,7 @@ def _slope(picture: Pixels) -> NDArray[np.float32]:
 def _geometry(
     was: _Target, seen: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 ) -> tuple[float, float, float, bool]:
-    """Give NME, eye and mouth openness differences, and whether an eye that was open is shut."""
+    """Return NME, eye and mouth openness differences, and whether an eye that was open is shut."""
     if was.points is None or seen is None:
         return float("nan"), float("nan"), float("nan"), False
     points, shapes = seen

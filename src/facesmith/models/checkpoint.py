@@ -18,7 +18,7 @@ RECORD = "facesmith"
 
 
 def describe(settings: Component, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a checkpoint stores so that its module can be rebuilt: plain values only.
+    """Return what a checkpoint stores so that its module can be rebuilt: plain values only.
 
     `provenance` says whose face it is: face-set key, consent and the like.
     """
@@ -68,7 +68,7 @@ def load_module(path: Path) -> LightningModule:
 
 
 def same_faces(known: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the provenance a checkpoint was saved with, held against that of the data at hand; `known` may be empty.
+    """Return the provenance a checkpoint was saved with, held against that of the data at hand; `known` may be empty.
 
     Raises:
         UserError: a training is to go on with other faces than it began with.

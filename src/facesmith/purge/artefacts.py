@@ -120,7 +120,7 @@ def _tensors(path: Path, name: str, keys: set[str]) -> Trace | None:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """Give the metadata of a safetensors file without reading its tensors."""
+    """Return the metadata of a safetensors file without reading its tensors."""
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
@@ -160,7 +160,7 @@ def _escaped(text: str) -> str:
 
 
 def models_named(name: str, folders: Sequence[Path], found: Sequence[Trace]) -> Iterator[Path]:
-    """Give models that bear the name but say no identity: somebody must look at them."""
+    """Return models that bear the name but say no identity: somebody must look at them."""
     known = {path for trace in found for path in trace.files}
     for folder in folders:
         for path in sorted(folder.rglob(f"*{name}*")):

@@ -30,7 +30,7 @@ class KnownSet:
 
 
 def known_sets(root: Path) -> Iterator[KnownSet]:
-    """Give the finished sets under a folder; what cannot be read is none."""
+    """Return the finished sets under a folder; what cannot be read is none."""
     for file in sorted(root.rglob(META)):
         try:
             meta = json.loads(file.read_text(encoding="utf-8"))
@@ -88,7 +88,7 @@ class Expiry:
 
 
 def expiries(face_sets: Path, profiles: Path, runs: Path) -> Iterator[Expiry]:
-    """Give every date that a face set, a profile or a run states."""
+    """Return every date that a face set, a profile or a run states."""
     for one in known_sets(face_sets):
         if one.meta.get("settings", {}).get("people") == "many":
             continue  # scenes: the date is that of the person they were taken for
@@ -104,7 +104,7 @@ def expiries(face_sets: Path, profiles: Path, runs: Path) -> Iterator[Expiry]:
 
 
 def past(found: Iterator[Expiry], today: date) -> dict[str, list[Expiry]]:
-    """Give those whose day is over, by identity."""
+    """Return those whose day is over, by identity."""
     over: dict[str, list[Expiry]] = {}
     for one in found:
         if one.expires < today:

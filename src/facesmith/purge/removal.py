@@ -33,7 +33,7 @@ class Trace:
     why: str
 
     def contents(self) -> Iterator[Path]:
-        """Give every file in it; links to files elsewhere are not followed, a link that was named itself is."""
+        """Return every file in it; links to files elsewhere are not followed, a link that was named itself is."""
         for path in self.files:
             if path.is_dir():
                 yield from sorted(one for one in path.rglob("*") if one.is_file() and not one.is_symlink())
@@ -65,7 +65,7 @@ def undisturbed(traces: Sequence[Trace]) -> Iterator[None]:
 
 
 def describe(name: str, traces: Sequence[Trace], advance: Callable[[int], None]) -> dict[str, Any]:
-    """Give the deletion record: what, how much, hashes; nothing of a face. advance: is told of bytes hashed."""
+    """Return the deletion record: what, how much, hashes; nothing of a face. advance: is told of bytes hashed."""
     return {
         "identity": name,
         "started": _now(),
@@ -101,7 +101,7 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def finished(record: dict[str, Any]) -> dict[str, Any]:
-    """Give the record of a removal that came to its end."""
+    """Return the record of a removal that came to its end."""
     return {**record, "finished": _now()}
 
 

@@ -44,7 +44,7 @@ class KnownRun:
 
 
 def known_runs(root: Path) -> Iterator[KnownRun]:
-    """Give the runs under a folder, links not followed."""
+    """Return the runs under a folder, links not followed."""
     if not root.is_dir():
         return
     folders = [root]
@@ -87,7 +87,7 @@ def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
 
 
 def exported_hashes(traces: list[Trace]) -> Iterator[Path]:
-    """Give the models that lie in runs that are to go: copies of them may lie elsewhere."""
+    """Return the models that lie in runs that are to go: copies of them may lie elsewhere."""
     for trace in traces:
         if trace.kind == "run":
             yield from (path for path in trace.contents() if path.suffix in (".onnx", ".dfm"))
@@ -112,7 +112,7 @@ def _from_checkpoint(run: KnownRun, name: str, keys: set[str]) -> str | None:
 
 
 def _parent(run: KnownRun, involved: Mapping[Path, str]) -> Path | None:
-    """Give the run that one began from, when it is among the involved."""
+    """Return the run that one began from, when it is among the involved."""
     for text in _strings({key: run.settings.get(key) for key in ("model", "data")}):
         path = Path(text).absolute()
         for other in involved:
@@ -133,7 +133,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _caches(runs: Iterable[KnownRun]) -> Iterator[Trace]:
-    """Give what runs kept of faces and films in a cache that others share: the entries do not say whose they are."""
+    """Return what runs kept of faces and films in a cache that others share: the entries do not say whose they are."""
     folders = {str((run.settings.get("data") or {}).get("cache") or "") for run in runs} - {""}
     for folder in sorted(folders):
         entries = sorted(Path(folder).glob("*/*.safetensors"))
@@ -158,7 +158,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _composed(path: Path) -> dict[str, Any]:
-    """Give the composed settings as they stand; interpolations stay unresolved."""
+    """Return the composed settings as they stand; interpolations stay unresolved."""
     try:
         cfg = OmegaConf.load(path)
         plain: Any = OmegaConf.to_container(cfg, resolve=False)

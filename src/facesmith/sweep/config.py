@@ -17,7 +17,7 @@ class SamplerConfig(Settings):
     name: Literal["grid", "random", "tpe", "nsga2"]
 
     def options(self) -> dict[str, Any]:
-        """Give the arguments."""
+        """Return the arguments."""
         return dict(self.model_extra or {})
 
 
@@ -29,7 +29,7 @@ class PrunerConfig(Settings):
     name: Literal["none", "median", "hyperband", "halving"]
 
     def options(self) -> dict[str, Any]:
-        """Give the arguments."""
+        """Return the arguments."""
         return dict(self.model_extra or {})
 
 

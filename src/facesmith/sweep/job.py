@@ -120,7 +120,7 @@ def readable(point: Mapping[str, Any]) -> str:
 
 
 def find(study: optuna.Study, number: int) -> FrozenTrial:
-    """Give a trial by its number."""
+    """Return a trial by its number."""
     return study.get_trials(deepcopy=False)[number]
 
 
@@ -151,7 +151,7 @@ def tell(
 
 
 def tell_repeated(study: optuna.Study, number: int, earlier: FrozenTrial) -> None:
-    """Give a trial, drawn where an earlier one was, that one's values; no job runs."""
+    """Return a trial, drawn where an earlier one was, that one's values; no job runs."""
     key = find(study, number)._trial_id
     study._storage.set_trial_user_attr(key, OUTCOME, "repeated")
     if earlier.state is TrialState.COMPLETE:
@@ -215,7 +215,7 @@ def _numbers(value: Any) -> list[float] | None:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """Give a config's values as they were written, without Hydra's own."""
+    """Return a config's values as they were written, without Hydra's own."""
     container = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items() if key != "hydra"}

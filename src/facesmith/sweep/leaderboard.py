@@ -85,14 +85,14 @@ def write_csv(ranking: Ranking, path: Path) -> None:
 
 
 def progress(run: Run) -> str:
-    """Give epochs done, and planned where that is known."""
+    """Return epochs done, and planned where that is known."""
     if run.record is None:
         return ""
     return f"{run.epochs}/{run.planned_epochs}" if run.planned_epochs else str(run.epochs)
 
 
 def duration(run: Run) -> str:
-    """Give the time a run took, as h:mm:ss."""
+    """Return the time a run took, as h:mm:ss."""
     if run.record is None:
         return ""
     seconds = round(run.seconds)
@@ -100,7 +100,7 @@ def duration(run: Run) -> str:
 
 
 def memory(run: Run) -> str:
-    """Give the peak memory, of the GPU where there was one."""
+    """Return the peak memory, of the GPU where there was one."""
     if run.record is None:
         return ""
     peak = run.record.peak_gpu_memory_mb or run.record.peak_memory_mb
@@ -108,7 +108,7 @@ def memory(run: Run) -> str:
 
 
 def best(row: Row, ranking: Ranking) -> str:
-    """Give the first objective's best value on the way, and the epoch, from 1, it was reached in."""
+    """Return the first objective's best value on the way, and the epoch, from 1, it was reached in."""
     found = row.run.record.metrics.best.get(ranking.objectives[0].name) if row.run.record else None
     return "" if found is None else f"{found.value:.4f}, {found.epoch + 1}"
 

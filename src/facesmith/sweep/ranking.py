@@ -56,7 +56,7 @@ class Ranking:
 
     @property
     def best(self) -> Row:
-        """Give the winner.
+        """Return the winner.
 
         Raises:
             UserError: no run is complete.
@@ -67,7 +67,7 @@ class Ranking:
 
     @property
     def short_parameters(self) -> list[str]:
-        """Give the parameters' names as short as tells them apart."""
+        """Return the parameters' names as short as tells them apart."""
         return short_keys(self.parameters)
 
 
@@ -102,7 +102,7 @@ def rank(runs: Sequence[Run], by: str | None = None) -> Ranking:
 
 
 def varied(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Give the keys that were set to differ: what a sweep varied, and overrides that not all runs share."""
+    """Return the keys that were set to differ: what a sweep varied, and overrides that not all runs share."""
     swept = {key: None for run in runs if run.record for key in run.record.swept}
     told: Counter[str] = Counter(o for run in runs if run.record for o in run.record.overrides)
     recorded = sum(run.record is not None for run in runs)
@@ -111,7 +111,7 @@ def varied(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def parameter(run: Run, key: str) -> Any:
-    """Give a run's value of a key: swept, or in its settings; of a config group what it was told."""
+    """Return a run's value of a key: swept, or in its settings; of a config group what it was told."""
     if run.record is None:
         return None
     if key in run.record.swept:
@@ -127,7 +127,7 @@ def _key(override: str) -> str:
 
 
 def _objectives(runs: Sequence[Run]) -> tuple[Monitor, ...]:
-    """Give what most runs were judged by."""
+    """Return what most runs were judged by."""
     told = Counter(tuple((m.name, m.mode) for m in run.record.objectives) for run in runs if run.record)
     told.pop((), None)
     if not told:

@@ -54,7 +54,7 @@ def write_report(ranking: Ranking, measured: Importance, path: Path, title: str,
 
 
 def previews(runs: Sequence[Run], at_most: int) -> dict[str, str]:
-    """Give the newest render of the first runs that have one, as data URIs of small marked WebP pictures by run."""
+    """Return the newest render of the first runs that have one, as data URIs of small marked WebP pictures by run."""
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for run in runs:

@@ -25,7 +25,7 @@ Curves = dict[str, list[tuple[float, float]]]
 
 
 def read_curves(folder: Path) -> Curves:
-    """Give (step, value) pairs of the validation's metrics and the loss; a damaged or absent log gives what it can."""
+    """Return (step, value) pairs of the validation's metrics and the loss; a damaged log gives what it can."""
     try:
         with (folder / _METRICS).open(newline="", encoding="utf-8", errors="replace") as file:
             return _read(csv.DictReader(line.replace("\0", "") for line in file))
@@ -34,7 +34,7 @@ def read_curves(folder: Path) -> Curves:
 
 
 def epochs_logged(folder: Path) -> int:
-    """Give how many whole epochs the end of a run's log tells of; 0 when there is none."""
+    """Return how many whole epochs the end of a run's log tells of; 0 when there is none."""
     try:
         with (folder / _METRICS).open("rb") as file:
             header = file.readline().decode(errors="replace").strip().split(",")
@@ -95,34 +95,34 @@ class Run:
 
     @property
     def status(self) -> str:
-        """Give the record's status, or what there is instead of a record."""
+        """Return the record's status, or what there is instead of a record."""
         if self.record is not None:
             return self.record.status
         return DAMAGED if self.problem else NOT_BEGUN
 
     @property
     def error(self) -> str:
-        """Give why it did not end well, in one line, or ""."""
+        """Return why it did not end well, in one line, or ""."""
         if self.record is not None and self.record.error is not None:
             return f"{self.record.error.kind}: {self.record.error.message}"
         return self.problem
 
     @property
     def planned_epochs(self) -> int | None:
-        """Give how many epochs the run was to have, when its settings say so."""
+        """Return how many epochs the run was to have, when its settings say so."""
         epochs = self.settings.get("trainer.max_epochs")
         return epochs if isinstance(epochs, int) and epochs > 0 else None
 
     @cached_property
     def epochs(self) -> int:
-        """Give the whole epochs done; of a run that did not end by itself as far as its log goes."""
+        """Return the whole epochs done; of a run that did not end by itself as far as its log goes."""
         if self.record is None:
             return 0
         return self.record.epochs if self.status == "completed" else max(self.record.epochs, epochs_logged(self.folder))
 
     @cached_property
     def seconds(self) -> float:
-        """Give the time it took so far."""
+        """Return the time it took so far."""
         if self.record is None:
             return 0.0
         since = time.time() - (self.folder / FILE).stat().st_mtime if self.status == "running" else 0.0
@@ -130,7 +130,7 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Give the settings by dotted key."""
+        """Return the settings by dotted key."""
         return {} if self.record is None else flat(self.record.settings)
 
 
@@ -156,7 +156,7 @@ def counts(runs: list[Run]) -> dict[str, int]:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Give nested mappings as one, by dotted key; lists are values."""
+    """Return nested mappings as one, by dotted key; lists are values."""
     if not isinstance(value, Mapping) or not value:
         return {prefix: value} if prefix else {}
     return {
@@ -193,14 +193,14 @@ _FLAGS = {"-cd": "-cd", "--config-dir": "-cd", "-cn": "-cn", "--config-name": "-
 
 
 def rerun_command(record: RunRecord) -> str:
-    """Give the one command that trains a run of a sweep again, on its own and in a new folder."""
+    """Return the one command that trains a run of a sweep again, on its own and in a new folder."""
     flags = _config_flags(record.command)
     alone = ["hydra.mode=RUN"] if flags else []  # a sweep's own file says that it is one
     return shlex.join(["python", "train.py", *flags, *record.overrides, *alone])
 
 
 def continue_command(run: Run) -> str:
-    """Give the command that goes on training a run in its own folder, for as many epochs again."""
+    """Return the command that goes on training a run in its own folder, for as many epochs again."""
     epochs = 2 * (run.planned_epochs or 1)
     return f"{command(Path(run.folder).resolve())} trainer.max_epochs={epochs}"
 

@@ -76,7 +76,7 @@ class Search:
             again += self._launch(sorted(batch))
 
     def _under_way(self) -> list[int]:
-        """Give the trials that a killed sweep left unfinished, once none of its jobs runs any more."""
+        """Return the trials that a killed sweep left unfinished, once none of its jobs runs any more."""
         for trial in self._trials(TrialState.RUNNING):
             self._wait(trial.number)
         left = [trial.number for trial in self._trials(TrialState.RUNNING)]

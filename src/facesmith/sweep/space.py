@@ -44,7 +44,7 @@ class Dimension:
         return self.key.lstrip("+")
 
     def draw(self, trial: Trial) -> Value:
-        """Give the trial's value, drawn now or before."""
+        """Return the trial's value, drawn now or before."""
         dist = self.distribution
         if isinstance(dist, CategoricalDistribution):
             choice: Value = trial.suggest_categorical(self.name, dist.choices)
@@ -60,7 +60,7 @@ class Dimension:
         return f"{self.key}={self.texts.get(value, value)}"
 
     def example(self) -> Value:
-        """Give one value, always the same."""
+        """Return one value, always the same."""
         if self.values is not None:
             return self.values[0]
         low = getattr(self.distribution, "low", None)
@@ -82,20 +82,20 @@ class Space:
     dimensions: tuple[Dimension, ...]
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """Give a job's overrides; `point` holds a value for each dimension's name."""
+        """Return a job's overrides; `point` holds a value for each dimension's name."""
         swept = {one.key: one.override(point[one.name]) for one in self.dimensions}
         return [swept[key] if key in swept else self.fixed[key] for key in self.order]
 
     def draw(self, trial: Trial) -> dict[str, Value]:
-        """Give a trial's point."""
+        """Return a trial's point."""
         return {one.name: one.draw(trial) for one in self.dimensions}
 
     def example(self) -> dict[str, Value]:
-        """Give one point, always the same."""
+        """Return one point, always the same."""
         return {one.name: one.example() for one in self.dimensions}
 
     def grid(self) -> Iterator[dict[str, Value]]:
-        """Give every combination, the last key changing fastest, as Hydra does.
+        """Return every combination, the last key changing fastest, as Hydra does.
 
         Raises:
             UserError: a key has infinitely many values.
@@ -166,7 +166,7 @@ def _numbers(low: float, high: float, step: float | None, log: bool) -> BaseDist
 
 
 def _plain(element: Any) -> Value:
-    """Give a value Optuna can store: lists and dicts as they are written."""
+    """Return a value Optuna can store: lists and dicts as they are written."""
     if isinstance(element, QuotedString):
         return element.text
     if element is None or isinstance(element, str | int | float | bool):

@@ -27,12 +27,12 @@ LOCK: Final = ".sweep.lock"
 
 
 def fingerprint(description: Mapping[str, Any]) -> str:
-    """Give a hash of what makes two sweeps the same."""
+    """Return a hash of what makes two sweeps the same."""
     return hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def choose(proposed: Path, mark: str, resume: bool) -> Path:
-    """Give the newest folder beside `proposed` that holds the sweep of this fingerprint, or else `proposed` itself.
+    """Return the newest folder beside `proposed` that holds the sweep of this fingerprint, or else `proposed` itself.
 
     Raises:
         UserError: `proposed` holds another sweep, or one that is not to be resumed.

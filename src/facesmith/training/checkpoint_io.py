@@ -43,7 +43,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
 
 
 def _keep(path: Path) -> None:
-    """Give the file at `path` a second name, or the only one where a filesystem has no links."""
+    """Return the file at `path` a second name, or the only one where a filesystem has no links."""
     previous, link = path.with_name(PREVIOUS), path.with_name(f".{PREVIOUS}.link")
     with suppress(FileNotFoundError):
         link.unlink(missing_ok=True)

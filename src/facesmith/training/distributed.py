@@ -12,7 +12,7 @@ from typing_extensions import override
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """Give the mean of a number without gradient over all processes; the number itself where there is one.
+    """Return the mean of a number without gradient over all processes; the number itself where there is one.
 
     A sum that a batch's loss is divided by must be the whole batch's: then the mean of the processes' losses is the
     loss one process would have.

@@ -16,7 +16,7 @@ def choose_precision(precision: str, accelerator: str) -> str:
 
 
 def best_precision(accelerator: str) -> tuple[str, str]:
-    """Give what `auto` becomes on this machine, and why.
+    """Return what `auto` becomes on this machine, and why.
 
     Autocast on a CPU without bfloat16 units is 20 times slower, so a CPU always computes in float32.
     """

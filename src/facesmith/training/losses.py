@@ -82,7 +82,7 @@ class PatchDiscriminator(nn.Module):
         self.judge = normalise(nn.Conv2d(4 * channels, 1, 3, 1, 1))
 
     def forward(self, picture: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Give patch scores (N,1,s,s), high for real, and the features of every layer."""
+        """Return patch scores (N,1,s,s), high for real, and the features of every layer."""
         hidden, features = F.pixel_unshuffle(picture, 2), []
         for layer in self.layers:
             hidden = F.leaky_relu(layer(hidden), 0.2)
@@ -102,7 +102,7 @@ class AdversarialLoss(nn.Module):
         self.discriminator = PatchDiscriminator(channels)
 
     def forward(self, picture: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give three scalars: fooling the discriminator, feature matching, and the discriminator's own loss."""
+        """Return three scalars: fooling the discriminator, feature matching, and the discriminator's own loss."""
         self.discriminator.requires_grad_(False)
         score, features = self.discriminator(picture)
         with torch.no_grad():

@@ -30,7 +30,7 @@ class WarmupCosine(LRScheduler):
         super().__init__(optimizer)
 
     def factor(self, step: int) -> float:
-        """Give the share of the full rate at an optimiser step, counted from 0."""
+        """Return the share of the full rate at an optimiser step, counted from 0."""
         curve = self._curve(step)
         glide = max(1, round(self.warmup * (self.steps - self.bend)))
         if self.bend_factor is None or step >= self.bend + glide:
@@ -38,11 +38,11 @@ class WarmupCosine(LRScheduler):
         return self.bend_factor + (curve - self.bend_factor) * (step - self.bend) / glide
 
     def get_lr(self) -> list[Any]:
-        """Give the rates of the current step, one a parameter group."""
+        """Return the rates of the current step, one a parameter group."""
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the step, the length, and the bend: plain values."""
+        """Return the step, the length, and the bend: plain values."""
         kept = ("last_epoch", "_step_count", "base_lrs", "_last_lr", "steps", "bend", "bend_factor")
         return {name: self.__dict__[name] for name in kept}
 

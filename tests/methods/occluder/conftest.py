@@ -51,7 +51,7 @@ def tiny_occluder(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="session")
 def data(tiny_occluder: Settings, tmp_path_factory: pytest.TempPathFactory) -> OccluderDataModule:
-    """Give the demo's data, extracted and set up."""
+    """Return the demo's data, extracted and set up."""
     module: OccluderDataModule = tiny_occluder(tmp_path_factory.mktemp("data") / "run").data.build()
     module.prepare_data()
     module.setup("fit")

@@ -13,7 +13,7 @@ from facesmith.config.schema import TrainConfig
 
 
 def drawn_by_diffusers(base: Path, poses: NDArray[np.uint8], prompt: str, negative: str) -> NDArray[np.uint8]:
-    """Give 9 frames (T,64,64,3) RGB of the stock pipeline: 2 steps, cfg 2, seed 42."""
+    """Return 9 frames (T,64,64,3) RGB of the stock pipeline: 2 steps, cfg 2, seed 42."""
     pipe = WanVACEPipeline.from_pretrained(base)
     pipe.set_progress_bar_config(disable=True)
     frames = pipe(
@@ -34,7 +34,7 @@ def drawn_by_diffusers(base: Path, poses: NDArray[np.uint8], prompt: str, negati
 
 
 def with_two_clips(config: TrainConfig) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Give the module of a training and the first two clips of its first batch."""
+    """Return the module of a training and the first two clips of its first batch."""
     data: Any = config.data.build()
     data.prepare_data()
     data.setup("fit")

@@ -18,7 +18,7 @@ from facesmith.methods.video_lora.networks import FaceMapper, FaceTransformer, a
 
 
 def person(base: Path, decoupled: bool = False) -> Person:
-    """Give one whose LoRA, and whose face's layers, change something."""
+    """Return one whose LoRA, and whose face's layers, change something."""
     opened = open_base(str(base))
     transformer: Any = opened.transformer(torch.float32, FaceTransformer if decoupled else None)
     add_lora(transformer, rank=2, alpha=4, dropout=0.0, targets=["attn2.to_q"], vace_blocks=True)

@@ -32,7 +32,7 @@ def run(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def given(kind: type | None, base: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Give a transformer, its arguments without a face, and the face's."""
+    """Return a transformer, its arguments without a face, and the face's."""
     random = torch.Generator().manual_seed(0)
     arguments = {
         "hidden_states": torch.randn(2, 24, 3, 8, 8, generator=random),

@@ -27,7 +27,7 @@ Settings = Callable[..., TrainConfig]
 
 @pytest.fixture(scope="module")
 def media(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Give the demo's data, encoded."""
+    """Return the demo's data, encoded."""
     data: Any = demo(tmp_path_factory.mktemp("data")).data.build()
     data.prepare_data()
     data.setup("fit")

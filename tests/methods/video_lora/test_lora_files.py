@@ -28,7 +28,7 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]
 
 @pytest.fixture(scope="module")
 def trained(base: Path) -> Any:
-    """Give a transformer with a LoRA on plain and VACE blocks that changes something; alpha is not the rank."""
+    """Return a transformer with a LoRA on plain and VACE blocks that changes something; alpha is not the rank."""
     transformer = open_base(str(base)).transformer(torch.float32)
     add_lora(transformer, rank=4, alpha=6, dropout=0.0, targets=TARGETS, vace_blocks=True)
     random = torch.Generator().manual_seed(5)

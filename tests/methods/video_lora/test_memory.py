@@ -45,7 +45,7 @@ def test_weights_are_counted_without_loading_them(base: Path, decoupled: bool) -
 
 
 def wan(tmp_path: Path) -> Any:
-    """Give the real 1.3B's configuration, without weights."""
+    """Return the real 1.3B's configuration, without weights."""
     import json
 
     transformer = {

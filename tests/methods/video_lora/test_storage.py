@@ -50,7 +50,7 @@ def fitted(config: TrainConfig, start: Path | None = None, save_to: Path | None 
 
 @pytest.fixture(scope="module")
 def expected(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
-    """Give the losses of the same steps with nothing made smaller."""
+    """Return the losses of the same steps with nothing made smaller."""
     return fitted(demo(tmp_path_factory.mktemp("whole")))[0]
 
 

@@ -48,7 +48,7 @@ def card(**more) -> AdapterCard:
 
 @pytest.fixture(params=["lora", "rslora", "dora"])
 def adapted(request):
-    """Give a network that changes something, and the card of its LoRA."""
+    """Return a network that changes something, and the card of its LoRA."""
     kind = {"rslora": request.param == "rslora", "dora": request.param == "dora"}
     settings = LoraSettings(rank=5, alpha=3.0, dropout=0.0, targets=None, **kind)
     net = Net()

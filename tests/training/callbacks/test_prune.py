@@ -46,7 +46,7 @@ def fit(floor: float, epochs: int = 4) -> int:
 
 @pytest.fixture
 def study() -> optuna.Study:
-    """Give a study in which a job with floor 0 has ended."""
+    """Return a study in which a job with floor 0 has ended."""
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
     trial = study.ask()
     with running(RunningTrial(0, {}, trial)):

@@ -133,7 +133,7 @@ def differing(a: Any, b: Any, place: str = "") -> list[str]:
 
 
 def ends(run: Path) -> dict[str, Any]:
-    """Give what a training ended with, but paths and times."""
+    """Return what a training ended with, but paths and times."""
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     kept = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "global_step")
     exact = state["callbacks"]["ExactState"]

@@ -239,7 +239,7 @@ def _face_row(face: Face, pixels: NDArray[np.uint8], path: Path) -> dict[str, An
 
 
 def sharpness(crop: NDArray[np.uint8], magnified: float) -> float:
-    """Give the variance of the Laplacian of the middle of an aligned face, 8-bit grey, at its own resolution.
+    """Return the variance of the Laplacian of the middle of an aligned face, 8-bit grey, at its own resolution.
 
     crop: (S,S,3) on TEMPLATE. magnified: how many crop px one px of the source became; an enlarged crop is
     first brought back, or every small face would look blurred.

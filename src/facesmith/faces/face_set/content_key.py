@@ -30,7 +30,7 @@ class ContentHashes:
                 log.warning("%s is damaged; the media are hashed again", memory)
 
     def of(self, path: Path) -> str:
-        """Give the sha256 of a file's bytes as hex; OSError when it cannot be read."""
+        """Return the sha256 of a file's bytes as hex; OSError when it cannot be read."""
         stat = path.stat()
         name, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
         known = self._known.get(name)
@@ -49,7 +49,7 @@ class ContentHashes:
 
 
 def face_set_key(contents: Sequence[str], fingerprint: str, settings: Mapping[str, Any], schema_version: int) -> str:
-    """Give the key of a face set, 64 hex digits.
+    """Return the key of a face set, 64 hex digits.
 
     contents: sha256 of each medium; their order, names and places do not matter. fingerprint: the analyzer's.
     settings: everything else that decides the result, JSON-serialisable.

@@ -51,7 +51,7 @@ def extract(
     progress: bool = True,
     setting: str = "data.source",
 ) -> FaceSet:
-    """Give the face set of the media, analysing only what no earlier call with the same key has.
+    """Return the face set of the media, analysing only what no earlier call with the same key has.
 
     source: files, folders or globs of images and videos. name: slug; everything of it lies under root/name,
     the set under the first 12 digits of its key, readable by its owner only. expires: ISO date after which

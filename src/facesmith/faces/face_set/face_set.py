@@ -27,7 +27,7 @@ CROP_SIZE: Final = 512
 
 
 def analysed_schema(embedding_size: int) -> pa.Schema:
-    """Give the columns that analysis fills: one row a face, or one with face -1 for a picture without any.
+    """Return the columns that analysis fills: one row a face, or one with face -1 for a picture without any.
 
     content: sha256 of the medium. frame: 0 for stills. time: seconds, null for stills. box: xyxy px of the
     picture. size: shorter side of the box, px. landmarks: 478 x 3 flattened, px of the picture, as found.
@@ -57,7 +57,7 @@ def analysed_schema(embedding_size: int) -> pa.Schema:
 
 
 def array(table: pa.Table, column: str) -> NDArray[Any]:
-    """Give a column without nulls as an array: numbers (N,), fixed-size lists (N,K)."""
+    """Return a column without nulls as an array: numbers (N,), fixed-size lists (N,K)."""
     data = table.column(column).combine_chunks()
     if pa.types.is_fixed_size_list(data.type):
         # flatten() and not .values: the latter ignores where a sliced array begins.
@@ -181,11 +181,11 @@ class FaceSet:
         return list(self.kept.column("crop").to_pylist())
 
     def crop_name(self, i: int) -> str:
-        """Give the file name of a kept face's crop."""
+        """Return the file name of a kept face's crop."""
         return self._crop_names[i]
 
     def crop(self, i: int) -> NDArray[np.uint8]:
-        """Give a kept face's crop (512,512,3) RGB on the template ffhq_512."""
+        """Return a kept face's crop (512,512,3) RGB on the template ffhq_512."""
         path = self.path / CROPS / self._crop_names[i]
         data = np.frombuffer(path.read_bytes(), np.uint8)
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
@@ -210,12 +210,12 @@ class FaceSet:
         return AlignedFaces(images, landmarks, self.blendshapes, template)
 
     def to_template(self, i: int, template: str, size: int) -> NDArray[np.float64]:
-        """Give the matrix (2,3) from a kept face's crop to a template at a size, as `aligned` uses it."""
+        """Return the matrix (2,3) from a kept face's crop to a template at a size, as `aligned` uses it."""
         points = array(self.kept, "landmarks")[i].reshape(478, 3)
         return estimate(transform(five_of(points), self._matrices[i]), template, size)
 
     def to_source(self, i: int) -> NDArray[np.float64]:
-        """Give the matrix (2,3) from a kept face's crop to its source picture."""
+        """Return the matrix (2,3) from a kept face's crop to its source picture."""
         return invert(self._matrices[i])
 
     def embedding_mean(self, method: Literal["weighted", "mean", "median"]) -> Floats:

@@ -30,7 +30,7 @@ def share(lengths: Sequence[int | None], max_frames: int) -> list[list[int]]:
 
 
 def spread(length: int, count: int) -> list[int]:
-    """Give `count` of the numbers below `length`, each from the middle of an equal share, or all of them."""
+    """Return `count` of the numbers below `length`, each from the middle of an equal share, or all of them."""
     if count >= length:
         return list(range(length))
     return [(2 * k + 1) * length // (2 * count) for k in range(count)]
@@ -123,12 +123,12 @@ def select(
 
 
 def kind(reason: str) -> str:
-    """Give the kind of a rejection, without its figures: what is counted in reports."""
+    """Return the kind of a rejection, without its figures: what is counted in reports."""
     return reason.split(" (")[0]
 
 
 def majority(embeddings: NDArray[np.float32], sizes: NDArray[np.float32], min_similarity: float) -> NDArray[np.float32]:
-    """Give the mean embedding (E,), L2-normalised, of the person with most faces.
+    """Return the mean embedding (E,), L2-normalised, of the person with most faces.
 
     Starts at the face with most look-alikes (robust: strangers cannot pull it, unlike a mean), then moves
     to the mean of all faces within min_similarity until that settles. Where two people appear equally

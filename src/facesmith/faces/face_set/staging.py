@@ -23,7 +23,7 @@ STALE_SECONDS: Final = 2 * 24 * 3600.0
 
 
 def partial_of(final: Path) -> Path:
-    """Give the folder in which a set is made; it becomes `final` by one rename."""
+    """Return the folder in which a set is made; it becomes `final` by one rename."""
     return final.with_name(f"{final.name}.partial")
 
 
@@ -109,7 +109,7 @@ class Journal:
         self._waiting.clear()
 
     def table(self) -> pa.Table:
-        """Give all rows of this and earlier attempts, in no certain order."""
+        """Return all rows of this and earlier attempts, in no certain order."""
         self.flush()
         return pa.concat_tables(self._tables)
 

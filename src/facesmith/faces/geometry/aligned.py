@@ -45,7 +45,7 @@ class AlignedFaces:
         return int(self.images.shape[1])
 
     def __getitem__(self, rows: Rows) -> "AlignedFaces":
-        """Give the chosen faces (a slice, an index array or a mask; a single index would drop an axis)."""
+        """Return the chosen faces (a slice, an index array or a mask; a single index would drop an axis)."""
         if isinstance(rows, int | np.integer):
             raise TypeError("index AlignedFaces with a slice, an index array or a mask: faces[i : i + 1]")
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
@@ -54,7 +54,7 @@ class AlignedFaces:
         return AlignedFaces(self.images[chosen], self.landmarks[chosen], self.blendshapes[chosen], self.template)
 
     def mirrored(self) -> "AlignedFaces":
-        """Give the faces as a mirror shows them: pictures flipped, left and right names exchanged.
+        """Return the faces as a mirror shows them: pictures flipped, left and right names exchanged.
 
         The templates are not quite symmetric, so a mirrored face lies up to 3 % of the crop off its own.
         """

@@ -25,12 +25,12 @@ def filled(points: NDArray[np.floating], size: int, grow: float = 0, blur: float
 
 
 def hull(landmarks: NDArray[np.floating], size: int) -> Plane:
-    """Give the face's outline (478,2+) in px as (size,size) float32, 1 inside."""
+    """Return the face's outline (478,2+) in px as (size,size) float32, 1 inside."""
     return filled(landmarks[: topology.MESH], size)
 
 
 def soft_hull(landmarks: NDArray[np.floating], size: int) -> Plane:
-    """Give the hull with a rim that rises over 5/128 of the crop inside, over 10/128 above the brows."""
+    """Return the hull with a rim that rises over 5/128 of the crop inside, over 10/128 above the brows."""
     unit, margin = size / 128, round(_MARGIN * size)
     wide = np.zeros((size + 2 * margin,) * 2, np.uint8)
     outline = cv2.convexHull((landmarks[: topology.MESH, :2] + margin).astype(np.float32)).astype(np.int32)
@@ -43,7 +43,7 @@ def soft_hull(landmarks: NDArray[np.floating], size: int) -> Plane:
 
 
 def skin_core(landmarks: NDArray[np.floating], size: int) -> Plane:
-    """Give the skin that colour is measured on: the hull, eroded, without eyes and mouth; (size,size)."""
+    """Return the skin that colour is measured on: the hull, eroded, without eyes and mouth; (size,size)."""
     unit = size / 128
     side = 2 * round(4 * unit) + 1
     core = cv2.erode(hull(landmarks, size), np.ones((side, side)))
@@ -53,7 +53,7 @@ def skin_core(landmarks: NDArray[np.floating], size: int) -> Plane:
 
 
 def regions(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]:
-    """Give (2,size,size) float32 in 0..1: the eyes with their brows, and the mouth, with soft rims."""
+    """Return (2,size,size) float32 in 0..1: the eyes with their brows, and the mouth, with soft rims."""
     unit = size / 128
     eyes = [
         filled(landmarks[part], size, 3 * unit, 2.5 * unit)
@@ -70,7 +70,7 @@ def match(
     relight: float,
     sigma: float,
 ) -> NDArray[np.float32]:
-    """Give a picture the colour of a reference, and a share of its light.
+    """Return a picture the colour of a reference, and a share of its light.
 
     Mean and spread of the LAB channels are matched on the core; then `relight` (0..1) of the remaining
     difference, blurred by `sigma` px inside the core, is added. picture, reference: (S,S,3) RGB 0..255.
@@ -103,7 +103,7 @@ def even_light(
 
 
 def common_hue(pictures: Sequence[NDArray[np.floating]], share: Plane) -> list[NDArray[np.float32]]:
-    """Give pictures of one face in one place their mean hue, by `share` (S,S) 0..1; lightness stays.
+    """Return pictures of one face in one place their mean hue, by `share` (S,S) 0..1; lightness stays.
 
     Video stores hue coarsely: a frame alone gives irises two colours. pictures: (S,S,3) RGB 0..255.
     """

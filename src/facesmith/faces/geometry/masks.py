@@ -35,7 +35,7 @@ _HOLES: Final = ("mouth", "eyes", "brows")  # what is not skin
 
 @functools.lru_cache(maxsize=16)
 def box(size: int, blur: float, padding: tuple[float, float, float, float]) -> Plane:
-    """Give the box mask (size,size) of a crop: 0 at its border, 1 inside, by CONTRACTS A7.
+    """Return the box mask (size,size) of a crop: 0 at its border, 1 inside, by CONTRACTS A7.
 
     blur: 0..1, of half the crop. padding: top, right, bottom, left in % of the crop, kept out.
     """
@@ -51,12 +51,12 @@ def box(size: int, blur: float, padding: tuple[float, float, float, float]) -> P
 
 
 def hull(landmarks: Floats, size: int) -> Plane:
-    """Give the mask (size,size) of the face's outline; landmarks: (478,2+) in px of the crop."""
+    """Return the mask (size,size) of the face's outline; landmarks: (478,2+) in px of the crop."""
     return soft(_drawn(landmarks[: topology.MESH], size))
 
 
 def region(landmarks: Floats, size: int, names: Sequence[str]) -> Plane:
-    """Give the mask (size,size) of named parts of the face, of REGION_NAMES; landmarks: (478,2+) in px."""
+    """Return the mask (size,size) of named parts of the face, of REGION_NAMES; landmarks: (478,2+) in px."""
     whole = np.zeros((size, size), np.float32)
     for name in names:
         part = _parts(landmarks, size, name)

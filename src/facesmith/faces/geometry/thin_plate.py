@@ -91,7 +91,7 @@ def fit_similarity(shapes: NDArray[np.floating], onto: NDArray[np.floating]) -> 
 def proportioned(
     landmarks: NDArray[np.floating], other: NDArray[np.floating], size: int, share: float
 ) -> NDArray[np.floating]:
-    """Give a face (478,3) in px a share (0..1) of another face's proportions; the outline stays.
+    """Return a face (478,3) in px a share (0..1) of another face's proportions; the outline stays.
 
     Eyes and mouth move as wholes, so that their expression stays too.
     """

@@ -193,7 +193,7 @@ class IdentityProfile(Settings):
         write_private_text(path, json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
 
     def with_adapter(self, adapter: KnownAdapter) -> "IdentityProfile":
-        """Give this profile with an adapter entered, in place of an earlier one of the same folder."""
+        """Return this profile with an adapter entered, in place of an earlier one of the same folder."""
         others = [one for one in self.adapters if one.folder != adapter.folder]
         return self.model_copy(update={"adapters": [*others, adapter]})
 

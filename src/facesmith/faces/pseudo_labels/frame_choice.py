@@ -54,11 +54,11 @@ class FrameChooser:
         self._fitted = fit_similarity(self._points, symmetric)
 
     def residuals(self, landmarks: NDArray[np.floating]) -> Floats:
-        """Give the RMS px by which each frame's mesh misses the wanted (478,2+); (n,)."""
+        """Return the RMS px by which each frame's mesh misses the wanted (478,2+); (n,)."""
         return np.sqrt((self._errors(landmarks)[:, : topology.MESH] ** 2).mean(1))
 
     def choose(self, landmarks: NDArray[np.floating], blendshapes: NDArray[np.floating]) -> Choice:
-        """Give the frames that fit a wanted face (478,2+) px with expression (52,) best."""
+        """Return the frames that fit a wanted face (478,2+) px with expression (52,) best."""
         errors = self._errors(landmarks) / self._unit
         whole = np.sqrt((errors[:, : topology.MESH] ** 2).mean(1))
         base = int(np.argmin(whole + self._mirror_cost))

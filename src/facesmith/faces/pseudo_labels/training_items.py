@@ -47,7 +47,7 @@ class TrainingItems:
         return int(self.target.shape[1])
 
     def reduced(self, size: int) -> "TrainingItems":
-        """Give the same items at a smaller size (pictures by area; textures and regions stay as they are)."""
+        """Return the same items at a smaller size (pictures by area; textures and regions stay as they are)."""
         if size == self.size:
             return self
 

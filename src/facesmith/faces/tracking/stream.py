@@ -62,7 +62,7 @@ class _Track:
             self.embedding = face.embedding + (0 if self.embedding is None else self.embedding)
 
     def steady(self, time: float, smoothing: Smoothing) -> NDArray[np.float32]:
-        """Give the landmarks (478,3) at a time, each later than the one before; see `smoothing.smooth`."""
+        """Return the landmarks (478,3) at a time, each later than the one before; see `smoothing.smooth`."""
         width = smoothing.window_seconds * (1 + EVEN)
         while self.times[0] < time - width and self.times[1] <= time:
             self.times.popleft()
@@ -111,7 +111,7 @@ class FaceStream(Generic[T]):
         self._following = 0
 
     def __call__(self, frames: Iterable[Seen[T]]) -> Iterator[Tracked[T]]:
-        """Give the frames in their order; once only."""
+        """Return the frames in their order; once only."""
         before: Seen[T] | None = None
         for seen in frames:
             self._link(before, seen)

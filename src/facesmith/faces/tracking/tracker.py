@@ -31,7 +31,7 @@ LONGEST_GAP = 3.0
 
 
 def interocular(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the distance of the iris centres in px: (N,478,3) -> (N,).
+    """Return the distance of the iris centres in px: (N,478,3) -> (N,).
 
     Measured in all three coordinates, so that it does not shrink when the head turns.
     """
@@ -40,14 +40,14 @@ def interocular(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give a frame (H,W,3) RGB uint8 as a tiny grey picture (THUMBNAIL**2,)."""
+    """Return a frame (H,W,3) RGB uint8 as a tiny grey picture (THUMBNAIL**2,)."""
     step = max(1, min(pixels.shape[:2]) // (4 * THUMBNAIL))
     small = cv2.resize(pixels[::step, ::step], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8).ravel()
 
 
 def picture_change(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Give the mean absolute difference of two grey thumbnails in grey levels, exposure taken out."""
+    """Return the mean absolute difference of two grey thumbnails in grey levels, exposure taken out."""
     difference = a.astype(np.float32) - b.astype(np.float32)
     return float(np.abs(difference - np.median(difference)).mean())
 
@@ -116,7 +116,7 @@ def follow(
     *,
     embed: bool,
 ) -> list[list[Face]]:
-    """Give the faces of each of the frames, which follow each other in one video.
+    """Return the faces of each of the frames, which follow each other in one video.
 
     frames: (H,W,3) RGB uint8. first: the faces of the first of them. after: the frame that comes after the
     last one, and its faces; None at the end of the video. Detection runs only where a face is lost or the

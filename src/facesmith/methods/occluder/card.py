@@ -50,7 +50,7 @@ Things that cover a face were drawn, not photographed: look at its masks on your
 
 
 def occluder_metadata(provenance: Mapping[str, Any], size: int) -> dict[str, str]:
-    """Give the metadata_props of an exported occluder of `size` px; provenance as checkpoints carry it."""
+    """Return the metadata_props of an exported occluder of `size` px; provenance as checkpoints carry it."""
     return {
         "contract": XSEG_CONTRACT,
         "size": str(size),
@@ -66,7 +66,7 @@ def occluder_metadata(provenance: Mapping[str, Any], size: int) -> dict[str, str
 
 
 def occluder_card(metadata: Mapping[str, str]) -> Callable[[ExportReport], str]:
-    """Give what writes the Markdown card, once the export has its figures."""
+    """Return what writes the Markdown card, once the export has its figures."""
     return lambda report: _filled(metadata, report)
 
 

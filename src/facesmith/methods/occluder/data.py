@@ -214,7 +214,7 @@ class OccluderDataModule(LightningDataModule):
         }
 
     def preview(self) -> NDArray[np.uint8]:
-        """Give a sheet (H,W,3) RGB uint8: a row a family, each example beside its mask; drawn the same every time."""
+        """Return a sheet (H,W,3) RGB uint8: a row a family, each example beside its mask; drawn the same every time."""
         labelled, surfaces = self.training.labelled, PhotoSurfaces()
         rows = np.linspace(0, len(labelled) - 1, _EXAMPLES).round().astype(int)
         sheet: dict[str, list[tuple[NDArray[np.uint8], NDArray[np.float32]]]] = {}

@@ -16,7 +16,7 @@ from facesmith.methods.occluder.dataset import Labelled
 
 
 def face_mask(landmarks: NDArray[np.floating], size: int, forehead: float) -> NDArray[np.float32]:
-    """Give the convex outline of (478,2+) landmarks in px as (size,size) float32, 1 inside.
+    """Return the convex outline of (478,2+) landmarks in px as (size,size) float32, 1 inside.
 
     forehead: how far the points above the brows are moved away from them, of their distance to them: the mesh ends in
     the middle of the forehead.
@@ -60,7 +60,7 @@ class PaintedMasks:
         return len(self._painted)
 
     def get(self, row: int) -> NDArray[np.uint8] | None:
-        """Give the mask (512,512) uint8 0 or 255 of a kept face, or None where nobody painted one.
+        """Return the mask (512,512) uint8 0 or 255 of a kept face, or None where nobody painted one.
 
         Raises:
             UserError: it is damaged, of another size, or has more than two colours.
@@ -87,7 +87,7 @@ class PaintedMasks:
 def labelled(
     faces: FaceSet, rows: NDArray[np.intp], template: str, size: int, forehead: float, masks: Path | None
 ) -> Labelled:
-    """Give faces of a set on a template with their masks.
+    """Return faces of a set on a template with their masks.
 
     forehead: as of `face_mask`. masks: a folder of painted masks, which win over the outline.
 

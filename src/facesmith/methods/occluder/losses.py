@@ -17,6 +17,6 @@ class MaskLoss(nn.Module):
         self.dice = smp.losses.DiceLoss("binary", from_logits=True)
 
     def forward(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """Give `loss` and its parts, scalars."""
+        """Return `loss` and its parts, scalars."""
         bce, dice = F.binary_cross_entropy_with_logits(logits, masks), self.dice(logits, masks)
         return {"loss": self.weights[0] * bce + self.weights[1] * dice, "bce": bce, "dice": dice}

@@ -63,7 +63,7 @@ class MaskMetrics(nn.Module):
             self.false.update((~found[untouched] & inside).sum() / inside.sum())
 
     def take(self) -> dict[str, Tensor]:
-        """Give the figures since the last call, and begin anew."""
+        """Return the figures since the last call, and begin anew."""
         named = [*self.iou.items(), *self.recall.items(), *self.precision.items()]
         named += [("boundary_iou", self.rim), ("false_occlusion", self.false)]
         figures = {name: metric.compute() for name, metric in named if metric.update_called}
@@ -73,7 +73,7 @@ class MaskMetrics(nn.Module):
 
 
 def rim(mask: Tensor) -> Tensor:
-    """Give the part of masks (N,1,S,S) bool that lies within 2 % of the picture's diagonal of their edge."""
+    """Return the part of masks (N,1,S,S) bool that lies within 2 % of the picture's diagonal of their edge."""
     reach = max(1, round(_RIM * 2**0.5 * mask.shape[-1]))
     outside = (~mask).float()
     # beyond the picture nothing is known: its border is no edge
@@ -82,7 +82,7 @@ def rim(mask: Tensor) -> Tensor:
 
 
 def flicker(masks: NDArray[np.float32], points: NDArray[np.float32], tracks: NDArray[np.integer]) -> float | None:
-    """Give how much masks of successive frames differ where the landmarks' motion does not explain it.
+    """Return how much masks of successive frames differ where the landmarks' motion does not explain it.
 
     masks: (N,S,S) 0..1, points: (N,478,2) px, tracks: (N,), in the order of time. Each mask is moved as the landmarks
     move, by the affine map that fits them best; the figure is the mean absolute difference to the next mask, over the

@@ -64,7 +64,7 @@ class OccluderModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_groups(self) -> list[dict[str, Any]]:
-        """Give the parameters as the optimiser takes them: the encoder's apart, at their share of the rate."""
+        """Return the parameters as the optimiser takes them: the encoder's apart, at their share of the rate."""
         settings = self.config.optimizer
         encoder = list(self.network.encoder.parameters())
         known = set(encoder)
@@ -102,7 +102,7 @@ class OccluderModule(LightningModule):
         self.log_dict(figures)
 
     def render(self, batch: Batch) -> NDArray[np.uint8]:
-        """Give a grid (H,W,3) RGB uint8: picture, label, prediction, and the mask a swap would get; a row a face."""
+        """Return a grid (H,W,3) RGB uint8: picture, label, prediction, and the mask a swap would get; a row a face."""
         with torch.no_grad():
             probability = self.network(batch["picture"]).sigmoid()
         shown = probability[:, 0].float().cpu().numpy()

@@ -110,7 +110,7 @@ class MaskNetwork(nn.Module):
         return encoder
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Give logits: positive where the face is visible."""
+        """Return logits: positive where the face is visible."""
         pictures = (pictures - self.mean) / self.std
         logits: Tensor = self.network(pictures)
         if self.detail is not None:
@@ -139,7 +139,7 @@ class Visible(nn.Module):
         self.network, self.size = network, size
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Give what is visible of the face, 0..1."""
+        """Return what is visible of the face, 0..1."""
         side = pictures.shape[-1]
         small = (pictures + 1) / 2
         if side != self.size:

@@ -108,7 +108,7 @@ class Occlude:
 
 
 def _lit(layer: Layer, face: Face, rng: Generator) -> Layer:
-    """Give a thing the light of the scene: its colour cast, its brightness, its grain."""
+    """Return a thing the light of the scene: its colour cast, its brightness, its grain."""
     grain = rng.normal(0, rng.uniform(0, 3), (face.size, face.size, 1))
     if layer.lit:
         return Layer(np.clip(layer.rgb + grain, 0, 255).astype(np.float32), layer.alpha)
@@ -127,7 +127,7 @@ def _lit(layer: Layer, face: Face, rng: Generator) -> Layer:
 
 
 def _shadow(alpha: Plane, face: Face, rng: Generator) -> Plane:
-    """Give how much a thing darkens what lies behind it (S,S) 0..1: the face there is still visible."""
+    """Return how much a thing darkens what lies behind it (S,S) 0..1: the face there is still visible."""
     if rng.random() < 0.4:
         return np.zeros_like(alpha)
     move = rng.normal(0, 0.08, 2) * face.unit

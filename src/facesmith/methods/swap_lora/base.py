@@ -48,7 +48,7 @@ class Base:
 
 
 def find_base(path: Path) -> Path:
-    """Give the best checkpoint of a run's folder, or of the newest run in a folder; a file is given as it is.
+    """Return the best checkpoint of a run's folder, or of the newest run in a folder; a file is given as it is.
 
     Raises:
         UserError: there is none.

@@ -53,7 +53,7 @@ class SwapLoraDataModule(SwapperDataModule):
         return self.casts[0].scenes[0].faces
 
     def photo(self, template: str, size: int) -> Tensor:
-        """Give the person's sharpest face (1,3,size,size) RGB -1..1 on a template, for bases that look at a photo."""
+        """Return the person's sharpest face (1,3,size,size) RGB -1..1 on a template, for bases that look at a photo."""
         faces = self.casts[0].frames.faces
         best = int(np.argmax(faces.sharpness * faces.scores))
         crop = warp(faces.crop(best), faces.to_template(best, template, size), size)

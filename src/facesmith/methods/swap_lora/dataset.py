@@ -18,7 +18,7 @@ _DAMPING: Final = 0.7
 
 
 def following(part: Part) -> NDArray[np.int64]:
-    """Give (N,) the position of each face's next moment, -1 where there is none: the next kept face of its track."""
+    """Return (N,) the position of each face's next moment, -1 where there is none: the next kept face of its track."""
     tracks = part.faces.tracks[part.rows]
     stills = np.isnan(part.faces.times[part.rows])
     after = np.full(len(part), -1, np.int64)
@@ -47,12 +47,12 @@ class NeighbourSampler(MixedBatchSampler):
 
 
 def pairs_of(batch: dict[str, Tensor]) -> Tensor:
-    """Give (P,) the rows whose next row shows the next moment; reads (N,) "item" and "after"."""
+    """Return (P,) the rows whose next row shows the next moment; reads (N,) "item" and "after"."""
     return (batch["after"][:-1] == batch["item"][1:]).nonzero()[:, 0]
 
 
 def unlikeness(first: Tensor, second: Tensor, places: tuple[Tensor, Tensor], hulls: tuple[Tensor, Tensor]) -> Tensor:
-    """Give the mean absolute difference of two pictures of one face, point of the face by point, a scalar.
+    """Return the mean absolute difference of two pictures of one face, point of the face by point, a scalar.
 
     first, second: (N,3,S,S). places: (N,2,S,S) each, where in the canonical face each pixel lies, from the landmarks;
     hulls: (N,1,S,S) each, 0..1. Differentiable in the pictures.
@@ -64,7 +64,7 @@ def unlikeness(first: Tensor, second: Tensor, places: tuple[Tensor, Tensor], hul
 
 @torch.no_grad()
 def correspondence(first: Tensor, second: Tensor) -> Tensor:
-    """Give (N,S,S,2): where in a second picture each pixel's point of the face is, from canonical places (N,2,S,S).
+    """Return (N,S,S,2): where in a second picture each pixel's point of the face is, from canonical places (N,2,S,S).
 
     The places are close to the pixels' own, so that a few damped steps find where they are equal.
     """
@@ -83,7 +83,7 @@ _FLOOR: Final = 1e-4
 
 @torch.no_grad()
 def nearest_pictures(pictures: Tensor, regions: Tensor, truth: Tensor, canonical: Tensor, hull: Tensor) -> Tensor:
-    """Give (M,3) int64: the picture most like the truth around the eyes, at the mouth and elsewhere.
+    """Return (M,3) int64: the picture most like the truth around the eyes, at the mouth and elsewhere.
 
     pictures: (K,3,S,S) of a `TextureWarp`. regions: (1,3,S,S) where eyes, mouth and the rest lie in them. truth:
     (M,3,s,s) RGB -1..1. canonical: (M,2,s,s) where in the pictures each pixel lies. hull: (M,1,s,s) 0..1. Alike is
@@ -105,7 +105,7 @@ def nearest_pictures(pictures: Tensor, regions: Tensor, truth: Tensor, canonical
 
 
 def _correlation(shown: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Give (M,R,K) of pictures (M,K,s,s) with (M,1,s,s) under weights (M,R,s,s)."""
+    """Return (M,R,K) of pictures (M,K,s,s) with (M,1,s,s) under weights (M,R,s,s)."""
     weight = (weight / weight.sum((2, 3), keepdim=True).clamp_min(_FLOOR))[:, :, None]
     a, b = shown[:, None], wanted[:, None]
     mean_a, mean_b = ((value * weight).sum((3, 4), keepdim=True) for value in (a, b))

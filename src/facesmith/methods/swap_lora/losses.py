@@ -44,7 +44,7 @@ class SwapLoraLoss(nn.Module):
         self.likeness = Likeness(embedder, 1.0)
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """Give `loss` and its unweighted parts.
+        """Return `loss` and its unweighted parts.
 
         Besides what the own loss reads, `batch` needs `item` and `after` (N,), and where it has rows that are not of
         the scene `foreign` (N,) bool, `base_face` and `base_mask`: what the base makes of these rows.

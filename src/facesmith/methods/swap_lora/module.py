@@ -137,12 +137,12 @@ class SwapLoraModule(SwapperModule):
         self.log_dict(figures)
 
     def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Give the film of the tail drawn since the last time: target, base and adapter side by side."""
+        """Return the film of the tail drawn since the last time: target, base and adapter side by side."""
         film = self._comparison.film()
         return [] if film is None else [("tail", film)]
 
     def overview(self) -> NDArray[np.uint8]:
-        """Give a grid (H,W,3) RGB uint8: target, pseudo truth, base, adapter, a row a picture."""
+        """Return a grid (H,W,3) RGB uint8: target, pseudo truth, base, adapter, a row a picture."""
         assert self._grid is not None
         return self._grid
 

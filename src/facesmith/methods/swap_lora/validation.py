@@ -33,7 +33,7 @@ class Comparison:
         self._parts.append({name: value.cpu() for name, value in kept.items()})
 
     def take(self) -> dict[str, float]:
-        """Give how much neighbouring held-out faces differ, point by point, in levels of 255, and keep their film.
+        """Return how much neighbouring held-out faces differ, point by point, in levels of 255, and keep their film.
 
         `before_holdout/` is the target's own: light changes, and no camera is still.
         """
@@ -59,7 +59,7 @@ class Comparison:
         }
 
     def film(self) -> NDArray[np.uint8] | None:
-        """Give frames (T,H,W,3) RGB uint8, target, base and adapter side by side, once; None when there are none."""
+        """Return frames (T,H,W,3) RGB uint8, target, base and adapter side by side, once; None when there are none."""
         taken, self._taken = self._taken, None
         if taken is None:
             return None

@@ -20,7 +20,7 @@ _SMALL_FACE: Final = 80.0  # px; below, enlarged pictures of the person are what
 def advice(
     figures: Mapping[str, float], *, steps: int, epochs: int, faces: int, size: float, losses: Collection[str]
 ) -> list[str]:
-    """Give a line for each thing that is wrong, the gravest first.
+    """Return a line for each thing that is wrong, the gravest first.
 
     figures: of the gate, by metric name. steps, epochs: trained. faces: of the person, that are learnt from; size:
     their mean size in the media, px. losses: the keys of model.loss, which differ from generator to generator.

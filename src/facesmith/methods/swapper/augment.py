@@ -42,7 +42,7 @@ class Augment:
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, Tensor], process: int = 0, processes: int = 1) -> dict[str, Tensor]:
-        """Give a new batch: pictures -1..1, planes 0..1 and canonical places at `size`; the rest as it is.
+        """Return a new batch: pictures -1..1, planes 0..1 and canonical places at `size`; the rest as it is.
 
         process, processes: this one, and how many share the batch, of which it holds every `processes`-th row.
         Raises ValueError when the batch's size is no multiple of `size`.
@@ -109,7 +109,7 @@ class _Draws:
         self._alike = alike
 
     def apart(self) -> "_Draws":
-        """Give draws in which every row has its own numbers."""
+        """Return draws in which every row has its own numbers."""
         return _Draws(self._rows // self._processes, self._device, self._process, self._processes)
 
     def uniform(self, *shape: int) -> Tensor:

@@ -164,7 +164,7 @@ class SwapperDataModule(LightningDataModule):
         return self.augment(floats, *self._share()) if self.augment is not None and training else floats
 
     def _share(self) -> tuple[int, int]:
-        """Give which process this is and how many share a batch."""
+        """Return which process this is and how many share a batch."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     @property
@@ -193,7 +193,7 @@ class SwapperDataModule(LightningDataModule):
         self.figures = dict(state_dict["figures"])
 
     def teardown(self, stage: str) -> None:
-        """Give the analyzer's native sessions back."""
+        """Return the analyzer's native sessions back."""
         if self._gate is not None:
             self._gate.close()
             self._gate = None
@@ -210,7 +210,7 @@ class SwapperDataModule(LightningDataModule):
         }
 
     def profile(self) -> IdentityProfile:
-        """Give the identity's profile with the last figures of the quality gate."""
+        """Return the identity's profile with the last figures of the quality gate."""
         faces = self.casts[0].frames.faces
         return IdentityProfile.of_faces(
             faces,

@@ -50,7 +50,7 @@ class SwapperDataset(Dataset[dict[str, Tensor]]):
         return {name: tensor[0] for name, tensor in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Give a batch: pictures (N,3,S,S) and masks (N,1,S,S) uint8, canonical (N,2,S,S) half, the rest as it is."""
+        """Return a batch: pictures (N,3,S,S) and masks (N,1,S,S) uint8, canonical (N,2,S,S) half, the rest as it is."""
         rows = torch.tensor(indices)
         batch = {name: tensor[rows] for name, tensor in self.tensors.items()}
         batch["source"] = self.sources[batch["person"]]

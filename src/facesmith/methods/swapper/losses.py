@@ -46,7 +46,7 @@ class Likeness:
 
 
 def ramp(progress: float, start: float, length: float) -> float:
-    """Give the strength 0..1 of a loss that comes in at `start` of the training and is whole after `length` more."""
+    """Return the strength 0..1 of a loss that comes in at `start` of the training and is whole after `length` more."""
     if progress < start:
         return 0.0
     return min(1.0, (progress - start) / length) if length else 1.0
@@ -99,7 +99,7 @@ class TextureWarpLoss(nn.Module):
         self.regions.copy_(regions[None])
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """Give the terms by name, weighted, and their sum as "loss".
+        """Return the terms by name, weighted, and their sum as "loss".
 
         Reads truth (N,3,S,S) -1..1, hull (N,1,S,S) 0..1, canonical (N,2,S,S) and labels (N,3) of the batch.
         `progress` is not used: the recipe has no phases.
@@ -188,7 +188,7 @@ class AadLoss(nn.Module):
         self.likeness = Likeness(embedder, identity_share)
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """Give `loss` and its unweighted parts; `batch` needs `target`, `truth`, `hull`, `source`."""
+        """Return `loss` and its unweighted parts; `batch` needs `target`, `truth`, `hull`, `source`."""
         truth, hull = batch["truth"], batch["hull"]
         weight = hull * (1 - self.background) + self.background
         # half precision has no room for the logarithm of a saturated mask

@@ -135,7 +135,7 @@ class SwapperModule(LightningModule):
         return advice(figures, **trained, faces=count, size=size, losses=losses)
 
     def render(self, batch: Batch) -> NDArray[np.uint8]:
-        """Give a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
+        """Return a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
         few = {name: value[:_SHOWN_AT_MOST] for name, value in batch.items()}
         raw, _, shown, _ = self._shown(few)
         columns = {
@@ -168,7 +168,7 @@ class SwapperModule(LightningModule):
         return ExportSpec(Shown(generator), inputs, [OUTPUT, MASK], contract.metadata())
 
     def _whole(self) -> nn.Module:
-        """Give a copy of the generator as it is exported."""
+        """Return a copy of the generator as it is exported."""
         return copy.deepcopy(self.generator)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ class Part:
         return len(self.rows)
 
     def aligned(self, size: int) -> AlignedFaces:
-        """Give the faces at a size."""
+        """Return the faces at a size."""
         return self.faces.aligned(TEMPLATE, size)[self.rows]
 
     def names(self) -> list[str]:
@@ -76,7 +76,7 @@ class Cast:
     held_scenes: list[Part]
 
     def training(self, recipe: Recipe, progress: bool) -> TrainingItems:
-        """Give the items to learn from."""
+        """Return the items to learn from."""
 
         def make() -> TrainingItems:
             return pseudo_truth.build(
@@ -99,7 +99,7 @@ class Cast:
         return Checked(subset(items, np.flatnonzero(items.kind == "P")[chosen]), [names[i] for i in chosen])
 
     def held_targets(self, recipe: Recipe, at_most: int, progress: bool) -> Checked | None:
-        """Give the targets that are never trained on with their pseudo truth, or None when none is held out."""
+        """Return the targets that are never trained on with their pseudo truth, or None when none is held out."""
         parts = [Part(p.faces, p.rows[spread(len(p), -(-at_most // len(self.held_scenes)))]) for p in self.held_scenes]
         count = sum(map(len, parts))
         if not count:
@@ -121,7 +121,7 @@ class Cast:
         return Checked(self._kept("held", recipe, [self.frames, *parts], make), names)
 
     def held_items(self, items: TrainingItems, at_most: int) -> Checked | None:
-        """Give the person's held-out frames as their own targets, or None when none is held out."""
+        """Return the person's held-out frames as their own targets, or None when none is held out."""
         if not len(self.held_frames):
             return None
         part = Part(self.held_frames.faces, self.held_frames.rows[spread(len(self.held_frames), at_most)])
@@ -201,7 +201,7 @@ def spread(count: int, at_most: int) -> Rows:
 
 
 def subset(items: TrainingItems, rows: Rows) -> TrainingItems:
-    """Give some of the items, with all their textures."""
+    """Return some of the items, with all their textures."""
     whole = ("textures", "regions", "core")
     return TrainingItems(
         **{f.name: getattr(items, f.name) if f.name in whole else getattr(items, f.name)[rows] for f in fields(items)}

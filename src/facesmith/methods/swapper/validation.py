@@ -36,7 +36,7 @@ class Shot:
     person: NDArray[np.int64]
 
     def where(self, rows: NDArray[np.bool_]) -> "Shot":
-        """Give some of the pictures."""
+        """Return some of the pictures."""
         return Shot(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Shots:
         self._parts.append(Shot(target, truth, face, result, covered, hull, role, person))
 
     def take(self) -> Shot:
-        """Give everything gathered since the last time."""
+        """Return everything gathered since the last time."""
         parts, self._parts = self._parts, []
         return Shot(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Shot)))
 
@@ -87,14 +87,14 @@ class Gate:
         self.quality: dict[str, Quality] = {}
 
     def __call__(self, shots: Shot) -> dict[str, float]:
-        """Give figures by metric name: val/, val_holdout/ for held-out targets, and the first time before/."""
+        """Return figures by metric name: val/, val_holdout/ for held-out targets, and the first time before/."""
         figures: dict[str, float] = {}
         if "before" not in self.quality:
             figures |= self._figures("before", shots, shots.role != HELD_FRAME, before=True)
         return figures | self.after(shots, "val")
 
     def after(self, shots: Shot, prefix: str) -> dict[str, float]:
-        """Give the figures of what a generator made: `prefix`/, and `prefix`_holdout/ for held-out targets."""
+        """Return the figures of what a generator made: `prefix`/, and `prefix`_holdout/ for held-out targets."""
         figures = self._figures(prefix, shots, shots.role == SEEN)
         if (shots.role == HELD_TARGET).any():
             figures |= self._figures(f"{prefix}_holdout", shots, shots.role == HELD_TARGET)
@@ -104,7 +104,7 @@ class Gate:
         return figures
 
     def close(self) -> None:
-        """Give the analyzer's native sessions back."""
+        """Return the analyzer's native sessions back."""
         self._analyzer.close()
 
     def _figures(self, prefix: str, shots: Shot, rows: NDArray[np.bool_], before: bool = False) -> dict[str, float]:

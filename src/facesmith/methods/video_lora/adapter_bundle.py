@@ -60,14 +60,14 @@ class Person:
 
 
 def person_of(transformer: Any, mapper: FaceMapper, provenance: dict[str, Any]) -> Person:
-    """Give the person that was trained."""
+    """Return the person that was trained."""
     tensors, config = lora_of(transformer)
     embedding, facts = tensor(provenance["embedding"]), facts_of(provenance)
     return Person(tensors, config, mapper, embedding, facts, face_attention_of(transformer))
 
 
 def facts_of(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Give what files say of themselves: whose face, by whose consent, for which base, trained with which prompt."""
+    """Return what files say of themselves: whose face, by whose consent, for which base, trained with which prompt."""
     left_out = ("embedding", "people", "before", "figures")
     return {key: value for key, value in provenance.items() if key not in left_out}
 

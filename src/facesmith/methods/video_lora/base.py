@@ -25,12 +25,12 @@ _KEPT: Final = ["condition_embedder", "proj_out"]  # a small share of the weight
 
 
 def bytes_a_weight(storage: Storage, dtype: torch.dtype) -> float:
-    """Give the bytes that a frozen weight takes."""
+    """Return the bytes that a frozen weight takes."""
     return _BYTES.get(storage, float(dtype.itemsize))
 
 
 def quantisation(storage: Storage, dtype: torch.dtype) -> Any:
-    """Give what diffusers' `from_pretrained` takes as `quantization_config`; None where weights are read as they are.
+    """Return what diffusers' `from_pretrained` takes as `quantization_config`; None where weights are read as they are.
 
     Raises:
         UserError: a library or a GPU is missing.
@@ -82,12 +82,12 @@ class Base:
 
     @cached_property
     def transformer_config(self) -> dict[str, Any]:
-        """Give the transformer's config.json."""
+        """Return the transformer's config.json."""
         return self._json("transformer/config.json")
 
     @cached_property
     def codec_config(self) -> dict[str, Any]:
-        """Give the VAE's config.json."""
+        """Return the VAE's config.json."""
         return self._json("vae/config.json")
 
     @property
@@ -121,17 +121,17 @@ class Base:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Give 16 hex digits of the transformer: its config and samples of its weight files."""
+        """Return 16 hex digits of the transformer: its config and samples of its weight files."""
         return _fingerprint(self.folder / "transformer")
 
     @cached_property
     def codec_fingerprint(self) -> str:
-        """Give 16 hex digits of the VAE."""
+        """Return 16 hex digits of the VAE."""
         return _fingerprint(self.folder / "vae")
 
     @cached_property
     def text_fingerprint(self) -> str:
-        """Give 16 hex digits of tokenizer and text encoder."""
+        """Return 16 hex digits of tokenizer and text encoder."""
         return _fingerprint(self.folder / "text_encoder") + _fingerprint(self.folder / "tokenizer")
 
     def transformer(self, dtype: torch.dtype, kind: type | None = None, storage: Storage = "as_computed") -> Any:

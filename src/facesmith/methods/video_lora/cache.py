@@ -79,12 +79,12 @@ class Cache:
 
 
 def missing(cache: Cache, paths: Sequence[Path]) -> list[int]:
-    """Give the numbers of the entries that are still to be made."""
+    """Return the numbers of the entries that are still to be made."""
     return [number for number, path in enumerate(paths) if not cache.has(path)]
 
 
 def tracked(items: Sequence[T], title: str, shown: bool) -> Iterator[T]:
-    """Give the items one by one under a bar with the time that is left."""
+    """Return the items one by one under a bar with the time that is left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -139,7 +139,7 @@ def encode_faces(
 def encode_clips(
     base: Base, cache: Cache, hashes: ContentHashes, clips: Sequence[Clip], judge: JudgesVideos, told: str, shown: bool
 ) -> list[Path]:
-    """Give each clip's entry: `latents` and `steer` (C,F,h,w), `boxes` (T,4). told: all that decides the boxes."""
+    """Return each clip's entry: `latents` and `steer` (C,F,h,w), `boxes` (T,4). told: all that decides the boxes."""
     paths = [
         cache.path(
             "clips",
@@ -171,7 +171,7 @@ def encode_clips(
 
 
 def encode_blanks(base: Base, cache: Cache, buckets: Sequence[Bucket]) -> dict[Bucket, Path]:
-    """Give each bucket's entry of an empty video: the part of VACE's control that is the same for all clips."""
+    """Return each bucket's entry of an empty video: the part of VACE's control that is the same for all clips."""
     paths = {
         bucket: cache.path("blanks", bucket=bucket, codec=base.codec_fingerprint) for bucket in dict.fromkeys(buckets)
     }

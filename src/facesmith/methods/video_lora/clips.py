@@ -213,7 +213,7 @@ def _matched_times(pair: Pair) -> _Times:
 
 
 def _at_rate(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
-    """Give the indices of the frames shown at a steady rate."""
+    """Return the indices of the frames shown at a steady rate."""
     if fps is None or len(seconds) < 2:
         return list(range(len(seconds)))
     wanted = np.arange(0, seconds[-1] + 0.5 / fps, 1 / fps)

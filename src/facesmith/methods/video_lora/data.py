@@ -117,11 +117,11 @@ class VideoLoraDataModule(LightningDataModule):
         return next(iter(self.people.values())).embeddings.shape[1]
 
     def dancer(self, number: int) -> References:
-        """Give the photos of who dances in a validated clip."""
+        """Return the photos of who dances in a validated clip."""
         return list(self.people.values())[self.validation.items[number].person]
 
     def frames(self, number: int) -> tuple[Frames, Frames]:
-        """Give the dance and the poses (T,H,W,3) uint8 of a validated clip."""
+        """Return the dance and the poses (T,H,W,3) uint8 of a validated clip."""
         clip = self.validated[number]
         return read_clip(clip, clip.pair.video), read_clip(clip, clip.pair.pose)
 
@@ -143,11 +143,11 @@ class VideoLoraDataModule(LightningDataModule):
         }
 
     def teardown(self, stage: str) -> None:
-        """Give the judge's native sessions back."""
+        """Return the judge's native sessions back."""
         self.judge.close()
 
     def _prepared(self) -> tuple[list[Clip], list[Item], list[Item], Path]:
-        """Give clips, their items, the base's own items and the negative prompt's entry; encode what is missing."""
+        """Return clips, their items, the base's own items and the negative prompt's entry; encode what is missing."""
         config, shown = self.config, self.config.progress
         hashes = ContentHashes(config.cache / "contents.json")
         clips = self._cut()
@@ -254,7 +254,7 @@ class VideoLoraDataModule(LightningDataModule):
             log.info("%d pose videos were drawn into %s: look at them before training", len(todo), folder)
 
     def _held_out(self, stems: Sequence[str]) -> set[str]:
-        """Give the videos that are never trained on: whole videos, for clips of one are alike."""
+        """Return the videos that are never trained on: whole videos, for clips of one are alike."""
         holdout, known = self.config.holdout, list(dict.fromkeys(stems))
         if isinstance(holdout, float):
             count = min(len(known) - 1, max(1, round(holdout * len(known)))) if holdout else 0

@@ -26,15 +26,15 @@ class JudgesVideos(Protocol):
     """Something that finds heads and compares drawn videos with what was wanted; frames are (T,H,W,3) RGB uint8."""
 
     def boxes(self, frames: Frames, poses: Frames) -> NDArray[np.float32]:
-        """Give (T,4) head boxes, left, top, right, bottom in px, NaN where none is seen."""
+        """Return (T,4) head boxes, left, top, right, bottom in px, NaN where none is seen."""
         ...
 
     def figures(self, frames: Frames, truth: Frames, poses: Frames, references: References) -> dict[str, float]:
-        """Give figures by name, `likeness` among them: what of the person and of the dance is in drawn frames."""
+        """Return figures by name, `likeness` among them: what of the person and of the dance is in drawn frames."""
         ...
 
     def close(self) -> None:
-        """Give native sessions back."""
+        """Return native sessions back."""
         ...
 
 
@@ -77,7 +77,7 @@ class FaceJudge:
         return boxes
 
     def figures(self, frames: Frames, truth: Frames, poses: Frames, references: References) -> dict[str, float]:
-        """Give the mean similarity of the faces that are found, the share of frames with one, and of limbs in place."""
+        """Return mean similarity of the faces that are found, the share of frames with one, and of limbs in place."""
         wanted = references.recognised
         faces = [self._analyzer(frame) for frame in frames[:: self._every]]
         likeness = [max(float(face.embedding @ wanted) for face in each) for each in faces if each]
@@ -89,7 +89,7 @@ class FaceJudge:
         }
 
     def close(self) -> None:
-        """Give the native sessions back."""
+        """Return the native sessions back."""
         if self._found is not None:
             self._found.close()
             self._found = None
@@ -116,7 +116,7 @@ class Validation:
 
     @torch.no_grad()
     def losses(self, module: Any, batch: Batch) -> dict[str, float]:
-        """Give the flow loss of a clip with its face tokens at noise levels that never change, and their mean.
+        """Return the flow loss of a clip with its face tokens at noise levels that never change, and their mean.
 
         `loss_q0` is that at the least noise.
         """
@@ -158,7 +158,7 @@ class Validation:
         self._rows.append(np.concatenate(rows, 0))
 
     def take(self) -> dict[str, float]:
-        """Give the means of all figures since the last time."""
+        """Return the means of all figures since the last time."""
         figures = {name: float(np.mean(values)) for name, values in self._figures.items()}
         self._figures.clear()
         if self._rows:
@@ -170,11 +170,11 @@ class Validation:
         return figures
 
     def picture(self) -> Frames:
-        """Give frames of the clips drawn last: poses, truth, then one row a face scale."""
+        """Return frames of the clips drawn last: poses, truth, then one row a face scale."""
         return self._last
 
     def taken_videos(self) -> list[tuple[str, Frames]]:
-        """Give name and frames, reference, poses and drawing side by side, of the videos drawn since the last time."""
+        """Give name and frames, reference, poses and drawing side by side of videos drawn since the last time."""
         videos, self._videos = self._videos, []
         return videos
 

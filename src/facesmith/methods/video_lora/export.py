@@ -165,7 +165,7 @@ def _export(
 def _worst(
     module: nn.Module, examples: Sequence[tuple[Tensor, ...]], inputs: list[str], outputs: list[str], path: Path
 ) -> float:
-    """Give the largest difference between the graph and torch."""
+    """Return the largest difference between the graph and torch."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

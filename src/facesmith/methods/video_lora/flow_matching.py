@@ -22,7 +22,7 @@ def draw_levels(count: int, shift: float, density: Literal["uniform", "logit_nor
 
 
 def quantile_levels(count: int, shift: float) -> Tensor:
-    """Give (count,) fixed noise levels, the middles of equal parts: comparable from run to run."""
+    """Return (count,) fixed noise levels, the middles of equal parts: comparable from run to run."""
     return shifted((torch.arange(count) + 0.5) / count, shift)
 
 
@@ -63,7 +63,7 @@ def flow_loss(
 def latent_heads(
     boxes: Sequence[Sequence[float]] | Tensor, size: tuple[int, int, int], factor: tuple[int, int]
 ) -> Tensor:
-    """Give (1,F,H,W): how much of each latent cell lies inside a frame's head box.
+    """Return (1,F,H,W): how much of each latent cell lies inside a frame's head box.
 
     boxes: (T,4) left, top, right, bottom in px, NaN where no head is seen. size: latent frames, height and width.
     factor: frames and pixels per latent cell; the first latent frame stands for one frame.

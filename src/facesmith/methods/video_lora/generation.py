@@ -163,7 +163,7 @@ class VideoGenerator:
 
 
 def scheduled(own: Any, name: Scheduler) -> Any:
-    """Give the sampler of a name with the base's own noise schedule."""
+    """Return the sampler of a name with the base's own noise schedule."""
     if name == "base":
         return own
     shift = own.config.get("flow_shift") or own.config.get("shift") or 1.0

@@ -43,12 +43,12 @@ class References:
 
     @property
     def identity(self) -> Tensor:
-        """Give the weighted mean (E,), L2-normalised."""
+        """Return the weighted mean (E,), L2-normalised."""
         shares = self.weights / self.weights.sum()
         return functional.normalize((self.embeddings * shares[:, None]).sum(0), dim=0)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give what the cache keeps."""
+        """Return what the cache keeps."""
         return {
             "embeddings": self.embeddings,
             "weights": self.weights,
@@ -132,7 +132,7 @@ def _crop(picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
 
 
 def laplacian_variance(crop: NDArray[np.uint8]) -> float:
-    """Give the variance of the Laplacian of a crop's grey levels: how sharp it is."""
+    """Return the variance of the Laplacian of a crop's grey levels: how sharp it is."""
     return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
 
 
@@ -140,7 +140,7 @@ Sources = str | Sequence[str]
 
 
 def sources_of(faces: Sources | Mapping[str, Sources], name: str) -> dict[str, Sources]:
-    """Give everybody's photos by name; photos of one person go by the name of the run."""
+    """Return everybody's photos by name; photos of one person go by the name of the run."""
     return dict(faces) if isinstance(faces, Mapping) else {name: faces}
 
 
@@ -168,7 +168,7 @@ def dancers(stems: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def some_photos(people: Sequence[References], face: Tensor, who: Tensor, share: float) -> Tensor:
-    """Give (N,E) embeddings, in the share `share` those of one photo instead of the person's; who: (N,) numbers."""
+    """Return (N,E) embeddings, in the share `share` those of one photo instead of the person's; who: (N,) numbers."""
     singles = torch.cat([one.embeddings for one in people]).to(face)
     counts = torch.tensor([len(one.embeddings) for one in people], device=face.device)
     first = counts.cumsum(0) - counts

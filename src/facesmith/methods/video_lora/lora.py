@@ -103,7 +103,7 @@ _HALVES: Final = {"lora_A": "lora_down", "lora_B": "lora_up"}
 
 
 def lora_of(transformer: Any) -> tuple[Tensors, dict[str, Any]]:
-    """Give the transformer's LoRA in diffusers' names, on the CPU, and its peft config as plain values."""
+    """Return the transformer's LoRA in diffusers' names, on the CPU, and its peft config as plain values."""
     found = get_peft_model_state_dict(transformer, adapter_name=NAME)
     config = transformer.peft_config[NAME].to_dict()
     plain: dict[str, Any] = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}

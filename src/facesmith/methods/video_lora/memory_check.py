@@ -37,7 +37,7 @@ def compute_dtype(chosen: str) -> torch.dtype:
 
 
 def free_memory() -> float:
-    """Give the bytes that this process can still have of the computer's memory: limits of shell and container count."""
+    """Return bytes that this process can still have of the computer's memory: limits of shell and container count."""
     free = [float(psutil.virtual_memory().available)]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:

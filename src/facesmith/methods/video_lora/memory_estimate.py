@@ -50,7 +50,7 @@ class Adapter:
 
 
 def tokens(base: Base, shape: Shape) -> int:
-    """Give the length of the sequence that blocks see, of the whole batch."""
+    """Return the length of the sequence that blocks see, of the whole batch."""
     _, rows, columns = base.transformer_config["patch_size"]
     cells = (shape.height // base.side // rows) * (shape.width // base.side // columns)
     return ((shape.frames - 1) // base.times + 1) * cells * shape.batch
@@ -58,7 +58,7 @@ def tokens(base: Base, shape: Shape) -> int:
 
 @lru_cache
 def counted(base: Base, adapter: Adapter | None) -> tuple[int, int]:
-    """Give the numbers of frozen and of trained weights; nothing is loaded."""
+    """Return the numbers of frozen and of trained weights; nothing is loaded."""
     with torch.device("meta"):
         decoupled = adapter is not None and adapter.decoupled
         transformer = base.bare_transformer(FaceTransformer if decoupled else WanVACETransformer3DModel)
@@ -90,7 +90,7 @@ def step_bytes(
     offloaded: bool,
     optimizer: str,
 ) -> float:
-    """Give what a training step takes. offloaded: what is kept for the backward pass waits in the computer's memory."""
+    """Return a training step's needs. offloaded: what is kept for the backward pass waits in the computer's memory."""
     config, itemsize = base.transformer_config, dtype.itemsize
     blocks = config["num_layers"] + (len(config["vace_layers"]) if adapter.vace_blocks else 0)
     block = _a_token(base, _SAVED[itemsize]) + (_FACE * _width(base) if adapter.decoupled else 0.0)
@@ -102,22 +102,22 @@ def step_bytes(
 
 
 def weights_bytes(base: Base, *, dtype: Any, storage: Storage) -> float:
-    """Give what the frozen transformer's weights take."""
+    """Return what the frozen transformer's weights take."""
     return counted(base, None)[0] * bytes_a_weight(storage, dtype)
 
 
 def learning_bytes(base: Base, adapter: Adapter, optimizer: str) -> float:
-    """Give what is trained takes, with its gradients and moments."""
+    """Return what is trained takes, with its gradients and moments."""
     return counted(base, adapter)[1] * _ADAM[optimizer]
 
 
 def passing_bytes(base: Base, shape: Shape, *, dtype: Any) -> float:
-    """Give what the transformer takes to answer, besides its weights."""
+    """Return what the transformer takes to answer, besides its weights."""
     return tokens(base, shape) * _a_token(base, _PASSING[dtype.itemsize])
 
 
 def codec_bytes(base: Base, shape: Shape, what: str) -> float:
-    """Give what the VAE takes, in float32, to `encode` or to `decode` one clip."""
+    """Return what the VAE takes, in float32, to `encode` or to `decode` one clip."""
     config = base.codec_config
     frames = shape.frames * shape.height * shape.width * 3 * 4.0
     weights = 4.0 * stored_numbers(base.folder / "vae")
@@ -126,7 +126,7 @@ def codec_bytes(base: Base, shape: Shape, what: str) -> float:
 
 
 def stored_numbers(folder: Path) -> int:
-    """Give how many numbers the safetensors files of a folder hold."""
+    """Return how many numbers the safetensors files of a folder hold."""
     total = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
@@ -139,7 +139,7 @@ def stored_numbers(folder: Path) -> int:
 
 
 def latents_bytes(base: Base, sizes: Mapping[tuple[int, int, int], int], each: int) -> float:
-    """Give what cached clips take on disk. sizes: how many of each (frames, height, width). each: latents a clip."""
+    """Return what cached clips take on disk. sizes: how many of each (frames, height, width). each: latents a clip."""
     cells = sum(
         count * ((frames - 1) // base.times + 1) * (height // base.side) * (width // base.side)
         for (frames, height, width), count in sizes.items()
@@ -148,7 +148,7 @@ def latents_bytes(base: Base, sizes: Mapping[tuple[int, int, int], int], each: i
 
 
 def checkpoint_bytes(trained: int) -> float:
-    """Give what one checkpoint takes on disk: weights and two moments."""
+    """Return what one checkpoint takes on disk: weights and two moments."""
     return trained * 12.0
 
 

@@ -165,11 +165,11 @@ class VideoLoraModule(LightningModule):
         self.log_dict({f"val/{name}": value for name, value in figures.items()}, rank_zero_only=True)
 
     def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Give name and frames of the videos drawn since the last time."""
+        """Return name and frames of the videos drawn since the last time."""
         return self._validation.taken_videos()
 
     def overview(self) -> NDArray[np.uint8]:
-        """Give a picture (H,W,3) RGB uint8 of the last drawn videos: some frames of poses, truth and each scale."""
+        """Return a picture (H,W,3) RGB uint8 of the last drawn videos: some frames of poses, truth and each scale."""
         return self._validation.picture()
 
     def save_adapter(self, folder: Path) -> list[Path]:
@@ -178,11 +178,11 @@ class VideoLoraModule(LightningModule):
         return [*learnt, *write_profiles(folder / "profiles", self.provenance)]
 
     def told(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
-        """Give the transformer's arguments for the words and faces of a batch; face_scale: one, or (N,)."""
+        """Return the transformer's arguments for the words and faces of a batch; face_scale: one, or (N,)."""
         return conditioned(self.config.injection, batch["text"], self.mapper(batch["face"]), face_scale)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Give mapper and LoRA; the base is named, not kept."""
+        """Return mapper and LoRA; the base is named, not kept."""
         return {name: value for name, value in super().state_dict(*args, **kwargs).items() if _is_own(name)}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:

@@ -180,7 +180,7 @@ class FaceAttention(nn.Module, WanAttnProcessor):
 
 
 def add_face_attention(transformer: Any, tensors: Tensors | None = None) -> None:
-    """Give every plain block a `FaceAttention`, trainable. tensors: of `face_attention_of`, to be taken over."""
+    """Return every plain block a `FaceAttention`, trainable. tensors: of `face_attention_of`, to be taken over."""
     transformer.condition_embedder = FaceConditionEmbedder(transformer.condition_embedder)
     for block in transformer.vace_blocks:
         block.attn2.set_processor(WordsAttention())  # type: ignore[no-untyped-call]
@@ -199,7 +199,7 @@ def is_face_attention(name: str) -> bool:
 
 
 def face_attention_of(transformer: Any) -> Tensors | None:
-    """Give the layers of the face by name, on the CPU; None where there are none."""
+    """Return the layers of the face by name, on the CPU; None where there are none."""
     found = {
         name: value.detach().cpu().contiguous()
         for name, value in transformer.named_parameters()
@@ -212,7 +212,7 @@ Injection = Literal["tail", "decoupled"]
 
 
 def conditioned(injection: Injection, text: Tensor, tokens: Tensor, scale: Tensor | float) -> dict[str, Any]:
-    """Give the transformer's arguments for words (N,L,W) and face tokens (N,K,W) of which `scale`, one or (N,), counts.
+    """Return transformer's arguments for words (N,L,W) and face tokens (N,K,W) of which `scale`, one or (N,), counts.
 
     At a scale of 0 for all the words are given alone, so that the base answers bit for bit.
     """

@@ -48,7 +48,7 @@ class PoseLandmarker:
             self._native = vision.PoseLandmarker.create_from_options(options)
 
     def __call__(self, frame: Frames, milliseconds: int) -> NDArray[np.float32] | None:
-        """Give (33,3), x and y in px and visibility 0..1, of a frame (H,W,3) RGB uint8; None where nobody is seen."""
+        """Return (33,3), x and y in px and visibility 0..1, of a frame (H,W,3) RGB uint8; None where nobody is seen."""
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
         with native_log.without_noise():
             found = self._native.detect_for_video(picture, milliseconds).pose_landmarks
@@ -58,7 +58,7 @@ class PoseLandmarker:
         return np.array([[p.x * width, p.y * height, p.visibility] for p in found[0]], np.float32)
 
     def close(self) -> None:
-        """Give the native graph back."""
+        """Return the native graph back."""
         self._native.close()
 
 
@@ -101,7 +101,7 @@ def pose_video(dance: Path, target: Path, mark: Mark, progress: bool) -> None:
 
 
 def missing_poses(videos: Sequence[Path], poses: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """Give the dances that have no pose video yet, and where each would be drawn."""
+    """Return the dances that have no pose video yet, and where each would be drawn."""
     drawn = {path.stem.removesuffix("_pose") for path in poses if path.stem.endswith("_pose")}
     drawn |= {path.stem for path in poses} - {path.stem for path in videos}
     return {
@@ -112,7 +112,7 @@ def missing_poses(videos: Sequence[Path], poses: Sequence[Path], folder: Path) -
 
 
 def agreement(drawn: Sequence[NDArray[np.float32] | None], wanted: Sequence[NDArray[np.float32] | None]) -> float:
-    """Give the share of body points within a fifth of the torso of where they should be, over frames that show both.
+    """Return the share of body points within a fifth of the torso of where they should be, over frames that show both.
 
     The torso reaches from the middle of the shoulders to that of the hips. NaN when no frame shows both.
     """

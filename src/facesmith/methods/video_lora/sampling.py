@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def control_of(steer: Tensor, blank: Tensor, side: int) -> Tensor:
-    """Give VACE's control (N,2C+side^2,F,h,w): nothing is kept, everything is drawn anew, steered by the poses.
+    """Return VACE's control (N,2C+side^2,F,h,w): nothing is kept, everything is drawn anew, steered by the poses.
 
     steer: (N,C,F,h,w) latents of the pose videos. blank: (1,C,F,h,w), those of an empty one.
     """
@@ -18,7 +18,7 @@ def control_of(steer: Tensor, blank: Tensor, side: int) -> Tensor:
 
 
 def start_noise(shape: torch.Size | tuple[int, ...], seeds: list[int], device: torch.device) -> Tensor:
-    """Give (N,C,F,h,w) noise, each clip's from its own seed, as diffusers' pipeline draws it."""
+    """Return (N,C,F,h,w) noise, each clip's from its own seed, as diffusers' pipeline draws it."""
     return torch.cat([torch.randn((1, *shape[1:]), generator=torch.Generator().manual_seed(s)) for s in seeds]).to(
         device
     )

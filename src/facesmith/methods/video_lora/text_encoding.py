@@ -48,7 +48,7 @@ def fits(prompt: str, rows: int, length: int, tokens: int) -> None:
 
 
 def encoded_texts(base: Base, prompts: list[str], length: int, tokens: int) -> dict[str, Tensor]:
-    """Give each prompt's rows (1,L,W) as the transformer gets them; the text encoder is gone afterwards.
+    """Return each prompt's rows (1,L,W) as the transformer gets them; the text encoder is gone afterwards.
 
     Raises:
         UserError: a prompt leaves no room for the face tokens.
@@ -62,12 +62,12 @@ def encoded_texts(base: Base, prompts: list[str], length: int, tokens: int) -> d
 
 
 def padded(rows: Tensor, length: int) -> Tensor:
-    """Give (L,W): the rows, then zeros."""
+    """Return (L,W): the rows, then zeros."""
     return torch.cat([rows, rows.new_zeros(length - len(rows), rows.shape[1])])
 
 
 def _rows(tokenizer: Any, encoder: Any, prompt: str, length: int) -> Tensor:
-    """Give a prompt's own rows (n,W), computed as diffusers' pipeline does: in the company of the padding."""
+    """Return a prompt's own rows (n,W), computed as diffusers' pipeline does: in the company of the padding."""
     found = tokenizer(
         [prompt_clean(prompt)],  # type: ignore[no-untyped-call]
         padding="max_length",

@@ -88,7 +88,7 @@ class AdapterCard:
         return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
 
     def text(self) -> str:
-        """Give the card as JSON."""
+        """Return the card as JSON."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod

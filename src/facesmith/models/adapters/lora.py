@@ -67,7 +67,7 @@ def add_lora(generator: nn.Module, settings: LoraSettings) -> list[str]:
 
 
 def state(generator: nn.Module) -> dict[str, Tensor]:
-    """Give the LoRA's tensors by peft's own names: `<layer>.lora_A.weight` and so on."""
+    """Return the LoRA's tensors by peft's own names: `<layer>.lora_A.weight` and so on."""
     return dict(get_peft_model_state_dict(generator, adapter_name=NAME))
 
 
@@ -86,7 +86,7 @@ def load_state(generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def merged(generator: nn.Module, scale: float = 1.0) -> nn.Module:
-    """Give a copy with the LoRA, times `scale`, added to the weights of plain layers; the original is untouched."""
+    """Return a copy with the LoRA, times `scale`, added to the weights of plain layers; the original is untouched."""
     whole = copy.deepcopy(generator)
     for name, layer in list(whole.named_modules()):
         if isinstance(layer, LoraLayer):
@@ -112,7 +112,7 @@ def without_lora(generator: nn.Module) -> Iterator[None]:
 
 
 def base_hash(generator: nn.Module) -> str:
-    """Give the sha256 of a generator's weights and buffers by name, without any LoRA that lies over it."""
+    """Return the sha256 of a generator's weights and buffers by name, without any LoRA that lies over it."""
     tensors = {name.replace(_WRAPPED, ""): value for name, value in base_state(generator).items()}
     found = hashlib.sha256()
     for name in sorted(tensors):
@@ -123,7 +123,7 @@ def base_hash(generator: nn.Module) -> str:
 
 
 def base_state(generator: nn.Module) -> dict[str, Tensor]:
-    """Give all tensors but the LoRA's, by their names as they are now."""
+    """Return all tensors but the LoRA's, by their names as they are now."""
     return {name: value for name, value in generator.state_dict().items() if not is_lora(name)}
 
 

@@ -24,7 +24,7 @@ from facesmith.models.swapper.wrappers import Shown
 
 
 def base_of(path: Path) -> nn.Module:
-    """Give the network of a checkpoint, or of an .onnx or .dfm file as `OnnxBase` names its layers.
+    """Return the network of a checkpoint, or of an .onnx or .dfm file as `OnnxBase` names its layers.
 
     Raises:
         UserError: missing, damaged, or nothing that an adapter fits.
@@ -41,12 +41,12 @@ def base_of(path: Path) -> nn.Module:
 
 
 def said_of(choice: Choice) -> Mapping[str, str]:
-    """Give what a merged file says of its adapters, as ONNX metadata_props."""
+    """Return what a merged file says of its adapters, as ONNX metadata_props."""
     return {"adapter": choice.name, "adapter_base": choice.cards[0].base.sha256}
 
 
 def adapted(spec: ExportSpec, choice: Choice, path: Path) -> ExportSpec:
-    """Give what a checkpoint's module exports, with adapters merged into its generator.
+    """Return what a checkpoint's module exports, with adapters merged into its generator.
 
     Raises:
         UserError: it exports no swapper, or an adapter was made for another base.

@@ -41,7 +41,7 @@ class Choice:
         return "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in words.lower())
 
     def facts(self) -> dict[str, Any]:
-        """Give what decides the result, for keys of caches."""
+        """Return what decides the result, for keys of caches."""
         return {"adapters": [card.weights for card in self.cards], "weights": self.weights, "scale": self.scale}
 
     def require_base(self, sha256: str, path: Path) -> None:
@@ -86,7 +86,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def mixed(generator: M, choice: Choice, path: Path) -> M:
-    """Give a copy of a base with the chosen adapters merged into its weights. path: of the base, for errors.
+    """Return a copy of a base with the chosen adapters merged into its weights. path: of the base, for errors.
 
     Several add up, each times its weight: what peft's `add_weighted_adapter(combination_type="cat")` gives, but for
     convolutions and DoRA as well.

@@ -110,7 +110,7 @@ def enter(profiles: Path, folder: Path) -> Path:
 
 
 def listed(place: Path) -> Iterator[tuple[Path, AdapterCard]]:
-    """Give the adapters under a folder, or those of a profile (.json) that are still there, in the order of time.
+    """Return the adapters under a folder, or those of a profile (.json) that are still there, in the order of time.
 
     Raises:
         UserError: there is no such place, or an adapter's card is damaged.

@@ -22,7 +22,7 @@ class FaceEncoder(Protocol):
     embedding_size: int
 
     def __call__(self, crops: NDArray[np.uint8]) -> Tensor:
-        """Give (N,E), L2-normalised, of crops (N,512,512,3) RGB uint8 on the template ffhq_512."""
+        """Return (N,E), L2-normalised, of crops (N,512,512,3) RGB uint8 on the template ffhq_512."""
         ...
 
 
@@ -50,7 +50,7 @@ class _VisionEncoder(ABC):
         self._model.to(self._device)
 
     def __call__(self, crops: NDArray[np.uint8]) -> Tensor:
-        """Give (N,E), L2-normalised, of face crops (N,S,S,3) RGB uint8."""
+        """Return (N,E), L2-normalised, of face crops (N,S,S,3) RGB uint8."""
         parts = []
         for start in range(0, len(crops), _AT_ONCE):
             few = self._processor(images=list(crops[start : start + _AT_ONCE]), return_tensors="pt")
@@ -61,7 +61,7 @@ class _VisionEncoder(ABC):
 
     @abstractmethod
     def _of(self, output: Any) -> Tensor:
-        """Give the embeddings (N,E) in what the model put out."""
+        """Return the embeddings (N,E) in what the model put out."""
 
 
 class ClipEncoder(_VisionEncoder):
@@ -106,7 +106,7 @@ def tell_count(count: int, setting: str) -> None:
 
 
 def agreement(embeddings: Floats) -> Floats:
-    """Give (N,): the mean similarity of each L2-normalised embedding (N,E) to the others, 0..1."""
+    """Return (N,): the mean similarity of each L2-normalised embedding (N,E) to the others, 0..1."""
     if len(embeddings) < 2:
         return np.ones(len(embeddings), np.float32)
     others = ((embeddings @ embeddings.T).sum(1) - 1) / (len(embeddings) - 1)
@@ -114,13 +114,13 @@ def agreement(embeddings: Floats) -> Floats:
 
 
 def face_weights(scores: Floats, sharpness: Floats, sizes: Floats, agree: Floats) -> Floats:
-    """Give (N,): how much each face counts, by detection score, rank of sharpness, size in px and agreement."""
+    """Return (N,): how much each face counts, by detection score, rank of sharpness, size in px and agreement."""
     rank = (1 + np.argsort(np.argsort(sharpness))) / len(sharpness)
     return np.asarray(scores * rank * np.minimum(sizes, _LARGE) / _LARGE * np.maximum(agree, 0.05), np.float32)
 
 
 def aggregated(embeddings: Floats, weights: Floats, method: Literal["weighted_mean", "mean", "median"]) -> Floats:
-    """Give one embedding (E,), L2-normalised, of (N,E)."""
+    """Return one embedding (E,), L2-normalised, of (N,E)."""
     if method == "median":
         total = np.median(embeddings, axis=0)
     else:

@@ -79,7 +79,7 @@ _USE: Final = {
 
 
 def swapper_card(metadata: Mapping[str, str], path: Path) -> Callable[[ExportReport], str]:
-    """Give what writes the Markdown card of the swapper at `path`, once the export has its figures.
+    """Return what writes the Markdown card of the swapper at `path`, once the export has its figures.
 
     Raises:
         UserError: the metadata are no swapper contract.

@@ -71,7 +71,7 @@ _HYPERSWAP_SIZE = 256
 def spec_for(
     client: str, spec: ExportSpec, *, origin: Path, size: int | None, profile: IdentityProfile | None
 ) -> ExportSpec:
-    """Give what to trace for a client: `facesmith`, `hyperswap` or `dfm`.
+    """Return what to trace for a client: `facesmith`, `hyperswap` or `dfm`.
 
     spec: of the module, which is kept for facesmith unless size or profile are given. size: of the crops in px;
     None for the client's usual one. profile: an identity to bake into a model that takes any. origin: the

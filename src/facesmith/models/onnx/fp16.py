@@ -22,7 +22,7 @@ _FLOAT_INPUTS: Final = {"Resize": (1, 2)}  # region and scales are float32 in ei
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give the model with float16 weights and arithmetic, float32 at its inputs and outputs.
+    """Return the model with float16 weights and arithmetic, float32 at its inputs and outputs.
 
     Sampling stays float32, and so does all that adds up to the places that are sampled: near 1 a float16 is off
     by 1/2048 of a picture's side.

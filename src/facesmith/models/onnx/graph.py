@@ -68,7 +68,7 @@ class OnnxGraph:
         return f"{self.setting}={self.path}"
 
     def run(self, feed: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """Give the outputs, all or the named ones, of inputs by name, which share their first axis.
+        """Return the outputs, all or the named ones, of inputs by name, which share their first axis.
 
         Where the file fixes the batch to 1, it runs once for each.
         """
@@ -120,7 +120,7 @@ def _names(values: Mapping[str, Any]) -> str:
 
 
 def dfm_size(graph: OnnxGraph) -> int:
-    """Give the side of a `.dfm`'s crops in px.
+    """Return the side of a `.dfm`'s crops in px.
 
     Raises:
         UserError: the graph is no `.dfm`; says why.

@@ -96,7 +96,7 @@ class SwapperContract:
             raise ValueError(f"consent {self.consent!r} is none of {', '.join(CONSENTS)}")
 
     def metadata(self) -> dict[str, str]:
-        """Give the contract as ONNX metadata_props."""
+        """Return the contract as ONNX metadata_props."""
         return {
             "contract": CONTRACTS[self.kind],
             "template": self.template,
@@ -161,7 +161,7 @@ DFM_INPUT, DFM_MORPH = "in_face:0", "morph_value:0"
 def kind_of(
     path: Path, metadata: Mapping[str, str], inputs: Collection[str], *, chosen: str, key: str, origin: object
 ) -> str:
-    """Give `facesmith`, `dfm` or a key of `TYPES`.
+    """Return `facesmith`, `dfm` or a key of `TYPES`.
 
     chosen: by the user, or `auto`. key: the setting that chooses. origin: names the file in errors.
 

@@ -40,7 +40,7 @@ class Occluder:
         self._output = output.name
 
     def __call__(self, crops: Pixels, size: int) -> Plane:
-        """Give the masks (N,size,size) in 0..1, 1 where the face is visible, of crops (N,S,S,3) RGB uint8."""
+        """Return the masks (N,size,size) in 0..1, 1 where the face is visible, of crops (N,S,S,3) RGB uint8."""
         feed = np.ascontiguousarray(crops[..., ::-1], np.float32) / np.float32(255)
         (found,) = self._graph.run({INPUT: feed}, [self._output])
         resized = [cv2.resize(one[..., 0].astype(np.float32), (size, size)) for one in found]

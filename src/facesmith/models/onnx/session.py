@@ -79,7 +79,7 @@ class SwapModel:
 
 
 def finished(output: npt.NDArray[np.floating]) -> Pixels:
-    """Give (N,S,S,3) uint8 of (N,3,S,S) 0..255."""
+    """Return (N,S,S,3) uint8 of (N,3,S,S) 0..255."""
     picture = np.clip(np.rint(output), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(picture.transpose(0, 2, 3, 1))
 

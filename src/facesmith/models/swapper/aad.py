@@ -66,7 +66,7 @@ class AadBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
 
     def forward(self, features: Tensor, source: Tensor, attributes: Tensor) -> Tensor:
-        """Give (N,out_channels,h,w)."""
+        """Return (N,out_channels,h,w)."""
         hidden = features
         for modulate, convolve in zip(self.modulations, self.convolutions, strict=True):
             hidden = convolve(F.leaky_relu(modulate(hidden, source, attributes), _DECODER_SLOPE))
@@ -96,7 +96,7 @@ class AttributeEncoder(nn.Module):
         self.up = nn.ModuleList(ups)
 
     def forward(self, picture: Tensor) -> list[Tensor]:
-        """Give the attribute maps of `picture` (N,in,s,s), coarse to fine, of `self.channels` channels each."""
+        """Return the attribute maps of `picture` (N,in,s,s), coarse to fine, of `self.channels` channels each."""
         skips = [self.stem(picture)]
         for down in self.down:
             skips.append(down(skips[-1]))

@@ -154,7 +154,7 @@ class ColourTransfer(nn.Module):
         self.register_buffer("kernel", (plane / plane.sum())[None, None], persistent=False)
 
     def forward(self, seen: Tensor, face: Tensor, skin: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Give log contrast (N,3) and offset (N,3,16,16) that bring `face` to what is `seen`.
+        """Return log contrast (N,3) and offset (N,3,16,16) that bring `face` to what is `seen`.
 
         seen, face: (N,3,S,S) opponent colours of the target and of the sampled pictures. skin: (N,1,S,S) in
         0..1, where the two may be compared. spread: (1,3,1,1) of the person's skin: it limits the contrast.
@@ -208,7 +208,7 @@ def _resized(planes: Tensor, size: int) -> Tensor:
 
 
 def _placed(geometry: Tensor, pose: Tensor) -> Tensor:
-    """Give places in the canonical picture: the pixel's own, moved as a whole and then each on its own."""
+    """Return places in the canonical picture: the pixel's own, moved as a whole and then each on its own."""
     grid = _identity_grid(int(geometry.shape[-1]), geometry)
     moved = (pose[:, :, :2] @ grid.flatten(2)).view(-1, 2, *grid.shape[-2:]) + pose[:, :, 2:, None]
     return grid + moved + geometry[:, :2]
@@ -220,7 +220,7 @@ def _identity_grid(size: int, like: Tensor) -> Tensor:
 
 
 def _cubic_rows(cells: int, size: int, like: Tensor) -> Tensor:
-    """Give the matrix (size, cells) of a bicubic enlargement: two products are cheaper than the operator."""
+    """Return the matrix (size, cells) of a bicubic enlargement: two products are cheaper than the operator."""
     unit = torch.eye(cells, dtype=like.dtype, device=like.device)[None, None]
     return F.interpolate(unit, size=(size, cells), mode="bicubic", align_corners=False)[0, 0]
 

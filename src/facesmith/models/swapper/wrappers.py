@@ -64,11 +64,11 @@ class Shown(nn.Module):
         self.generator = generator
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give the finished crop (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
+        """Return the finished crop (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
         return self._finished(self._swap(target, source), target)
 
     def all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Give the raw face, the raw mask, the finished crop and what of it was changed."""
+        """Return the raw face, the raw mask, the finished crop and what of it was changed."""
         output = self._swap(target, source)
         return output.face, output.mask, *self._finished(output, target)
 
@@ -135,7 +135,7 @@ class Baked(nn.Module):
 
 
 def grid(matrix: Matrix, size: int, sampled: int) -> Tensor:
-    """Give the grid (1,size,size,2) that samples a picture of `sampled` px where `matrix` takes each pixel."""
+    """Return the grid (1,size,size,2) that samples a picture of `sampled` px where `matrix` takes each pixel."""
     at = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float64)
     places = at @ matrix[:, :2].T + matrix[:, 2]
     return torch.from_numpy((places + 0.5) * (2 / sampled) - 1)[None].float()

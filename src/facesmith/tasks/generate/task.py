@@ -171,7 +171,7 @@ class GenerateTask:
         return paths
 
     def _shape(self, pose: Path) -> Shape:
-        """Give the size and length that the base takes nearest to a pose video's."""
+        """Return the size and length that the base takes nearest to a pose video's."""
         multiple, step = self._base.multiple, self._base.times
         with open_video(pose) as reader:
             count = (min(len(reader), self._num_frames) - 1) // step * step + 1
@@ -225,7 +225,7 @@ class GenerateTask:
 
 
 def _targets(poses: Sequence[Path], seeds: Sequence[int], output: Path) -> list[tuple[Path, int, Path]]:
-    """Give pose, seed and path of every video."""
+    """Return pose, seed and path of every video."""
     if output.suffix:
         if len(poses) * len(seeds) > 1:
             raise UserError(

@@ -40,7 +40,7 @@ class FrameMask:
         self._occluder, self._template = occluder, template
 
     def mask(self, frame: Pixels, faces: Sequence[Face]) -> npt.NDArray[np.float32]:
-        """Give the mask (H,W) 0..1 of a frame (H,W,3) RGB: 1 where one of the faces is visible."""
+        """Return the mask (H,W) 0..1 of a frame (H,W,3) RGB: 1 where one of the faces is visible."""
         height, width = frame.shape[:2]
         whole: npt.NDArray[np.float32] = np.zeros((height, width), np.float32)
         side = self._occluder.size
@@ -51,7 +51,7 @@ class FrameMask:
         return whole
 
     def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
-        """Give the mask and its overlay side by side (H,2W,3) RGB, of one prediction; `apart` parts them."""
+        """Return the mask and its overlay side by side (H,2W,3) RGB, of one prediction; `apart` parts them."""
         mask = self.mask(frame, faces)
         grey = np.repeat(mask[..., None] * 255, 3, axis=2)
         return np.asarray(

@@ -169,7 +169,7 @@ class EnrichTask:
 
 
 def by_embedder(value: float | Mapping[str, float], embedder: str, key: str) -> float:
-    """Give the limit that holds for an embedder.
+    """Return the limit that holds for an embedder.
 
     Raises:
         UserError: none is known for it.

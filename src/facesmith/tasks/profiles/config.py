@@ -25,7 +25,7 @@ class _MeasuringConfig(Component):
         return needs(config, source="<photos and videos of the person>")
 
     def arguments(self) -> dict[str, Any]:
-        """Give the fields by name, the selection as a mapping."""
+        """Return the fields by name, the selection as a mapping."""
         return {**super().arguments(), "selection": self.selection.model_dump()}
 
 
@@ -43,7 +43,7 @@ class EmbedTaskConfig(_MeasuringConfig):
     encoder: AnyComponent | None
 
     def arguments(self) -> dict[str, Any]:
-        """Give the fields by name, the encoder as something that makes it."""
+        """Return the fields by name, the encoder as something that makes it."""
         return {**super().arguments(), "encoder": self.encoder.build if self.encoder else None}
 
 
@@ -87,7 +87,7 @@ class InterpolateTaskConfig(Component):
 
 
 def needs(config: Any, **keys: str) -> Any:
-    """Give the raw settings back; ValueError when one of the flat keys of infer.yaml was not given."""
+    """Return the raw settings back; ValueError when one of the flat keys of infer.yaml was not given."""
     if isinstance(config, dict):
         missing = [f"{key}={what}" for key, what in keys.items() if config.get(key) in (None, "", [])]
         if missing:

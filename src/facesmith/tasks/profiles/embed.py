@@ -154,7 +154,7 @@ def _save_faces(path: Path, profile: IdentityProfile, faces: FaceSet, embeddings
 def encoded(
     profile: IdentityProfile, faces: FaceSet, encoder: FaceEncoder, method: Method
 ) -> tuple[IdentityProfile, Floats]:
-    """Give the profile with another encoder's embedding of the same faces in place of the recogniser's, and each's."""
+    """Return profile with another encoder's embedding of the same faces in place of the recogniser's, and each's."""
     found = encoder(np.stack([faces.crop(i) for i in range(len(faces))])).numpy()
     weights = face_weights(faces.scores, faces.sharpness, faces.sizes, agreement(found))
     mean = aggregated(found, weights, method)
@@ -183,7 +183,7 @@ def measured(
     analyzer: Callable[[], Analyzer],
     progress: bool,
 ) -> FaceSet:
-    """Give the face set of one person's pictures."""
+    """Return the face set of one person's pictures."""
     return extract(
         source,
         name=name,
@@ -203,7 +203,7 @@ def measured(
 
 
 def new_profile(profiles: Path, name: str) -> Path:
-    """Give where a new profile goes.
+    """Return where a new profile goes.
 
     Raises:
         UserError: there is one of this name; a training's figures in it would be lost.

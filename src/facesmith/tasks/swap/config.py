@@ -81,7 +81,7 @@ class SwapTaskConfig(FrameConfig, Component):
     workers: int | None = Field(ge=1)
 
     def arguments(self) -> dict[str, Any]:
-        """Give the fields by name, those of `FrameConfig` as one mapping `frame`."""
+        """Return the fields by name, those of `FrameConfig` as one mapping `frame`."""
         given = super().arguments()
         frame = {name: given.pop(name) for name in FrameConfig.model_fields}
         return {**given, "frame": frame}

@@ -41,7 +41,7 @@ class Enhancer:
             self._weight_type = np.float64 if graph.inputs[WEIGHT].type == "tensor(double)" else np.float32
 
     def __call__(self, crops: Pixels) -> Pixels:
-        """Give enhanced crops, both (N,512,512,3) RGB uint8 on ffhq_512."""
+        """Return enhanced crops, both (N,512,512,3) RGB uint8 on ffhq_512."""
         return np.concatenate([self._one(crop) for crop in crops])
 
     def _one(self, crop: Pixels) -> Pixels:

@@ -124,7 +124,7 @@ class Analyzers:
             self._idle.put(analyzer)
 
     def close(self) -> None:
-        """Give the analyzers back."""
+        """Return the analyzers back."""
         while not self._idle.empty():
             self._idle.get().close()
 
@@ -138,7 +138,7 @@ def analysed(
     embed: bool,
     workers: int,
 ) -> Iterator[Seen[Frame]]:
-    """Give the frames of a video with their faces, in order, analysed side by side.
+    """Return the frames of a video with their faces, in order, analysed side by side.
 
     times: (N,) seconds of all its frames. every: each so many frames faces are looked for, in between they are
     followed. Runs begin at multiples of it, and nothing depends on the number of workers: one who begins in

@@ -82,7 +82,7 @@ class FrameSwap:
             raise UserError(f"task.pixel_boost={boost}: is no multiple of the model's {model.size} px")
 
     def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
-        """Give the frame (H,W,3) RGB uint8 with these faces swapped; without a face it is the frame itself.
+        """Return the frame (H,W,3) RGB uint8 with these faces swapped; without a face it is the frame itself.
 
         The faces overlap in the order given: the first lies on top.
         """

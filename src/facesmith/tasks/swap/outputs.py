@@ -14,7 +14,7 @@ VIDEO_SUFFIXES: Final = (".mp4", ".mov", ".mkv")
 
 
 def targets(media: Sequence[Media], source: str | Sequence[str], output: Path) -> list[Path]:
-    """Give a path to each file: `output` itself for one file, else beneath the folder `output`, which is tried.
+    """Return a path to each file: `output` itself for one file, else beneath the folder `output`, which is tried.
 
     Raises:
         UserError: a path is a source itself, has a suffix that cannot be written, or its folder cannot be; says

@@ -39,7 +39,7 @@ def blend(below: Floats, face: Floats, alpha: Floats, how: Blend) -> Floats:
 
 
 def _membrane(difference: Floats, alpha: Floats) -> Floats:
-    """Give the smoothest correction (H,W,3) that equals `difference` along the seam.
+    """Return the smoothest correction (H,W,3) that equals `difference` along the seam.
 
     Adding it to the face is Poisson cloning (Perez, Gangnet, Blake 2003), with two changes: the seam counts as
     far as it differs like most of it, or hair over a forehead would darken the face, and the picture's border,
@@ -118,7 +118,7 @@ def uncovered(original: Pixels, finished: Pixels, mask: Floats) -> Pixels:
 
 
 def paste(frame: Pixels, face: Pixels, mask: Floats, matrix: Matrix, how: Blend = "linear") -> Pixels:
-    """Give a copy of the frame with the face laid over it, as `lay` does."""
+    """Return a copy of the frame with the face laid over it, as `lay` does."""
     result = frame.copy()
     lay(result, face, mask, matrix, how)
     return result
@@ -185,7 +185,7 @@ _ENOUGH: Final = 0.002  # of the crop: less skin in sight says nothing about its
 
 
 def match_colour(face: Pixels, target: Pixels, skin: Floats) -> Pixels:
-    """Give the face mean and spread of the target's skin in CIELAB (Reinhard et al. 2001).
+    """Return the face mean and spread of the target's skin in CIELAB (Reinhard et al. 2001).
 
     face, target: (S,S,3) RGB uint8, aligned alike. skin: (S,S) in 0..1, where both show skin: eyes, mouth, hair
     and what covers the face have other colours in either. Spread is that of the blurred pictures: light, not
@@ -220,7 +220,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def split(crops: npt.NDArray[Scalar], k: int) -> npt.NDArray[Scalar]:
-    """Give (N k k, S, S, C) of crops (N, k S, k S, C): picture (i,j) of each holds its pixels [i::k, j::k]."""
+    """Return (N k k, S, S, C) of crops (N, k S, k S, C): picture (i,j) of each holds its pixels [i::k, j::k]."""
     n, side, _, channels = crops.shape
     small = side // k
     parts = crops.reshape(n, small, k, small, k, channels).transpose(0, 2, 4, 1, 3, 5)

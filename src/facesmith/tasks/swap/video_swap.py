@@ -60,7 +60,7 @@ class SwapsFrames(Protocol):
     """What makes a picture of a frame and its faces; called from several threads."""
 
     def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
-        """Give what becomes of a frame (H,W,3) RGB."""
+        """Return what becomes of a frame (H,W,3) RGB."""
         ...
 
 
@@ -113,7 +113,7 @@ class VideoSwap:
         self._workers = workers
 
     def __call__(self, reader: VideoReader, start: int = 0) -> Generator[SwappedFrame, None, None]:
-        """Give the frames from `start` on; those that the file does not yield are left out."""
+        """Return the frames from `start` on; those that the file does not yield are left out."""
         begin = self._warm_up(reader.times, start)
         frames = ahead(reader.frames(range(begin, len(reader))), _AHEAD)
         seen = analysed(

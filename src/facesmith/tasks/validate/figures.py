@@ -31,7 +31,7 @@ class Frame:
     jitter_before: float | None
 
     def plain(self) -> dict[str, Any]:
-        """Give what goes into the JSON."""
+        """Return what goes into the JSON."""
         return {
             "file": self.file,
             "frame": self.index,
@@ -70,12 +70,12 @@ class Limit:
         return f"{self.figure} {self.value:.3f}, {self.words} ({self.name})"
 
     def plain(self) -> dict[str, Any]:
-        """Give what goes into the JSON."""
+        """Return what goes into the JSON."""
         return {"name": self.name, "limit": self.limit, "value": self.value, "kept": self.kept}
 
 
 def summary(frames: Sequence[Frame]) -> dict[str, float]:
-    """Give the figures of all frames; what was not measured anywhere is left out.
+    """Return the figures of all frames; what was not measured anywhere is left out.
 
     similarity, judge_distance, shift, jitter: means; similarity_low: exceeded by 95 % of the frames. sharpness_ratio:
     median. jitter_ratio: of the means, now to before. miss_rate: of the frames that should show the face.

@@ -32,7 +32,7 @@ class Moment:
 def moments(
     media: Media, target: Path | None, backend: Backend, max_frames: int | None
 ) -> tuple[int, Iterator[Moment]]:
-    """Give how many frames of a picture or video are looked at, and these.
+    """Return how many frames of a picture or video are looked at, and these.
 
     max_frames: of a video, in stretches of consecutive ones, evenly spread; None: all.
 
@@ -72,7 +72,7 @@ def _film(path: Path, target: Path | None, wanted: Sequence[int], backend: Backe
 
 
 def matched(media: Sequence[Media], target: str | Sequence[str] | None) -> list[Path | None]:
-    """Give the file each was made from: the only one, or the one of its name.
+    """Return the file each was made from: the only one, or the one of its name.
 
     Raises:
         UserError: there is none of its name, or it is of another kind.
@@ -103,7 +103,7 @@ def _require_size(path: Path, picture: Pixels, before: Pixels | None) -> None:
 
 
 def stretches(count: int, most: int | None) -> list[int]:
-    """Give all frames, or at most so many in stretches of consecutive ones, evenly spread."""
+    """Return all frames, or at most so many in stretches of consecutive ones, evenly spread."""
     if most is None or count <= most:
         return list(range(count))
     length = min(_STRETCH, most)

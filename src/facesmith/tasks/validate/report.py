@@ -46,7 +46,7 @@ class Shown:
 
 
 def report(about: Mapping[str, Any], frames: Sequence[Frame], verdict: Sequence[Limit], shown: Sequence[Shown]) -> str:
-    """Give the page."""
+    """Return the page."""
     passed = bool(about["passed"])
     judged = {limit.figure: limit for limit in verdict}
     rows = "".join(_row(name, value, judged.get(name)) for name, value in about["summary"].items())

@@ -68,7 +68,7 @@ class Advise(Callback):
                 _say(trainer, line)
 
     def speed(self, trainer: Trainer) -> list[str]:
-        """Give a line for each thing that makes the run slow, from what was measured."""
+        """Return a line for each thing that makes the run slow, from what was measured."""
         step, waited = median(self._steps[_WARM_UP:]), median(self._waits[_WARM_UP:] or [0.0])
         lines = []
         share = waited / (step + waited)

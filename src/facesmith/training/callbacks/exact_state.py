@@ -16,7 +16,7 @@ _PLAIN: Final = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "ena
 
 
 def running_figures(trainer: Trainer) -> list[dict[str, Any]]:
-    """Give what `self.log` of this epoch's training has gathered so far, as plain values and tensors.
+    """Return what `self.log` of this epoch's training has gathered so far, as plain values and tensors.
 
     Figures logged as torchmetrics objects are left out: they are part of their module's state.
     """
@@ -71,7 +71,7 @@ class Resumes(Protocol):
     """A loader or logger that can go on."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Give plain values."""
+        """Return plain values."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ class ExactState(Callback):
         self._trainer = trainer
 
     def state_dict(self) -> dict[str, Any]:
-        """Give plain values and tensors."""
+        """Return plain values and tensors."""
         trainer = self._trainer
         assert trainer is not None
         states: list[Any] = [random_state()]
@@ -121,7 +121,7 @@ class ExactState(Callback):
         self._restored = state_dict
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give figures and logs back."""
+        """Return figures and logs back."""
         if not self._restored:
             return
         trainer.callback_metrics.update({name: torch.tensor(v) for name, v in self._restored["figures"].items()})
@@ -134,7 +134,7 @@ class ExactState(Callback):
                     one.log_metrics(metrics, step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the place in the data and the random states back, last of all."""
+        """Return the place in the data and the random states back, last of all."""
         loop = trainer.fit_loop
         assert loop._combined_loader is not None
         for loader in loop._combined_loader.flattened:
@@ -169,7 +169,7 @@ class ExactState(Callback):
 
 
 def random_state() -> dict[str, Any]:
-    """Give the random states of python, numpy and torch on all devices, as plain values and tensors."""
+    """Return the random states of python, numpy and torch on all devices, as plain values and tensors."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -195,7 +195,7 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 
 def unlogged(trainer: Trainer) -> tuple[dict[str, float], int] | None:
-    """Give what Lightning is going to log right after the hook a checkpoint is made in: figures, and the step."""
+    """Return what Lightning is going to log right after the hook a checkpoint is made in: figures, and the step."""
     connector, loop = trainer._logger_connector, trainer.fit_loop.epoch_loop
     within = connector._first_loop_iter is not None
     if not trainer.training or (within and (not connector.should_update_logs or trainer.fit_loop._should_accumulate())):

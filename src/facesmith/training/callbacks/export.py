@@ -86,7 +86,7 @@ class SaveAdapter(Callback):
 
 
 class LogArtifacts(Callback):
-    """Give W&B the run's artifacts when training ends: what faces it saw, its checkpoint and its exports.
+    """Return W&B the run's artifacts when training ends: what faces it saw, its checkpoint and its exports.
 
     Of the faces only key, count and consent are told, never pictures or embeddings. Checkpoint and exports are
     references (path, size, hash) or files, as the logger's `artifacts` says. Online the faces are the run's input;

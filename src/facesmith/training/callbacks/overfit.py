@@ -59,7 +59,7 @@ class RepeatBatches(Callback):
             Console().print(self.verdict(), highlight=False, soft_wrap=True)
 
     def verdict(self) -> str:
-        """Give the line: losses, share, memorised or not."""
+        """Return the line: losses, share, memorised or not."""
         assert self.first is not None
         assert self.last is not None
         told = (

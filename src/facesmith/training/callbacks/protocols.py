@@ -18,7 +18,7 @@ class Renders(Protocol):
     """A module that can show what it has learnt."""
 
     def render(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
-        """Give one picture (H,W,3) RGB uint8 of what the module makes of a validation batch."""
+        """Return one picture (H,W,3) RGB uint8 of what the module makes of a validation batch."""
         ...
 
 
@@ -44,7 +44,7 @@ class Profiles(Protocol):
     """A data module that knows whose face it holds."""
 
     def profile(self) -> IdentityProfile:
-        """Give the identity's profile with the last figures of the quality gate."""
+        """Return the identity's profile with the last figures of the quality gate."""
         ...
 
 
@@ -53,7 +53,7 @@ class Previews(Protocol):
     """Data that can show what is trained on."""
 
     def preview(self) -> NDArray[np.uint8]:
-        """Give one picture (H,W,3) RGB uint8, before the first step."""
+        """Return one picture (H,W,3) RGB uint8, before the first step."""
         ...
 
     def provenance(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Advises(Protocol):
     """A module that knows what its figures mean and which settings mend them."""
 
     def advise(self, figures: Mapping[str, float]) -> list[str]:
-        """Give a line for each thing that is wrong, the gravest first: figure, limit, cause, key to change."""
+        """Return a line for each thing that is wrong, the gravest first: figure, limit, cause, key to change."""
         ...
 
 
@@ -93,11 +93,11 @@ class DrawsVideos(Protocol):
     provenance: dict[str, Any]
 
     def drawn(self) -> Sequence[tuple[str, NDArray[np.uint8]]]:
-        """Give name and frames (T,H,W,3) RGB uint8 of each video drawn since the last time."""
+        """Return name and frames (T,H,W,3) RGB uint8 of each video drawn since the last time."""
         ...
 
     def overview(self) -> NDArray[np.uint8]:
-        """Give one picture (H,W,3) RGB uint8 of some frames of them."""
+        """Return one picture (H,W,3) RGB uint8 of some frames of them."""
         ...
 
 

@@ -50,12 +50,12 @@ def running(trial: RunningTrial) -> Iterator[None]:
 
 
 def current() -> RunningTrial | None:
-    """Give the job under way, or None outside of a sweep."""
+    """Return the job under way, or None outside of a sweep."""
     return _current
 
 
 def swept() -> Mapping[str, Any]:
-    """Give the swept keys' values of the job under way; none outside of a sweep."""
+    """Return the swept keys' values of the job under way; none outside of a sweep."""
     return {} if _current is None else _current.point
 
 

@@ -15,7 +15,7 @@ from facesmith.training.run.record import Recorder
 
 
 class RecordRun(Callback):
-    """Give the settings to every logger, and every validation's figures to the run's record.
+    """Return the settings to every logger, and every validation's figures to the run's record.
 
     Nothing is told to the loggers before the data are found good.
     """
@@ -62,7 +62,7 @@ _WHEN = {"before": "before", "val": "after", "before_holdout": "held out, before
 
 
 class LogGateTable(Callback):
-    """Give W&B a table of the last gate's figures, a row a target, as `gate/targets`. It holds numbers and names."""
+    """Return W&B a table of the last gate's figures, a row a target, as `gate/targets`. It holds numbers and names."""
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the table."""

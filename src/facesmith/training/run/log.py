@@ -54,7 +54,7 @@ def optional_file(filename: str | None) -> logging.Handler:
 
 
 def process_number() -> int:
-    """Give this process's place among those of a distributed run, 0 when it is alone."""
+    """Return this process's place among those of a distributed run, 0 when it is alone."""
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
@@ -92,7 +92,7 @@ def logged(config: Any) -> Iterator[None]:
 
 
 def git_state() -> str:
-    """Give the commit of the project's checkout and which files differ from it."""
+    """Return the commit of the project's checkout and which files differ from it."""
     here = str(Path(facesmith.__file__).parent)
 
     def git(*arguments: str) -> list[str]:

@@ -85,6 +85,6 @@ class WandbRunLogger(WandbLogger):
 
 
 def wandb_of(trainer: Trainer) -> WandbRunLogger | None:
-    """Give the trainer's W&B logger, if it has one and this process is the one that logs."""
+    """Return the trainer's W&B logger, if it has one and this process is the one that logs."""
     found = (logger for logger in trainer.loggers if isinstance(logger, WandbRunLogger))
     return next(found, None) if trainer.is_global_zero else None

@@ -19,13 +19,13 @@ _UNTOLD: Final = re.compile(
 
 
 def sweep_of(folder: Path) -> Path | None:
-    """Give the folder of the sweep whose job a run folder is, or None for a run of its own."""
+    """Return the folder of the sweep whose job a run folder is, or None for a run of its own."""
     parent = folder.parent
     return parent if parent.name.endswith("_sweep") or (parent / "multirun.yaml").is_file() else None
 
 
 def run_id(folder: Path) -> str:
-    """Give the W&B id of a run: `<experiment>-<name>-<time>[-<job>]`, from the last parts of its folder.
+    """Return the W&B id of a run: `<experiment>-<name>-<time>[-<job>]`, from the last parts of its folder.
 
     The same folder gives the same id, so a resumed run and a retried job go on in the same W&B run. Of at most 64
     letters, digits, `_`, `.` and `-`; a longer one ends in a hash.
@@ -39,14 +39,14 @@ def run_id(folder: Path) -> str:
 
 
 def run_group(folder: Path) -> str:
-    """Give what a run is shown together with: its sweep as `<experiment>/<name>/<time>_sweep`, else its experiment."""
+    """Return the group a run is shown in: its sweep as `<experiment>/<name>/<time>_sweep`, else its experiment."""
     folder = folder.absolute()
     sweep = sweep_of(folder)
     return "/".join(sweep.parts[-3:]) if sweep else folder.parent.parent.name
 
 
 def run_name(folder: Path, overrides: Sequence[str]) -> str:
-    """Give a name to read: whose face it is, the job's number, and the overrides that make this run what it is.
+    """Return a name to read: whose face it is, the job's number, and the overrides that make this run what it is.
 
     What every job of a sweep shares is left out, and so is what says where files lie.
     """

@@ -41,7 +41,7 @@ class PeakMemory:
             cuda.reset_peak_memory_stats()
 
     def megabytes(self) -> tuple[float, float | None]:
-        """Give the peaks so far, of the process's memory and of the GPU's, if there is one."""
+        """Return the peaks so far, of the process's memory and of the GPU's, if there is one."""
         cuda = _cuda()
         return _process_peak(), None if cuda is None else round(cuda.max_memory_allocated() / 2**20, 1)
 
@@ -56,7 +56,7 @@ def _process_peak() -> float:
 
 
 def _cuda() -> Any:
-    """Give torch's CUDA module when this process uses it already."""
+    """Return torch's CUDA module when this process uses it already."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
@@ -309,7 +309,7 @@ def _alive(record: RunRecord) -> bool:
 
 
 def _told(overrides: Sequence[str] | None) -> list[str]:
-    """Give what the run was told, but how it went on and where its sweep put it."""
+    """Return what the run was told, but how it went on and where its sweep put it."""
     if overrides is None:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     return [str(one) for one in overrides if not re.match(r"\+*resume=|hydra\.", str(one))]
@@ -326,7 +326,7 @@ def _packages() -> dict[str, str]:
 
 @functools.cache
 def _git_commit() -> str | None:
-    """Give the commit of the project's checkout, `+` marking uncommitted changes; None outside of one."""
+    """Return the commit of the project's checkout, `+` marking uncommitted changes; None outside of one."""
     here = Path(facesmith.__file__).parent
     describe = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
     try:

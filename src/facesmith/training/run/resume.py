@@ -75,14 +75,14 @@ def arguments(given: Sequence[str]) -> list[str]:
 
 
 def command(folder: Path) -> str:
-    """Give the command that goes on with a run."""
+    """Return the command that goes on with a run."""
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
     return f"python train.py {shlex.quote(f'resume={folder}')}"
 
 
 def run_folder(base: str, time: str, resume: str | None) -> str:
-    """Give the folder of a run of `base` (`runs/<experiment>/<name>`): a new one, or with `auto` the one to go on in.
+    """Return the folder of a run of `base` (`runs/<experiment>/<name>`): a new one, or with `auto` the one to go on in.
 
     The newest folder with a checkpoint that is whole is gone on in; a new one is never one that exists.
     """
@@ -98,7 +98,7 @@ def run_folder(base: str, time: str, resume: str | None) -> str:
 
 
 def record_folder(run: str | None, time: str) -> str:
-    """Give the folder, inside a run's, for what Hydra records of a start: one each, so that none replaces another."""
+    """Return the folder, inside a run's, for what Hydra records of a start: one each, so that none replaces another."""
     return f"{_RECORD}/resumed_{time}" if run and (Path(run) / _RECORD / "overrides.yaml").exists() else _RECORD
 
 
@@ -146,7 +146,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _told_before(folder: Path) -> list[str]:
-    """Give the overrides of a run's last start that was not refused, or else of its first."""
+    """Return the overrides of a run's last start that was not refused, or else of its first."""
     record = folder / "run.json"
     if record.is_file():
         told: list[str] = json.loads(record.read_text(encoding="utf-8"))["overrides"]
@@ -155,7 +155,7 @@ def _told_before(folder: Path) -> list[str]:
 
 
 def _config_flags(record: Path) -> list[str]:
-    """Give the primary config a run was started with, when it is not the entry point's own."""
+    """Return the primary config a run was started with, when it is not the entry point's own."""
     hydra: Any = OmegaConf.load(record / "hydra.yaml")
     sources = [s.path for s in hydra.hydra.runtime.config_sources if s.provider == "command-line"]
     flags = [flag for path in sources for flag in ("-cd", str(path))]

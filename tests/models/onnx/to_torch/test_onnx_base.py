@@ -55,7 +55,7 @@ def texture_warp():
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """Give every kind of file, made when it is first asked for."""
+    """Return every kind of file, made when it is first asked for."""
     made = {}
 
     def give(name):

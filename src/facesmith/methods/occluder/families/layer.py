@@ -68,7 +68,7 @@ class Face:
         return middle + points[..., :1] * across + points[..., 1:] * down
 
     def skin(self) -> NDArray[np.float32]:
-        """Give the colour of the cheeks (3,) RGB 0..255."""
+        """Return the colour of the cheeks (3,) RGB 0..255."""
         places = np.clip(np.rint(self.landmarks[_CHEEKS, :2]).astype(int), 0, self.size - 1)
         return np.median(self.picture[places[:, 1], places[:, 0]], axis=0).astype(np.float32)
 
@@ -88,7 +88,7 @@ class Surfaces(Protocol):
     """Gives surfaces to cover things with."""
 
     def __call__(self, size: int, rng: Generator) -> Picture:
-        """Give a random texture (size,size,3) float32 RGB 0..255."""
+        """Return a random texture (size,size,3) float32 RGB 0..255."""
         ...
 
 
@@ -109,7 +109,7 @@ def stroke(points: Points, size: int, width: float) -> Plane:
 
 
 def tubes(points: Points, radii: Sequence[float], links: Sequence[tuple[int, int]], size: int) -> NDArray[np.float32]:
-    """Give how far each pixel lies inside each tapered tube, (links,size,size) px, negative outside.
+    """Return how far each pixel lies inside each tapered tube, (links,size,size) px, negative outside.
 
     points: (k,2) px, the ends of tubes; radii: px at each of them; links: which ends belong together.
     """
@@ -153,12 +153,12 @@ def over(below: Layer, above: Layer) -> Layer:
 
 
 def plain(colour: Sequence[float] | Points, alpha: Plane) -> Layer:
-    """Give a layer of one colour (3,) RGB 0..255."""
+    """Return a layer of one colour (3,) RGB 0..255."""
     return Layer(np.broadcast_to(np.asarray(colour, np.float32), (*alpha.shape, 3)), alpha)
 
 
 def any_colour(rng: Generator) -> NDArray[np.float32]:
-    """Give a random colour (3,) RGB 0..255, dull ones and bright ones alike."""
+    """Return a random colour (3,) RGB 0..255, dull ones and bright ones alike."""
     hsv = np.array([[[rng.uniform(0, 360), rng.beta(1.2, 1.5), rng.uniform(0.05, 1)]]], np.float32)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] * 255, np.float32)
 
@@ -170,7 +170,7 @@ def turned(points: Points, angle: float) -> Points:
 
 
 def somewhere(rng: Generator) -> Points:
-    """Give a place on the face (2,) in face coordinates, anywhere a thing would still cover some of it."""
+    """Return a place on the face (2,) in face coordinates, anywhere a thing would still cover some of it."""
     return np.array([rng.normal(0, 0.4), rng.normal(0.45, 0.5)])
 
 
@@ -186,7 +186,7 @@ class PhotoSurfaces:
         self._names = _KEPT_ASIDE if held_out else _TRAINED
 
     def __call__(self, size: int, rng: Generator) -> Picture:
-        """Give a texture: a photograph's patch recoloured, a pattern, or a plain colour."""
+        """Return a texture: a photograph's patch recoloured, a pattern, or a plain colour."""
         kind = rng.choice(["photo", "stripes", "checks", "grain", "plain"], p=[0.45, 0.12, 0.1, 0.18, 0.15])
         if kind == "photo":
             return _patch(str(rng.choice(self._names)), size, rng)

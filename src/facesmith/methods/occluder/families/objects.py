@@ -36,7 +36,7 @@ def held(face: Face, surface: Surfaces, rng: Generator) -> Layer:
 
 
 def box(width: float, height: float, round_by: float = 0.0) -> Points:
-    """Give the outline (k,2) of a box around the origin, its corners rounded."""
+    """Return the outline (k,2) of a box around the origin, its corners rounded."""
     corners = []
     for x, y, start in ((1, -1, -90), (1, 1, 0), (-1, 1, 90), (-1, -1, 180)):
         middle = np.array([x * (width / 2 - round_by), y * (height / 2 - round_by)])
@@ -127,7 +127,7 @@ def sunglasses(face: Face, surface: Surfaces, rng: Generator) -> Layer:
 
 
 def _lenses(face: Face, rng: Generator) -> list[Points]:
-    """Give the outlines of the two lenses (k,2) in px, around the eyes as they lie in the picture."""
+    """Return the outlines of the two lenses (k,2) in px, around the eyes as they lie in the picture."""
     width, height = rng.uniform(0.42, 0.56), rng.uniform(0.28, 0.46)
     outline = box(width, height, min(width, height) * rng.uniform(0.15, 0.5))
     drop = rng.uniform(-0.02, 0.08)

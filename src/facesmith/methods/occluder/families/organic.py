@@ -51,7 +51,7 @@ def hand(face: Face, surface: Surfaces, rng: Generator) -> Layer:
 
 
 def _gesture(rng: Generator) -> tuple[Points, float]:
-    """Give how far each finger's joints are bent (5,3) in degrees, and how far the fingers are spread."""
+    """Return how far each finger's joints are bent (5,3) in degrees, and how far the fingers are spread."""
     kind = rng.choice(["open", "relaxed", "fist", "point", "pinch"], p=[0.3, 0.3, 0.12, 0.16, 0.12])
     closed = np.array([[25, 30, 20], *([[75, 95, 60]] * 4)], float)
     loose = np.array([[10, 15, 10], *([[25, 30, 20]] * 4)], float)

@@ -67,7 +67,7 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
 
     @property
     def spread(self) -> Tensor:
-        """Give (1,z_dim,1,1,1), the latents' standard deviations."""
+        """Return (1,z_dim,1,1,1), the latents' standard deviations."""
         config: Any = self.config
         return torch.tensor(config.latents_std).view(1, -1, 1, 1, 1)
 

@@ -49,7 +49,7 @@ class DancersDataModule(VideoLoraDataModule):
 
 
 def person(number: int) -> Tensor:
-    """Give (3,3): the colours of a person the base never saw."""
+    """Return (3,3): the colours of a person the base never saw."""
     return people(1, torch.Generator().manual_seed(_PEOPLE_SEED + number))[0]
 
 

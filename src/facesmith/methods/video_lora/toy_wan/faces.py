@@ -41,11 +41,11 @@ class DancerJudge:
     """Compares heads by the colours of 4x4 fields, and bodies by where they are bright."""
 
     def boxes(self, frames: Frames, poses: Frames) -> NDArray[np.float32]:
-        """Give the boxes of the rings in the pose video."""
+        """Return the boxes of the rings in the pose video."""
         return np.stack([_ring(pose) for pose in poses])
 
     def figures(self, frames: Frames, truth: Frames, poses: Frames, references: References) -> dict[str, float]:
-        """Give cosine (`likeness`) and projection on the person's colours, both from the mean person; body overlap."""
+        """Return cosine (`likeness`) and projection on the person's colours from the mean person; body overlap."""
         boxes = self.boxes(frames, poses)
         photo = references.picture
         person = _fields(photo, _photo_middle(photo), _PORTRAIT_RADIUS) - mean_person()
@@ -57,7 +57,7 @@ class DancerJudge:
 
 
 def head_fields(frames: Tensor, boxes: Tensor) -> Tensor:
-    """Give (48,): the mean colours of the 4x4 fields of a head over (T,H,W,3) uint8 frames, from the mean person's."""
+    """Return (48,): mean colours of 4x4 fields of a head in (T,H,W,3) uint8 frames, less the mean person's."""
     fields = []
     for frame, (left, top, right, bottom) in zip(frames, boxes.tolist(), strict=True):
         if left == left:  # a ring was seen
@@ -66,13 +66,13 @@ def head_fields(frames: Tensor, boxes: Tensor) -> Tensor:
 
 
 def portrait_fields(pictures: Tensor) -> Tensor:
-    """Give (N,48) of portraits (N,S,S,3) uint8, from the mean person's."""
+    """Return (N,48) of portraits (N,S,S,3) uint8, from the mean person's."""
     middle = pictures.shape[1] / 2
     return torch.stack([_fields(one, (middle, middle), _PORTRAIT_RADIUS) for one in pictures]) - mean_person()
 
 
 def compared(found: Tensor, person: Tensor) -> dict[str, float]:
-    """Give the cosine of two (48,) deviations from the mean person, and the projection: 0 the mean, 1 the person."""
+    """Return the cosine of two (48,) deviations from the mean person, and the projection: 0 the mean, 1 the person."""
     return {
         "likeness": float(functional.cosine_similarity(found, person, dim=0)),
         "projection": float(found @ person / person.square().sum()),
@@ -90,13 +90,13 @@ def body_overlap(frames: Frames, truth: Frames, boxes: NDArray[np.float32]) -> f
 
 
 def mean_person() -> Tensor:
-    """Give (48,): the fields of the person whose every colour is the middle of what there is."""
+    """Return (48,): the fields of the person whose every colour is the middle of what there is."""
     picture = (portraits(torch.full((1, 3, 3), 0.5)) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return _fields(picture[0], (32.0, 32.0), _PORTRAIT_RADIUS)
 
 
 def _fields(picture: Tensor, middle: tuple[float, float], radius: float) -> Tensor:
-    """Give (48,) in 0..1: the square inside a head, averaged over 4x4 fields."""
+    """Return (48,) in 0..1: the square inside a head, averaged over 4x4 fields."""
     x, y = middle
     reach = radius * _INNER
     grid = (torch.arange(16) + 0.5) / 16 * 2 - 1
@@ -108,7 +108,7 @@ def _fields(picture: Tensor, middle: tuple[float, float], radius: float) -> Tens
 
 
 def _photo_middle(picture: Tensor) -> tuple[float, float]:
-    """Give x and y of the middle of a face on grey."""
+    """Return x and y of the middle of a face on grey."""
     rows, columns = ((picture.int() - _GREY).abs().amax(-1) > 12).nonzero().T.float()
     return float((columns.min() + columns.max()) / 2), float((rows.min() + rows.max()) / 2)
 

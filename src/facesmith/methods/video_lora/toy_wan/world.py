@@ -47,18 +47,18 @@ class Dances:
     heads: Tensor
 
     def boxes(self) -> Tensor:
-        """Give (N,T,4) head boxes: left, top, right, bottom in px."""
+        """Return (N,T,4) head boxes: left, top, right, bottom in px."""
         return torch.cat([self.heads - HEAD, self.heads + HEAD], -1)
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def chosen(self, rows: Tensor) -> "Dances":
-        """Give those of the (M,) numbers."""
+        """Return those of the (M,) numbers."""
         return Dances(_floats(self.layers[rows]), _floats(self.poses[rows]), self.heads[rows])
 
     def small(self) -> "Dances":
-        """Give the same as bytes: what a pool of them is kept as."""
+        """Return the same as bytes: what a pool of them is kept as."""
         return Dances(_bytes(self.layers), _bytes(self.poses), self.heads)
 
     def mirrored(self, which: Tensor) -> "Dances":
@@ -210,7 +210,7 @@ _WORDS: Final = (
 
 
 def tokenizer(length: int) -> Any:
-    """Give a tokenizer of whole words, `length` tokens at most."""
+    """Return a tokenizer of whole words, `length` tokens at most."""
     words = ["<pad>", "</s>", "<unk>", *dict.fromkeys([*_WORDS, *STAGES, *BODIES])]
     model = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
     model.normalizer = normalizers.Lowercase()
@@ -227,7 +227,7 @@ def tokenizer(length: int) -> Any:
 
 
 def text_encoder(seed: int) -> Any:
-    """Give a random encoder, small and fixed: what it makes of words differs, and that is all that is needed."""
+    """Return a random encoder, small and fixed: what it makes of words differs, and that is all that is needed."""
     torch.manual_seed(seed)
     config = UMT5Config(vocab_size=64, d_model=WIDTH, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
     encoder: Any = UMT5EncoderModel(config)
@@ -327,18 +327,18 @@ class Tables:
         return shown
 
     def control(self, poses: Tensor) -> Tensor:
-        """Give VACE's control of (N,3,T,S,S) pose drawings in 0..1: nothing kept, all drawn anew."""
+        """Return VACE's control of (N,3,T,S,S) pose drawings in 0..1: nothing kept, all drawn anew."""
         steered = self.latents(poses * 2 - 1)
         mask = torch.ones(len(poses), SIDE * SIDE, *steered.shape[2:])
         return torch.cat([self.blank.expand_as(steered), steered, mask], 1)
 
     def texts(self, some: Clips, empty: Tensor) -> Tensor:
-        """Give (N,L,W) embeddings of the prompts, or of no prompt where `empty` (N,) is true."""
+        """Return (N,L,W) embeddings of the prompts, or of no prompt where `empty` (N,) is true."""
         found = self.text[some.stages * len(BODIES) + some.bodies]
         return torch.where(empty.view(-1, 1, 1), self.empty, found)
 
     def heads(self, motions: Dances) -> Tensor:
-        """Give (N,1,F,H,W): how much of each latent cell is head."""
+        """Return (N,1,F,H,W): how much of each latent cell is head."""
         cover = functional.avg_pool2d(motions.layers[:, :4].sum(1), SIDE)
         count, frames, rows, columns = cover.shape
         later = cover[:, 1:].view(count, (frames - 1) // TIMES, TIMES, rows, columns).mean(2)
@@ -346,11 +346,11 @@ class Tables:
 
 
 def portrait_embeddings(who: Tensor, random: torch.Generator | None = None) -> Tensor:
-    """Give (N,768), L2-normalised: the faces at 16x16 px, what the world's face encoder gives."""
+    """Return (N,768), L2-normalised: the faces at 16x16 px, what the world's face encoder gives."""
     return pixels_embedding(portraits(who, random))
 
 
 def pixels_embedding(pictures: Tensor) -> Tensor:
-    """Give (N,768), L2-normalised, of pictures (N,3,H,W) in 0..1."""
+    """Return (N,768), L2-normalised, of pictures (N,3,H,W) in 0..1."""
     small = functional.interpolate(pictures, (16, 16), mode="area") - 0.5
     return functional.normalize(small.flatten(1), dim=1)

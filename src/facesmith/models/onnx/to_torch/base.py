@@ -125,7 +125,7 @@ class OnnxBase(nn.Module):
             raise UserError(f"model.base={file}: cannot be adapted: {error}; give a checkpoint") from None
 
     def written_back(self, merged: "OnnxBase", metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """Give the file with the weights of a merged copy; see `merging.written_back`."""
+        """Return the file with the weights of a merged copy; see `merging.written_back`."""
         return written_back(self.said.path, self.graph, merged.graph, metadata)
 
     def _fed(self, target: Tensor, source: Tensor | None) -> list[Tensor]:

@@ -28,7 +28,7 @@ class Weight:
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
 
     def stored(self, weight: Array) -> Array:
-        """Give the constant that makes the layer's weight this one."""
+        """Return the constant that makes the layer's weight this one."""
         given = weight / np.float32(self.scale) if self.scale != 1 else weight
         return np.ascontiguousarray(given.T if self.turned else given)
 

@@ -12,7 +12,7 @@ from facesmith.models.onnx.to_torch.module import Array, OnnxModule
 
 
 def written_back(path: Path, untouched: OnnxModule, merged: OnnxModule, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Give the model at `path` with the weights that differ between two modules made from it.
+    """Return the model at `path` with the weights that differ between two modules made from it.
 
     A weight that is an initializer keeps place, name and type; one that the file computes from others becomes an
     initializer in place of the node that computed it. metadata: added to, or put in place of, the file's own.

@@ -33,7 +33,7 @@ class Node:
     opset: int
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Give an attribute: text as str, tensors as arrays."""
+        """Return an attribute: text as str, tensors as arrays."""
         return self.attributes.get(key, default)
 
     def __str__(self) -> str:

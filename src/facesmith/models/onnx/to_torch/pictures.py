@@ -30,7 +30,7 @@ _PADDED: Final = {"constant": "constant", "reflect": "reflect", "edge": "replica
 
 
 def padding(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> list[int]:
-    """Give what is added around a picture of these sizes, in F.pad's order: last axis first, before and after."""
+    """Return what is added around a picture of these sizes, in F.pad's order: last axis first, before and after."""
     pads = _begins_and_ends(node, sizes, kernel)
     half = len(pads) // 2
     return [pads[side * half + axis] for axis in reversed(range(half)) for side in (0, 1)]
