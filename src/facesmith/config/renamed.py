@@ -1,0 +1,87 @@
+"""Names of earlier versions, as they stand in files on users' disks: checkpoints, run records, adapters."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# `_target_` of an earlier version -> of this one
+TARGETS: Final[Mapping[str, str]] = {
+    "facesmith.callbacks.adapter.SaveAdapter": "facesmith.training.callbacks.export.SaveAdapter",
+    "facesmith.callbacks.advise.Advise": "facesmith.training.callbacks.advise.Advise",
+    "facesmith.callbacks.artifacts.LogArtifacts": "facesmith.training.callbacks.export.LogArtifacts",
+    "facesmith.callbacks.average.AverageWeights": "facesmith.training.callbacks.average.AverageWeights",
+    "facesmith.callbacks.export.ExportOnnx": "facesmith.training.callbacks.export.ExportOnnx",
+    "facesmith.callbacks.film.FilmRenders": "facesmith.training.callbacks.render.FilmRenders",
+    "facesmith.callbacks.freeze.FreezeMapper": "facesmith.training.callbacks.freeze.FreezeMapper",
+    "facesmith.callbacks.gate_table.LogGateTable": "facesmith.training.callbacks.record.LogGateTable",
+    "facesmith.callbacks.guard.GuardTraining": "facesmith.training.callbacks.guard.GuardTraining",
+    "facesmith.callbacks.last.ValidateLastEpoch": "facesmith.training.callbacks.checkpoints.ValidateLastEpoch",
+    "facesmith.callbacks.last_checkpoint.SaveLast": "facesmith.training.callbacks.checkpoints.SaveLast",
+    "facesmith.callbacks.overfit.RepeatBatches": "facesmith.training.callbacks.overfit.RepeatBatches",
+    "facesmith.callbacks.preview.PreviewData": "facesmith.training.callbacks.render.PreviewData",
+    "facesmith.callbacks.profile.SaveProfile": "facesmith.training.callbacks.export.SaveProfile",
+    "facesmith.callbacks.progress.TrainingProgress": "facesmith.training.callbacks.progress.TrainingProgress",
+    "facesmith.callbacks.prune.PruneTrial": "facesmith.training.callbacks.prune.PruneTrial",
+    "facesmith.callbacks.render.RenderValidation": "facesmith.training.callbacks.render.RenderValidation",
+    "facesmith.callbacks.step_profile.ProfileSteps": "facesmith.training.callbacks.step_profile.ProfileSteps",
+    "facesmith.callbacks.summary.PrintSummary": "facesmith.training.callbacks.progress.PrintSummary",
+    "facesmith.callbacks.videos.SaveVideos": "facesmith.training.callbacks.render.SaveVideos",
+    "facesmith.encoders.vision.ClipEncoder": "facesmith.models.encoders.vision.ClipEncoder",
+    "facesmith.encoders.vision.DinoEncoder": "facesmith.models.encoders.vision.DinoEncoder",
+    "facesmith.faces.insightface.InsightFaceAnalyzer": "facesmith.faces.analyzers.insightface.InsightFaceAnalyzer",
+    "facesmith.faces.mediapipe.MediaPipeAnalyzer": "facesmith.faces.analyzers.mediapipe.MediaPipeAnalyzer",
+    "facesmith.generators.aad.Aad": "facesmith.models.swapper.aad.Aad",
+    "facesmith.generators.texture_warp.TextureWarp": "facesmith.models.swapper.texture_warp.TextureWarp",
+    "facesmith.occluder.augment.AugmentMasks": "facesmith.methods.occluder.augment.AugmentMasks",
+    "facesmith.occluder.data.OccluderDataModule": "facesmith.methods.occluder.data.OccluderDataModule",
+    "facesmith.occluder.loss.MaskLoss": "facesmith.methods.occluder.losses.MaskLoss",
+    "facesmith.occluder.module.OccluderModule": "facesmith.methods.occluder.module.OccluderModule",
+    "facesmith.runs.csv_log.CsvLog": "facesmith.training.run.csv_log.CsvLog",
+    "facesmith.runs.loggers.WandbRunLogger": "facesmith.training.run.loggers.WandbRunLogger",
+    "facesmith.swapper.aad_loss.AadLoss": "facesmith.methods.swapper.losses.AadLoss",
+    "facesmith.swapper.augment.Augment": "facesmith.methods.swapper.augment.Augment",
+    "facesmith.swapper.data.SwapperDataModule": "facesmith.methods.swapper.data.SwapperDataModule",
+    "facesmith.swapper.lora.data.SwapLoraDataModule": "facesmith.methods.swap_lora.data.SwapLoraDataModule",
+    "facesmith.swapper.lora.module.SwapLoraModule": "facesmith.methods.swap_lora.module.SwapLoraModule",
+    "facesmith.swapper.module.SwapperModule": "facesmith.methods.swapper.module.SwapperModule",
+    "facesmith.swapper.pretrain.PretrainDataModule": "facesmith.methods.swapper.pretrain.PretrainDataModule",
+    "facesmith.swapper.texture_warp_loss.TextureWarpLoss": "facesmith.methods.swapper.losses.TextureWarpLoss",
+    "facesmith.tasks.blend.BlendTask": "facesmith.tasks.profiles.combine.BlendTask",
+    "facesmith.tasks.compare.CompareTask": "facesmith.tasks.compare.task.CompareTask",
+    "facesmith.tasks.embed.EmbedTask": "facesmith.tasks.profiles.embed.EmbedTask",
+    "facesmith.tasks.enrich.EnrichTask": "facesmith.tasks.profiles.combine.EnrichTask",
+    "facesmith.tasks.generate.GenerateTask": "facesmith.tasks.generate.task.GenerateTask",
+    "facesmith.tasks.interpolate.InterpolateTask": "facesmith.tasks.profiles.combine.InterpolateTask",
+    "facesmith.tasks.mask.MaskTask": "facesmith.tasks.mask.task.MaskTask",
+    "facesmith.tasks.swap.SwapTask": "facesmith.tasks.swap.task.SwapTask",
+    "facesmith.tasks.validate.ValidateTask": "facesmith.tasks.validate.task.ValidateTask",
+    "facesmith.video_lora.data.VideoLoraDataModule": "facesmith.methods.video_lora.data.VideoLoraDataModule",
+    "facesmith.video_lora.judging.FaceJudge": "facesmith.methods.video_lora.evaluation.FaceJudge",
+    "facesmith.video_lora.module.VideoLoraModule": "facesmith.methods.video_lora.module.VideoLoraModule",
+    "facesmith.video_lora.references.DetectedFaces": "facesmith.methods.video_lora.identities.DetectedFaces",
+    "facesmith.video_lora.tiny.demo.DancersDataModule": "facesmith.methods.video_lora.toy_wan.data.DancersDataModule",
+    "facesmith.video_lora.tiny.faces.DancerJudge": "facesmith.methods.video_lora.toy_wan.faces.DancerJudge",
+    "facesmith.video_lora.tiny.faces.PortraitReader": "facesmith.methods.video_lora.toy_wan.faces.PortraitReader",
+}
+
+# `_target_` of this version -> key of an earlier version -> key of this one
+KEYS: Final[Mapping[str, Mapping[str, str]]] = {}
+
+
+def upgrade(settings: Any) -> Any:
+    """Return saved settings under the names of this version.
+
+    Args:
+        settings: Plain values as a file holds them: mappings, lists, numbers, text. They are not changed.
+
+    Returns:
+        The same values; targets and keys of an earlier version have today's names, at every depth.
+    """
+    if isinstance(settings, list):
+        return [upgrade(one) for one in settings]
+    if not isinstance(settings, Mapping):
+        return settings
+    target = settings.get("_target_")
+    target = TARGETS.get(target, target) if isinstance(target, str) else target
+    keys = KEYS.get(target, {}) if isinstance(target, str) else {}
+    found = {keys.get(key, key): upgrade(value) for key, value in settings.items()}
+    return {**found, "_target_": target} if "_target_" in settings else found
