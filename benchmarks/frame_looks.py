@@ -17,7 +17,7 @@ from skimage.data import astronaut
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry.alignment import estimate, warp
-from facesmith.models.onnx.session import SwapModel
+from facesmith.models.onnx.session import Swapper
 from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
 from facesmith.tasks.swap.paste import paste
 
@@ -43,7 +43,7 @@ def main() -> None:
     frame = astronaut()
     with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
         faces = analyzer(frame)
-    model = SwapModel("arcface_128", SIZE, tint)
+    model = Swapper("arcface_128", SIZE, tint)
     jobs: dict[str, Callable[[], object]] = {}
     for name, settings in ROWS.items():
         swap = FrameSwap(model, source=None, **settings)

@@ -22,7 +22,7 @@ import onnxruntime
 import torch
 
 from facesmith.config.adapters import LoraSettings
-from facesmith.models.adapters.lora import add_lora, merged
+from facesmith.models.adapters.lora import add_lora, merge_lora
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx import to_torch
 from facesmith.models.swapper.wrappers import Shown
@@ -72,7 +72,7 @@ def main() -> None:
             if "lora_B" in name:
                 value.normal_(0, 0.01)
     print(f"step through the file / through its network: {found:.2f}; pictures apart by {apart:.0e}")
-    whole: Any = merged(tuned)
+    whole: Any = merge_lora(tuned)
     model = base.written_back(whole, {})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "merged.onnx")

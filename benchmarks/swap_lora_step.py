@@ -32,7 +32,7 @@ from omegaconf import OmegaConf
 from facesmith.config.schema import TrainConfig, validate
 from facesmith.methods.swap_lora.base import find_base
 from facesmith.methods.swapper.dataset import as_floats
-from facesmith.models.adapters.lora import is_lora, state
+from facesmith.models.adapters.lora import is_lora, lora_state
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx.export import export
 from step_overhead import FixedTrainer
@@ -190,7 +190,7 @@ def main() -> None:
         print(f"held for a step: LoRA {lora.held():.1f} MB, whole base {full.held():.1f} MB")
         tensors = lora.module.generator.state_dict()
         whole = sum(value.numel() for name, value in tensors.items() if not is_lora(name))
-        own = sum(value.numel() for value in state(lora.module.generator).values())
+        own = sum(value.numel() for value in lora_state(lora.module.generator).values())
         print(f"adapter: {own} numbers, {own / whole:.3f} of the base's")
         onnx_times(lora.module, find_base(config.model.base), Path(folder))
     needs = {kind: memory(kind) for kind in ("lora", "full")}

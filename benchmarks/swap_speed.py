@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facesmith.models.onnx.export import ExportReport, ExportSpec, export
-from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
+from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.texture_warp import TextureWarp, from_opponent
 from facesmith.models.swapper.wrappers import Shown, SwapOutput
@@ -99,7 +100,7 @@ def write(generator: nn.Module, path: Path) -> ExportReport:
     if generator.embedding_size:
         inputs[SOURCE] = F.normalize(torch.randn(1, 128), dim=-1)
     embedding = 128 if generator.embedding_size else None
-    contract = SwapperContract("arcface_128", SIZE, "sface", embedding, "noise", "synthetic", "random textures", "", 0)
+    contract = SwapperInfo("arcface_128", SIZE, "sface", embedding, "noise", "synthetic", "random textures", "", 0)
     return export(ExportSpec(Shown(generator).eval(), inputs, [OUTPUT, MASK], contract.metadata()), path)
 
 

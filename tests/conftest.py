@@ -41,7 +41,7 @@ def swapper_file(tmp_path: Path) -> Path:
     import onnx
     from onnx import helper, numpy_helper
 
-    from facesmith.models.onnx.info import SwapperContract
+    from facesmith.models.onnx.info import SwapperInfo
 
     size = 32
     away = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j])
@@ -71,7 +71,7 @@ def swapper_file(tmp_path: Path) -> Path:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    contract = SwapperContract("arcface_128", size, "sface", None, "disc", "synthetic", "", "", 0)
+    contract = SwapperInfo("arcface_128", size, "sface", None, "disc", "synthetic", "", "", 0)
     helper.set_model_props(model, contract.metadata())
     onnx.checker.check_model(model, full_check=True)
     path = tmp_path / "disc.onnx"

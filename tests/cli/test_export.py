@@ -14,7 +14,7 @@ from facesmith.config.settings import settings_class
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.models.checkpoint import RECORD, describe
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.frame_swap import FrameSwap
 
 CONF = str(Path(__file__).parents[2] / "conf")
@@ -63,8 +63,8 @@ def test_a_checkpoint_and_its_export_swap_alike(tmp_path, capsys):
     assert report.path == tmp_path / "exports" / "ada.onnx"
     assert report.parity <= 1e-4
     assert report.covered > 0.05
-    from_onnx, mask = load_swap_model(report.path)(CROPS)
-    from_checkpoint, _ = load_swap_model(path)(CROPS)
+    from_onnx, mask = load_swapper(report.path)(CROPS)
+    from_checkpoint, _ = load_swapper(path)(CROPS)
     assert np.abs(from_onnx.astype(int) - from_checkpoint).max() <= 1
     assert (from_onnx[mask > 0.9] != CROPS[mask > 0.9]).mean() > 0.9
     assert str(report.path) in capsys.readouterr().out
@@ -74,10 +74,10 @@ def test_a_checkpoint_and_its_export_swap_alike(tmp_path, capsys):
 def test_an_identity_conditioned_swapper_keeps_its_source(tmp_path):
     path = checkpoint(tmp_path / "last.ckpt", "aad_fast")
     report = export(configured(path, tmp_path / "exports"))
-    model = load_swap_model(report.path)
+    model = load_swapper(report.path)
     assert model.embedding_size == 128
     embedding = np.eye(128, dtype=np.float32)[0]
-    assert np.abs(model(CROPS, embedding)[0].astype(int) - load_swap_model(path)(CROPS, embedding)[0]).max() <= 1
+    assert np.abs(model(CROPS, embedding)[0].astype(int) - load_swapper(path)(CROPS, embedding)[0]).max() <= 1
 
 
 def test_what_is_no_checkpoint(tmp_path):
@@ -86,7 +86,7 @@ def test_what_is_no_checkpoint(tmp_path):
         export(configured(tmp_path / "text.ckpt", tmp_path))
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match=r"other\.ckpt: is not a checkpoint of facesmith"):
-        load_swap_model(tmp_path / "other.ckpt")
+        load_swapper(tmp_path / "other.ckpt")
 
 
 def test_a_checkpoint_of_another_class(tmp_path):
@@ -94,7 +94,7 @@ def test_a_checkpoint_of_another_class(tmp_path):
     other = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2}
     record = {"settings": other, "provenance": {}, "version": "0.1.0"}
     torch.save({"state_dict": torch.nn.Linear(2, 2).state_dict(), RECORD: record}, tmp_path / "linear.ckpt")
-    for use in (load_swap_model, lambda path: export(configured(path, tmp_path))):
+    for use in (load_swapper, lambda path: export(configured(path, tmp_path))):
         with pytest.raises(UserError, match=r"linear\.ckpt") as told:
             use(tmp_path / "linear.ckpt")
         assert "\n" not in str(told.value)
@@ -120,7 +120,7 @@ def test_a_person_swaps_alike_in_every_client(tmp_path, client, files, precision
     with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
         faces = analyzer(astronaut())
     results = [
-        FrameSwap(load_swap_model(each), source=None).swap(astronaut(), faces).astype(int)
+        FrameSwap(load_swapper(each), source=None).swap(astronaut(), faces).astype(int)
         for each in (report.path, own.path)
     ]
     changed = (results[1] != astronaut()).any(-1)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from facesmith.errors import UserError
 from facesmith.models.adapters.card import AdapterCard
-from facesmith.models.adapters.store import WEIGHTS, listed
+from facesmith.models.adapters.store import WEIGHTS, find_adapters
 
 _USAGE = """\
 python -m facesmith.adapters runs/                 every adapter under a folder
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_USAGE, end="")
         return int(bool(given) and places != ["-h"] and places != ["--help"])
     try:
-        found = list(listed(Path(places[0])))
+        found = list(find_adapters(Path(places[0])))
         if bases:
             sha256 = _hash(Path(bases[0]))
             found = [one for one in found if one[1].base.sha256 == sha256]
@@ -40,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _hash(path: Path) -> str:
     from facesmith.models.adapters.lora import base_hash
-    from facesmith.models.adapters.merge import base_of  # imports torch
+    from facesmith.models.adapters.merge import load_network  # imports torch
 
-    return base_hash(base_of(path))
+    return base_hash(load_network(path))
 
 
 def _tell(found: Sequence[tuple[Path, AdapterCard]], which: str, place: str) -> None:

@@ -9,18 +9,18 @@ from facesmith import assets
 from facesmith.config.schema import ExportConfig
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.models.adapters.merge import adapted, said_of, write_merged
-from facesmith.models.adapters.spec import Choice, choose
+from facesmith.models.adapters.merge import merge_into_export, write_merged
+from facesmith.models.adapters.spec import AdapterSpec, load_adapters
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx import export as onnx_export
 from facesmith.models.onnx.clients import XSEG_CONTRACT, XSEG_INPUT, spec_for
-from facesmith.models.onnx.export import Exports
+from facesmith.models.onnx.export_spec import ExportReport, Exports, ExportSpec
 from facesmith.models.onnx.graph import OnnxGraph
-from facesmith.models.onnx.info import CONTRACTS, SwapperContract
+from facesmith.models.onnx.info import CONTRACTS, SwapperInfo
 from facesmith.training.run.log import quiet_libraries
 
 
-def export(config: ExportConfig) -> onnx_export.ExportReport | None:
+def export(config: ExportConfig) -> ExportReport | None:
     """Export the checkpoint's module into the output folder, named as its client looks for it.
 
     A report is given of swappers and occluders; what video_lora writes is told as it is written.
@@ -34,7 +34,7 @@ def export(config: ExportConfig) -> onnx_export.ExportReport | None:
     if config.to in ("diffusers", "comfyui", "onnx", "onnx_mapper"):
         _export_person(config)
         return None
-    adapters = choose(config.adapter, config.adapter_weights, config.adapter_scale)
+    adapters = load_adapters(config.adapter, config.adapter_weights, config.adapter_scale)
     if config.ckpt_path.suffix in (".onnx", ".dfm"):
         return _export_file(config, adapters)
     module = load_module(config.ckpt_path)
@@ -47,13 +47,13 @@ def export(config: ExportConfig) -> onnx_export.ExportReport | None:
     if config.to == "xseg" or given.metadata["contract"] == XSEG_CONTRACT:
         return _export_occluder(config, given)
     if adapters is not None:
-        given = adapted(given, adapters, config.ckpt_path)
+        given = merge_into_export(given, adapters, config.ckpt_path)
     profile = IdentityProfile.load(config.profile) if config.profile is not None else None
     spec = spec_for(config.to, given, origin=config.ckpt_path, size=config.size, profile=profile)
-    contract = SwapperContract.read(spec.metadata, config.ckpt_path, kind=config.to)
+    contract = SwapperInfo.read(spec.metadata, config.ckpt_path, kind=config.to)
     name = contract.identity
     if adapters is not None:
-        spec, name = replace(spec, metadata={**spec.metadata, **said_of(adapters)}), f"{name}_{adapters.slug}"
+        spec, name = replace(spec, metadata={**spec.metadata, **adapters.metadata}), f"{name}_{adapters.slug}"
     path, card_path = _paths(config, name)
     report = onnx_export.export(
         spec,
@@ -81,7 +81,7 @@ def _export_person(config: ExportConfig) -> None:
         Console().print(line, highlight=False, soft_wrap=True)
 
 
-def _export_file(config: ExportConfig, adapters: Choice | None) -> onnx_export.ExportReport:
+def _export_file(config: ExportConfig, adapters: AdapterSpec | None) -> ExportReport:
     """Merge adapters into a model that is only a file; it keeps its contract, its name gets the scene's."""
     path = config.ckpt_path
     if adapters is None:
@@ -105,7 +105,7 @@ def _export_file(config: ExportConfig, adapters: Choice | None) -> onnx_export.E
     return report
 
 
-def _export_occluder(config: ExportConfig, spec: onnx_export.ExportSpec) -> onnx_export.ExportReport:
+def _export_occluder(config: ExportConfig, spec: ExportSpec) -> ExportReport:
     if spec.metadata["contract"] != XSEG_CONTRACT:
         raise UserError(f"to=xseg: {config.ckpt_path} holds a swapper; give an occluder's checkpoint, or another to=")
     if config.to != "xseg":
@@ -132,7 +132,7 @@ def _paths(config: ExportConfig, identity: str) -> tuple[Path, Path | None]:
     return config.output / f"{identity}.onnx", None
 
 
-def _tell(report: onnx_export.ExportReport, meant: str = "swapped") -> None:
+def _tell(report: ExportReport, meant: str = "swapped") -> None:
     Console().print(
         f"parity with torch: largest difference {report.parity:.1e} (allowed {report.tolerance:.0e}) over "
         f"{report.cases} batches, {report.covered:.0%} of their pixels {meant}\n"

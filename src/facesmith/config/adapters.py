@@ -1,4 +1,4 @@
-"""Settings of whatever lays adapters on a model, and of a swapper that is only a file."""
+"""Settings of adapters, and of swappers that are only a file."""
 
 from typing import Annotated, Literal
 
@@ -9,15 +9,18 @@ from facesmith.config.settings import PathSetting, Settings
 Weight = Annotated[float, Field(ge=-2, le=2)]
 
 
-class AdapterChoiceSettings(Settings):
-    """Which adapters: see `facesmith.models.adapters.spec.choose`."""
+class AdapterSettings(Settings):
+    """Adapters that are merged into a model, see `facesmith.models.adapters.spec.load_adapters`."""
 
     adapter: PathSetting | list[PathSetting] | None
+    """Adapter folder, or several of one base."""
     adapter_weights: list[Weight] | None
+    """Share of each adapter, -2..2; null: equal shares."""
     adapter_scale: float = Field(ge=0, le=2)
+    """Factor of all adapters together, 0..2; 0 is the base itself."""
 
     @model_validator(mode="after")
-    def _weights_have_adapters(self) -> "AdapterChoiceSettings":
+    def _weights_have_adapters(self) -> "AdapterSettings":
         count = 0 if self.adapter is None else len(self.adapter) if isinstance(self.adapter, list) else 1
         if self.adapter_weights is not None and len(self.adapter_weights) != count:
             raise ValueError(f"adapter_weights: {len(self.adapter_weights)} for {count} adapters; give one for each")
@@ -25,11 +28,7 @@ class AdapterChoiceSettings(Settings):
 
 
 class SwapperFileSettings(Settings):
-    """What a swapper's file may not say of itself.
-
-    model_type: its kind, `auto` where metadata or name tell. converter: the network that turns embeddings into those it
-    was trained with. raw_length: of an ArcFace embedding before it is normalised, for converters.
-    """
+    """What a swapper's file may not say of itself."""
 
     model_type: Literal[
         "auto",
@@ -43,22 +42,25 @@ class SwapperFileSettings(Settings):
         "uniface",
         "dfm",
     ]
+    """Kind of the swapper; auto: as the file's metadata, suffix or name say."""
     converter: PathSetting | None
+    """Network (crossface_*.onnx) that turns ArcFace embeddings into those the swapper was trained with."""
     raw_length: float = Field(gt=0)
+    """Length of an ArcFace embedding before normalisation, for converters: a profile keeps its direction only."""
 
 
 class LoraSettings(Settings):
-    """A LoRA: what `facesmith.models.adapters.lora.add_lora` lays over a generator.
-
-    rank: of the change to each layer; a layer with fewer inputs or outputs gets no more than it has. alpha: the change
-    is scaled by alpha / rank; null: by 1. rslora: by alpha / sqrt(rank) instead. dora: length and direction of the
-    weights are learnt apart. targets: names, or parts of dotted names, of Linear and Conv2d layers; null: those the
-    generator names itself, or every one.
-    """
+    """A LoRA, see `facesmith.models.adapters.lora.add_lora`."""
 
     rank: int = Field(ge=4, le=128)
+    """Rank of the change to each layer; a layer with fewer inputs or outputs gets no more than it has."""
     alpha: float | None = Field(gt=0)
+    """The change is scaled by alpha / rank; null: by 1."""
     dropout: float = Field(ge=0, lt=1)
+    """Share of a layer's inputs that are dropped in training, 0..1."""
     rslora: bool
+    """Scale by alpha / sqrt(rank) instead."""
     dora: bool
+    """Learn length and direction of the weights apart."""
     targets: list[str] | None = Field(min_length=1)
+    """Names, or parts of dotted names, of Linear and Conv2d layers; null: those the generator lists, or every one."""

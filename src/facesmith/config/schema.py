@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
 
-from facesmith.config.adapters import AdapterChoiceSettings
+from facesmith.config.adapters import AdapterSettings
 from facesmith.config.explain import explain
 from facesmith.config.settings import AnyComponent, ForeignComponent, PathSetting, Settings, Slug
 from facesmith.errors import UserError
@@ -125,7 +125,7 @@ class InferConfig(JobConfig):
         return config
 
 
-class ExportConfig(JobConfig, AdapterChoiceSettings):
+class ExportConfig(JobConfig, AdapterSettings):
     """One export of a checkpoint, or of a file that adapters are merged into."""
 
     ckpt_path: PathSetting

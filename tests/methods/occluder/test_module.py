@@ -21,7 +21,8 @@ from facesmith.methods.occluder.module import OccluderModule
 from facesmith.methods.occluder.networks import MaskNetwork, Visible
 from facesmith.methods.occluder.occlusion import FAMILIES
 from facesmith.models.checkpoint import load_module, read_checkpoint
-from facesmith.models.onnx.export import ExportSpec, export
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.occlusion import Occluder
 
 CONF = Path(__file__).parents[3] / "conf"

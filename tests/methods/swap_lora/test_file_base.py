@@ -13,8 +13,8 @@ from skimage.data import astronaut
 
 from facesmith.config.schema import TrainConfig, validate
 from facesmith.models.adapters.lora import base_hash
-from facesmith.models.adapters.spec import choose
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.adapters.spec import load_adapters
+from facesmith.models.onnx.session import load_swapper
 
 from ...foreign_swappers import write_foreign
 
@@ -58,8 +58,8 @@ def test_a_file_of_another_project_learns_a_scene(fit, scene, tmp_path, name):
     assert path.read_bytes() == before
     assert base_hash(trainer.lightning_module.generator) == trainer.lightning_module.base_hash
     assert np.isfinite(trainer.callback_metrics["val/judge_distance"])
-    choice = choose(run / "adapter", None, 1.0)
-    (card,) = choice.cards
+    trained = load_adapters(run / "adapter", None, 1.0)
+    (card,) = trained.cards
     assert (card.base.kind, card.base.generator, card.identity, card.consent.kind) == (
         "onnx",
         name,
@@ -77,8 +77,8 @@ def test_a_file_of_another_project_learns_a_scene(fit, scene, tmp_path, name):
     crops = astronaut()[None, :256, 100:356]
     source = np.full((3, 112, 112), 0.5, np.float32) if name == "blendswap" else None
     laid, alone, whole = (
-        load_swap_model(given, adapters=adapters)(crops, source)[0].astype(int)
-        for given, adapters in ((path, choice), (path, None), (merged, None))
+        load_swapper(given, adapters=adapters)(crops, source)[0].astype(int)
+        for given, adapters in ((path, trained), (path, None), (merged, None))
     )
     assert np.array_equal(laid, whole)
     assert np.abs(laid - alone).max() > 0

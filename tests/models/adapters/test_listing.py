@@ -10,9 +10,9 @@ import torch
 from facesmith.cli.adapters import main
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.models.adapters.card import CARD, Base, Scene
+from facesmith.models.adapters.card import CARD, BaseReference, Scene
 from facesmith.models.adapters.lora import base_hash
-from facesmith.models.adapters.store import enter, listed, save
+from facesmith.models.adapters.store import find_adapters, register_in_profile, save_adapter
 from facesmith.models.checkpoint import load_module
 from facesmith.purge.artefacts import traces_in_folders, traces_of_adapters
 
@@ -23,7 +23,7 @@ from .test_store import card
 
 def write(folder, **more):
     figures = {"base_holdout/judge_distance": 0.61, "val_holdout/judge_distance": 0.42}
-    save(folder, {"see.lora_A.weight": torch.zeros(4, 3, 3, 3)}, card(figures=figures, **more))
+    save_adapter(folder, {"see.lora_A.weight": torch.zeros(4, 3, 3, 3)}, card(figures=figures, **more))
     return folder
 
 
@@ -38,20 +38,20 @@ def test_a_profile_lists_its_adapters_once_each(tmp_path, profile):
     stage = write(tmp_path / "runs" / "1" / "adapter", created="2026-01-02T00:00:00+00:00")
     beach = write(tmp_path / "runs" / "2" / "adapter", scene=Scene("k2", "beach"), created="2026-01-01T00:00:00+00:00")
     for folder in (stage, beach, stage):
-        assert enter(profile.parent, folder) == profile
+        assert register_in_profile(profile.parent, folder) == profile
     known = IdentityProfile.load(profile).adapters
     assert [(one.scene, one.scene_key, one.rank) for one in known] == [("beach", "k2", 5), ("stage", "5cene", 5)]
-    assert [folder for folder, _ in listed(profile)] == [beach, stage]
+    assert [folder for folder, _ in find_adapters(profile)] == [beach, stage]
     shutil.rmtree(beach)
-    assert [folder for folder, _ in listed(profile)] == [stage]
+    assert [folder for folder, _ in find_adapters(profile)] == [stage]
     assert profile.stat().st_mode & 0o777 == 0o600
-    assert not enter(tmp_path / "none", stage).exists()
+    assert not register_in_profile(tmp_path / "none", stage).exists()
 
 
 def test_they_are_listed_with_what_they_gain_and_chosen_by_base(tmp_path, capsys):
     base = checkpoint(tmp_path / "last.ckpt", "aad_fast")
     sha256 = base_hash(load_module(base).generator)
-    write(tmp_path / "runs" / "1" / "adapter", base=Base(str(base), sha256, "checkpoint", "Aad", "sface"))
+    write(tmp_path / "runs" / "1" / "adapter", base=BaseReference(str(base), sha256, "checkpoint", "Aad", "sface"))
     write(tmp_path / "runs" / "2" / "adapter", scene=Scene("k2", "beach"))
     assert main([str(tmp_path / "runs")]) == 0
     told = capsys.readouterr().out
@@ -80,7 +80,7 @@ def test_a_person_goes_with_every_adapter(tmp_path, profile):
     }
     assert "learnt a scene of this face, for eve" in {trace.why for trace in found}
     elsewhere = write(tmp_path / "elsewhere" / "adapter")
-    enter(profile.parent, elsewhere)
+    register_in_profile(profile.parent, elsewhere)
     assert [trace.files for trace in traces_of_adapters("ada", profile.parent)] == [(elsewhere,)]
     (elsewhere / CARD).write_text(json.dumps({"identity": "eve"}))
     assert not traces_of_adapters("ada", profile.parent)
@@ -90,4 +90,4 @@ def test_a_damaged_card_is_told(tmp_path):
     folder = write(tmp_path / "adapter")
     (folder / CARD).write_text("{}")
     with pytest.raises(UserError, match=r"adapter\.json is damaged"):
-        list(listed(tmp_path))
+        list(find_adapters(tmp_path))

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
-from facesmith.models.adapters.lora import add_lora, base_hash, layers_of, load_state, merged, state, without_lora
+from facesmith.models.adapters.lora import (
+    add_lora,
+    base_hash,
+    layers_of,
+    load_lora_state,
+    lora_state,
+    merge_lora,
+    without_lora,
+)
 from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.texture_warp import TextureWarp
 
@@ -64,7 +72,7 @@ def test_a_new_lora_changes_nothing_and_freezes_the_base(make: Make) -> None:
     trained = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
     assert trained
     assert all(".lora_" in name for name in trained)
-    assert sum(v.numel() for v in state(generator).values()) == sum(
+    assert sum(v.numel() for v in lora_state(generator).values()) == sum(
         p.numel() for p in generator.parameters() if p.requires_grad
     )
 
@@ -78,7 +86,7 @@ def test_merged_it_answers_alike_and_the_base_is_untouched(make: Make, kind: dic
     learnt(generator)
     with_lora = answer(generator)
     assert not torch.allclose(with_lora, before, atol=1e-3)
-    plain = merged(generator)
+    plain = merge_lora(generator)
     assert not any(".lora_" in name for name in plain.state_dict())
     assert set(plain.state_dict()) == set(make().state_dict())
     assert torch.allclose(answer(plain), with_lora, atol=2e-5)
@@ -95,12 +103,12 @@ def test_its_tensors_go_into_another_copy_of_the_base(make: Make) -> None:
     add_lora(generator, settings(alpha=16.0))
     learnt(generator)
     add_lora(other, settings(alpha=16.0))
-    load_state(other, state(generator))
+    load_lora_state(other, lora_state(generator))
     assert torch.equal(answer(other), answer(generator))
     third = make()
     add_lora(third, settings(rank=12))
     with pytest.raises(UserError, match="does not fit this base"):
-        load_state(third, state(generator))
+        load_lora_state(third, lora_state(generator))
 
 
 def test_a_scale_of_zero_is_the_base_and_of_a_half_lies_between() -> None:
@@ -108,15 +116,15 @@ def test_a_scale_of_zero_is_the_base_and_of_a_half_lies_between() -> None:
     before = answer(generator)
     add_lora(generator, settings())
     learnt(generator)
-    whole, half = answer(generator), answer(merged(generator, 0.5))
-    assert torch.allclose(answer(merged(generator, 0.0)), before, atol=1e-6)
+    whole, half = answer(generator), answer(merge_lora(generator, 0.5))
+    assert torch.allclose(answer(merge_lora(generator, 0.0)), before, atol=1e-6)
     assert (half - before).norm() < (whole - before).norm()
 
 
 def test_no_layer_gets_a_higher_rank_than_it_has() -> None:
     generator = texture_warp()
     layers = add_lora(generator, settings(rank=32))
-    ranks = {name: state(generator)[f"{name}.lora_A.weight"].shape[0] for name in layers}
+    ranks = {name: lora_state(generator)[f"{name}.lora_A.weight"].shape[0] for name in layers}
     assert ranks["contrast"] == 3
     assert ranks["pose"] == 6
     assert ranks["up.0.0"] == 32

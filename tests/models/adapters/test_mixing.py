@@ -9,10 +9,11 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
 from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
-from facesmith.models.adapters.card import Base
-from facesmith.models.adapters.lora import add_lora, base_hash, state
-from facesmith.models.adapters.spec import choose, mixed
-from facesmith.models.adapters.store import save
+from facesmith.models.adapters.card import BaseReference
+from facesmith.models.adapters.lora import add_lora, base_hash, lora_state
+from facesmith.models.adapters.merge import merge_adapters
+from facesmith.models.adapters.spec import load_adapters
+from facesmith.models.adapters.store import save_adapter
 
 from .test_store import PICTURE, Net, card
 
@@ -23,14 +24,14 @@ def adapter(folder, seed, net=None, targets=None, **kind):
     """Write an adapter of `Net` that changes something, and give its network."""
     net = net or Net()
     kind = {"rslora": False, "dora": False, **kind}
-    base = Base("runs/ada/last.ckpt", base_hash(net), "checkpoint", "Net", "sface")
+    base = BaseReference("runs/ada/last.ckpt", base_hash(net), "checkpoint", "Net", "sface")
     layers = add_lora(net, LoraSettings(rank=4, alpha=2.0, dropout=0.0, targets=targets, **kind))
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, value in net.named_parameters():
             if "lora_" in name:
                 value.add_(torch.randn_like(value) / 5)
-    save(folder, state(net), card(base=base, rank=4, alpha=2.0, targets=tuple(layers), **kind))
+    save_adapter(folder, lora_state(net), card(base=base, rank=4, alpha=2.0, targets=tuple(layers), **kind))
     return net
 
 
@@ -38,11 +39,11 @@ def adapter(folder, seed, net=None, targets=None, **kind):
 def test_one_is_what_was_trained_and_a_scale_of_none_is_the_base(tmp_path, kind):
     net = adapter(tmp_path / "a", 1, **kind)
     with torch.no_grad():
-        whole = mixed(Net(), choose(tmp_path / "a", None, 1.0), BASE)
+        whole = merge_adapters(Net(), load_adapters(tmp_path / "a", None, 1.0), BASE)
         assert (whole(PICTURE) - net(PICTURE)).abs().max() < 1e-6
         assert (whole(PICTURE) - Net()(PICTURE)).abs().max() > 1e-3
         if not kind.get("dora"):
-            none = mixed(Net(), choose(tmp_path / "a", None, 0.0), BASE)
+            none = merge_adapters(Net(), load_adapters(tmp_path / "a", None, 0.0), BASE)
             assert torch.equal(none(PICTURE), Net()(PICTURE))
 
 
@@ -56,7 +57,7 @@ def test_several_add_up_as_peft_adds_them(tmp_path):
             getattr(own, part)[name].load_state_dict(getattr(net.know, part)["default"].state_dict())
     theirs.add_weighted_adapter(["a", "b"], [0.7, 0.3], "mixed", combination_type="cat")
     theirs.set_adapter("mixed")
-    ours = mixed(Net(), choose([tmp_path / "a", tmp_path / "b"], [0.7, 0.3], 1.0), BASE)
+    ours = merge_adapters(Net(), load_adapters([tmp_path / "a", tmp_path / "b"], [0.7, 0.3], 1.0), BASE)
     given = torch.rand(3, 4)
     with torch.no_grad():
         assert (ours.know(given) - theirs.base_model.model.know(given)).abs().max() < 1e-6
@@ -68,20 +69,20 @@ def test_equal_shares_unless_told(tmp_path):
     for name, seed in (("a", 1), ("b", 2)):
         adapter(tmp_path / name, seed)
     pair = [tmp_path / "a", tmp_path / "b"]
-    assert choose(pair, None, 1.0).weights == (0.5, 0.5)
-    assert choose(None, None, 1.0) is None
-    assert choose([], None, 1.0) is None
-    one = mixed(Net(), choose(pair, None, 0.5), BASE)
-    other = mixed(Net(), choose(pair, [0.25, 0.25], 1.0), BASE)
+    assert load_adapters(pair, None, 1.0).weights == (0.5, 0.5)
+    assert load_adapters(None, None, 1.0) is None
+    assert load_adapters([], None, 1.0) is None
+    one = merge_adapters(Net(), load_adapters(pair, None, 0.5), BASE)
+    other = merge_adapters(Net(), load_adapters(pair, [0.25, 0.25], 1.0), BASE)
     assert torch.allclose(one.know.weight, other.know.weight, atol=1e-7)
 
 
 def test_names_and_facts_tell_what_was_laid_on(tmp_path):
     adapter(tmp_path / "a", 1)
-    choice = choose(tmp_path / "a", None, 0.8)
-    assert choice.name == f"ada/stage {choice.cards[0].weights[:12]} x 0.8"
-    assert choice.slug == "stage"
-    assert choice.facts() != choose(tmp_path / "a", None, 0.7).facts()
+    adapters = load_adapters(tmp_path / "a", None, 0.8)
+    assert adapters.name == f"ada/stage {adapters.cards[0].weights[:12]} x 0.8"
+    assert adapters.slug == "stage"
+    assert adapters.facts() != load_adapters(tmp_path / "a", None, 0.7).facts()
 
 
 def told(work) -> str:
@@ -98,14 +99,18 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     with torch.no_grad():
         other.know.bias.add_(1)
     adapter(tmp_path / "b", 2, copy.deepcopy(other))
-    one = choose(tmp_path / "a", None, 1.0)
-    assert told(lambda: mixed(other, one, BASE)).startswith(
+    one = load_adapters(tmp_path / "a", None, 1.0)
+    assert told(lambda: merge_adapters(other, one, BASE)).startswith(
         f"adapter={tmp_path / 'a'}: was made for runs/ada/last.ckpt (weights "
     )
-    assert "only adapters of one base can be mixed" in told(lambda: choose([tmp_path / "a", tmp_path / "b"], None, 1.0))
-    assert "1 weights for 2 adapters" in told(lambda: choose([tmp_path / "a", tmp_path / "a"], [1.0], 1.0))
+    assert "only adapters of one base can be mixed" in told(
+        lambda: load_adapters([tmp_path / "a", tmp_path / "b"], None, 1.0)
+    )
+    assert "1 weights for 2 adapters" in told(lambda: load_adapters([tmp_path / "a", tmp_path / "a"], [1.0], 1.0))
     net = Net()
     state_ = get_peft_model_state_dict(adapter(tmp_path / "c", 3, net))
     state_.pop("see.lora_A.weight")
-    save(tmp_path / "c", state_, choose(tmp_path / "c", None, 1.0).cards[0])
-    assert "does not fit runs/ada/last.ckpt" in told(lambda: mixed(Net(), choose(tmp_path / "c", None, 1.0), BASE))
+    save_adapter(tmp_path / "c", state_, load_adapters(tmp_path / "c", None, 1.0).cards[0])
+    assert "does not fit runs/ada/last.ckpt" in told(
+        lambda: merge_adapters(Net(), load_adapters(tmp_path / "c", None, 1.0), BASE)
+    )

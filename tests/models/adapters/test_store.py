@@ -9,9 +9,9 @@ from torch import nn
 
 from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
-from facesmith.models.adapters.card import CARD, AdapterCard, Base, Consent, Scene
+from facesmith.models.adapters.card import CARD, AdapterCard, BaseReference, Consent, Scene
 from facesmith.models.adapters.lora import add_lora
-from facesmith.models.adapters.store import CONFIG, WEIGHTS, load, save
+from facesmith.models.adapters.store import CONFIG, WEIGHTS, load_adapter, save_adapter
 
 
 class Net(nn.Module):
@@ -30,7 +30,7 @@ PICTURE = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 def card(**more) -> AdapterCard:
     facts = {
-        "base": Base("runs/ada/last.ckpt", "0" * 64, "checkpoint", "Net", "sface"),
+        "base": BaseReference("runs/ada/last.ckpt", "0" * 64, "checkpoint", "Net", "sface"),
         "scene": Scene("5cene", "stage"),
         "identity": "ada",
         "face_set": "face5",
@@ -63,7 +63,7 @@ def adapted(request):
 def test_peft_itself_reads_what_is_written(adapted, tmp_path):
     net, said = adapted
     folder = tmp_path / "adapter"
-    written = save(folder, get_peft_model_state_dict(net), said)
+    written = save_adapter(folder, get_peft_model_state_dict(net), said)
     theirs = PeftModel.from_pretrained(Net(), str(folder))
     with torch.no_grad():
         assert (theirs(PICTURE) - net(PICTURE)).abs().max() == 0
@@ -72,7 +72,7 @@ def test_peft_itself_reads_what_is_written(adapted, tmp_path):
         (name, 0o600) for name in (WEIGHTS, CONFIG, CARD)
     }
     assert folder.stat().st_mode & 0o777 == 0o700
-    state, read = load(folder)
+    state, read = load_adapter(folder)
     assert read == written
     assert read.targets == ("see", "know")
     known = get_peft_model_state_dict(net)
@@ -88,7 +88,7 @@ def test_what_peft_multiplies_by_is_the_scaling(adapted):
 
 def told(folder) -> str:
     with pytest.raises(UserError) as error:
-        load(folder)
+        load_adapter(folder)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(f"adapter={folder}: ")
     return str(error.value)
@@ -99,7 +99,7 @@ def test_a_foreign_or_damaged_folder_is_told(tmp_path):
     (tmp_path / CONFIG).write_text("{}")
     assert f"is no adapter: it holds no {CARD}" in told(tmp_path)
     folder = tmp_path / "adapter"
-    save(folder, {"see.lora_A.weight": torch.zeros(2, 3, 3, 3)}, card())
+    save_adapter(folder, {"see.lora_A.weight": torch.zeros(2, 3, 3, 3)}, card())
     said = json.loads((folder / CARD).read_text())
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[:-1])

@@ -16,14 +16,14 @@ from facesmith.config.schema import InferConfig, validate
 from facesmith.errors import UserError
 from facesmith.media.examination import examine
 from facesmith.media.images import read_image, write_image
-from facesmith.models.adapters.card import Base
-from facesmith.models.adapters.lora import add_lora, base_hash, state
-from facesmith.models.adapters.spec import choose
-from facesmith.models.adapters.store import save
+from facesmith.models.adapters.card import BaseReference
+from facesmith.models.adapters.lora import add_lora, base_hash, lora_state
+from facesmith.models.adapters.spec import load_adapters
+from facesmith.models.adapters.store import save_adapter
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx import to_torch
-from facesmith.models.onnx.info import SwapperContract
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.info import SwapperInfo
+from facesmith.models.onnx.session import load_swapper
 
 from ...cli.test_export import CROPS, checkpoint, configured
 from ...foreign_swappers import write_foreign
@@ -56,7 +56,7 @@ def own_file(graph_file):
         "high": np.float32(1),
         "zero": np.float32(0),
     }
-    contract = SwapperContract("arcface_128", 64, "sface", None, "ada", "synthetic", "", "face5", 1)
+    contract = SwapperInfo("arcface_128", 64, "sface", None, "ada", "synthetic", "", "face5", 1)
     shapes = {"target": ["N", 3, 64, 64]}, {"output": ["N", 3, 64, 64], "mask": ["N", 1, 64, 64]}
     return graph_file("ada.onnx", nodes, *shapes, weights, contract.metadata())
 
@@ -70,8 +70,8 @@ def adapter_for(generator, folder, path, kind="onnx", change=0.3):
         for name, value in generator.named_parameters():
             if "lora_B" in name:
                 value.normal_(0, change)
-    base = Base(str(path), hashed, kind, "it", "sface")
-    save(folder, state(generator), card(base=base, rank=4, alpha=4.0, targets=tuple(layers)))
+    base = BaseReference(str(path), hashed, kind, "it", "sface")
+    save_adapter(folder, lora_state(generator), card(base=base, rank=4, alpha=4.0, targets=tuple(layers)))
     return folder
 
 
@@ -94,7 +94,8 @@ def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset
         assert examine(path).mark.adapter == (
             ""
             if name == "base"
-            else f"ada/stage {choose(folder, None, 1.0).cards[0].weights[:12]} x " + ("0.5" if name == "half" else "1")
+            else f"ada/stage {load_adapters(folder, None, 1.0).cards[0].weights[:12]} x "
+            + ("0.5" if name == "half" else "1")
         )
     apart = {name: np.abs(made[name] - made["base"]).mean() for name in ("half", "whole")}
     assert 0.02 < apart["half"] < apart["whole"]
@@ -105,16 +106,16 @@ def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
     report = export(configured(own_file, tmp_path / "exports", f"adapter={folder}", "adapter_scale=0.8"))
     assert report.path == tmp_path / "exports" / "ada_stage.onnx"
     assert report.parity <= 1e-5
-    choice = choose(folder, None, 0.8)
+    adapters = load_adapters(folder, None, 0.8)
     crops = CROPS[:, 32:96, 32:96]
-    merged, alone = load_swap_model(report.path), load_swap_model(own_file)
-    laid = load_swap_model(own_file, adapters=choice)
+    merged, alone = load_swapper(report.path), load_swapper(own_file)
+    laid = load_swapper(own_file, adapters=adapters)
     assert np.array_equal(merged(crops)[0], laid(crops)[0])
     assert np.abs(merged(crops)[0].astype(int) - alone(crops)[0]).max() > 10
     said = onnxruntime.InferenceSession(report.path).get_modelmeta().custom_metadata_map
-    assert said["adapter"] == choice.name
-    assert said["adapter_base"] == choice.cards[0].base.sha256
-    assert f"Merged into it: the adapter {choice.name}" in report.card_path.read_text()
+    assert said["adapter"] == adapters.name
+    assert said["adapter_base"] == adapters.cards[0].base.sha256
+    assert f"Merged into it: the adapter {adapters.name}" in report.card_path.read_text()
     assert len(report.hash_path.read_text()) == 8
     assert "parity with torch" in capsys.readouterr().out
 
@@ -128,16 +129,16 @@ def test_a_foreign_file_keeps_its_name_and_its_contract(tmp_path):
     assert "The face swapper `hyperswap.onnx` of another project" in report.card_path.read_text()
     before, after = (onnx.load(each).graph for each in (path, report.path))
     assert [value.name for value in before.input] == [value.name for value in after.input]
-    assert load_swap_model(report.path).embedding_size == 512
+    assert load_swapper(report.path).embedding_size == 512
 
 
 def test_a_checkpoint_swaps_with_its_adapter(tmp_path):
     path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
     folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
-    laid = load_swap_model(path, adapters=choose(folder, None, 1.0))
-    assert np.abs(load_swap_model(path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() > 10
+    laid = load_swapper(path, adapters=load_adapters(folder, None, 1.0))
+    assert np.abs(load_swapper(path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() > 10
     with pytest.raises(UserError, match="was made for"):
-        load_swap_model(checkpoint(tmp_path / "other.ckpt", "aad_fast"), adapters=choose(folder, None, 1.0))
+        load_swapper(checkpoint(tmp_path / "other.ckpt", "aad_fast"), adapters=load_adapters(folder, None, 1.0))
 
 
 @pytest.mark.slow
@@ -149,8 +150,8 @@ def test_a_checkpoint_and_its_adapter_are_exported_as_one(tmp_path, client):
     assert (report.path.parent.name if client == "hyperswap" else report.path.stem) == "ada_stage"
     assert report.parity <= 1e-4
     if client == "facesmith":
-        laid = load_swap_model(path, adapters=choose(folder, None, 1.0))
-        assert np.abs(load_swap_model(report.path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() <= 1
+        laid = load_swapper(path, adapters=load_adapters(folder, None, 1.0))
+        assert np.abs(load_swapper(report.path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() <= 1
 
 
 def told(work) -> str:
@@ -162,8 +163,8 @@ def told(work) -> str:
 
 def test_mistakes_are_one_line(own_file, swapper_file, tmp_path):
     folder = adapter_for(to_torch.load(to_torch.describe(own_file)), tmp_path / "adapter", own_file)
-    choice = choose(folder, None, 1.0)
-    assert "was made for" in told(lambda: load_swap_model(swapper_file, adapters=choice))
+    adapters = load_adapters(folder, None, 1.0)
+    assert "was made for" in told(lambda: load_swapper(swapper_file, adapters=adapters))
     assert "is exported already" in told(lambda: export(configured(own_file, tmp_path)))
     assert "size: a file keeps its own" in told(
         lambda: export(configured(own_file, tmp_path, f"adapter={folder}", "size=128"))

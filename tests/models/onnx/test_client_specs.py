@@ -14,10 +14,11 @@ from facesmith.errors import UserError
 from facesmith.faces.geometry.alignment import TEMPLATES
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph, spec_for
-from facesmith.models.onnx.export import ExportSpec, export
-from facesmith.models.onnx.info import SwapperContract
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.occlusion import Occluder
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import load_swapper
 from facesmith.models.swapper.wrappers import Shown, SwapOutput
 
 from ...made_profiles import made_profile
@@ -64,7 +65,7 @@ class Told(Disc):
 
 
 def spec_of(generator: nn.Module, embedder: str = "sface") -> ExportSpec:
-    contract = SwapperContract(
+    contract = SwapperInfo(
         "arcface_128",
         SIZE,
         embedder,
@@ -131,7 +132,7 @@ def test_nothing_beside_a_dfm_takes_its_place(dfm):
 
 
 def test_a_dfm_comes_back_as_a_model_that_knows_whose_it_is(dfm):
-    model = load_swap_model(dfm.path)
+    model = load_swapper(dfm.path)
     assert (model.identity, model.consent, model.consent_note) == ("ada", "written", "signed")
     assert (model.template, model.size) == ("dfl_whole_face", 256)
     picture, mask = model(np.full((2, 256, 256, 3), 90, np.uint8))
@@ -152,7 +153,7 @@ def test_the_slot_is_fed_target_alone_and_gives_the_finished_crop_first(hyperswa
     x, y = (TEMPLATES["arcface_128"][2] * 256).round().astype(int)
     np.testing.assert_allclose(output[:, y, x], (1, 0, -1), atol=0.02)
     np.testing.assert_allclose(output[:, :20], 0.3, atol=1e-5)
-    model = load_swap_model(hyperswap.path)
+    model = load_swapper(hyperswap.path)
     assert model.baked
     assert model.identity == "ada"
 
@@ -187,7 +188,7 @@ def test_an_arcface_swapper_keeps_its_source_in_the_slot(tmp_path):
         "target": [1, 3, 256, 256],
         "source": [1, 512],
     }
-    model = load_swap_model(report.path)
+    model = load_swapper(report.path)
     assert (model.embedder, model.embedding_size) == ("arcface_w600k_r50", 512)
     picture, _ = model(np.full((1, 256, 256, 3), 90, np.uint8), profile_of("arcface_w600k_r50", 512).mean)
     x, y = (TEMPLATES["arcface_128"][2] * 256).round().astype(int)
@@ -196,7 +197,7 @@ def test_an_arcface_swapper_keeps_its_source_in_the_slot(tmp_path):
 
 def test_an_identity_is_baked_in(tmp_path):
     report = exported(tmp_path, "facesmith", Told(8), profile=profile_of("sface", 8))
-    model = load_swap_model(report.path)
+    model = load_swapper(report.path)
     assert (model.baked, model.identity, model.consent) == (True, "bob", "self")
     picture, _ = model(np.full((2, SIZE, SIZE, 3), 90, np.uint8))
     x, y = (TEMPLATES["arcface_128"][2] * SIZE).round().astype(int)
@@ -213,7 +214,7 @@ def test_half_precision_stays_within_its_tolerance_and_keeps_float32_outside(tmp
     weights = {each.name: each.data_type for each in model.graph.initializer}
     assert any("lights" in name and kind == onnx.TensorProto.FLOAT16 for name, kind in weights.items())
     assert "float16 inside" in report.card_path.read_text()
-    picture, _ = load_swap_model(report.path)(np.full((1, 256, 256, 3), 90, np.uint8))
+    picture, _ = load_swapper(report.path)(np.full((1, 256, 256, 3), 90, np.uint8))
     assert (picture[0, :20] == 90).all()
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import load_swapper
 
 SIDE = 96
 
@@ -40,7 +40,7 @@ def dfm(graph_file):
 
 
 def test_it_is_fed_bgr_and_its_outputs_are_taken_by_position(dfm):
-    model = load_swap_model(dfm())
+    model = load_swapper(dfm())
     assert (model.template, model.size, model.baked, model.identity) == ("dfl_whole_face", SIDE, True, "ada")
     crops = np.full((2, SIDE, SIDE, 3), (200, 150, 90), np.uint8)
     picture, mask = model(crops)
@@ -54,7 +54,7 @@ def test_it_is_fed_bgr_and_its_outputs_are_taken_by_position(dfm):
 def test_morph_is_fed_where_it_is_taken(dfm):
     crops = np.full((2, SIDE, SIDE, 3), 100, np.uint8)
     for morph in (0.5, 1.0):
-        picture, _ = load_swap_model(dfm(morph=True), morph=morph)(crops)
+        picture, _ = load_swapper(dfm(morph=True), morph=morph)(crops)
         assert picture[1, SIDE // 2, SIDE // 2, 2] == 100 * morph
 
 
@@ -68,6 +68,6 @@ def test_wrong_contracts_are_one_line(dfm, graph_file, tmp_path):
         ),
     ):
         with pytest.raises(UserError) as told:
-            load_swap_model(path)
+            load_swapper(path)
         assert words in str(told.value)
         assert "\n" not in str(told.value)

@@ -6,7 +6,7 @@ import pytest
 
 from facesmith.errors import UserError
 from facesmith.models.onnx.info import TYPES
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import load_swapper
 
 RANDOM = np.random.default_rng(0)
 SOURCE = RANDOM.normal(size=512).astype(np.float32)
@@ -85,7 +85,7 @@ def test_each_row_is_fed_by_its_own_rules(swapper, crossface, name, size):
         "unit_converter": (2 * RAW * SOURCE + 0.5) / np.linalg.norm(2 * RAW * SOURCE + 0.5),
         "photo": np.array([0.1, 0.2, 0.3]),
     }[kind.source][:3]
-    model = load_swap_model(swapper(name, size), converter=converter, raw_length=RAW)
+    model = load_swapper(swapper(name, size), converter=converter, raw_length=RAW)
     assert (model.size, model.template) == (size, kind.template)
     assert model.photo == kind.photo
     if kind.photo is None:
@@ -108,7 +108,7 @@ def test_a_mask_that_the_file_gives_is_used(graph_file):
         ("ReduceMean", ["target"], ["mask"], {"axes": [1], "keepdims": 1}),
     ]
     path = graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape, "mask": [1, 1, 256, 256]})
-    model = load_swap_model(path)
+    model = load_swapper(path)
     assert model.baked
     assert model(np.full((1, 256, 256, 3), 204, np.uint8))[1].mean() == pytest.approx(0.6, abs=1e-3)
 
@@ -116,7 +116,7 @@ def test_a_mask_that_the_file_gives_is_used(graph_file):
 def test_an_embedding_is_converted_once(swapper, crossface, monkeypatch):
     from facesmith.models.onnx.graph import OnnxGraph
 
-    model = load_swap_model(swapper("ghost", 256), converter=crossface(), raw_length=1.0)
+    model = load_swapper(swapper("ghost", 256), converter=crossface(), raw_length=1.0)
     runs = []
     original = OnnxGraph.run
     monkeypatch.setattr(OnnxGraph, "run", lambda self, *a, **k: runs.append(self.path.stem) or original(self, *a, **k))
@@ -129,7 +129,7 @@ def test_an_embedding_is_converted_once(swapper, crossface, monkeypatch):
 
 def told(*arguments, **settings) -> str:
     with pytest.raises(UserError) as error:
-        load_swap_model(*arguments, **settings)
+        load_swapper(*arguments, **settings)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -161,14 +161,14 @@ def test_a_name_that_tells_nothing(swapper):
     path = swapper("hyperswap", 256)
     unnamed = path.rename(path.with_name("mine.onnx"))
     assert "give task.model_type=facesmith, dfm, hyperswap" in told(unnamed)
-    assert load_swap_model(unnamed, model_type="hyperswap").size == 256
+    assert load_swapper(unnamed, model_type="hyperswap").size == 256
 
 
 def test_an_output_of_another_size_is_told_when_it_comes(graph_file):
     """A file that leaves its sizes free shows them only when it runs."""
     free = ["N", 3, "H", "W"]
     nodes = [("MaxPool", ["target"], ["output"], {"kernel_shape": [2, 2], "strides": [2, 2]})]
-    model = load_swap_model(graph_file("hyperswap.onnx", nodes, {"target": free}, {"output": ["N", 3, "h", "w"]}))
+    model = load_swapper(graph_file("hyperswap.onnx", nodes, {"target": free}, {"output": ["N", 3, "h", "w"]}))
     with pytest.raises(UserError, match="output 0 is 1x3x128x128, not 1x3x256x256"):
         model(np.zeros((1, 256, 256, 3), np.uint8))
 

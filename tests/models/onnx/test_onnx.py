@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.export import ExportError, ExportSpec, export
-from facesmith.models.onnx.info import SwapperContract
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import ExportError, ExportSpec
+from facesmith.models.onnx.info import SwapperInfo
+from facesmith.models.onnx.session import load_swapper
 from facesmith.models.swapper.wrappers import composite
 
 SIZE = 32
@@ -56,7 +57,7 @@ class Conditioned(Small):
 
 
 def spec_of(module: nn.Module, embedding_size: int | None = None) -> ExportSpec:
-    contract = SwapperContract(
+    contract = SwapperInfo(
         "arcface_128",
         SIZE,
         "sface",
@@ -86,7 +87,7 @@ def test_the_file_computes_what_torch_does_at_any_batch_size(exported):
     assert 0 < report.parity <= 1e-4
     assert report.cases == 12
     crops = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), np.uint8)
-    picture, mask = load_swap_model(report.path)(crops)
+    picture, mask = load_swapper(report.path)(crops)
     with torch.no_grad():
         expected, expected_mask = module(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1)
     expected = ((expected + 1) * 127.5).permute(0, 2, 3, 1).numpy()
@@ -108,7 +109,7 @@ def test_the_file_says_what_it_is_and_holds_no_path_of_this_machine(exported):
     assert said["contract"] == "facesmith/swapper/1"
     assert said["consent"] == "written"
     assert "synthetic media" in said["notice"]
-    assert SwapperContract.read(said, report.path).gate == {"val/nme": 0.031}
+    assert SwapperInfo.read(said, report.path).gate == {"val/nme": 0.031}
     assert __file__.encode() not in report.path.read_bytes()
     assert b"site-packages" not in report.path.read_bytes()
 
@@ -130,7 +131,7 @@ def test_the_card_tells_people_what_they_hold(exported):
 def test_an_identity_stays_an_input(tmp_path):
     torch.manual_seed(0)
     report = export(spec_of(Conditioned(), 8), tmp_path / "any.onnx")
-    model = load_swap_model(report.path)
+    model = load_swapper(report.path)
     crops = np.full((2, SIZE, SIZE, 3), 128, np.uint8)
     first, _ = model(crops, np.eye(8, dtype=np.float32)[0])
     other, _ = model(crops, np.eye(8, dtype=np.float32)[1])

@@ -3,12 +3,12 @@ import onnx
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import load_swapper
 
 
 def told(path) -> str:
     with pytest.raises(UserError) as error:
-        load_swap_model(path)
+        load_swapper(path)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
     return str(error.value)
@@ -28,7 +28,7 @@ def props(model, **values):
 
 
 def test_a_swapper_swaps_a_batch(swapper_file):
-    model = load_swap_model(swapper_file)
+    model = load_swapper(swapper_file)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     picture, mask = model(crops)
     assert picture.dtype == np.uint8
@@ -39,7 +39,7 @@ def test_a_swapper_swaps_a_batch(swapper_file):
 
 def test_crops_of_another_shape_are_a_bug(swapper_file):
     with pytest.raises(ValueError, match=r"not uint8 \(N, 32, 32, 3\)"):
-        load_swap_model(swapper_file)(np.zeros((1, 64, 64, 3), np.uint8))
+        load_swapper(swapper_file)(np.zeros((1, 64, 64, 3), np.uint8))
 
 
 def test_a_file_of_batch_one_takes_more(swapper_file):
@@ -47,7 +47,7 @@ def test_a_file_of_batch_one_takes_more(swapper_file):
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = 1
 
-    model = load_swap_model(changed(swapper_file, fix))
+    model = load_swapper(changed(swapper_file, fix))
     assert model(np.zeros((3, 32, 32, 3), np.uint8))[0].shape == (3, 32, 32, 3)
 
 

@@ -5,7 +5,7 @@ from skimage.data import astronaut
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.images import write_image
-from facesmith.models.onnx.session import SwapModel
+from facesmith.models.onnx.session import Swapper
 from facesmith.models.onnx.source import find_source
 
 from ...made_profiles import made_profile
@@ -19,10 +19,10 @@ def never(crops, source):
     raise AssertionError
 
 
-BAKED = SwapModel("arcface_128", 256, never, identity="ada", consent="written", consent_note="signed")
-SILENT = SwapModel("dfl_whole_face", 256, never, identity="somebody")
-ARCFACE = SwapModel("arcface_128", 256, never, embedder="arcface_w600k_r50", embedding_size=512)
-PHOTO = SwapModel("ffhq_512", 256, never, photo=("ffhq_512", 256))
+BAKED = Swapper("arcface_128", 256, never, identity="ada", consent="written", consent_note="signed")
+SILENT = Swapper("dfl_whole_face", 256, never, identity="somebody")
+ARCFACE = Swapper("arcface_128", 256, never, embedder="arcface_w600k_r50", embedding_size=512)
+PHOTO = Swapper("ffhq_512", 256, never, photo=("ffhq_512", 256))
 
 
 @pytest.fixture

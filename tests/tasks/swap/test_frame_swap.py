@@ -10,7 +10,7 @@ from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry.colour import skin_core
 from facesmith.models.onnx.occlusion import Occluder
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.enhancer import Enhancer
 from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
 from facesmith.tasks.swap.paste import paste
@@ -32,7 +32,7 @@ def tinting(graph_file):
         shape = [1, 3, 256, 256]
         nodes = [("Mul", ["target", "gain"], ["scaled"], {}), ("Add", ["scaled", "offset"], ["output"], {})]
         weights = {"gain": np.float32(gain), "offset": np.float32(offset)}
-        return load_swap_model(graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape}, weights))
+        return load_swapper(graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape}, weights))
 
     return write
 
@@ -48,7 +48,7 @@ def magenta(colour: np.ndarray) -> bool:
 
 def test_without_a_face_the_frame_itself_comes_back(swapper_file):
     frame = astronaut()
-    assert FrameSwap(load_swap_model(swapper_file), source=None).swap(frame, []) is frame
+    assert FrameSwap(load_swapper(swapper_file), source=None).swap(frame, []) is frame
 
 
 @pytest.mark.parametrize("boost", [None, 512, 1024])
@@ -68,7 +68,7 @@ def test_pixel_boost_must_be_a_multiple(tinting):
 
 
 def test_regions_let_only_their_part_through(swapper_file, faces):
-    model = load_swap_model(swapper_file)
+    model = load_swapper(swapper_file)
     everywhere = FrameSwap(model, source=None).swap(astronaut(), faces)
     only = FrameSwap(model, source=None, masks=Masks(("region",), regions=("mouth",))).swap(astronaut(), faces)
     (face,) = faces
@@ -79,7 +79,7 @@ def test_regions_let_only_their_part_through(swapper_file, faces):
 
 
 def test_masks_combine_by_their_minimum(swapper_file, faces):
-    model = load_swap_model(swapper_file)
+    model = load_swapper(swapper_file)
     (face,) = faces
     masks = Masks(("box", "hull", "region"), 0.3, (0.0, 0.0, 50.0, 0.0), regions=("mouth", "nose"))
     result = FrameSwap(model, source=None, masks=masks).swap(astronaut(), faces)
@@ -105,7 +105,7 @@ def test_what_covers_the_face_stays_in_front_of_it(swapper_file, faces, graph_fi
     frame = astronaut()
     _, y = face.landmarks[1, :2].round().astype(int)
     frame[y - 8 : y + 8] = (255, 0, 0)
-    swap = FrameSwap(load_swap_model(swapper_file), source=None, masks=Masks(("occlusion",), occluder=Occluder(path)))
+    swap = FrameSwap(load_swapper(swapper_file), source=None, masks=Masks(("occlusion",), occluder=Occluder(path)))
     result = swap.swap(frame, faces)
     np.testing.assert_array_equal(at(result, face, 1), (255, 0, 0))
     assert magenta(at(result, face, 6))
@@ -135,7 +135,7 @@ def test_colour_match_brings_the_skin_back(tinting, faces):
 def test_the_enhancer_touches_only_what_was_swapped(swapper_file, faces, graph_file):
     shape = [1, 3, 512, 512]
     path = graph_file("invert.onnx", [("Neg", ["input"], ["output"], {})], {"input": shape}, {"output": shape})
-    model, frame = load_swap_model(swapper_file), astronaut()
+    model, frame = load_swapper(swapper_file), astronaut()
     (face,) = faces
     plain = FrameSwap(model, source=None).swap(frame, faces)
     full = FrameSwap(model, source=None, enhancer=Enhancer(path)).swap(frame, faces)
@@ -164,7 +164,7 @@ def test_the_first_face_lies_on_top(graph_file, faces):
         ("Mul", ["target", "zero"], ["nothing"], {}),
         ("Add", ["nothing", "mean"], ["output"], {}),
     ]
-    model = load_swap_model(graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape}, {"zero": 0.0}))
+    model = load_swapper(graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape}, {"zero": 0.0}))
     (face,) = faces
     aside = replace(face, landmarks=face.landmarks + np.array([40, 0, 0], np.float32))
     swap = FrameSwap(model, source=None)

@@ -16,7 +16,7 @@ from facesmith.media.images import write_image
 from facesmith.media.segments import partial_of
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.models.onnx.session import SwapModel
+from facesmith.models.onnx.session import Swapper
 
 from .test_swap import CONF, analyzer, magenta, told
 from .test_swap import task as on_two_threads
@@ -87,7 +87,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_ends_as_if_nothing_had_been(
     short = {"segment_seconds": 0.5, "detect_every": 4, "max_gap": 0.1, "smoothing": 0.1}
     task(swapper_file, couple, whole, **short).run()
     calls = 0
-    real = SwapModel.__call__
+    real = Swapper.__call__
 
     def ctrl_c(self, *arguments):
         nonlocal calls
@@ -97,7 +97,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_ends_as_if_nothing_had_been(
         return real(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SwapModel, "__call__", ctrl_c)
+        patch.setattr(Swapper, "__call__", ctrl_c)
         with pytest.raises(SystemExit) as ended:
             task(swapper_file, couple, stopped, **short).run()
     assert ended.value.code == 130

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import facesmith
 from facesmith.models.onnx.clients import XSEG_CONTRACT, XSEG_INPUT, XSEG_OUTPUT
-from facesmith.models.onnx.export import ExportReport
+from facesmith.models.onnx.export_spec import ExportReport
 
 _CARD: Final = """\
 # {name}

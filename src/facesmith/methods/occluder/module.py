@@ -20,7 +20,7 @@ from facesmith.methods.occluder.metrics import MaskMetrics, flicker
 from facesmith.methods.occluder.networks import MaskNetwork, Visible
 from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
-from facesmith.models.onnx.export import ExportSpec
+from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
 

@@ -26,12 +26,12 @@ from facesmith.methods.swapper.grid import titled_grid
 from facesmith.methods.swapper.module import SwapperModule, TakesRegions
 from facesmith.methods.swapper.validation import Shots
 from facesmith.models.adapters import card, store
-from facesmith.models.adapters.lora import add_lora, base_hash, is_lora, merged, state, without_lora
+from facesmith.models.adapters.lora import add_lora, base_hash, is_lora, lora_state, merge_lora, without_lora
 from facesmith.models.adapters.merge import write_merged
-from facesmith.models.adapters.spec import choose
+from facesmith.models.adapters.spec import load_adapters
 from facesmith.models.checkpoint import RECORD, describe
-from facesmith.models.onnx.export import ExportReport, ExportSpec
-from facesmith.models.onnx.to_torch import OnnxBase
+from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
+from facesmith.models.onnx.to_torch import OnnxGenerator
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class SwapLoraModule(SwapperModule):
         data.require_embedder(getattr(generator, "embedding_size", None), None)
         self.provenance = data.provenance()
         self.scene = {"key": data.scene.key, "name": data.config.name}
-        if isinstance(generator, OnnxBase) and generator.said.photo is not None:
+        if isinstance(generator, OnnxGenerator) and generator.said.photo is not None:
             generator.show(data.photo(*generator.said.photo))
         loss: Any = self.loss
         loss.likeness.embedder = self.provenance["embedder"]  # a file may not say any
@@ -166,7 +166,7 @@ class SwapLoraModule(SwapperModule):
         """
         if base_hash(self.generator) != self.base_hash:
             raise RuntimeError("the frozen base was changed by training; the adapter is not written")
-        store.save(folder, state(self.generator), self._card())
+        store.save_adapter(folder, lora_state(self.generator), self._card())
         return sorted(path for path in folder.iterdir() if path.is_file())
 
     def write_onnx(self, folder: Path) -> ExportReport | None:
@@ -174,10 +174,10 @@ class SwapLoraModule(SwapperModule):
         if self.base.kind != "onnx":
             return None
         with tempfile.TemporaryDirectory() as scratch:
-            store.save(Path(scratch, "adapter"), state(self.generator), self._card())
-            choice = choose(Path(scratch, "adapter"), None, 1.0)
-            assert choice is not None
-            return write_merged(self.base.path, choice, folder)
+            store.save_adapter(Path(scratch, "adapter"), lora_state(self.generator), self._card())
+            adapters = load_adapters(Path(scratch, "adapter"), None, 1.0)
+            assert adapters is not None
+            return write_merged(self.base.path, adapters, folder)
 
     def export_spec(self) -> ExportSpec:
         """Trace base and adapter in one.
@@ -219,12 +219,12 @@ class SwapLoraModule(SwapperModule):
         self.scene = record["scene"]
 
     def _whole(self) -> nn.Module:
-        return merged(self.generator)
+        return merge_lora(self.generator)
 
     def _card(self) -> card.AdapterCard:
         config, base, about = self.config, self.base, self.provenance
         return card.AdapterCard(
-            base=card.Base(str(base.path), self.base_hash, base.kind, base.generator, base.embedder),
+            base=card.BaseReference(str(base.path), self.base_hash, base.kind, base.generator, base.embedder),
             scene=card.Scene(**self.scene),
             identity=about["identity"],
             face_set=about["face_set"],
@@ -241,7 +241,7 @@ class SwapLoraModule(SwapperModule):
         )
 
     def _tell_size(self) -> None:
-        tensors = state(self.generator).values()
+        tensors = lora_state(self.generator).values()
         numbers = sum(value.numel() for value in tensors)
         whole = sum(value.numel() for name, value in self.generator.state_dict().items() if not is_lora(name))
         log.info(

@@ -18,8 +18,8 @@ from facesmith.methods.swapper.data import Batch, SwapperDataModule
 from facesmith.methods.swapper.grid import titled_grid
 from facesmith.methods.swapper.validation import Shots
 from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
-from facesmith.models.onnx.export import ExportSpec
-from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.wrappers import Shown, SwapOutput
 from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
@@ -155,7 +155,7 @@ class SwapperModule(LightningModule):
         if not self.provenance:
             raise UserError("model: was not trained, so there is nobody to export; give a checkpoint of a run")
         generator: Any = self._whole().cpu().eval()
-        contract = SwapperContract(
+        contract = SwapperInfo(
             template=generator.template,
             size=generator.size,
             embedding_size=generator.embedding_size,

@@ -1,1 +1,1 @@
-"""Small changes to a frozen model: what they are, where they lie, and how they are laid on."""
+"""Low-rank adapters of frozen swappers: their files, their cards, and how they are merged into a model."""

@@ -1,4 +1,4 @@
-"""What an adapter says of itself: whose face, in which scene, for which base, by whose consent."""
+"""The card of an adapter: whose face it shows, in which scene, on which base, and by whose consent."""
 
 import json
 from collections.abc import Mapping
@@ -17,10 +17,15 @@ _STRICT: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
-class Base:
-    """The frozen model. path: as it was given. sha256: of its weights. generator: its class, or a foreign kind.
+class BaseReference:
+    """The frozen model that an adapter was trained on.
 
-    embedder: recogniser of the identities it takes, or was measured with; "" where there is none.
+    Attributes:
+        path: Its file, as it was given.
+        sha256: Hash of its weights.
+        kind: A checkpoint of facesmith or an ONNX file.
+        generator: Class of its network, or the kind of another project's swapper.
+        embedder: Recogniser of the identities it takes, or that its own identity was measured with; "" for neither.
     """
 
     __pydantic_config__ = _STRICT
@@ -34,7 +39,12 @@ class Base:
 
 @dataclass(frozen=True)
 class Scene:
-    """What it was trained in. key: of the target's face set. name: for people."""
+    """The scene that an adapter was trained in.
+
+    Attributes:
+        key: Key of the target's face set.
+        name: Its name, for people.
+    """
 
     __pydantic_config__ = _STRICT
 
@@ -44,7 +54,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Consent:
-    """Of the person whose face is laid on. who: the identity. kind: as in `data.consent`. when: ISO date."""
+    """Consent of the person whose face the adapter shows.
+
+    Attributes:
+        who: The identity's slug.
+        kind: As in `data.consent`.
+        when: Date, ISO 8601.
+        note: Free text, may be empty.
+    """
 
     __pydantic_config__ = _STRICT
 
@@ -56,17 +73,29 @@ class Consent:
 
 @dataclass(frozen=True)
 class AdapterCard:
-    """One adapter's origin and shape; no tensor, no torch.
+    """Origin and shape of one adapter; no tensor, no torch.
 
-    identity: slug of the person laid on. face_set: key of the face set the identity was learnt from. rank: of every
-    target but those that have fewer inputs or outputs; the scaling is the same for all. targets: names of the layers
-    it changes. figures: base and adapter by metric.
-    weights: sha256 of the tensors' file, "" before it is saved. created: ISO 8601, UTC.
+    Attributes:
+        base: The model it was trained on.
+        scene: The scene it was trained in.
+        identity: Slug of the person whose face it shows.
+        face_set: Key of the face set the identity was learnt from.
+        consent: That person's consent.
+        rank: Of every target, except layers with fewer inputs or outputs; the scaling is the same for all.
+        alpha: Numerator of the scaling, see `scaling`.
+        rslora: Whether alpha is divided by the root of the rank instead of the rank.
+        dora: Whether length and direction of the weights are learnt apart.
+        targets: Names of the layers it changes.
+        steps: Optimiser steps it was trained for.
+        figures: Metrics of base and adapter, by name.
+        weights: sha256 of the tensors' file, "" before it is saved.
+        facesmith_version: Version that trained it.
+        created: ISO 8601, UTC.
     """
 
     __pydantic_config__ = _STRICT
 
-    base: Base
+    base: BaseReference
     scene: Scene
     identity: str
     face_set: str
@@ -84,7 +113,7 @@ class AdapterCard:
 
     @property
     def scaling(self) -> float:
-        """By what the product of its two matrices is multiplied: alpha over the rank, or over its root (rsLoRA)."""
+        """Return the factor of its matrices' product: alpha / rank, or alpha / sqrt(rank) with rsLoRA."""
         return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
 
     def text(self) -> str:
@@ -96,7 +125,7 @@ class AdapterCard:
         """Read the card of an adapter folder.
 
         Raises:
-            UserError: there is none, or it is damaged; names the first wrong field.
+            UserError: The folder holds no card, or a damaged one; the error names the first wrong field.
         """
         path = folder / CARD
         if not path.is_file():

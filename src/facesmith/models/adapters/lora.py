@@ -1,4 +1,4 @@
-"""LoRA on a generator: laid over its layers, read off, taken back, merged into them."""
+"""Low-rank adaptation (LoRA) of a generator: add it, read and load its tensors, merge it, switch it off."""
 
 import copy
 import difflib
@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
@@ -16,18 +16,25 @@ from torch import Tensor, nn
 from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
 
+M = TypeVar("M", bound=nn.Module)
+
 NAME: Final = "default"
 _WRAPPED: Final = ".base_layer"  # what peft puts between a layer's name and its weights
 
 
 def layers_of(generator: nn.Module, targets: Sequence[str] | None) -> list[str]:
-    """Name the Linear and (ungrouped) Conv2d layers that a LoRA changes.
+    """Find the Linear and ungrouped Conv2d layers that a LoRA changes.
 
-    targets: whole dotted names or runs of their parts, so that `blocks` names all layers in it and `convolutions`
-    those of every block; None: what the generator names itself (`adaptable`), or every layer.
+    Args:
+        generator: The network.
+        targets: Whole dotted names, or parts of them: `blocks` selects all layers in it, `convolutions` those of
+            every block. None selects what the generator lists in `adaptable`, or every layer.
+
+    Returns:
+        The layers' dotted names.
 
     Raises:
-        UserError: a target names no layer; says which come near.
+        UserError: A target matches no layer; the error lists similar names.
     """
     layers = [name for name, layer in generator.named_modules() if _adaptable(layer)]
     wanted = targets if targets is not None else getattr(generator, "adaptable", None)
@@ -40,10 +47,17 @@ def layers_of(generator: nn.Module, targets: Sequence[str] | None) -> list[str]:
 
 
 def add_lora(generator: nn.Module, settings: LoraSettings) -> list[str]:
-    """Freeze a generator, lay a LoRA over it that changes nothing yet, and name the layers it is on.
+    """Freeze a generator and add a LoRA, which changes nothing before it is trained.
+
+    Args:
+        generator: The network; it is changed in place.
+        settings: Rank, scaling and layers.
+
+    Returns:
+        Dotted names of the layers that have a LoRA now.
 
     Raises:
-        UserError: a target names no layer.
+        UserError: A target matches no layer.
     """
     layers = layers_of(generator, settings.targets)
     scaling = _scaling(settings)
@@ -66,18 +80,18 @@ def add_lora(generator: nn.Module, settings: LoraSettings) -> list[str]:
     return layers
 
 
-def state(generator: nn.Module) -> dict[str, Tensor]:
+def lora_state(generator: nn.Module) -> dict[str, Tensor]:
     """Return the LoRA's tensors by peft's own names: `<layer>.lora_A.weight` and so on."""
     return dict(get_peft_model_state_dict(generator, adapter_name=NAME))
 
 
-def load_state(generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors that `state` gave into a generator over which `add_lora` laid a LoRA.
+def load_lora_state(generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load tensors of `lora_state` into a generator that `add_lora` has changed.
 
     Raises:
-        UserError: they belong to other layers or to another rank.
+        UserError: The tensors belong to other layers or to another rank.
     """
-    own = state(generator)
+    own = lora_state(generator)
     wrong = [name for name in {**own, **tensors} if name not in own or name not in tensors]
     wrong += [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
     if wrong:
@@ -85,8 +99,8 @@ def load_state(generator: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     set_peft_model_state_dict(generator, dict(tensors), adapter_name=NAME)
 
 
-def merged(generator: nn.Module, scale: float = 1.0) -> nn.Module:
-    """Return a copy with the LoRA, times `scale`, added to the weights of plain layers; the original is untouched."""
+def merge_lora(generator: M, scale: float = 1.0) -> M:
+    """Return a copy without LoRA layers, whose weights hold the LoRA times `scale`; the original is not changed."""
     whole = copy.deepcopy(generator)
     for name, layer in list(whole.named_modules()):
         if isinstance(layer, LoraLayer):
@@ -100,7 +114,7 @@ def merged(generator: nn.Module, scale: float = 1.0) -> nn.Module:
 
 @contextmanager
 def without_lora(generator: nn.Module) -> Iterator[None]:
-    """Let the base answer alone, bit for bit as if no LoRA lay over it."""
+    """Switch the LoRA off: the generator computes, bit for bit, what its base does."""
     layers = [cast(Any, layer) for layer in generator.modules() if isinstance(layer, LoraLayer)]
     for layer in layers:
         layer.enable_adapters(False)
@@ -112,7 +126,7 @@ def without_lora(generator: nn.Module) -> Iterator[None]:
 
 
 def base_hash(generator: nn.Module) -> str:
-    """Return the sha256 of a generator's weights and buffers by name, without any LoRA that lies over it."""
+    """Return the sha256 of a generator's weights and buffers by name, without its LoRA."""
     tensors = {name.replace(_WRAPPED, ""): value for name, value in base_state(generator).items()}
     found = hashlib.sha256()
     for name in sorted(tensors):
@@ -123,12 +137,12 @@ def base_hash(generator: nn.Module) -> str:
 
 
 def base_state(generator: nn.Module) -> dict[str, Tensor]:
-    """Return all tensors but the LoRA's, by their names as they are now."""
+    """Return all tensors except the LoRA's, by their current names."""
     return {name: value for name, value in generator.state_dict().items() if not is_lora(name)}
 
 
 def is_lora(name: str) -> bool:
-    """Tell a LoRA's tensor by its name."""
+    """Return whether a tensor of this name belongs to a LoRA."""
     return ".lora_" in name
 
 
@@ -151,7 +165,7 @@ def _widths(layer: nn.Module) -> tuple[int, int]:
 
 
 def _exactly(name: str) -> str:
-    """The pattern by which peft takes one layer and none whose name ends alike."""
+    """Return the pattern that matches one layer in peft, and none whose name merely ends alike."""
     return "^" + name.replace(".", r"\.")
 
 

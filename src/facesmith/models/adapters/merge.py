@@ -1,63 +1,35 @@
-"""The network of a base, whatever file it lies in, by the names that adapters know its layers by."""
+"""Merge adapters into the weights of a model: of a network, of an export, of an ONNX file."""
 
+import copy
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import onnx
 import torch
 from torch import nn
 
+from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
-from facesmith.files import write_bytes, write_text
-from facesmith.models.adapters.spec import Choice, mixed
+from facesmith.models.adapters.card import AdapterCard
+from facesmith.models.adapters.lora import add_lora, base_hash, load_lora_state, merge_lora
+from facesmith.models.adapters.spec import AdapterSpec
+from facesmith.models.adapters.store import State, load_adapter
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx.card import swapper_card
-from facesmith.models.onnx.export import TOLERANCES, ExportReport, ExportSpec, Precision, crc32
-from facesmith.models.onnx.info import DFM_INPUT
+from facesmith.models.onnx.export import crc32, write_model
+from facesmith.models.onnx.export_spec import TOLERANCES, ExportReport, ExportSpec, Precision
+from facesmith.models.onnx.info import CONTRACT, DFM_INPUT, MASK
 from facesmith.models.onnx.parity import parity
 from facesmith.models.onnx.to_torch.merging import written_back
-from facesmith.models.onnx.to_torch.module import OnnxModule, read
+from facesmith.models.onnx.to_torch.module import OnnxModule
+from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.swapper.wrappers import Shown
 
+M = TypeVar("M", bound=nn.Module)
 
-def base_of(path: Path) -> nn.Module:
-    """Return the network of a checkpoint, or of an .onnx or .dfm file as `OnnxBase` names its layers.
-
-    Raises:
-        UserError: missing, damaged, or nothing that an adapter fits.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give a model's checkpoint, .onnx or .dfm")
-    if path.suffix == ".ckpt":
-        module: Any = load_module(path)
-        generator = getattr(module, "generator", None)
-        if not isinstance(generator, nn.Module):
-            raise UserError(f"{path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")
-        return generator
-    return nn.ModuleDict({"graph": OnnxModule(read(onnx.load(str(path))), f"model={path}")})
-
-
-def said_of(choice: Choice) -> Mapping[str, str]:
-    """Return what a merged file says of its adapters, as ONNX metadata_props."""
-    return {"adapter": choice.name, "adapter_base": choice.cards[0].base.sha256}
-
-
-def adapted(spec: ExportSpec, choice: Choice, path: Path) -> ExportSpec:
-    """Return what a checkpoint's module exports, with adapters merged into its generator.
-
-    Raises:
-        UserError: it exports no swapper, or an adapter was made for another base.
-    """
-    if not isinstance(spec.module, Shown):
-        raise UserError(f"adapter={choice.folders[0]}: {path} holds no swapper; give the adapter's own base")
-    generator = mixed(spec.module.generator, choice, path)
-    return replace(spec, module=Shown(generator).eval(), metadata={**spec.metadata, **said_of(choice)})
-
-
-_SIDE = 256  # px, where a file leaves the size free
+_FREE_SIDE: Final = 256  # px, where a file leaves the size of its pictures free
 
 _CARD: Final = """\
 # {name}
@@ -72,51 +44,151 @@ Parity with torch: largest difference {parity:.1e} over {cases} batches (allowed
 """
 
 
-class Merged(NamedTuple):
-    """The model, and the module that it was written from."""
+class MergedFile(NamedTuple):
+    """An ONNX model with adapters merged into it, and the torch module whose weights it has."""
 
     model: onnx.ModelProto
     module: OnnxModule
 
 
-def merged_file(path: Path, choice: Choice) -> Merged:
-    """Merge adapters into the weights of an ONNX file; everything else of it stays as it is.
+def load_network(path: Path) -> nn.Module:
+    """Load the network that adapters fit, its layers under the names that adapters know.
+
+    Args:
+        path: A swapper's checkpoint, .onnx or .dfm.
+
+    Returns:
+        The generator of a checkpoint; of a file, its graph as `OnnxGenerator` names the layers.
 
     Raises:
-        UserError: an adapter was made for another base.
+        UserError: The file is missing or damaged, or holds no swapper.
     """
-    base = base_of(path)
-    before, after = (whole.get_submodule("graph") for whole in (base, mixed(base, choice, path)))
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a model's checkpoint, .onnx or .dfm")
+    if path.suffix == ".ckpt":
+        module: Any = load_module(path)
+        generator = getattr(module, "generator", None)
+        if not isinstance(generator, nn.Module):
+            raise UserError(f"{path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")
+        return generator
+    return nn.ModuleDict({"graph": OnnxModule(read(onnx.load(str(path))), f"model={path}")})
+
+
+def merge_adapters(generator: M, adapters: AdapterSpec, path: Path) -> M:
+    """Merge adapters into a copy of their base.
+
+    Several adapters add up, each times its weight: what peft's `add_weighted_adapter(combination_type="cat")` gives,
+    but for convolutions and DoRA as well.
+
+    Args:
+        generator: The base; it is not changed.
+        adapters: What to merge.
+        path: File of the base, for errors.
+
+    Raises:
+        UserError: An adapter was trained on another base, or its folder is damaged.
+    """
+    adapters.require_base(base_hash(generator), path)
+    parts = [load_adapter(folder) for folder in adapters.folders]
+    if adapters.weights == (1.0,):
+        return _merge_one(generator, *parts[0], adapters.scale, adapters.folders[0])
+    merged = copy.deepcopy(generator)
+    for (state, card), weight, folder in zip(parts, adapters.weights, adapters.folders, strict=True):
+        tuned = _merge_one(generator, state, card, adapters.scale, folder)
+        with torch.no_grad():
+            for target in card.targets:
+                total, after, before = (_weight(module, target) for module in (merged, tuned, generator))
+                total += weight * (after - before)
+    return merged
+
+
+def _merge_one(generator: M, state: State, card: AdapterCard, scale: float, folder: Path) -> M:
+    tuned = copy.deepcopy(generator)
+    settings = LoraSettings(
+        rank=card.rank,
+        alpha=card.alpha,
+        dropout=0.0,
+        rslora=card.rslora,
+        dora=card.dora,
+        targets=list(card.targets),
+    )
+    try:
+        add_lora(tuned, settings)
+        load_lora_state(tuned, state)
+    except UserError as error:
+        raise UserError(f"adapter={folder}: does not fit {card.base.path}: {error}") from None
+    return merge_lora(tuned, scale)
+
+
+def _weight(module: nn.Module, name: str) -> torch.Tensor:
+    weight = module.get_submodule(name).weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
+def merge_into_export(spec: ExportSpec, adapters: AdapterSpec, path: Path) -> ExportSpec:
+    """Return the export of a swapper with adapters merged into its generator.
+
+    Args:
+        spec: What the checkpoint's module exports.
+        adapters: What to merge.
+        path: The checkpoint, for errors.
+
+    Raises:
+        UserError: The module exports no swapper, or an adapter was trained on another base.
+    """
+    if not isinstance(spec.module, Shown):
+        raise UserError(f"adapter={adapters.folders[0]}: {path} holds no swapper; give the adapter's own base")
+    generator = merge_adapters(spec.module.generator, adapters, path)
+    return replace(spec, module=Shown(generator).eval(), metadata={**spec.metadata, **adapters.metadata})
+
+
+def merge_into_file(path: Path, adapters: AdapterSpec) -> MergedFile:
+    """Merge adapters into the weights of an ONNX file; everything else of the model stays as it is.
+
+    Raises:
+        UserError: An adapter was trained on another base.
+    """
+    base = load_network(path)
+    before, after = (each.get_submodule("graph") for each in (base, merge_adapters(base, adapters, path)))
     assert isinstance(before, OnnxModule)
     assert isinstance(after, OnnxModule)
-    return Merged(written_back(path, before, after, said_of(choice)), after)
+    return MergedFile(written_back(path, before, after, adapters.metadata), after)
 
 
-def write_merged(path: Path, choice: Choice, output: Path) -> ExportReport:
-    """Write the merged file, its card and, but for a .dfm, its hash, held against torch first.
+def write_merged(path: Path, adapters: AdapterSpec, output: Path) -> ExportReport:
+    """Write an ONNX file with adapters merged into it, its card and, except for a .dfm, its hash.
 
-    A file of facesmith is called by its scenes, any other as it was, in a folder of theirs: clients know it by name.
+    A file of facesmith gets the scenes' names in its own; any other keeps its name, by which clients know it, in a
+    folder that is named after the scenes.
+
+    Args:
+        path: The base, .onnx or .dfm.
+        adapters: What to merge.
+        output: Folder to write to.
 
     Raises:
-        UserError: an adapter was made for another base.
-        ExportError: the graph is not what torch computes.
+        UserError: An adapter was trained on another base, or the output is the base's own folder.
+        ExportError: The graph does not compute what torch does; nothing is written then.
     """
     started = time.perf_counter()
-    model, module = merged_file(path, choice)
+    model, module = merge_into_file(path, adapters)
     onnx.checker.check_model(model)
     data = model.SerializeToString(deterministic=True)
-    said = {each.key: each.value for each in model.metadata_props}
+    metadata = {each.key: each.value for each in model.metadata_props}
     half = any(each.data_type == onnx.TensorProto.FLOAT16 for each in model.graph.initializer)
     precision: Precision = "fp16" if half else "fp32"
-    spec, fixed = _spec(model, module)
-    found = parity(spec, data, TOLERANCES[precision], (1,) if fixed else (1, 2))
-    own = said.get("contract") == "facesmith/swapper/1"
-    place = output / f"{path.stem}_{choice.slug}{path.suffix}" if own else output / choice.slug / path.name
+    spec, fixed_batch = _parity_spec(model, module)
+    found = parity(spec, data, TOLERANCES[precision], (1,) if fixed_batch else (1, 2))
+    own = metadata.get("contract") == CONTRACT
+    target = output / f"{path.stem}_{adapters.slug}{path.suffix}" if own else output / adapters.slug / path.name
+    if target.resolve() == path.resolve():
+        raise UserError(f"output={output}: is where {path} itself lies; give another folder")
     hashed = path.suffix != ".dfm"
     report = ExportReport(
-        path=place,
-        hash_path=place.with_suffix(".hash") if hashed else None,
-        card_path=place.with_suffix(".md") if hashed else place.with_name(f"__{place.stem}.md"),
+        path=target,
+        hash_path=target.with_suffix(".hash") if hashed else None,
+        card_path=target.with_suffix(".md") if hashed else target.with_name(f"__{target.stem}.md"),
         bytes=len(data),
         parity=found.worst,
         tolerance=TOLERANCES[precision],
@@ -124,46 +196,40 @@ def write_merged(path: Path, choice: Choice, output: Path) -> ExportReport:
         covered=found.covered,
         precision=precision,
         opset=next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
-        batch="1" if fixed else "N",
+        batch="1" if fixed_batch else "N",
         seconds=time.perf_counter() - started,
     )
-    if place.resolve() == path.resolve():
-        raise UserError(f"output={output}: is where {path} itself lies; give another folder")
-    place.with_suffix(".hash").unlink(missing_ok=True)
-    write_bytes(place, data)
-    write_text(
-        report.card_path, swapper_card(said, place)(report) if "contract" in said else _card(report, choice, path, data)
-    )
-    if report.hash_path is not None:
-        write_text(report.hash_path, crc32(data))
+    own_card = "contract" in metadata
+    card = swapper_card(metadata, target)(report) if own_card else _foreign_card(report, adapters, path, data)
+    write_model(report, data, card)
     return report
 
 
-def _spec(model: onnx.ModelProto, module: OnnxModule) -> tuple[ExportSpec, bool]:
-    """What to compare, on inputs of the file's own sizes, and whether its batch is fixed."""
-    shapes: Mapping[str, list[int]] = {
-        value.name: [step.dim_value or _SIDE for step in value.type.tensor_type.shape.dim]
+def _parity_spec(model: onnx.ModelProto, module: OnnxModule) -> tuple[ExportSpec, bool]:
+    """Return what to compare, on inputs of the file's own sizes, and whether the batch size is fixed to 1."""
+    shapes = {
+        value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in model.graph.input
+        if value.name in module.inputs
     }
-    firsts = [
-        value.type.tensor_type.shape.dim[0].dim_value for value in model.graph.input if value.name in module.inputs
-    ]
-    inputs = {
-        name: torch.rand(1, *shapes[name][1:]) if len(shapes[name]) > 1 else torch.ones(1) for name in module.inputs
-    }
+    inputs = {}
+    for name in module.inputs:
+        sizes = [size or _FREE_SIDE for size in shapes[name][1:]]
+        inputs[name] = torch.rand(1, *sizes) if sizes else torch.ones(1)
     outputs = list(module.outputs)
-    mask = "mask" if "mask" in outputs else outputs[0]
-    pictures = "bgr" if DFM_INPUT in module.inputs else "rgb"
-    return ExportSpec(module, inputs, outputs, {}, "bgr" if pictures == "bgr" else "rgb", mask), 1 in firsts
+    pictures: Literal["rgb", "bgr"] = "bgr" if DFM_INPUT in module.inputs else "rgb"
+    spec = ExportSpec(module, inputs, outputs, {}, pictures, MASK if MASK in outputs else outputs[0])
+    return spec, 1 in (sizes[0] for sizes in shapes.values())
 
 
-def _card(report: ExportReport, choice: Choice, path: Path, data: bytes) -> str:
-    card = choice.cards[0]
+def _foreign_card(report: ExportReport, adapters: AdapterSpec, path: Path, data: bytes) -> str:
+    """Return the model card of another project's file with adapters merged into it."""
+    card = adapters.cards[0]
     return _CARD.format(
         name=report.path.stem,
         base=path.name,
         identity=card.identity,
-        adapter=choice.name,
+        adapter=adapters.name,
         consent=card.consent.kind,
         note=f": {card.consent.note}" if card.consent.note else "",
         crc=crc32(data),

@@ -1,24 +1,24 @@
-"""Which adapters are laid on a base, and how much of each; no torch."""
+"""Which adapters are merged into a base, and how much of each; no torch."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import torch
-from torch import nn
-
-from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
 from facesmith.models.adapters.card import AdapterCard
-from facesmith.models.adapters.lora import add_lora, base_hash, load_state, merged
-from facesmith.models.adapters.store import State, load
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Adapters of one base. folders, cards: of each. weights: how much of each. scale: of all together."""
+class AdapterSpec:
+    """Adapters of one base, to be merged together.
+
+    Attributes:
+        folders: Folder of each adapter.
+        cards: Card of each adapter.
+        weights: Share of each adapter; they need not sum to 1.
+        scale: Factor of all adapters together; 0 is the base itself.
+    """
 
     folders: tuple[Path, ...]
     cards: tuple[AdapterCard, ...]
@@ -27,7 +27,7 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """For marks and metadata: identity, scene, the tensors' hash and the share of each."""
+        """Return identity, scene, hash of the tensors and share of each adapter, for marks and metadata."""
         parts = [
             f"{card.identity}/{card.scene.name} {card.weights[:12]} x {weight * self.scale:g}"
             for card, weight in zip(self.cards, self.weights, strict=True)
@@ -36,19 +36,28 @@ class Choice:
 
     @property
     def slug(self) -> str:
-        """For file names: the scenes."""
+        """Return the scenes' names, for file names."""
         words = "_".join(card.scene.name for card in self.cards)
         return "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in words.lower())
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Return the ONNX metadata_props of a model that the adapters were merged into."""
+        return {"adapter": self.name, "adapter_base": self.cards[0].base.sha256}
+
     def facts(self) -> dict[str, Any]:
-        """Return what decides the result, for keys of caches."""
+        """Return what decides the merged weights, for the keys of caches."""
         return {"adapters": [card.weights for card in self.cards], "weights": self.weights, "scale": self.scale}
 
     def require_base(self, sha256: str, path: Path) -> None:
-        """Make sure that every adapter was made for the model at `path`.
+        """Check that every adapter was trained on this base.
+
+        Args:
+            sha256: Hash of the base's weights, see `lora.base_hash`.
+            path: File of the base, for the error.
 
         Raises:
-            UserError: one was not; says for which.
+            UserError: An adapter was trained on another base.
         """
         for folder, card in zip(self.folders, self.cards, strict=True):
             if card.base.sha256 != sha256:
@@ -58,11 +67,22 @@ class Choice:
                 )
 
 
-def choose(folders: Path | Sequence[Path] | None, weights: Sequence[float] | None, scale: float) -> Choice | None:
-    """Read the cards of the adapters that were given; None where none was. weights: None for equal shares.
+def load_adapters(
+    folders: Path | Sequence[Path] | None, weights: Sequence[float] | None, scale: float
+) -> AdapterSpec | None:
+    """Read the cards of adapters that are to be merged together.
+
+    Args:
+        folders: One adapter folder, several, or none.
+        weights: Share of each adapter; None for equal shares.
+        scale: Factor of all adapters together.
+
+    Returns:
+        The adapters, None where none was given.
 
     Raises:
-        UserError: a folder is no adapter, there are as many weights as adapters not, or the bases differ.
+        UserError: A folder is no adapter, the number of weights differs from the number of adapters, or the adapters
+            have different bases.
     """
     if folders is None:
         return None
@@ -79,55 +99,4 @@ def choose(folders: Path | Sequence[Path] | None, weights: Sequence[float] | Non
                 f"{cards[0].base.path} ({cards[0].base.sha256[:12]}); only adapters of one base can be mixed"
             )
     shares = tuple(weights) if weights is not None else (1 / len(given),) * len(given)
-    return Choice(given, cards, shares, scale)
-
-
-M = TypeVar("M", bound=nn.Module)
-
-
-def mixed(generator: M, choice: Choice, path: Path) -> M:
-    """Return a copy of a base with the chosen adapters merged into its weights. path: of the base, for errors.
-
-    Several add up, each times its weight: what peft's `add_weighted_adapter(combination_type="cat")` gives, but for
-    convolutions and DoRA as well.
-
-    Raises:
-        UserError: an adapter was made for another base, or its folder is damaged.
-    """
-    choice.require_base(base_hash(generator), path)
-    parts = [load(folder) for folder in choice.folders]
-    if choice.weights == (1.0,):
-        return _laid(generator, *parts[0], choice.scale, choice.folders[0])
-    whole = copy.deepcopy(generator)
-    for (state, card), weight, folder in zip(parts, choice.weights, choice.folders, strict=True):
-        tuned = _laid(generator, state, card, choice.scale, folder)
-        with torch.no_grad():
-            for target in card.targets:
-                sum_, after, before = (_weight(module, target) for module in (whole, tuned, generator))
-                sum_ += weight * (after - before)
-    return whole
-
-
-def _laid(generator: M, state: State, card: AdapterCard, scale: float, folder: Path) -> M:
-    tuned = copy.deepcopy(generator)
-    settings = LoraSettings(
-        rank=card.rank,
-        alpha=card.alpha,
-        dropout=0.0,
-        rslora=card.rslora,
-        dora=card.dora,
-        targets=list(card.targets),
-    )
-    try:
-        add_lora(tuned, settings)
-        load_state(tuned, state)
-    except UserError as error:
-        raise UserError(f"adapter={folder}: does not fit {card.base.path}: {error}") from None
-    done: Any = merged(tuned, scale)
-    return done
-
-
-def _weight(module: nn.Module, name: str) -> torch.Tensor:
-    weight = module.get_submodule(name).weight
-    assert isinstance(weight, torch.Tensor)
-    return weight
+    return AdapterSpec(given, cards, shares, scale)

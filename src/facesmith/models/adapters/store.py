@@ -24,11 +24,18 @@ _PREFIX: Final = "base_model.model."  # of a peft model's own tensor names
 State = Mapping[str, Tensor]
 
 
-def save(folder: Path, state: State, card: AdapterCard) -> AdapterCard:
-    """Write an adapter, readable by its owner only, and give its card as it was written.
+def save_adapter(folder: Path, state: State, card: AdapterCard) -> AdapterCard:
+    """Write an adapter, readable by its owner only.
 
-    state: by `<layer>.lora_A.weight` and so on, as `peft.get_peft_model_state_dict` gives them. The card is written
-    last and knows the hash of the tensors, so that a folder half written is seen.
+    The card is written last and holds the hash of the tensors, so that a half-written folder is detected.
+
+    Args:
+        folder: Where to write; it is made if need be.
+        state: Tensors by name, such as `<layer>.lora_A.weight`, as `peft.get_peft_model_state_dict` returns them.
+        card: The card, its `weights` still unknown.
+
+    Returns:
+        The card as it was written.
     """
     private_folder(folder)
     (folder / CARD).unlink(missing_ok=True)
@@ -42,18 +49,26 @@ def save(folder: Path, state: State, card: AdapterCard) -> AdapterCard:
     return card
 
 
-def load(folder: Path) -> tuple[dict[str, Tensor], AdapterCard]:
-    """Read an adapter's tensors, onto the CPU, by the names `save` took, and its card.
+def load_adapter(folder: Path) -> tuple[dict[str, Tensor], AdapterCard]:
+    """Read an adapter.
+
+    Args:
+        folder: A folder that `save_adapter` wrote.
+
+    Returns:
+        Its tensors on the CPU, by the names `save_adapter` took, and its card.
 
     Raises:
-        UserError: no adapter of facesmith, or a damaged one.
+        UserError: The folder holds no adapter of facesmith, or a damaged one.
     """
     card = AdapterCard.read(folder)
     path = folder / WEIGHTS
     try:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != card.weights:
-            raise UserError(f"adapter={folder}: {WEIGHTS} is not the file that {CARD} tells of; copy the whole folder")
+            raise UserError(
+                f"adapter={folder}: {WEIGHTS} is not the file that {CARD} was written for; copy the whole folder"
+            )
         tensors = safetensors.load(data)
     except OSError as error:
         raise UserError(
@@ -86,11 +101,18 @@ def _peft_config(card: AdapterCard, state: State) -> dict[str, Any]:
     return {**plain, "peft_type": "LORA", "task_type": None}
 
 
-def enter(profiles: Path, folder: Path) -> Path:
-    """Enter an adapter into its person's profile, where there is one, and give the profile's path.
+def register_in_profile(profiles: Path, folder: Path) -> Path:
+    """List an adapter in its person's profile, where there is one.
+
+    Args:
+        profiles: Folder of the identity profiles.
+        folder: The adapter.
+
+    Returns:
+        Path of the person's profile, which may not exist.
 
     Raises:
-        UserError: the folder is no adapter, or the profile is damaged.
+        UserError: The folder is no adapter, or the profile is damaged.
     """
     card = AdapterCard.read(folder)
     path = profiles / f"{card.identity}.json"
@@ -109,11 +131,17 @@ def enter(profiles: Path, folder: Path) -> Path:
     return path
 
 
-def listed(place: Path) -> Iterator[tuple[Path, AdapterCard]]:
-    """Return the adapters under a folder, or those of a profile (.json) that are still there, in the order of time.
+def find_adapters(place: Path) -> Iterator[tuple[Path, AdapterCard]]:
+    """Find adapters and read their cards.
+
+    Args:
+        place: A folder, searched at every depth, or a profile (.json), whose adapters that still exist are listed.
+
+    Yields:
+        Folder and card of each adapter, the oldest first.
 
     Raises:
-        UserError: there is no such place, or an adapter's card is damaged.
+        UserError: There is no such place, or an adapter's card is damaged.
     """
     if place.suffix == ".json":
         folders = [Path(one.folder) for one in IdentityProfile.load(place).adapters]

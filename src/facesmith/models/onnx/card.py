@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 import facesmith
-from facesmith.models.onnx.export import ExportReport
-from facesmith.models.onnx.info import CONTRACTS, NORMALISATIONS, SwapperContract
+from facesmith.models.onnx.export_spec import ExportReport
+from facesmith.models.onnx.info import CONTRACTS, NORMALISATIONS, SwapperInfo
 
 _CARD = """\
 # {name}
@@ -86,11 +86,11 @@ def swapper_card(metadata: Mapping[str, str], path: Path) -> Callable[[ExportRep
     """
     kinds = {contract: kind for kind, contract in CONTRACTS.items()}
     kind = kinds.get(metadata.get("contract", ""), "facesmith")
-    contract = SwapperContract.read(metadata, path, kind=kind)
+    contract = SwapperInfo.read(metadata, path, kind=kind)
     return lambda report: _filled(contract, metadata["notice"], metadata.get("adapter", ""), report)
 
 
-def _filled(contract: SwapperContract, notice: str, adapter: str, report: ExportReport) -> str:
+def _filled(contract: SwapperInfo, notice: str, adapter: str, report: ExportReport) -> str:
     baked = contract.embedding_size is None
     path = report.path
     rows = "\n".join(f"| `{key}` | {value:.3f} |" for key, value in sorted(contract.gate.items()))

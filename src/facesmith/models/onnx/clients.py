@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.models.onnx.export import ExportSpec
+from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import (
     ARCFACE,
     ARCFACE_SIZE,
@@ -19,7 +19,7 @@ from facesmith.models.onnx.info import (
     SOURCE,
     TARGET,
     TYPES,
-    SwapperContract,
+    SwapperInfo,
 )
 from facesmith.models.swapper.wrappers import Baked, Placed, Shown
 
@@ -80,7 +80,7 @@ def spec_for(
     Raises:
         UserError: the client cannot run such a model, or the profile does not fit it.
     """
-    contract = SwapperContract.read(spec.metadata, origin)
+    contract = SwapperInfo.read(spec.metadata, origin)
     if not isinstance(spec.module, Shown):
         raise UserError(f"ckpt_path={origin}: holds no swapper that {client} can run; give a swapper's checkpoint")
     generator = spec.module.generator
@@ -104,7 +104,7 @@ def spec_for(
     return ExportSpec(swapper, inputs, [OUTPUT, MASK], contract.metadata())
 
 
-def _crop(client: str, contract: SwapperContract, size: int | None) -> tuple[str, int]:
+def _crop(client: str, contract: SwapperInfo, size: int | None) -> tuple[str, int]:
     if client == "hyperswap":
         if size not in (None, _HYPERSWAP_SIZE):
             raise UserError(f"size={size}: FaceFusion's slot is {_HYPERSWAP_SIZE} px; leave size out")
@@ -115,8 +115,8 @@ def _crop(client: str, contract: SwapperContract, size: int | None) -> tuple[str
 
 
 def _with_identity(
-    generator: nn.Module, contract: SwapperContract, profile: IdentityProfile, origin: Path
-) -> tuple[nn.Module, SwapperContract]:
+    generator: nn.Module, contract: SwapperInfo, profile: IdentityProfile, origin: Path
+) -> tuple[nn.Module, SwapperInfo]:
     if contract.embedding_size is None:
         raise UserError(f"profile={profile.id}: {origin} has its identity baked in; leave profile out")
     profile.require(contract.embedder, contract.embedding_size)
@@ -130,7 +130,7 @@ def _with_identity(
     return Baked(generator, torch.from_numpy(profile.mean)), told
 
 
-def _require_arcface(contract: SwapperContract, origin: Path) -> None:
+def _require_arcface(contract: SwapperInfo, origin: Path) -> None:
     if contract.embedding_size is None:
         return
     if (contract.embedder, contract.embedding_size) != (ARCFACE, ARCFACE_SIZE):

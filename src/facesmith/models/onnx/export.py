@@ -1,4 +1,4 @@
-"""What is to be exported, and what came of it."""
+"""Write a module as ONNX: trace it, compare it with torch, and put model card and hash beside it."""
 
 import contextlib
 import copy
@@ -7,81 +7,18 @@ import logging
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, Protocol, runtime_checkable
 
 import onnx
 import torch
-from torch import Tensor, nn
 
 from facesmith.files import write_bytes, write_text
 from facesmith.models.onnx.card import swapper_card
-from facesmith.models.onnx.fp16 import halved
-from facesmith.models.onnx.info import MASK
+from facesmith.models.onnx.export_spec import TOLERANCES, ExportError, ExportReport, ExportSpec, Precision
+from facesmith.models.onnx.fp16 import to_fp16
 from facesmith.models.onnx.parity import parity
-
-Precision = Literal["fp32", "fp16"]
-# Largest difference to torch that is allowed, in pictures and masks alike; .02 of -1..1 is 2.5 of 255 levels.
-TOLERANCES: Final[dict[Precision, float]] = {"fp32": 1e-4, "fp16": 0.02}
-
-
-class ExportError(Exception):
-    """The exported graph is not what the module computes."""
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was written and how true it is.
-
-    hash_path: None where the client wants none. parity: largest absolute difference to torch over `cases`
-    batches, at most `tolerance`. covered: mean of their masks, 0..1; at 0 the model swaps nothing, not even a
-    portrait, and parity says little. batch: "N" when its size is free, else "1".
-    """
-
-    path: Path
-    hash_path: Path | None
-    card_path: Path
-    bytes: int
-    parity: float
-    tolerance: float
-    cases: int
-    covered: float
-    precision: Precision
-    opset: int
-    batch: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class ExportSpec:
-    """What to trace: a module in eval mode, example inputs by name, names of its outputs, metadata_props.
-
-    inputs: each (1, ...), in the order of `module.forward`. metadata: of `SwapperContract.metadata()`, or any
-    other where `card` writes the model card. pictures: `rgb` inputs are (N,3,S,S) in -1..1, `bgr` ones (N,S,S,3)
-    in 0..1. mask: the output that says what of the picture is meant.
-    """
-
-    module: nn.Module
-    inputs: dict[str, Tensor]
-    outputs: list[str]
-    metadata: dict[str, str]
-    pictures: Literal["rgb", "bgr"] = "rgb"
-    mask: str = MASK
-    card: Callable[[ExportReport], str] | None = None
-
-
-@runtime_checkable
-class Exports(Protocol):
-    """A module that can be written as ONNX."""
-
-    def export_spec(self) -> ExportSpec:
-        """Say what to trace, with which inputs and outputs, and what the file says of itself."""
-        ...
-
-
-__all__ = ["ExportError", "ExportReport", "ExportSpec", "crc32", "export"]
 
 _NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "onnxruntime.transformers")
 
@@ -115,7 +52,7 @@ def export(
     spec = replace(spec, module=module, inputs=inputs)
     model = _trace(spec, opset, dynamic_batch)
     if precision == "fp16":
-        model = halved(model)
+        model = to_fp16(model)
     # Older clients refuse a newer format than the operators need.
     model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     del model.metadata_props[:]
@@ -124,10 +61,9 @@ def export(
     data = model.SerializeToString(deterministic=True)
     found = parity(spec, data, tolerance, batches=(1, 2, 3) if dynamic_batch else (1,))
 
-    hash_path = path.with_suffix(".hash")
     report = ExportReport(
         path=path,
-        hash_path=hash_path if hashed else None,
+        hash_path=path.with_suffix(".hash") if hashed else None,
         card_path=card_path or path.with_suffix(".md"),
         bytes=len(data),
         parity=found.worst,
@@ -139,17 +75,31 @@ def export(
         batch="N" if dynamic_batch else "1",
         seconds=time.perf_counter() - started,
     )
-    # The hash goes last: whoever finds one beside a model finds them matching.
-    hash_path.unlink(missing_ok=True)
-    write_bytes(path, data)
-    write_text(report.card_path, card(report))
-    if hashed:
-        write_text(hash_path, crc32(data))
+    write_model(report, data, card(report))
     return report
 
 
+def write_model(report: ExportReport, data: bytes, card: str) -> None:
+    """Write an ONNX model, its card and its hash to the paths of a report.
+
+    Args:
+        report: Where to write; no hash is written where `hash_path` is None, and an older one is removed.
+        data: The serialised model.
+        card: The model card, Markdown.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    # The hash goes last: whoever finds one beside a model finds them matching.
+    report.path.with_suffix(".hash").unlink(missing_ok=True)
+    write_bytes(report.path, data)
+    write_text(report.card_path, card)
+    if report.hash_path is not None:
+        write_text(report.hash_path, crc32(data))
+
+
 def crc32(data: bytes) -> str:
-    """CRC32 as 8 lower-case hex digits without a newline: clients compare the raw text."""
+    """Return the CRC32 as 8 lower-case hex digits without a newline: clients compare the raw text."""
     return format(zlib.crc32(data), "08x")
 
 

@@ -21,7 +21,7 @@ _MOVING: Final = {"Reshape", "Transpose", "Expand", "Unsqueeze", "Squeeze", "Sli
 _FLOAT_INPUTS: Final = {"Resize": (1, 2)}  # region and scales are float32 in either precision
 
 
-def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with float16 weights and arithmetic, float32 at its inputs and outputs.
 
     Sampling stays float32, and so does all that adds up to the places that are sampled: near 1 a float16 is off

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.info import DFM_INPUT, DFM_MORPH, MASK, OUTPUT, SOURCE, TARGET, SwapperContract
+from facesmith.models.onnx.info import DFM_INPUT, DFM_MORPH, MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 
 Array = npt.NDArray[Any]
 
@@ -91,7 +91,7 @@ def _providers() -> list[str]:
     return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
 
 
-def check_own(contract: SwapperContract, graph: OnnxGraph) -> None:
+def check_own(contract: SwapperInfo, graph: OnnxGraph) -> None:
     """Hold a graph of facesmith against what it says of itself.
 
     Raises:

@@ -66,7 +66,7 @@ CONSENTS: Final = ("self", "written", "licensed", "public_domain", "synthetic")
 
 
 @dataclass(frozen=True)
-class SwapperContract:
+class SwapperInfo:
     """A swapper's promises and provenance.
 
     template: name in `faces.templates`. size: S in px. embedder: recogniser its identity was measured with.
@@ -115,7 +115,7 @@ class SwapperContract:
         }
 
     @classmethod
-    def read(cls, metadata: Mapping[str, str], origin: object, *, kind: str = "facesmith") -> "SwapperContract":
+    def read(cls, metadata: Mapping[str, str], origin: object, *, kind: str = "facesmith") -> "SwapperInfo":
         """Read a contract of one kind back from metadata_props; origin names the file in errors.
 
         Raises:

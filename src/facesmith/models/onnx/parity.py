@@ -9,7 +9,7 @@ import torch
 from skimage import data as pictures
 from torch import Tensor
 
-from facesmith.models.onnx.export import ExportError, ExportSpec
+from facesmith.models.onnx.export_spec import ExportError, ExportSpec
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.errors import UserError
-from facesmith.models.adapters.spec import Choice
+from facesmith.models.adapters.spec import AdapterSpec
 from facesmith.models.onnx.foreign import foreign_contract
 from facesmith.models.onnx.graph import OnnxGraph, check_own, dfm_size
 from facesmith.models.onnx.info import (
@@ -21,7 +21,7 @@ from facesmith.models.onnx.info import (
     OUTPUT,
     SOURCE,
     TARGET,
-    SwapperContract,
+    SwapperInfo,
     kind_of,
 )
 
@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float32]
 Run = Callable[[Pixels, Floats | None], tuple[Pixels, Floats]]
 
 
-class SwapModel:
+class Swapper:
     """A swapper ready for use; may be called from several threads.
 
     template, size: of the crops. run: from crops and source, as `__call__` takes them, to what it gives.
@@ -51,7 +51,7 @@ class SwapModel:
         identity: str = "",
         consent: str = "",
         consent_note: str = "",
-        contract: SwapperContract | None = None,
+        contract: SwapperInfo | None = None,
     ) -> None:
         self.template, self.size, self._run = template, size, run
         self.embedder, self.embedding_size, self.photo = embedder, embedding_size, photo
@@ -84,7 +84,7 @@ def finished(output: npt.NDArray[np.floating]) -> Pixels:
     return np.ascontiguousarray(picture.transpose(0, 2, 3, 1))
 
 
-def load_foreign(graph: OnnxGraph, name: str, *, converter: Path | None, raw_length: float) -> SwapModel:
+def load_foreign(graph: OnnxGraph, name: str, *, converter: Path | None, raw_length: float) -> Swapper:
     """Make a swapper of a graph by the contract of its type; see `foreign_contract`.
 
     Raises:
@@ -112,7 +112,7 @@ def load_foreign(graph: OnnxGraph, name: str, *, converter: Path | None, raw_len
 
     said = graph.metadata
     embedded = contract.told and kind.photo is None
-    return SwapModel(
+    return Swapper(
         kind.template,
         size,
         run,
@@ -137,7 +137,7 @@ TEMPLATE: Final = "dfl_whole_face"
 _ERODE, _SIGMA = 2, 6.25  # rounds of a 3x3 ellipse, px
 
 
-def load_dfm(graph: OnnxGraph, *, morph: float) -> SwapModel:
+def load_dfm(graph: OnnxGraph, *, morph: float) -> Swapper:
     """Make a swapper of a `.dfm`: `in_face:0` (N,S,S,3) BGR 0..1 in; target mask, face, source mask out.
 
     morph: 0..1, how far towards the person, for the files that have it.
@@ -166,7 +166,7 @@ def load_dfm(graph: OnnxGraph, *, morph: float) -> SwapModel:
         return np.clip(np.rint(blended), 0, 255).astype(np.uint8), np.asarray(masks, np.float32)
 
     said = graph.metadata
-    return SwapModel(
+    return Swapper(
         TEMPLATE,
         size,
         run,
@@ -176,10 +176,10 @@ def load_dfm(graph: OnnxGraph, *, morph: float) -> SwapModel:
     )
 
 
-__all__ = ["SwapModel", "load_swap_model"]
+__all__ = ["Swapper", "load_swapper"]
 
 
-def load_swap_model(
+def load_swapper(
     path: Path,
     *,
     model_type: str = "auto",
@@ -187,8 +187,8 @@ def load_swap_model(
     raw_length: float = 1.0,
     morph: float = 1.0,
     threads: int = 1,
-    adapters: Choice | None = None,
-) -> SwapModel:
+    adapters: AdapterSpec | None = None,
+) -> Swapper:
     """Load a swapper of facesmith (.onnx, or .ckpt, which imports torch), a foreign one (.onnx) or a .dfm.
 
     model_type: `auto`, which believes the file's own metadata, then its suffix and name; `facesmith`, `dfm` or a
@@ -214,9 +214,9 @@ def load_swap_model(
     if converter is not None and name in ("facesmith", "dfm"):
         raise UserError(f"task.converter={converter}: {path} ({name}) takes none; leave task.converter out")
     if adapters is not None:
-        from facesmith.models.adapters.merge import merged_file
+        from facesmith.models.adapters.merge import merge_into_file
 
-        graph = OnnxGraph(path, "model", threads, merged_file(path, adapters).model.SerializeToString())
+        graph = OnnxGraph(path, "model", threads, merge_into_file(path, adapters).model.SerializeToString())
     if name == "facesmith":
         return _load_own(graph)
     if name == "dfm":
@@ -224,8 +224,8 @@ def load_swap_model(
     return load_foreign(graph, name, converter=converter, raw_length=raw_length)
 
 
-def _load_own(graph: OnnxGraph) -> SwapModel:
-    contract = SwapperContract.read(graph.metadata, graph)
+def _load_own(graph: OnnxGraph) -> Swapper:
+    contract = SwapperInfo.read(graph.metadata, graph)
     check_own(contract, graph)
 
     def run(feed: dict[str, Floats]) -> Sequence[Floats]:
@@ -234,19 +234,19 @@ def _load_own(graph: OnnxGraph) -> SwapModel:
     return _own(contract, run)
 
 
-def _load_checkpoint(path: Path, adapters: Choice | None) -> SwapModel:
+def _load_checkpoint(path: Path, adapters: AdapterSpec | None) -> Swapper:
     import torch
 
-    from facesmith.models.adapters.merge import adapted
+    from facesmith.models.adapters.merge import merge_into_export
     from facesmith.models.checkpoint import load_module
-    from facesmith.models.onnx.export import Exports
+    from facesmith.models.onnx.export_spec import Exports
 
     module = load_module(path)
     if not isinstance(module, Exports):
         raise UserError(f"model={path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")
     spec = module.export_spec()
-    contract = SwapperContract.read(spec.metadata, path)
-    network = (spec if adapters is None else adapted(spec, adapters, path)).module.eval()
+    contract = SwapperInfo.read(spec.metadata, path)
+    network = (spec if adapters is None else merge_into_export(spec, adapters, path)).module.eval()
 
     def run(feed: dict[str, Floats]) -> Sequence[Floats]:
         with torch.inference_mode():
@@ -255,7 +255,7 @@ def _load_checkpoint(path: Path, adapters: Choice | None) -> SwapModel:
     return _own(contract, run)
 
 
-def _own(contract: SwapperContract, network: Any) -> SwapModel:
+def _own(contract: SwapperInfo, network: Any) -> Swapper:
     """A swapper that keeps facesmith's own contract, whatever runs it."""
 
     def run(crops: Pixels, source: Floats | None) -> tuple[Pixels, Floats]:
@@ -267,7 +267,7 @@ def _own(contract: SwapperContract, network: Any) -> SwapModel:
         return finished((output + 1) * 127.5), mask[:, 0]
 
     baked = contract.embedding_size is None
-    return SwapModel(
+    return Swapper(
         contract.template,
         contract.size,
         run,

@@ -13,7 +13,7 @@ from facesmith.faces.face import Analyzer
 from facesmith.faces.geometry.alignment import estimate, warp
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image
-from facesmith.models.onnx.session import SwapModel
+from facesmith.models.onnx.session import Swapper
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Source:
 
 
 def find_source(
-    model: SwapModel,
+    model: Swapper,
     path: Path,
     *,
     profile: Path | None,

@@ -22,7 +22,7 @@ from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.metrics.person import PersonMeter, eye_distance, known_crops
-from facesmith.models.onnx.session import load_swap_model
+from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
 from facesmith.tasks.compare.sheet import Cell, Row, sheet
 from facesmith.tasks.swap.frame_swap import FrameSwap
@@ -111,7 +111,7 @@ class CompareTask:
         return [self._output]
 
     def _load(self, path: Path, analyzer: Analyzer, given: Sequence[Pixels]) -> _Contestant:
-        model = load_swap_model(path, converter=self._converter, raw_length=self._raw_length)
+        model = load_swapper(path, converter=self._converter, raw_length=self._raw_length)
         whose = find_source(
             model,
             path,

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config.adapters import AdapterChoiceSettings, SwapperFileSettings
+from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
 from facesmith.config.settings import Component, PathSetting
 from facesmith.tasks.generate.config import GenerateTaskConfig
 from facesmith.tasks.mask.config import MaskTaskConfig
@@ -28,7 +28,7 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
 
 
-class FrameConfig(AdapterChoiceSettings, SwapperFileSettings):
+class FrameConfig(AdapterSettings, SwapperFileSettings):
     """How one frame is swapped; see `tasks.frame_swap.load_frame_swap`."""
 
     source_photo: PathSetting | None

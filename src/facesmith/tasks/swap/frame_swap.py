@@ -13,9 +13,9 @@ from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.geometry import colour, masks
 from facesmith.faces.geometry.alignment import Matrix, estimate, invert, transform, warp
-from facesmith.models.adapters.spec import Choice, choose
+from facesmith.models.adapters.spec import AdapterSpec, load_adapters
 from facesmith.models.onnx.occlusion import Occluder
-from facesmith.models.onnx.session import SwapModel, load_swap_model
+from facesmith.models.onnx.session import Swapper, load_swapper
 from facesmith.models.onnx.source import Source, find_source
 from facesmith.tasks.swap.enhancer import Enhancer
 from facesmith.tasks.swap.paste import Blend, join, lay, match_colour, split, uncovered
@@ -56,7 +56,7 @@ class FrameSwap:
 
     def __init__(
         self,
-        model: SwapModel,
+        model: Swapper,
         *,
         source: Floats | None,
         masks: Masks | None = None,
@@ -66,7 +66,7 @@ class FrameSwap:
         enhancer: Enhancer | None = None,
         enhancer_blend: float = 1.0,
         whose: Source | None = None,
-        adapters: Choice | None = None,
+        adapters: AdapterSpec | None = None,
     ) -> None:
         self._model, self._source = model, source
         self._masks = masks or Masks()
@@ -171,13 +171,13 @@ def load_frame_swap(
     adapter_weights: Sequence[float] | None = None,
     adapter_scale: float = 1.0,
 ) -> FrameSwap:
-    """Load all that swapping one frame needs; see `load_swap_model`, `choose`, `find_source`, `Masks`, `FrameSwap`.
+    """Load all that swapping one frame needs; see `load_swapper`, `load_adapters`, `find_source`, `Masks`, `FrameSwap`.
 
     Raises:
         UserError: a file is missing or of another contract, the identity is missing or does not fit the model.
     """
-    adapters = choose(adapter, adapter_weights, adapter_scale)
-    swapper = load_swap_model(
+    adapters = load_adapters(adapter, adapter_weights, adapter_scale)
+    swapper = load_swapper(
         model,
         model_type=model_type,
         converter=converter,

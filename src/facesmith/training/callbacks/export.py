@@ -7,8 +7,9 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from rich.filesize import decimal
 
-from facesmith.models.adapters.store import enter
-from facesmith.models.onnx.export import Exports, export
+from facesmith.models.adapters.store import register_in_profile
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import Exports
 from facesmith.training.callbacks.protocols import KnowsPerson, Profiles, SavesAdapter, WritesOnnx
 from facesmith.training.run.loggers import wandb_of
 from facesmith.training.run.wandb import faces_artifact, files_artifact, onnx_artifact
@@ -81,7 +82,7 @@ class SaveAdapter(Callback):
         for path in pl_module.save_adapter(self.folder):
             log.info("%s: %s", path, decimal(path.stat().st_size))
         if self.profiles is not None:
-            path = enter(self.profiles, self.folder)
+            path = register_in_profile(self.profiles, self.folder)
             log.info("%s: %s", path, "lists the adapter" if path.exists() else "is not there to list the adapter")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.metrics.swap import Quality
-from facesmith.models.onnx.export import ExportReport
+from facesmith.models.onnx.export_spec import ExportReport
 
 
 @runtime_checkable

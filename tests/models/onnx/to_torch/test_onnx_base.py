@@ -14,13 +14,15 @@ from onnx.backend.test.case.node import collect_testcases
 
 from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
-from facesmith.models.adapters.lora import add_lora, base_hash, merged
+from facesmith.models.adapters.lora import add_lora, base_hash, merge_lora
 from facesmith.models.onnx import to_torch
 from facesmith.models.onnx.clients import spec_for
-from facesmith.models.onnx.export import ExportSpec, export
-from facesmith.models.onnx.fp16 import halved
-from facesmith.models.onnx.info import TYPES, SwapperContract
-from facesmith.models.onnx.to_torch.module import SUPPORTED, OnnxModule, read
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.models.onnx.fp16 import to_fp16
+from facesmith.models.onnx.info import TYPES, SwapperInfo
+from facesmith.models.onnx.to_torch.module import SUPPORTED, OnnxModule
+from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.texture_warp import TextureWarp
 from facesmith.models.swapper.wrappers import Placed, Shown
@@ -31,7 +33,7 @@ LORA = LoraSettings(rank=4, alpha=None, dropout=0.0, rslora=False, dora=False, t
 
 
 def own_file(folder, client, generator):
-    contract = SwapperContract(
+    contract = SwapperInfo(
         "arcface_128", generator.size, "arcface_w600k_r50", generator.embedding_size, "ada", "self", "", "key", 1
     )
     spec = ExportSpec(Shown(generator.eval()), {}, ["output", "mask"], contract.metadata())
@@ -124,7 +126,7 @@ def test_a_file_becomes_a_module_is_adapted_and_becomes_the_file_again(files, na
         for key, value in tuned.named_parameters():
             if "lora_B" in key:
                 value.normal_(0, 0.02)
-    whole = merged(tuned)
+    whole = merge_lora(tuned)
     model = base.written_back(whole, {"adapter": "ada-stage"})
     onnx.checker.check_model(model, full_check=True)
     original = onnx.load(path)
@@ -230,7 +232,7 @@ def test_weights_come_back_to_where_they_came_from(graph_file, nodes, weights):
     (target,) = add_lora(tuned, LORA)
     with torch.no_grad():
         tuned.get_submodule(target).lora_B["default"].weight.normal_(generator=torch.manual_seed(0))
-    whole = merged(tuned)
+    whole = merge_lora(tuned)
     model = base.written_back(whole, {})
     crop = torch.rand(1, 3, 256, 256)
     theirs = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"target": crop.numpy()})[0]
@@ -274,7 +276,7 @@ def test_a_file_without_layers_is_refused(swapper_file):
 
 def test_files_in_half_precision_come_back_in_it(files, tmp_path):
     path = tmp_path / "hyperswap.onnx"
-    onnx.save(halved(onnx.load(files("hyperswap"))), path)
+    onnx.save(to_fp16(onnx.load(files("hyperswap"))), path)
     base = to_torch.load(to_torch.describe(path))
     tuned = copy.deepcopy(base)
     add_lora(tuned, LORA)
@@ -282,7 +284,7 @@ def test_files_in_half_precision_come_back_in_it(files, tmp_path):
         for key, value in tuned.named_parameters():
             if "lora_B" in key:
                 value.normal_(0, 0.02)
-    model, original = base.written_back(merged(tuned), {}), onnx.load(path)
+    model, original = base.written_back(merge_lora(tuned), {}), onnx.load(path)
     types = [[(e.name, e.data_type) for e in each.graph.initializer] for each in (model, original)]
     assert types[0] == types[1]
     assert onnx.TensorProto.FLOAT16 in {kind for _, kind in types[0]}
@@ -290,7 +292,7 @@ def test_files_in_half_precision_come_back_in_it(files, tmp_path):
     feed = {"target": crop.numpy(), "source": source.numpy()}
     theirs = onnxruntime.InferenceSession(model.SerializeToString()).run(["output"], feed)[0]
     with torch.no_grad():
-        assert np.abs(theirs - merged(tuned)(crop, source).face.numpy()).max() < 0.02
+        assert np.abs(theirs - merge_lora(tuned)(crop, source).face.numpy()).max() < 0.02
 
 
 @pytest.mark.parametrize("name", ["ghost", "blendswap"])

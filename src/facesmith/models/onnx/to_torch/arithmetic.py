@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facesmith.models.onnx.to_torch.module import Node
+from facesmith.models.onnx.to_torch.reading import Node
 
 Operator = Callable[..., Any]
 Made = Callable[..., Tensor]

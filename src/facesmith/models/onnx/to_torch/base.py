@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from facesmith.errors import UserError
 from facesmith.faces.geometry.alignment import between, invert, scale
-from facesmith.models.onnx.export import TOLERANCES, ExportError, ExportSpec
+from facesmith.models.onnx.export_spec import TOLERANCES, ExportError, ExportSpec
 from facesmith.models.onnx.foreign import ForeignContract
 from facesmith.models.onnx.info import DFM_INPUT, DFM_MORPH, MASK, OUTPUT, SOURCE, TARGET
 from facesmith.models.onnx.parity import parity
 from facesmith.models.onnx.to_torch.described import Described
 from facesmith.models.onnx.to_torch.merging import written_back
-from facesmith.models.onnx.to_torch.module import OnnxModule, read
+from facesmith.models.onnx.to_torch.module import OnnxModule
+from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.swapper.wrappers import SwapOutput, grid, sampled
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 _SAME = 1e-4  # a picture alone and among others
 
 
-class OnnxBase(nn.Module):
+class OnnxGenerator(nn.Module):
     """A swapper that is only a file, frozen and differentiable, its layers named.
 
     said: what the file says. template, size: of the crops it takes, the file's own unless `place_on` changed them.
@@ -124,7 +125,7 @@ class OnnxBase(nn.Module):
         except ExportError as error:
             raise UserError(f"model.base={file}: cannot be adapted: {error}; give a checkpoint") from None
 
-    def written_back(self, merged: "OnnxBase", metadata: Mapping[str, str]) -> onnx.ModelProto:
+    def written_back(self, merged: "OnnxGenerator", metadata: Mapping[str, str]) -> onnx.ModelProto:
         """Return the file with the weights of a merged copy; see `merging.written_back`."""
         return written_back(self.said.path, self.graph, merged.graph, metadata)
 
@@ -206,13 +207,13 @@ def _meant(name: str, metadata: Mapping[str, str]) -> bool:
     return parts == [""] or any(f".{part}." in f".{name}." for part in parts)
 
 
-def load(said: Described, *, check: bool = True) -> OnnxBase:
+def load(said: Described, *, check: bool = True) -> OnnxGenerator:
     """Make a base of a file that was described. check: hold it against onnxruntime first, and tell how true it is.
 
     Raises:
         UserError: operators that are not supported, nothing that can be adapted, or off by too much.
     """
-    base = OnnxBase(said)
+    base = OnnxGenerator(said)
     if check:
         words = "%s: %s, %d layers can be adapted; as torch it is within %.0e of onnxruntime"
         log.info(words, said.path, said.kind, len(base.adaptable), base.parity())

@@ -7,7 +7,7 @@ from typing import Final
 
 from facesmith.models.onnx.foreign import ForeignContract, foreign_contract
 from facesmith.models.onnx.graph import OnnxGraph, check_own, dfm_size
-from facesmith.models.onnx.info import ARCFACE, ARCFACE_SIZE, SwapperContract, kind_of
+from facesmith.models.onnx.info import ARCFACE, ARCFACE_SIZE, SwapperInfo, kind_of
 
 _DFM_TEMPLATE: Final = "dfl_whole_face"
 _GROUP: Final = "model.onnx"
@@ -51,7 +51,7 @@ class Described:
 def describe(
     path: Path, *, model_type: str = "auto", converter: Path | None = None, raw_length: float = 1.0
 ) -> Described:
-    """Read what a file (.onnx or .dfm) says; arguments as in `load_swap_model`, keys of `model.onnx` in errors.
+    """Read what a file (.onnx or .dfm) says; arguments as in `load_swapper`, keys of `model.onnx` in errors.
 
     Raises:
         UserError: missing, or not a swapper by contract.
@@ -61,7 +61,7 @@ def describe(
     kind = kind_of(path, said, file.inputs, chosen=model_type, key=f"{_GROUP}.model_type", origin=file)
     fixed = any(value.shape[:1] == (1,) for value in file.inputs.values())
     if kind == "facesmith":
-        contract = SwapperContract.read(said, file)
+        contract = SwapperInfo.read(said, file)
         check_own(contract, file)
         known = (contract.template, contract.size, contract.embedding_size, contract.embedder)
         return Described(path, kind, *known, None, said, None, fixed)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from facesmith.models.onnx.to_torch.module import Array, Graph, Node
+from facesmith.models.onnx.to_torch.reading import Array, Graph, Node
 
 L = TypeVar("L", nn.Conv2d, nn.Linear)
 

@@ -8,7 +8,8 @@ import torch
 from onnx import numpy_helper
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.to_torch.module import Array, OnnxModule
+from facesmith.models.onnx.to_torch.module import OnnxModule
+from facesmith.models.onnx.to_torch.reading import Array
 
 
 def written_back(path: Path, untouched: OnnxModule, merged: OnnxModule, metadata: Mapping[str, str]) -> onnx.ModelProto:

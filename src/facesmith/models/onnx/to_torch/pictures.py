@@ -10,7 +10,7 @@ from torch import Tensor
 
 from facesmith.errors import UserError
 from facesmith.models.onnx.to_torch.arithmetic import Operator
-from facesmith.models.onnx.to_torch.module import Node
+from facesmith.models.onnx.to_torch.reading import Node
 
 _CONVOLVE: Final = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _TRANSPOSED: Final = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from facesmith.models.onnx.to_torch.arithmetic import Operator
-from facesmith.models.onnx.to_torch.module import Node
+from facesmith.models.onnx.to_torch.reading import Node
 
 DTYPES: Final = {
     onnx.TensorProto.FLOAT: torch.float32,
