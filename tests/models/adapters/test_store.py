@@ -103,7 +103,7 @@ def test_a_foreign_or_damaged_folder_is_told(tmp_path):
     said = json.loads((folder / CARD).read_text())
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[:-1])
-    assert f"{WEIGHTS} is not the file that {CARD} tells of" in told(folder)
+    assert f"{WEIGHTS} is not the file that {CARD} was written for" in told(folder)
     (folder / WEIGHTS).unlink()
     assert f"{WEIGHTS} cannot be read" in told(folder)
     (folder / CARD).write_text(json.dumps({**said, "rank": "two"}))
