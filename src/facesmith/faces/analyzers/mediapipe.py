@@ -36,7 +36,7 @@ class SFaceEmbedder:
         return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True), dtype=np.float32)
 
 
-_WEIGHTS: Final = ("yunet.onnx", "face_landmarker.task", "onnx")
+_WEIGHTS: Final = ("yunet.onnx", "face_landmarker.task", "sface.onnx")
 # Raised when the code that turns the models' answers into faces changes what it answers.
 _REVISION: Final = 1
 
@@ -57,7 +57,7 @@ class MediaPipeAnalyzer:
         """How many detections had no landmarks, or were a second detection of one face, so far."""
         self._fingerprint = _fingerprint(detector_sizes, min_score)
         self._detector = YuNet(assets.fetch("yunet.onnx"), sizes=detector_sizes, min_score=min_score)
-        self._embedder = SFaceEmbedder(assets.fetch("onnx"))
+        self._embedder = SFaceEmbedder(assets.fetch("sface.onnx"))
         self._landmarker = Landmarker(assets.fetch("face_landmarker.task"))
 
     @property
