@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.annotate.masks import Mask
 from facesmith.faces.geometry.thin_plate import warp_maps
 
+Mask = NDArray[np.uint8]
 Points = NDArray[np.floating]
 
 _SMOOTHING: Final = 1e-4

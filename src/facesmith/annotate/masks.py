@@ -13,16 +13,14 @@ from typing import Final, Literal, NamedTuple, Self, get_args
 
 import filelock
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from facesmith.annotate.interpolation import Painted, between
+from facesmith.annotate.interpolation import Mask, Painted, between
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import CROPS, FaceSet
 from facesmith.files import write_bytes, write_text
 from facesmith.methods.occluder.labels import SUFFIX, PaintedMasks, face_mask
 
-Mask = NDArray[np.uint8]
 State = Literal["hull", "predicted", "interpolated", "painted"]
 """Where a mask comes from: the landmarks' outline, an occluder, painted frames around it, a person."""
 

@@ -18,7 +18,6 @@ import facesmith
 from facesmith.errors import UserError
 from facesmith.files import write_text
 from facesmith.media.provenance import file_sha256
-from facesmith.purge.runs import RECORD
 from facesmith.training.run.record import read
 
 Kind = Literal["face set", "run", "profile", "model", "adapter", "cache", "W&B record", "picture or video"]
@@ -41,6 +40,7 @@ class Trace:
                 yield path
 
 
+RECORD: Final = "run.json"
 _MODELS: Final = (".onnx", ".dfm", ".ckpt", ".safetensors")
 _LOCKS: Final = ("*.lock", ".hydra/lock", ".lock", ".sweep.lock")
 

@@ -11,9 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf raises it
 
 from facesmith.errors import UserError
-from facesmith.purge.removal import Trace
+from facesmith.purge.removal import RECORD, Trace
 
-RECORD = "run.json"
 COMPOSED = Path(".hydra", "config.yaml")
 CHECKPOINTS = "checkpoints"
 _SWEEP = "_sweep"

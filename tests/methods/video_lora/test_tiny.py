@@ -10,9 +10,9 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.dataset import padded
 from facesmith.methods.video_lora.identities import References
 from facesmith.methods.video_lora.sampling import control_of, decoded, sampled, start_noise
-from facesmith.methods.video_lora.text_encoding import padded
 from facesmith.methods.video_lora.toy_wan import faces, train_base
 from facesmith.methods.video_lora.toy_wan.train_base import refine
 from facesmith.methods.video_lora.toy_wan.world import TEXT_LENGTH, Tables, clips, fitted_codec, people, pool, portraits

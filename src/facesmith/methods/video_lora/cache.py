@@ -30,12 +30,12 @@ from facesmith.faces.face_set.content_key import ContentHashes
 from facesmith.files import replacing
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.clips import Clip, read_clip
+from facesmith.methods.video_lora.dataset import padded
 from facesmith.methods.video_lora.evaluation import JudgesVideos
 from facesmith.methods.video_lora.identities import ReadsFaces, References, restored
 from facesmith.methods.video_lora.memory_check import tell_room
 from facesmith.methods.video_lora.memory_estimate import latents_bytes
 from facesmith.methods.video_lora.sampling import control_of, sampled, start_noise
-from facesmith.methods.video_lora.text_encoding import padded
 from facesmith.models.encoders.vision import tell_count
 
 log = logging.getLogger(__name__)

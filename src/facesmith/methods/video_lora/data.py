@@ -23,12 +23,12 @@ from facesmith.methods.video_lora.base import Base, open_base
 from facesmith.methods.video_lora.cache import Cache
 from facesmith.methods.video_lora.clips import Clip, Fate, Frames, cut, find_videos, pair_up, read_clip, write_table
 from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig
-from facesmith.methods.video_lora.dataset import Batch, BucketSampler, ClipDataset, Item, collated
+from facesmith.methods.video_lora.dataset import Batch, BucketSampler, ClipDataset, Item, collated, padded
 from facesmith.methods.video_lora.evaluation import JudgesVideos
 from facesmith.methods.video_lora.identities import References, Sources, dancers, described, some_photos, sources_of
 from facesmith.methods.video_lora.memory_check import tell_training
 from facesmith.methods.video_lora.sampling import control_of
-from facesmith.methods.video_lora.text_encoding import cached_texts, padded
+from facesmith.methods.video_lora.text_encoding import cached_texts
 from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from facesmith.methods.video_lora.flow_matching import latent_heads
-from facesmith.methods.video_lora.text_encoding import padded
 
 
 class BucketSampler(Sampler[list[int]]):
@@ -150,3 +149,8 @@ class ClipDataset(Dataset[Batch]):
 def collated(items: Sequence[Batch]) -> Any:
     """Stack items: latents and steer (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E), and (N,) of the rest."""
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+
+
+def padded(rows: Tensor, length: int) -> Tensor:
+    """Return (L,W): the rows, then zeros."""
+    return torch.cat([rows, rows.new_zeros(length - len(rows), rows.shape[1])])

@@ -10,6 +10,7 @@ from torch import Tensor
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.cache import Cache, missing, tracked
+from facesmith.methods.video_lora.dataset import padded
 from facesmith.methods.video_lora.memory_check import tell_room, text_encoder_place
 
 
@@ -59,11 +60,6 @@ def encoded_texts(base: Base, prompts: list[str], length: int, tokens: int) -> d
     device, dtype = text_encoder_place(base)
     encoder = base.text_encoder(dtype).to(device)
     return {prompt: padded(_rows(tokenizer, encoder, prompt, length), length)[None] for prompt in prompts}
-
-
-def padded(rows: Tensor, length: int) -> Tensor:
-    """Return (L,W): the rows, then zeros."""
-    return torch.cat([rows, rows.new_zeros(length - len(rows), rows.shape[1])])
 
 
 def _rows(tokenizer: Any, encoder: Any, prompt: str, length: int) -> Tensor:
