@@ -32,9 +32,10 @@ from facesmith.assets import fetch
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face_set.extraction import extract
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.selection import Selection, spread
-from facesmith.faces.geometry.alignment import estimate, warp
+from facesmith.faces.face_set.selection import Selection
+from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.media.sampling import evenly_spaced
 from facesmith.media.video import open_video
 from looped import repeat
 
@@ -90,11 +91,11 @@ def plain(video: Path, folder: Path, frames: int) -> None:
     folder.mkdir()
     analyzer = make_analyzer()
     capture = cv2.VideoCapture(str(video))
-    for i in spread(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), frames):
+    for i in evenly_spaced(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), frames):
         capture.set(cv2.CAP_PROP_POS_FRAMES, i)
         frame = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
         for number, face in enumerate(analyzer(frame)):
-            crop = warp(frame, estimate(face.five, "ffhq_512", 512), 512)
+            crop = warp_face(frame, estimate_alignment(face.keypoints, "ffhq_512", 512), 512)
             bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
             cv2.imwrite(str(folder / f"{i}_{number}.jpg"), bgr, (cv2.IMWRITE_JPEG_QUALITY, 95))
     analyzer.close()
@@ -103,7 +104,7 @@ def plain(video: Path, folder: Path, frames: int) -> None:
 def chunks(video: Path, frames: int, size: int = 250) -> Iterator[list[np.ndarray]]:
     """Frames in portions that fit into memory."""
     with open_video(video) as reader:
-        wanted = spread(len(reader), frames)
+        wanted = evenly_spaced(len(reader), frames)
         for begin in range(0, len(wanted), size):
             yield [frame for _, frame in reader.frames(wanted[begin : begin + size])]
 

@@ -16,7 +16,7 @@ import numpy as np
 from skimage.data import astronaut
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.geometry.alignment import estimate, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.models.onnx.session import Swapper
 from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
 from facesmith.tasks.swap.paste import paste
@@ -48,8 +48,8 @@ def main() -> None:
     for name, settings in ROWS.items():
         swap = FrameSwap(model, source=None, **settings)
         jobs[name] = lambda swap=swap: swap.swap(frame, faces)
-    matrix = estimate(faces[0].five, "arcface_128", SIZE)
-    face, mask = (one[0] for one in tint(warp(frame, matrix, SIZE)[None], None))
+    matrix = estimate_alignment(faces[0].keypoints, "arcface_128", SIZE)
+    face, mask = (one[0] for one in tint(warp_face(frame, matrix, SIZE)[None], None))
     whole = np.full((SIZE, SIZE, 3), 255, np.uint8)
     black = np.zeros_like(frame)
     jobs["seamless"] = lambda: seamless(frame, paste(frame, face, mask, matrix), paste(black, whole, mask, matrix))

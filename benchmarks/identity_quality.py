@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from facesmith.assets import fetch
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.face import five_of
+from facesmith.faces.face import keypoints_from_landmarks
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.alignment import estimate, transform, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
 from facesmith.faces.pseudo_labels.pseudo_truth import build
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.media.images import read_image, write_image
@@ -209,9 +209,9 @@ def faces_of(picture: np.ndarray, analyzer: MediaPipeAnalyzer, places: list[floa
     """Return each face of a picture on its own, the largest first; `places` takes their left sides."""
     found = []
     for face in analyzer(picture):
-        matrix = estimate(five_of(face.landmarks), TEMPLATE, SIZE)
-        crop = warp(picture, matrix, SIZE)
-        points = transform(face.landmarks, matrix).astype(np.float32)
+        matrix = estimate_alignment(keypoints_from_landmarks(face.landmarks), TEMPLATE, SIZE)
+        crop = warp_face(picture, matrix, SIZE)
+        points = transform_points(face.landmarks, matrix).astype(np.float32)
         found.append(AlignedFaces(crop[None], points[None], face.blendshapes[None], TEMPLATE))
         if places is not None:
             places.append(float(face.box[0]))

@@ -16,7 +16,7 @@ import numpy as np
 
 from facesmith.assets import fetch
 from facesmith.media.images import write_image
-from facesmith.media.provenance import Mark, sign
+from facesmith.media.provenance import Mark, sign_file
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 
@@ -54,7 +54,7 @@ def main() -> None:
         costs = []
         for _ in range(arguments.runs):
             film.write_bytes(unsigned)
-            costs.append(timed(lambda: sign(film, MARK)))
+            costs.append(timed(lambda: sign_file(film, MARK)))
         cpu, wall = (statistics.median(cost[i] for cost in costs) for i in (0, 1))
         print(f"{arguments.seconds} s of {WIDTH}x{HEIGHT}: {len(unsigned) / 1e6:.1f} MB")
         print(f"encoding  CPU {job[0]:8.3f} s   elapsed {job[1]:8.3f} s")

@@ -16,7 +16,7 @@ import numpy as np
 from facesmith import assets
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry import topology
-from facesmith.faces.geometry.alignment import estimate, transform, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
 from facesmith.media.images import read_image
 from facesmith.methods.occluder.labels import face_mask
 from facesmith.models.onnx.occlusion import Occluder
@@ -35,10 +35,10 @@ def main() -> None:
         for picture in pictures:
             pixels = read_image(Path(assets.resolve(picture)))
             for number, face in enumerate(analyzer(pixels)):
-                matrix = estimate(face.five, TEMPLATE, side)
-                points = transform(face.landmarks[:, :2], matrix)
+                matrix = estimate_alignment(face.keypoints, TEMPLATE, side)
+                points = transform_points(face.landmarks[:, :2], matrix)
                 outline = face_mask(points, side, FOREHEAD) > 0.5
-                visible = occluder(warp(pixels, matrix, side)[None], side)[0] > 0.5
+                visible = occluder(warp_face(pixels, matrix, side)[None], side)[0] > 0.5
                 low = outline & (np.arange(side)[:, None] > points[topology.BROWS, 1].max())
                 overlap = (visible & outline).sum() / (visible | outline).sum()
                 print(

@@ -38,7 +38,7 @@ from facesmith.config.schema import InferConfig, validate
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
 from facesmith.faces.tracking.smoothing import Smoothing
-from facesmith.faces.tracking.stream import FaceStream, Tracked
+from facesmith.faces.tracking.stream import StreamTracker, TrackedFrame
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
@@ -110,11 +110,11 @@ def stages(
     with analyzers.lend():
         analyzers.lend().__enter__()  # both are made before the clock runs
 
-    tracked: list[Tracked[Frame]] = []
+    tracked: list[TrackedFrame[Frame]] = []
 
     def analyse() -> None:
         seen = analysed(pictures, times, analyzers, every=8, embed=False, workers=workers)
-        tracked.extend(FaceStream[Frame](smoothing=Smoothing(0.25, 2), max_gap=0.4)(seen))
+        tracked.extend(StreamTracker[Frame](smoothing=Smoothing(0.25, 2), max_gap=0.4)(seen))
 
     spent["analysis"] = timed(analyse)
     swapped: list[np.ndarray] = []

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from facesmith.errors import DiskFullError, UserError, explained, free_bytes
-from facesmith.files import replacing, write_bytes
+from facesmith.files import atomic_write, write_bytes
 
 TRAINING = SimpleNamespace(
     data=SimpleNamespace(batch_size=16, max_frames=500),
@@ -89,7 +89,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_good_one(small_disk: Pat
     good, large = {"weights": torch.ones(1000)}, {"weights": torch.ones(1_000_000)}
     for path, content in ((folder / "last.ckpt", good), (folder / "last.ckpt", large)):
         try:
-            with explained(TRAINING, small_disk), replacing(path, needs=4 * content["weights"].numel()) as temporary:
+            with explained(TRAINING, small_disk), atomic_write(path, needs=4 * content["weights"].numel()) as temporary:
                 torch.save(content, temporary)
         except UserError as error:
             told = str(error)
@@ -103,7 +103,7 @@ def test_room_is_given_back_although_the_writer_holds_the_file(small_disk: Path)
     held: list[int] = []
 
     def fill() -> None:
-        with replacing(small_disk / "last.ckpt") as temporary, temporary.open("wb") as file:
+        with atomic_write(small_disk / "last.ckpt") as temporary, temporary.open("wb") as file:
             held.append(os.dup(file.fileno()))
             file.write(b"x" * 3_000_000)
 

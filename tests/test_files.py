@@ -1,7 +1,7 @@
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.files import replacing, write_text
+from facesmith.files import atomic_write, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -9,7 +9,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     write_text(path, "old")
 
     def fail():
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 

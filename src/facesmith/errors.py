@@ -16,6 +16,10 @@ class UserError(Exception):
     """
 
 
+class MediaError(UserError):
+    """A file that cannot be read or written as media: one line that names it and the mend."""
+
+
 class PrunedError(Exception):
     """No mistake: a sweep ends a job early that is not going to be among the best."""
 

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import filelock
+
 from facesmith.errors import DiskFullError, UserError, free_bytes, is_disk_full, is_unsaid
 
 _LITTLE = 1e6  # bytes; a disk with less is full
 
 
 @contextmanager
-def replacing(path: Path, needs: int | None = None) -> Iterator[Path]:
+def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
     """Return a temporary path beside `path`, with the same suffix; on leaving it takes the place of `path`.
 
     Parents are created. On an exception the temporary file is removed and `path` stays as it was. `needs` are the
@@ -62,13 +64,13 @@ def _flush_names(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text (UTF-8, as it is) atomically."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes atomically."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
@@ -78,7 +80,7 @@ FOLDER: Final = 0o700
 FILE: Final = 0o600
 
 
-def private_folder(path: Path) -> None:
+def make_private_folder(path: Path) -> None:
     """Make a folder, or take an existing one, that only its owner may enter; parents are made as usual.
 
     A folder of somebody else stays as it is, with a warning.
@@ -98,8 +100,8 @@ def make_private(tree: Path) -> None:
 def write_private_text(path: Path, text: str) -> None:
     """Write text (UTF-8) atomically, at no moment readable by anyone but its owner; a new folder is private too."""
     if not path.parent.exists():
-        private_folder(path.parent)
-    with replacing(path) as temporary:
+        make_private_folder(path.parent)
+    with atomic_write(path) as temporary:
         temporary.chmod(FILE)
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -111,3 +113,23 @@ def _restrict(path: Path, mode: int) -> None:
         path.chmod(mode)
     except PermissionError:
         log.warning("%s: belongs to somebody else, who must keep it private (chmod %o)", path, mode)
+
+
+def partial_folder(final: Path) -> Path:
+    """Return the folder in which a set is made; it becomes `final` by one rename."""
+    return final.with_name(f"{final.name}.partial")
+
+
+@contextmanager
+def hold_lock(final: Path) -> Iterator[None]:
+    """Hold the lock of something that is made once; when another process has it, say so and wait."""
+    lock = filelock.FileLock(final.with_name(f"{final.name}.lock"), mode=FILE)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.warning("another process is making %s; waiting for it, its result will be used", final)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -4,7 +4,7 @@ import resource
 import sys
 from pathlib import Path
 
-from facesmith.media.provenance import Mark, sign
+from facesmith.media.provenance import Mark, sign_file
 
 MARK = Mark(identity="ada", consent="self", model_hash=None, title="film")
 
@@ -16,7 +16,7 @@ def peak() -> float:
 
 if __name__ == "__main__":
     small, large = map(Path, sys.argv[1:])
-    sign(small, MARK)
+    sign_file(small, MARK)
     before = peak()
-    sign(large, MARK)
+    sign_file(large, MARK)
     print(peak() - before)

@@ -7,11 +7,10 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from facesmith.errors import UserError
-from facesmith.media.errors import MediaError
-from facesmith.media.examination import examine
+from facesmith.errors import MediaError, UserError
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
+from facesmith.media.verification import verify_provenance
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +138,12 @@ def test_written_pictures_carry_their_mark(photo, tmp_path, suffix):
     path = tmp_path / "new" / f"a.{suffix}"
     mark = Mark(identity="ada", consent="self", model_hash="ab" * 32, title='Ada Müller, "swapped" <here> & there')
     write_image(path, photo, mark=mark)
-    found = examine(path)
+    found = verify_provenance(path)
     assert (found.state, found.mark, found.source_type) == ("signed", mark, "compositeWithTrainedAlgorithmicMedia")
     assert np.abs(read_image(path).astype(int) - photo).mean() < (0.01 if suffix in ("png", "tif") else 3)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     write_image(path, photo, mark=None)
-    assert examine(path).state == "unmarked"
+    assert verify_provenance(path).state == "unmarked"
 
 
 def test_unwritable_pictures(photo, tmp_path):

@@ -13,9 +13,9 @@ from skimage import data
 
 from facesmith.errors import UserError
 from facesmith.media import provenance, signing_key
-from facesmith.media.examination import examine
 from facesmith.media.images import write_image
-from facesmith.media.provenance import Mark, sign, use_key
+from facesmith.media.provenance import Mark, set_signing_key, sign_file
+from facesmith.media.verification import verify_provenance
 
 MARK = Mark(identity="ada", consent="written", model_hash="ab" * 32, title="face swap of scene.mp4")
 
@@ -53,10 +53,10 @@ def remux(source, target):
 def test_films_are_signed_play_on_and_show_a_changed_byte(tmp_path, suffix):
     path = film(tmp_path / f"a.{suffix}", MARK.metadata())
     size = path.stat().st_size
-    sign(path, MARK)
+    sign_file(path, MARK)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert 2000 < path.stat().st_size - size < 6000
-    found = examine(path)
+    found = verify_provenance(path)
     assert (found.state, found.mark, found.trust, found.synthetic) == ("signed", MARK, "own", True)
     with av.open(str(path)) as container:
         assert len(list(container.decode(video=0))) == 5
@@ -64,28 +64,31 @@ def test_films_are_signed_play_on_and_show_a_changed_byte(tmp_path, suffix):
     bytes_ = bytearray(path.read_bytes())
     bytes_[-2000] ^= 1  # of the pictures; the last thousand are the signature's
     path.write_bytes(bytes_)
-    found = examine(path)
+    found = verify_provenance(path)
     assert found.state == "changed"
     assert any("mismatch" in problem for problem in found.problems)
 
 
 def test_a_remux_strips_the_signature_and_leaves_the_metadata(tmp_path):
     path = film(tmp_path / "a.mp4", MARK.metadata())
-    sign(path, MARK)
+    sign_file(path, MARK)
     remux(path, tmp_path / "b.mkv")
-    assert (examine(tmp_path / "b.mkv").state, examine(tmp_path / "b.mkv").mark) == ("metadata", MARK)
+    assert (verify_provenance(tmp_path / "b.mkv").state, verify_provenance(tmp_path / "b.mkv").mark) == (
+        "metadata",
+        MARK,
+    )
     remux(path, tmp_path / "c.mp4")
-    found = examine(tmp_path / "c.mp4")
+    found = verify_provenance(tmp_path / "c.mp4")
     assert found.signable
     assert found.state in ("metadata", "unmarked")
 
 
 def test_a_container_without_manifests_must_carry_metadata(tmp_path):
     with pytest.raises(ValueError, match="no metadata was written"):
-        sign(film(tmp_path / "bare.mkv"), MARK)
+        sign_file(film(tmp_path / "bare.mkv"), MARK)
     marked = film(tmp_path / "marked.mkv", MARK.metadata())
-    sign(marked, MARK)
-    assert examine(marked).mark == MARK
+    sign_file(marked, MARK)
+    assert verify_provenance(marked).mark == MARK
 
 
 def test_changed_pixels_and_another_name(portrait, tmp_path):
@@ -93,8 +96,8 @@ def test_changed_pixels_and_another_name(portrait, tmp_path):
     bytes_[len(bytes_) // 2] ^= 1
     changed = tmp_path / "changed.png"
     changed.write_bytes(bytes_)
-    assert examine(changed).state == "changed"
-    assert examine(shutil.copy(portrait, tmp_path / "renamed.jpg")).state == "signed"
+    assert verify_provenance(changed).state == "changed"
+    assert verify_provenance(shutil.copy(portrait, tmp_path / "renamed.jpg")).state == "signed"
 
 
 def test_the_key_made_here_is_private_and_made_once(portrait):
@@ -102,45 +105,45 @@ def test_the_key_made_here_is_private_and_made_once(portrait):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) for p in folder.glob("*.pem")} == {0o600}
     before = (folder / "certificate.pem").read_bytes()
-    signing_key.self_made.cache_clear()
-    assert signing_key.self_made().certificates == before
+    signing_key.load_self_signed.cache_clear()
+    assert signing_key.load_self_signed().certificates == before
     assert before.count(b"BEGIN CERTIFICATE") == 2
 
 
 def test_a_key_of_another_computer_is_known_as_self_made(portrait, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "elsewhere"))
-    assert (examine(portrait).state, examine(portrait).trust) == ("signed", "self_made")
+    assert (verify_provenance(portrait).state, verify_provenance(portrait).trust) == ("signed", "self_made")
 
 
 @pytest.fixture
 def own_chain(tmp_path, monkeypatch):
     """A chain of the user's: made the same way, in another place."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    signing_key.self_made.cache_clear()
-    signing_key.self_made()
+    signing_key.load_self_signed.cache_clear()
+    signing_key.load_self_signed()
     folder = signing_key.key_folder()
     monkeypatch.undo()
-    signing_key.self_made.cache_clear()
+    signing_key.load_self_signed.cache_clear()
     yield folder
-    use_key(None, None)
+    set_signing_key(None, None)
 
 
 def test_the_user_s_key_signs_and_is_trusted_by_its_root(own_chain, tmp_path):
-    use_key(own_chain / "certificate.pem", own_chain / "key.pem")
+    set_signing_key(own_chain / "certificate.pem", own_chain / "key.pem")
     path = tmp_path / "a.jpg"
     write_image(path, data.astronaut()[:64, :64], mark=MARK)
     roots = (own_chain / "roots.pem").read_text()
-    assert examine(path, roots).trust == "trusted"
-    assert examine(path).trust == "self_made"  # not by this computer's root
-    use_key(None, None)
+    assert verify_provenance(path, roots).trust == "trusted"
+    assert verify_provenance(path).trust == "self_made"  # not by this computer's root
+    set_signing_key(None, None)
     write_image(path, data.astronaut()[:64, :64], mark=MARK)
-    assert examine(path, roots).trust == "own"
+    assert verify_provenance(path, roots).trust == "own"
 
 
 def test_keys_that_cannot_sign_are_refused_before_the_work(own_chain, tmp_path):
     chain, key = own_chain / "certificate.pem", own_chain / "key.pem"
     other = signing_key.key_folder()
-    signing_key.self_made()
+    signing_key.load_self_signed()
     for certificate, private, words in (
         (chain, None, "key: is missing"),
         (None, key, "certificate: is missing"),
@@ -151,7 +154,7 @@ def test_keys_that_cannot_sign_are_refused_before_the_work(own_chain, tmp_path):
         (own_chain / "roots.pem", key, "does not belong"),
     ):
         with pytest.raises(UserError, match=words) as caught:
-            use_key(certificate, private)
+            set_signing_key(certificate, private)
         assert "\n" not in str(caught.value)
     assert provenance._chosen is None
 
@@ -159,22 +162,22 @@ def test_keys_that_cannot_sign_are_refused_before_the_work(own_chain, tmp_path):
 def test_signing_keeps_the_mode_of_the_file(tmp_path):
     path = film(tmp_path / "a.mp4", MARK.metadata())
     path.chmod(0o640)
-    sign(path, MARK)
+    sign_file(path, MARK)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_a_file_that_broke_beyond_reading_counts_as_changed(portrait):
     whole = portrait.read_bytes()
     portrait.write_bytes(b"\0" * 16 + whole[16:])
-    assert examine(portrait).state == "changed"
+    assert verify_provenance(portrait).state == "changed"
 
 
 def test_what_is_no_media_is_told_in_one_line(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(UserError, match="neither image nor video"):
-        examine(tmp_path / "a.txt")
+        verify_provenance(tmp_path / "a.txt")
     with pytest.raises(UserError, match="cannot be read"):
-        examine(tmp_path / "none.png")
+        verify_provenance(tmp_path / "none.png")
 
 
 def test_memory_does_not_grow_with_the_film(tmp_path):
@@ -198,18 +201,18 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
         [sys.executable, str(script), str(small), str(large)], capture_output=True, text=True, check=True
     )
     assert float(run.stdout) < 40
-    assert examine(large).state == "signed"
+    assert verify_provenance(large).state == "signed"
 
 
 def test_a_certificate_that_has_run_out_is_no_change(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "short"))
     monkeypatch.setattr(signing_key, "_LIFETIME", datetime.timedelta(seconds=2))
     monkeypatch.setattr(signing_key, "_RENEWAL", datetime.timedelta(0))
-    signing_key.self_made.cache_clear()
+    signing_key.load_self_signed.cache_clear()
     path = film(tmp_path / "a.mp4", MARK.metadata())
-    sign(path, MARK)
+    sign_file(path, MARK)
     time.sleep(3.1)
-    found = examine(path)
-    signing_key.self_made.cache_clear()
+    found = verify_provenance(path)
+    signing_key.load_self_signed.cache_clear()
     assert found.state == "signed"
     assert any("expired" in problem for problem in found.problems)

@@ -4,12 +4,12 @@ import itertools
 import av
 import pytest
 
-from facesmith.errors import UserError
-from facesmith.media.errors import MediaError
-from facesmith.media.examination import examine
+from facesmith.errors import MediaError, UserError
+from facesmith.files import partial_folder
 from facesmith.media.provenance import Mark
-from facesmith.media.segments import SegmentedWriter, partial_of
+from facesmith.media.segments import SegmentedWriter
 from facesmith.media.timeline import Timeline
+from facesmith.media.verification import verify_provenance
 from facesmith.media.video import open_video
 
 from .stamped import irregular, number_of, picture
@@ -76,12 +76,12 @@ def test_what_is_left_is_playable_and_marked(source, tmp_path):
     target = tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt):
         write(target, source, stop=45)
-    left = sorted(partial_of(target).glob("*.mp4"))
+    left = sorted(partial_folder(target).glob("*.mp4"))
     assert [one.name for one in left] == ["segment_00000.mp4", "segment_00001.mp4"]
     for first, one in zip((0, 20), left, strict=True):
         with open_video(one) as reader:
             assert [number_of(image) for _, image in reader.frames(range(20))] == list(range(first, first + 20))
-        assert examine(one).mark is not None
+        assert verify_provenance(one).mark is not None
 
 
 def test_a_run_stopped_before_its_first_segment_leaves_nothing(source, tmp_path):
@@ -103,7 +103,7 @@ def test_an_unfinished_run_is_not_lost_by_mistake(source, tmp_path):
         writer(target, source, resume=True)
     assert held.start == 40
     held.suspend()
-    assert len(list(partial_of(target).glob("segment_*.mp4"))) == 2
+    assert len(list(partial_folder(target).glob("segment_*.mp4"))) == 2
 
 
 def test_sound_that_does_not_fit_is_told_before_the_work(make_video, tmp_path):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facesmith.errors import UserError
-from facesmith.media.errors import MediaError
+from facesmith.errors import MediaError, UserError
 from facesmith.media.video import VideoReader, open_video
 
 from .stamped import HEIGHT, WIDTH, irregular, number_of, picture

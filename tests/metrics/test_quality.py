@@ -6,7 +6,7 @@ import pytest
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.colour import hull
+from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
 from facesmith.metrics.swap import Judge, QualityGate, held_out_ssim, seam
 
@@ -29,7 +29,7 @@ def gate(analyzer: MediaPipeAnalyzer, person: AlignedFaces) -> QualityGate:
 
 
 def _masks(faces: AlignedFaces) -> np.ndarray:
-    return np.stack([hull(points, faces.size) * 255 for points in faces.landmarks]).astype(np.uint8)
+    return np.stack([outline_mask(points, faces.size) * 255 for points in faces.landmarks]).astype(np.uint8)
 
 
 def test_the_person_unchanged_is_accepted(gate: QualityGate, person: AlignedFaces) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import SFaceEmbedder
-from facesmith.faces.analyzers.onnx_folding import folded
+from facesmith.faces.analyzers.onnx_graph import fold_constants
 from facesmith.faces.geometry import alignment
 from facesmith.models.recognisers import ArcFace, SFace
 
@@ -23,7 +23,7 @@ FIVE = np.array([[203.0, 101], [246, 103], [223, 131], [202, 139], [245, 140]])
 
 
 def crop(template: str, size: int) -> np.ndarray:
-    return alignment.warp(astronaut(), alignment.estimate(FIVE, template, size), size)
+    return alignment.warp_face(astronaut(), alignment.estimate_alignment(FIVE, template, size), size)
 
 
 def tensor(crops: np.ndarray) -> Tensor:
@@ -42,7 +42,7 @@ def crops() -> np.ndarray:
 
 
 def test_sface_equals_onnxruntime_on_noise_and_on_a_face(sface: SFace, crops: np.ndarray, asset: Asset) -> None:
-    model = folded(asset("sface.onnx"))
+    model = fold_constants(asset("sface.onnx"))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     raw = np.concatenate(
         [session.run(None, {"data": each.transpose(2, 0, 1)[None].astype(np.float32)})[0] for each in crops]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from facesmith.cli.provenance import examine
+from facesmith.media.verification import verify_provenance
 from facesmith.sweep.ranking import Importance, rank
 from facesmith.sweep.report import write_report
 from facesmith.sweep.runs import find_runs
@@ -69,6 +69,6 @@ def test_pictures_are_small_few_and_marked_as_synthetic(folder: Path, tmp_path: 
     assert [bool(run["picture"]) for run in data["runs"]] == [True, False, True]  # the second was cut off by a kill
     preview = tmp_path / "preview.webp"
     preview.write_bytes(base64.b64decode(data["runs"][0]["picture"].partition(",")[2]))
-    finding = examine(preview)
+    finding = verify_provenance(preview)
     assert finding.synthetic
     assert finding.state == "signed"

@@ -4,9 +4,9 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.media.examination import examine
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import file_sha256
+from facesmith.media.verification import verify_provenance
 from facesmith.tasks.compare.sheet import CELL, MARGIN, TITLE
 from facesmith.tasks.compare.task import CompareTask
 
@@ -39,7 +39,7 @@ def test_person_target_and_swaps_stand_side_by_side_with_their_figures(swapper_f
     magenta = [float(((c[..., 0] > 200) & (c[..., 1] < 60) & (c[..., 2] > 200)).mean()) for c in columns]
     assert magenta[:2] == [0, 0]
     assert min(magenta[2:]) > 0.2
-    mark = examine(tmp_path / "sheet.png").mark
+    mark = verify_provenance(tmp_path / "sheet.png").mark
     assert (mark.identity, mark.model_hash) == ("disc", f"{file_sha256(swapper_file)},{file_sha256(other)}")
     told = capsys.readouterr().out
     assert "left out: wall.png: no face found" in told

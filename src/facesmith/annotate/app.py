@@ -14,7 +14,7 @@ from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.masks import Desk
 from facesmith.errors import UserError, explained
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.files import private_folder
+from facesmith.files import make_private_folder
 from facesmith.methods.occluder.data import extracted, leave_out_faceless
 from facesmith.training.run.log import logged, quiet_libraries
 
@@ -39,7 +39,7 @@ def opened(config: AnnotateConfig) -> Desk:
     folder = config.masks
     if folder is None:
         folder = faces.path.parent / _MASKS
-        private_folder(folder)
+        make_private_folder(folder)
     predict = None
     if config.occluder is not None:
         from facesmith.annotate.suggestion import suggestions

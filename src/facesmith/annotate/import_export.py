@@ -14,7 +14,7 @@ from pycocotools import mask as coco  # type: ignore[import-untyped]
 
 from facesmith.annotate.masks import Desk, Mask
 from facesmith.errors import UserError
-from facesmith.files import replacing, write_text
+from facesmith.files import atomic_write, write_text
 
 Format = Literal["coco", "labelme", "cvat"]
 
@@ -199,7 +199,7 @@ def _to_cvat(desk: Desk, rows: list[int], folder: Path) -> None:
     for row in rows:
         picture = np.zeros((*desk.mask(row).shape, 3), np.uint8)
         picture[desk.mask(row) > 127] = _COLOUR
-        with replacing(classes / f"{desk.name(row)}.png") as temporary:
+        with atomic_write(classes / f"{desk.name(row)}.png") as temporary:
             Image.fromarray(picture).save(temporary, "PNG")
         _crop(desk, row, folder / "JPEGImages")
     listed = "".join(f"{desk.name(row)}\n" for row in rows)
@@ -209,7 +209,7 @@ def _to_cvat(desk: Desk, rows: list[int], folder: Path) -> None:
 
 
 def _crop(desk: Desk, row: int, folder: Path) -> None:
-    with replacing(folder / f"{desk.name(row)}.jpg") as temporary:
+    with atomic_write(folder / f"{desk.name(row)}.jpg") as temporary:
         temporary.write_bytes(desk.crop_path(row).read_bytes())
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.faces.geometry.thin_plate import warp_maps
+from facesmith.faces.geometry.thin_plate import compute_warp_maps
 
 Mask = NDArray[np.uint8]
 Points = NDArray[np.floating]
@@ -66,7 +66,7 @@ def _moved(mask: Mask, own: Points, at: Points) -> Mask:
         return mask
     size = mask.shape[0]
     scale = _WORK / size
-    where = warp_maps(at * scale, (own * scale)[None], _WORK, smoothing=_SMOOTHING)[0]
+    where = compute_warp_maps(at * scale, (own * scale)[None], _WORK, smoothing=_SMOOTHING)[0]
     fine = cv2.resize((where + 0.5) / scale - 0.5, (size, size), interpolation=cv2.INTER_LINEAR)
     moved = cv2.remap(mask, fine[..., 0], fine[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.where(moved > 127, 255, 0).astype(np.uint8)

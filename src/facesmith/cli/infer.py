@@ -6,7 +6,7 @@ from facesmith import assets
 from facesmith.config.schema import InferConfig
 from facesmith.config.signatures import signature
 from facesmith.errors import explained
-from facesmith.media.provenance import use_key
+from facesmith.media.provenance import set_signing_key
 from facesmith.training.run.log import logged, quiet_libraries
 
 
@@ -18,7 +18,7 @@ def infer(config: InferConfig) -> list[Path]:
     """
     quiet_libraries()
     assets.use_directory(config.assets.dir)
-    use_key(config.provenance.certificate, config.provenance.key)
+    set_signing_key(config.provenance.certificate, config.provenance.key)
     takes = signature(config.task.target_).parameters
     more = {"analyzer": config.analyzer.build} if "analyzer" in takes else {}
     with logged(config), explained(config):

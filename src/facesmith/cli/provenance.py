@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from facesmith.errors import UserError
-from facesmith.media.examination import Finding, State, Trust, examine
+from facesmith.media.verification import ProvenanceReport, State, Trust, verify_provenance
 
 MARKED, CHANGED, UNMARKED, UNREADABLE = 0, 1, 2, 3
 """Exit codes; of several files the gravest holds: changed, unreadable, unmarked, marked."""
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return max(codes, key=_GRAVITY.index)
 
 
-def exit_code(finding: Finding) -> int:
+def exit_code(finding: ProvenanceReport) -> int:
     """Return the exit code of one file."""
     if finding.state == "changed":
         return CHANGED
@@ -61,7 +61,7 @@ def exit_code(finding: Finding) -> int:
     return MARKED if whole and finding.synthetic else UNMARKED
 
 
-def explain(finding: Finding) -> list[str]:
+def explain(finding: ProvenanceReport) -> list[str]:
     """Return a verdict and the facts behind it, a line each."""
     claims = "claims" if finding.state == "changed" else "says"
     lines = [f"{finding.path}: {_verdict(finding)}"]
@@ -83,7 +83,7 @@ def explain(finding: Finding) -> list[str]:
     return lines + [f"  {name + ':':<12}{value}" for name, value in facts]
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(finding: ProvenanceReport) -> str:
     synthetic = "marked as synthetic" if finding.synthetic else "not marked as synthetic"
     verdicts: dict[State, str] = {
         "signed": f"{synthetic}, signed, and unchanged since",
@@ -101,7 +101,7 @@ def _verdict(finding: Finding) -> str:
 
 def _verify(file: Path, anchors: str, *, as_json: bool) -> int:
     try:
-        finding = examine(file, anchors)
+        finding = verify_provenance(file, anchors)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNREADABLE

@@ -14,8 +14,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from facesmith import assets
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError, explained
-from facesmith.files import private_folder
-from facesmith.media.provenance import use_key
+from facesmith.files import make_private_folder
+from facesmith.media.provenance import set_signing_key
 from facesmith.training.callbacks import prune
 from facesmith.training.callbacks.checkpoints import StopWhenAsked
 from facesmith.training.callbacks.exact_state import ExactState
@@ -40,12 +40,12 @@ def train(config: TrainConfig) -> float | list[float] | None:
     """
     quiet_libraries()
     assets.use_directory(config.assets.dir)
-    use_key(config.provenance.certificate, config.provenance.key)
+    set_signing_key(config.provenance.certificate, config.provenance.key)
     run, swept = config.paths.run or Path(), _in_sweep()
     settings = config.model_dump(mode="json", by_alias=True)
     with stopping(run) as wish, held(run, name=None if swept else _name_folder(config, run), busy=config.busy):
         if config.paths.run is not None:
-            private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
+            make_private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
         start = find_start(config, settings, run, swept=swept)
         if start.finished:
             return start.objective

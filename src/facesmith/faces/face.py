@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """box: (4,) left, top, right, bottom px. five: (5, 2) px in the templates' order. score: 0..1."""
+    """box: (4,) left, top, right, bottom px. keypoints: (5, 2) px in the templates' order. score: 0..1."""
 
     box: npt.NDArray[np.float32]
-    five: npt.NDArray[np.float32]
+    keypoints: npt.NDArray[np.float32]
     score: float
 
     @property
-    def side(self) -> float:
+    def size(self) -> float:
         """The longer side of the box in px."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
@@ -91,7 +91,7 @@ _LEFT_MOUTH: Final = 61
 _RIGHT_MOUTH: Final = 291
 
 
-def five_of(landmarks: Floats) -> Floats:
+def keypoints_from_landmarks(landmarks: Floats) -> Floats:
     """The alignment points (..., 5, 2) of landmarks (..., 478, 2 or 3), in the order of the templates."""
     flat = landmarks[..., :2]
     return np.stack(
@@ -124,9 +124,9 @@ class Face:
     embedding: Floats
 
     @property
-    def five(self) -> Floats:
+    def keypoints(self) -> Floats:
         """(5, 2) left eye, right eye, nose tip, left and right mouth corner as seen in the picture."""
-        return five_of(self.landmarks)
+        return keypoints_from_landmarks(self.landmarks)
 
 
 class Analyzer(Protocol):

@@ -7,9 +7,9 @@ from typing import Self
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from facesmith.media.errors import MediaError
+from facesmith.errors import MediaError
 from facesmith.media.images import to_rgb
-from facesmith.media.video_index import ascending
+from facesmith.media.video_index import sorted_indices
 
 # Browsers show frames without a duration, or one below 20 ms, for 100 ms.
 _SHORTEST_MS, _DEFAULT_MS = 20, 100
@@ -51,7 +51,7 @@ class AnimationReader:
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
-        return self._read(ascending(self.path, indices, len(self)))
+        return self._read(sorted_indices(self.path, indices, len(self)))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         for index in wanted:

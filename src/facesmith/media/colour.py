@@ -37,7 +37,7 @@ class ColourTags:
         )
 
 
-def matrix_of(colorspace: int, height: int) -> Colorspace:
+def yuv_matrix(colorspace: int, height: int) -> Colorspace:
     """The YUV matrix of a frame; untagged ones have BT.709 above 576 lines, BT.601 below, as in players."""
     unknown = Colorspace.ITU709 if height > _HD_HEIGHT else Colorspace.ITU601
     return _MATRICES.get(colorspace, unknown)
@@ -55,8 +55,8 @@ def to_rgb(frame: VideoFrame, fast: bool = False) -> np.ndarray:
         return np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
     rgb = frame.reformat(
         format="rgb24",
-        src_colorspace=matrix_of(int(frame.colorspace), frame.height),
-        src_color_range=range_of(frame),
+        src_colorspace=yuv_matrix(int(frame.colorspace), frame.height),
+        src_color_range=colour_range(frame),
         dst_color_range=ColorRange.JPEG,
         interpolation=_FAST if fast else _EXACT_TO_RGB,
         threads=1,
@@ -64,7 +64,7 @@ def to_rgb(frame: VideoFrame, fast: bool = False) -> np.ndarray:
     return rgb.to_ndarray()
 
 
-def range_of(frame: VideoFrame) -> ColorRange:
+def colour_range(frame: VideoFrame) -> ColorRange:
     """Limited (MPEG) unless the frame says full, or its pixel format (yuvj...) does."""
     full = int(frame.color_range) == int(ColorRange.JPEG) or frame.format.name.startswith("yuvj")
     return ColorRange.JPEG if full else ColorRange.MPEG

@@ -15,8 +15,8 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from facesmith.media.errors import MediaError
-from facesmith.media.provenance import Mark, sign
+from facesmith.errors import MediaError
+from facesmith.media.provenance import Mark, sign_file
 from facesmith.media.timeline import Timeline
 
 _OPTIONS: Final = {
@@ -36,7 +36,7 @@ class ContainerWriter:
     """
 
     def __init__(self, path: Path, timeline: Timeline | None, *, mark: Mark | None, sound: bool = True) -> None:
-        suffix = checked_suffix(path)
+        suffix = require_suffix(path)
         self.path = path
         self._mark = mark
         self._shift = timeline.shift if timeline else 0
@@ -100,7 +100,7 @@ class ContainerWriter:
                 self.container.close()
                 if self._mark is not None:
                     self._require_room()
-                    sign(self._temporary, self._mark)
+                    sign_file(self._temporary, self._mark)
                 with self._temporary.open("rb") as file:
                     os.fsync(file.fileno())
                 self._temporary.replace(self.path)
@@ -140,7 +140,7 @@ class ContainerWriter:
             raise MediaError(f"{self.path}: cannot be written ({error.strerror}); {mend}") from error
 
 
-def checked_suffix(path: Path) -> str:
+def require_suffix(path: Path) -> str:
     """The suffix of a video to be written, lower case; raises MediaError when it is none of those."""
     suffix = path.suffix.lower()
     if suffix not in _OPTIONS:
@@ -153,7 +153,7 @@ def require_sound_fits(path: Path, timeline: Timeline) -> None:
     if timeline.sound is None:
         return
     with (
-        av.open(io.BytesIO(), "w", format=_FORMATS[checked_suffix(path)]) as container,
+        av.open(io.BytesIO(), "w", format=_FORMATS[require_suffix(path)]) as container,
         av.open(str(timeline.sound), metadata_errors="replace") as source,
     ):
         if _add_sound(container, source, path):

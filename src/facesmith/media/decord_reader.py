@@ -7,8 +7,8 @@ from typing import Self
 import decord
 import numpy as np
 
-from facesmith.media.errors import MediaError
-from facesmith.media.video_index import ascending, build_index
+from facesmith.errors import MediaError
+from facesmith.media.video_index import build_index, sorted_indices
 
 _BATCH = 8
 _TOLERANCE_SECONDS = 1e-3
@@ -57,7 +57,7 @@ class DecordReader:
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
-        return self._read(ascending(self.path, indices, len(self)))
+        return self._read(sorted_indices(self.path, indices, len(self)))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, len(wanted), _BATCH):

@@ -21,9 +21,9 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from facesmith.files import replacing
-from facesmith.media.errors import MediaError
-from facesmith.media.provenance import Mark, sign
+from facesmith.errors import MediaError
+from facesmith.files import atomic_write
+from facesmith.media.provenance import Mark, sign_file
 
 pillow_heif.register_heif_opener()
 logger = logging.getLogger(__name__)
@@ -106,13 +106,13 @@ def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality
         options["subsampling"] = 0
     if mark is not None:
         options |= _with_xmp(kind, mark.xmp())
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         try:
             Image.fromarray(rgb).save(temporary, kind, **options)
         except OSError as error:
             raise MediaError(f"{file}: cannot be written ({_line(error)}); choose another output") from error
         if mark is not None:
-            sign(temporary, mark)
+            sign_file(temporary, mark)
 
 
 def encode_image(rgb: np.ndarray, suffix: str, *, mark: Mark | None, quality: int = 95) -> bytes:

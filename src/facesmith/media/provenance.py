@@ -15,9 +15,8 @@ import c2pa  # type: ignore[import-untyped]  # it has no stubs
 from PIL import Image
 
 import facesmith
-from facesmith.errors import UserError
+from facesmith.errors import MediaError, UserError
 from facesmith.media import signing_key
-from facesmith.media.errors import MediaError
 from facesmith.media.signing_key import SigningKey
 
 ASSERTION: Final = "facesmith.mark"
@@ -124,7 +123,7 @@ class Mark:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def use_key(certificate: Path | None, key: Path | None) -> None:
+def set_signing_key(certificate: Path | None, key: Path | None) -> None:
     """Choose what this process signs with: the user's certificate chain and key, or None for the self-made ones.
 
     It is tried at once on a small picture, so that a long job does not end with a signature nobody accepts.
@@ -139,12 +138,12 @@ def use_key(certificate: Path | None, key: Path | None) -> None:
     if certificate is None or key is None:
         missing = "certificate" if certificate is None else "key"
         raise UserError(f"provenance.{missing}: is missing; give both certificate and key, or neither")
-    chosen = signing_key.load(certificate, key)
+    chosen = signing_key.load_signing_key(certificate, key)
     _try(chosen, certificate)
     _chosen = chosen
 
 
-def sign(path: Path, mark: Mark) -> None:
+def sign_file(path: Path, mark: Mark) -> None:
     """Put a signed C2PA manifest into a finished file, in place; the last step before it takes its name.
 
     Its suffix names the container. One that holds no manifest (SIGNABLE says which do) must carry the mark as
@@ -162,7 +161,7 @@ def sign(path: Path, mark: Mark) -> None:
     signed.unlink(missing_ok=True)
     try:
         with (
-            _signer(_chosen or signing_key.self_made()) as signer,
+            _signer(_chosen or signing_key.load_self_signed()) as signer,
             c2pa.Context.from_dict(_SETTINGS) as context,
             c2pa.Builder(mark.manifest(), context) as builder,
         ):

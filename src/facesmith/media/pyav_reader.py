@@ -11,9 +11,9 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from facesmith.errors import MediaError
 from facesmith.media.colour import ColourTags, to_rgb
-from facesmith.media.errors import MediaError
-from facesmith.media.video_index import VideoIndex, ascending, build_index, open_container
+from facesmith.media.video_index import VideoIndex, build_index, open_container, sorted_indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class PyAvReader:
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
-        wanted = ascending(self.path, indices, len(self))
+        wanted = sorted_indices(self.path, indices, len(self))
         self._serial += 1
         return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)
 

@@ -13,8 +13,8 @@ from av.packet import Packet
 from numpy.typing import NDArray
 
 from facesmith.errors import UserError
-from facesmith.files import write_text
-from facesmith.media.container_writer import ContainerWriter, checked_suffix, require_sound_fits
+from facesmith.files import partial_folder, write_text
+from facesmith.media.container_writer import ContainerWriter, require_sound_fits, require_suffix
 from facesmith.media.provenance import Mark
 from facesmith.media.timeline import Timeline
 from facesmith.media.video_writer import VideoWriter
@@ -46,9 +46,9 @@ class SegmentedWriter:
         crf: int,
         preset: str,
     ) -> None:
-        checked_suffix(path)
+        require_suffix(path)
         require_sound_fits(path, timeline)
-        self.path, self.folder = path, partial_of(path)
+        self.path, self.folder = path, partial_folder(path)
         self.tally: Counter[str] = Counter()
         """Whatever the caller counts; kept with the segments."""
         self._timeline, self._mark, self._frames = timeline, mark, frames
@@ -82,7 +82,7 @@ class SegmentedWriter:
         """Join the segments to the finished file, and remove them."""
         self._finish()
         if self._segments():
-            join(self._segments(), self.path, self._timeline, mark=self._mark)
+            join_segments(self._segments(), self.path, self._timeline, mark=self._mark)
         self.discard()
 
     def suspend(self) -> None:
@@ -149,12 +149,7 @@ class SegmentedWriter:
         return min(whole * self._frames, len(self._timeline))
 
 
-def partial_of(path: Path) -> Path:
-    """The folder in which a video is made."""
-    return path.with_name(f"{path.name}.partial")
-
-
-def join(segments: list[Path], path: Path, timeline: Timeline, *, mark: Mark) -> None:
+def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark: Mark) -> None:
     """Put H.264 segments of one encoder and setting behind each other, pictures untouched, and add the sound."""
     coded = np.concatenate([_coded_order(segment, timeline) for segment in segments])
     shown = np.sort(coded)

@@ -39,7 +39,7 @@ class SigningKey:
     algorithm: Algorithm
 
 
-def load(certificate: Path, key: Path) -> SigningKey:
+def load_signing_key(certificate: Path, key: Path) -> SigningKey:
     """Read the user's own certificate chain and unencrypted private key, both PEM.
 
     Raises:
@@ -70,7 +70,7 @@ def load(certificate: Path, key: Path) -> SigningKey:
 
 
 @functools.cache
-def self_made() -> SigningKey:
+def load_self_signed() -> SigningKey:
     """Return the chain made on this computer, making it when first asked for; a notice says so, once.
 
     It proves that a file was not changed, not who made it. It lies in the user's configuration folder, readable
@@ -105,7 +105,7 @@ def key_folder() -> Path:
     return platformdirs.user_config_path("facesmith") / "signing"
 
 
-def self_made_roots() -> str:
+def self_signed_roots() -> str:
     """Return the roots of every chain made on this computer, PEM; empty when there is none."""
     roots = key_folder() / _ROOTS
     return roots.read_text(encoding="ascii") if roots.is_file() else ""
@@ -160,7 +160,7 @@ def _make(folder: Path) -> None:
     )
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     root_pem = root.public_bytes(pem)
-    older = self_made_roots().encode()
+    older = self_signed_roots().encode()
     for file, data in (
         (_KEY, private),
         (_ROOTS, older + root_pem),

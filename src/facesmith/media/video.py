@@ -6,8 +6,7 @@ from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from facesmith.errors import UserError
-from facesmith.media.errors import MediaError
+from facesmith.errors import MediaError, UserError
 
 _PILLOW = frozenset([".gif", ".webp", ".png", ".apng"])
 

@@ -9,10 +9,10 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from facesmith.media.errors import MediaError
+from facesmith.errors import MediaError
 
 
-def ascending(path: Path, indices: Sequence[int], count: int) -> list[int]:
+def sorted_indices(path: Path, indices: Sequence[int], count: int) -> list[int]:
     """Return the wanted frames in order, each once; raises IndexError outside 0..count-1."""
     wanted = sorted({int(index) for index in indices})
     if wanted and not 0 <= wanted[0] <= wanted[-1] < count:

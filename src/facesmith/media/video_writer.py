@@ -10,9 +10,9 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from facesmith.media.colour import EXACT, matrix_of
-from facesmith.media.container_writer import ContainerWriter, checked_suffix, require_sound_fits
-from facesmith.media.errors import MediaError
+from facesmith.errors import MediaError
+from facesmith.media.colour import EXACT, yuv_matrix
+from facesmith.media.container_writer import ContainerWriter, require_sound_fits, require_suffix
 from facesmith.media.provenance import Mark
 from facesmith.media.timeline import Timeline
 
@@ -42,7 +42,7 @@ class VideoWriter:
         preset: str = "medium",
     ) -> None:
         self.path = Path(path)
-        checked_suffix(self.path)
+        require_suffix(self.path)
         self._timeline = Timeline.of_file(Path(like)) if isinstance(like, str | Path) else like
         self._rate = self._timeline.rate if self._timeline else Fraction(fps).limit_denominator(60000)
         self._time_base = self._timeline.time_base if self._timeline else 1 / self._rate
@@ -73,7 +73,7 @@ class VideoWriter:
         frame = frame.reformat(
             format=self._stream.pix_fmt,
             src_color_range=ColorRange.JPEG,
-            dst_colorspace=matrix_of(tags.colorspace if tags else 2, rgb.shape[0]),
+            dst_colorspace=yuv_matrix(tags.colorspace if tags else 2, rgb.shape[0]),
             dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
             interpolation=EXACT,
             threads=1,

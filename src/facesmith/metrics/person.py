@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Face
-from facesmith.faces.face_set.analysis import sharpness
 from facesmith.faces.face_set.face_set import CROP_SIZE, TEMPLATE, FaceSet
-from facesmith.faces.geometry import topology
-from facesmith.faces.geometry.alignment import estimate, scale, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_scale, warp_face
+from facesmith.faces.measures import eye_distance, face_sharpness
 from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.media.sampling import evenly_spaced
 from facesmith.metrics.swap import Judge, distances
 
 Pixels = NDArray[np.uint8]
@@ -78,7 +78,7 @@ class PersonMeter:
         shift = ratio = None
         if was is not None and before is not None:
             apart = np.linalg.norm(chosen.landmarks[:, :2] - was.landmarks[:, :2], axis=1).mean()
-            shift = float(apart / eye_distance(was))
+            shift = float(apart / eye_distance(was.landmarks))
             ratio = sharp / max(_sharpness(before, was), 1e-6)
         return Figures(
             similarity=float(self._profile.similarity(chosen.embedding, self._profile.embedder)),
@@ -87,21 +87,15 @@ class PersonMeter:
             sharpness=sharp,
             sharpness_ratio=ratio,
             points=np.asarray(chosen.landmarks[:, :2], np.float32),
-            eyes=eye_distance(chosen),
+            eyes=float(eye_distance(chosen.landmarks)),
             missed=False,
         )
 
     def _distance(self, frame: Pixels, face: Face) -> float | None:
         if self._judge is None:
             return None
-        crop = warp(frame, estimate(face.five, *_JUDGED), _JUDGED[1])
+        crop = warp_face(frame, estimate_alignment(face.keypoints, *_JUDGED), _JUDGED[1])
         return float(distances(self._judge.describe([crop]), self._descriptors)[0])
-
-
-def eye_distance(face: Face) -> float:
-    """Return the px between the outer corners of the eyes."""
-    left, right = face.landmarks[[topology.LEFT_EYE_OUTER, topology.RIGHT_EYE_OUTER], :2]
-    return float(np.linalg.norm(left - right))
 
 
 def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
@@ -114,25 +108,10 @@ def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
                 faces = FaceSet(folder)
             except UserError:
                 continue
-            rows = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), _REFERENCE_FRAMES)).astype(int))
+            rows = evenly_spaced(len(faces), _REFERENCE_FRAMES, ends=True)
             crops += list(faces.aligned(*_JUDGED).images[rows])
             break
     return crops
-
-
-def jitter(points: Sequence[Floats | None], eyes: Sequence[float | None]) -> list[float | None]:
-    """Return how much landmarks tremble at each of consecutive frames, by the eye distance.
-
-    It is half the second difference along time, meaned over the points: even motion has none. None at the ends and
-    beside frames without a face.
-    """
-    result: list[float | None] = [None] * len(points)
-    for i in range(1, len(points) - 1):
-        before, now, after, size = points[i - 1], points[i], points[i + 1], eyes[i]
-        if before is not None and now is not None and after is not None and size:
-            bend = np.linalg.norm(now - (before + after) / 2, axis=1).mean()
-            result[i] = float(bend / size)
-    return result
 
 
 def _pair(faces: Sequence[Face], before: Sequence[Face], likely: Face | None) -> tuple[Face | None, Face | None]:
@@ -148,9 +127,9 @@ def _pair(faces: Sequence[Face], before: Sequence[Face], likely: Face | None) ->
 
 def _together(a: Face, b: Face) -> bool:
     width = float(b.box[2] - b.box[0])
-    return bool(np.linalg.norm(a.five.mean(0) - b.five.mean(0)) < _FARTHEST * width)
+    return bool(np.linalg.norm(a.keypoints.mean(0) - b.keypoints.mean(0)) < _FARTHEST * width)
 
 
 def _sharpness(frame: Pixels, face: Face) -> float:
-    matrix = estimate(face.five, TEMPLATE, CROP_SIZE)
-    return sharpness(warp(frame, matrix, CROP_SIZE), scale(matrix))
+    matrix = estimate_alignment(face.keypoints, TEMPLATE, CROP_SIZE)
+    return face_sharpness(warp_face(frame, matrix, CROP_SIZE), transform_scale(matrix))

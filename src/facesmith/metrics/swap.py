@@ -15,7 +15,9 @@ from facesmith.assets import fetch
 from facesmith.faces.face import Analyzer
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.colour import hull as outline
+from facesmith.faces.geometry.masks import outline_mask
+from facesmith.faces.measures import laplacian_variance
+from facesmith.media.sampling import evenly_spaced
 
 SAME_PERSON: Final = 0.6  # dlib's own threshold
 _SIDE, _BORDER = 384, 40
@@ -148,13 +150,13 @@ class QualityGate:
 
     def __init__(self, analyzer: Analyzer, judge: Judge, person: AlignedFaces, embedding: Floats | None = None) -> None:
         self._analyzer, self._judge = analyzer, judge
-        few = np.unique(np.linspace(0, len(person) - 1, min(len(person), _REFERENCE_FRAMES)).astype(int))
+        few = evenly_spaced(len(person), _REFERENCE_FRAMES, ends=True)
         frames = person[few]
         self._descriptors = judge.describe(list(frames.images))
         mean = self._embed(frames.images).mean(0) if embedding is None else np.asarray(embedding)
         self._embedding = mean / np.linalg.norm(mean)
         own = [
-            _sharpness(image, outline(points, frames.size))
+            _sharpness(image, outline_mask(points, frames.size))
             for image, points in zip(frames.images, frames.landmarks, strict=True)
         ]
         self._own_sharpness = float(np.median(own))
@@ -259,7 +261,7 @@ def seam(target: Pixels, shown: Pixels, mask: Pixels) -> float:
 
 
 def _slope(picture: Pixels) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
     down, across = np.gradient(cv2.GaussianBlur(grey, (0, 0), len(picture) / 128))
     return np.hypot(down, across).astype(np.float32)
 
@@ -301,8 +303,8 @@ def _sharpness(picture: Pixels, inside: Floats) -> float:
     """Variance of the Laplacian of the lightness well inside a face; 0 when nothing is inside."""
     side = 2 * round(_RIM * picture.shape[0] / 2) + 1
     kept = cv2.erode(np.asarray(inside, np.float32), np.ones((side, side))) > 0.5
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return float(cv2.Laplacian(grey, cv2.CV_32F)[kept].var()) if kept.any() else 0.0
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+    return laplacian_variance(grey, kept)
 
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from facesmith import assets
 from facesmith.errors import UserError
-from facesmith.faces.analyzers.onnx_folding import folded
+from facesmith.faces.analyzers.onnx_graph import fold_constants
 
 CROP: Final = 112
 # An arcface_128 crop holds the recogniser's arcface_112_v2 crop at whole pixels.
@@ -121,7 +121,7 @@ class ArcFace(Recogniser):
 
 def _read(path: Path) -> onnx.GraphProto:
     try:
-        graph = folded(path).graph
+        graph = fold_constants(path).graph
     except (DecodeError, OSError) as error:
         raise UserError(f"{path}: cannot be read as ONNX ({error}); give a recogniser's .onnx file") from None
     if len(graph.input) != 1 or len(graph.output) != 1:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.media.examination import examine
 from facesmith.media.provenance import file_sha256
 from facesmith.media.sources import IMAGES, VIDEOS
+from facesmith.media.verification import verify_provenance
 from facesmith.purge.removal import Trace
 
 MODELS: Final = (".onnx", ".dfm")
@@ -147,7 +147,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _media(path: Path, name: str) -> Trace | None:
     try:
-        mark = examine(path).mark
+        mark = verify_provenance(path).mark
     except UserError:
         return None
     if mark is None or name not in mark.identity.split(","):

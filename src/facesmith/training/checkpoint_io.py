@@ -11,7 +11,7 @@ from lightning.fabric.utilities.types import _PATH
 from typing_extensions import override
 
 from facesmith.errors import UserError
-from facesmith.files import replacing
+from facesmith.files import atomic_write
 from facesmith.training.run.checkpoint_files import LAST, PREVIOUS, damage
 
 
@@ -25,7 +25,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
         path = Path(path)
-        with replacing(path, needs=_bytes(checkpoint)) as temporary:
+        with atomic_write(path, needs=_bytes(checkpoint)) as temporary:
             torch.save(checkpoint, temporary)
             if path.name == LAST:
                 _keep(path)

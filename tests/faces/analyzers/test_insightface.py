@@ -19,7 +19,7 @@ from facesmith.errors import UserError
 from facesmith.faces.analyzers import insightface as ours
 from facesmith.faces.analyzers.insightface import InsightFaceAnalyzer
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.analyzers.onnx_folding import folded
+from facesmith.faces.analyzers.onnx_graph import fold_constants
 
 Asset = Callable[[str], Path]
 
@@ -58,7 +58,7 @@ def detector() -> onnx.ModelProto:
 def analyzer(asset: Asset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InsightFaceAnalyzer]:
     folder = tmp_path_factory.mktemp("assets")
     onnx.save(detector(), str(folder / "det_10g.onnx"))
-    onnx.save(folded(asset("sface.onnx")), str(folder / "w600k_r50.onnx"))
+    onnx.save(fold_constants(asset("sface.onnx")), str(folder / "w600k_r50.onnx"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(assets.DIRECTORY_VARIABLE, str(folder))
         made = InsightFaceAnalyzer(detector_sizes=[SIZE], min_score=0.5)
@@ -69,7 +69,7 @@ def analyzer(asset: Asset, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_a_face_through_insightfaces_classes(analyzer: InsightFaceAnalyzer) -> None:
     (face,) = analyzer(astronaut())
     np.testing.assert_allclose(face.box, BOX, atol=0.5)
-    np.testing.assert_allclose(face.five, FIVE, atol=5)
+    np.testing.assert_allclose(face.keypoints, FIVE, atol=5)
     assert face.score == pytest.approx(0.9)
     assert analyzer.embedder == "arcface_w600k_r50"
     default = MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)

@@ -83,7 +83,7 @@ def test_what_a_face_holds(portrait: Face) -> None:
         np.dtype(np.float32)
     }
     assert 0.7 < portrait.score <= 1
-    left, right, nose, left_mouth, right_mouth = portrait.five
+    left, right, nose, left_mouth, right_mouth = portrait.keypoints
     assert portrait.box[0] < left[0] < nose[0] < right[0] < portrait.box[2]
     assert portrait.box[1] < left[1] < nose[1] < left_mouth[1] < portrait.box[3]
     assert left_mouth[0] < right_mouth[0]
@@ -129,7 +129,7 @@ def test_no_face_where_there_is_none(analyzer: MediaPipeAnalyzer) -> None:
 
 def test_one_face_detected_twice_is_one(analyzer: MediaPipeAnalyzer, monkeypatch: pytest.MonkeyPatch) -> None:
     (once,) = analyzer._detector(astronaut())
-    again = type(once)(box=once.box + 6, five=once.five + 3, score=once.score - 0.1)
+    again = type(once)(box=once.box + 6, keypoints=once.keypoints + 3, score=once.score - 0.1)
     monkeypatch.setattr(analyzer, "_detector", lambda frame: [again, once])
     before = analyzer.dropped
     (face,) = analyzer(astronaut())
@@ -142,20 +142,22 @@ def test_landmarks_of_aligned_crops(
     carphone: list[tuple[np.ndarray, list[Face]]], analyzer: MediaPipeAnalyzer, template: str, size: int
 ) -> None:
     sample = carphone[::12]
-    matrices = [alignment.estimate(faces[0].five, template, size) for _, faces in sample]
-    crops = [alignment.warp(frame, matrix, size) for (frame, _), matrix in zip(sample, matrices, strict=True)]
+    matrices = [alignment.estimate_alignment(faces[0].keypoints, template, size) for _, faces in sample]
+    crops = [alignment.warp_face(frame, matrix, size) for (frame, _), matrix in zip(sample, matrices, strict=True)]
     found = analyzer.landmarks([*crops, np.zeros((size, size, 3), np.uint8)])
     assert found[-1] is None
     for answer, (_, faces), matrix in zip(found, sample, matrices, strict=False):
         assert answer is not None
-        expected = alignment.transform(faces[0].landmarks, matrix)
+        expected = alignment.transform_points(faces[0].landmarks, matrix)
         eyes = np.linalg.norm(expected[33, :2] - expected[263, :2])
         assert np.linalg.norm(answer[0][:, :2] - expected[:, :2], axis=1).mean() < 0.03 * eyes
         assert answer[1].shape == (52,)
 
 
 def test_embedding_an_aligned_crop_is_what_the_frame_gave(portrait: Face, analyzer: MediaPipeAnalyzer) -> None:
-    crop = alignment.warp(astronaut(), alignment.estimate(portrait.five, "arcface_112_v2", 112), 112)
+    crop = alignment.warp_face(
+        astronaut(), alignment.estimate_alignment(portrait.keypoints, "arcface_112_v2", 112), 112
+    )
     np.testing.assert_allclose(analyzer.embed_aligned(crop[None])[0], portrait.embedding, atol=1e-4)
     assert analyzer.embed_aligned(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 128)
 
@@ -167,7 +169,7 @@ def test_yunet_answers_what_opencv_answers(asset: Asset, group: np.ndarray) -> N
     rows = theirs.detect(cv2.cvtColor(group, cv2.COLOR_RGB2BGR))[1]
     rows = rows[np.argsort(-rows[:, 14])]
     np.testing.assert_allclose([each.score for each in ours], rows[:, 14], atol=1e-3)
-    np.testing.assert_allclose([each.five.ravel() for each in ours], rows[:, 4:14], atol=0.1)
+    np.testing.assert_allclose([each.keypoints.ravel() for each in ours], rows[:, 4:14], atol=0.1)
     np.testing.assert_allclose([(*d.box[:2], *(d.box[2:] - d.box[:2])) for d in ours], rows[:, :4], atol=0.1)
 
 

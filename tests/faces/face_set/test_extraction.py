@@ -17,8 +17,8 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.faces.face_set.extraction import extract
-from facesmith.faces.face_set.face_set import FaceSet, array
-from facesmith.faces.face_set.selection import kind
+from facesmith.faces.face_set.face_set import FaceSet, column_to_array
+from facesmith.faces.face_set.selection import rejection_kind
 from facesmith.faces.face_set.staging import STALE_SECONDS
 
 from ...small_media import EXTRACTION, Counting, write_video
@@ -78,8 +78,8 @@ def test_every_frame_is_smoothed_along_time(
     both = extract(tmp_path / "cut.mp4", root=tmp_path / "sets", **EXTRACTION)
     assert both.tracks.tolist() == [0] * 12 + [1] * 12
     assert both.meta["jitter"]["after"] < 0.7 * both.meta["jitter"]["before"]
-    raw = array(both.kept, "landmarks").reshape(-1, 478, 3)
-    steady = array(both.kept, "landmarks_smoothed").reshape(-1, 478, 3)
+    raw = column_to_array(both.kept, "landmarks").reshape(-1, 478, 3)
+    steady = column_to_array(both.kept, "landmarks_smoothed").reshape(-1, 478, 3)
     # The man jumps to the other side at the cut; no point may be drawn over there.
     jump = np.linalg.norm(raw[12, :, :2] - raw[11, :, :2], axis=-1).mean()
     assert np.linalg.norm((steady - raw)[..., :2], axis=-1).mean(-1).max() < 0.1 * jump
@@ -91,8 +91,8 @@ def test_two_people_in_a_folder(two_people_set: FaceSet) -> None:
     assert sorted(kept) == ["both.png", *(f"man{i}.png" for i in range(6))]
     assert faces.meta["rejected"] == {"another person": 3, "no face": 1}
     assert [Path(path).name for path in faces.meta["skipped"]] == ["text.jpg"]
-    rejected = faces.table.filter(np.logical_not(array(faces.table, "kept"))).to_pylist()
-    assert {kind(row["reason"]) for row in rejected} == {"another person", "no face"}
+    rejected = faces.table.filter(np.logical_not(column_to_array(faces.table, "kept"))).to_pylist()
+    assert {rejection_kind(row["reason"]) for row in rejected} == {"another person", "no face"}
     # Who was not asked leaves no picture and no biometric trace in the table.
     assert all(row["crop"] is None and row["embedding"] is None for row in rejected)
     assert {p.name for p in (faces.path / "crops").iterdir()} == set(faces.kept.column("crop").to_pylist())

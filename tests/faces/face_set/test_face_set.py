@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.faces.face import five_of
-from facesmith.faces.face_set.face_set import FaceSet, array
-from facesmith.faces.geometry.alignment import TEMPLATES, estimate, warp
+from facesmith.faces.face import keypoints_from_landmarks
+from facesmith.faces.face_set.face_set import FaceSet, column_to_array
+from facesmith.faces.geometry.alignment import TEMPLATES, estimate_alignment, warp_face
 
 
 def test_arrays_are_over_the_kept_faces(carphone_set: FaceSet) -> None:
@@ -27,15 +27,15 @@ def test_arrays_are_over_the_kept_faces(carphone_set: FaceSet) -> None:
 def test_landmarks_lie_on_the_template_and_on_the_picture(
     carphone_set: FaceSet, carphone_frames: list[np.ndarray]
 ) -> None:
-    five = five_of(carphone_set.landmarks)
+    five = keypoints_from_landmarks(carphone_set.landmarks)
     off = np.linalg.norm(five - TEMPLATES["ffhq_512"] * 512, axis=-1)
     assert np.median(off) < 15
-    frame = carphone_frames[int(array(carphone_set.kept, "frame")[7])]
-    matrix = array(carphone_set.kept, "matrix")[7].reshape(2, 3)
-    assert np.abs(warp(frame, matrix, 512).astype(int) - carphone_set.crop(7)).mean() < 2
+    frame = carphone_frames[int(column_to_array(carphone_set.kept, "frame")[7])]
+    matrix = column_to_array(carphone_set.kept, "matrix")[7].reshape(2, 3)
+    assert np.abs(warp_face(frame, matrix, 512).astype(int) - carphone_set.crop(7)).mean() < 2
     to_source = carphone_set.to_source(7)
     points = carphone_set.landmarks[7, :, :2] @ to_source[:, :2].T + to_source[:, 2]
-    left, top, right, bottom = array(carphone_set.kept, "box")[7]
+    left, top, right, bottom = column_to_array(carphone_set.kept, "box")[7]
     middle = points.mean(0)
     assert left < middle[0] < right
     assert top < middle[1] < bottom
@@ -47,14 +47,14 @@ def test_resampled_crops_are_those_that_a_frame_gives_directly(
 ) -> None:
     faces = carphone_set.aligned(template, size)
     assert (len(faces), faces.size, faces.template) == (30, size, template)
-    raw = array(carphone_set.kept, "landmarks").reshape(-1, 478, 3)
+    raw = column_to_array(carphone_set.kept, "landmarks").reshape(-1, 478, 3)
     for i in (0, 15, 29):
-        frame = carphone_frames[int(array(carphone_set.kept, "frame")[i])]
-        direct = warp(frame, estimate(five_of(raw[i]), template, size), size)
+        frame = carphone_frames[int(column_to_array(carphone_set.kept, "frame")[i])]
+        direct = warp_face(frame, estimate_alignment(keypoints_from_landmarks(raw[i]), template, size), size)
         # The rows below the 512 crop are repeated border; 9 in 10 rows are face.
         inside = slice(0, int(0.9 * size))
         assert np.abs(direct[inside].astype(int) - faces.images[i][inside]).mean() < 2.5
-    assert np.median(np.abs(five_of(faces.landmarks) - TEMPLATES[template] * size)) < 3
+    assert np.median(np.abs(keypoints_from_landmarks(faces.landmarks) - TEMPLATES[template] * size)) < 3
 
 
 def test_mirroring_twice_gives_the_same_faces(carphone_set: FaceSet) -> None:
@@ -62,7 +62,7 @@ def test_mirroring_twice_gives_the_same_faces(carphone_set: FaceSet) -> None:
     mirrored = faces.mirrored()
     np.testing.assert_array_equal(mirrored.images[:, :, 0], faces.images[:, :, -1])
     # Eyes keep their sides in the picture: the template still fits.
-    off = five_of(mirrored.landmarks) - TEMPLATES["arcface_128"] * 128
+    off = keypoints_from_landmarks(mirrored.landmarks) - TEMPLATES["arcface_128"] * 128
     assert np.abs(off).mean() < 5
     again = mirrored.mirrored()
     np.testing.assert_array_equal(again.images, faces.images)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facesmith.faces.face_set.selection import Candidates, Selection, kind, majority, select
+from facesmith.faces.face_set.selection import Candidates, Selection, majority_embedding, rejection_kind, select_faces
 
 LIMITS = Selection(min_score=0.5, min_size=32, min_sharpness=10, max_yaw=45, max_pitch=30, min_similarity=0.4)
 
@@ -41,47 +41,47 @@ def good(embeddings: np.ndarray, pictures: np.ndarray | None = None) -> Candidat
 def test_each_limit_has_its_reason(column: str, value: float | tuple[float, ...], expected: str) -> None:
     faces = good(people(5)[0])
     getattr(faces, column)[2] = value
-    reasons, _ = select(faces, LIMITS, "one")
+    reasons, _ = select_faces(faces, LIMITS, "one")
     assert reasons == [None, None, expected, None, None]
-    assert kind(expected) == expected.split(" (")[0]
+    assert rejection_kind(expected) == expected.split(" (")[0]
 
 
 def test_roll_is_no_flaw() -> None:
     faces = good(people(3)[0])
     faces.pose[:, 2] = 90
-    assert select(faces, LIMITS, "one")[0] == [None] * 3
+    assert select_faces(faces, LIMITS, "one")[0] == [None] * 3
 
 
 @pytest.mark.parametrize("counts", [(30, 12), (12, 30), (10, 4, 5, 3), (3, 2)])
 def test_the_majority_is_kept_and_the_others_are_told(counts: tuple[int, ...]) -> None:
     embeddings, who = people(*counts)
-    reasons, similarity = select(good(embeddings), LIMITS, "one")
+    reasons, similarity = select_faces(good(embeddings), LIMITS, "one")
     wanted = int(np.argmax(counts))
     assert [reason is None for reason in reasons] == (who == wanted).tolist()
-    assert {kind(reason) for reason in reasons if reason} == {"another person"}
+    assert {rejection_kind(reason) for reason in reasons if reason} == {"another person"}
     assert similarity[who == wanted].min() > 0.7
 
 
 def test_of_several_faces_in_a_picture_the_person_is_kept() -> None:
     embeddings, who = people(6, 4)
     pictures = np.array([0, 1, 2, 3, 4, 5, 0, 1, 2, 3])
-    reasons, _ = select(good(embeddings, pictures), LIMITS, "one")
+    reasons, _ = select_faces(good(embeddings, pictures), LIMITS, "one")
     assert [reason is None for reason in reasons] == (who == 0).tolist()
 
 
 def test_a_second_likeness_in_one_picture_is_dropped() -> None:
     embeddings, _ = people(6)
-    reasons, similarity = select(good(embeddings, np.array([0, 1, 2, 3, 4, 4])), LIMITS, "one")
+    reasons, similarity = select_faces(good(embeddings, np.array([0, 1, 2, 3, 4, 4])), LIMITS, "one")
     assert sum(reason is None for reason in reasons) == 5
     dropped = next(i for i, reason in enumerate(reasons) if reason)
-    assert kind(reasons[dropped] or "") == "second likeness"
+    assert rejection_kind(reasons[dropped] or "") == "second likeness"
     assert similarity[dropped] == similarity[4:].min()
 
 
 def test_in_a_draw_the_larger_faces_win() -> None:
     embeddings, who = people(8, 8)
     sizes = np.where(who == 1, 120, 80).astype(np.float32)
-    centre = majority(embeddings, sizes, 0.4)
+    centre = majority_embedding(embeddings, sizes, 0.4)
     assert (embeddings[who == 1] @ centre).min() > 0.7
 
 
@@ -89,7 +89,7 @@ def test_many_people_are_all_kept() -> None:
     embeddings, _ = people(3, 3, 3)
     faces = good(embeddings, np.zeros(9, int))
     faces.sizes[4] = 5
-    reasons, similarity = select(faces, LIMITS, "many")
+    reasons, similarity = select_faces(faces, LIMITS, "many")
     assert [i for i, reason in enumerate(reasons) if reason] == [4]
     assert np.isnan(similarity).all()
 
@@ -97,4 +97,4 @@ def test_many_people_are_all_kept() -> None:
 def test_when_every_face_is_flawed_nothing_is_kept() -> None:
     faces = good(people(3)[0])
     faces.scores[:] = 0.1
-    assert {kind(reason or "") for reason in select(faces, LIMITS, "one")[0]} == {"low score"}
+    assert {rejection_kind(reason or "") for reason in select_faces(faces, LIMITS, "one")[0]} == {"low score"}

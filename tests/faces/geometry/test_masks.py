@@ -5,8 +5,8 @@ import pytest
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry import masks, topology
-from facesmith.faces.geometry.alignment import estimate, transform
-from facesmith.faces.geometry.colour import filled
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_points
+from facesmith.faces.geometry.masks import draw_hull
 
 SIZE = 256
 
@@ -16,11 +16,11 @@ def landmarks(astronaut):
     """(478,3) px of an aligned crop of SIZE."""
     with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
         (face,) = analyzer(astronaut)
-    return transform(face.landmarks, estimate(face.five, "arcface_128", SIZE))
+    return transform_points(face.landmarks, estimate_alignment(face.keypoints, "arcface_128", SIZE))
 
 
 def test_the_box_follows_the_contract():
-    mask = masks.box(SIZE, 0.3, (0, 0, 0, 0))
+    mask = masks.box_mask(SIZE, 0.3, (0, 0, 0, 0))
     # int(256 / 2 * .3) = 38: a border of 19 px is zero before a blur of 9.5
     assert mask[SIZE // 2, 19] == pytest.approx(0.52, abs=0.03)
     assert mask[SIZE // 2, 0] < 0.06
@@ -29,21 +29,21 @@ def test_the_box_follows_the_contract():
 
 
 def test_padding_is_top_right_bottom_left_in_percent():
-    mask = masks.box(100, 0.0, (10, 20, 30, 40))
+    mask = masks.box_mask(100, 0.0, (10, 20, 30, 40))
     rows, columns = np.nonzero(mask)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 69, 40, 79)
-    assert masks.box(100, 0.0, (0, 0, 0, 0)).sum() == 98 * 98  # a row at each side at the least
+    assert masks.box_mask(100, 0.0, (0, 0, 0, 0)).sum() == 98 * 98  # a row at each side at the least
 
 
 def test_what_is_under_one_half_becomes_nothing():
     plane = np.full((SIZE, SIZE), 0.49, np.float32)
-    assert masks.soft(plane).max() == 0
-    assert masks.soft(np.ones_like(plane)).min() == 1
-    assert masks.soft(np.full_like(plane, 0.75)).max() == pytest.approx(0.5)
+    assert masks.soften_mask(plane).max() == 0
+    assert masks.soften_mask(np.ones_like(plane)).min() == 1
+    assert masks.soften_mask(np.full_like(plane, 0.75)).max() == pytest.approx(0.5)
 
 
 def test_the_hull_holds_the_face_and_not_the_corners(landmarks):
-    mask = masks.hull(landmarks, SIZE)
+    mask = masks.hull_mask(landmarks, SIZE)
     for point in (1, 33, 263, 61, 291):
         x, y = landmarks[point, :2].round().astype(int)
         assert mask[y, x] == 1
@@ -64,17 +64,17 @@ def test_the_hull_holds_the_face_and_not_the_corners(landmarks):
     ],
 )
 def test_regions_hold_what_they_are_named_after(landmarks, name, inside, outside):
-    mask = masks.region(landmarks, SIZE, [name])
+    mask = masks.region_mask(landmarks, SIZE, [name])
     value = {p: mask[tuple(landmarks[p, 1::-1].round().astype(int))] for p in (*inside, *outside)}
     assert all(value[p] > 0.6 for p in inside), value
     assert all(value[p] == 0 for p in outside), value
 
 
 def test_regions_add_up(landmarks):
-    both = masks.region(landmarks, SIZE, ["mouth", "eyes"])
-    single = np.maximum(masks.region(landmarks, SIZE, ["mouth"]), masks.region(landmarks, SIZE, ["eyes"]))
+    both = masks.region_mask(landmarks, SIZE, ["mouth", "eyes"])
+    single = np.maximum(masks.region_mask(landmarks, SIZE, ["mouth"]), masks.region_mask(landmarks, SIZE, ["eyes"]))
     np.testing.assert_allclose(both, single, atol=0.02)
     assert set(masks.REGION_NAMES) == {"mouth", "eyes", "brows", "nose", "skin", "upper_face", "lower_face"}
-    whole = masks.region(landmarks, SIZE, ["upper_face", "lower_face"])
-    outline = filled(landmarks[topology.OVAL], SIZE)
-    assert np.abs(whole - masks.soft(outline)).mean() < 0.02
+    whole = masks.region_mask(landmarks, SIZE, ["upper_face", "lower_face"])
+    outline = draw_hull(landmarks[topology.OVAL], SIZE)
+    assert np.abs(whole - masks.soften_mask(outline)).mean() < 0.02

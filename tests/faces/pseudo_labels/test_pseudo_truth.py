@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.face import five_of
+from facesmith.faces.face import keypoints_from_landmarks
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.geometry import colour
+from facesmith.faces.geometry import masks
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.alignment import estimate, transform, warp
-from facesmith.faces.geometry.thin_plate import fit_similarity, warp_maps
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
+from facesmith.faces.geometry.thin_plate import compute_warp_maps, fit_similarity
 from facesmith.faces.pseudo_labels.frame_choice import spread_out
 from facesmith.faces.pseudo_labels.pseudo_truth import build
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
@@ -25,9 +25,9 @@ def portrait(astronaut: np.ndarray) -> AlignedFaces:
     analyzer = MediaPipeAnalyzer(detector_sizes=[640], min_score=0.6)
     face = analyzer(astronaut)[0]
     analyzer.close()
-    matrix = estimate(five_of(face.landmarks), "arcface_128", 128)
-    landmarks = transform(face.landmarks, matrix).astype(np.float32)
-    return AlignedFaces(warp(astronaut, matrix, 128)[None], landmarks[None], face.blendshapes[None], "arcface_128")
+    matrix = estimate_alignment(keypoints_from_landmarks(face.landmarks), "arcface_128", 128)
+    landmarks = transform_points(face.landmarks, matrix).astype(np.float32)
+    return AlignedFaces(warp_face(astronaut, matrix, 128)[None], landmarks[None], face.blendshapes[None], "arcface_128")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_truth_is_the_scene_outside_the_face_and_another_face_inside(items: Trai
 
 
 def test_pseudo_truth_keeps_the_scenes_skin_colour(items: TrainingItems, portrait: AlignedFaces) -> None:
-    core = colour.skin_core(portrait.landmarks[0], 128) > 0.5
+    core = masks.skin_mask(portrait.landmarks[0], 128) > 0.5
     scene, truth = items.target[0][core].mean(0), items.truth[0][core].mean(0)
     assert np.abs(scene - truth).max() < 6
 
@@ -112,7 +112,7 @@ def test_mismatched_faces_are_refused(person: AlignedFaces, portrait: AlignedFac
 
 def test_warp_through_its_own_points_is_the_identity(portrait: AlignedFaces) -> None:
     points = portrait.landmarks[0]
-    where = warp_maps(points, points[None], 128, smoothing=0.0)[0]
+    where = compute_warp_maps(points, points[None], 128, smoothing=0.0)[0]
     x, y = np.meshgrid(np.arange(128), np.arange(128))
     assert np.abs(where - np.stack([x, y], -1)).max() < 0.01
 

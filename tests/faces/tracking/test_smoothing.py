@@ -2,17 +2,18 @@ import numpy as np
 import pytest
 from scipy.signal import savgol_filter
 
-from facesmith.faces.tracking.smoothing import Smoothing, jitter, smooth
-from facesmith.faces.tracking.tracker import IRISES
+from facesmith.faces.geometry import topology
+from facesmith.faces.measures import mean_jitter
+from facesmith.faces.tracking.smoothing import Smoothing, smooth_landmarks
 
 SMOOTHING = Smoothing(window_seconds=6 / 30, polyorder=2)
 
 
 def landmarks(path: np.ndarray) -> np.ndarray:
-    """Points that all follow one path (N,2), with irises 100 px apart."""
+    """Points that all follow one path (N,2), with eye corners 100 px apart."""
     points = np.zeros((len(path), 478, 3), np.float32)
     points[..., :2] = path[:, None]
-    points[:, IRISES[0], 0] += 100
+    points[:, topology.LEFT_EYE_OUTER, 0] += 100
     return points
 
 
@@ -25,7 +26,7 @@ def noisy(times: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_even_steps_are_scipys_filter() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)
-    result, done = smooth(times, shaky, np.zeros(40, np.int32), SMOOTHING)
+    result, done = smooth_landmarks(times, shaky, np.zeros(40, np.int32), SMOOTHING)
     expected = savgol_filter(shaky.astype(np.float64), 7, 2, axis=0, mode="interp")
     assert np.abs(result - expected).mean() < 0.1 * np.abs(shaky - expected).mean()
     assert done.all()
@@ -38,11 +39,11 @@ def test_a_blink_stays_a_blink() -> None:
     for points in (true, shaky):
         points[30:34, lid, 1] += np.array([25, 50, 50, 25])
     tracks = np.zeros(60, np.int32)
-    steady, _ = smooth(times, shaky, tracks, SMOOTHING)
+    steady, _ = smooth_landmarks(times, shaky, tracks, SMOOTHING)
     assert np.abs(steady[31:33, lid, 1] - true[31:33, lid, 1]).max() < 4
     plain = savgol_filter(shaky.astype(np.float64), 7, 2, axis=0)
     assert np.abs(plain[31:33, lid, 1] - true[31:33, lid, 1]).max() > 4
-    before, after = jitter(times, shaky, tracks), jitter(times, steady, tracks)
+    before, after = mean_jitter(times, shaky, tracks), mean_jitter(times, steady, tracks)
     assert before is not None
     assert after is not None
     assert after < 0.5 * before
@@ -51,9 +52,9 @@ def test_a_blink_stays_a_blink() -> None:
 def test_uneven_steps_agree_with_even_ones() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)
-    even, _ = smooth(times, shaky, np.zeros(40, np.int32), SMOOTHING)
+    even, _ = smooth_landmarks(times, shaky, np.zeros(40, np.int32), SMOOTHING)
     nudged = times + 1e-3 / 30 * 4 * (np.arange(40) % 2)
-    uneven, _ = smooth(nudged, shaky, np.zeros(40, np.int32), SMOOTHING)
+    uneven, _ = smooth_landmarks(nudged, shaky, np.zeros(40, np.int32), SMOOTHING)
     assert np.abs(uneven - even).mean() < 0.02
 
 
@@ -62,12 +63,12 @@ def test_uneven_steps_keep_a_quadratic_and_take_noise_away() -> None:
     times = np.cumsum(rng.choice([1, 1, 2, 3], 80)) / 60
     quadratic = landmarks(np.stack([5 + 90 * times - 30 * times**2, 10 * times], axis=1))
     tracks = np.zeros(80, np.int32)
-    np.testing.assert_allclose(smooth(times, quadratic, tracks, SMOOTHING)[0], quadratic, atol=1e-2)
+    np.testing.assert_allclose(smooth_landmarks(times, quadratic, tracks, SMOOTHING)[0], quadratic, atol=1e-2)
     true, shaky = noisy(times)
-    steady, done = smooth(times, shaky, tracks, SMOOTHING)
+    steady, done = smooth_landmarks(times, shaky, tracks, SMOOTHING)
     assert done.mean() > 0.9
     assert np.abs(steady - true)[done].mean() < 0.75 * np.abs(shaky - true)[done].mean()
-    before, after = jitter(times, shaky, tracks), jitter(times, steady, tracks)
+    before, after = mean_jitter(times, shaky, tracks), mean_jitter(times, steady, tracks)
     assert before is not None
     assert after is not None
     assert after < 0.6 * before
@@ -77,14 +78,14 @@ def test_nothing_is_mixed_across_tracks() -> None:
     times = np.arange(40) / 30
     points = landmarks(np.where(times[:, None] < 0.66, [[100.0, 50.0]], [[400.0, 80.0]]))
     tracks = (times >= 0.66).astype(np.int32)
-    np.testing.assert_allclose(smooth(times, points, tracks, SMOOTHING)[0], points, atol=1e-3)
+    np.testing.assert_allclose(smooth_landmarks(times, points, tracks, SMOOTHING)[0], points, atol=1e-3)
 
 
 @pytest.mark.parametrize(("count", "step"), [(3, 1 / 30), (40, 9 / 30), (1, 1.0)])
 def test_short_tracks_and_sparse_samples_are_left_alone(count: int, step: float) -> None:
     times = np.arange(count) * step
     _, shaky = noisy(times)
-    result, done = smooth(times, shaky, np.zeros(count, np.int32), SMOOTHING)
+    result, done = smooth_landmarks(times, shaky, np.zeros(count, np.int32), SMOOTHING)
     np.testing.assert_array_equal(result, shaky)
     assert not done.any()
 
@@ -92,7 +93,7 @@ def test_short_tracks_and_sparse_samples_are_left_alone(count: int, step: float)
 def test_a_track_shorter_than_the_window_is_fitted_whole() -> None:
     times = np.arange(5) / 30
     true, shaky = noisy(times)
-    result, done = smooth(times, shaky, np.zeros(5, np.int32), SMOOTHING)
+    result, done = smooth_landmarks(times, shaky, np.zeros(5, np.int32), SMOOTHING)
     assert done.all()
     assert np.abs(result - true).mean() < np.abs(shaky - true).mean()
 
@@ -100,15 +101,6 @@ def test_a_track_shorter_than_the_window_is_fitted_whole() -> None:
 def test_window_zero_switches_smoothing_off() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)
-    result, done = smooth(times, shaky, np.zeros(40, np.int32), Smoothing(0.0, 2))
+    result, done = smooth_landmarks(times, shaky, np.zeros(40, np.int32), Smoothing(0.0, 2))
     np.testing.assert_array_equal(result, shaky)
     assert not done.any()
-
-
-def test_jitter_is_the_second_difference_in_eye_distances() -> None:
-    times = np.arange(4) / 30
-    zigzag = landmarks(np.array([[0, 0], [10, 0], [0, 0], [10, 0]], float))
-    assert jitter(times, zigzag, np.zeros(4, np.int32)) == pytest.approx(20 / 100)
-    steady = landmarks(np.stack([np.array([0, 1, 3, 4.0]), np.zeros(4)], axis=1))
-    assert jitter(np.array([0, 1, 3, 4.0]), steady, np.zeros(4, np.int32)) == pytest.approx(0, abs=1e-6)
-    assert jitter(times[:2], zigzag[:2], np.zeros(2, np.int32)) is None

@@ -13,7 +13,7 @@ from facesmith.cli.export import export as export_job
 from facesmith.cli.train import train
 from facesmith.config.schema import ExportConfig, validate
 from facesmith.errors import UserError
-from facesmith.faces.geometry.masks import soft
+from facesmith.faces.geometry.masks import soften_mask
 from facesmith.media.images import read_image
 from facesmith.methods.occluder.data import OccluderDataModule
 from facesmith.methods.occluder.dataset import NAMES, as_floats
@@ -77,7 +77,7 @@ def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) 
     given = torch.from_numpy(large).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         wanted = Visible(module.network, 64)(given)[:, 0].numpy()
-    assert np.abs(found - np.stack([soft(mask) for mask in wanted])).max() < 1e-3
+    assert np.abs(found - np.stack([soften_mask(mask) for mask in wanted])).max() < 1e-3
     card = (run / "exports/carphone.md").read_text()
     assert "licensed" in card
     assert "val/occluded_recall" in card

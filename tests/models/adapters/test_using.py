@@ -14,8 +14,8 @@ from facesmith.cli.export import export
 from facesmith.config.adapters import LoraSettings
 from facesmith.config.schema import InferConfig, validate
 from facesmith.errors import UserError
-from facesmith.media.examination import examine
 from facesmith.media.images import read_image, write_image
+from facesmith.media.verification import verify_provenance
 from facesmith.models.adapters.card import BaseReference
 from facesmith.models.adapters.lora import add_lora, base_hash, lora_state
 from facesmith.models.adapters.spec import load_adapters
@@ -91,7 +91,7 @@ def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset
         given = [] if name == "base" else [f"task.adapter={folder}"]
         (path,) = infer(f"task.model={own_file}", f"source={picture}", f"output={tmp_path / name}.png", *given, *more)
         made[name] = read_image(path).astype(int)
-        assert examine(path).mark.adapter == (
+        assert verify_provenance(path).mark.adapter == (
             ""
             if name == "base"
             else f"ada/stage {load_adapters(folder, None, 1.0).cards[0].weights[:12]} x "

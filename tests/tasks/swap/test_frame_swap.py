@@ -8,7 +8,7 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.geometry.colour import skin_core
+from facesmith.faces.geometry.masks import skin_mask
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.enhancer import Enhancer
@@ -118,7 +118,7 @@ def test_colour_match_brings_the_skin_back(tinting, faces):
         paste(
             np.zeros_like(frame),
             np.full((256, 256, 3), 255, np.uint8),
-            skin_core(face.landmarks, 512)[:256, 128:384],
+            skin_mask(face.landmarks, 512)[:256, 128:384],
             np.array([[1.0, 0, -128], [0, 1.0, 0]]),
         )[..., 0]
         > 200

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facesmith.faces.geometry.alignment import warp
+from facesmith.faces.geometry.alignment import warp_face
 from facesmith.tasks.swap.paste import paste
 
 SIZE = 128
@@ -21,7 +21,7 @@ def matrix(side: float, left: float = 140.0, top: float = 40.0, degrees: float =
 def test_an_unchanged_crop_changes_nothing_visible(side, degrees):
     frame = astronaut()
     there = matrix(side, degrees=degrees)
-    crop = warp(frame, there, SIZE)
+    crop = warp_face(frame, there, SIZE)
     pasted = paste(frame, crop, np.ones((SIZE, SIZE), np.float32), there)
     difference = np.abs(pasted.astype(float) - frame)
     # Only what 128 px cannot hold is lost where the face is larger than the crop.
@@ -36,7 +36,7 @@ def test_outside_the_mask_the_frame_stays_bit_equal():
     mask[40:90, 40:90] = 1
     there = matrix(200.0)
     pasted = paste(frame, np.zeros((SIZE, SIZE, 3), np.uint8), mask, there)
-    where = warp((mask * 255).astype(np.uint8), np.eye(2, 3), SIZE) > 0
+    where = warp_face((mask * 255).astype(np.uint8), np.eye(2, 3), SIZE) > 0
     touched = (pasted != frame).any(-1)
     rows, columns = np.nonzero(touched)
     assert where.any()
@@ -88,7 +88,7 @@ def test_registration_is_exact_to_a_fraction_of_a_pixel():
     for side in (64.0, 100.0, 190.0):
         there = matrix(side, 161.3 - side / 2, 140.7 - side / 2, 10)
         there[:, 2] = SIZE / 2 - there[:, :2] @ (161.3, 140.7)
-        pasted = paste(np.zeros_like(frame), warp(frame, there, SIZE), np.ones((SIZE, SIZE), np.float32), there)
+        pasted = paste(np.zeros_like(frame), warp_face(frame, there, SIZE), np.ones((SIZE, SIZE), np.float32), there)
         weight = pasted[..., 0].astype(float)
         assert (weight * x).sum() / weight.sum() == pytest.approx(161.3, abs=0.1)
         assert (weight * y).sum() / weight.sum() == pytest.approx(140.7, abs=0.1)

@@ -8,9 +8,9 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.media.examination import examine
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import file_sha256
+from facesmith.media.verification import verify_provenance
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.swap.task import SwapTask
@@ -125,7 +125,7 @@ def test_an_image_gets_the_face_and_says_it_is_synthetic(swapper_file, portrait,
     far = np.ones(face.shape, bool)
     far[20:220, 120:330] = False
     np.testing.assert_array_equal(picture[far], original[far])
-    mark = examine(output).mark
+    mark = verify_provenance(output).mark
     assert mark is not None
     assert (mark.identity, mark.consent, mark.model_hash) == ("disc", "synthetic", file_sha256(swapper_file))
     assert str(output) in capsys.readouterr().out.replace("\n", "")

@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from skimage.data import astronaut
 
 from facesmith.config.schema import InferConfig, validate
+from facesmith.files import partial_folder
 from facesmith.media.images import write_image
-from facesmith.media.segments import partial_of
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.models.onnx.session import Swapper
@@ -74,7 +74,7 @@ def test_nobody_like_the_reference(swapper_file, couple, tmp_path, capsys):
     said = told(task(swapper_file, couple, output, **options).run)
     assert "no face matches the reference in any of 40 frames" in said
     assert not output.exists()
-    assert not partial_of(output).exists()
+    assert not partial_folder(output).exists()
     task(swapper_file, couple, output, fail_when_no_face=False, **options).run()
     assert sum(one.sum() for one in masks(output)) == 0
     assert "40 of 40 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
@@ -103,12 +103,12 @@ def test_ctrl_c_keeps_what_is_done_and_resume_ends_as_if_nothing_had_been(
     assert ended.value.code == 130
     assert "resume=true goes on" in capsys.readouterr().out.replace("\n", " ")
     assert not stopped.exists()
-    left = sorted(partial_of(stopped).glob("segment_*.mp4"))
+    left = sorted(partial_folder(stopped).glob("segment_*.mp4"))
     assert [len(open_video(one)) for one in left] == [15] * len(left)
     assert left
     assert "resume=true to go on" in told(task(swapper_file, couple, stopped, **short).run)
     task(swapper_file, couple, stopped, resume=True, **short).run()
-    assert not partial_of(stopped).exists()
+    assert not partial_folder(stopped).exists()
     with open_video(whole) as a, open_video(stopped) as b:
         assert a.times == pytest.approx(b.times, abs=1e-9)
         pairs = zip(a.frames(range(40)), b.frames(range(40)), strict=True)

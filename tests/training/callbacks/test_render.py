@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from facesmith.media.examination import examine
+from facesmith.media.verification import verify_provenance
 from facesmith.training.callbacks.render import RenderValidation
 
 
@@ -33,7 +33,7 @@ def render(folder, module, loggers=()):
     ("module", "whose"), [(Knowing(), ("ada", "written")), (Unknowing(), ("not stated", "not stated"))]
 )
 def test_renders_are_marked_with_the_person_s_name_or_at_least_as_synthetic(tmp_path, module, whose):
-    found = examine(render(tmp_path, module))
+    found = verify_provenance(render(tmp_path, module))
     assert (found.state, found.synthetic) == ("signed", True)
     assert (found.mark.identity, found.mark.consent) == whose
     assert found.mark.title == "training render, epoch 10"

@@ -16,8 +16,8 @@ from insightface.model_zoo.scrfd import SCRFD
 
 from facesmith import assets
 from facesmith.errors import UserError
-from facesmith.faces.analyzers import onnx_folding
-from facesmith.faces.analyzers.landmarker import Landmarker, faces_of, landmarks_of_crops
+from facesmith.faces.analyzers import onnx_graph
+from facesmith.faces.analyzers.landmarker import Landmarker, build_faces, find_crop_landmarks
 from facesmith.faces.face import Detection, Face, Floats, Pixels
 
 _DETECTOR: Final = "det_10g.onnx"
@@ -44,9 +44,9 @@ class InsightFaceAnalyzer:
         _tell_licence()
         self._fingerprint = _fingerprint(detector_sizes, min_score)
         self._sizes = tuple(detector_sizes)
-        self._detector = SCRFD(str(pack / _DETECTOR), session=onnx_folding.session(pack / _DETECTOR))
+        self._detector = SCRFD(str(pack / _DETECTOR), session=onnx_graph.create_session(pack / _DETECTOR))
         self._detector.det_thresh = min_score
-        self._recogniser = ArcFaceONNX(str(pack / _RECOGNISER), session=onnx_folding.session(pack / _RECOGNISER))
+        self._recogniser = ArcFaceONNX(str(pack / _RECOGNISER), session=onnx_graph.create_session(pack / _RECOGNISER))
         self._landmarker = Landmarker(assets.fetch("face_landmarker.task"))
 
     @property
@@ -73,19 +73,21 @@ class InsightFaceAnalyzer:
             boxes, points = self._detector.detect(bgr, input_size=(size, size))
             if len(boxes):
                 return [
-                    Detection(box=box[:4].astype(np.float32), five=five.astype(np.float32), score=float(box[4]))
-                    for box, five in zip(boxes, points, strict=True)
+                    Detection(
+                        box=box[:4].astype(np.float32), keypoints=keypoints.astype(np.float32), score=float(box[4])
+                    )
+                    for box, keypoints in zip(boxes, points, strict=True)
                 ]
         return []
 
     def faces(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
         """The faces behind detections, the largest first; without `embed` their embeddings are NaN."""
         recogniser = self.embed_aligned if embed else None
-        return faces_of(frame, detections, self._landmarker, recogniser, self.embedding_size)
+        return build_faces(frame, detections, self._landmarker, recogniser, self.embedding_size)
 
     def landmarks(self, crops: Sequence[Pixels]) -> list[tuple[Floats, Floats] | None]:
         """Of each crop (S, S, 3) RGB uint8 of one face: (478, 3) px and (52,); None if no face is seen."""
-        return landmarks_of_crops(crops, self._landmarker)
+        return find_crop_landmarks(crops, self._landmarker)
 
     def embed_aligned(self, crops: npt.NDArray[np.uint8]) -> Floats:
         """(N, E), L2-normalised, of crops (N, 112, 112, 3) RGB uint8 on the template arcface_112_v2."""

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from mediapipe.tasks.python import BaseOptions, vision
 
 from facesmith.faces.analyzers import native_log
-from facesmith.faces.face import Detection, Face, Floats, Pixels, five_of
+from facesmith.faces.face import Detection, Face, Floats, Pixels, keypoints_from_landmarks
 from facesmith.faces.geometry import alignment
+from facesmith.faces.measures import DUPLICATE_IOU, box_area, landmark_iou
 
 # libmediapipe samples its own CPU time by SIGPROF; ticks that come after a landmarker was closed would end the process.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
@@ -33,7 +34,7 @@ _OFF: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Mesh:
+class LandmarkResult:
     """landmarks: (478, 3) px. blendshapes: (52,) 0..1. pose: (3,) pitch, yaw, roll in degrees as in Face."""
 
     landmarks: Floats
@@ -51,7 +52,7 @@ class Landmarker:
             output_face_blendshapes=True,
             output_facial_transformation_matrixes=True,
         )
-        with native_log.without_noise():
+        with native_log.filter_stderr():
             self._native = vision.FaceLandmarker.create_from_options(options)
             # It goes on printing until every one of its models has run once.
             self._detect(np.zeros((64, 64, 3), dtype=np.uint8))
@@ -63,11 +64,11 @@ class Landmarker:
         """Gives the native graph back; a second call does nothing."""
         self._finalizer()
 
-    def of_picture(self, picture: npt.NDArray[np.uint8]) -> Mesh | None:
+    def of_picture(self, picture: npt.NDArray[np.uint8]) -> LandmarkResult | None:
         """The one face of a picture (H, W, 3) RGB uint8 in px of it; None if none is found."""
         return self._detect(picture, angle=0.0)
 
-    def of_detection(self, frame: npt.NDArray[np.uint8], detection: Detection) -> Mesh | None:
+    def of_detection(self, frame: npt.NDArray[np.uint8], detection: Detection) -> LandmarkResult | None:
         """The detected face in px of the frame (H, W, 3) RGB uint8; None if the landmarker misses it."""
         for margin in _MARGINS:
             matrix = _upright(detection, margin)
@@ -75,13 +76,15 @@ class Landmarker:
             mesh = self._detect(_cut(frame, matrix), angle=angle)
             if mesh is None:
                 continue
-            landmarks = alignment.transform(mesh.landmarks, alignment.invert(matrix)).astype(np.float32)
-            off = np.linalg.norm(five_of(landmarks) - detection.five, axis=1).mean()
-            if off <= _OFF * detection.side:
-                return Mesh(landmarks=landmarks, blendshapes=mesh.blendshapes, pose=mesh.pose)
+            landmarks = alignment.transform_points(mesh.landmarks, alignment.invert_transform(matrix)).astype(
+                np.float32
+            )
+            off = np.linalg.norm(keypoints_from_landmarks(landmarks) - detection.keypoints, axis=1).mean()
+            if off <= _OFF * detection.size:
+                return LandmarkResult(landmarks=landmarks, blendshapes=mesh.blendshapes, pose=mesh.pose)
         return None
 
-    def _detect(self, picture: npt.NDArray[np.uint8], angle: float = 0.0) -> Mesh | None:
+    def _detect(self, picture: npt.NDArray[np.uint8], angle: float = 0.0) -> LandmarkResult | None:
         image = mediapipe.Image(
             image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture, dtype=np.uint8)
         )
@@ -95,7 +98,7 @@ class Landmarker:
             [0.5, 0.5, 0], dtype=np.float32
         )
         blendshapes = np.array([each.score for each in result.face_blendshapes[0]], dtype=np.float32)
-        return Mesh(
+        return LandmarkResult(
             landmarks=landmarks,
             blendshapes=blendshapes,
             pose=_pose(np.asarray(result.facial_transformation_matrixes[0]), angle),
@@ -104,15 +107,15 @@ class Landmarker:
 
 def _upright(detection: Detection, margin: float) -> alignment.Matrix:
     """Frame to a crop that has the face upright in its middle."""
-    fit = alignment.estimate(detection.five, "ffhq_512", 1)
-    turn = fit[:, :2] / alignment.scale(fit) * (_CROP / (margin * detection.side))
+    fit = alignment.estimate_alignment(detection.keypoints, "ffhq_512", 1)
+    turn = fit[:, :2] / alignment.transform_scale(fit) * (_CROP / (margin * detection.size))
     centre = (detection.box[:2] + detection.box[2:]) / 2
     return np.column_stack([turn, (_CROP - 1) / 2 - turn @ centre])
 
 
 def _cut(frame: npt.NDArray[np.uint8], matrix: alignment.Matrix) -> npt.NDArray[np.uint8]:
-    if alignment.scale(matrix) < 0.4:
-        return alignment.warp(frame, matrix, _CROP)
+    if alignment.transform_scale(matrix) < 0.4:
+        return alignment.warp_face(frame, matrix, _CROP)
     # MediaPipe resamples its input like this too; means would cost half as much as its networks.
     crop = cv2.warpAffine(frame, matrix, (_CROP, _CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, dtype=np.uint8)
@@ -129,11 +132,7 @@ def _pose(matrix: npt.NDArray[np.floating], angle: float) -> Floats:
     return np.degrees([pitch, yaw, roll]).astype(np.float32)
 
 
-SAME: Final = 0.4
-"""Two faces cannot share this much of the boxes around their landmarks: they are one, detected twice."""
-
-
-def faces_of(
+def build_faces(
     frame: Pixels,
     detections: Sequence[Detection],
     landmarker: Landmarker,
@@ -145,19 +144,24 @@ def faces_of(
     A detection without landmarks is left out, and so is the lower-scored of two that share their landmarks.
     embed: (N, 112, 112, 3) RGB uint8 on arcface_112_v2 to (N, E); without it embeddings are NaN.
     """
-    found: list[tuple[Detection, Mesh]] = []
+    found: list[tuple[Detection, LandmarkResult]] = []
     for detection in sorted(detections, key=lambda each: -each.score):
         mesh = landmarker.of_detection(frame, detection)
-        if mesh is not None and all(shared(mesh.landmarks, other.landmarks) < SAME for _, other in found):
+        if mesh is not None and all(
+            landmark_iou(mesh.landmarks, other.landmarks) < DUPLICATE_IOU for _, other in found
+        ):
             found.append((detection, mesh))
     if not found:
         return []
-    found.sort(key=lambda each: -_area(each[0].box))
+    found.sort(key=lambda each: -box_area(each[0].box))
     if embed is None:
         embeddings = np.full((len(found), embedding_size), np.nan, np.float32)
     else:
-        fives = [five_of(mesh.landmarks) for _, mesh in found]
-        crops = [alignment.warp(frame, alignment.estimate(five, "arcface_112_v2", 112), 112) for five in fives]
+        keypoints = [keypoints_from_landmarks(mesh.landmarks) for _, mesh in found]
+        crops = [
+            alignment.warp_face(frame, alignment.estimate_alignment(one, "arcface_112_v2", 112), 112)
+            for one in keypoints
+        ]
         embeddings = embed(np.stack(crops))
     return [
         Face(
@@ -172,7 +176,7 @@ def faces_of(
     ]
 
 
-def landmarks_of_crops(crops: Sequence[Pixels], landmarker: Landmarker) -> list[tuple[Floats, Floats] | None]:
+def find_crop_landmarks(crops: Sequence[Pixels], landmarker: Landmarker) -> list[tuple[Floats, Floats] | None]:
     """Of each aligned crop (S, S, 3) RGB uint8: (478, 3) px and (52,); None if no face is seen."""
     return [_landmarks_of_crop(crop, landmarker) for crop in crops]
 
@@ -187,14 +191,3 @@ def _landmarks_of_crop(crop: Pixels, landmarker: Landmarker) -> tuple[Floats, Fl
                 np.float32
             ), mesh.blendshapes
     return None
-
-
-def _area(box: Floats) -> float:
-    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
-
-
-def shared(a: Floats, b: Floats) -> float:
-    """How much the boxes around two faces' landmarks (478, 3) have in common: intersection over union."""
-    box_a, box_b = (np.concatenate([each[:, :2].min(0), each[:, :2].max(0)]) for each in (a, b))
-    both = _area(np.concatenate([np.maximum(box_a[:2], box_b[:2]), np.minimum(box_a[2:], box_b[2:])]))
-    return both / (_area(box_a) + _area(box_b) - both)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith import assets
-from facesmith.faces.analyzers import onnx_folding
-from facesmith.faces.analyzers.landmarker import Landmarker, faces_of, landmarks_of_crops
+from facesmith.faces.analyzers import onnx_graph
+from facesmith.faces.analyzers.landmarker import Landmarker, build_faces, find_crop_landmarks
 from facesmith.faces.analyzers.yunet import YuNet
 from facesmith.faces.face import Detection, Face, Floats, Pixels
 
@@ -25,7 +25,7 @@ class SFaceEmbedder:
 
     def __init__(self, model: Path) -> None:
         free = {"data": {0: "faces"}, "fc1": {0: "faces"}}
-        self._session = onnx_folding.session(onnx_folding.without_prelu(onnx_folding.folded(model, free=free)))
+        self._session = onnx_graph.create_session(onnx_graph.replace_prelu(onnx_graph.fold_constants(model, free=free)))
 
     def __call__(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(N, 128), L2-normalised, of crops (N, 112, 112, 3) RGB uint8 on the template arcface_112_v2."""
@@ -79,11 +79,11 @@ class MediaPipeAnalyzer:
     def faces(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
         """The faces behind detections, the largest first; without `embed` their embeddings are NaN."""
         recogniser = self.embed_aligned if embed else None
-        return faces_of(frame, detections, self._landmarker, recogniser, self.embedding_size)
+        return build_faces(frame, detections, self._landmarker, recogniser, self.embedding_size)
 
     def landmarks(self, crops: Sequence[Pixels]) -> list[tuple[Floats, Floats] | None]:
         """Of each crop (S, S, 3) RGB uint8 of one face: (478, 3) px and (52,); None if no face is seen."""
-        return landmarks_of_crops(crops, self._landmarker)
+        return find_crop_landmarks(crops, self._landmarker)
 
     def embed_aligned(self, crops: npt.NDArray[np.uint8]) -> Floats:
         """(N, 128), L2-normalised, of crops (N, 112, 112, 3) RGB uint8 on the template arcface_112_v2."""

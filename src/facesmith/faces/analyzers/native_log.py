@@ -13,7 +13,7 @@ _NOISE: Final = re.compile(rb"^([WI]\d{4} |INFO: Created TensorFlow|WARNING: (Al
 
 
 @contextmanager
-def without_noise() -> Iterator[None]:
+def filter_stderr() -> Iterator[None]:
     """Inside, the process's standard error is kept back; at the end all but MediaPipe's chatter is printed.
 
     It has no switch for that: its warnings go to the file descriptor from native threads.

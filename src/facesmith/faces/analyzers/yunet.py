@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from facesmith.faces.analyzers import onnx_folding
+from facesmith.faces.analyzers import onnx_graph
 from facesmith.faces.face import Detection
 
 _STRIDES: Final = (8, 16, 32)
@@ -27,7 +27,7 @@ class YuNet:
     def __init__(self, model: Path, *, sizes: Sequence[int], min_score: float) -> None:
         outputs = [f"{kind}_{stride}" for stride in _STRIDES for kind in _KINDS]
         free = {"input": {2: "height", 3: "width"}} | {name: {1: "anchors"} for name in outputs}
-        self._session = onnx_folding.session(onnx_folding.folded(model, free=free))
+        self._session = onnx_graph.create_session(onnx_graph.fold_constants(model, free=free))
         self._outputs = outputs
         self._sizes = tuple(sizes)
         self._min_score = min_score
@@ -57,7 +57,7 @@ class YuNet:
         rows[:, :4] /= scale
         rows[:, 5:] /= scale
         return [
-            Detection(box=rows[i, :4].copy(), five=rows[i, 5:].reshape(5, 2).copy(), score=float(rows[i, 4]))
+            Detection(box=rows[i, :4].copy(), keypoints=rows[i, 5:].reshape(5, 2).copy(), score=float(rows[i, 4]))
             for i in np.asarray(kept, dtype=int).ravel()
         ]
 

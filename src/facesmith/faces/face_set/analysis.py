@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.face_set.face_set import CROP_SIZE, TEMPLATE
-from facesmith.faces.geometry.alignment import estimate, scale, warp
-from facesmith.faces.tracking.tracker import thumbnail
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_scale, warp_face
+from facesmith.faces.measures import face_sharpness
+from facesmith.faces.tracking.tracker import make_thumbnail
 from facesmith.media.images import read_image
 from facesmith.media.sources import Media
 from facesmith.media.video import open_video
@@ -36,7 +37,7 @@ JPEG = (
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenMedia:
     """A medium, the sha256 of its bytes, and which of its frames are wanted ([0] for a still)."""
 
     media: Media
@@ -45,14 +46,14 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Analysed:
-    """One picture as rows of `face_table.analysed_schema`: one a face, or one that says there is none."""
+class AnalysedPicture:
+    """One picture as rows of `analysis_schema`: one a face, or one that says there is none."""
 
     rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Lost:
+class ReadFailure:
     """Something of a medium that could not be read, in words; unreadable: nothing of it could."""
 
     media: Media
@@ -62,17 +63,17 @@ class Lost:
 
 @dataclass(frozen=True)
 class _Picture:
-    chosen: Chosen
+    chosen: ChosenMedia
     frame: int
     time: float | None
     pixels: NDArray[np.uint8] | None
 
 
-_Event = Analysed | Lost | BaseException | None
+_Event = AnalysedPicture | ReadFailure | BaseException | None
 
 
-def analyse(
-    chosen: Sequence[Chosen],
+def analyse_media(
+    chosen: Sequence[ChosenMedia],
     done: Collection[tuple[str, int]],
     first: Analyzer,
     factory: Callable[[], Analyzer],
@@ -80,7 +81,7 @@ def analyse(
     backend: Backend,
     workers: int,
     crops: Path,
-) -> Generator[Analysed | Lost, None, None]:
+) -> Generator[AnalysedPicture | ReadFailure, None, None]:
     """Analyse the chosen pictures that are not in `done` (content, frame), in no certain order.
 
     first: the first worker's analyzer, left open; factory makes those of the others, closed at the end.
@@ -135,7 +136,7 @@ def _take(pictures: "queue.Queue[_Picture | None]", stop: threading.Event) -> _P
 
 
 def _decode(
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ChosenMedia],
     done: Collection[tuple[str, int]],
     backend: Backend,
     workers: int,
@@ -161,9 +162,9 @@ def _decode(
                         if stop.is_set():
                             return
                     for loss in reader.lost:
-                        _put(events, Lost(one.media, loss, delivered == 0), stop)
+                        _put(events, ReadFailure(one.media, loss, delivered == 0), stop)
             except UserError as error:
-                _put(events, Lost(one.media, str(error), delivered == 0), stop)
+                _put(events, ReadFailure(one.media, str(error), delivered == 0), stop)
     except BaseException as error:
         _put(events, error, stop)
     finally:
@@ -194,16 +195,16 @@ def _work(
         _put(events, error, stop)
 
 
-def _analyse_picture(picture: _Picture, analyzer: Analyzer, crops: Path) -> Analysed | Lost:
+def _analyse_picture(picture: _Picture, analyzer: Analyzer, crops: Path) -> AnalysedPicture | ReadFailure:
     pixels = picture.pixels
     if pixels is None:
         try:
             pixels = read_image(picture.chosen.media.path)
         except UserError as error:
-            return Lost(picture.chosen.media, str(error), True)
+            return ReadFailure(picture.chosen.media, str(error), True)
     identity = {"content": picture.chosen.content, "frame": picture.frame, "time": picture.time}
     faces = analyzer(pixels)
-    small = thumbnail(pixels).tobytes()
+    small = make_thumbnail(pixels).tobytes()
     name = f"{picture.chosen.content[:12]}_{picture.frame:07d}"
     rows = [
         {
@@ -214,12 +215,12 @@ def _analyse_picture(picture: _Picture, analyzer: Analyzer, crops: Path) -> Anal
         }
         for number, face in enumerate(faces)
     ]
-    return Analysed(rows or [{**identity, "face": -1, "thumbnail": small}])
+    return AnalysedPicture(rows or [{**identity, "face": -1, "thumbnail": small}])
 
 
 def _face_row(face: Face, pixels: NDArray[np.uint8], path: Path) -> dict[str, Any]:
-    matrix = estimate(face.five, TEMPLATE, CROP_SIZE)
-    crop = warp(pixels, matrix, CROP_SIZE)
+    matrix = estimate_alignment(face.keypoints, TEMPLATE, CROP_SIZE)
+    crop = warp_face(pixels, matrix, CROP_SIZE)
     encoded = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes()
     path.write_bytes(encoded)
     left, top, right, bottom = face.box
@@ -227,7 +228,7 @@ def _face_row(face: Face, pixels: NDArray[np.uint8], path: Path) -> dict[str, An
         "box": face.box,
         "score": face.score,
         "size": min(right - left, bottom - top),
-        "sharpness": sharpness(crop, scale(matrix)),
+        "sharpness": face_sharpness(crop, transform_scale(matrix)),
         "pose": face.pose,
         "landmarks": face.landmarks.ravel(),
         "blendshapes": face.blendshapes,
@@ -236,17 +237,3 @@ def _face_row(face: Face, pixels: NDArray[np.uint8], path: Path) -> dict[str, An
         "crop": path.name,
         "crop_bytes": len(encoded),
     }
-
-
-def sharpness(crop: NDArray[np.uint8], magnified: float) -> float:
-    """Return the variance of the Laplacian of the middle of an aligned face, 8-bit grey, at its own resolution.
-
-    crop: (S,S,3) on TEMPLATE. magnified: how many crop px one px of the source became; an enlarged crop is
-    first brought back, or every small face would look blurred.
-    """
-    s = len(crop)
-    face = cv2.cvtColor(crop[int(0.35 * s) : int(0.85 * s), s // 4 : 3 * s // 4], cv2.COLOR_RGB2GRAY)
-    if magnified > 1:
-        side = max(8, round(len(face) / magnified))
-        face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(face, cv2.CV_32F).var())

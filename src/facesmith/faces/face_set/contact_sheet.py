@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facesmith.faces.face_set.selection import spread
 from facesmith.media.images import write_image
+from facesmith.media.sampling import evenly_spaced
 
 MOST: Final = 200
 COLUMNS: Final = 12
@@ -43,8 +43,8 @@ def write_contact_sheet(path: Path, faces: Sequence[Thumbnail], title: str) -> N
     rejected = sorted((face for face in faces if face.reason is not None), key=lambda face: face.reason or "")
     for_rejected = min(len(rejected), max(MOST // 4, MOST * len(rejected) // max(len(faces), 1)))
     for_rejected = max(for_rejected, min(len(rejected), MOST - len(kept)))
-    shown = [kept[i] for i in spread(len(kept), min(len(kept), MOST - for_rejected))]
-    shown += [rejected[i] for i in spread(len(rejected), for_rejected)]
+    shown = [kept[i] for i in evenly_spaced(len(kept), min(len(kept), MOST - for_rejected))]
+    shown += [rejected[i] for i in evenly_spaced(len(rejected), for_rejected)]
 
     columns = min(COLUMNS, max(len(shown), 6))
     cell = (THUMB + 2 * MARGIN, THUMB + 2 * MARGIN + LINES * LINE)

@@ -48,7 +48,9 @@ class ContentHashes:
             self._changed = False
 
 
-def face_set_key(contents: Sequence[str], fingerprint: str, settings: Mapping[str, Any], schema_version: int) -> str:
+def compute_face_set_key(
+    contents: Sequence[str], fingerprint: str, settings: Mapping[str, Any], schema_version: int
+) -> str:
     """Return the key of a face set, 64 hex digits.
 
     contents: sha256 of each medium; their order, names and places do not matter. fingerprint: the analyzer's.

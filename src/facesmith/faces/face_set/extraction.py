@@ -19,14 +19,15 @@ from rich.progress import (
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.face_set.analysis import Analysed, Backend, Chosen, Lost, analyse
-from facesmith.faces.face_set.content_key import ContentHashes, face_set_key
-from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, FaceSet, analysed_schema
-from facesmith.faces.face_set.finalize import Record, finish, restate_consent
-from facesmith.faces.face_set.selection import Selection, share
-from facesmith.faces.face_set.staging import Journal, making, partial_of, sweep
+from facesmith.faces.face_set.analysis import AnalysedPicture, Backend, ChosenMedia, ReadFailure, analyse_media
+from facesmith.faces.face_set.content_key import ContentHashes, compute_face_set_key
+from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, FaceSet, analysis_schema
+from facesmith.faces.face_set.finalize import ExtractionRecord, finalize, update_consent
+from facesmith.faces.face_set.selection import Selection
+from facesmith.faces.face_set.staging import ExtractionLog, remove_stale
 from facesmith.faces.tracking.smoothing import Smoothing
-from facesmith.files import private_folder
+from facesmith.files import hold_lock, make_private_folder, partial_folder
+from facesmith.media.sampling import allocate_frames
 from facesmith.media.sources import Media, MediaList, find_media
 from facesmith.media.video import open_video
 
@@ -65,7 +66,7 @@ def extract(
     Raises UserError when nothing can be read or no usable face is found; the message counts the reasons.
     """
     folder = root / name
-    private_folder(folder)
+    make_private_folder(folder)
     media, skipped = _hashed(find_media(source), ContentHashes(folder / "contents.json"))
     if not media:
         raise UserError(_nothing_readable(setting, skipped))
@@ -78,15 +79,15 @@ def extract(
             "smoothing": dataclasses.asdict(smoothing),
         }
         contents = [content for _, content in media]
-        key = face_set_key(contents, first.fingerprint, settings, SCHEMA_VERSION)
+        key = compute_face_set_key(contents, first.fingerprint, settings, SCHEMA_VERSION)
         final = folder / key[:12]
-        with making(final):
+        with hold_lock(final):
             if final.is_dir():
-                restate_consent(final, consent, consent_note, expires)
+                update_consent(final, consent, consent_note, expires)
                 log.info("face set %s is there already: nothing is analysed again", final)
                 return FaceSet(final)
-            sweep(folder, keep=final)
-            record = Record(
+            remove_stale(folder, keep=final)
+            record = ExtractionRecord(
                 described={
                     "key": key,
                     "name": name,
@@ -103,11 +104,11 @@ def extract(
                 skipped=skipped,
             )
             _choose(media, backend, max_frames, record)
-            partial = partial_of(final)
-            private_folder(partial)
-            private_folder(partial / CROPS)
-            journal = Journal(partial / "journal", partial / CROPS, analysed_schema(first.embedding_size))
-            events = analyse(
+            partial = partial_folder(final)
+            make_private_folder(partial)
+            make_private_folder(partial / CROPS)
+            journal = ExtractionLog(partial / "journal", partial / CROPS, analysis_schema(first.embedding_size))
+            events = analyse_media(
                 record.chosen,
                 journal.done,
                 first,
@@ -121,10 +122,12 @@ def extract(
             table = journal.table()
             if not table.num_rows:
                 raise UserError(_nothing_readable(setting, record.skipped))
-            return finish(table, record, selection, smoothing, people, partial, final)
+            return finalize(table, record, selection, smoothing, people, partial, final)
 
 
-def _follow(events: Iterable[Analysed | Lost], journal: Journal, record: Record, progress: bool) -> None:
+def _follow(
+    events: Iterable[AnalysedPicture | ReadFailure], journal: ExtractionLog, record: ExtractionRecord, progress: bool
+) -> None:
     pictures = sum(len(chosen.frames) for chosen in record.chosen)
     if journal.done:
         log.info("going on where it stopped: %d of %d pictures are analysed", len(journal.done), pictures)
@@ -132,7 +135,7 @@ def _follow(events: Iterable[Analysed | Lost], journal: Journal, record: Record,
         task = bar.add_task(f"faces of {record.described['name']}", total=pictures, completed=len(journal.done))
         try:
             for event in events:
-                if isinstance(event, Lost):
+                if isinstance(event, ReadFailure):
                     record.add(event)
                 else:
                     journal.add(event.rows)
@@ -161,7 +164,7 @@ def _hashed(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Media, 
     return [(one, content) for content, one in media.items()], skipped
 
 
-def _choose(media: Sequence[tuple[Media, str]], backend: Backend, max_frames: int, record: Record) -> None:
+def _choose(media: Sequence[tuple[Media, str]], backend: Backend, max_frames: int, record: ExtractionRecord) -> None:
     readable: list[tuple[Media, str]] = []
     lengths: list[int | None] = []
     for one, content in media:
@@ -171,13 +174,13 @@ def _choose(media: Sequence[tuple[Media, str]], backend: Backend, max_frames: in
                 with open_video(one.path, backend=backend) as reader:
                     length = len(reader)
             except UserError as error:
-                record.add(Lost(one, str(error), unreadable=True))
+                record.add(ReadFailure(one, str(error), unreadable=True))
                 continue
         readable.append((one, content))
         lengths.append(length)
-    shares = share(lengths, max_frames)
+    shares = allocate_frames(lengths, max_frames)
     record.chosen.extend(
-        Chosen(one, content, frames) for (one, content), frames in zip(readable, shares, strict=True) if frames
+        ChosenMedia(one, content, frames) for (one, content), frames in zip(readable, shares, strict=True) if frames
     )
 
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from facesmith.errors import UserError
-from facesmith.faces.face import BLENDSHAPES, LANDMARKS, five_of
+from facesmith.faces.face import BLENDSHAPES, LANDMARKS, keypoints_from_landmarks
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.alignment import estimate, invert, transform, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, transform_points, warp_face
 from facesmith.faces.tracking.tracker import THUMBNAIL
 
 SCHEMA_VERSION: Final = 1
@@ -26,7 +26,7 @@ TEMPLATE: Final = "ffhq_512"
 CROP_SIZE: Final = 512
 
 
-def analysed_schema(embedding_size: int) -> pa.Schema:
+def analysis_schema(embedding_size: int) -> pa.Schema:
     """Return the columns that analysis fills: one row a face, or one with face -1 for a picture without any.
 
     content: sha256 of the medium. frame: 0 for stills. time: seconds, null for stills. box: xyxy px of the
@@ -56,7 +56,7 @@ def analysed_schema(embedding_size: int) -> pa.Schema:
     )
 
 
-def array(table: pa.Table, column: str) -> NDArray[Any]:
+def column_to_array(table: pa.Table, column: str) -> NDArray[Any]:
     """Return a column without nulls as an array: numbers (N,), fixed-size lists (N,K)."""
     data = table.column(column).combine_chunks()
     if pa.types.is_fixed_size_list(data.type):
@@ -67,7 +67,7 @@ def array(table: pa.Table, column: str) -> NDArray[Any]:
     return np.asarray(data.to_numpy(zero_copy_only=False))
 
 
-def scattered(values: NDArray[Any], rows: NDArray[np.intp], length: int, kind: pa.DataType) -> pa.Array:
+def scatter_column(values: NDArray[Any], rows: NDArray[np.intp], length: int, kind: pa.DataType) -> pa.Array:
     """Make a column of `length` rows with values (M,) or (M,K) at the given rows and null elsewhere."""
     column: list[Any] = [None] * length
     for row, value in zip(rows.tolist(), values, strict=True):
@@ -75,7 +75,7 @@ def scattered(values: NDArray[Any], rows: NDArray[np.intp], length: int, kind: p
     return pa.array(column, kind)
 
 
-def as_table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def rows_to_table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     """Make a table of row dictionaries; missing keys are null."""
     return pa.Table.from_pylist(list(rows), schema=schema)
 
@@ -115,7 +115,7 @@ class FaceSet:
     def table(self) -> pa.Table:
         """All faces, one row each, and one row with face -1 for each picture without a face.
 
-        Columns: those of `face_table.analysed_schema` (without thumbnails) and source, landmarks_smoothed
+        Columns: those of `analysis_schema` (without thumbnails) and source, landmarks_smoothed
         (px of the picture), smoothed, track, similarity (with the person's mean), kept, reason (null when
         kept). Rejected faces have neither crop nor embedding: they may be people who were not asked.
         """
@@ -129,52 +129,52 @@ class FaceSet:
     @cached_property
     def landmarks(self) -> Floats:
         """Smoothed landmarks (N,478,3), px of the 512 crop."""
-        points = array(self.kept, "landmarks_smoothed").reshape(-1, 478, 3)
-        return np.stack([transform(p, m) for p, m in zip(points, self._matrices, strict=True)])
+        points = column_to_array(self.kept, "landmarks_smoothed").reshape(-1, 478, 3)
+        return np.stack([transform_points(p, m) for p, m in zip(points, self._matrices, strict=True)])
 
     @cached_property
     def blendshapes(self) -> Floats:
         """Expressions (N,52), 0..1."""
-        return array(self.kept, "blendshapes")
+        return column_to_array(self.kept, "blendshapes")
 
     @cached_property
     def pose(self) -> Floats:
         """Pitch, yaw, roll (N,3) in degrees."""
-        return array(self.kept, "pose")
+        return column_to_array(self.kept, "pose")
 
     @cached_property
     def embeddings(self) -> Floats:
         """Embeddings (N,E), L2-normalised."""
-        return array(self.kept, "embedding")
+        return column_to_array(self.kept, "embedding")
 
     @cached_property
     def sharpness(self) -> Floats:
         """Variance of the Laplacian (N,) at the face's own resolution."""
-        return array(self.kept, "sharpness")
+        return column_to_array(self.kept, "sharpness")
 
     @cached_property
     def tracks(self) -> NDArray[np.int32]:
         """Track numbers (N,): equal where a face was followed through a shot; every still has its own."""
-        return array(self.kept, "track")
+        return column_to_array(self.kept, "track")
 
     @cached_property
     def times(self) -> NDArray[np.float64]:
         """Seconds into the video (N,), NaN for stills."""
-        return array(self.kept, "time").astype(np.float64)
+        return column_to_array(self.kept, "time").astype(np.float64)
 
     @cached_property
     def scores(self) -> Floats:
         """Detection scores (N,), 0..1."""
-        return array(self.kept, "score")
+        return column_to_array(self.kept, "score")
 
     @cached_property
     def sizes(self) -> Floats:
         """Shorter side of the face box (N,), px of the source."""
-        return array(self.kept, "size")
+        return column_to_array(self.kept, "size")
 
     @cached_property
     def _matrices(self) -> NDArray[np.float64]:
-        return array(self.kept, "matrix").reshape(-1, 2, 3)
+        return column_to_array(self.kept, "matrix").reshape(-1, 2, 3)
 
     @cached_property
     def _crop_names(self) -> list[str]:
@@ -199,24 +199,24 @@ class FaceSet:
         The alignment is that of the unsmoothed five points, as when a frame is aligned directly, so that
         training and inference see the same crops. KeyError for an unknown template.
         """
-        raw = array(self.kept, "landmarks").reshape(-1, 478, 3)
+        raw = column_to_array(self.kept, "landmarks").reshape(-1, 478, 3)
         images = np.empty((len(self), size, size, 3), np.uint8)
         landmarks = np.empty((len(self), 478, 3), np.float32)
         for i, (points, matrix) in enumerate(zip(raw, self._matrices, strict=True)):
-            five = transform(five_of(points), matrix)
-            to_template = estimate(five, template, size)
-            images[i] = warp(self.crop(i), to_template, size)
-            landmarks[i] = transform(self.landmarks[i], to_template)
+            keypoints = transform_points(keypoints_from_landmarks(points), matrix)
+            to_template = estimate_alignment(keypoints, template, size)
+            images[i] = warp_face(self.crop(i), to_template, size)
+            landmarks[i] = transform_points(self.landmarks[i], to_template)
         return AlignedFaces(images, landmarks, self.blendshapes, template)
 
     def to_template(self, i: int, template: str, size: int) -> NDArray[np.float64]:
         """Return the matrix (2,3) from a kept face's crop to a template at a size, as `aligned` uses it."""
-        points = array(self.kept, "landmarks")[i].reshape(478, 3)
-        return estimate(transform(five_of(points), self._matrices[i]), template, size)
+        points = column_to_array(self.kept, "landmarks")[i].reshape(478, 3)
+        return estimate_alignment(transform_points(keypoints_from_landmarks(points), self._matrices[i]), template, size)
 
     def to_source(self, i: int) -> NDArray[np.float64]:
         """Return the matrix (2,3) from a kept face's crop to its source picture."""
-        return invert(self._matrices[i])
+        return invert_transform(self._matrices[i])
 
     def embedding_mean(self, method: Literal["weighted", "mean", "median"]) -> Floats:
         """Aggregate the embeddings to one (E,), L2-normalised.

@@ -18,13 +18,23 @@ from numpy.typing import NDArray
 
 import facesmith
 from facesmith.errors import UserError
-from facesmith.faces.face_set.analysis import Chosen, Lost
+from facesmith.faces.face_set.analysis import ChosenMedia, ReadFailure
 from facesmith.faces.face_set.contact_sheet import Thumbnail, write_contact_sheet
-from facesmith.faces.face_set.face_set import CROPS, META, SCHEMA_VERSION, SHEET, TABLE, FaceSet, array, scattered
-from facesmith.faces.face_set.selection import NO_FACE, Candidates, Selection, kind, select
-from facesmith.faces.tracking.smoothing import Smoothing, jitter, smooth
-from facesmith.faces.tracking.tracker import link
-from facesmith.files import make_private, replacing, write_private_text, write_text
+from facesmith.faces.face_set.face_set import (
+    CROPS,
+    META,
+    SCHEMA_VERSION,
+    SHEET,
+    TABLE,
+    FaceSet,
+    column_to_array,
+    scatter_column,
+)
+from facesmith.faces.face_set.selection import NO_FACE, Candidates, Selection, rejection_kind, select_faces
+from facesmith.faces.measures import mean_jitter
+from facesmith.faces.tracking.smoothing import Smoothing, smooth_landmarks
+from facesmith.faces.tracking.tracker import assign_tracks
+from facesmith.files import atomic_write, make_private, write_private_text, write_text
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +42,7 @@ LIBRARIES = ("mediapipe", "onnxruntime", "opencv-python", "av", "numpy", "scipy"
 
 
 @dataclass
-class Record:
+class ExtractionRecord:
     """What is known of an extraction besides its faces; becomes meta.json.
 
     described: keys that go into meta.json as they are. setting: the key that named the source. chosen: the
@@ -42,11 +52,11 @@ class Record:
 
     described: dict[str, Any]
     setting: str
-    chosen: list[Chosen]
+    chosen: list[ChosenMedia]
     skipped: dict[str, str] = field(default_factory=dict)
     losses: list[str] = field(default_factory=list)
 
-    def add(self, lost: Lost) -> None:
+    def add(self, lost: ReadFailure) -> None:
         """Note something that could not be read."""
         message = lost.message.removeprefix(f"{lost.media.path}: ")
         log.warning("%s: %s", lost.media.path, message)
@@ -56,9 +66,9 @@ class Record:
             self.losses.append(f"{lost.media.path}: {message}")
 
 
-def finish(
+def finalize(
     table: pa.Table,
-    record: Record,
+    record: ExtractionRecord,
     selection: Selection,
     smoothing: Smoothing,
     people: Literal["one", "many"],
@@ -71,16 +81,16 @@ def finish(
     """
     order = {chosen.content: number for number, chosen in enumerate(record.chosen)}
     medium = np.array([order[content] for content in table.column("content").to_pylist()], np.int64)
-    frame, face = array(table, "frame"), array(table, "face")
+    frame, face = column_to_array(table, "frame"), column_to_array(table, "face")
     table = table.take(np.lexsort((face, frame, medium)))
-    medium, frame = np.sort(medium), array(table, "frame")
-    rows = np.flatnonzero(array(table, "face") >= 0)
+    medium, frame = np.sort(medium), column_to_array(table, "frame")
+    rows = np.flatnonzero(column_to_array(table, "face") >= 0)
     found = table.take(rows)
 
     reasons, similarity = _judge(found, medium[rows], frame[rows], selection, people)
     kept = np.array([reason is None for reason in reasons], np.bool_)
     pictures = len(np.unique(np.stack([medium, frame]), axis=1).T)
-    counts = Counter(kind(reason) for reason in reasons if reason is not None)
+    counts = Counter(rejection_kind(reason) for reason in reasons if reason is not None)
     if table.num_rows > len(rows):
         counts[NO_FACE] = table.num_rows - len(rows)
     if not kept.any():
@@ -88,10 +98,10 @@ def finish(
         raise UserError(_no_usable_face(record, pictures, counts))
 
     times = found.column("time").to_numpy(zero_copy_only=False).astype(np.float64)
-    raw = array(found, "landmarks").reshape(-1, 478, 3)
+    raw = column_to_array(found, "landmarks").reshape(-1, 478, 3)
     tracks = _tracks(record.chosen, found, medium[rows], frame[rows], times, raw)
     smoothed, steadied = raw.copy(), np.zeros(len(raw), np.bool_)
-    smoothed[kept], steadied[kept] = smooth(times[kept], raw[kept], tracks[kept], smoothing)
+    smoothed[kept], steadied[kept] = smooth_landmarks(times[kept], raw[kept], tracks[kept], smoothing)
 
     described = {
         **record.described,
@@ -103,8 +113,8 @@ def finish(
         "kept": int(kept.sum()),
         "rejected": dict(counts.most_common()),
         "jitter": {
-            "before": jitter(times[kept], raw[kept], tracks[kept]),
-            "after": jitter(times[kept], smoothed[kept], tracks[kept]),
+            "before": mean_jitter(times[kept], raw[kept], tracks[kept]),
+            "after": mean_jitter(times[kept], smoothed[kept], tracks[kept]),
             "smoothed_faces": int(steadied.sum()),
         },
         "sources": [
@@ -123,7 +133,7 @@ def finish(
     finished = _finished_table(
         table, rows, record.chosen, medium, smoothed, steadied, tracks, similarity, kept, reasons
     )
-    with replacing(partial / TABLE) as temporary:
+    with atomic_write(partial / TABLE) as temporary:
         pq.write_table(finished, temporary, compression="zstd")
     _draw_sheet(partial, found, medium[rows], reasons, record, described)
     write_text(partial / META, json.dumps(described, indent=2, ensure_ascii=False))
@@ -134,7 +144,7 @@ def finish(
     return FaceSet(final)
 
 
-def restate_consent(final: Path, consent: str, consent_note: str, expires: str | None) -> None:
+def update_consent(final: Path, consent: str, consent_note: str, expires: str | None) -> None:
     """Let a finished set carry the consent as it is stated now; the statement is no part of its key."""
     meta = json.loads((final / META).read_text(encoding="utf-8"))
     if (meta["consent"], meta["consent_note"], meta.get("expires")) != (consent, consent_note, expires):
@@ -153,17 +163,17 @@ def _judge(
         return [], np.empty(0, np.float32)
     candidates = Candidates(
         pictures=np.unique(np.stack([medium, frame]), axis=1, return_inverse=True)[1].ravel(),
-        scores=array(found, "score"),
-        sizes=array(found, "size"),
-        sharpness=array(found, "sharpness"),
-        pose=array(found, "pose"),
-        embeddings=array(found, "embedding"),
+        scores=column_to_array(found, "score"),
+        sizes=column_to_array(found, "size"),
+        sharpness=column_to_array(found, "sharpness"),
+        pose=column_to_array(found, "pose"),
+        embeddings=column_to_array(found, "embedding"),
     )
-    return select(candidates, selection, people)
+    return select_faces(candidates, selection, people)
 
 
 def _tracks(
-    chosen: list[Chosen],
+    chosen: list[ChosenMedia],
     found: pa.Table,
     medium: NDArray[np.int64],
     frame: NDArray[np.int32],
@@ -171,7 +181,7 @@ def _tracks(
     landmarks: NDArray[np.float32],
 ) -> NDArray[np.int32]:
     tracks = np.zeros(len(medium), np.int32)
-    embeddings, thumbnails = array(found, "embedding"), array(found, "thumbnail")
+    embeddings, thumbnails = column_to_array(found, "embedding"), column_to_array(found, "thumbnail")
     following = 0
     for number in np.unique(medium):
         rows = np.flatnonzero(medium == number)
@@ -179,7 +189,7 @@ def _tracks(
             own = np.arange(len(rows), dtype=np.int32)
         else:
             positions = np.searchsorted(chosen[number].frames, frame[rows])
-            own = link(positions, times[rows], landmarks[rows], embeddings[rows], thumbnails[rows])
+            own = assign_tracks(positions, times[rows], landmarks[rows], embeddings[rows], thumbnails[rows])
         tracks[rows] = following + own
         following += int(own.max()) + 1
     return tracks
@@ -188,7 +198,7 @@ def _tracks(
 def _finished_table(
     table: pa.Table,
     rows: NDArray[np.intp],
-    chosen: list[Chosen],
+    chosen: list[ChosenMedia],
     medium: NDArray[np.int64],
     smoothed: NDArray[np.float32],
     steadied: NDArray[np.bool_],
@@ -209,12 +219,12 @@ def _finished_table(
     embedding = table.schema.field("embedding").type
     for name, column in {
         "source": pa.array([str(chosen[number].media.path) for number in medium]),
-        "crop": scattered(np.array(table.column("crop").take(asked).to_pylist()), asked, n, pa.string()),
-        "embedding": scattered(array(table.take(asked), "embedding"), asked, n, embedding),
-        "landmarks_smoothed": scattered(flat, rows, n, table.schema.field("landmarks").type),
-        "smoothed": scattered(steadied, rows, n, pa.bool_()),
-        "track": scattered(tracks, rows, n, pa.int32()),
-        "similarity": scattered(similarity[~np.isnan(similarity)], known, n, pa.float32()),
+        "crop": scatter_column(np.array(table.column("crop").take(asked).to_pylist()), asked, n, pa.string()),
+        "embedding": scatter_column(column_to_array(table.take(asked), "embedding"), asked, n, embedding),
+        "landmarks_smoothed": scatter_column(flat, rows, n, table.schema.field("landmarks").type),
+        "smoothed": scatter_column(steadied, rows, n, pa.bool_()),
+        "track": scatter_column(tracks, rows, n, pa.int32()),
+        "similarity": scatter_column(similarity[~np.isnan(similarity)], known, n, pa.float32()),
         "kept": pa.array([reason is None for reason in everyone]),
         "reason": pa.array(everyone, pa.string()),
     }.items():
@@ -227,7 +237,7 @@ def _draw_sheet(
     found: pa.Table,
     medium: NDArray[np.int64],
     reasons: list[str | None],
-    record: Record,
+    record: ExtractionRecord,
     described: dict[str, Any],
 ) -> None:
     faces = []
@@ -261,7 +271,7 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _no_usable_face(record: Record, pictures: int, counts: Counter[str]) -> str:
+def _no_usable_face(record: ExtractionRecord, pictures: int, counts: Counter[str]) -> str:
     dropped = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
     unread = f"; {len(record.skipped)} files could not be read" if record.skipped else ""
     mend = (

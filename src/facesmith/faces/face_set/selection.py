@@ -1,58 +1,12 @@
 """Which pictures of the given media are analysed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def share(lengths: Sequence[int | None], max_frames: int) -> list[list[int]]:
-    """Choose up to max_frames pictures, spread evenly over all media.
-
-    lengths: per medium its number of frames, None for a still. Gives per medium the frame numbers,
-    ascending ([0] for a chosen still). Stills count one each; videos share what remains by their number of
-    frames, but get one frame each at least, so that many stills cannot shut a video out. More stills than
-    fit are thinned out evenly.
-    """
-    stills = [i for i, length in enumerate(lengths) if length is None]
-    videos = [i for i, length in enumerate(lengths) if length]
-    reserved = min(len(videos), max_frames // 2 if stills else max_frames)
-    chosen: list[list[int]] = [[] for _ in lengths]
-    for k in spread(len(stills), min(len(stills), max_frames - reserved)):
-        chosen[stills[k]] = [0]
-    left = max_frames - sum(map(len, chosen))
-    frames = [lengths[i] or 0 for i in videos]
-    for i, length, count in zip(videos, frames, _apportion(frames, left), strict=True):
-        chosen[i] = spread(length, count)
-    return chosen
-
-
-def spread(length: int, count: int) -> list[int]:
-    """Return `count` of the numbers below `length`, each from the middle of an equal share, or all of them."""
-    if count >= length:
-        return list(range(length))
-    return [(2 * k + 1) * length // (2 * count) for k in range(count)]
-
-
-def _apportion(frames: Sequence[int], seats: int) -> list[int]:
-    """Divide seats by size, largest remainder first: at least one each while they last, none above size."""
-    total = sum(frames)
-    if seats >= total:
-        return list(frames)
-    least = 1 if seats >= len(frames) else 0
-    exact = [seats * size / total for size in frames]
-    counts = [min(size, max(least, int(e))) for size, e in zip(frames, exact, strict=True)]
-    by_need = sorted(range(len(frames)), key=lambda i: counts[i] - exact[i])
-    while sum(counts) < seats:
-        grown = [i for i in by_need if counts[i] < frames[i]][: seats - sum(counts)]
-        for i in grown:
-            counts[i] += 1
-    while sum(counts) > seats:
-        counts[max(range(len(frames)), key=lambda i: counts[i] - exact[i] if counts[i] > least else -1.0)] -= 1
-    return counts
-
+from facesmith.media.sampling import evenly_spaced
 
 NO_FACE = "no face"
 
@@ -94,7 +48,7 @@ class Candidates:
     embeddings: NDArray[np.float32]
 
 
-def select(
+def select_faces(
     faces: Candidates, selection: Selection, people: Literal["one", "many"]
 ) -> tuple[list[str | None], NDArray[np.float32]]:
     """Judge every face: None where it is kept, else the reason, "<kind> (<figures>)".
@@ -108,7 +62,7 @@ def select(
     good = np.array([i for i, reason in enumerate(reasons) if reason is None], np.intp)
     if people == "many" or len(good) == 0:
         return reasons, similarity
-    centre = majority(faces.embeddings[good], faces.sizes[good], selection.min_similarity)
+    centre = majority_embedding(faces.embeddings[good], faces.sizes[good], selection.min_similarity)
     similarity[good] = faces.embeddings[good] @ centre
     for i in good:
         if similarity[i] < selection.min_similarity:
@@ -122,20 +76,21 @@ def select(
     return reasons, similarity
 
 
-def kind(reason: str) -> str:
+def rejection_kind(reason: str) -> str:
     """Return the kind of a rejection, without its figures: what is counted in reports."""
     return reason.split(" (")[0]
 
 
-def majority(embeddings: NDArray[np.float32], sizes: NDArray[np.float32], min_similarity: float) -> NDArray[np.float32]:
+def majority_embedding(
+    embeddings: NDArray[np.float32], sizes: NDArray[np.float32], min_similarity: float
+) -> NDArray[np.float32]:
     """Return the mean embedding (E,), L2-normalised, of the person with most faces.
 
     Starts at the face with most look-alikes (robust: strangers cannot pull it, unlike a mean), then moves
     to the mean of all faces within min_similarity until that settles. Where two people appear equally
     often, the larger faces win.
     """
-    count = min(len(embeddings), MOST_COMPARED)
-    sample = np.linspace(0, len(embeddings) - 1, count).astype(np.intp)
+    sample = evenly_spaced(len(embeddings), MOST_COMPARED, ends=True)
     votes = 1 + 0.1 * sizes[sample] / sizes[sample].max()
     alike = embeddings[sample] @ embeddings[sample].T
     support = (alike >= min_similarity) @ votes + 1e-3 * alike.mean(1)

@@ -3,8 +3,6 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from facesmith.faces.face_set.face_set import as_table
-from facesmith.files import FILE, replacing
+from facesmith.faces.face_set.face_set import rows_to_table
+from facesmith.files import FILE, atomic_write, partial_folder
 
 log = logging.getLogger(__name__)
 
@@ -22,30 +20,10 @@ STALE_SECONDS: Final = 2 * 24 * 3600.0
 """An unfinished set whose media or settings have changed is kept this long: they may change back."""
 
 
-def partial_of(final: Path) -> Path:
-    """Return the folder in which a set is made; it becomes `final` by one rename."""
-    return final.with_name(f"{final.name}.partial")
-
-
-@contextmanager
-def making(final: Path) -> Iterator[None]:
-    """Hold the lock of something that is made once; when another process has it, say so and wait."""
-    lock = filelock.FileLock(final.with_name(f"{final.name}.lock"), mode=FILE)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        log.warning("another process is making %s; waiting for it, its result will be used", final)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def sweep(folder: Path, keep: Path) -> None:
+def remove_stale(folder: Path, keep: Path) -> None:
     """Remove unfinished sets in `folder` that nobody works on and nobody has touched for STALE_SECONDS."""
     for partial in folder.glob("*.partial"):
-        if partial == partial_of(keep):
+        if partial == partial_folder(keep):
             continue
         touched = max((p.stat().st_mtime for p in partial.rglob("*")), default=partial.stat().st_mtime)
         if time.time() - touched < STALE_SECONDS:
@@ -62,7 +40,7 @@ def sweep(folder: Path, keep: Path) -> None:
             lock.release()
 
 
-class Journal:
+class ExtractionLog:
     """Analysed pictures as Parquet fragments in a folder, appended every few seconds.
 
     A picture is journalled whole, all its faces or its having none, after its crops are written. What a
@@ -100,8 +78,8 @@ class Journal:
         self._last = time.monotonic()
         if not self._waiting:
             return
-        table = as_table(self._waiting, self._schema)
-        with replacing(self._folder / f"{self._next:06d}.parquet") as temporary:
+        table = rows_to_table(self._waiting, self._schema)
+        with atomic_write(self._folder / f"{self._next:06d}.parquet") as temporary:
             temporary.chmod(FILE)
             pq.write_table(table, temporary, compression="zstd")
         self._tables.append(table)

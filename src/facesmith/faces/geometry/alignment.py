@@ -83,26 +83,26 @@ Pixels = npt.NDArray[np.uint8]
 _COARSE = 0.5
 
 
-def estimate(five: Array, template: str, size: int) -> Matrix:
+def estimate_alignment(keypoints: Array, template: str, size: int) -> Matrix:
     """The similarity that brings five points of a frame onto a template with the least squared error.
 
-    five: (5, 2) px of the frame, in the template's order. size: side of the square crop in px.
+    keypoints: (5, 2) px of the frame, in the template's order. size: side of the square crop in px.
     Returns (2, 3), frame to crop. Raises KeyError for an unknown template.
     """
-    return _least_squares(np.asarray(five, dtype=np.float64), TEMPLATES[template] * size)
+    return _least_squares(np.asarray(keypoints, dtype=np.float64), TEMPLATES[template] * size)
 
 
-def between(template_a: str, size_a: int, template_b: str, size_b: int) -> Matrix:
+def template_transform(template_a: str, size_a: int, template_b: str, size_b: int) -> Matrix:
     """The similarity from a crop on one template to a crop on another: (2, 3), crop a to crop b."""
     return _least_squares(TEMPLATES[template_a] * size_a, TEMPLATES[template_b] * size_b)
 
 
-def invert(matrix: Matrix) -> Matrix:
+def invert_transform(matrix: Matrix) -> Matrix:
     """The matrix that undoes `matrix`: (2, 3)."""
     return np.asarray(cv2.invertAffineTransform(np.asarray(matrix, dtype=np.float64)), dtype=np.float64)
 
 
-def transform(points: Array, matrix: Matrix) -> Array:
+def transform_points(points: Array, matrix: Matrix) -> Array:
     """Points (..., 2), or (..., 3) with a depth in px, taken through a matrix; same shape and dtype.
 
     A depth is multiplied by the matrix's scale, so that it stays in px of the new picture.
@@ -110,26 +110,26 @@ def transform(points: Array, matrix: Matrix) -> Array:
     points = np.asarray(points)
     flat = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]
     if points.shape[-1] == 3:
-        flat = np.concatenate([flat, points[..., 2:] * scale(matrix)], axis=-1)
+        flat = np.concatenate([flat, points[..., 2:] * transform_scale(matrix)], axis=-1)
     return flat.astype(points.dtype if np.issubdtype(points.dtype, np.floating) else np.float64)
 
 
-def scale(matrix: Matrix) -> float:
+def transform_scale(matrix: Matrix) -> float:
     """How many px of the second picture one px of the first becomes."""
     return math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
 
-def warp(image: Pixels, matrix: Matrix, size: int) -> Pixels:
+def warp_face(image: Pixels, matrix: Matrix, size: int) -> Pixels:
     """The (size, size, C) crop that `matrix` (frame to crop) cuts out of an image (H, W, C) uint8.
 
     Where the crop is smaller than what it shows, its pixels are means of the image's: no aliasing. Outside
     the image its border is repeated.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
-    shrink = int(_COARSE / scale(matrix))
+    shrink = int(_COARSE / transform_scale(matrix))
     if shrink > 1:
         image, matrix = _shrunk(image, matrix, size, shrink)
-    samples = max(math.ceil(1.0 / scale(matrix) - 1e-6), 1)
+    samples = max(math.ceil(1.0 / transform_scale(matrix) - 1e-6), 1)
     fine = matrix * samples
     fine[:, 2] += (samples - 1) / 2
     crop = cv2.warpAffine(
@@ -144,7 +144,7 @@ def _shrunk(image: Pixels, matrix: Matrix, size: int, k: int) -> tuple[Pixels, M
     """The part of the image that the crop shows, in means of k by k pixels, and its matrix to the crop."""
     sides = np.array([image.shape[1], image.shape[0]])
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
-    seen = transform(corners, invert(matrix))
+    seen = transform_points(corners, invert_transform(matrix))
     low = np.clip(np.floor(seen.min(0)).astype(int) - 2 * k, 0, sides - 1)
     high = np.clip(np.ceil(seen.max(0)).astype(int) + 2 * k, low + 1, sides)
     right, bottom = (low - high) % k

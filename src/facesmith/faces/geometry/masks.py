@@ -2,18 +2,18 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from facesmith.faces.geometry import topology
-from facesmith.faces.geometry.colour import filled
 
-Plane = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.floating]
+Plane = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
+_MARGIN: Final = 32 / 128  # a face may reach past its crop: distances are measured on a wider canvas
 _SOFT: Final = 5 / 256  # sigma of the blur before the threshold, of the crop's side
 _NOSE_BASE: Final = [98, 97, 2, 326, 327]
 _LEFT_EAR, _RIGHT_EAR = 27, 9  # where the oval passes the cheekbones' height
@@ -34,7 +34,7 @@ _HOLES: Final = ("mouth", "eyes", "brows")  # what is not skin
 
 
 @functools.lru_cache(maxsize=16)
-def box(size: int, blur: float, padding: tuple[float, float, float, float]) -> Plane:
+def box_mask(size: int, blur: float, padding: tuple[float, float, float, float]) -> Plane:
     """Return the box mask (size,size) of a crop: 0 at its border, 1 inside, by CONTRACTS A7.
 
     blur: 0..1, of half the crop. padding: top, right, bottom, left in % of the crop, kept out.
@@ -50,12 +50,12 @@ def box(size: int, blur: float, padding: tuple[float, float, float, float]) -> P
     return mask
 
 
-def hull(landmarks: Floats, size: int) -> Plane:
+def hull_mask(landmarks: Floats, size: int) -> Plane:
     """Return the mask (size,size) of the face's outline; landmarks: (478,2+) in px of the crop."""
-    return soft(_drawn(landmarks[: topology.MESH], size))
+    return soften_mask(draw_hull(landmarks[: topology.MESH], size))
 
 
-def region(landmarks: Floats, size: int, names: Sequence[str]) -> Plane:
+def region_mask(landmarks: Floats, size: int, names: Sequence[str]) -> Plane:
     """Return the mask (size,size) of named parts of the face, of REGION_NAMES; landmarks: (478,2+) in px."""
     whole = np.zeros((size, size), np.float32)
     for name in names:
@@ -64,10 +64,10 @@ def region(landmarks: Floats, size: int, names: Sequence[str]) -> Plane:
             for hole in _HOLES:
                 part = part * (1 - _parts(landmarks, size, hole))
         whole = np.maximum(whole, part)
-    return soft(whole)
+    return soften_mask(whole)
 
 
-def soft(mask: Plane) -> Plane:
+def soften_mask(mask: Plane) -> Plane:
     """Blur a mask (S,S) in 0..1 and keep its upper half, stretched: by CONTRACTS A5.
 
     What was under one half becomes 0. The contract's sigma of 5 px belongs to its 256 px crop and grows with S.
@@ -78,9 +78,55 @@ def soft(mask: Plane) -> Plane:
 
 def _parts(landmarks: Floats, size: int, name: str) -> Plane:
     parts, grow = _REGIONS[name]
-    planes = [_drawn(landmarks[part], size, grow * size) for part in parts]
+    planes = [draw_hull(landmarks[part], size, grow * size) for part in parts]
     return np.asarray(np.max(planes, axis=0), np.float32)
 
 
-def _drawn(points: Floats, size: int, grow: float = 0) -> Plane:
-    return filled(points, size, grow)
+def outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
+    """Return the face's outline (478,2+) in px as (size,size) float32, 1 inside."""
+    return draw_hull(landmarks[: topology.MESH], size)
+
+
+def feathered_outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
+    """Return the hull with a rim that rises over 5/128 of the crop inside, over 10/128 above the brows."""
+    unit, margin = size / 128, round(_MARGIN * size)
+    wide = np.zeros((size + 2 * margin,) * 2, np.uint8)
+    outline = cv2.convexHull((landmarks[: topology.MESH, :2] + margin).astype(np.float32)).astype(np.int32)
+    cv2.fillConvexPoly(wide, outline, 1)
+    inside = cv2.distanceTransform(wide, cv2.DIST_L2, 5)[margin : margin + size, margin : margin + size]
+    brows = landmarks[topology.BROWS, 1].mean()
+    above = np.clip((brows - np.arange(size)) / (14 * unit), 0, 1)[:, None]
+    rise = np.clip((inside - unit) / ((5 + 5 * above) * unit), 0, 1)
+    return (rise * rise * (3 - 2 * rise)).astype(np.float32)
+
+
+def skin_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
+    """Return the skin that colour is measured on: the hull, eroded, without eyes and mouth; (size,size)."""
+    unit = size / 128
+    side = 2 * round(4 * unit) + 1
+    core = cv2.erode(outline_mask(landmarks, size), np.ones((side, side)))
+    for part, grow in ((topology.LEFT_EYE, 2), (topology.RIGHT_EYE, 2), (topology.MOUTH, 1)):
+        core = core * (1 - draw_hull(landmarks[part], size, grow * unit))
+    return core.astype(np.float32)
+
+
+def eyes_and_mouth_masks(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]:
+    """Return (2,size,size) float32 in 0..1: the eyes with their brows, and the mouth, with soft rims."""
+    unit = size / 128
+    eyes = [
+        draw_hull(landmarks[part], size, 3 * unit, 2.5 * unit)
+        for part in (topology.LEFT_EYE + topology.LEFT_BROW, topology.RIGHT_EYE + topology.RIGHT_BROW)
+    ]
+    mouth = draw_hull(landmarks[topology.MOUTH], size, 5 * unit, 2.5 * unit)
+    return np.stack([np.maximum(*eyes), mouth])
+
+
+def draw_hull(points: NDArray[np.floating], size: int, grow: float = 0, blur: float = 0) -> Plane:
+    """Draw the convex hull of points (k,2+) in px as (size,size) float32 0..1, grown and blurred by px."""
+    plane: Any = np.zeros((size, size), np.float32)
+    cv2.fillConvexPoly(plane, cv2.convexHull(points[:, :2].astype(np.float32)).astype(np.int32), 1.0)
+    if grow:
+        side = 2 * round(grow) + 1
+        plane = cv2.dilate(plane, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    done: Plane = cv2.GaussianBlur(plane, (0, 0), blur) if blur else plane
+    return done

@@ -27,7 +27,7 @@ CONTROL_POINTS: Final[NDArray[np.intp]] = np.unique(
 )
 
 
-def visible(landmarks: NDArray[np.floating], size: int) -> NDArray[np.bool_]:
+def find_visible(landmarks: NDArray[np.floating], size: int) -> NDArray[np.bool_]:
     """Tell which of the points (478,3), in px of a crop of `size`, no other point hides; (478,)."""
     flat, depth = landmarks[:, :2], landmarks[:, 2]
     apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
@@ -35,7 +35,7 @@ def visible(landmarks: NDArray[np.floating], size: int) -> NDArray[np.bool_]:
     return ~hides.any(1)
 
 
-def warp_maps(
+def compute_warp_maps(
     target: NDArray[np.floating],
     sources: NDArray[np.floating],
     size: int,
@@ -50,7 +50,7 @@ def warp_maps(
     anchors: (m,2) px places that stay where they are. Returns (k,size,size,2) float32 x, y in px, without
     holes and extrapolated past the face. One system is solved for all sources.
     """
-    chosen = CONTROL_POINTS[visible(target, size)[CONTROL_POINTS]]
+    chosen = CONTROL_POINTS[find_visible(target, size)[CONTROL_POINTS]]
     centres = target[chosen, :2]
     values = sources[:, chosen, :2].transpose(1, 0, 2)
     if anchors is not None:
@@ -88,7 +88,7 @@ def fit_similarity(shapes: NDArray[np.floating], onto: NDArray[np.floating]) -> 
     return np.stack([x, y], -1) + goal
 
 
-def proportioned(
+def blend_proportions(
     landmarks: NDArray[np.floating], other: NDArray[np.floating], size: int, share: float
 ) -> NDArray[np.floating]:
     """Return a face (478,3) in px a share (0..1) of another face's proportions; the outline stays.

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from facesmith.faces.geometry import colour, topology
+from facesmith.faces.geometry import colour, masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.thin_plate import fit_similarity, proportioned, resample, warp_maps
+from facesmith.faces.geometry.thin_plate import blend_proportions, compute_warp_maps, fit_similarity, resample
 from facesmith.faces.pseudo_labels.frame_choice import Choice, FrameChooser, spread_out
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 
@@ -105,8 +105,8 @@ class _Workshop:
         ]
         self._warn(names)
         self.canon = self.chooser.canonical
-        self.canon_regions = colour.regions(self.canon, self.size)
-        self.canon_core = colour.skin_core(self.canon, self.size)
+        self.canon_regions = masks.eyes_and_mouth_masks(self.canon, self.size)
+        self.canon_core = masks.skin_mask(self.canon, self.size)
         kept = self.chooser.textures(self.choices, textures)
         self.kept, self.textures = kept, self._textures(kept)
 
@@ -130,8 +130,8 @@ class _Workshop:
         return TrainingItems(
             target=np.stack([item.target for item in items]),
             truth=np.stack([item.truth for item in items]),
-            hull=np.stack([_bytes(colour.hull(shape, size) * 255) for shape in shapes]),
-            alpha=np.stack([_bytes(colour.soft_hull(shape, size) * 255) for shape in shapes]),
+            hull=np.stack([_bytes(masks.outline_mask(shape, size) * 255) for shape in shapes]),
+            alpha=np.stack([_bytes(masks.feathered_outline_mask(shape, size) * 255) for shape in shapes]),
             canonical=np.stack([((item.canonical + 0.5) * (2 / size) - 1).astype(np.float16) for item in items]),
             kind=np.array([item.kind for item in items]),
             who=np.array([item.who for item in items], np.int64),
@@ -155,11 +155,13 @@ class _Workshop:
     def _textures(self, kept: Sequence[Choice]) -> NDArray[np.uint8]:
         pictures = []
         for choice in kept:
-            maps = warp_maps(self.canon, self.person.landmarks[list(choice.frames)], self.size, smoothing=_SMOOTH)
+            maps = compute_warp_maps(
+                self.canon, self.person.landmarks[list(choice.frames)], self.size, smoothing=_SMOOTH
+            )
             pictures.append(self._compose(maps, choice, self.canon_regions, self.canon_core))
-        even = colour.even_light(pictures, self.canon_core, _PART_RELIGHT, _LIGHT_SIGMA * self.size)
+        even = colour.equalise_light(pictures, self.canon_core, _PART_RELIGHT, _LIGHT_SIGMA * self.size)
         # not in the mouth, where lips in one picture are teeth in another
-        even = colour.common_hue(even, _COMMON_HUE * (1 - self.canon_regions[1]))
+        even = colour.equalise_hue(even, _COMMON_HUE * (1 - self.canon_regions[1]))
         return np.stack([_bytes(picture) for picture in even])
 
     def _compose(
@@ -174,7 +176,7 @@ class _Workshop:
         for row, where, region in ((choice.eyes, maps[1], regions[0]), (choice.mouth, maps[2], regions[1])):
             if row != choice.base:
                 part = resample(self.person.images[row], where)
-                part = colour.match(part, picture, core, _PART_RELIGHT, _PART_SIGMA * self.size)
+                part = colour.match_colour(part, picture, core, _PART_RELIGHT, _PART_SIGMA * self.size)
                 picture += (part - picture) * region[..., None]
         return picture
 
@@ -189,10 +191,10 @@ class _Workshop:
     ) -> _Item:
         sources = np.concatenate([self.person.landmarks[list(choice.frames)], self.canon[None]])
         smoothing = _SMOOTH_FAR if choice.residual > FAR * self.size else _SMOOTH
-        aim = proportioned(landmarks, sources[0], self.size, _LIKENESS)
-        maps = warp_maps(aim, sources, self.size, smoothing=smoothing)
-        core = colour.skin_core(landmarks, self.size)
-        face = self._compose(maps, choice, colour.regions(aim, self.size), core)
+        aim = blend_proportions(landmarks, sources[0], self.size, _LIKENESS)
+        maps = compute_warp_maps(aim, sources, self.size, smoothing=smoothing)
+        core = masks.skin_mask(landmarks, self.size)
+        face = self._compose(maps, choice, masks.eyes_and_mouth_masks(aim, self.size), core)
         truth = self._blend(face, target, landmarks, core)
         described = Choice(*choice.frames, choice.residual, blendshapes)
         return _Item(target, truth, landmarks, maps[3], kind, who, described)
@@ -204,8 +206,8 @@ class _Workshop:
         landmarks: NDArray[np.floating],
         core: NDArray[np.float32],
     ) -> NDArray[np.uint8]:
-        lit = colour.match(face, scene, core, _RELIGHT, _LIGHT_SIGMA * self.size)
-        alpha = colour.soft_hull(landmarks, self.size)[..., None]
+        lit = colour.match_colour(face, scene, core, _RELIGHT, _LIGHT_SIGMA * self.size)
+        alpha = masks.feathered_outline_mask(landmarks, self.size)[..., None]
         return _bytes(lit * alpha + scene * (1 - alpha))
 
     def _variant(self, j: int) -> _Item:
@@ -223,12 +225,12 @@ class _Workshop:
         anchors = np.array([(x, y) for x in rim for y in rim if {x, y} & {0, size - 1}])
         outline = drawn[topology.OVAL, :2]
         clear = np.linalg.norm(anchors[:, None] - outline[None], axis=-1).min(1) > 12 / 128 * size
-        where = warp_maps(drawn, own[None], size, smoothing=_SMOOTH, anchors=anchors[clear])[0]
+        where = compute_warp_maps(drawn, own[None], size, smoothing=_SMOOTH, anchors=anchors[clear])[0]
         picture = _bytes(resample(self.targets.images[j], where))
         worn = self._donors(drawn, 1)[0]
         if worn % self.count != j % self.count and self.random.random() < _EXCHANGE:
-            where = warp_maps(drawn, self.targets.landmarks[worn, None], size, smoothing=_SMOOTH)[0]
-            face, core = resample(self.targets.images[worn], where), colour.skin_core(drawn, size)
+            where = compute_warp_maps(drawn, self.targets.landmarks[worn, None], size, smoothing=_SMOOTH)[0]
+            face, core = resample(self.targets.images[worn], where), masks.skin_mask(drawn, size)
             picture = self._blend(face, picture, drawn, core)
         shapes = self.targets.blendshapes[j] * (1 - share) + pool.blendshapes[other] * share
         choice = self.chooser.choose(drawn, shapes)
@@ -238,13 +240,13 @@ class _Workshop:
         image, landmarks = self.person.images[row], self.person.landmarks[row]
         shapes = Choice(row, row, row, 0.0, self.person.blendshapes[row])
         chosen = self._donors(landmarks, donors) if donors else []
-        canonical = warp_maps(landmarks, self.canon[None], self.size, smoothing=_SMOOTH)[0]
-        core = colour.skin_core(landmarks, self.size)
+        canonical = compute_warp_maps(landmarks, self.canon[None], self.size, smoothing=_SMOOTH)[0]
+        core = masks.skin_mask(landmarks, self.size)
         for j in chosen:
             # as a target keeps some of its proportions in its pseudo truth, so does a worn face here
             donor = self.targets.landmarks[j]
-            aim = proportioned(landmarks, donor, self.size, _LIKENESS)
-            where = warp_maps(aim, donor[None], self.size, smoothing=_SMOOTH)[0]
+            aim = blend_proportions(landmarks, donor, self.size, _LIKENESS)
+            where = compute_warp_maps(aim, donor[None], self.size, smoothing=_SMOOTH)[0]
             worn = self._blend(resample(self.targets.images[j], where), image, landmarks, core)
             yield _Item(worn, image, landmarks, canonical, "R", j % self.count, shapes)
         yield _Item(image, image, landmarks, canonical, "I", -1, shapes)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.files import FILE, replacing
+from facesmith.files import FILE, atomic_write
 
 KINDS: Final = ("P", "V", "R", "I", "E")  # a batch carries the position in this tuple
 
@@ -63,7 +63,7 @@ class TrainingItems:
 
     def save(self, path: Path) -> None:
         """Write everything to one .npz, atomically, readable by its owner only."""
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             temporary.chmod(FILE)
             np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 

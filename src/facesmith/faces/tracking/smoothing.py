@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 
-from facesmith.faces.tracking.tracker import interocular
-
 EVEN = 1e-3
 
-QUICK = 3.0
+FAST_MOTION = 3.0
 """A point so many times further off the fit than is usual for it moves for real: blinks last four frames."""
 
 
@@ -32,7 +30,7 @@ class Smoothing:
             raise ValueError(f"window_seconds and polyorder must not be negative: {self}")
 
 
-def smooth(
+def smooth_landmarks(
     times: NDArray[np.float64],
     landmarks: NDArray[np.float32],
     tracks: NDArray[np.int32],
@@ -83,23 +81,23 @@ def _with_quick_motion(found: NDArray[np.float32], fitted: NDArray[np.float32]) 
     """Go from the fit (M,478,3) back to the found points where these are unusually far off it."""
     if not len(found):
         return fitted
-    distance = distance_from(found, fitted)
-    return back_to_quick(found, fitted, distance, np.median(distance, axis=0))
+    distance = landmark_distance(found, fitted)
+    return restore_fast_motion(found, fitted, distance, np.median(distance, axis=0))
 
 
-def distance_from(found: NDArray[np.float32], fitted: NDArray[np.float32]) -> NDArray[np.float32]:
+def landmark_distance(found: NDArray[np.float32], fitted: NDArray[np.float32]) -> NDArray[np.float32]:
     """How far landmarks (...,478,3) are off the fit in the picture: (...,478) px."""
     return np.asarray(np.linalg.norm((found - fitted)[..., :2], axis=-1), np.float32)
 
 
-def back_to_quick(
+def restore_fast_motion(
     found: NDArray[np.float32],
     fitted: NDArray[np.float32],
     distance: NDArray[np.float32],
     usual: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Go from the fit (...,478,3) back to the found points where these are much further off it than usual (478,)."""
-    limit = QUICK * usual + 1e-3
+    limit = FAST_MOTION * usual + 1e-3
     quick = 1 / (1 + (limit / np.maximum(distance, 1e-6)) ** 4)
     return np.asarray(fitted + (found - fitted) * quick[..., None], np.float32)
 
@@ -114,14 +112,14 @@ def _smooth_uneven(
     result = paths.copy()
     done = np.zeros(len(times), np.bool_)
     for i in range(len(times)):
-        fitted = fit_at(times, paths, i, smoothing)
+        fitted = fit_polynomial_at(times, paths, i, smoothing)
         if fitted is not None:
             result[i] = fitted
             done[i] = True
     return result, done
 
 
-def fit_at(
+def fit_polynomial_at(
     times: NDArray[np.float64], paths: NDArray[np.float32], i: int, smoothing: Smoothing
 ) -> NDArray[np.float32] | None:
     """The polynomial fitted around row i, at its time: (N,) seconds, (N,C) -> (C,); None with too few rows."""
@@ -136,24 +134,3 @@ def fit_at(
     powers = np.vander((times[near] - times[i]) / width, order + 1, increasing=True)
     weights = np.linalg.pinv(powers)[0]
     return np.asarray(weights @ paths[near].astype(np.float64), np.float32)
-
-
-def jitter(times: NDArray[np.float64], landmarks: NDArray[np.float32], tracks: NDArray[np.int32]) -> float | None:
-    """Measure unsteadiness: mean second difference of the landmarks along time, in interocular distances.
-
-    Same arrays as `smooth`. At uneven steps it is twice the distance from the straight line between the
-    neighbours, which is the second difference where steps are even. None where no track has three faces.
-    Frames sampled sparsely give large values that are motion, not jitter.
-    """
-    found = []
-    for track in np.unique(tracks):
-        rows = np.flatnonzero(tracks == track)
-        if len(rows) < 3:
-            continue
-        points = landmarks[rows][..., :2].astype(np.float64)
-        span = times[rows[2:]] - times[rows[:-2]]
-        later = ((times[rows[1:-1]] - times[rows[:-2]]) / span)[:, None, None]
-        line = points[:-2] * (1 - later) + points[2:] * later
-        off = 2 * np.linalg.norm(points[1:-1] - line, axis=-1).mean(-1)
-        found.append(off / np.maximum(interocular(landmarks[rows[1:-1]]), 1e-6))
-    return float(np.concatenate(found).mean()) if found else None

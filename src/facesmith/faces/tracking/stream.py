@@ -9,17 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.faces.face import Face
-from facesmith.faces.tracking.smoothing import EVEN, Smoothing, back_to_quick, distance_from, fit_at
-from facesmith.faces.tracking.tracker import CHANGED, CUT, FARTHEST, JUMP, SAME_PERSON, interocular, picture_change
+from facesmith.faces.measures import iris_distance
+from facesmith.faces.tracking.smoothing import (
+    EVEN,
+    Smoothing,
+    fit_polynomial_at,
+    landmark_distance,
+    restore_fast_motion,
+)
+from facesmith.faces.tracking.tracker import CHANGED, CUT, FARTHEST, JUMP, SAME_PERSON, picture_difference
 
 T = TypeVar("T")
 
-HISTORY: Final = 1.0
+HISTORY_SECONDS: Final = 1.0
 """Seconds of a track that tell how far its points usually are off the fit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[T]):
+class DetectedFrame(Generic[T]):
     """A frame as an analyzer sees it.
 
     item: anything that travels along. time: seconds, ascending. thumbnail: see `tracks.thumbnail`.
@@ -32,7 +39,7 @@ class Seen(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked(Generic[T]):
+class TrackedFrame(Generic[T]):
     """A frame whose faces are steady along time.
 
     faces: number of the track -> face, in the order of appearance. The embedding of a face is the mean of
@@ -74,25 +81,25 @@ class _Track:
         paths = np.stack([points for points, _ in zip(self.landmarks, times, strict=False)]).reshape(len(times), -1)
         row = int(np.searchsorted(times, time))
         found = self.landmarks[row]
-        path = fit_at(times, paths, row, smoothing)
+        path = fit_polynomial_at(times, paths, row, smoothing)
         if path is None:
             return found
         fitted = path.reshape(found.shape)
-        distance = distance_from(found, fitted)
-        while self.off and self.off[0][0] < time - HISTORY:
+        distance = landmark_distance(found, fitted)
+        while self.off and self.off[0][0] < time - HISTORY_SECONDS:
             self.off.popleft()
         self.off.append((time, distance))
-        return back_to_quick(found, fitted, distance, np.median([one for _, one in self.off], axis=0))
+        return restore_fast_motion(found, fitted, distance, np.median([one for _, one in self.off], axis=0))
 
 
 @dataclass
 class _Pending(Generic[T]):
-    seen: Seen[T]
+    seen: DetectedFrame[T]
     faces: dict[int, Face] = field(default_factory=dict)
     bridged: set[int] = field(default_factory=set)
 
 
-class FaceStream(Generic[T]):
+class StreamTracker(Generic[T]):
     """Links faces of neighbouring frames as `tracks.link` does, bridges gaps, and smooths as `smooth` does.
 
     What is usual for a landmark is measured over the last second of its track, not over all of it.
@@ -110,17 +117,17 @@ class FaceStream(Generic[T]):
         self._pending: deque[_Pending[T]] = deque()
         self._following = 0
 
-    def __call__(self, frames: Iterable[Seen[T]]) -> Iterator[Tracked[T]]:
+    def __call__(self, frames: Iterable[DetectedFrame[T]]) -> Iterator[TrackedFrame[T]]:
         """Return the frames in their order; once only."""
-        before: Seen[T] | None = None
+        before: DetectedFrame[T] | None = None
         for seen in frames:
             self._link(before, seen)
             yield from self._ready(self._certain_until(seen.time))
             before = seen
         yield from self._ready(np.inf)
 
-    def _link(self, before: Seen[T] | None, seen: Seen[T]) -> None:
-        change = 0.0 if before is None else picture_change(before.thumbnail, seen.thumbnail)
+    def _link(self, before: DetectedFrame[T] | None, seen: DetectedFrame[T]) -> None:
+        change = 0.0 if before is None else picture_difference(before.thumbnail, seen.thumbnail)
         for number, track in list(self._tracks.items()):
             if change >= CUT or (seen.time - track.time > self._max_gap and track.time != self._newest()):
                 self._ended[number] = self._tracks.pop(number)
@@ -143,7 +150,7 @@ class FaceStream(Generic[T]):
         limit = JUMP if change > CHANGED else FARTHEST
         pairs: list[tuple[float, int, int]] = []
         for number, track in self._tracks.items():
-            eyes = float(interocular(track.last.landmarks[None])[0])
+            eyes = float(iris_distance(track.last.landmarks[None])[0])
             for j, face in enumerate(faces):
                 moved = np.linalg.norm(track.last.landmarks[:, :2] - face.landmarks[:, :2], axis=1).mean()
                 jump = float(moved) / max(eyes, 1e-6)
@@ -176,10 +183,10 @@ class FaceStream(Generic[T]):
         missing = [track.time for track in self._tracks.values() if now - track.time <= self._max_gap]
         return min([now, *missing]) - self._smoothing.window_seconds / 2
 
-    def _ready(self, until: float) -> Iterator[Tracked[T]]:
+    def _ready(self, until: float) -> Iterator[TrackedFrame[T]]:
         while self._pending and self._pending[0].seen.time <= until + 1e-9:
             pending = self._pending.popleft()
-            yield Tracked(pending.seen.item, self._steady(pending), frozenset(pending.bridged))
+            yield TrackedFrame(pending.seen.item, self._steady(pending), frozenset(pending.bridged))
 
     def _steady(self, pending: _Pending[T]) -> dict[int, Face]:
         time = pending.seen.time

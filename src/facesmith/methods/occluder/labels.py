@@ -10,8 +10,8 @@ from PIL import Image
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry import topology
-from facesmith.faces.geometry.alignment import warp
-from facesmith.faces.geometry.colour import filled
+from facesmith.faces.geometry.alignment import warp_face
+from facesmith.faces.geometry.masks import draw_hull
 from facesmith.methods.occluder.dataset import Labelled
 
 
@@ -28,7 +28,7 @@ def face_mask(landmarks: NDArray[np.floating], size: int, forehead: float) -> ND
     above = np.clip((points - brows) @ up, 0, None)
     raised = points + (forehead * above)[:, None] * up
     everything = np.concatenate([landmarks[: topology.MESH, :2], raised])
-    return filled(everything, size)
+    return draw_hull(everything, size)
 
 
 SUFFIX: Final = ".png"
@@ -102,7 +102,7 @@ def labelled(
             mask = painted.get(int(row))
             if mask is not None:
                 matrix = faces.to_template(int(row), template, size)
-                outlines[number] = np.where(warp(np.dstack([mask] * 3), matrix, size)[..., 0] > 127, 255, 0).astype(
-                    np.uint8
-                )
+                outlines[number] = np.where(
+                    warp_face(np.dstack([mask] * 3), matrix, size)[..., 0] > 127, 255, 0
+                ).astype(np.uint8)
     return Labelled(aligned, np.stack(outlines))

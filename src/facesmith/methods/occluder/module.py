@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from facesmith.errors import UserError
-from facesmith.faces.geometry.masks import soft
+from facesmith.faces.geometry.masks import soften_mask
 from facesmith.methods.occluder.card import occluder_card, occluder_metadata
 from facesmith.methods.occluder.config import OccluderModuleConfig
 from facesmith.methods.occluder.data import Batch, OccluderDataModule
@@ -111,7 +111,7 @@ class OccluderModule(LightningModule):
             {
                 "label": batch["mask"][:, 0].float().cpu().numpy(),
                 "prediction": shown,
-                "swap mask": np.stack([soft(mask) for mask in shown]),
+                "swap mask": np.stack([soften_mask(mask) for mask in shown]),
             },
         )
 

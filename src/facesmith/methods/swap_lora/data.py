@@ -11,8 +11,8 @@ from torch import Tensor
 
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import META, FaceSet
-from facesmith.faces.geometry.alignment import warp
-from facesmith.faces.geometry.colour import hull
+from facesmith.faces.geometry.alignment import warp_face
+from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.methods.swap_lora.base import read_base
 from facesmith.methods.swap_lora.config import SwapLoraDataModuleConfig
@@ -56,7 +56,7 @@ class SwapLoraDataModule(SwapperDataModule):
         """Return the person's sharpest face (1,3,size,size) RGB -1..1 on a template, for bases that look at a photo."""
         faces = self.casts[0].frames.faces
         best = int(np.argmax(faces.sharpness * faces.scores))
-        crop = warp(faces.crop(best), faces.to_template(best, template, size), size)
+        crop = warp_face(faces.crop(best), faces.to_template(best, template, size), size)
         return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
 
     def require_embedder(self, size: int | None, embedder: str | None) -> None:
@@ -166,7 +166,9 @@ class SwapLoraDataModule(SwapperDataModule):
         given = self.base.scenes or "asset:astronaut.png"
         faces = self._extract(given, "scenes", self.config.face_sets / self.identity, "many", "data.elsewhere")
         aligned = faces.aligned(TEMPLATE, self.size)
-        hulls = np.stack([np.rint(hull(points, self.size) * 255) for points in aligned.landmarks]).astype(np.uint8)
+        hulls = np.stack([np.rint(outline_mask(points, self.size) * 255) for points in aligned.landmarks]).astype(
+            np.uint8
+        )
         count = len(aligned)
         whole = _replaced(
             like,

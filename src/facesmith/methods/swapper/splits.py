@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 import facesmith
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.staging import making
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.colour import hull
+from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.pseudo_labels import pseudo_truth
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
-from facesmith.files import private_folder
+from facesmith.files import hold_lock, make_private_folder
 
 TEMPLATE: Final = "arcface_128"
 # Raised when what is made from the same face sets changes.
@@ -126,7 +125,9 @@ class Cast:
             return None
         part = Part(self.held_frames.faces, self.held_frames.rows[spread(len(self.held_frames), at_most)])
         faces = part.aligned(items.size)
-        hulls = np.stack([np.rint(hull(points, faces.size) * 255) for points in faces.landmarks]).astype(np.uint8)
+        hulls = np.stack([np.rint(outline_mask(points, faces.size) * 255) for points in faces.landmarks]).astype(
+            np.uint8
+        )
         count = len(faces)
         own = TrainingItems(
             target=faces.images,
@@ -154,8 +155,8 @@ class Cast:
         }
         key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
         path = self.frames.faces.path / "training" / f"{what}_{key}.npz"
-        private_folder(path.parent)
-        with making(path):
+        make_private_folder(path.parent)
+        with hold_lock(path):
             if path.exists():
                 return TrainingItems.load(path)
             items = make()

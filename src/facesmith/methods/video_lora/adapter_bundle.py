@@ -11,7 +11,7 @@ from torch import Tensor, tensor
 
 from facesmith.config.settings import settings_class
 from facesmith.errors import UserError
-from facesmith.files import replacing
+from facesmith.files import atomic_write
 from facesmith.methods.video_lora.lora import FACTS_KEY, Tensors, load_lora, lora_of, save_comfy, save_lora
 from facesmith.methods.video_lora.networks import FaceMapper, Injection, face_attention_of, is_face_attention
 from facesmith.models.checkpoint import read_checkpoint
@@ -50,11 +50,11 @@ class Person:
         save_comfy(paths[1], self.lora, self.lora_config, self.facts)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.mapper.state_dict().items()}
         metadata = {"format": "pt", "mapper": json.dumps(self.mapper.shape), FACTS_KEY: json.dumps(self.facts)}
-        with replacing(paths[2]) as temporary:
+        with atomic_write(paths[2]) as temporary:
             save_file({**tensors, _EMBEDDING: self.embedding.cpu().contiguous()}, temporary, metadata=metadata)
         if self.attention is not None:
             paths.append(folder / ATTENTION)
-            with replacing(paths[-1]) as temporary:
+            with atomic_write(paths[-1]) as temporary:
                 save_file(self.attention, temporary, metadata={"format": "pt", FACTS_KEY: json.dumps(self.facts)})
         return paths
 

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from facesmith.faces.face_set.content_key import ContentHashes
-from facesmith.files import replacing
+from facesmith.files import atomic_write
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.clips import Clip, read_clip
 from facesmith.methods.video_lora.dataset import padded
@@ -58,7 +58,7 @@ class Cache:
     def write(self, path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
         """Write an entry; `about` says in words what it is."""
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             save_file(whole, temporary, metadata=dict(about or {}))
 
     def has(self, path: Path) -> bool:

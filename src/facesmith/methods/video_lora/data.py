@@ -17,6 +17,7 @@ from facesmith.config.settings import Component
 from facesmith.errors import UserError
 from facesmith.faces.face_set.content_key import ContentHashes
 from facesmith.media.provenance import Mark
+from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.methods.video_lora import cache
 from facesmith.methods.video_lora.base import Base, open_base
@@ -75,7 +76,7 @@ class VideoLoraDataModule(LightningDataModule):
         if not checked:
             log.info("data.holdout leaves no clip aside: validation shows clips that are trained on")
             checked = list(range(len(clips)))
-        few = np.linspace(0, len(checked) - 1, min(self.config.validation_clips, len(checked))).round().astype(int)
+        few = evenly_spaced(len(checked), self.config.validation_clips, ends=True)
         self.validated = [clips[checked[number]] for number in few]
         self.negative = padded(self.cache.read(negative)["rows"], self.config.text_length)
         trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held]

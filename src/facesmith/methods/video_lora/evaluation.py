@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facesmith.faces.face import Analyzer
+from facesmith.media.sampling import evenly_spaced
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.dataset import Batch
 from facesmith.methods.video_lora.flow_matching import flow_loss, noised, quantile_levels
@@ -153,7 +154,7 @@ class Validation:
         still = np.broadcast_to(reference, (len(truth), *reference.shape))
         name = data.validated[number].name
         self._videos.append((name, np.concatenate([still, poses, videos[-1]], 2)))
-        at = np.linspace(0, len(truth) - 1, min(_SHOWN, len(truth))).round().astype(int)
+        at = evenly_spaced(len(truth), _SHOWN, ends=True)
         rows = [np.concatenate(list(video[at]), 1) for video in (poses, truth, *videos)]
         self._rows.append(np.concatenate(rows, 0))
 

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.geometry.alignment import estimate, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
+from facesmith.faces.measures import laplacian_variance
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image
 from facesmith.models.encoders.vision import FaceEncoder, agreement, face_weights
@@ -107,7 +108,7 @@ class DetectedFaces:
         else:
             encoder = self._make()
             name, embeddings = encoder.name, encoder(crops)
-        sharp = np.array([laplacian_variance(crop) for crop in crops], np.float32)
+        sharp = np.array([laplacian_variance(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)) for crop in crops], np.float32)
         scores = np.array([face.score for face in faces], np.float32)
         sizes = np.array([min(f.box[2] - f.box[0], f.box[3] - f.box[1]) for f in faces], np.float32)
         weights = face_weights(scores, sharp, sizes, agree)
@@ -128,12 +129,7 @@ def _only_face(faces: Sequence[Face], photo: Path) -> Face:
 
 
 def _crop(picture: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
-    return warp(picture, estimate(face.five, _TEMPLATE, _SIDE), _SIDE)
-
-
-def laplacian_variance(crop: NDArray[np.uint8]) -> float:
-    """Return the variance of the Laplacian of a crop's grey levels: how sharp it is."""
-    return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+    return warp_face(picture, estimate_alignment(face.keypoints, _TEMPLATE, _SIDE), _SIDE)
 
 
 Sources = str | Sequence[str]

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.files import replacing
+from facesmith.files import atomic_write
 from facesmith.methods.video_lora.networks import is_face_attention
 
 NAME: Final = "face"
@@ -120,7 +120,7 @@ def save_lora(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Ma
         CONFIG_KEY: json.dumps(packed, sort_keys=True, default=str),
         FACTS_KEY: json.dumps(facts, sort_keys=True),
     }
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 
@@ -190,7 +190,7 @@ def from_comfy(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float]]
 
 def save_comfy(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write a LoRA in ComfyUI's names."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(
             to_comfy(tensors, config),
             temporary,

@@ -44,13 +44,13 @@ class PoseLandmarker:
         options = vision.PoseLandmarkerOptions(
             base_options=BaseOptions(model_asset_buffer=model), running_mode=vision.RunningMode.VIDEO, num_poses=1
         )
-        with native_log.without_noise():
+        with native_log.filter_stderr():
             self._native = vision.PoseLandmarker.create_from_options(options)
 
     def __call__(self, frame: Frames, milliseconds: int) -> NDArray[np.float32] | None:
         """Return (33,3), x and y in px and visibility 0..1, of a frame (H,W,3) RGB uint8; None where nobody is seen."""
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
-        with native_log.without_noise():
+        with native_log.filter_stderr():
             found = self._native.detect_for_video(picture, milliseconds).pose_landmarks
         if not found:
             return None

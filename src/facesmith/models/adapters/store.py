@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile, KnownAdapter
-from facesmith.files import make_private, private_folder, write_bytes, write_private_text
+from facesmith.files import make_private, make_private_folder, write_bytes, write_private_text
 from facesmith.models.adapters.card import CARD, AdapterCard
 
 WEIGHTS: Final = "adapter_model.safetensors"
@@ -37,7 +37,7 @@ def save_adapter(folder: Path, state: State, card: AdapterCard) -> AdapterCard:
     Returns:
         The card as it was written.
     """
-    private_folder(folder)
+    make_private_folder(folder)
     (folder / CARD).unlink(missing_ok=True)
     tensors = {f"{_PREFIX}{name}": state[name].detach().cpu().contiguous() for name in sorted(state)}
     data = safetensors.save(tensors, {"format": "pt"})

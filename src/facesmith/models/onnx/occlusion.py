@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.errors import UserError
-from facesmith.faces.geometry.masks import soft
+from facesmith.faces.geometry.masks import soften_mask
 from facesmith.models.onnx.graph import OnnxGraph
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,4 +44,4 @@ class Occluder:
         feed = np.ascontiguousarray(crops[..., ::-1], np.float32) / np.float32(255)
         (found,) = self._graph.run({INPUT: feed}, [self._output])
         resized = [cv2.resize(one[..., 0].astype(np.float32), (size, size)) for one in found]
-        return np.stack([soft(np.asarray(one, np.float32)) for one in resized])
+        return np.stack([soften_mask(np.asarray(one, np.float32)) for one in resized])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.geometry.alignment import estimate, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image
 from facesmith.models.onnx.session import Swapper
@@ -88,5 +88,5 @@ def _picture(path: Path, template: str, size: int, analyzer: Callable[[], Analyz
         faces = analyse(picture)
     if not faces:
         raise UserError(f"task.source_photo={path}: no face found; give a larger or clearer one")
-    crop = warp(picture, estimate(faces[0].five, template, size), size)
+    crop = warp_face(picture, estimate_alignment(faces[0].keypoints, template, size), size)
     return np.ascontiguousarray(crop.transpose(2, 0, 1), np.float32) / np.float32(255)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facesmith.faces.geometry.alignment import Matrix, between, invert, scale
+from facesmith.faces.geometry.alignment import Matrix, invert_transform, template_transform, transform_scale
 
 
 class SwapOutput(NamedTuple):
@@ -98,10 +98,10 @@ class Placed(nn.Module):
         self.generator = generator
         self.template, self.size = template, size
         self.embedding_size: int | None = network.embedding_size
-        outwards = between(network.template, inner_size, template, size)
-        self.shrink = max(int(scale(outwards) + 0.25), 1)
+        outwards = template_transform(network.template, inner_size, template, size)
+        self.shrink = max(int(transform_scale(outwards) + 0.25), 1)
         self.register_buffer("seen_at", grid(outwards, inner_size, size), persistent=False)
-        self.register_buffer("laid_at", grid(invert(outwards), size, inner_size), persistent=False)
+        self.register_buffer("laid_at", grid(invert_transform(outwards), size, inner_size), persistent=False)
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap `target` (N,3,size,size) RGB -1..1; see the generator's own."""

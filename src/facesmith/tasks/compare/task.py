@@ -14,14 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.geometry.alignment import estimate, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
+from facesmith.faces.measures import eye_distance
 from facesmith.faces.profiles.combining import STRICTEST_FIRST
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
+from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
-from facesmith.metrics.person import PersonMeter, eye_distance, known_crops
+from facesmith.metrics.person import PersonMeter, known_crops
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
 from facesmith.tasks.compare.sheet import Cell, Row, sheet
@@ -139,7 +141,7 @@ class CompareTask:
         faces = analyzer(picture)
         if not faces:
             raise UserError(f"task.reference={self._reference}: no face found; give a larger or clearer one")
-        return [warp(picture, estimate(faces[0].five, "arcface_128", 128), 128)]
+        return [warp_face(picture, estimate_alignment(faces[0].keypoints, "arcface_128", 128), 128)]
 
     def _scenes(self) -> Iterator[tuple[str, Pixels]]:
         for media in self._media:
@@ -147,7 +149,7 @@ class CompareTask:
                 yield media.path.name, read_image(media.path)
                 continue
             with open_video(media.path, self._backend) as reader:
-                wanted = np.unique(np.linspace(0, len(reader) - 1, self._frames).round().astype(int)).tolist()
+                wanted = evenly_spaced(len(reader), self._frames, ends=True)
                 for index, frame in reader.frames(wanted):
                     yield f"{media.path.name} {index}", frame
 
@@ -179,7 +181,7 @@ def _row(name: str, frame: Pixels, face: Face, contestants: Sequence[_Contestant
 
 
 def _surroundings(frame: Pixels, face: Face) -> Pixels:
-    half = max(round(1.7 * eye_distance(face)), 8)
+    half = max(round(1.7 * float(eye_distance(face.landmarks))), 8)
     x, y = np.rint(face.landmarks[:, :2].mean(0)).astype(int)
     height, width = frame.shape[:2]
     return frame[max(y - half, 0) : min(y + half, height), max(x - half, 0) : min(x + half, width)]

@@ -20,6 +20,7 @@ from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark, file_sha256
+from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
@@ -269,8 +270,7 @@ def _contact_sheet(poses: Sequence[Path], targets: Sequence[tuple[Path, int, Pat
 
 def _strip(path: Path, height: int = 160) -> Pixels:
     with open_video(path) as reader:
-        at = np.unique(np.linspace(0, len(reader) - 1, _SHOWN).round().astype(int))
-        frames = [frame for _, frame in reader.frames([int(index) for index in at])]
+        frames = [frame for _, frame in reader.frames(evenly_spaced(len(reader), _SHOWN, ends=True))]
     width = round(frames[0].shape[1] * height / frames[0].shape[0])
     small = [fitted(frame, height, width) for frame in frames]
     return np.pad(np.concatenate(small, 1), ((0, 0), (0, 4), (0, 0)))

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.geometry.alignment import estimate, invert, warp
+from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, warp_face
 from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.media.images import read_image, write_image
 from facesmith.media.sources import find_media
@@ -45,9 +45,9 @@ class FrameMask:
         whole: npt.NDArray[np.float32] = np.zeros((height, width), np.float32)
         side = self._occluder.size
         for face in faces:
-            matrix = estimate(face.five, self._template, side)
-            (seen,) = self._occluder(warp(frame, matrix, side)[None], side)
-            whole = np.maximum(whole, cv2.warpAffine(seen, invert(matrix), (width, height)))
+            matrix = estimate_alignment(face.keypoints, self._template, side)
+            (seen,) = self._occluder(warp_face(frame, matrix, side)[None], side)
+            whole = np.maximum(whole, cv2.warpAffine(seen, invert_transform(matrix), (width, height)))
         return whole
 
     def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:

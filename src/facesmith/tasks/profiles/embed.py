@@ -18,7 +18,7 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.face_set.selection import Selection
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.faces.tracking.smoothing import Smoothing
-from facesmith.files import make_private, replacing
+from facesmith.files import atomic_write, make_private
 from facesmith.models.encoders.vision import FaceEncoder, Floats, aggregated, agreement, face_weights, tell_count
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def _save_faces(path: Path, profile: IdentityProfile, faces: FaceSet, embeddings
         "sources": json.dumps(faces.kept.column("source").to_pylist()),
         "frames": json.dumps(faces.kept.column("frame").to_pylist()),
     }
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file({"embeddings": embeddings, "weights": weights / weights.sum()}, temporary, metadata=said)
     make_private(path)
     return path

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.faces.tracking.stream import Seen
-from facesmith.faces.tracking.tracker import detect, follow, thumbnail
+from facesmith.faces.tracking.propagation import detect_faces, propagate_faces
+from facesmith.faces.tracking.stream import DetectedFrame
+from facesmith.faces.tracking.tracker import make_thumbnail
 from facesmith.media.images import read_image
 
 Select = Literal["largest", "all", "reference"] | int
@@ -137,7 +138,7 @@ def analysed(
     every: int,
     embed: bool,
     workers: int,
-) -> Iterator[Seen[Frame]]:
+) -> Iterator[DetectedFrame[Frame]]:
     """Return the frames of a video with their faces, in order, analysed side by side.
 
     times: (N,) seconds of all its frames. every: each so many frames faces are looked for, in between they are
@@ -149,7 +150,7 @@ def analysed(
 
     def found(run: list[Frame]) -> list[Face]:
         with analyzers.lend() as analyzer:
-            return detect(analyzer, run[0][1], embed=embed)
+            return detect_faces(analyzer, run[0][1], embed=embed)
 
     def followed(
         run: list[Frame], first: Future[list[Face]], after: tuple[Pixels, Future[list[Face]]] | None
@@ -157,12 +158,12 @@ def analysed(
         # Both were handed in before this: in a pool that takes work in order they run or are done.
         faces, coming = first.result(), None if after is None else (after[0], after[1].result())
         with analyzers.lend() as analyzer:
-            return follow(analyzer, [frame for _, frame in run], faces, coming, embed=embed)
+            return propagate_faces(analyzer, [frame for _, frame in run], faces, coming, embed=embed)
 
-    def oldest() -> Iterator[Seen[Frame]]:
+    def oldest() -> Iterator[DetectedFrame[Frame]]:
         run, faces = waiting.popleft()
         for (number, frame), seen in zip(run, faces.result(), strict=True):
-            yield Seen((number, frame), float(times[number]), thumbnail(frame), seen)
+            yield DetectedFrame((number, frame), float(times[number]), make_thumbnail(frame), seen)
 
     pool = ThreadPoolExecutor(workers)
     try:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.geometry import colour, masks
-from facesmith.faces.geometry.alignment import Matrix, estimate, invert, transform, warp
+from facesmith.faces.geometry import masks
+from facesmith.faces.geometry.alignment import Matrix, estimate_alignment, invert_transform, transform_points, warp_face
 from facesmith.models.adapters.spec import AdapterSpec, load_adapters
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import Swapper, load_swapper
@@ -89,8 +89,8 @@ class FrameSwap:
         if not faces:
             return frame
         size = self._size
-        matrices = [estimate(face.five, self._model.template, size) for face in faces]
-        crops = np.stack([warp(frame, matrix, size) for matrix in matrices])
+        matrices = [estimate_alignment(face.keypoints, self._model.template, size) for face in faces]
+        crops = np.stack([warp_face(frame, matrix, size) for matrix in matrices])
         swapped, own = self._swapped(crops)
         limits = self._limits(frame, faces, matrices)
         result = frame.copy()
@@ -98,7 +98,7 @@ class FrameSwap:
             mask = np.minimum(own[i], limits[i])
             face = swapped[i]
             if self._colour_match:
-                skin = colour.skin_core(transform(faces[i].landmarks, matrices[i]), size) * mask
+                skin = masks.skin_mask(transform_points(faces[i].landmarks, matrices[i]), size) * mask
                 face = match_colour(face, crops[i], skin)
             lay(result, face, mask, matrices[i], self._blend)
             if self._enhancer is not None:
@@ -122,26 +122,26 @@ class FrameSwap:
         size, chosen = self._size, self._masks
         limits = np.ones((len(faces), size, size), np.float32)
         for i, (face, matrix) in enumerate(zip(faces, matrices, strict=True)):
-            landmarks = transform(face.landmarks, matrix)
+            landmarks = transform_points(face.landmarks, matrix)
             if "box" in chosen.names:
-                np.minimum(limits[i], masks.box(size, chosen.blur, chosen.padding), out=limits[i])
+                np.minimum(limits[i], masks.box_mask(size, chosen.blur, chosen.padding), out=limits[i])
             if "hull" in chosen.names:
-                np.minimum(limits[i], masks.hull(landmarks, size), out=limits[i])
+                np.minimum(limits[i], masks.hull_mask(landmarks, size), out=limits[i])
             if "region" in chosen.names:
-                np.minimum(limits[i], masks.region(landmarks, size, chosen.regions), out=limits[i])
+                np.minimum(limits[i], masks.region_mask(landmarks, size, chosen.regions), out=limits[i])
         if chosen.occluder is not None and "occlusion" in chosen.names:
             side = chosen.occluder.size
             # From the frame, not from the crop: a small model's crop holds less than the occluder can see.
-            seen = np.stack([warp(frame, _resized(matrix, side / size), side) for matrix in matrices])
+            seen = np.stack([warp_face(frame, _resized(matrix, side / size), side) for matrix in matrices])
             np.minimum(limits, chosen.occluder(seen, size), out=limits)
         return limits
 
     def _enhance(self, frame: Pixels, face: Face, mask: Floats, matrix: Matrix, enhancer: Enhancer) -> None:
         """Sharpen, in place, what of the frame was swapped and nothing else."""
-        there = estimate(face.five, enhancer.template, enhancer.size)
-        crop = warp(frame, there, enhancer.size)
+        there = estimate_alignment(face.keypoints, enhancer.template, enhancer.size)
+        crop = warp_face(frame, there, enhancer.size)
         (sharp,) = enhancer(crop[None])
-        carry = _then(invert(matrix), there)
+        carry = _then(invert_transform(matrix), there)
         share = cv2.warpAffine(mask, carry, (enhancer.size, enhancer.size), flags=cv2.INTER_LINEAR)
         lay(frame, sharp, np.asarray(share, np.float32) * np.float32(self._enhancer_blend), there)
 

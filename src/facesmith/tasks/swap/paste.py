@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.sparse import csc_array, dia_array, diags_array, eye_array, kron
 from scipy.sparse.linalg import splu
 
-from facesmith.faces.geometry.alignment import invert, scale
+from facesmith.faces.geometry.alignment import invert_transform, transform_scale
 
 Floats = npt.NDArray[np.float32]
 Blend = Literal["linear", "poisson", "multiband"]
@@ -135,7 +135,7 @@ def lay(frame: Pixels, face: Pixels, mask: Floats, matrix: Matrix, how: Blend = 
     left, top, right, bottom = _bounds(matrix, size, frame.shape[1], frame.shape[0])
     if right <= left or bottom <= top:
         return
-    to_box = invert(matrix)
+    to_box = invert_transform(matrix)
     to_box[:, 2] -= left, top
     shape = (right - left, bottom - top)
     fading = np.clip(mask.astype(np.float32), 0, 1) * _rim(size)
@@ -149,7 +149,7 @@ def lay(frame: Pixels, face: Pixels, mask: Floats, matrix: Matrix, how: Blend = 
 def _bounds(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the crop in the frame, cut at the frame's border."""
     corners = np.array([(-0.5, -0.5), (size - 0.5, -0.5), (-0.5, size - 0.5), (size - 0.5, size - 0.5)])
-    back = invert(matrix)
+    back = invert_transform(matrix)
     points = corners @ back[:, :2].T + back[:, 2]
     low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
     return max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height)
@@ -157,7 +157,7 @@ def _bounds(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, in
 
 def _warp(picture: Floats, matrix: Matrix, shape: tuple[int, int], border: int, interpolation: int) -> Floats:
     """Warp a crop into a box of (width, height); a crop that shrinks is averaged, not sampled."""
-    samples = max(math.ceil(1 / scale(matrix) - 1e-6), 1)
+    samples = max(math.ceil(1 / transform_scale(matrix) - 1e-6), 1)
     fine = matrix * samples
     fine[:, 2] += (samples - 1) / 2
     flags = interpolation if samples == 1 else cv2.INTER_LINEAR

@@ -23,9 +23,10 @@ from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.files import partial_folder
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
-from facesmith.media.segments import SegmentedWriter, partial_of
+from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
@@ -41,7 +42,8 @@ _STOPPED = 130  # the exit code of a program that was told to stop by Ctrl-C
 @dataclass(frozen=True)
 class Swapped:
     """What became of one file: where it was written, its frames, in how many of them no face was swapped, and in
-    how many one that was bridged over."""
+    how many one that was bridged over.
+    """
 
     path: Path
     frames: int
@@ -55,7 +57,7 @@ class SwapTask:
     model: .onnx or .ckpt. source: an image, a video, a folder, or a list of them. output: a file for one source, else
     a folder. profile: whose face, for models that take any identity. select, reference, select_threshold: which
     faces, see `FaceChoice`; the threshold for each embedder, or one for any. fail_when_no_face: a file without such a
-    face is an error; else it is written as it is. smoothing, max_gap: of video, see `FaceStream`. detect_every: see
+    face is an error; else it is written as it is. smoothing, max_gap: of video, see `StreamTracker`. detect_every: see
     `analysed`. backend: how video is read. quality: of JPEG, WebP and AVIF, 1..100. crf, preset: of x264.
     segment_seconds: of video, written and kept at a time, see `SegmentedWriter`. resume: go on with what an earlier
     run left, and keep what it finished. workers: threads that analyse, and that swap; None for one a core, 4 at most.
@@ -242,7 +244,7 @@ class SwapTask:
 
     def _kept(self, target: Path) -> bool:
         """Whether a run that goes on finds this file done."""
-        return self._resume and target.exists() and not partial_of(target).exists()
+        return self._resume and target.exists() and not partial_folder(target).exists()
 
     def _tell(self, done: list[Swapped], kept: list[Path], failed: int) -> None:
         for path in kept:

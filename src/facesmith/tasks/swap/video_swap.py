@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facesmith.faces.face import Face
 from facesmith.faces.tracking.smoothing import Smoothing
-from facesmith.faces.tracking.stream import HISTORY, FaceStream, Tracked
+from facesmith.faces.tracking.stream import HISTORY_SECONDS, StreamTracker, TrackedFrame
 from facesmith.media.video import VideoReader
 from facesmith.tasks.swap.faces import Analyzers, FaceChoice, Frame, analysed
 
@@ -67,7 +67,8 @@ class SwapsFrames(Protocol):
 @dataclass(frozen=True, slots=True)
 class SwappedFrame:
     """number: in the video. picture: (H,W,3) RGB uint8. faces: how many were swapped. bridged: of these, how
-    many the analyzer did not see."""
+    many the analyzer did not see.
+    """
 
     number: int
     picture: Pixels
@@ -87,7 +88,7 @@ class VideoSwap:
     """Swap the faces of one video after the other.
 
     analyzers, swap: shared by the threads. choice: makes the chooser of a video. embed: whether it needs
-    embeddings. smoothing, max_gap: see FaceStream. every: see `analysed`. workers: threads that analyse, and as
+    embeddings. smoothing, max_gap: see StreamTracker. every: see `analysed`. workers: threads that analyse, and as
     many that swap. Memory holds some dozen frames, however long the video.
     """
 
@@ -119,7 +120,7 @@ class VideoSwap:
         seen = analysed(
             frames, reader.times, self._analyzers, every=self._every, embed=self._embed, workers=self._workers
         )
-        chosen = self._chosen(FaceStream[Frame](smoothing=self._smoothing, max_gap=self._max_gap)(seen), start)
+        chosen = self._chosen(StreamTracker[Frame](smoothing=self._smoothing, max_gap=self._max_gap)(seen), start)
         pool = ThreadPoolExecutor(self._workers)
         try:
             yield from ahead(in_order(pool, self._swapped, chosen, 2 * self._workers), _AHEAD)
@@ -130,10 +131,10 @@ class VideoSwap:
         """The frame to begin with so that from `start` on all is as if one had begun with the first."""
         if start == 0:
             return 0
-        needed = float(times[start]) - HISTORY - self._max_gap - self._smoothing.window_seconds
+        needed = float(times[start]) - HISTORY_SECONDS - self._max_gap - self._smoothing.window_seconds
         return int(np.searchsorted(times, needed)) // self._every * self._every
 
-    def _chosen(self, frames: Iterator[Tracked[Frame]], start: int) -> Iterator[_Chosen]:
+    def _chosen(self, frames: Iterator[TrackedFrame[Frame]], start: int) -> Iterator[_Chosen]:
         choice = self._choice()
         for tracked in frames:
             chosen = choice(tracked.faces)

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from facesmith.errors import UserError
-from facesmith.faces.face import Analyzer
-from facesmith.faces.geometry.alignment import estimate, warp
+from facesmith.faces.face import LANDMARKS, Analyzer
+from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
+from facesmith.faces.measures import jitter
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
-from facesmith.media.examination import examine
 from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.sources import Media, find_media
-from facesmith.metrics.person import Figures, PersonMeter, eye_distance, jitter, known_crops
+from facesmith.media.verification import verify_provenance
+from facesmith.metrics.person import Figures, PersonMeter, known_crops
 from facesmith.tasks.profiles.combine import by_embedder
 from facesmith.tasks.validate.figures import Frame, Limit, limits, summary
 from facesmith.tasks.validate.moments import Moment, matched, moments
@@ -118,7 +119,7 @@ class ValidateTask:
         self, media: Media, target: Path | None, analyzer: Analyzer, meter: PersonMeter, bar: Progress
     ) -> tuple[list[Frame], list[Shown]]:
         measured: list[tuple[int, float, Figures]] = []
-        was: list[tuple[NDArray[np.float32] | None, float | None]] = []
+        was: list[NDArray[np.float32] | None] = []
         shown: list[Shown] = []
         mark = self._mark(media.path)
         count, film = moments(media, target, self._backend, self._max_frames)
@@ -129,12 +130,12 @@ class ValidateTask:
             found = meter(moment.picture, faces, moment.before, faces_before)
             measured.append((moment.index, moment.time, found))
             largest = faces_before[0] if faces_before else None
-            was.append((None, None) if largest is None else (largest.landmarks[:, :2], eye_distance(largest)))
+            was.append(None if largest is None else largest.landmarks[:, :2])
             if found.similarity is not None:
                 shown = _worst([*shown, Shown(media.path.name, moment.index, *_crops(moment, found), found, mark)])
             bar.advance(task)
         indices = [index for index, _, _ in measured]
-        trembling = _in_stretches(indices, [(found.points, found.eyes) for _, _, found in measured])
+        trembling = _in_stretches(indices, [found.points for _, _, found in measured])
         before = _in_stretches(indices, was)
         frames = [
             Frame(str(media.path), index, time, found, now, then)
@@ -156,14 +157,17 @@ class ValidateTask:
         for media in find_media(self._reference):
             if media.kind == "image":
                 picture = read_image(media.path)
-                crops += [warp(picture, estimate(face.five, "arcface_128", 128), 128) for face in analyzer(picture)[:1]]
+                crops += [
+                    warp_face(picture, estimate_alignment(face.keypoints, "arcface_128", 128), 128)
+                    for face in analyzer(picture)[:1]
+                ]
         if not crops:
             raise UserError(f"task.reference={self._reference}: no face found; give photos of the person")
         return crops
 
     def _mark(self, path: Path) -> Mark:
         """The report's pictures say what the file says of itself, or else whose face it is to be."""
-        return examine(path).mark or Mark(
+        return verify_provenance(path).mark or Mark(
             identity=self._profile.id, consent=self._profile.consent, model_hash=None, title=f"frame of {path.name}"
         )
 
@@ -193,18 +197,14 @@ class ValidateTask:
         self._console.print(f"figures {written[0]}\nreport  {written[1]}", markup=False)
 
 
-def _in_stretches(
-    indices: Sequence[int], points: Sequence[tuple[NDArray[np.float32] | None, float | None]]
-) -> list[float | None]:
-    """Jitter, never across a gap between frames."""
-    result: list[float | None] = []
-    start = 0
-    for end in range(1, len(indices) + 1):
-        if end == len(indices) or indices[end] != indices[end - 1] + 1:
-            part = points[start:end]
-            result += jitter([p for p, _ in part], [e for _, e in part])
-            start = end
-    return result
+def _in_stretches(indices: Sequence[int], points: Sequence[NDArray[np.float32] | None]) -> list[float | None]:
+    """Measure jitter at each frame, never across a gap between frames; None where it cannot be measured."""
+    missing = np.full((LANDMARKS, 2), np.nan, np.float32)
+    landmarks = np.stack([missing if one is None else one for one in points]) if points else missing[None, :0]
+    numbers = np.asarray(indices, np.float64)
+    gaps = np.flatnonzero(np.diff(numbers) != 1) + 1
+    parts = [jitter(*part) for part in zip(np.split(numbers, gaps), np.split(landmarks, gaps), strict=True)]
+    return [None if np.isnan(value) else float(value) for part in parts for value in part]
 
 
 def _worst(shown: list[Shown]) -> list[Shown]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.files import replacing, write_text
+from facesmith.files import atomic_write, write_text
 from facesmith.media.images import write_image
 from facesmith.methods.video_lora.base import with_float_rope
 from facesmith.methods.video_lora.flow_matching import TIMESTEPS, draw_levels, flow_loss, noised
@@ -213,14 +213,14 @@ class BaseTraining:
         if not path.exists():
             begun = time.process_time()
             refine(self.tables.codec, self.motions, self.recipe.refiner_steps, self.recipe.seed)
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 torch.save({"codec": self.tables.codec.state_dict(), "seconds": time.process_time() - begun}, temporary)
         found = torch.load(path, weights_only=True)
         self.tables.codec.load_state_dict(found["codec"])
         self.seconds += found["seconds"]
 
     def _save(self) -> None:
-        with replacing(self.folder / "training.pt") as temporary:
+        with atomic_write(self.folder / "training.pt") as temporary:
             torch.save(
                 {
                     "recipe": dataclasses.asdict(self.recipe),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.faces.geometry.alignment import between, invert, scale
+from facesmith.faces.geometry.alignment import invert_transform, template_transform, transform_scale
 from facesmith.models.onnx.export_spec import TOLERANCES, ExportError, ExportSpec
 from facesmith.models.onnx.foreign import ForeignContract
 from facesmith.models.onnx.info import DFM_INPUT, DFM_MORPH, MASK, OUTPUT, SOURCE, TARGET
@@ -64,10 +64,10 @@ class OnnxGenerator(nn.Module):
         """Take crops on another template, of the same size, and give faces there."""
         if template == self.template:
             return
-        outwards = between(self.said.template, self.said.size, template, self.size)
-        self._shrink = max(int(scale(outwards) + 0.25), 1)
+        outwards = template_transform(self.said.template, self.said.size, template, self.size)
+        self._shrink = max(int(transform_scale(outwards) + 0.25), 1)
         self.register_buffer("seen_at", grid(outwards, self.said.size, self.size), persistent=False)
-        self.register_buffer("laid_at", grid(invert(outwards), self.size, self.said.size), persistent=False)
+        self.register_buffer("laid_at", grid(invert_transform(outwards), self.size, self.said.size), persistent=False)
         self.template, self.finished = template, False
 
     def show(self, person: Tensor) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import inliner, numpy_helper
 
-from facesmith.faces.analyzers.onnx_folding import evaluate
+from facesmith.faces.analyzers.onnx_graph import evaluate_nodes
 
 Array = npt.NDArray[Any]
 
@@ -68,7 +68,7 @@ def read(model: onnx.ModelProto) -> Graph:
     used = {name for node in kept for name in node.input} | set(outputs)
     wanted = [name for node in computed for name in node.output if name in used]
     if wanted:
-        constants.update(evaluate(computed, constants, wanted, model.opset_import))
+        constants.update(evaluate_nodes(computed, constants, wanted, model.opset_import))
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     return Graph(
         inputs=tuple(value.name for value in graph.input if value.name not in stored),

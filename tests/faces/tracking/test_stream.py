@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from facesmith.faces.face import Face
-from facesmith.faces.tracking.smoothing import Smoothing, jitter, smooth
-from facesmith.faces.tracking.stream import FaceStream, Seen
+from facesmith.faces.measures import mean_jitter
+from facesmith.faces.tracking.smoothing import Smoothing, smooth_landmarks
+from facesmith.faces.tracking.stream import DetectedFrame, StreamTracker
 
 FPS = 30
 STILL = np.full(256, 90, np.uint8)
@@ -22,8 +23,11 @@ def face(x: float, y: float = 100.0, embedding: float = np.nan, noise: np.ndarra
 
 
 def run(frames, *, window=0.25, max_gap=0.4, thumbnails=None):
-    seen = (Seen(i, i / FPS, STILL if thumbnails is None else thumbnails[i], faces) for i, faces in enumerate(frames))
-    return list(FaceStream[int](smoothing=Smoothing(window, 2), max_gap=max_gap)(seen))
+    seen = (
+        DetectedFrame(i, i / FPS, STILL if thumbnails is None else thumbnails[i], faces)
+        for i, faces in enumerate(frames)
+    )
+    return list(StreamTracker[int](smoothing=Smoothing(window, 2), max_gap=max_gap)(seen))
 
 
 def test_frames_come_in_order_and_none_is_missing():
@@ -40,7 +44,7 @@ def test_jitter_goes_down_and_nothing_lags():
     found = np.stack([one[0].landmarks for one in frames])
     steady = np.stack([next(iter(one.faces.values())).landmarks for one in out])
     one_track = np.zeros(120, np.int32)
-    assert jitter(times, steady, one_track) < 0.6 * jitter(times, found, one_track)
+    assert mean_jitter(times, steady, one_track) < 0.6 * mean_jitter(times, found, one_track)
     middle = steady[..., 0].mean(1) - SHAPE[:, 0].mean()
     errors = {shift: np.abs(middle[5:-5] - path[5 + shift : 115 + shift]).mean() for shift in (-1, 0, 1)}
     assert errors[0] < 0.25
@@ -53,7 +57,7 @@ def test_it_is_what_the_whole_track_at_once_would_be():
     frames = [[face(100 + i, noise=random.normal(0, 1, (478, 3)))] for i in range(60)]
     steady = np.stack([one.faces[0].landmarks for one in run(frames)])
     times, found = np.arange(60) / FPS, np.stack([one[0].landmarks for one in frames])
-    whole, _ = smooth(times, found, np.zeros(60, np.int32), Smoothing(0.25, 2))
+    whole, _ = smooth_landmarks(times, found, np.zeros(60, np.int32), Smoothing(0.25, 2))
     assert np.abs(steady[10:] - whole[10:]).mean() < 0.06
     assert np.abs(steady - found).mean() > 0.4
 
@@ -101,9 +105,9 @@ def test_no_more_frames_are_held_back_than_needed():
     def frames():
         for i in range(100):
             taken.append(i)
-            yield Seen(i, i / FPS, STILL, [face(100)])
+            yield DetectedFrame(i, i / FPS, STILL, [face(100)])
 
-    stream = FaceStream[int](smoothing=Smoothing(0.25, 2), max_gap=0.4)(frames())
+    stream = StreamTracker[int](smoothing=Smoothing(0.25, 2), max_gap=0.4)(frames())
     for i, one in zip(range(90), stream, strict=False):
         assert one.item == i
         assert len(taken) - i <= 6

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 
-def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx.ModelProto:
+def fold_constants(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx.ModelProto:
     """The model with every node whose inputs are all constants replaced by its value.
 
     Inputs that merely list weights are dropped, so that what is left are the pictures. free: names for the
@@ -33,7 +33,7 @@ def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx
     used = {name for node in kept for name in node.input}
     wanted = [name for node in computed for name in node.output if name in used]
     if wanted:
-        constants.update(evaluate(computed, constants, wanted, model.opset_import))
+        constants.update(evaluate_nodes(computed, constants, wanted, model.opset_import))
     inputs = [each for each in graph.input if each.name in used and each.name not in constants]
     for field, items in (
         (graph.node, kept),
@@ -52,7 +52,7 @@ def folded(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx
     return model
 
 
-def evaluate(
+def evaluate_nodes(
     nodes: Sequence[onnx.NodeProto],
     constants: Mapping[str, npt.NDArray[Any]],
     wanted: Sequence[str],
@@ -70,7 +70,7 @@ def evaluate(
     return dict(zip(wanted, evaluator.run(wanted, {}), strict=True))
 
 
-def without_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
+def replace_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with each PRelu as relu(x) - a relu(-x), in convolutions of one weight a channel.
 
     onnxruntime leaves its blocked memory layout for a PRelu and comes back after it; it has convolutions and
@@ -106,7 +106,7 @@ def without_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
+def create_session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
     """A CPU session on one thread: extraction runs one analyzer a core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -3,7 +3,8 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.tracking.tracker import detect, follow, interocular
+from facesmith.faces.measures import iris_distance
+from facesmith.faces.tracking.propagation import detect_faces, propagate_faces
 from facesmith.media.video import open_video
 
 
@@ -31,13 +32,13 @@ def drive(asset):
 
 
 def test_followed_landmarks_are_those_of_a_full_search(analyzer, drive):
-    whole = [detect(analyzer, frame, embed=False) for frame in drive]
+    whole = [detect_faces(analyzer, frame, embed=False) for frame in drive]
     analyzer.searches = 0
-    found = follow(analyzer, drive[:8], whole[0], (drive[8], whole[8]), embed=False)
+    found = propagate_faces(analyzer, drive[:8], whole[0], (drive[8], whole[8]), embed=False)
     assert analyzer.searches == 0
     assert [len(faces) for faces in found] == [1] * 8
     a, b = (np.stack([faces[0].landmarks for faces in each[:8]]) for each in (whole, found))
-    off = np.linalg.norm((a - b)[..., :2], axis=-1) / interocular(a)[:, None]
+    off = np.linalg.norm((a - b)[..., :2], axis=-1) / iris_distance(a)[:, None]
     assert off.mean() < 0.02  # the landmarker's own jitter from frame to frame is .034
     assert all(np.isnan(faces[0].embedding).all() for faces in found[1:])
 
@@ -47,18 +48,18 @@ def test_a_face_that_comes_in_is_followed_back_to_where_it_came(analyzer):
     frames = [nothing.copy() for _ in range(9)]
     for i in range(3, 9):  # 40 px of it more with each frame; the thumbnail changes little
         frames[i][:, : 40 * (i - 2) + 60] = astronaut()[:320, 60 + 260 - 40 * (i - 2) : 380]
-    first, last = detect(analyzer, frames[0], embed=False), detect(analyzer, frames[8], embed=False)
+    first, last = detect_faces(analyzer, frames[0], embed=False), detect_faces(analyzer, frames[8], embed=False)
     assert (len(first), len(last)) == (0, 1)
-    found = follow(analyzer, frames[:8], first, (frames[8], last), embed=False)
+    found = propagate_faces(analyzer, frames[:8], first, (frames[8], last), embed=False)
     assert [len(faces) for faces in found[6:]] == [1, 1]
     assert found[0] == []
 
 
 def test_a_cut_is_searched_anew(analyzer, drive):
     other = astronaut()[:144, 130:306].copy()
-    first = detect(analyzer, drive[0], embed=False)
+    first = detect_faces(analyzer, drive[0], embed=False)
     analyzer.searches = 0
-    found = follow(analyzer, [drive[0], drive[1], other, other], first, None, embed=True)
+    found = propagate_faces(analyzer, [drive[0], drive[1], other, other], first, None, embed=True)
     assert analyzer.searches == 1
     assert len(found[2]) == len(found[3]) == 1
     assert np.linalg.norm(found[2][0].embedding) == pytest.approx(1, abs=1e-5)
@@ -66,8 +67,8 @@ def test_a_cut_is_searched_anew(analyzer, drive):
 
 
 def test_a_lost_face_is_searched_and_then_missing(analyzer, drive):
-    first = detect(analyzer, drive[0], embed=False)
+    first = detect_faces(analyzer, drive[0], embed=False)
     hidden = drive[1].copy()
     hidden[10:120, 40:130] = 90
-    found = follow(analyzer, [drive[0], hidden, drive[2]], first, None, embed=False)
+    found = propagate_faces(analyzer, [drive[0], hidden, drive[2]], first, None, embed=False)
     assert len(found[1]) == 0

@@ -1,24 +1,24 @@
 import numpy as np
 import pytest
 
-from facesmith.faces.face_set.selection import share, spread
+from facesmith.media.sampling import allocate_frames, evenly_spaced
 
 
 def test_few_pictures_are_all_taken() -> None:
-    assert share([None, 3, None], 10) == [[0], [0, 1, 2], [0]]
+    assert allocate_frames([None, 3, None], 10) == [[0], [0, 1, 2], [0]]
 
 
 def test_frames_are_evenly_spaced_over_the_whole_video() -> None:
-    frames = spread(9000, 1000)
+    frames = evenly_spaced(9000, 1000)
     assert len(frames) == 1000
     assert set(np.diff(frames)) == {9}
     assert frames[0] == 4
-    assert set(np.diff(spread(9100, 1000))) == {9, 10}
+    assert set(np.diff(evenly_spaced(9100, 1000))) == {9, 10}
 
 
 @pytest.mark.parametrize("max_frames", [7, 50, 100, 333])
 def test_videos_share_what_stills_leave_by_their_length(max_frames: int) -> None:
-    chosen = share([None, 1000, None, 3000, 5], max_frames)
+    chosen = allocate_frames([None, 1000, None, 3000, 5], max_frames)
     counts = [len(frames) for frames in chosen]
     assert sum(counts) == max_frames
     assert counts[0] == counts[2] == 1
@@ -27,7 +27,7 @@ def test_videos_share_what_stills_leave_by_their_length(max_frames: int) -> None
 
 
 def test_many_stills_are_thinned_out_and_leave_each_video_a_frame() -> None:
-    chosen = share([None] * 500 + [1000], 100)
+    chosen = allocate_frames([None] * 500 + [1000], 100)
     assert sum(map(len, chosen)) == 100
     assert len(chosen[-1]) == 1
     taken = [i for i, frames in enumerate(chosen[:-1]) if frames]
@@ -35,5 +35,5 @@ def test_many_stills_are_thinned_out_and_leave_each_video_a_frame() -> None:
 
 
 def test_more_videos_than_frames() -> None:
-    assert sum(map(len, share([10] * 7, 3))) == 3
-    assert share([0, 5], 3)[0] == []
+    assert sum(map(len, allocate_frames([10] * 7, 3))) == 3
+    assert allocate_frames([0, 5], 3)[0] == []

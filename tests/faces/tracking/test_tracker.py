@@ -1,13 +1,14 @@
 import numpy as np
 
-from facesmith.faces.tracking.tracker import IRISES, THUMBNAIL, link
+from facesmith.faces.measures import IRIS_CENTRES
+from facesmith.faces.tracking.tracker import THUMBNAIL, assign_tracks
 
 
 def scene(count: int, shift: float = 2.0) -> dict[str, np.ndarray]:
     """One face that moves by `shift` px a frame, eyes 50 px apart, in an unchanging picture."""
     landmarks = np.zeros((count, 478, 3), np.float32)
     landmarks[..., 0] = 100 + shift * np.arange(count)[:, None]
-    landmarks[:, IRISES[0], 0] += 50
+    landmarks[:, IRIS_CENTRES[0], 0] += 50
     return {
         "positions": np.arange(count),
         "times": np.arange(count) / 30,
@@ -18,47 +19,47 @@ def scene(count: int, shift: float = 2.0) -> dict[str, np.ndarray]:
 
 
 def test_one_moving_face_is_one_track() -> None:
-    assert link(**scene(9)).tolist() == [0] * 9
+    assert assign_tracks(**scene(9)).tolist() == [0] * 9
 
 
 def test_a_frame_without_the_face_ends_the_track() -> None:
     faces = scene(6)
     faces["positions"] = np.array([0, 1, 2, 4, 5, 6])
-    assert link(**faces).tolist() == [0, 0, 0, 1, 1, 1]
+    assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_long_step_in_time_ends_the_track() -> None:
     faces = scene(6)
     faces["times"][3:] += 0.5
-    assert link(**faces).tolist() == [0, 0, 0, 1, 1, 1]
+    assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_another_picture_is_a_cut_even_where_the_face_stays() -> None:
     faces = scene(6)
     faces["thumbnails"][3:] = 255 - faces["thumbnails"][3:]
-    assert link(**faces).tolist() == [0, 0, 0, 1, 1, 1]
+    assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_jump_is_a_cut_only_where_the_picture_changes_too() -> None:
     faces = scene(6)
     faces["landmarks"][3:, :, 0] += 40
-    assert link(**faces).tolist() == [0] * 6
+    assert assign_tracks(**faces).tolist() == [0] * 6
     rng = np.random.default_rng(0)
     faces["thumbnails"][3:] = faces["thumbnails"][3:] // 2 + rng.integers(0, 50, THUMBNAIL**2, np.uint8)
-    assert link(**faces).tolist() == [0, 0, 0, 1, 1, 1]
+    assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_change_of_light_is_not_a_cut() -> None:
     faces = scene(6)
     faces["thumbnails"] = faces["thumbnails"] // 2
     faces["thumbnails"][3:] += 60
-    assert link(**faces).tolist() == [0] * 6
+    assert assign_tracks(**faces).tolist() == [0] * 6
 
 
 def test_another_person_in_the_same_place_is_another_track() -> None:
     faces = scene(6)
     faces["embeddings"][3:] = [0, 1, 0]
-    assert link(**faces).tolist() == [0, 0, 0, 1, 1, 1]
+    assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_two_faces_keep_their_tracks_when_their_order_changes() -> None:
@@ -68,4 +69,4 @@ def test_two_faces_keep_their_tracks_when_their_order_changes() -> None:
     for key in left:
         pairs = [(right[key][i], left[key][i]) if i % 2 else (left[key][i], right[key][i]) for i in range(4)]
         both[key] = np.array([value for pair in pairs for value in pair])
-    assert link(**both).tolist() == [0, 1, 1, 0, 0, 1, 1, 0]
+    assert assign_tracks(**both).tolist() == [0, 1, 1, 0, 0, 1, 1, 0]

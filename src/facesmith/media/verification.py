@@ -12,9 +12,9 @@ import av
 import c2pa  # type: ignore[import-untyped]  # it has no stubs
 from PIL import Image, UnidentifiedImageError
 
-from facesmith.media.errors import MediaError
+from facesmith.errors import MediaError
 from facesmith.media.provenance import ASSERTION, IPTC_NAMESPACE, METADATA_KEY, XMP_NAMESPACE, Mark
-from facesmith.media.signing_key import SELF_MADE, self_made_roots
+from facesmith.media.signing_key import SELF_MADE, self_signed_roots
 
 State = Literal["signed", "changed", "metadata", "unmarked"]
 Trust = Literal["trusted", "own", "self_made", "unknown"]
@@ -27,7 +27,7 @@ _EXPIRED: Final = frozenset(["signingCredential.expired", "claimSignature.outsid
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProvenanceReport:
     """What was found in a file.
 
     state: signed (manifest intact), changed (since it was signed), metadata (a mark without signature), unmarked.
@@ -54,7 +54,7 @@ class Finding:
         return self.source_type in _SYNTHETIC
 
 
-def examine(path: Path, anchors: str = "") -> Finding:
+def verify_provenance(path: Path, anchors: str = "") -> ProvenanceReport:
     """Read a file's manifest and metadata, offline.
 
     anchors: PEM of the roots the user trusts, "" for none.
@@ -74,11 +74,11 @@ def examine(path: Path, anchors: str = "") -> Finding:
             return _signed(path, report, trust)
     mark, source_type = _metadata(path)
     state: State = "metadata" if mark or source_type in _SYNTHETIC else "unmarked"
-    return Finding(path, state, mark, source_type, None, None, "unknown", (), signable, None)
+    return ProvenanceReport(path, state, mark, source_type, None, None, "unknown", (), signable, None)
 
 
 def _report(path: Path, media_type: str, anchors: str) -> tuple[dict[str, Any], Trust]:
-    roots = self_made_roots()
+    roots = self_signed_roots()
     chances: list[tuple[str, Trust]] = [(anchors, "trusted")] if anchors else []
     chances += [(roots, "own")] if roots or not anchors else []
     for pem, trust in chances:
@@ -96,7 +96,7 @@ def _report(path: Path, media_type: str, anchors: str) -> tuple[dict[str, Any], 
     return report, "self_made" if signature.get("issuer") == SELF_MADE else "unknown"
 
 
-def _signed(path: Path, report: dict[str, Any], trust: Trust) -> Finding:
+def _signed(path: Path, report: dict[str, Any], trust: Trust) -> ProvenanceReport:
     manifest = report["manifests"][report["active_manifest"]]
     assertions = {one["label"]: one["data"] for one in manifest.get("assertions", [])}
     failures = [
@@ -110,7 +110,7 @@ def _signed(path: Path, report: dict[str, Any], trust: Trust) -> Finding:
     generator = " ".join(
         f"{one.get('name', '')} {one.get('version', '')}".strip() for one in manifest.get("claim_generator_info", [])
     )
-    return Finding(
+    return ProvenanceReport(
         path=path,
         state="changed" if changed else "signed",
         mark=_mark(assertions.get(ASSERTION)),
@@ -124,10 +124,10 @@ def _signed(path: Path, report: dict[str, Any], trust: Trust) -> Finding:
     )
 
 
-def _damaged(path: Path, error: Exception) -> Finding:
+def _damaged(path: Path, error: Exception) -> ProvenanceReport:
     mark, source_type = _metadata(path)
     words = " ".join(str(error).split())
-    return Finding(
+    return ProvenanceReport(
         path, "changed", mark, source_type, None, None, "unknown", (f"damaged manifest: {words}",), True, None
     )
 
