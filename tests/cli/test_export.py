@@ -9,8 +9,9 @@ from omegaconf import OmegaConf
 from skimage.data import astronaut
 
 from facesmith.cli.export import export
+from facesmith.config.saved import read_settings
 from facesmith.config.schema import ExportConfig, validate
-from facesmith.config.settings import settings_class
+from facesmith.config.settings import ModuleConfig
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.models.checkpoint import RECORD, describe
@@ -35,7 +36,7 @@ def checkpoint(path: Path, generator: str) -> Path:
     with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose("train", ["experiment=identity", f"model/generator={generator}", "name=ada"])
     plain = OmegaConf.to_container(cfg.model, resolve=True)
-    settings = settings_class(plain["_target_"]).model_validate(plain)
+    settings = read_settings(plain, ModuleConfig, "test")
     torch.manual_seed(0)
     module = settings.build()
     if generator == "texture_warp":

@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from facesmith.config.settings import locate
-from facesmith.config.signatures import UnknownTargetError, signature
+from facesmith.config.signatures import signature
+from facesmith.config.targets import TargetError, locate
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,11 @@ from facesmith.config.signatures import UnknownTargetError, signature
         "lightning.pytorch.loggers.CSVLogger",
         "torch.optim.AdamW",
         "torch.optim.SGD",
+        "torch.nn.Identity",
+        "torch.nn.Sequential",
+        "torchmetrics.MeanMetric",
         "torchmetrics.classification.BinaryJaccardIndex",
+        "lightning.pytorch.callbacks.EarlyStopping",
     ],
 )
 def test_names_and_defaults_agree_with_the_imported_class(target: str) -> None:
@@ -28,5 +32,5 @@ def test_names_and_defaults_agree_with_the_imported_class(target: str) -> None:
 
 
 def test_a_class_that_does_not_exist_is_unknown() -> None:
-    with pytest.raises(UnknownTargetError):
+    with pytest.raises(TargetError):
         signature("lightning.pytorch.callbacks.ModelCheckpointt")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from facesmith.config.schema import JobConfig
-from facesmith.config.settings import AnyComponent, PathSetting
+from facesmith.config.settings import AnalyzerConfig, Chosen, PathSetting
 from facesmith.methods.occluder.config import OccluderDataModuleConfig
 
 
@@ -23,7 +23,7 @@ class AnnotateConfig(JobConfig):
     format: Literal["coco", "labelme", "cvat"] | None
     port: int | None = Field(ge=1024, le=65535)
     open_browser: bool
-    analyzer: AnyComponent
+    analyzer: Chosen[AnalyzerConfig]
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,19 @@ from pydantic import Field, ValidationError, model_validator
 
 from facesmith.config.adapters import AdapterSettings
 from facesmith.config.explain import explain
-from facesmith.config.settings import AnyComponent, ForeignComponent, PathSetting, Settings, Slug
+from facesmith.config.settings import (
+    AnalyzerConfig,
+    CallbackConfig,
+    Chosen,
+    DataModuleConfig,
+    ForeignComponent,
+    LoggerConfig,
+    ModuleConfig,
+    PathSetting,
+    Settings,
+    Slug,
+    TaskConfig,
+)
 from facesmith.errors import UserError
 
 
@@ -72,6 +84,7 @@ class JobConfig(Settings):
 class TrainerConfig(ForeignComponent):
     """Arguments of `lightning.Trainer`; the common ones are typed, the others held against its signature."""
 
+    target_: Literal["lightning.Trainer", "lightning.pytorch.Trainer"] = Field(alias="_target_")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: int | list[int] | Literal["auto"]
     max_epochs: int = Field(ge=1)
@@ -94,12 +107,12 @@ class TrainConfig(JobConfig):
     monitor_mode: Literal["min", "max"]
     objectives: dict[str, Literal["min", "max"]] | None
     tags: list[str]
-    analyzer: AnyComponent
-    data: AnyComponent
-    model: AnyComponent
+    analyzer: Chosen[AnalyzerConfig]
+    data: Chosen[DataModuleConfig]
+    model: Chosen[ModuleConfig]
     trainer: TrainerConfig
-    callbacks: dict[str, AnyComponent | None]
-    logger: dict[str, AnyComponent | None]
+    callbacks: dict[str, Chosen[CallbackConfig] | None]
+    logger: dict[str, Chosen[LoggerConfig] | None]
 
     @model_validator(mode="before")
     @classmethod
@@ -112,10 +125,10 @@ class TrainConfig(JobConfig):
 class InferConfig(JobConfig):
     """One use of trained models."""
 
-    task: AnyComponent
+    task: Chosen[TaskConfig]
     source: str | list[str] | None
     output: PathSetting | None
-    analyzer: AnyComponent
+    analyzer: Chosen[AnalyzerConfig]
 
     @model_validator(mode="before")
     @classmethod

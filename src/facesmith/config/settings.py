@@ -1,4 +1,4 @@
-"""The base of every settings class, and how a `_target_` in a config finds its own."""
+"""The base of every settings class, the kinds of component, and how a `_target_` in a config finds its settings."""
 
 import functools
 import importlib
@@ -6,21 +6,24 @@ import inspect
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     SerializeAsAny,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import with_info_before_validator_function
 
-from facesmith.config.signatures import UnknownTargetError, signature
+from facesmith.config.signatures import signature
+from facesmith.config.targets import TargetError, foreign_packages, is_own, locate
 
 PathSetting = Annotated[Path, Field(strict=False)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
@@ -40,7 +43,8 @@ def _not_over(text: str) -> str:
 IsoDate = Annotated[str, AfterValidator(_iso_date)]
 ExpiryDate = Annotated[IsoDate, AfterValidator(_not_over)]
 
-FOREIGN = ("lightning.", "torch.", "torchmetrics.")
+FROM_FILE: Final = "facesmith_from_file"
+"""Key of the validation context: true where settings come from a file and not from the person at the command line."""
 
 
 class Settings(BaseModel):
@@ -53,10 +57,11 @@ class Component(Settings):
     """Settings of a class that takes plain keyword arguments.
 
     `_target_: facesmith.<package>.<file>.<X>` finds its settings by one rule: the class `<X>Config` in
-    `facesmith.<package>.config`.
+    `facesmith.<package>.config`. A plug-in's package takes the place of `facesmith`.
     """
 
     target_: str = Field(alias="_target_")
+    """Dotted name of the class."""
 
     def arguments(self) -> dict[str, Any]:
         """Return the fields by name, nested settings as they are, without the target."""
@@ -67,23 +72,65 @@ class Component(Settings):
         return locate(self.target_)(**{**self.arguments(), **more})
 
 
-class SliceComponent(Component):
-    """Settings of a LightningModule or LightningDataModule, which takes them whole."""
+class _Whole(Component):
+    """Settings of a class that takes them whole."""
 
     def build(self, **more: Any) -> Any:
         """Import the target and call it with this object and `more` as keyword arguments."""
         return locate(self.target_)(self, **more)
 
 
-class ForeignComponent(Component):
-    """Arguments of a class of Lightning, torch or torchmetrics, held against its signature.
+class ModuleConfig(_Whole):
+    """Settings of a LightningModule, which takes them whole."""
 
-    With `_partial_: true`, `build` returns a partial, and arguments still to come may be missing.
+    def without_pretrained_weights(self) -> "ModuleConfig":
+        """Return settings that fetch no weights: a checkpoint brings its own."""
+        return self
+
+
+class DataModuleConfig(_Whole):
+    """Settings of a LightningDataModule, which takes them whole."""
+
+
+class GeneratorConfig(Component):
+    """Settings of a network that draws a face."""
+
+
+class LossConfig(Component):
+    """Settings of a loss."""
+
+
+class AnalyzerConfig(Component):
+    """Settings of a face analyzer: detection, landmarks and identity embedding."""
+
+
+class EncoderConfig(Component):
+    """Settings of an encoder of face crops."""
+
+
+class CallbackConfig(Component):
+    """Settings of a Lightning callback."""
+
+
+class LoggerConfig(Component):
+    """Settings of a Lightning logger."""
+
+
+class TaskConfig(Component):
+    """Settings of a job of infer."""
+
+
+class ForeignComponent(Component):
+    """Arguments of a class of Lightning, torch or torchmetrics, checked against its signature.
+
+    Arguments may be components themselves, such as `trainer.profiler`. With `_partial_: true`, `build` returns a
+    partial, and arguments still to come may be missing.
     """
 
     model_config = ConfigDict(extra="allow")
 
     partial_: bool = Field(default=False, alias="_partial_")
+    """Bind the arguments instead of calling the class."""
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments, declared and undeclared alike."""
@@ -93,22 +140,37 @@ class ForeignComponent(Component):
     def build(self, **more: Any) -> Any:
         """Import the target and call it, or bind it when it is partial."""
         target = locate(self.target_)
-        if self.partial_:
-            return functools.partial(target, **{**self.arguments(), **more})
-        return target(**{**self.arguments(), **more})
+        arguments = {**{name: _build(value) for name, value in self.arguments().items()}, **more}
+        return functools.partial(target, **arguments) if self.partial_ else target(**arguments)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_arguments(cls, values: Any, info: ValidationInfo) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        errors: list[dict[str, Any]] = []
+        found: dict[Any, Any] = {}
+        for key, value in values.items():
+            try:
+                found[key] = value if key in ("_target_", "target_") else _resolve_nested(value, info)
+            except PydanticCustomError as error:
+                errors.append(
+                    {"type": error.type, "loc": (key,), "input": value, "msg": str(error), "ctx": error.context}
+                )
+        if errors:
+            raise PydanticCustomError("nested", "wrong arguments", {"errors": errors})
+        return found
 
     @model_validator(mode="after")
     def _fits_signature(self) -> "ForeignComponent":
         try:
             parameters = signature(self.target_).parameters
-        except UnknownTargetError:
-            raise PydanticCustomError(
-                "unknown_target", "no class of this name: {target}", {"target": self.target_}
-            ) from None
+        except TargetError as error:
+            raise PydanticCustomError("unknown_target", "{why}", {"why": str(error)}) from None
         given = self.arguments()
         open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
         named = [n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        unknown = [] if open_ended else [name for name in given if name not in named]
+        unknown = [name for name in given if name.startswith("_") or not (open_ended or name in named)]
         missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given]
         if self.partial_:
             missing = []
@@ -126,48 +188,99 @@ class ForeignComponent(Component):
         return self
 
 
-def settings_class(target: str) -> type[Component]:
-    """Find the settings class of a `_target_`.
+class ForeignCallbackConfig(CallbackConfig, ForeignComponent):
+    """Arguments of one of Lightning's callbacks."""
+
+
+class ForeignLoggerConfig(LoggerConfig, ForeignComponent):
+    """Arguments of one of Lightning's loggers."""
+
+
+_KINDS: Final = {
+    "lightning.pytorch.callbacks.": ForeignCallbackConfig,
+    "lightning.pytorch.loggers.": ForeignLoggerConfig,
+}
+
+C = TypeVar("C", bound=Component)
+
+
+def settings_class(target: object, kind: type[C], *, from_file: bool = False) -> type[C]:
+    """Find the settings class of a `_target_`; its class itself is not imported.
+
+    Args:
+        target: Dotted name of a class, as a config or a file holds it.
+        kind: What is expected there, such as `GeneratorConfig`.
+        from_file: Whether a file says so: it may name classes of facesmith and of installed plug-ins alone.
+
+    Returns:
+        A subclass of `kind`.
 
     Raises:
-        LookupError: the target lies outside `facesmith.`, `lightning.`, `torch.`, `torchmetrics.`, or its
-            settings class does not exist.
+        TargetError: The name is none, may not be named here, has no settings class, or is of another kind.
     """
-    if target.startswith(FOREIGN):
-        return ForeignComponent
-    if not target.startswith("facesmith."):
-        raise LookupError(f"{target} lies outside facesmith, lightning, torch and torchmetrics")
+    if not isinstance(target, str):
+        raise TargetError("_target_ must be the dotted name of one class")
+    if is_own(target):
+        found = _own_settings(target)
+    elif from_file:
+        raise TargetError(f"{target} may not be named by a file, only classes of facesmith and of installed plug-ins")
+    else:
+        foreign_packages(target)
+        found = next((of for prefix, of in _KINDS.items() if target.startswith(prefix)), ForeignComponent)
+    if not issubclass(found, kind):
+        what = kind.__name__.removesuffix("Config").lower()
+        raise TargetError(f"{target} is no {what}: its settings are no {kind.__name__}")
+    return found
+
+
+def _own_settings(target: str) -> type[Component]:
     module, _, name = target.rpartition(".")
     config = f"{module.rpartition('.')[0]}.config"
     try:
         found = getattr(importlib.import_module(config), f"{name}Config")
     except (ImportError, AttributeError):
-        raise LookupError(f"{target} has no settings: {config}.{name}Config does not exist") from None
-    if not (isinstance(found, type) and issubclass(found, Component)):
-        raise LookupError(f"{config}.{name}Config is not a Component")
+        raise TargetError(f"{target} has no settings: {config}.{name}Config does not exist") from None
+    if not (isinstance(found, type) and issubclass(found, Component)) or found.__module__ != config:
+        raise TargetError(f"{target} has no settings: {config}.{name}Config is not a Component defined there")
     return found
 
 
-def locate(target: str) -> Any:
-    """Import the object at a dotted path."""
-    module, _, name = target.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+class _Resolve:
+    """Turn a mapping with a `_target_` into the settings of that target, of the annotated kind."""
+
+    def __get_pydantic_core_schema__(self, source: type[Component], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return with_info_before_validator_function(lambda value, info: _resolve(value, source, info), handler(source))
 
 
-def _resolve(value: object) -> object:
+Chosen = Annotated[SerializeAsAny[C], _Resolve()]
+"""A field whose `_target_` chooses the class: `Chosen[GeneratorConfig]` takes the settings of any generator."""
+
+
+def _resolve(value: object, kind: type[Component], info: ValidationInfo) -> object:
     if isinstance(value, Component) or not isinstance(value, Mapping):
         return value
-    target = value.get("_target_")
-    if not isinstance(target, str):
+    if value.get("_target_") is None:
         raise PydanticCustomError("no_target", "needs a _target_: choose an option of its config group")
+    from_file = bool((info.context or {}).get(FROM_FILE))
     try:
-        found = settings_class(target)
-    except LookupError as error:
+        found = settings_class(value["_target_"], kind, from_file=from_file)
+    except TargetError as error:
         raise PydanticCustomError("unknown_target", "{why}", {"why": str(error)}) from None
     try:
-        return found.model_validate(value)
+        return found.model_validate(value, context=info.context)
     except ValidationError as error:
         raise PydanticCustomError("nested", "invalid", {"errors": error.errors(), "schema": found}) from None
 
 
-AnyComponent = Annotated[SerializeAsAny[Component], BeforeValidator(_resolve)]
+def _resolve_nested(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, list):
+        return [_resolve_nested(one, info) for one in value]
+    if isinstance(value, Mapping) and "_target_" in value:
+        return _resolve(value, Component, info)
+    return value
+
+
+def _build(value: object) -> object:
+    if isinstance(value, list):
+        return [_build(one) for one in value]
+    return value.build() if isinstance(value, Component) else value

@@ -8,10 +8,10 @@ from zipfile import BadZipFile
 
 import torch
 from lightning import LightningModule
-from pydantic import ValidationError
 
 import facesmith
-from facesmith.config.settings import Component, settings_class
+from facesmith.config.saved import read_settings
+from facesmith.config.settings import Component, ModuleConfig
 from facesmith.errors import UserError
 
 RECORD = "facesmith"
@@ -38,7 +38,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a checkpoint") from None
     except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, ValueError, KeyError):
         raise UserError(f"{path}: is no checkpoint, or a damaged one; give a file of a run's checkpoints/") from None
-    if not isinstance(checkpoint, dict) or RECORD not in checkpoint or "state_dict" not in checkpoint:
+    record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
+    parts = (record, checkpoint.get("state_dict"), *map(record.get, ("settings", "provenance"))) if record else ()
+    if not parts or not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{path}: is not a checkpoint of facesmith; give a file of a run's checkpoints/")
     return checkpoint
 
@@ -46,23 +48,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def load_module(path: Path) -> LightningModule:
     """Rebuild the module a checkpoint was saved from, in eval mode, with its averaged weights where it has them.
 
+    Its settings may name classes of facesmith and of installed plug-ins alone: nothing else that a file says is run.
+
     Raises:
         UserError: as `read_checkpoint`, or the checkpoint's settings or weights do not fit this facesmith.
     """
     checkpoint = read_checkpoint(path)
     record = checkpoint[RECORD]
+    settings = read_settings(record["settings"], ModuleConfig, str(path), version=record.get("version"))
     try:
-        settings = settings_class(record["settings"]["_target_"]).model_validate(record["settings"])
-        module = settings.build()
+        module: LightningModule = settings.without_pretrained_weights().build()
         module.load_state_dict(checkpoint["state_dict"])
-    except (ValidationError, LookupError, TypeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())
         raise UserError(
             f"{path}: was saved by facesmith {record.get('version')} and does not fit {facesmith.__version__} "
             f"({why[:200]}); train it again"
         ) from None
-    if not isinstance(module, LightningModule):
-        raise UserError(f"{path}: holds no module; give a file of a run's checkpoints/")
     module.on_load_checkpoint(checkpoint)
     return module.eval()
 

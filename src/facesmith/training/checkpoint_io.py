@@ -35,11 +35,12 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
         problem = damage(Path(path))
         if problem is not None:
             raise UserError(f"{path}: {problem}; give another checkpoint of the run")
-        return torch.load(path, map_location=map_location or "cpu", weights_only=weights_only is not False)
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
     @override
     def remove_checkpoint(self, path: _PATH) -> None:
-        Path(path).unlink(missing_ok=True)
+        if Path(path).suffix == ".ckpt":  # which to remove, a checkpoint of somebody else may say
+            Path(path).unlink(missing_ok=True)
 
 
 def _keep(path: Path) -> None:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from facesmith.config.settings import PathSetting, SliceComponent
+from facesmith.config.settings import DataModuleConfig, ModuleConfig, PathSetting
 from facesmith.training.loaders import ResumableLoader
 from facesmith.training.schedule import WarmupCosine
 
 ITEMS, BATCH = 44, 4
 
 
-class TinyModuleConfig(SliceComponent):
+class TinyModuleConfig(ModuleConfig):
     width: int
     pause: float
     steps: PathSetting
@@ -30,7 +30,7 @@ class TinyModuleConfig(SliceComponent):
         return TinyModule(self)
 
 
-class TinyDataModuleConfig(SliceComponent):
+class TinyDataModuleConfig(DataModuleConfig):
     workers: int
 
     def build(self, **more: Any) -> Any:

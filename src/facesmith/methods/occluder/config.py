@@ -4,7 +4,17 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config.settings import AnyComponent, Component, PathSetting, Settings, SliceComponent, Slug
+from facesmith.config.settings import (
+    AnalyzerConfig,
+    Chosen,
+    Component,
+    DataModuleConfig,
+    LossConfig,
+    ModuleConfig,
+    PathSetting,
+    Settings,
+    Slug,
+)
 from facesmith.faces.analyzers.config import SelectionConfig, SmoothingConfig
 
 Family = Literal[
@@ -58,7 +68,7 @@ class AugmentMasksConfig(Component):
     jpeg: float = Field(ge=0, le=1)
 
 
-class OccluderDataModuleConfig(SliceComponent):
+class OccluderDataModuleConfig(DataModuleConfig):
     """Settings of `OccluderDataModule`."""
 
     source: str | list[str]
@@ -78,11 +88,11 @@ class OccluderDataModuleConfig(SliceComponent):
     workers: int = Field(ge=0)
     validation_each: int = Field(ge=1)
     occlusions: OcclusionsConfig
-    augment: AnyComponent | None
+    augment: Chosen[AugmentMasksConfig] | None
     progress: bool
     selection: SelectionConfig
     smoothing: SmoothingConfig
-    analyzer: AnyComponent
+    analyzer: Chosen[AnalyzerConfig]
     media_backend: Literal["pyav", "decord"]
     face_sets: PathSetting
 
@@ -97,7 +107,7 @@ class OptimizerConfig(Settings):
     final: float = Field(ge=0, le=1)
 
 
-class MaskLossConfig(Component):
+class MaskLossConfig(LossConfig):
     """Settings of `MaskLoss`."""
 
     bce: float = Field(ge=0)
@@ -110,15 +120,19 @@ class MaskLossConfig(Component):
         return self
 
 
-class OccluderModuleConfig(SliceComponent):
+class OccluderModuleConfig(ModuleConfig):
     """Settings of `OccluderModule`."""
 
     architecture: str
-    encoder: str
+    encoder: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")  # never a hub's name or a folder: a file may say it
     encoder_weights: str | None
     decoder_channels: list[int] | None
     detail: int | None = Field(ge=1)
     export_size: int = Field(ge=32, le=1024, multiple_of=32)
-    loss: AnyComponent
+    loss: Chosen[LossConfig]
     optimizer: OptimizerConfig
     init_from: PathSetting | None
+
+    def without_pretrained_weights(self) -> "OccluderModuleConfig":
+        """Return the same settings, the encoder from scratch."""
+        return self.model_copy(update={"encoder_weights": None})

@@ -8,8 +8,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from facesmith.config.adapters import SwapperFileSettings
-from facesmith.config.settings import Component, settings_class
+from facesmith.config.saved import read_settings, upgrade_settings
+from facesmith.config.settings import LossConfig, ModuleConfig
 from facesmith.errors import UserError
+from facesmith.methods.swapper.config import SwapperModuleConfig
 from facesmith.methods.swapper.module import SwapperModule
 from facesmith.methods.swapper.splits import TEMPLATE
 from facesmith.models.checkpoint import RECORD, load_module, read_checkpoint
@@ -43,7 +45,7 @@ class Base:
     scenes: Any = None
     pictures: Tensor | None = None
     regions: Tensor | None = None
-    loss: Component | None = None
+    loss: LossConfig | None = None
     file: to_torch.Described | None = None
 
 
@@ -75,17 +77,18 @@ def read_base(given: Path, onnx: SwapperFileSettings) -> Base:
         return _of_file(path, onnx)
     checkpoint = read_checkpoint(path)
     record, weights = checkpoint[RECORD], checkpoint["state_dict"]
-    settings, provenance = record["settings"], record["provenance"]
-    if "generator" not in settings:
+    settings = read_settings(record["settings"], ModuleConfig, f"model.base={given}", version=record.get("version"))
+    provenance = record["provenance"]
+    if not isinstance(settings, SwapperModuleConfig) or not {"embedder", "identity", "face_set"} <= provenance.keys():
         raise UserError(f"model.base={given}: holds no face swapper; give an identity's run or checkpoint")
-    data = checkpoint.get("callbacks", {}).get(_STATE, {}).get("settings", {}).get("data", {})
-    loss = settings["loss"]
+    generator = settings.generator.model_dump()
+    data = upgrade_settings(_training_settings(checkpoint).get("data", {}), path)
     return Base(
         path=path,
         kind="checkpoint",
-        generator=settings["generator"]["_target_"].rpartition(".")[2],
-        size=settings["generator"]["size"],
-        train_size=settings["train_size"],
+        generator=settings.generator.target_.rpartition(".")[2],
+        size=generator["size"],
+        train_size=settings.train_size,
         embedder=provenance["embedder"],
         identity=provenance["identity"],
         face_set=provenance["face_set"],
@@ -93,7 +96,7 @@ def read_base(given: Path, onnx: SwapperFileSettings) -> Base:
         scenes=data.get("targets"),
         pictures=weights.get("generator.textures"),
         regions=weights.get("generator.regions"),
-        loss=settings_class(loss["_target_"]).model_validate(loss),
+        loss=settings.loss,
     )
 
 
@@ -128,10 +131,18 @@ def _of_file(path: Path, onnx: SwapperFileSettings) -> Base:
     )
 
 
+def _training_settings(checkpoint: Any) -> dict[str, Any]:
+    """Return the settings of the training that a checkpoint was saved in; empty where it does not say them."""
+    found = checkpoint
+    for key in ("callbacks", _STATE, "settings"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def _recorded(run: Path) -> Path | None:
     """The best checkpoint, as the run's own record names it."""
     try:
         named = json.loads((run / FILE).read_text(encoding="utf-8")).get("checkpoint")
     except (OSError, ValueError):
         return None
-    return run / named if named else None
+    return run / named if isinstance(named, str) else None

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from facesmith.config.adapters import LoraSettings, SwapperFileSettings
-from facesmith.config.settings import AnyComponent, PathSetting, Settings, SliceComponent, Slug
+from facesmith.config.settings import Chosen, LossConfig, ModuleConfig, PathSetting, Settings, Slug
 from facesmith.methods.swapper.config import FacesDataConfig, OptimizerConfig
 
 
@@ -30,12 +30,12 @@ class LoraLossConfig(Settings):
     elsewhere: float = Field(ge=0)
 
 
-class SwapLoraModuleConfig(SliceComponent, LoraSettings):
+class SwapLoraModuleConfig(ModuleConfig, LoraSettings):
     """Settings of `SwapLoraModule`."""
 
     base: PathSetting
     onnx: SwapperFileSettings
     loss: LoraLossConfig
-    foreign_loss: AnyComponent
+    foreign_loss: Chosen[LossConfig]
     optimizer: OptimizerConfig
     gradient_checkpointing: bool

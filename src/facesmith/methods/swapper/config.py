@@ -4,7 +4,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import AnyComponent, Component, ExpiryDate, PathSetting, Settings, SliceComponent, Slug
+from facesmith.config.settings import (
+    AnalyzerConfig,
+    Chosen,
+    Component,
+    DataModuleConfig,
+    ExpiryDate,
+    GeneratorConfig,
+    LossConfig,
+    ModuleConfig,
+    PathSetting,
+    Settings,
+    Slug,
+)
 from facesmith.faces.analyzers.config import SelectionConfig, SmoothingConfig
 
 
@@ -17,7 +29,21 @@ class PseudoTruthConfig(Settings):
     variants: int = Field(ge=0)
 
 
-class FacesDataConfig(SliceComponent):
+class AugmentConfig(Component):
+    """Settings of `Augment`."""
+
+    size: int | None = Field(ge=32)
+    degrees: float = Field(ge=0, le=90)
+    scale: float = Field(ge=0, lt=1)
+    shift: float = Field(ge=0, lt=1)
+    elastic: float = Field(ge=0, lt=1)
+    colour: float = Field(ge=0, le=2)
+    grey: float = Field(ge=0, le=1)
+    relight: float = Field(ge=0, le=1)
+    camera: float = Field(ge=0, le=1)
+
+
+class FacesDataConfig(DataModuleConfig):
     """What every training on a person's faces and on scenes is told."""
 
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
@@ -29,13 +55,13 @@ class FacesDataConfig(SliceComponent):
     batch_size: int = Field(ge=1)
     shares: dict[Literal["P", "V", "R", "I"], float]
     workers: int = Field(ge=0)
-    augment: AnyComponent | None
+    augment: Chosen[AugmentConfig] | None
     validation_faces: int = Field(ge=1)
     progress: bool
     selection: SelectionConfig
     smoothing: SmoothingConfig
     pseudo_truth: PseudoTruthConfig
-    analyzer: AnyComponent
+    analyzer: Chosen[AnalyzerConfig]
     media_backend: Literal["pyav", "decord"]
     face_sets: PathSetting
 
@@ -53,20 +79,6 @@ class _DataConfig(FacesDataConfig):
         if self.train_size > self.size:
             raise ValueError(f"train_size={self.train_size}: must not be above size={self.size}")
         return self
-
-
-class AugmentConfig(Component):
-    """Settings of `Augment`."""
-
-    size: int | None = Field(ge=32)
-    degrees: float = Field(ge=0, le=90)
-    scale: float = Field(ge=0, lt=1)
-    shift: float = Field(ge=0, lt=1)
-    elastic: float = Field(ge=0, lt=1)
-    colour: float = Field(ge=0, le=2)
-    grey: float = Field(ge=0, le=1)
-    relight: float = Field(ge=0, le=1)
-    camera: float = Field(ge=0, le=1)
 
 
 class SwapperDataModuleConfig(_DataConfig):
@@ -94,11 +106,11 @@ class OptimizerConfig(Settings):
     final: float = Field(ge=0, le=1)
 
 
-class SwapperModuleConfig(SliceComponent):
+class SwapperModuleConfig(ModuleConfig):
     """Settings of `SwapperModule`."""
 
-    generator: AnyComponent
-    loss: AnyComponent
+    generator: Chosen[GeneratorConfig]
+    loss: Chosen[LossConfig]
     optimizer: OptimizerConfig
     init_from: PathSetting | None
     train_size: int = Field(ge=32)
@@ -106,7 +118,7 @@ class SwapperModuleConfig(SliceComponent):
     compile: bool
 
 
-class AadLossConfig(Component):
+class AadLossConfig(LossConfig):
     """Settings of `AadLoss`."""
 
     l1: float = Field(ge=0)
@@ -124,7 +136,7 @@ class AadLossConfig(Component):
     ramp: float = Field(ge=0, le=1)
 
 
-class TextureWarpLossConfig(Component):
+class TextureWarpLossConfig(LossConfig):
     """Settings of `TextureWarpLoss`."""
 
     flow: float = Field(ge=0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from facesmith.config.settings import SliceComponent
+from facesmith.config.settings import ModuleConfig
 from facesmith.errors import UserError
 from facesmith.methods.swapper.advice import advice
 from facesmith.methods.swapper.data import Batch, SwapperDataModule
@@ -49,7 +49,7 @@ class SwapperModule(LightningModule):
     """Teach a generator to turn targets into the person, judge it on scenes, and say how to export it."""
 
     def __init__(
-        self, config: SliceComponent, *, generator: nn.Module | None = None, loss: nn.Module | None = None
+        self, config: ModuleConfig, *, generator: nn.Module | None = None, loss: nn.Module | None = None
     ) -> None:
         """Take `SwapperModuleConfig`, and build what it names but for what is given."""
         super().__init__()

@@ -9,9 +9,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, tensor
 
-from facesmith.config.settings import settings_class
+from facesmith.config.saved import read_settings
 from facesmith.errors import UserError
 from facesmith.files import atomic_write
+from facesmith.methods.video_lora.config import VideoLoraModuleConfig
 from facesmith.methods.video_lora.lora import FACTS_KEY, Tensors, load_lora, lora_of, save_comfy, save_lora
 from facesmith.methods.video_lora.networks import FaceMapper, Injection, face_attention_of, is_face_attention
 from facesmith.models.checkpoint import read_checkpoint
@@ -126,7 +127,7 @@ def _of_checkpoint(path: Path) -> Person:
     settings, provenance = (checkpoint["facesmith"][key] for key in ("settings", "provenance"))
     if "base_hash" not in provenance:
         raise UserError(f"model={path}: is no checkpoint of video_lora; give one of its runs")
-    model: Any = settings_class(settings["_target_"]).model_validate(settings)
+    model = read_settings(settings, VideoLoraModuleConfig, f"model={path}")
     state, wanted = checkpoint["state_dict"], model.mapper
     width = state["mapper.head.weight"].shape[0] // wanted.tokens
     mapper = FaceMapper(

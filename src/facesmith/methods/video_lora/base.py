@@ -68,7 +68,19 @@ def keep_small(transformer: Any, storage: Storage, dtype: torch.dtype) -> None:
 
 TRANSFORMER: Final = "WanVACETransformer3DModel"
 _PARTS: Final = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
-_LIBRARIES: Final = ("diffusers", "transformers", "facesmith.methods.video_lora.toy_wan.codec")
+_CODEC: Final = "facesmith.methods.video_lora.toy_wan.codec"
+# the classes that a base's model_index.json may name, and where they are; what else it says is not imported
+_CLASSES: Final = {
+    "transformer": {TRANSFORMER: "diffusers"},
+    "vae": {"AutoencoderKLWan": "diffusers", "BlockVideoCodec": _CODEC},
+    "text_encoder": {"UMT5EncoderModel": "transformers", "T5EncoderModel": "transformers"},
+    "scheduler": {
+        "DPMSolverMultistepScheduler": "diffusers",
+        "FlowMatchEulerDiscreteScheduler": "diffusers",
+        "FlowMatchHeunDiscreteScheduler": "diffusers",
+        "UniPCMultistepScheduler": "diffusers",
+    },
+}
 _SAMPLE: Final = 1 << 16  # bytes hashed out of every _STRIDE of a weight file
 _STRIDE: Final = 1 << 26
 
@@ -139,7 +151,7 @@ class Base:
         chosen: Any = kind or self._class("transformer")
         smaller = quantisation(storage, dtype)
         given = {} if smaller is None else {"quantization_config": smaller}
-        model = chosen.from_pretrained(self.folder / "transformer", torch_dtype=dtype, **given)
+        model = chosen.from_pretrained(self.folder / "transformer", torch_dtype=dtype, use_safetensors=True, **given)
         return with_float_rope(model).eval().requires_grad_(False)
 
     def bare_transformer(self, kind: type | None = None) -> Any:
@@ -151,20 +163,23 @@ class Base:
 
     def codec(self, dtype: torch.dtype = torch.float32) -> Any:
         """Load the VAE."""
-        return self._class("vae").from_pretrained(self.folder / "vae", torch_dtype=dtype).eval().requires_grad_(False)
+        chosen = self._class("vae")
+        model = chosen.from_pretrained(self.folder / "vae", torch_dtype=dtype, use_safetensors=True)
+        return model.eval().requires_grad_(False)
 
     def tokenizer(self) -> Any:
         """Load the tokenizer."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.folder / "tokenizer")
+        return AutoTokenizer.from_pretrained(self.folder / "tokenizer", trust_remote_code=False)
 
     def text_encoder(self, dtype: torch.dtype = torch.float32) -> Any:
         """Load the text encoder."""
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        model = self._class("text_encoder").from_pretrained(self.folder / "text_encoder", dtype=dtype)
+        chosen = self._class("text_encoder")
+        model = chosen.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
         return model.eval().requires_grad_(False)
 
     def scheduler(self) -> Any:
@@ -172,10 +187,14 @@ class Base:
         return self._class("scheduler").from_pretrained(self.folder / "scheduler")
 
     def _class(self, part: str) -> Any:
-        library, name = self._json("model_index.json")[part]
-        if library not in _LIBRARIES:
-            raise UserError(f"model.base={self.name}: its {part} is of {library}, which is not loaded from strangers")
-        return getattr(importlib.import_module(library), name)
+        said = self._json("model_index.json").get(part)
+        name = said[1] if isinstance(said, list) and len(said) == 2 else None
+        library = _CLASSES[part].get(name) if isinstance(name, str) else None
+        if library is None:
+            raise UserError(
+                f"model.base={self.name}: its {part} is {said}; model_index.json may name {', '.join(_CLASSES[part])}"
+            )
+        return getattr(importlib.import_module(library), str(name))
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

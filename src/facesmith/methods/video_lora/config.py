@@ -4,7 +4,18 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import AnyComponent, Component, ExpiryDate, PathSetting, Settings, SliceComponent, Slug
+from facesmith.config.settings import (
+    AnalyzerConfig,
+    Chosen,
+    Component,
+    DataModuleConfig,
+    EncoderConfig,
+    ExpiryDate,
+    ModuleConfig,
+    PathSetting,
+    Settings,
+    Slug,
+)
 
 
 class PriorConfig(Settings):
@@ -16,7 +27,15 @@ class PriorConfig(Settings):
     cfg_scale: float = Field(ge=1)
 
 
-class VideoLoraDataModuleConfig(SliceComponent):
+class ReaderConfig(Component):
+    """Settings of what reads face embeddings out of photos."""
+
+
+class JudgeConfig(Component):
+    """Settings of what measures the person in generated videos."""
+
+
+class VideoLoraDataModuleConfig(DataModuleConfig):
     """Settings of `VideoLoraDataModule`: photos of a person, or of several by name; dances, and their poses."""
 
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
@@ -47,8 +66,8 @@ class VideoLoraDataModuleConfig(SliceComponent):
     text_length: int = Field(ge=2, le=4096)
     face_tokens: int = Field(ge=1, le=256)
     prior: PriorConfig | None
-    reader: AnyComponent
-    judge: AnyComponent
+    reader: Chosen[ReaderConfig]
+    judge: Chosen[JudgeConfig]
     cache: PathSetting
     table: PathSetting
     progress: bool
@@ -125,7 +144,7 @@ class ValidationSettings(Settings):
     seed: int = Field(ge=0)
 
 
-class VideoLoraModuleConfig(SliceComponent):
+class VideoLoraModuleConfig(ModuleConfig):
     """Settings of `VideoLoraModule`."""
 
     base: str
@@ -141,16 +160,16 @@ class VideoLoraModuleConfig(SliceComponent):
     validation: ValidationSettings
 
 
-class DetectedFacesConfig(Component):
+class DetectedFacesConfig(ReaderConfig):
     """Settings of `DetectedFaces`."""
 
-    encoder: AnyComponent | None
-    analyzer: AnyComponent
+    encoder: Chosen[EncoderConfig] | None
+    analyzer: Chosen[AnalyzerConfig]
     min_similarity: float = Field(ge=-1, le=1)
 
 
-class FaceJudgeConfig(Component):
+class FaceJudgeConfig(JudgeConfig):
     """Settings of `FaceJudge`."""
 
-    analyzer: AnyComponent
+    analyzer: Chosen[AnalyzerConfig]
     every: int = Field(ge=1)

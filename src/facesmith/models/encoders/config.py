@@ -1,15 +1,15 @@
 """Settings of the face encoders."""
 
-from facesmith.config.settings import Component
+from facesmith.config.settings import EncoderConfig
 
 
-class ClipEncoderConfig(Component):
+class ClipEncoderConfig(EncoderConfig):
     """Settings of `ClipEncoder`."""
 
     model: str
 
 
-class DinoEncoderConfig(Component):
+class DinoEncoderConfig(EncoderConfig):
     """Settings of `DinoEncoder`."""
 
     model: str

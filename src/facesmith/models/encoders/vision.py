@@ -37,8 +37,8 @@ class _VisionEncoder(ABC):
     def __init__(self, model: str, loader: Any, size_key: str) -> None:
         self.name = f"{self.kind}:{Path(model).name if Path(model).is_dir() else model}"
         try:
-            self._processor = AutoImageProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
-            self._model: Any = loader.from_pretrained(model).eval().requires_grad_(False)
+            self._processor = AutoImageProcessor.from_pretrained(model, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            self._model: Any = loader.from_pretrained(model, trust_remote_code=False).eval().requires_grad_(False)
         except (OSError, ValueError) as error:
             why = " ".join(str(error).split())[:160]
             raise UserError(

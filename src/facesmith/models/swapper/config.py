@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from facesmith.config.settings import Component
+from facesmith.config.settings import GeneratorConfig
 
 
-class AadConfig(Component):
+class AadConfig(GeneratorConfig):
     """Settings of `Aad`."""
 
     size: int = Field(ge=32, le=1024)
@@ -20,7 +20,7 @@ class AadConfig(Component):
     checkpointing: bool
 
 
-class TextureWarpConfig(Component):
+class TextureWarpConfig(GeneratorConfig):
     """Settings of `TextureWarp`."""
 
     size: int = Field(ge=64, le=1024, multiple_of=64)

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import Component, PathSetting
+from facesmith.config.settings import PathSetting, TaskConfig
 
 
-class GenerateTaskConfig(Component):
+class GenerateTaskConfig(TaskConfig):
     """Settings of the generate task; model, source and output are the flat keys of infer.yaml."""
 
     model: PathSetting

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config.settings import Component, PathSetting
+from facesmith.config.settings import PathSetting, TaskConfig
 
 
-class MaskTaskConfig(Component):
+class MaskTaskConfig(TaskConfig):
     """Settings of the mask task; source and output are the flat keys of infer.yaml."""
 
     occluder: PathSetting

@@ -4,14 +4,14 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import AnyComponent, Component, ExpiryDate, PathSetting, Slug
+from facesmith.config.settings import Chosen, EncoderConfig, ExpiryDate, PathSetting, Slug, TaskConfig
 from facesmith.faces.analyzers.config import SelectionConfig
 
 Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
 Similarity = float | dict[str, float]
 
 
-class _MeasuringConfig(Component):
+class _MeasuringConfig(TaskConfig):
     source: str | list[str]
     output: PathSetting | None
     max_frames: int = Field(ge=1)
@@ -40,7 +40,7 @@ class EmbedTaskConfig(_MeasuringConfig):
     profiles: PathSetting
     strangers: Literal["leave_out", "refuse"]
     per_image: PathSetting | None
-    encoder: AnyComponent | None
+    encoder: Chosen[EncoderConfig] | None
 
     def arguments(self) -> dict[str, Any]:
         """Return the fields by name, the encoder as something that makes it."""
@@ -56,7 +56,7 @@ class EnrichTaskConfig(_MeasuringConfig):
     min_similarity: Similarity
 
 
-class BlendTaskConfig(Component):
+class BlendTaskConfig(TaskConfig):
     """Settings of `BlendTask`."""
 
     source: str | list[str]
@@ -71,7 +71,7 @@ class BlendTaskConfig(Component):
         return needs(config, source="[a.json,b.json]")
 
 
-class InterpolateTaskConfig(Component):
+class InterpolateTaskConfig(TaskConfig):
     """Settings of `InterpolateTask`."""
 
     source: str | list[str]

@@ -5,24 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
-from facesmith.config.settings import Component, PathSetting
-from facesmith.tasks.generate.config import GenerateTaskConfig
-from facesmith.tasks.mask.config import MaskTaskConfig
-from facesmith.tasks.profiles.config import BlendTaskConfig, EmbedTaskConfig, EnrichTaskConfig, InterpolateTaskConfig
-from facesmith.tasks.validate.config import CompareTaskConfig, ValidateTaskConfig
-
-__all__ = [
-    "BlendTaskConfig",
-    "CompareTaskConfig",
-    "EmbedTaskConfig",
-    "EnrichTaskConfig",
-    "FrameConfig",
-    "GenerateTaskConfig",
-    "InterpolateTaskConfig",
-    "MaskTaskConfig",
-    "SwapTaskConfig",
-    "ValidateTaskConfig",
-]
+from facesmith.config.settings import PathSetting, TaskConfig
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
@@ -57,7 +40,7 @@ class FrameConfig(AdapterSettings, SwapperFileSettings):
         return self
 
 
-class SwapTaskConfig(FrameConfig, Component):
+class SwapTaskConfig(FrameConfig, TaskConfig):
     """Settings of the swap task; model, source and output are the flat keys of infer.yaml."""
 
     model: PathSetting

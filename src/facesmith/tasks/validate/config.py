@@ -4,11 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import Component, PathSetting
-from facesmith.tasks.profiles.config import Consent, Similarity, needs
+from facesmith.config.settings import PathSetting, TaskConfig
+from facesmith.tasks.profiles.config import Similarity, needs
 
 
-class ValidateTaskConfig(Component):
+class ValidateTaskConfig(TaskConfig):
     """Settings of `ValidateTask`."""
 
     source: str | list[str]
@@ -30,27 +30,3 @@ class ValidateTaskConfig(Component):
     @classmethod
     def _has_what_it_needs(cls, config: Any) -> Any:
         return needs(config, source="<what was swapped>", output="<folder of the report>")
-
-
-class CompareTaskConfig(Component):
-    """Settings of `CompareTask`."""
-
-    model: PathSetting | list[PathSetting]
-    source: str | list[str]
-    output: PathSetting
-    profile: PathSetting | None
-    reference: PathSetting | None
-    source_photo: PathSetting | None
-    consent: Consent | None
-    converter: PathSetting | None
-    raw_length: float = Field(gt=0)
-    frames: int = Field(ge=1)
-    quality: int = Field(ge=1, le=100)
-    face_sets: PathSetting
-    profiles: PathSetting
-    backend: Literal["pyav", "decord"]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_what_it_needs(cls, config: Any) -> Any:
-        return needs(config, model="[a.onnx,b.onnx]", source="<scenes>", output="<picture>")

@@ -4,23 +4,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from facesmith.config.settings import Component, PathSetting
+from facesmith.config.settings import CallbackConfig, PathSetting
 
 
-class RenderValidationConfig(Component):
+class RenderValidationConfig(CallbackConfig):
     """Settings of `RenderValidation`."""
 
     folder: PathSetting
     every_n_epochs: int = Field(ge=1)
 
 
-class PreviewDataConfig(Component):
+class PreviewDataConfig(CallbackConfig):
     """Settings of `PreviewData`."""
 
     path: PathSetting
 
 
-class ExportOnnxConfig(Component):
+class ExportOnnxConfig(CallbackConfig):
     """Settings of `ExportOnnx`."""
 
     path: PathSetting
@@ -28,25 +28,25 @@ class ExportOnnxConfig(Component):
     opset: int = Field(ge=16, le=23)
 
 
-class SaveProfileConfig(Component):
+class SaveProfileConfig(CallbackConfig):
     """Settings of `SaveProfile`."""
 
     folder: PathSetting
 
 
-class PruneTrialConfig(Component):
+class PruneTrialConfig(CallbackConfig):
     """Settings of `PruneTrial`."""
 
     monitor: str | None
 
 
-class AverageWeightsConfig(Component):
+class AverageWeightsConfig(CallbackConfig):
     """Settings of `AverageWeights`."""
 
     decay: float = Field(ge=0, lt=1)
 
 
-class SaveLastConfig(Component):
+class SaveLastConfig(CallbackConfig):
     """Settings of `SaveLast`."""
 
     folder: PathSetting
@@ -54,31 +54,31 @@ class SaveLastConfig(Component):
     every_steps: int | None = Field(ge=1)
 
 
-class TrainingProgressConfig(Component):
+class TrainingProgressConfig(CallbackConfig):
     """Settings of `TrainingProgress`."""
 
     refresh_rate: int = Field(ge=0)
     leave: bool
 
 
-class PrintSummaryConfig(Component):
+class PrintSummaryConfig(CallbackConfig):
     """Settings of `PrintSummary`."""
 
     folder: PathSetting
 
 
-class ValidateLastEpochConfig(Component):
+class ValidateLastEpochConfig(CallbackConfig):
     """Settings of `ValidateLastEpoch`: none."""
 
 
-class AdviseConfig(Component):
+class AdviseConfig(CallbackConfig):
     """Settings of `Advise`."""
 
     waiting: float = Field(gt=0, lt=1)
     hours: float = Field(gt=0)
 
 
-class GuardTrainingConfig(Component):
+class GuardTrainingConfig(CallbackConfig):
     """Settings of `GuardTraining`."""
 
     on_nonfinite: Literal["stop", "skip"]
@@ -86,13 +86,13 @@ class GuardTrainingConfig(Component):
     folder: PathSetting
 
 
-class RepeatBatchesConfig(Component):
+class RepeatBatchesConfig(CallbackConfig):
     """Settings of `RepeatBatches`."""
 
     memorised: float = Field(gt=0, lt=1)
 
 
-class ProfileStepsConfig(Component):
+class ProfileStepsConfig(CallbackConfig):
     """Settings of `ProfileSteps`."""
 
     folder: PathSetting
@@ -100,24 +100,24 @@ class ProfileStepsConfig(Component):
     operators: int = Field(ge=0)
 
 
-class LogGateTableConfig(Component):
+class LogGateTableConfig(CallbackConfig):
     """Settings of `LogGateTable`: none."""
 
 
-class LogArtifactsConfig(Component):
+class LogArtifactsConfig(CallbackConfig):
     """Settings of `LogArtifacts`."""
 
     folder: PathSetting
 
 
-class FilmRendersConfig(Component):
+class FilmRendersConfig(CallbackConfig):
     """Settings of `FilmRenders`."""
 
     folder: PathSetting
     fps: float = Field(gt=0)
 
 
-class SaveVideosConfig(Component):
+class SaveVideosConfig(CallbackConfig):
     """Settings of `SaveVideos`."""
 
     folder: PathSetting
@@ -125,13 +125,13 @@ class SaveVideosConfig(Component):
     kind: Literal["composite", "generated"]
 
 
-class FreezeMapperConfig(Component):
+class FreezeMapperConfig(CallbackConfig):
     """Settings of `FreezeMapper`."""
 
     after_epochs: int = Field(ge=0)
 
 
-class SaveAdapterConfig(Component):
+class SaveAdapterConfig(CallbackConfig):
     """Settings of `SaveAdapter`."""
 
     folder: PathSetting

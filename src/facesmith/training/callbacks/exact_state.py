@@ -12,6 +12,7 @@ from torch import Tensor
 
 from facesmith.training.loaders import ResumableLoader
 
+_REDUCTIONS: Final = {"mean": torch.mean, "sum": torch.sum, "max": torch.max, "min": torch.min}
 _PLAIN: Final = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph", "add_dataloader_idx")
 
 
@@ -49,7 +50,7 @@ def restore_running_figures(trainer: Trainer, figures: Sequence[dict[str, Any]])
         results.log(
             **told,
             value=latest.to(device),
-            reduce_fx=getattr(torch, one["reduce"]),
+            reduce_fx=_REDUCTIONS[one["reduce"]],
             sync_dist=one["shared"],
             sync_dist_fn=trainer.strategy.reduce,
             rank_zero_only=one["rank_zero_only"],

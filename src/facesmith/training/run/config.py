@@ -4,17 +4,17 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import Component, PathSetting
+from facesmith.config.settings import LoggerConfig, PathSetting
 
 
-class CsvLogConfig(Component):
+class CsvLogConfig(LoggerConfig):
     """Settings of the CSV logger."""
 
     folder: PathSetting
     flush_seconds: float = Field(ge=0)
 
 
-class WandbRunLoggerConfig(Component):
+class WandbRunLoggerConfig(LoggerConfig):
     """Settings of the W&B logger: online when a key is set, offline otherwise."""
 
     project: str

@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from facesmith.config.settings import Component, PathSetting
-from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig
+from facesmith.config.settings import PathSetting
+from facesmith.methods.video_lora.config import JudgeConfig, ReaderConfig, VideoLoraDataModuleConfig
 
 
-class PortraitReaderConfig(Component):
+class PortraitReaderConfig(ReaderConfig):
     """Settings of `PortraitReader`: none."""
 
 
-class DancerJudgeConfig(Component):
+class DancerJudgeConfig(JudgeConfig):
     """Settings of `DancerJudge`: none."""
 
 

@@ -1,0 +1,85 @@
+"""Settings that a file holds: checkpoints, adapters, run records. Nothing that a file says is run."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+import facesmith
+from facesmith.config.explain import explain
+from facesmith.config.renamed import upgrade
+from facesmith.config.settings import FROM_FILE, Component, settings_class
+from facesmith.config.targets import TargetError
+from facesmith.errors import UserError
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=Component)
+
+
+def read_settings(saved: object, kind: type[C], origin: str, *, version: object = None) -> C:
+    """Validate component settings that a file holds.
+
+    They may name classes of facesmith and of installed plug-ins alone, at every depth, and of the kinds that are
+    expected where they stand. Names of earlier versions are read as today's, and one line says so.
+
+    Args:
+        saved: What the file holds: plain values with a `_target_`.
+        kind: What is expected, such as `ModuleConfig`.
+        origin: The file, as an error names it: `model=ada.ckpt`.
+        version: The facesmith that wrote it, for errors; None where that is not known.
+
+    Returns:
+        Validated settings; their class has not been imported.
+
+    Raises:
+        UserError: They are no settings of this kind, or name what a file may not name; one line.
+    """
+    try:
+        plain = upgrade_settings(saved, origin)
+        if not isinstance(plain, Mapping):
+            raise UserError(f"{origin}: holds no settings; give a file that facesmith wrote")
+        for place, text in _texts(plain, ""):
+            if "${" in text:
+                raise UserError(f"{origin}: {place} holds an interpolation ({text[:60]}); a file may hold values alone")
+        found = settings_class(plain.get("_target_"), kind, from_file=True)
+        return found.model_validate(plain, context={FROM_FILE: True})
+    except TargetError as error:
+        why = str(error)
+    except ValidationError as error:
+        lines = explain(error.errors(), found, plain)
+        why = lines[0] if len(lines) == 1 else f"{lines[0]} (and {len(lines) - 1} more)"
+    except RecursionError:
+        why = "they contain themselves"
+    by = f" of facesmith {version}" if version else ""
+    raise UserError(
+        f"{origin}: its settings{by} do not fit facesmith {facesmith.__version__}: {why}; if you trust the file, "
+        "train it again"
+    )
+
+
+def upgrade_settings(saved: Any, origin: object) -> Any:
+    """Return saved settings under the names of this version, and log one line where names have changed.
+
+    Args:
+        saved: Plain values as a file holds them.
+        origin: The file, for the line.
+    """
+    plain = upgrade(saved)
+    if plain != saved:
+        log.info("%s: was saved under names of an earlier version; they are read as today's", origin)
+    return plain
+
+
+def _texts(value: object, place: str) -> Iterator[tuple[str, str]]:
+    """Yield every text in plain values, keys included, with its dotted place."""
+    if isinstance(value, str):
+        yield place or "a value", value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield f"a key of {place or 'the settings'}", str(key)
+            yield from _texts(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, f"{place}.{number}")
