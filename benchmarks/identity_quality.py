@@ -25,11 +25,11 @@ import insightface
 import numpy as np
 import skimage.data
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from facesmith.assets import fetch
+from facesmith.cli.composition import compose_config
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import keypoints_from_landmarks
 from facesmith.faces.geometry.aligned import AlignedFaces
@@ -51,7 +51,6 @@ NAMES = ["astronaut", "t1-0", "t1-1", "t1-2", "t1-3", "t1-4", "t1-5", "hanks"]
 HELD_FRAMES = 0.1
 RECIPE = ["data.batch_size=8", "model.optimizer.lr=2.5e-3"]
 T = TypeVar("T")
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 @dataclass(frozen=True)
@@ -231,9 +230,8 @@ def table(title: str, quality: Quality) -> None:
 
 
 def _settings() -> OmegaConf:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        given = ["data.source=none", "data.name=benchmark", "data.consent=licensed"]
-        cfg = compose("train", ["experiment=identity", *given, *RECIPE])
+    given = ["data.source=none", "data.name=benchmark", "data.consent=licensed"]
+    cfg = compose_config("train", ["experiment=identity", *given, *RECIPE])
     parts = {
         "generator": cfg.model.generator,
         "loss": cfg.model.loss,

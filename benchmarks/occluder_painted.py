@@ -14,9 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +22,7 @@ from facesmith.annotate.app import faces_of
 from facesmith.annotate.canvas import outlined
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.suggestion import occluder_at
-from facesmith.config.schema import validate
+from facesmith.cli.composition import load_config
 from facesmith.media.images import write_image
 from facesmith.methods.occluder.dataset import NAMES
 from facesmith.methods.occluder.labels import face_mask, labelled
@@ -96,9 +94,7 @@ def as_mask(plane: Planes) -> NDArray[np.uint8]:
 def configured(face_sets: Path) -> AnnotateConfig:
     """Return the painter's settings for the painted frames."""
     given = [f"data.source={PAINTED / 'frames'}", "data.name=painted", "data.consent=licensed", "data.progress=false"]
-    with initialize_config_dir(str(ROOT.parent / "conf"), version_base="1.3"):
-        cfg = compose("annotate", [*given, f"paths.face_sets={face_sets}"])
-    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), AnnotateConfig)
+    return load_config("annotate", AnnotateConfig, [*given, f"paths.face_sets={face_sets}"])
 
 
 if __name__ == "__main__":

@@ -16,26 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from lightning import Callback, LightningModule, Trainer
-from omegaconf import OmegaConf
 
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 from facesmith.methods.swapper.dataset import as_floats
 from facesmith.training.hardware import choose_precision
 
-_CONF = Path(__file__).parents[1] / "conf"
 _WARM_UP = 20
 
 
 def settings(folder: Path, overrides: list[str]) -> TrainConfig:
-    with initialize_config_dir(str(_CONF), version_base="1.3"):
-        cfg = compose("train", ["experiment=identity_demo", *overrides], return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(folder)
-    HydraConfig.instance().set_config(cfg)
-    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    return load_config("train", TrainConfig, ["experiment=identity_demo", *overrides], run=folder)
 
 
 class Bare:

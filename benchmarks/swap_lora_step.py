@@ -25,11 +25,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 from facesmith.methods.swap_lora.base import find_base
 from facesmith.methods.swapper.dataset import as_floats
 from facesmith.models.adapters.lora import is_lora, lora_state
@@ -37,18 +35,12 @@ from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx.export import export
 from step_overhead import FixedTrainer
 
-_CONF = Path(__file__).parents[1] / "conf"
 _WARM_UP = 10
 
 
 def settings(folder: Path, base: str, target: str, face_sets: str, overrides: list[str]) -> TrainConfig:
     given = [f"model.base={base}", f"data.target={target}", f"paths.face_sets={face_sets}", "data.consent=licensed"]
-    with initialize_config_dir(str(_CONF), version_base="1.3"):
-        cfg = compose("train", ["experiment=swap_lora", *given, *overrides], return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(folder)
-    HydraConfig.instance().set_config(cfg)
-    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    return load_config("train", TrainConfig, ["experiment=swap_lora", *given, *overrides], run=folder)
 
 
 class Training:

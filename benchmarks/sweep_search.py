@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 
 import optuna
-from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from facesmith.cli.composition import compose_config
 from facesmith.sweep.config import PrunerConfig, SamplerConfig
 from facesmith.sweep.study import make_pruner, make_sampler
 from facesmith.training.run.record import RunRecord, read
@@ -54,8 +55,8 @@ def sweep(name: str, folder: Path, epochs: int, points: list[str]) -> list[RunRe
 
 def replay(grid: list[RunRecord], curves: list[list[float]], seed: int) -> float:
     """Return the share of the grid's steps that a seed needs, from what the grid's jobs did; infinity: never."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        sweeper = compose("train", ["hydra/sweeper=tpe"], return_hydra_config=True).hydra.sweeper
+    compose_config("train", ["hydra/sweeper=tpe"])
+    sweeper = HydraConfig.get().sweeper
     sampler = SamplerConfig.model_validate(OmegaConf.to_container(sweeper.sampler))
     pruner = make_pruner(PrunerConfig.model_validate(OmegaConf.to_container(sweeper.pruner)))
     names = list(grid[0].swept)

@@ -19,12 +19,10 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 from facesmith.files import write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
@@ -49,13 +47,7 @@ Figures = dict[str, float]
 
 def settings(folder: Path, overrides: list[str]) -> TrainConfig:
     """Compose the demo."""
-    conf = Path(__file__).parents[1] / "conf"
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        cfg = compose("train", ["experiment=video_lora_demo", *overrides], return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(folder)
-    HydraConfig.instance().set_config(cfg)
-    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    return load_config("train", TrainConfig, ["experiment=video_lora_demo", *overrides], run=folder)
 
 
 def trained(config: TrainConfig) -> tuple[Any, Any]:

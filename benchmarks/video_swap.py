@@ -30,11 +30,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from hydra import compose, initialize_config_dir
 
 from facesmith.assets import fetch
+from facesmith.cli.composition import load_config
 from facesmith.cli.infer import infer
-from facesmith.config.schema import InferConfig, validate
+from facesmith.config.schema import InferConfig
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
 from facesmith.faces.tracking.smoothing import Smoothing
@@ -80,10 +80,8 @@ def make_loop(path: Path) -> None:
 
 def settings(model: Path, video: Path, output: Path) -> InferConfig:
     """The settings of a swap as a user has them who changes nothing."""
-    conf = Path(__file__).resolve().parents[1] / "conf"
     overrides = ["task=swap", f"task.model={model}", f"source={video}", f"output={output}"]
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        return validate(compose("infer", overrides), InferConfig)
+    return load_config("infer", InferConfig, overrides)
 
 
 def plain(video: Path, output: Path, swap: FrameSwap, preset: str) -> None:

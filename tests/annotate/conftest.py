@@ -7,16 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from facesmith.annotate.app import faces_of
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.masks import Desk
-from facesmith.config.schema import validate
+from facesmith.cli.composition import load_config
 from facesmith.faces.face_set.face_set import FaceSet
-
-CONF = Path(__file__).parents[2] / "conf"
 
 Settings = Callable[..., AnnotateConfig]
 
@@ -29,9 +25,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
     def settings(*overrides: str, source: tuple[str, ...] = tuple(sequence)) -> AnnotateConfig:
         small = ["data.max_frames=16", "data.progress=false", f"paths.face_sets={face_sets}", "open_browser=false"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("annotate", [*source, *small, *overrides])
-        return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), AnnotateConfig)
+        return load_config("annotate", AnnotateConfig, [*source, *small, *overrides])
 
     return settings
 

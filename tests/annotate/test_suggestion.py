@@ -6,14 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from facesmith.annotate.suggestion import suggestions
+from facesmith.cli.composition import compose_config
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from facesmith.models.checkpoint import RECORD, describe
 
     small = ["model.encoder=timm-mobilenetv3_small_minimal_100", "model.decoder_channels=[32,24,16,16,8]"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["experiment=occluder_demo", "model.encoder_weights=null", *small])
+    cfg = compose_config("train", ["experiment=occluder_demo", "model.encoder_weights=null", *small])
     torch.manual_seed(0)
     module = OccluderModule(OccluderModuleConfig.model_validate(OmegaConf.to_container(cfg.model, resolve=True)))
     record = describe(module.config, {"size": 64, "face_set": "none", "identity": "nobody"})

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from skimage.data import astronaut
 
+from facesmith.cli.composition import compose_config, load_config
 from facesmith.cli.export import export
 from facesmith.config.saved import read_settings
-from facesmith.config.schema import ExportConfig, validate
+from facesmith.config.schema import ExportConfig
 from facesmith.config.settings import ModuleConfig
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
@@ -18,7 +18,6 @@ from facesmith.models.checkpoint import RECORD, describe
 from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.frame_swap import FrameSwap
 
-CONF = str(Path(__file__).parents[2] / "conf")
 CROPS = np.stack([astronaut()[40:168, 150:278], astronaut()[56:184, 160:288]])
 PROVENANCE = {
     "embedder": "sface",
@@ -33,8 +32,7 @@ PROVENANCE = {
 
 def checkpoint(path: Path, generator: str) -> Path:
     """A swapper as training leaves it, but with random weights and a mask that is there."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("train", ["experiment=identity", f"model/generator={generator}", "name=ada"])
+    cfg = compose_config("train", ["experiment=identity", f"model/generator={generator}", "name=ada"])
     plain = OmegaConf.to_container(cfg.model, resolve=True)
     settings = read_settings(plain, ModuleConfig, "test")
     torch.manual_seed(0)
@@ -53,9 +51,7 @@ def checkpoint(path: Path, generator: str) -> Path:
 
 
 def configured(path: Path, output: Path, *more: str) -> ExportConfig:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("export", [f"ckpt_path={path}", f"output={output}", *more])
-    return validate(cfg, ExportConfig)
+    return load_config("export", ExportConfig, [f"ckpt_path={path}", f"output={output}", *more])
 
 
 def test_a_checkpoint_and_its_export_swap_alike(tmp_path, capsys):

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from facesmith.cli.composition import compose_config
 from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig, validate
 from facesmith.config.settings import Settings
 from facesmith.errors import UserError
@@ -33,12 +33,7 @@ NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "
 
 def composed(primary: str, *overrides: str) -> DictConfig:
     """Compose as an entry point does, with a folder of the run."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(primary, list(overrides), return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = "runs/test"
-    HydraConfig.instance().set_config(cfg)
-    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    return compose_config(primary, list(overrides), run=Path("runs/test"))
 
 
 def mistakes(primary: str, *overrides: str) -> list[str]:
@@ -135,14 +130,10 @@ def test_export_composes_and_validates() -> None:
 @pytest.mark.parametrize("sweep", [p.stem for p in sorted((ROOT / "sweeps").glob("*.yaml"))])
 def test_every_sweep_composes_and_each_swept_key_stands(sweep: str) -> None:
     needed = {"lora_rank": NEEDED_OF_VIDEO, "scene_ranks": NEEDED_OF_LORA}.get(sweep, NEEDED)
-    with initialize_config_dir(str(ROOT / "sweeps"), version_base="1.3"):
-        cfg = compose(sweep, [f"hydra.searchpath=[file://{CONF}]", *needed], return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = "runs/test"
-    HydraConfig.instance().set_config(cfg)
-    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    given = [f"hydra.searchpath=[file://{CONF}]", *needed]
+    own = compose_config(sweep, given, run=Path("runs/test"), conf=ROOT / "sweeps")
     validate(own, TrainConfig)
-    params = cfg.hydra.sweeper.params
+    params = HydraConfig.get().sweeper.params
     assert params
     for key in params:
         assert OmegaConf.select(own, key) is not None, key

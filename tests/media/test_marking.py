@@ -13,7 +13,11 @@ WRITERS = {"imwrite", "imwritemulti", "imencode", "imsave", "mimsave", "mimwrite
 WRITERS |= {"write_png", "write_jpeg", "encode_png", "encode_jpeg", "VideoWriter_fourcc", "export_to_video", "savefig"}
 WRITERS |= {"export_to_gif", "to_image_file", "get_writer", "write_gif"}
 # No synthetic faces: JPEG crops of photographs as they were taken, inside a face set; painted masks.
-ALLOWED = {("faces/analysis.py", "imencode"), ("annotate/kept.py", "save"), ("annotate/exchange.py", "save")}
+ALLOWED = {
+    ("faces/face_set/analysis.py", "imencode"),
+    ("annotate/masks.py", "save"),
+    ("annotate/import_export.py", "save"),
+}
 
 
 def tree(path):
@@ -87,6 +91,6 @@ def test_only_photographs_as_they_were_taken_go_without_a_mark():
         for one in call.keywords
         if one.arg == "mark" and isinstance(one.value, ast.Constant) and one.value.value is None
     }
-    # masks and what lies under them show no face that was made; video_lora/tiny draws puppets that are nobody
-    photographs = {"faces/contact_sheet.py", "tasks/mask.py"}
-    assert unmarked <= photographs | {"video_lora/tiny/demo.py", "video_lora/tiny/train_base.py"}
+    # masks and what lies under them show no face that was made; toy_wan draws puppets that are nobody
+    photographs = {"faces/face_set/contact_sheet.py", "tasks/mask/task.py"}
+    assert unmarked <= photographs | {f"methods/video_lora/toy_wan/{name}.py" for name in ("data", "train_base")}

@@ -4,13 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
-from facesmith.config.schema import TrainConfig, validate
-
-CONF = Path(__file__).parents[2] / "conf"
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 
 Settings = Callable[..., TrainConfig]
 
@@ -31,11 +27,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             f"paths.profiles={run / 'profiles'}",
             *overrides,
         ]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", given, return_hydra_config=True)
-        OmegaConf.set_readonly(cfg.hydra, False)
-        cfg.hydra.runtime.output_dir = str(run)
-        HydraConfig.instance().set_config(cfg)
-        return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+        return load_config("train", TrainConfig, given, run=run)
 
     return settings

@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from safetensors import safe_open
 from skimage.data import astronaut
 from transformers import (
@@ -22,14 +20,13 @@ from transformers import (
     DINOv3ViTModel,
 )
 
+from facesmith.cli.composition import load_config
 from facesmith.cli.infer import infer
-from facesmith.config.schema import InferConfig, validate
+from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.video import open_video
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +60,7 @@ def embed(root: Path, name: str, *overrides: str, **sources: Any) -> Path:
         f"paths.profiles={root / 'profiles'}",
         *overrides,
     ]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("infer", given)
-    keys = [key for key in cfg if key != "hydra"]
-    return infer(validate(OmegaConf.masked_copy(cfg, keys), InferConfig))[0]
+    return infer(load_config("infer", InferConfig, given))[0]
 
 
 @pytest.mark.parametrize(
@@ -99,16 +93,13 @@ def test_photos_become_profiles_that_blend(root: Path, encoder: str, name: str, 
     assert [Path(one).name for one in json.loads(said["sources"])] == ["0.png", "40.png", "80.png", "100.png"]
     if aggregation == "mean":
         assert man.mean @ (each.mean(0) / np.linalg.norm(each.mean(0))) == pytest.approx(1.0, abs=1e-5)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for task, more in (("blend", "task.weights=[0.5,0.5]"), ("interpolate", "task.t=0.5")):
-            source = f"source=[{paths['man']},{paths['woman']}]"
-            cfg = compose(
-                "infer", [f"task={task}", source, "task.name=x", f"output={root / encoder / task}.json", more]
-            )
-            infer(validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), InferConfig))
-            both = IdentityProfile.load(root / encoder / f"{task}.json")
-            assert both.mean @ man.mean == pytest.approx(both.mean @ woman.mean, abs=1e-4)
-            assert len(both.embedding_mean) == size
+    for task, more in (("blend", "task.weights=[0.5,0.5]"), ("interpolate", "task.t=0.5")):
+        source = f"source=[{paths['man']},{paths['woman']}]"
+        output = f"{root / encoder / task}.json"
+        infer(load_config("infer", InferConfig, [f"task={task}", source, "task.name=x", f"output={output}", more]))
+        both = IdentityProfile.load(Path(output))
+        assert both.mean @ man.mean == pytest.approx(both.mean @ woman.mean, abs=1e-4)
+        assert len(both.embedding_mean) == size
 
 
 def test_few_photos_nobody_and_strangers_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,14 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 from facesmith.methods.occluder.data import OccluderDataModule
-
-CONF = Path(__file__).parents[3] / "conf"
 
 Settings = Callable[..., TrainConfig]
 
@@ -39,12 +35,7 @@ def tiny_occluder(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             f"paths.runs={run.parent}",
             *overrides,
         ]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", given, return_hydra_config=True)
-        OmegaConf.set_readonly(cfg.hydra, False)
-        cfg.hydra.runtime.output_dir = str(run)
-        HydraConfig.instance().set_config(cfg)
-        return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+        return load_config("train", TrainConfig, given, run=run)
 
     return settings
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torch.optim import AdamW
 
+from facesmith.cli.composition import load_config
 from facesmith.cli.export import export as export_job
 from facesmith.cli.train import train
-from facesmith.config.schema import ExportConfig, validate
+from facesmith.config.schema import ExportConfig
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import soften_mask
 from facesmith.media.images import read_image
@@ -24,8 +24,6 @@ from facesmith.models.checkpoint import load_module, read_checkpoint
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.occlusion import Occluder
-
-CONF = Path(__file__).parents[3] / "conf"
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +83,9 @@ def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) 
 
 def test_an_occluder_is_exported_to_xseg_alone(run: Path, tmp_path: Path) -> None:
     def given(*more: str) -> ExportConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("export", [f"ckpt_path={run / 'checkpoints/last.ckpt'}", f"output={tmp_path}", *more])
-        return validate(cfg, ExportConfig)
+        return load_config(
+            "export", ExportConfig, [f"ckpt_path={run / 'checkpoints/last.ckpt'}", f"output={tmp_path}", *more]
+        )
 
     for more, words in (
         ([], "to=facesmith: .*holds an occluder; give to=xseg"),

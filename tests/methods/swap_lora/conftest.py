@@ -8,17 +8,14 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from lightning import Callback, Trainer, seed_everything
-from omegaconf import OmegaConf
 
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 from facesmith.media.video_writer import VideoWriter
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.hardware import choose_precision
 
-CONF = Path(__file__).parents[3] / "conf"
 QUIET = ["callbacks.progress.refresh_rate=0", "data.progress=false"]
 SMALL = [*QUIET, "data.pseudo_truth.frames=8", "data.pseudo_truth.variants=4"]
 
@@ -26,12 +23,7 @@ Settings = Callable[..., TrainConfig]
 
 
 def _composed(run: Path, *overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", list(overrides), return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(run)
-    HydraConfig.instance().set_config(cfg)
-    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    return load_config("train", TrainConfig, list(overrides), run=run)
 
 
 class _Killed(Callback):

@@ -6,12 +6,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 from skimage.data import astronaut
 
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 from facesmith.models.adapters.lora import base_hash
 from facesmith.models.adapters.spec import load_adapters
 from facesmith.models.onnx.session import load_swapper
@@ -19,7 +17,6 @@ from facesmith.models.onnx.session import load_swapper
 from ...foreign_swappers import write_foreign
 
 pytestmark = pytest.mark.slow
-CONF = str(Path(__file__).parents[3] / "conf")
 SHORT = [
     "data.consent=public_domain",
     "data.identity=man",
@@ -37,13 +34,8 @@ SHORT = [
 
 
 def composed(run: Path, *overrides: str) -> TrainConfig:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        given = ["experiment=swap_lora", f"paths.face_sets={run / 'face_sets'}", f"paths.profiles={run}", *overrides]
-        cfg = compose("train", given, return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(run)
-    HydraConfig.instance().set_config(cfg)
-    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    given = ["experiment=swap_lora", f"paths.face_sets={run / 'face_sets'}", f"paths.profiles={run}", *overrides]
+    return load_config("train", TrainConfig, given, run=run)
 
 
 @pytest.mark.parametrize("name", ["blendswap", "hyperswap"])

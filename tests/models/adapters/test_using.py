@@ -1,18 +1,16 @@
 """Adapters in use: swapped with, exported with, named in marks."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from skimage.data import astronaut
 
+from facesmith.cli.composition import load_config
 from facesmith.cli.export import export
 from facesmith.config.adapters import LoraSettings
-from facesmith.config.schema import InferConfig, validate
+from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
 from facesmith.media.images import read_image, write_image
 from facesmith.media.verification import verify_provenance
@@ -28,8 +26,6 @@ from facesmith.models.onnx.session import load_swapper
 from ...cli.test_export import CROPS, checkpoint, configured
 from ...foreign_swappers import write_foreign
 from .test_store import card
-
-CONF = str(Path(__file__).parents[3] / "conf")
 
 
 @pytest.fixture
@@ -76,9 +72,7 @@ def adapter_for(generator, folder, path, kind="onnx", change=0.3):
 
 
 def infer(*overrides):
-    with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("infer", ["task=swap", *overrides])
-    config = validate(cfg, InferConfig)
+    config = load_config("infer", InferConfig, ["task=swap", *overrides])
     return config.task.build(analyzer=config.analyzer.build, progress=False).run()
 
 

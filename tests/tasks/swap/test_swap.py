@@ -1,5 +1,4 @@
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -15,7 +14,6 @@ from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.swap.task import SwapTask
 
-CONF = Path(__file__).parents[3] / "conf"
 MAGENTA = np.array([255, 0, 255])
 FRAME = {
     "source_photo": None,

@@ -3,22 +3,20 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from facesmith.config.schema import InferConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import REGION_NAMES
 from facesmith.models.onnx.info import TYPES
 from facesmith.tasks.swap.config import FrameConfig, SwapTaskConfig
 from facesmith.tasks.swap.frame_swap import load_frame_swap
 
-CONF = Path(__file__).parents[3] / "conf"
 NEEDED = ["task=swap", "task.model=m.onnx", "source=a.png", "output=o.png"]
 
 
 def composed(*overrides: str) -> InferConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validate(compose("infer", list(overrides)), InferConfig)
+    return load_config("infer", InferConfig, list(overrides))
 
 
 def test_the_flat_keys_reach_the_task():

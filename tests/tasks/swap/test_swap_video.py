@@ -8,17 +8,17 @@ import threading
 import av
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from skimage.data import astronaut
 
-from facesmith.config.schema import InferConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import InferConfig
 from facesmith.files import partial_folder
 from facesmith.media.images import write_image
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.models.onnx.session import Swapper
 
-from .test_swap import CONF, analyzer, magenta, told
+from .test_swap import analyzer, magenta, told
 from .test_swap import task as on_two_threads
 
 
@@ -170,8 +170,7 @@ def test_the_folder_is_tried_before_the_work(swapper_file, couple, tmp_path):
 
 def test_the_settings_as_they_stand_build_the_task(swapper_file, couple, tmp_path):
     overrides = ["task=swap", f"task.model={swapper_file}", f"source={couple}", f"output={tmp_path / 'out.mp4'}"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = validate(compose("infer", [*overrides, "task.select=0"]), InferConfig)
+    config = load_config("infer", InferConfig, [*overrides, "task.select=0"])
     config.task.build(analyzer=analyzer, progress=False).run()
     found = masks(tmp_path / "out.mp4")
     assert all(one[:, :320].sum() > 300 and one[:, 320:].sum() == 0 for one in found)

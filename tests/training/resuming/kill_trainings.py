@@ -18,18 +18,15 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 import facesmith.methods.swapper.module
+from facesmith.cli.composition import load_config
 from facesmith.cli.train import train
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.config.schema import TrainConfig
 from facesmith.errors import Interrupted
 
 from .tiny_training import TinyDataModuleConfig, TinyModuleConfig
 
-CONF = Path(__file__).parents[3] / "conf"
 QUIET = ["callbacks.render=null", "callbacks.progress=null", "callbacks.summary=null"]
 EAGER = ["resume=auto", "logger.csv.flush_seconds=0"]
 TINY = ["callbacks.export=null", "callbacks.profile=null", "monitor=val/loss", "callbacks.last.every_steps=2"]
@@ -49,12 +46,7 @@ AAD = ["model/generator=aad_fast", "trainer.accumulate_grad_batches=2", "data.wo
 
 
 def composed(run: Path, overrides: list[str]) -> TrainConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["experiment=identity_demo", *QUIET, *EAGER, *overrides], return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(run)
-    HydraConfig.instance().set_config(cfg)
-    return validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    return load_config("train", TrainConfig, ["experiment=identity_demo", *QUIET, *EAGER, *overrides], run=run)
 
 
 def tiny(run: Path, workers: int, accumulate: int, *more: str, epochs: int = 10, pause: float = 0.004) -> TrainConfig:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from facesmith.cli.composition import compose_config
 from facesmith.errors import UserError
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
 from facesmith.training.run.resume import arguments, changed, command, record_folder, refuse_changes, run_folder
@@ -58,10 +59,8 @@ def test_the_whole_command_may_be_given_again(tmp_path: Path) -> None:
     whole = arguments(["experiment=identity", "data.name=ada", f"resume='{run}'"])
     assert whole == ["experiment=identity", "data.name=ada", f"resume='{run}'", f"hydra.run.dir='{run}'"]
     assert arguments(whole) == whole
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", whole, return_hydra_config=True)
-    assert cfg.resume == str(run)
-    assert cfg.hydra.run.dir == str(run)
+    assert compose_config("train", whole).resume == str(run)
+    assert HydraConfig.get().run.dir == str(run)
 
 
 def test_the_last_start_that_began_counts_and_a_sweeps_job_brings_its_config(tmp_path: Path) -> None:

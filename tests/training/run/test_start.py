@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
-from facesmith.config.schema import TrainConfig, validate
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
 from facesmith.training.run.record import recording
 from facesmith.training.run.start import Start, find_start
-
-CONF = Path(__file__).parents[3] / "conf"
 
 
 def start(run: Path, *overrides: str, swept: bool = False) -> Start:
@@ -28,12 +24,7 @@ def start(run: Path, *overrides: str, swept: bool = False) -> Start:
 
 def composed(run: Path, *overrides: str) -> tuple[TrainConfig, dict[str, Any]]:
     needed = ["experiment=identity", "data.source=photos", "data.name=ada", "data.consent=self"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [*needed, *overrides], return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(run)
-    HydraConfig.instance().set_config(cfg)
-    config = validate(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), TrainConfig)
+    config = load_config("train", TrainConfig, [*needed, *overrides], run=run)
     return config, config.model_dump(mode="json", by_alias=True)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,7 +80,7 @@ class CsvLog(CSVLogger):
 
     def __init__(self, folder: Path, flush_seconds: float) -> None:
         super().__init__(save_dir=folder, name="", version="")
-        self._flush_seconds, self._flushed = flush_seconds, 0.0
+        self._flush_seconds, self._flushed = flush_seconds, -math.inf  # the clock may have begun just now
 
     @property
     @override
