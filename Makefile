@@ -10,9 +10,9 @@ DEMO_ASSETS := face_landmarker.task yunet.onnx sface.onnx carphone_pristine.mp4 
 .PHONY: demo test slow check format clean
 
 demo: $(READY)  ## train on the embedded default and swap a portrait
-	$(BIN)/python -m facesmith.assets $(DEMO_ASSETS)
-	$(BIN)/python train.py experiment=identity_demo
-	$(BIN)/python infer.py task=swap model=$$(ls -t runs/identity_demo/carphone/*/exports/*.onnx | head -1) \
+	$(BIN)/facesmith assets $(DEMO_ASSETS)
+	$(BIN)/facesmith train experiment=identity_demo
+	$(BIN)/facesmith infer task=swap model=$$(ls -t runs/identity_demo/carphone/*/exports/*.onnx | head -1) \
 		source=asset:astronaut.png output=outputs/astronaut_swapped.png
 
 test: $(READY)  ## the default suite

@@ -1,16 +1,8 @@
-"""Export a checkpoint: python export.py ckpt_path=runs/identity/ada/<time>/checkpoints/last.ckpt."""
+"""`python export.py ...` in a checkout: the command `facesmith export`."""
 
-from facesmith.cli.launch import entry_point
-from facesmith.config.schema import ExportConfig
+import sys
 
-
-@entry_point("export", ExportConfig)
-def main(config: ExportConfig) -> None:
-    """Write the file and check that it computes what the checkpoint does."""
-    from facesmith.cli.export import export
-
-    export(config)
-
+from facesmith.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["export", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""Lay conf/ into the wheel, where the package's own entry points find it without a checkout."""
+"""Put conf/ and sweeps/ into the wheel, where the commands find them without a checkout."""
 
 import shutil
 from pathlib import Path
@@ -8,18 +8,17 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConf(build_py):
-    """Builds the package with conf/ in it; an editable install reads the checkout's."""
+    """Build the package with conf/ and sweeps/ in it; an editable install reads the checkout's."""
 
     def run(self) -> None:
         """Build."""
         super().run()
-        if not self.editable_mode:
-            shutil.copytree(
-                "conf",
-                Path(self.build_lib) / "facesmith" / "conf",
-                ignore=shutil.ignore_patterns("local"),
-                dirs_exist_ok=True,
-            )
+        if self.editable_mode:
+            return
+        for name in ("conf", "sweeps"):
+            target = Path(self.build_lib) / "facesmith" / name
+            shutil.rmtree(target, ignore_errors=True)  # what an earlier build left
+            shutil.copytree(name, target, ignore=shutil.ignore_patterns("local"))
 
 
 setup(cmdclass={"build_py": BuildWithConf})

@@ -1,17 +1,8 @@
-"""Train: python train.py experiment=identity data.source=photos/ data.name=ada data.consent=self."""
+"""`python train.py ...` in a checkout: the command `facesmith train`."""
 
-from facesmith.cli.launch import entry_point
-from facesmith.config.schema import TrainConfig
-from facesmith.training.run.resume import arguments
+import sys
 
-
-@entry_point("train", TrainConfig, arguments=arguments)
-def main(config: TrainConfig) -> float | list[float] | None:
-    """Train, and give a sweep what it judges by."""
-    from facesmith.cli.train import train
-
-    return train(config)
-
+from facesmith.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -71,12 +71,11 @@ _KNOWN: Final = (
     (
         r"No supported gpu backend found|CUDAAccelerator.*not available|MPSAccelerator.*not available",
         "trainer.accelerator: this machine has no such device; use trainer.accelerator=auto; "
-        "`python -m facesmith.doctor` shows the devices",
+        "`facesmith doctor` shows the devices",
     ),
     (
         r"You requested gpu: .* But your machine only has: .*|requested .* devices? but .* available",
-        "trainer.devices: this machine has fewer devices; use trainer.devices=1 or auto; "
-        "`python -m facesmith.doctor` shows them",
+        "trainer.devices: this machine has fewer devices; use trainer.devices=1 or auto; `facesmith doctor` shows them",
     ),
     (
         r"no kernel image is available|not compatible with the current PyTorch",

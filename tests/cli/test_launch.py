@@ -1,4 +1,4 @@
-"""The command line: quick, one line a mistake, exit code 1, nothing left behind."""
+"""The commands that Hydra starts: quick, one line a mistake, exit code 1, nothing left behind."""
 
 import subprocess
 import sys
@@ -9,12 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def run(tmp_path: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run an entry point; exit code 99 says that it imported torch or lightning."""
+def run(tmp_path: Path, *arguments: str, script: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `facesmith ...`, or a script of the root; exit code 99 says that it imported torch or lightning."""
+    path = str(ROOT / script) if script else str(ROOT / "src/facesmith/__main__.py")
     program = (
-        f"import sys, runpy; sys.argv = {[str(ROOT / script), *arguments]!r}\n"
+        f"import sys, runpy; sys.argv = {[path, *arguments]!r}\n"
         "try:\n"
-        f"    runpy.run_path({str(ROOT / script)!r}, run_name='__main__')\n"
+        f"    runpy.run_path({path!r}, run_name='__main__')\n"
         "finally:\n"
         "    if {'torch', 'lightning'} & set(sys.modules): sys.exit(99)"
     )
@@ -22,21 +23,25 @@ def run(tmp_path: Path, script: str, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("script", ["train.py", "infer.py", "export.py"])
-def test_help_needs_no_torch(tmp_path: Path, script: str) -> None:
-    done = run(tmp_path, script, "--help")
+@pytest.mark.parametrize("command", ["train", "infer", "export"])
+def test_help_needs_no_torch_and_lists_the_commands_own_groups(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, "--help", script=f"{command}.py")
     assert done.returncode == 0, done.stderr
-    assert f"python {script}" in done.stdout
+    assert f"facesmith {command}" in done.stdout
+    groups = {"train": ["experiment", "trainer", "model/generator"], "infer": ["task", "encoder"], "export": []}
+    for name, words in groups.items():
+        for group in words:
+            assert (f"      {group} " in done.stdout or f"  {group} " in done.stdout) == (name == command), group
 
 
 def test_cfg_job_needs_no_torch(tmp_path: Path) -> None:
-    done = run(tmp_path, "train.py", "experiment=identity", "--cfg", "job")
+    done = run(tmp_path, "train", "experiment=identity", "--cfg", "job")
     assert done.returncode == 0, done.stderr
     assert "max_frames: 1000" in done.stdout
 
 
 def test_mistakes_in_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> None:
-    done = run(tmp_path, "train.py", "experiment=identity", "data.consent=slef", "+trainer.max_epoch=3")
+    done = run(tmp_path, "experiment=identity", "data.consent=slef", "+trainer.max_epoch=3", script="train.py")
     assert done.returncode == 1
     assert done.stdout == ""
     lines = done.stderr.splitlines()
@@ -48,14 +53,8 @@ def test_mistakes_in_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> N
 
 
 def test_misspelt_overrides_and_options_are_told_together(tmp_path: Path) -> None:
-    done = run(
-        tmp_path,
-        "train.py",
-        "experiment=identity",
-        "traner.max_epochs=3",
-        "logger=wandbb",
-        "data.consent=self",
-    )
+    given = ["experiment=identity", "traner.max_epochs=3", "logger=wandbb", "data.consent=self"]
+    done = run(tmp_path, "train", *given)
     assert done.returncode == 1
     assert "error: traner.max_epochs: no such key; did you mean trainer.max_epochs?" in done.stderr
     assert "error: logger=wandbb: no such option; choose one of csv, none, tensorboard, wandb" in done.stderr
@@ -63,8 +62,9 @@ def test_misspelt_overrides_and_options_are_told_together(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_a_sweep_names_its_missing_keys(tmp_path: Path) -> None:
-    done = run(tmp_path, "train.py", "-cd", str(ROOT / "sweeps"), "-cn", "identity_grid")
+@pytest.mark.parametrize("given", [["-cd", str(ROOT / "sweeps"), "-cn", "identity_grid"], ["sweep=identity_grid"]])
+def test_a_sweep_names_its_missing_keys(tmp_path: Path, given: list[str]) -> None:
+    done = run(tmp_path, *given, script="train.py")
     assert done.returncode == 1
     assert "error: data.consent: required" in done.stderr
     assert "Traceback" not in done.stderr

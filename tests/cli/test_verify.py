@@ -60,8 +60,8 @@ def test_of_several_files_the_gravest_counts(files, capsys):
 
 
 def test_json_for_scripts_and_roots_to_trust(files, capsys):
-    main(["verify", "--json", str(files["marked"])])
+    main(["verify", str(files["marked"]), "json=true"])
     told = json.loads(capsys.readouterr().out)
     assert (told["state"], told["trust"], told["mark"]["identity"], told["exit_code"]) == ("signed", "own", "ada", 0)
-    assert main(["verify", "--trust", str(files["text"]), str(files["marked"])]) == UNREADABLE
+    assert main(["verify", f"trust={files['text']}", str(files["marked"])]) == UNREADABLE
     assert "holds no PEM certificate" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facesmith.errors import PrunedError, UserError
-from facesmith.sweep.__main__ import main
+from facesmith.cli.main import main
 from facesmith.sweep.ranking import importance, rank, varied
 from facesmith.sweep.runs import continue_command, counts, find_runs, read_curves, rerun_command
 
@@ -137,10 +137,10 @@ def test_curves_hold_the_course_of_a_long_noisy_log(tmp_path: Path) -> None:
 
 
 def test_the_winners_commands(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["best", str(sweep)]) == 0
+    assert main(["sweep", "best", str(sweep)]) == 0
     told = capsys.readouterr().out
-    assert "python train.py experiment=identity model.optimizer.lr=0.004 data.batch_size=8" in told
-    assert f"python train.py resume={sweep.resolve() / '3'} trainer.max_epochs=6" in told
+    assert "facesmith train experiment=identity model.optimizer.lr=0.004 data.batch_size=8" in told
+    assert f"facesmith train resume={sweep.resolve() / '3'} trainer.max_epochs=6" in told
 
 
 def test_a_sweep_of_its_own_file_is_rerun_as_one_run(sweep: Path) -> None:
@@ -149,15 +149,15 @@ def test_a_sweep_of_its_own_file_is_rerun_as_one_run(sweep: Path) -> None:
     record = run.record.model_copy(
         update={"command": ["train.py", "-cd", "sweeps", "--config-name=identity_grid", "a=1"]}
     )
-    assert rerun_command(record).startswith("python train.py -cd sweeps -cn identity_grid experiment=identity ")
+    assert rerun_command(record).startswith("facesmith train sweep=identity_grid experiment=identity ")
     assert rerun_command(record).endswith(" hydra.mode=RUN")
     assert continue_command(run).endswith("trainer.max_epochs=6")
 
 
 def test_tables_and_csv(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["status", str(sweep)]) == 0
+    assert main(["sweep", "status", str(sweep)]) == 0
     assert "9 runs: 4 completed, 1 pruned, 1 failed, 1 killed, 1 damaged, 1 not begun" in capsys.readouterr().out
-    assert main(["leaderboard", str(sweep), "--output", str(tmp_path), "--no-pictures"]) == 0
+    assert main(["sweep", "leaderboard", str(sweep), f"output={tmp_path}", "pictures=false"]) == 0
     rows = list(csv.DictReader((tmp_path / "leaderboard.csv").open()))
     assert [row["run"] for row in rows[:4]] == ["3", "2", "1", "0"]
     assert (rows[0]["rank"], rows[0][LR], rows[0]["val/judge_distance"]) == (
@@ -171,5 +171,5 @@ def test_tables_and_csv(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["leaderboard", str(tmp_path)]) == 1
+    assert main(["sweep", "leaderboard", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1

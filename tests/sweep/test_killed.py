@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from facesmith.sweep.__main__ import main as sweep_command
+from facesmith.cli.sweep import main as sweep_command
 from facesmith.training.run.record import read
 
 from .tiny_sweeps import TINY, outcomes, study
@@ -63,7 +63,7 @@ def test_a_sweep_killed_three_times_loses_nothing(tmp_path: Path, launcher: str)
         interruptions += len(record.resumed)
     assert interruptions <= 3 * (1 if launcher == "basic" else 2)
 
-    assert sweep_command(["leaderboard", str(sweep), "--no-pictures"]) == 0
+    assert sweep_command(["leaderboard", str(sweep), "pictures=false"]) == 0
     assert len((sweep / "leaderboard.csv").read_text().splitlines()) == 1 + 9
 
 

@@ -31,7 +31,7 @@ def command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
         if part in ("${args_no_hyphens}", "${env}"):
             line += told["args_no_hyphens"] if part != "${env}" else []
         else:
-            line.append(sweep["program"] if part == "${program}" else part)
+            line.append(part)
     return line
 
 
@@ -40,8 +40,8 @@ def test_every_point_composes_and_validates(path: Path) -> None:
     sweep: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert sweep["metric"] == {"name": "val/judge_distance", "goal": "minimize"}
     for point in points(sweep["parameters"]):
-        python, program, *overrides = command(sweep, point)
-        assert (python, program) == ("python", "train.py")
+        program, verb, *overrides = command(sweep, point)
+        assert (program, verb) == ("facesmith", "train")
         config = load_config("train", TrainConfig, overrides, run=Path("runs/identity/ada/now"))
         plain = OmegaConf.create(config.model_dump(by_alias=True), flags={"allow_objects": True})
         for key, value in point.items():

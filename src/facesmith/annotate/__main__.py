@@ -1,16 +1,8 @@
-"""Paint masks: python -m facesmith.annotate data.source=scene.mp4 data.name=stage data.consent=written."""
+"""`python -m facesmith.annotate ...`: the command `facesmith annotate`."""
 
-from facesmith.annotate.config import AnnotateConfig
-from facesmith.cli.launch import entry_point
+import sys
 
-
-@entry_point("annotate", AnnotateConfig)
-def main(config: AnnotateConfig) -> None:
-    """Open the painter."""
-    from facesmith.annotate.app import annotate
-
-    annotate(config)
-
+from facesmith.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["annotate", *sys.argv[1:]]))

@@ -1,51 +1,63 @@
-"""List adapters: python -m facesmith.adapters runs/ [base=<model>]"""
+"""`facesmith adapters`: list the adapters under a folder, of a profile, or for a model."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from facesmith.errors import UserError
-from facesmith.models.adapters.card import AdapterCard
-from facesmith.models.adapters.store import WEIGHTS, find_adapters
+from facesmith.cli.arguments import read_arguments, wants_help
+from facesmith.config.settings import PathSetting, Settings
 
-_USAGE = """\
-python -m facesmith.adapters runs/                 every adapter under a folder
-python -m facesmith.adapters profiles/ada.json     those that a profile lists
-python -m facesmith.adapters runs/ base=ada.onnx   those that were made for a model
+if TYPE_CHECKING:
+    from facesmith.models.adapters.card import AdapterCard
+
+_HELP = """\
+List adapters: identity, scene, size, figures, and the model each was made for.
+
+  facesmith adapters runs/                 every adapter under a folder
+  facesmith adapters profiles/ada.json     those that a profile lists
+  facesmith adapters runs/ base=ada.onnx   those that were made for a model
 """
 _FIGURES = (("judge_distance", "judge"), ("nme", "moved"))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    places = [argument for argument in given if not argument.startswith("base=")]
-    bases = [argument.removeprefix("base=") for argument in given if argument.startswith("base=")]
-    if len(places) != 1 or len(bases) > 1 or places[0] in ("-h", "--help"):
-        print(_USAGE, end="")
-        return int(bool(given) and places != ["-h"] and places != ["--help"])
-    try:
-        found = list(find_adapters(Path(places[0])))
-        if bases:
-            sha256 = _hash(Path(bases[0]))
-            found = [one for one in found if one[1].base.sha256 == sha256]
-        _tell(found, f" for {bases[0]}" if bases else "", places[0])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+class AdaptersConfig(Settings):
+    """Which adapters to list."""
+
+    place: PathSetting
+    """A folder, or a profile."""
+    base: PathSetting | None = None
+    """A model; only adapters that were made for it are listed."""
+
+
+def main(given: Sequence[str]) -> int:
+    """List what the arguments ask for."""
+    if wants_help(given):
+        print(_HELP, end="")
+        return 0
+    config = read_arguments(given, AdaptersConfig, words="place")
+    from facesmith.models.adapters.store import find_adapters  # imports torch
+
+    found = list(find_adapters(config.place))
+    if config.base is not None:
+        sha256 = _hash(config.base)
+        found = [one for one in found if one[1].base.sha256 == sha256]
+    _print(found, f" for {config.base}" if config.base else "", config.place)
     return 0
 
 
 def _hash(path: Path) -> str:
     from facesmith.models.adapters.lora import base_hash
-    from facesmith.models.adapters.merge import load_network  # imports torch
+    from facesmith.models.adapters.merge import load_network
 
     return base_hash(load_network(path))
 
 
-def _tell(found: Sequence[tuple[Path, AdapterCard]], which: str, place: str) -> None:
+def _print(found: Sequence[tuple[Path, "AdapterCard"]], which: str, place: Path) -> None:
+    from facesmith.models.adapters.store import WEIGHTS
+
     console = Console(highlight=False, soft_wrap=True)
     if not found:
         console.print(f"no adapter{which} in {place}", markup=False)
@@ -61,10 +73,12 @@ def _tell(found: Sequence[tuple[Path, AdapterCard]], which: str, place: str) -> 
     console.print("judge, moved: base -> adapter on the scene's held-out tail; lower is better", markup=False)
 
 
-def _shown(card: AdapterCard, name: str) -> str:
+def _shown(card: "AdapterCard", name: str) -> str:
     before, after = (card.figures.get(f"{prefix}_holdout/{name}") for prefix in ("base", "val"))
     return f"{before:.3f} -> {after:.3f}" if before is not None and after is not None else ""
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["adapters", *sys.argv[1:]]))

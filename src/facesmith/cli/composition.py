@@ -1,6 +1,7 @@
 """Compose and validate a config in process, as the commands do: for notebooks, tests, benchmarks and other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +17,11 @@ from facesmith.config.settings import Settings
 C = TypeVar("C", bound=Settings)
 
 
-def compose_config(
+@contextmanager
+def composed(
     name: str, overrides: Sequence[str] = (), *, run: Path | None = None, conf: Path | None = None
-) -> DictConfig:
-    """Compose a primary config without Hydra's own keys.
+) -> Iterator[DictConfig]:
+    """Compose a primary config; inside the `with`, config groups can be listed, as `validate` does for its messages.
 
     Args:
         name: The primary config: `train`, `infer`, `export`, `annotate`, `purge`, or a sweep's name.
@@ -27,8 +29,8 @@ def compose_config(
         run: Folder of the run, what `paths.run` becomes; the working folder where None.
         conf: Folder that holds `<name>.yaml`; found as the commands find it where None.
 
-    Returns:
-        The composed config. `HydraConfig` knows the whole of it, Hydra's keys included.
+    Yields:
+        The config without Hydra's own keys. `HydraConfig` knows the whole of it.
 
     Raises:
         HydraException: An override names no key or option.
@@ -36,10 +38,18 @@ def compose_config(
     """
     with initialize_config_dir(str((conf or conf_folder(name)).resolve()), version_base="1.3"):
         cfg = compose(name, list(overrides), return_hydra_config=True)
-    OmegaConf.set_readonly(cfg.hydra, False)
-    cfg.hydra.runtime.output_dir = str(run or Path.cwd())
-    HydraConfig.instance().set_config(cfg)
-    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        OmegaConf.set_readonly(cfg.hydra, False)
+        cfg.hydra.runtime.output_dir = str(run or Path.cwd())
+        HydraConfig.instance().set_config(cfg)
+        yield OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+
+
+def compose_config(
+    name: str, overrides: Sequence[str] = (), *, run: Path | None = None, conf: Path | None = None
+) -> DictConfig:
+    """Compose a primary config without Hydra's own keys: arguments, result and errors as those of `composed`."""
+    with composed(name, overrides, run=run, conf=conf) as cfg:
+        return cfg
 
 
 def load_config(
@@ -61,4 +71,5 @@ def load_config(
         HydraException: An override names no key or option.
         UserError: A value is missing, unknown or out of bounds; one line each.
     """
-    return validate(compose_config(name, overrides, run=run, conf=conf), schema)
+    with composed(name, overrides, run=run, conf=conf) as cfg:
+        return validate(cfg, schema)

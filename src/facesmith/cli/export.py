@@ -1,5 +1,6 @@
 """The export job: a checkpoint in; a model file, its model card and, where the client reads one, its hash out."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,3 +144,9 @@ def _tell(report: ExportReport, meant: str = "swapped") -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+if __name__ == "__main__":
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["export", *sys.argv[1:]]))

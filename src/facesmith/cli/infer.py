@@ -1,5 +1,6 @@
 """The inference job: build the task the config names and run it."""
 
+import sys
 from pathlib import Path
 
 from facesmith import assets
@@ -24,3 +25,9 @@ def infer(config: InferConfig) -> list[Path]:
     with logged(config), explained(config):
         written: list[Path] = config.task.build(**more).run()
     return written
+
+
+if __name__ == "__main__":
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["infer", *sys.argv[1:]]))

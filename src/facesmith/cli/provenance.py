@@ -1,6 +1,5 @@
-"""Say in plain words what is true of a picture or video: python -m facesmith.provenance verify FILE ..."""
+"""`facesmith provenance verify`: what pictures and videos say of their making, and whether it can be believed."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -8,6 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from pydantic import Field
+
+from facesmith.cli.arguments import read_arguments, take_verb, wants_help
+from facesmith.config.settings import PathSetting, Settings
 from facesmith.errors import UserError
 from facesmith.media.verification import ProvenanceReport, State, Trust, verify_provenance
 
@@ -19,7 +22,7 @@ _TRUST: Final[dict[Trust, str]] = {
     "trusted": "a certificate you trust",
     "own": "the key made on this computer: it shows changes, but not who signed",
     "self_made": "a self-made key of some other computer: it shows changes, but not who signed",
-    "unknown": "a certificate that nothing here vouches for; name the roots you trust with --trust ROOTS.pem",
+    "unknown": "a certificate that nothing here vouches for; name the roots you trust with trust=ROOTS.pem",
 }
 _SOURCE_TYPES: Final = {
     "compositeWithTrainedAlgorithmicMedia": "a real scene with synthetic parts",
@@ -27,29 +30,48 @@ _SOURCE_TYPES: Final = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and give its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m facesmith.provenance",
-        description="What pictures and videos say of their making, and whether it can be believed. Works offline.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    verify = commands.add_parser(
-        "verify",
-        help="is it marked as synthetic, by whom, and unchanged since?",
-        epilog="exit code: 0 marked; 1 changed since it was signed; 2 not marked as synthetic, or the signature is "
-        "gone; 3 cannot be read",
-    )
-    verify.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    verify.add_argument("--trust", type=Path, metavar="ROOTS.pem", help="certificates of the authorities you trust")
-    verify.add_argument("--json", action="store_true", help="as JSON, one object a line")
-    told = parser.parse_args(arguments)
+_HELP: Final = """\
+Check whether pictures and videos are marked as synthetic, by whom, and unchanged since. Works offline.
+
+  facesmith provenance verify <file> ...
+
+keys
+  trust=ROOTS.pem   certificates of the authorities you trust
+  json=true         as JSON, one object a line
+
+exit code: 0 marked; 1 changed since it was signed; 2 not marked as synthetic, or the signature is gone; 3 cannot be
+read
+"""
+
+
+class VerifyConfig(Settings):
+    """What to verify."""
+
+    files: list[PathSetting] = Field(min_length=1)
+    """Pictures and videos."""
+    trust: PathSetting | None = None
+    """A PEM file of the root certificates you trust."""
+    as_json: bool = Field(default=False, alias="json")
+    """Print one JSON object a file."""
+
+
+def main(given: Sequence[str]) -> int:
+    """Verify the named files.
+
+    Returns:
+        The gravest of the files' exit codes.
+    """
+    if wants_help(given):
+        print(_HELP, end="")
+        return 0
+    _, rest = take_verb(given, ["verify"], "provenance")
+    config = read_arguments(rest, VerifyConfig, words="files")
     try:
-        anchors = _anchors(told.trust)
+        anchors = _anchors(config.trust)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNREADABLE
-    codes = [_verify(file, anchors, as_json=told.json) for file in told.files]
+    codes = [_verify(file, anchors, as_json=config.as_json) for file in config.files]
     return max(codes, key=_GRAVITY.index)
 
 
@@ -121,9 +143,11 @@ def _anchors(path: Path | None) -> str:
     except (OSError, UnicodeDecodeError):
         text = ""
     if "BEGIN CERTIFICATE" not in text:
-        raise UserError(f"--trust {path}: holds no PEM certificate; give a file of root certificates")
+        raise UserError(f"trust={path}: holds no PEM certificate; give a file of root certificates")
     return text
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["provenance", *sys.argv[1:]]))

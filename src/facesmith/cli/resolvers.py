@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -34,9 +35,15 @@ def _directions(_root_: DictConfig) -> ListConfig:
     return OmegaConf.create([objectives[name] for name in objectives])
 
 
+def _options(group: str) -> str:
+    """List the options of a config group, also those of plug-ins, for a command's help."""
+    return ", ".join(GlobalHydra.instance().config_loader().get_group_options(group))
+
+
 OmegaConf.register_new_resolver("run_dir", run_folder, replace=True, use_cache=True)
 OmegaConf.register_new_resolver("record_folder", record_folder, replace=True)
 OmegaConf.register_new_resolver("scene_name", _scene_name, replace=True)
+OmegaConf.register_new_resolver("options", _options, replace=True)
 OmegaConf.register_new_resolver("directions", _directions, replace=True)
 OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 OmegaConf.register_new_resolver("upper", lambda text: str(text).upper(), replace=True)

@@ -1,5 +1,6 @@
 """The training job: build what the config names, fit, and tell what was made."""
 
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,9 @@ def _checkpoint(trainer: lightning.Trainer) -> Path | None:
     best = [Path(one.best_model_path) for one in made if one.monitor and one.best_model_path]
     last = Path(trainer.default_root_dir, FOLDER, LAST)
     return next((path for path in [*best, last] if path.is_file()), None)
+
+
+if __name__ == "__main__":
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["train", *sys.argv[1:]]))

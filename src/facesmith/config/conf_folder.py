@@ -1,4 +1,4 @@
-"""Where the conf/ folder lies: one way for every entry point."""
+"""Where `conf/` and `sweeps/` lie: one way for every command."""
 
 from pathlib import Path
 
@@ -8,17 +8,32 @@ from facesmith.errors import UserError
 _PACKAGE = Path(facesmith.__file__).parent
 
 
-def conf_folder(config: str, script: Path | None = None) -> Path:
-    """Find the folder that holds `<config>.yaml`.
+def folders(name: str) -> list[Path]:
+    """List the folders of this name that exist, first come first served.
 
-    Asked in order: beside a script, in the folder one stands in, in the checkout, in the installed package.
+    Args:
+        name: `conf` or `sweeps`.
+
+    Returns:
+        In this order: in the working folder, in the checkout, in the installed package.
+    """
+    places = [Path.cwd() / name, _PACKAGE.parents[1] / name, _PACKAGE / name]
+    return [place for place in places if place.is_dir()]
+
+
+def conf_folder(config: str) -> Path:
+    """Find the folder that holds a primary config.
+
+    Args:
+        config: Its name, such as `train`.
+
+    Returns:
+        The first of `folders("conf")` that holds `<config>.yaml`.
 
     Raises:
-        UserError: none of them holds it.
+        UserError: None of them does.
     """
-    beside = [script.resolve().parent / "conf"] if script else []
-    places = [*beside, Path.cwd() / "conf", _PACKAGE.parents[1] / "conf", _PACKAGE / "conf"]
-    for folder in places:
+    for folder in folders("conf"):
         if (folder / f"{config}.yaml").is_file():
             return folder
-    raise UserError(f"conf/{config}.yaml: is not here; run this in the folder of facesmith")
+    raise UserError(f"conf/{config}.yaml: not found; install facesmith anew, or run this in its checkout")

@@ -22,6 +22,8 @@ from facesmith.training.run.record import read
 
 Kind = Literal["face set", "run", "profile", "model", "adapter", "cache", "W&B record", "picture or video"]
 
+RECORD = "run.json"
+
 
 @dataclass(frozen=True)
 class Trace:

@@ -196,7 +196,7 @@ def rerun_command(record: RunRecord) -> str:
     """Return the one command that trains a run of a sweep again, on its own and in a new folder."""
     flags = _config_flags(record.command)
     alone = ["hydra.mode=RUN"] if flags else []  # a sweep's own file says that it is one
-    return shlex.join(["python", "train.py", *flags, *record.overrides, *alone])
+    return shlex.join(["facesmith", "train", *flags, *record.overrides, *alone])
 
 
 def continue_command(run: Run) -> str:

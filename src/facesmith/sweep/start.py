@@ -181,4 +181,4 @@ def _tell_end(folder: Path, study: Study) -> None:
         for trial in sorted(study.best_trials, key=lambda trial: trial.number)[:5]:
             values = ", ".join(f"{value:.4g}" for value in trial.values)
             log.info("  best: #%d %s: %s", trial.number, job.readable(trial.user_attrs[job.POINT]), values)
-    log.info("python -m facesmith.sweep leaderboard %s", folder)
+    log.info("facesmith sweep leaderboard %s", folder)

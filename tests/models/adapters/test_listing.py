@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from facesmith.cli.adapters import main
+from facesmith.cli.main import main
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.models.adapters.card import CARD, BaseReference, Scene
@@ -53,19 +53,19 @@ def test_they_are_listed_with_what_they_gain_and_chosen_by_base(tmp_path, capsys
     sha256 = base_hash(load_module(base).generator)
     write(tmp_path / "runs" / "1" / "adapter", base=BaseReference(str(base), sha256, "checkpoint", "Aad", "sface"))
     write(tmp_path / "runs" / "2" / "adapter", scene=Scene("k2", "beach"))
-    assert main([str(tmp_path / "runs")]) == 0
+    assert main(["adapters", str(tmp_path / "runs")]) == 0
     told = capsys.readouterr().out
     assert "stage" in told
     assert "beach" in told
     assert "0.610 -> 0.420" in told
-    assert main([str(tmp_path / "runs"), f"base={base}"]) == 0
+    assert main(["adapters", str(tmp_path / "runs"), f"base={base}"]) == 0
     told = capsys.readouterr().out
     assert "stage" in told
     assert "beach" not in told
-    assert main([str(tmp_path / "profiles")]) == 1
+    assert main(["adapters", str(tmp_path / "profiles")]) == 1
     assert "no such folder" in capsys.readouterr().err
-    assert main([]) == 0
-    assert main(["a", "b"]) == 1
+    assert main(["adapters"]) == 1
+    assert main(["adapters", "a", "b"]) == 1
 
 
 def test_a_person_goes_with_every_adapter(tmp_path, profile):

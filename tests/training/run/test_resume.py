@@ -149,5 +149,5 @@ def test_what_decides_what_is_learnt_must_stay() -> None:
 
 def test_the_command_that_goes_on_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command(tmp_path / "runs/identity/ada/2026") == "python train.py resume=runs/identity/ada/2026"
-    assert command(tmp_path / "my runs/1") == "python train.py 'resume=my runs/1'"
+    assert command(tmp_path / "runs/identity/ada/2026") == "facesmith train resume=runs/identity/ada/2026"
+    assert command(tmp_path / "my runs/1") == "facesmith train 'resume=my runs/1'"

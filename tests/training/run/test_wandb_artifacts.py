@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from facesmith.sweep.__main__ import main
+from facesmith.cli.main import main
 from facesmith.training.run.wandb import faces_artifact, onnx_artifact
 
 from ...offline_wandb import record, summaries
@@ -34,7 +34,7 @@ def test_the_same_faces_and_files_are_the_same_artifact(model: Path) -> None:
 def test_a_swap_is_told_by_reference(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "swapped.png"
     output.write_bytes(b"a face")
-    assert main(["lineage", str(output), "--model", str(model), "--runs", str(tmp_path)]) == 0
+    assert main(["sweep", "lineage", str(output), f"model={model}", f"runs={tmp_path}"]) == 0
     (summary,) = summaries(tmp_path)
     assert summary["state"] == "finished"
     (swap,) = record(Path(summary["file"]), "artifact")
@@ -47,5 +47,5 @@ def test_a_swap_is_told_by_reference(model: Path, tmp_path: Path) -> None:
 def test_a_model_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.png", "a.onnx"):
         (tmp_path / name).touch()
-    assert main(["lineage", str(tmp_path / "a.png"), "--model", str(tmp_path / "a.onnx")]) == 1
+    assert main(["sweep", "lineage", str(tmp_path / "a.png"), f"model={tmp_path / 'a.onnx'}"]) == 1
     assert "lies in no run" in capsys.readouterr().err

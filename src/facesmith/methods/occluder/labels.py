@@ -45,7 +45,7 @@ class PaintedMasks:
     def __init__(self, folder: Path, faces: FaceSet) -> None:
         self._folder, self._faces = folder, faces
         if not folder.is_dir():
-            raise UserError(f"data.masks={folder}: no such folder; paint masks with python -m facesmith.annotate")
+            raise UserError(f"data.masks={folder}: no such folder; paint masks with facesmith annotate")
         self._known = {Path(faces.crop_name(i)).stem: i for i in range(len(faces))}
         found = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and path.name[0] != ".")
         strangers = [path for path in found if path.stem not in self._known]

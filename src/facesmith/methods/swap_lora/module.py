@@ -187,8 +187,8 @@ class SwapLoraModule(SwapperModule):
         """
         if self.base.kind == "onnx":
             raise UserError(
-                f"{self.base.path}: keeps its own graph; its merged file is in the run's exports/, or give export.py "
-                "ckpt_path=<that file> adapter=<the run's adapter/>"
+                f"{self.base.path}: keeps its own graph; its merged file is in the run's exports/, or run "
+                "facesmith export ckpt_path=<that file> adapter=<the run's adapter/>"
             )
         return super().export_spec()
 

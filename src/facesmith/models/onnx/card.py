@@ -64,17 +64,17 @@ _TENSORS: Final = {
 }
 _TENSORS_OF: Final = {**_TENSORS, "hyperswap": _TENSORS["facesmith"]}
 _USE: Final = {
-    "facesmith": "`python infer.py task=swap model={file} source=<image or video> output=<file>`",
+    "facesmith": "`facesmith infer task=swap model={file} source=<image or video> output=<file>`",
     "dfm": """\
 - FaceFusion: put `{file}` alone into `.assets/models/custom/` and choose `custom/{name}` as deep swapper. Nothing
   else of this name may lie there, no `.hash` and no `.onnx`: it would take the file's place. Its deep swapper takes
   the coarse shading of brows and eyes from the target; `to=hyperswap` keeps more of the likeness there.
 - DeepFaceLive: put it into `<userdata>/dfm_models/`.
-- `python infer.py task=swap model={file} source=<image or video> output=<file>`""",
+- `facesmith infer task=swap model={file} source=<image or video> output=<file>`""",
     "hyperswap": """\
 - FaceFusion: copy `{name}.onnx` and `{hash_name}` over the files of these names in `.assets/models/` and choose
   `{name}` as face swapper. {told} The slot's own model is gone until FaceFusion downloads it again.
-- `python infer.py task=swap model={file} source=<image or video> output=<file>`""",
+- `facesmith infer task=swap model={file} source=<image or video> output=<file>`""",
 }
 
 

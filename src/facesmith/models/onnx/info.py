@@ -126,7 +126,7 @@ class SwapperInfo:
         if found != contract:
             said = f"its contract is {found!r}" if found else "it carries no contract"
             raise UserError(
-                f"{origin}: not a swapper of facesmith: {said}, not {contract!r}; give a file made by export.py"
+                f"{origin}: not a swapper of facesmith: {said}, not {contract!r}; give a file of facesmith export"
             )
         if metadata.get("normalisation") != normalisation:
             raise UserError(

@@ -200,7 +200,9 @@ def load_swapper(
             was made for another model.
     """
     if not path.is_file():
-        raise UserError(f"model={path}: no such file; give a swapper made by export.py (.onnx) or train.py (.ckpt)")
+        raise UserError(
+            f"model={path}: no such file; give a swapper that was trained (.ckpt) or exported (.onnx)"
+        )
     if path.suffix == ".ckpt":
         if model_type not in ("auto", "facesmith"):
             raise UserError(
@@ -208,7 +210,9 @@ def load_swapper(
             )
         return _load_checkpoint(path, adapters)
     if path.suffix not in (".onnx", ".dfm"):
-        raise UserError(f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper made by export.py or train.py")
+        raise UserError(
+            f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper that was trained or exported"
+        )
     graph = OnnxGraph(path, "model", threads)
     name = kind_of(path, graph.metadata, graph.inputs, chosen=model_type, key="task.model_type", origin=graph)
     if converter is not None and name in ("facesmith", "dfm"):

@@ -1,4 +1,4 @@
-"""Settings of the tasks of infer.py."""
+"""Settings of the tasks of `facesmith infer`."""
 
 from typing import Annotated, Any, Literal
 

@@ -78,7 +78,7 @@ def command(folder: Path) -> str:
     """Return the command that goes on with a run."""
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
-    return f"python train.py {shlex.quote(f'resume={folder}')}"
+    return f"facesmith train {shlex.quote(f'resume={folder}')}"
 
 
 def run_folder(base: str, time: str, resume: str | None) -> str:

@@ -260,7 +260,7 @@ Its VAE keeps 24 principal components of every block of pixels, and a small net 
 (`facesmith.methods.video_lora.toy_wan.codec.BlockVideoCodec`); its text encoder is random. It knows eighteen prompts:
 "a person in white|silver|grey dancing on a black|navy|maroon|forest|plum|umber stage".
 
-What it is for: `python train.py experiment=video_lora_demo` runs the very code that trains on Wan2.1-VACE, in minutes
+What it is for: `facesmith train experiment=video_lora_demo` runs the very code that trains on Wan2.1-VACE, in minutes
 and without a GPU, and what it learns can be measured. What carries over to Wan is the code and the recipe (prior
 preservation), not a figure.
 

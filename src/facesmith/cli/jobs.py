@@ -1,0 +1,52 @@
+"""The commands that Hydra starts, each a function of validated settings; what is heavy is imported when it runs."""
+
+import re
+from collections.abc import Sequence
+
+from facesmith.annotate.config import AnnotateConfig
+from facesmith.cli.launch import hydra_command
+from facesmith.cli.sweep_files import expand_sweep
+from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
+from facesmith.training.run import resume
+
+
+def _train_arguments(given: Sequence[str]) -> list[str]:
+    return resume.arguments(expand_sweep(given))
+
+
+def _infer_arguments(given: Sequence[str]) -> list[str]:
+    """Take a plain key that every task has not for the chosen task's own: `masks=[box]` is `task.masks=[box]`."""
+    own = "|".join(InferConfig.model_fields)
+    return [re.sub(rf"^(?!(?:{own}|hydra)\b)(\w+=)", r"task.\1", argument) for argument in given]
+
+
+@hydra_command("train", TrainConfig, arguments=_train_arguments)
+def train(config: TrainConfig) -> float | list[float] | None:
+    """Train, and return what a sweep judges by."""
+    from facesmith.cli.train import train
+
+    return train(config)
+
+
+@hydra_command("infer", InferConfig, arguments=_infer_arguments)
+def infer(config: InferConfig) -> None:
+    """Run the task."""
+    from facesmith.cli.infer import infer
+
+    infer(config)
+
+
+@hydra_command("export", ExportConfig)
+def export(config: ExportConfig) -> None:
+    """Write the file and check that it computes what the checkpoint does."""
+    from facesmith.cli.export import export
+
+    export(config)
+
+
+@hydra_command("annotate", AnnotateConfig)
+def annotate(config: AnnotateConfig) -> None:
+    """Open the page on which masks are painted, or convert masks."""
+    from facesmith.annotate.app import annotate
+
+    annotate(config)

@@ -1,0 +1,123 @@
+"""The command `facesmith`: look up the command named first and hand it the rest of the line."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import facesmith
+from facesmith.config.explain import nearest
+from facesmith.errors import UserError
+
+
+class Command(NamedTuple):
+    """Where a command's function lies, and what the command does in a few words."""
+
+    function: str
+    summary: str
+
+    def load(self) -> Callable[[Sequence[str]], int]:
+        """Import the function, which takes the arguments and returns the exit code."""
+        module, _, name = self.function.partition(":")
+        loaded: Callable[[Sequence[str]], int] = getattr(import_module(module), name)
+        return loaded
+
+
+COMMANDS: Final = {
+    "train": Command("facesmith.cli.jobs:train", "train a model: experiment=identity data.source=photos/ ..."),
+    "infer": Command("facesmith.cli.jobs:infer", "use trained models: task=swap model=ada.onnx source=... output=..."),
+    "export": Command("facesmith.cli.jobs:export", "write a model for other programs: ckpt_path=... to=dfm"),
+    "sweep": Command("facesmith.cli.sweep:main", "compare runs: status|leaderboard|best <folder>"),
+    "annotate": Command("facesmith.cli.jobs:annotate", "paint masks of what of a face is visible: data.source=..."),
+    "doctor": Command("facesmith.cli.doctor:main", "check whether this machine is ready"),
+    "assets": Command("facesmith.cli.assets:main", "download weights and demo media"),
+    "purge": Command("facesmith.cli.purge:main", "remove everything that was made of a person: name=ada"),
+    "provenance": Command(
+        "facesmith.cli.provenance:main", "check whether media are marked as synthetic: verify <file>"
+    ),
+    "adapters": Command("facesmith.cli.adapters:main", "list adapters: runs/"),
+}
+_HYDRA: Final = ("train", "infer", "export", "annotate")
+
+_HELP: Final = """\
+Train models of a consenting person's face and put them to work.
+
+  facesmith <command> key=value ...
+
+{commands}
+
+  facesmith <command> --help       what a command takes
+  facesmith train sweep=<name>     a sweep of sweeps/, many runs
+  facesmith --version
+  eval "$(facesmith --shell-completion install=bash)"
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        arguments: The command's name and what follows it; the process's own where None.
+
+    Returns:
+        The exit code: 0 when all went well, 1 for a mistake, which is told in a line on stderr; `provenance verify`
+        and `purge retention` have more.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0] if given else "--help"
+    if name in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print(_HELP.format(commands="\n".join(f"  {c:<{width}}  {COMMANDS[c].summary}" for c in COMMANDS)), end="")
+        return 0
+    if name == "--version":
+        print(f"facesmith {facesmith.__version__}")
+        return 0
+    if name in ("-sc", "--shell-completion"):
+        return _complete(given[1:])
+    if name not in COMMANDS:
+        near = nearest(name, COMMANDS)
+        mend = f"did you mean {near}?" if near else f"choose one of {', '.join(COMMANDS)}"
+        print(f"error: {name}: no such command; {mend}", file=sys.stderr)
+        return 1
+    try:
+        return COMMANDS[name].load()(given[1:])
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 1
+
+
+_BASH: Final = """\
+_facesmith() {
+    local choices word="${COMP_LINE:0:COMP_POINT}"
+    word="${word##* }"
+    choices=$(COMP_LINE="${COMP_LINE:0:COMP_POINT}" facesmith --shell-completion query=bash 2>/dev/null)
+    COMPREPLY=($(compgen -W "$choices" -- "$word"))
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} != *[=./] ]] && COMPREPLY[0]+=" "
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o nospace -o default -F _facesmith facesmith
+"""
+
+
+def _complete(arguments: Sequence[str]) -> int:
+    """Print the script that completes commands and keys in bash, or what completes the line in $COMP_LINE."""
+    if list(arguments) == ["install=bash"]:
+        print(_BASH, end="")
+        return 0
+    if list(arguments) == ["uninstall=bash"]:
+        print("complete -r facesmith; unset -f _facesmith")
+        return 0
+    if list(arguments) != ["query=bash"]:
+        raise_to = "install=bash or uninstall=bash"
+        print(f"error: --shell-completion: write {raise_to}", file=sys.stderr)
+        return 1
+    _, _, line = os.environ.get("COMP_LINE", "").partition(" ")
+    name, space, rest = line.lstrip().partition(" ")
+    if not space:
+        print(" ".join(COMMANDS))
+    elif name in _HYDRA:
+        os.environ["COMP_LINE"] = f"facesmith {rest.lstrip()}"
+        return COMMANDS[name].load()(["--shell-completion", "query=bash"])
+    return 0

@@ -1,0 +1,139 @@
+"""Mistakes on a command line, each in one line with its mend."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from facesmith.cli.composition import composed
+from facesmith.config.explain import nearest, suggest
+from facesmith.errors import UserError
+
+
+def explain_error(error: BaseException) -> list[str] | None:
+    """Return the lines a person should read, or None when this is a bug and its traceback is wanted.
+
+    What failed while a user's mistake was being handled is left out: the mistake came first.
+    """
+    first = [cause for cause in _chain(error, implicit=True) if isinstance(cause, UserError)]
+    for cause in _chain(first[-1] if first else error):
+        if isinstance(cause, UserError):
+            return str(cause).splitlines()
+        if isinstance(cause, HydraException | OmegaConfBaseException):
+            return [_flat(cause)]
+        if type(cause).__name__ == "MisconfigurationException":
+            return [_flat(cause)]
+    return None
+
+
+def is_refused(error: BaseException) -> bool:
+    """Return whether Hydra refused an override, so that `override_mistakes` can name each."""
+    return any(isinstance(cause, HydraException) for cause in _chain(error))
+
+
+def override_mistakes(
+    folder: Path,
+    config_name: str,
+    overrides: Sequence[str],
+    check: Callable[[DictConfig], object],
+    search: Path | None = None,
+) -> list[str]:
+    """Compose again, leaving out one refused override after the other, and explain each.
+
+    Args:
+        folder: Where the primary config lies.
+        config_name: The primary config.
+        overrides: Those of the command line, Hydra's own excepted.
+        check: Validates the config that is left; its mistakes are told too.
+        search: One more folder of configs, as `--config-dir` names it.
+
+    Returns:
+        One line a mistake; none when the cause is no override.
+    """
+    left = [*overrides, *([f"hydra.searchpath=[file://{search.resolve()}]"] if search else [])]
+    refused: list[_Refused] = []
+    GlobalHydra.instance().clear()
+    while True:
+        try:
+            with composed(config_name, left, conf=folder) as cfg:
+                return [*_explain_refused(refused, cfg), *_values(cfg, check)]
+        except (HydraException, OmegaConfBaseException) as error:
+            bad = _refused(error, left)
+            if bad is None:
+                return [one.line for one in refused]
+            left.remove(bad.override)
+            refused.append(bad)
+
+
+def _values(cfg: DictConfig, check: Callable[[DictConfig], object]) -> list[str]:
+    try:
+        check(cfg)
+    except UserError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _explain_refused(refused: Sequence["_Refused"], cfg: DictConfig) -> list[str]:
+    keys = [*_keys(OmegaConf.to_container(cfg, resolve=False)), *GlobalHydra.instance().config_loader().list_groups("")]
+    return [_with_suggestion(one, keys) for one in refused]
+
+
+class _Refused(NamedTuple):
+    override: str
+    line: str
+    key: str | None = None
+    options: tuple[str, ...] = ()
+
+
+def _refused(error: Exception, overrides: list[str]) -> _Refused | None:
+    """Find the override that Hydra refused, and why; None when it was not an override."""
+    for cause in _chain(error):
+        text = str(cause)
+        if isinstance(cause, MissingConfigException):
+            group, _, option = (cause.missing_cfg_file or "").rpartition("/")
+            for override in overrides:
+                if override.split("=")[0].lstrip("+").split("@")[0] == group:
+                    return _Refused(override, f"{override}: no such option", option, tuple(cause.options or ()))
+        if not isinstance(cause, HydraException):
+            continue
+        for quoted in re.findall(r"'([^']+)'", text):
+            if quoted in overrides:
+                return _Refused(quoted, f"{quoted}: {_flat(cause)}")
+            for override in overrides:
+                if override.split("=")[0].lstrip("+~").split("@")[0] == quoted:
+                    return _Refused(override, f"{quoted}: no such key", quoted)
+    return None
+
+
+def _with_suggestion(refused: _Refused, keys: list[str]) -> str:
+    line, key = refused.line, refused.key
+    if refused.options:
+        line += f"; choose one of {', '.join(refused.options)}"
+    near = None if key is None else nearest(key, refused.options) if refused.options else suggest(key, keys)
+    return f"{line}; did you mean {near}?" if near else line
+
+
+def _keys(value: Any, prefix: str = "") -> list[str]:
+    if not isinstance(value, dict):
+        return [prefix]
+    inner = [k for key, v in value.items() for k in _keys(v, f"{prefix}.{key}" if prefix else str(key))]
+    return [*([prefix] if prefix else []), *inner]
+
+
+def _chain(error: BaseException | None, implicit: bool = False) -> Iterator[BaseException]:
+    """Walk back through causes; with `implicit`, only to what was being dealt with when something else failed."""
+    while error is not None:
+        yield error
+        if implicit:
+            error = None if error.__suppress_context__ else error.__context__
+        else:
+            error = error.__cause__ or error.__context__
+
+
+def _flat(error: BaseException) -> str:
+    return " ".join(str(error).split())

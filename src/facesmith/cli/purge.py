@@ -1,0 +1,120 @@
+"""`facesmith purge`: remove everything that was made of a person, or tell whose consent has run out."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from facesmith.cli.arguments import read_arguments, wants_help
+from facesmith.errors import UserError
+from facesmith.purge.artefacts import models_named
+from facesmith.purge.face_sets import expiries, past
+from facesmith.purge.find import PurgeConfig, find_traces
+from facesmith.purge.removal import describe, finished, remove, undisturbed, write_record
+
+SOME_ARE_PAST = 2
+"""Exit code of `retention` when somebody's consent has run out."""
+
+_SHOWN = 4  # files of one trace
+
+_HELP = """\
+Remove everything that was made of a person: face sets, runs, profiles, exported models and adapters.
+
+  facesmith purge name=<identity>            list, ask, and remove
+  facesmith purge name=<identity> yes=true   without asking
+  facesmith purge retention                  whose consent (data.expires) has run out; exit code 2 if anybody's has
+
+keys
+  folders=[exports]     where exported models, adapters and cached tensors may lie besides the runs
+  marked_media=false    also remove pictures and videos in these folders that are marked with the identity
+  record=deletions      folder of the deletion records
+  on=2027-01-31         the day for which retention is asked; today when left out
+  paths.runs= paths.face_sets= paths.profiles=
+"""
+
+
+def main(given: Sequence[str]) -> int:
+    """List and remove what was made of a person, or with `retention` tell whose consent has run out."""
+    if wants_help(given) or not given:
+        print(_HELP, end="")
+        return 0
+    if given[0] == "retention":
+        return _retention(read_arguments(given[1:], PurgeConfig, conf="purge"))
+    return _purge(read_arguments(given, PurgeConfig, conf="purge"))
+
+
+def _purge(config: PurgeConfig) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    if config.name is None:
+        raise UserError("name: say whom: name=<identity>")
+    traces = find_traces(config, config.name)
+    folders = [folder for folder in config.folders if folder.is_dir()]
+    doubtful = list(models_named(config.name, folders, traces))
+    if not traces:
+        console.print(f"nothing of {config.name} was found in {_searched(config)}")
+        _doubt(console, doubtful)
+        return 0
+    total = 0
+    for trace in traces:
+        size = sum(path.stat().st_size for path in trace.contents())
+        total += size
+        console.print(f"{trace.kind:<11} {trace.files[0]}  ({decimal(size)}; {trace.why})", markup=False)
+        for more in trace.files[1:_SHOWN]:
+            console.print(f"{'':<11} {more}", markup=False)
+        if len(trace.files) > _SHOWN:
+            console.print(f"{'':<11} and {len(trace.files) - _SHOWN} more beside them", markup=False)
+    _doubt(console, doubtful)
+    console.print("Photos and videos given as data.source are never touched; what was sent elsewhere is not reached.")
+    if not (config.yes or _agreed(console, f"Remove these {len(traces)} ({decimal(total)}) for good?")):
+        console.print("nothing was removed; add yes=true to remove it")
+        return 1
+    with undisturbed(traces):
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("hashing for the record", total=total)
+            record = describe(config.name, traces, lambda size: bar.advance(task, size))
+        path = config.record / f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}_{config.name}.json"
+        write_record(path, record)
+        remove(traces, [config.paths.runs, config.paths.face_sets, config.paths.profiles, *folders])
+        write_record(path, finished(record))
+    console.print(f"removed {len(traces)} ({decimal(total)}); recorded in {path}", markup=False)
+    return 0
+
+
+def _retention(config: PurgeConfig) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    today = date.fromisoformat(config.on) if config.on else date.today()
+    over = past(expiries(config.paths.face_sets, config.paths.profiles, config.paths.runs), today)
+    for identity, places in over.items():
+        first = min(one.expires for one in places)
+        mend = f"facesmith purge name={identity}"
+        console.print(f"{identity}: consent ran out on {first}; {mend}", markup=False)
+        for one in places:
+            console.print(f"  {one.expires}  {one.where}", markup=False)
+    if not over:
+        console.print(f"nobody's consent has run out by {today} in {_searched(config)}", markup=False)
+    return SOME_ARE_PAST if over else 0
+
+
+def _agreed(console: Console, question: str) -> bool:
+    return sys.stdin.isatty() and console.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _searched(config: PurgeConfig) -> str:
+    places = [config.paths.face_sets, config.paths.profiles, config.paths.runs, *config.folders]
+    return ", ".join(str(place) + ("" if place.is_dir() else " (no such folder)") for place in places)
+
+
+def _doubt(console: Console, doubtful: Sequence[Path]) -> None:
+    for path in doubtful:
+        console.print(f"look at it  {path}  (bears the name, but says no identity: not removed)", markup=False)
+
+
+if __name__ == "__main__":
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["purge", *sys.argv[1:]]))

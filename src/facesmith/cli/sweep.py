@@ -1,0 +1,182 @@
+"""`facesmith sweep`: compare the runs of a sweep, or of any folder of runs."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+from rich.console import Console
+
+from facesmith.cli.arguments import read_arguments, take_verb, wants_help
+from facesmith.config.settings import PathSetting, Settings
+
+_HELP: Final = """\
+Compare the runs of a sweep, or of any folder of runs.
+
+  facesmith sweep status <folder>            each run's state, progress and error
+  facesmith sweep leaderboard <folder>       runs from best to worst: a table, leaderboard.csv and leaderboard.html
+  facesmith sweep best <folder>              the commands that rerun the winner and that go on training it
+  facesmith sweep lineage <file> model=...   tell W&B which model a swapped picture or video was made with
+  facesmith sweep dashboard <entity>/<project>   save the W&B workspace that shows a project's runs
+
+keys of leaderboard and best
+  by=METRIC:min|max   compare by this instead of what was monitored
+keys of leaderboard
+  top=30              rows in the terminal
+  output=             folder of the two files; the compared folder when left out
+  pictures=24         renders shown in the page; false: no face in it
+keys of lineage
+  model=              <run folder>/exports/<name>.onnx, required
+  project=facesmith   of W&B
+  entity=             of W&B; your own when left out
+  runs=runs           where runs lie
+keys of dashboard
+  group=              this sweep alone, by the name of its group in W&B
+  parameters=[a,b]    settings beside the objective: axes, importance
+  by=val/judge_distance:min
+
+A sweep is started by: facesmith train sweep=<name> ...
+"""
+
+
+_PICTURES: Final = 24
+
+
+class StatusConfig(Settings):
+    """Which runs to look at."""
+
+    folder: PathSetting
+    """A sweep's folder, or any folder of runs."""
+
+
+class BestConfig(StatusConfig):
+    """Which run won."""
+
+    by: str | None = None
+    """`METRIC:min|max` to compare by; what was monitored where None."""
+
+
+class LeaderboardConfig(BestConfig):
+    """How runs are ranked, and what is written."""
+
+    top: int = Field(default=30, ge=1)
+    """Rows in the terminal."""
+    output: PathSetting | None = None
+    """Folder of leaderboard.csv and leaderboard.html; `folder` where None."""
+    pictures: bool | int = _PICTURES
+    """Most renders shown in the page; False or 0: no face in it."""
+
+
+class LineageConfig(Settings):
+    """Which file was made with which model."""
+
+    output: PathSetting
+    """The picture or video; it stays here."""
+    model: PathSetting
+    """`<run folder>/exports/<name>.onnx`."""
+    project: str = "facesmith"
+    """Of W&B."""
+    entity: str | None = None
+    """Of W&B; one's own where None."""
+    runs: PathSetting = Path("runs")
+    """Where runs lie."""
+
+
+class DashboardConfig(Settings):
+    """What the W&B workspace shows."""
+
+    project: str
+    """`ENTITY/PROJECT`."""
+    group: str | None = None
+    """Name of the sweep's group in W&B, which is then shown alone."""
+    parameters: list[str] | None = None
+    """Settings beside the objective: axes, importance."""
+    by: str = "val/judge_distance:min"
+    """`METRIC:min|max` of the objective."""
+
+
+def main(given: Sequence[str]) -> int:
+    """Do what the first word says."""
+    if wants_help(given) or not given:
+        print(_HELP, end="")
+        return 0
+    verb, rest = take_verb(given, ["status", "leaderboard", "best", "lineage", "dashboard"], "sweep")
+    if verb == "status":
+        _status(read_arguments(rest, StatusConfig, words="folder"))
+    elif verb == "leaderboard":
+        _leaderboard(read_arguments(rest, LeaderboardConfig, words="folder"))
+    elif verb == "best":
+        _best(read_arguments(rest, BestConfig, words="folder"))
+    elif verb == "lineage":
+        _lineage(read_arguments(rest, LineageConfig, words="output"))
+    else:
+        _dashboard(read_arguments(rest, DashboardConfig, words="project"))
+    return 0
+
+
+def _status(config: StatusConfig) -> None:
+    from facesmith.sweep.leaderboard import status_table
+    from facesmith.sweep.runs import find_runs
+
+    Console().print(status_table(find_runs(config.folder)))
+
+
+def _leaderboard(config: LeaderboardConfig) -> None:
+    from facesmith.sweep.leaderboard import ranking_table, write_csv
+    from facesmith.sweep.ranking import importance, rank
+    from facesmith.sweep.report import write_report
+    from facesmith.sweep.runs import find_runs
+
+    ranking = rank(find_runs(config.folder), config.by)
+    console = Console()
+    console.print(ranking_table(ranking, config.top, console))
+    folder = config.output or config.folder
+    table, page = folder / "leaderboard.csv", folder / "leaderboard.html"
+    write_csv(ranking, table)
+    pictures = _PICTURES if config.pictures is True else int(config.pictures)
+    measured = importance(ranking, config.folder)
+    faces = write_report(ranking, measured, page, _title(config.folder), pictures)
+    console.print(f"  {table}", highlight=False, soft_wrap=True)
+    warning = "  (shows faces: readable by you alone; pictures=false leaves them out)" if faces else ""
+    console.print(f"  {page}{warning}", highlight=False, soft_wrap=True)
+
+
+def _best(config: BestConfig) -> None:
+    from facesmith.sweep.ranking import rank
+    from facesmith.sweep.runs import continue_command, find_runs, rerun_command
+
+    ranking = rank(find_runs(config.folder), config.by)
+    best = ranking.best
+    assert best.run.record is not None
+    told = [
+        f"{m.name} {value:.4f}" for m, value in zip(ranking.objectives, best.values, strict=True) if value is not None
+    ]
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"[bold]{best.run.folder}[/bold]: {', '.join(told)}")
+    if best.run.record.checkpoint:
+        console.print(f"checkpoint: {best.run.record.checkpoint}")
+    print(f"again:    {rerun_command(best.run.record)}")
+    print(f"go on:    {continue_command(best.run)}")
+
+
+def _lineage(config: LineageConfig) -> None:
+    from facesmith.training.run.wandb import tell_swap
+
+    print(tell_swap(config.output, config.model, config.project, config.entity, config.runs))
+
+
+def _dashboard(config: DashboardConfig) -> None:
+    from facesmith.sweep.dashboard import save, workspace
+
+    print(save(workspace(config.project, config.by, config.parameters, config.group)))
+
+
+def _title(folder: Path) -> str:
+    return "/".join(folder.resolve().parts[-3:])
+
+
+if __name__ == "__main__":
+    from facesmith.cli import main as command_line
+
+    sys.exit(command_line.main(["sweep", *sys.argv[1:]]))

@@ -1,0 +1,42 @@
+"""Find everything on disk that was made of a person."""
+
+from facesmith.config.schema import PathsConfig
+from facesmith.config.settings import IsoDate, PathSetting, Settings, Slug
+from facesmith.purge.artefacts import traces_in_folders, traces_in_profiles, traces_of_adapters
+from facesmith.purge.face_sets import traces_in_face_sets
+from facesmith.purge.removal import Trace
+from facesmith.purge.runs import exported_hashes, traces_in_runs
+
+
+class PurgeConfig(Settings):
+    """What to remove, where to look, and where to record it."""
+
+    name: Slug | None
+    """The identity."""
+    yes: bool
+    """Remove without asking."""
+    folders: list[PathSetting]
+    """Where exported models, adapters and cached tensors may lie besides the runs."""
+    marked_media: bool
+    """Also remove pictures and videos in `folders` that are marked with the identity."""
+    record: PathSetting
+    """Folder of the deletion records."""
+    on: IsoDate | None
+    """The day for which expired consent is looked up; today where None."""
+    paths: PathsConfig
+
+
+def find_traces(config: PurgeConfig, name: str) -> list[Trace]:
+    """List everything on disk that holds the person's face or was learnt from it."""
+    sets, keys = traces_in_face_sets(name, config.paths.face_sets)
+    runs = traces_in_runs(name, keys, config.paths.runs)
+    profiles = traces_in_profiles(name, keys, config.paths.profiles)
+    folders = [folder for folder in config.folders if folder.is_dir()]
+    copies = list(exported_hashes(runs))
+    elsewhere = traces_in_folders(name, keys, folders, copies, media=config.marked_media)
+    found = {one.files[0].resolve() for one in elsewhere}
+    listed = traces_of_adapters(name, config.paths.profiles)
+    elsewhere += [one for one in listed if one.files[0].resolve() not in found]
+    going = [path.resolve() for trace in runs for path in trace.files]
+    elsewhere = [one for one in elsewhere if not any(one.files[0].resolve().is_relative_to(path) for path in going)]
+    return [*sets, *profiles, *runs, *elsewhere]
