@@ -11,11 +11,11 @@ import torch
 from filelock import FileLock
 from skimage import data
 
+from facesmith.cli.main import main as command_line
+from facesmith.cli.purge import SOME_ARE_PAST
 from facesmith.faces.profiles.profile import Ancestor, IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
-from facesmith.cli.main import main as command_line
-from facesmith.cli.purge import SOME_ARE_PAST
 from facesmith.purge.face_sets import traces_in_face_sets
 from facesmith.training.run.record import RunRecord
 

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import facesmith.cli.resolvers  # noqa: F401  # that the sweep settings use
-from facesmith.training.callbacks import prune
+from facesmith.training.run import trial
 from facesmith.training.run.record import Monitor, recording
 
 
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> float:
     settings = OmegaConf.to_container(cfg)
     objectives = [Monitor(name="val/error", mode="min")]
     with recording(
-        folder, experiment="tiny", name="tiny", settings=settings, objectives=objectives, swept=prune.swept()
+        folder, experiment="tiny", name="tiny", settings=settings, objectives=objectives, swept=trial.swept()
     ) as recorder:
         done = len(steps.read_text()) if steps.exists() else 0
         for step in range(done, cfg.steps):

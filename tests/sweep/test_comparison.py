@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facesmith.errors import PrunedError, UserError
 from facesmith.cli.main import main
+from facesmith.errors import PrunedError, UserError
 from facesmith.sweep.ranking import importance, rank, varied
 from facesmith.sweep.runs import continue_command, counts, find_runs, read_curves, rerun_command
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 from facesmith.errors import Interrupted, PrunedError, UserError
 from facesmith.sweep.study import owning
-from facesmith.training.callbacks.prune import current
 from facesmith.training.run.record import read
+from facesmith.training.run.trial import current
 
 from .tiny_sweeps import Sweeps, outcomes, points, study
 

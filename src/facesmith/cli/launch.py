@@ -58,7 +58,8 @@ def hydra_command(
             name = _name_of_command(given)
             try:
                 folder = conf_folder(config_name)
-                expanded = list(arguments(given))
+                completing = {"-sc", "--shell-completion"} & set(given)
+                expanded = list(given if completing else arguments(given))
                 task = _task(job, schema, [*name, *expanded], tracebacks)
                 with _command_line([name[0], *expanded]):
                     hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()

@@ -17,13 +17,13 @@ from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError, explained
 from facesmith.files import make_private_folder
 from facesmith.media.provenance import set_signing_key
-from facesmith.training.callbacks import prune
 from facesmith.training.callbacks.checkpoints import StopWhenAsked
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.callbacks.record import RecordRun
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
 from facesmith.training.distributed import GlobalStatistics
 from facesmith.training.hardware import choose_precision, notice_device, refuse_devices
+from facesmith.training.run import trial
 from facesmith.training.run.checkpoint_files import FOLDER, LAST
 from facesmith.training.run.lock import held
 from facesmith.training.run.log import logged, quiet_libraries
@@ -72,7 +72,7 @@ def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContext
         name=config.name,
         settings=settings,
         objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
-        swept=prune.swept(),
+        swept=trial.swept(),
         writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
     )
 

@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 from facesmith.errors import PrunedError, UserError
 from facesmith.sweep.config import PrunerConfig
 from facesmith.sweep.study import open_study
-from facesmith.training.callbacks.prune import RunningTrial, running
 from facesmith.training.run.naming import short_overrides
 from facesmith.training.run.record import FILE, RunRecord, close_killed, read, recording
+from facesmith.training.run.trial import RunningTrial, running
 
 LOCK: Final = ".job.lock"
 POINT: Final = "point"

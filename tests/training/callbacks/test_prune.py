@@ -7,7 +7,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from facesmith.errors import PrunedError
-from facesmith.training.callbacks.prune import PruneTrial, RunningTrial, running
+from facesmith.training.callbacks.prune import PruneTrial
+from facesmith.training.run.trial import RunningTrial, running
 
 
 class Falling(lightning.LightningModule):

@@ -200,9 +200,7 @@ def load_swapper(
             was made for another model.
     """
     if not path.is_file():
-        raise UserError(
-            f"model={path}: no such file; give a swapper that was trained (.ckpt) or exported (.onnx)"
-        )
+        raise UserError(f"model={path}: no such file; give a swapper that was trained (.ckpt) or exported (.onnx)")
     if path.suffix == ".ckpt":
         if model_type not in ("auto", "facesmith"):
             raise UserError(
@@ -210,9 +208,7 @@ def load_swapper(
             )
         return _load_checkpoint(path, adapters)
     if path.suffix not in (".onnx", ".dfm"):
-        raise UserError(
-            f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper that was trained or exported"
-        )
+        raise UserError(f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper that was trained or exported")
     graph = OnnxGraph(path, "model", threads)
     name = kind_of(path, graph.metadata, graph.inputs, chosen=model_type, key="task.model_type", origin=graph)
     if converter is not None and name in ("facesmith", "dfm"):
