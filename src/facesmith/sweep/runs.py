@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from facesmith.config.conf_folder import folders
 from facesmith.errors import UserError
 from facesmith.training.run.record import FILE, RunRecord, read
 from facesmith.training.run.resume import command
@@ -212,4 +213,8 @@ def _config_flags(arguments: list[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if name in _FLAGS:
             flags += [_FLAGS[name], value if equals else arguments[position + 1]]
+    chosen = dict(zip(flags[::2], flags[1::2], strict=True))
+    known = [folder.resolve() for folder in folders("sweeps")]
+    if chosen.keys() == {"-cd", "-cn"} and Path(chosen["-cd"]).resolve() in known:
+        return [f"sweep={chosen['-cn']}"]
     return flags
