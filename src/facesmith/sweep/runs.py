@@ -166,9 +166,9 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(root):
+    for place, names, files in os.walk(root):
         folder = Path(place)
-        if FILE in files or ".hydra" in folders:
+        if FILE in files or ".hydra" in names:
             folders.clear()
             yield folder
         elif folder.parent.name.endswith("_sweep") and folder.name.isdigit():
