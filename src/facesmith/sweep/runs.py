@@ -169,12 +169,12 @@ def _run_folders(root: Path) -> Iterator[Path]:
     for place, names, files in os.walk(root):
         folder = Path(place)
         if FILE in files or ".hydra" in names:
-            folders.clear()
+            names.clear()
             yield folder
         elif folder.parent.name.endswith("_sweep") and folder.name.isdigit():
-            folders.clear()  # a job's folder, made and no more
+            names.clear()  # a job's folder, made and no more
             yield folder
-        folders[:] = [name for name in folders if name not in _NO_RUNS]
+        names[:] = [name for name in names if name not in _NO_RUNS]
 
 
 def _place(run: Run) -> list[tuple[bool, int, str]]:
