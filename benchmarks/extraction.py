@@ -30,11 +30,10 @@ import numpy as np
 
 from facesmith.assets import fetch
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.face_set.extraction import extract
+from facesmith.faces.face_set.config import SelectionConfig, SmoothingConfig
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.selection import Selection
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
-from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.video import open_video
 from looped import repeat
@@ -71,20 +70,22 @@ def make_loop(path: Path) -> None:
 
 
 def ours(video: Path, root: Path, frames: int) -> FaceSet:
-    return extract(
-        video,
+    settings = ExtractionSettings(
         name="benchmark",
+        root=root,
         consent="public_domain",
         consent_note="",
-        root=root,
         analyzer=make_analyzer,
         backend="pyav",
         max_frames=frames,
         people="one",
-        selection=Selection(0.5, 32, 0, 60, 40, 0.4),
-        smoothing=Smoothing(0.25, 2),
+        selection=SelectionConfig(
+            min_score=0.5, min_size=32, min_sharpness=0, max_yaw=60, max_pitch=40, min_similarity=0.4
+        ),
+        smoothing=SmoothingConfig(window_seconds=0.25, polyorder=2),
         progress=False,
     )
+    return extract(video, settings)
 
 
 def plain(video: Path, folder: Path, frames: int) -> None:

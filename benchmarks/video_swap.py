@@ -37,7 +37,7 @@ from facesmith.cli.infer import infer
 from facesmith.config.schema import InferConfig
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
-from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.tracking.stream import StreamTracker, TrackedFrame
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
@@ -112,7 +112,9 @@ def stages(
 
     def analyse() -> None:
         seen = analysed(pictures, times, analyzers, every=8, embed=False, workers=workers)
-        tracked.extend(StreamTracker[Frame](smoothing=Smoothing(0.25, 2), max_gap=0.4)(seen))
+        tracked.extend(
+            StreamTracker[Frame](smoothing=SmoothingConfig(window_seconds=0.25, polyorder=2), max_gap=0.4)(seen)
+        )
 
     spent["analysis"] = timed(analyse)
     swapped: list[np.ndarray] = []

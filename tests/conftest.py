@@ -9,11 +9,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from facesmith.faces.face_set.extraction import extract
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.media.video import open_video
 
-from .small_media import EXTRACTION
+from .small_media import extract_small
 
 # one thread for each of the workers that share the cores; read when torch is first imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -141,13 +140,13 @@ def astronaut() -> np.ndarray:
 def carphone_set(asset: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
     """The face set of every fourth frame of carphone."""
     root = tmp_path_factory.mktemp("carphone")
-    return extract(asset("carphone_pristine.mp4"), root=root, **EXTRACTION)
+    return extract_small(asset("carphone_pristine.mp4"), root)
 
 
 @pytest.fixture(scope="session")
 def two_people_set(two_people: Path, tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
     """The face set of the man in that folder."""
-    return extract(two_people, root=tmp_path_factory.mktemp("two_people_set"), **EXTRACTION)
+    return extract_small(two_people, tmp_path_factory.mktemp("two_people_set"))
 
 
 @pytest.fixture(scope="session")

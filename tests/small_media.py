@@ -9,8 +9,9 @@ import av
 import numpy as np
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.face_set.selection import Selection
-from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.faces.face_set.config import SelectionConfig, SmoothingConfig
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
+from facesmith.faces.face_set.face_set import FaceSet
 
 make_analyzer = partial(MediaPipeAnalyzer, detector_sizes=[320, 640], min_score=0.6)
 
@@ -22,11 +23,18 @@ EXTRACTION: dict[str, Any] = {
     "backend": "pyav",
     "max_frames": 30,
     "people": "one",
-    "selection": Selection(min_score=0.5, min_size=32, min_sharpness=10, max_yaw=60, max_pitch=40, min_similarity=0.4),
-    "smoothing": Smoothing(window_seconds=0.25, polyorder=2),
+    "selection": SelectionConfig(
+        min_score=0.5, min_size=32, min_sharpness=10, max_yaw=60, max_pitch=40, min_similarity=0.4
+    ),
+    "smoothing": SmoothingConfig(window_seconds=0.25, polyorder=2),
     "workers": 1,
     "progress": False,
 }
+
+
+def extract_small(source: Path, root: Path, **changes: Any) -> FaceSet:
+    """Extract with EXTRACTION, `changes` applied."""
+    return extract(source, ExtractionSettings(root=root, **{**EXTRACTION, **changes}))
 
 
 class Counting:

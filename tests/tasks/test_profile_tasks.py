@@ -6,6 +6,7 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.face_set.config import SelectionConfig
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.video import open_video
@@ -40,7 +41,7 @@ def embed(root, name, **changes):
     settings |= {"consent": "licensed", "consent_note": None, "expires": "2031-01-31", "max_frames": 20}
     settings |= {
         "strangers": "leave_out",
-        "selection": SELECTION,
+        "selection": SelectionConfig(**SELECTION),
         "face_sets": root / "sets",
         "profiles": root / "profiles",
     }
@@ -91,7 +92,7 @@ def test_blend_and_interpolate_lie_between(places, capsys):
 def test_more_pictures_enrich_and_those_of_another_are_refused(places):
     settings = {"profile": places / "profiles" / "man.json", "output": places / "richer.json"}
     settings |= {"consent": None, "consent_note": None, "min_similarity": {"sface": 0.36}, "max_frames": 20}
-    settings |= {"selection": SELECTION, "face_sets": places / "sets", "backend": "pyav"}
+    settings |= {"selection": SelectionConfig(**SELECTION), "face_sets": places / "sets", "backend": "pyav"}
 
     def task(source):
         return EnrichTask(**settings, source=str(places / source), analyzer=analyzer, progress=False)

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from facesmith.faces.face_set.extraction import extract
-
-from ...small_media import EXTRACTION, Counting
+from ...small_media import Counting, extract_small
 
 
 class Slow(Counting):
@@ -25,4 +23,4 @@ class Slow(Counting):
 
 
 if __name__ == "__main__":
-    extract(sys.argv[1], root=Path(sys.argv[2]), **{**EXTRACTION, "max_frames": 16, "analyzer": Slow})
+    extract_small(sys.argv[1], Path(sys.argv[2]), max_frames=16, analyzer=Slow)

@@ -16,12 +16,11 @@ import pytest
 from PIL import Image
 
 from facesmith.errors import UserError
-from facesmith.faces.face_set.extraction import extract
 from facesmith.faces.face_set.face_set import FaceSet, column_to_array
 from facesmith.faces.face_set.selection import rejection_kind
 from facesmith.faces.face_set.staging import STALE_SECONDS
 
-from ...small_media import EXTRACTION, Counting, write_video
+from ...small_media import EXTRACTION, Counting, extract_small, write_video
 
 
 def counted() -> tuple[list[Counting], Callable[[], Counting]]:
@@ -75,7 +74,7 @@ def test_every_frame_is_smoothed_along_time(
     first = carphone_frames[:12]
     second = [np.ascontiguousarray(frame[:, ::-1]) for frame in carphone_frames[60:72]]
     write_video(tmp_path / "cut.mp4", [*first, *second])
-    both = extract(tmp_path / "cut.mp4", root=tmp_path / "sets", **EXTRACTION)
+    both = extract_small(tmp_path / "cut.mp4", tmp_path / "sets")
     assert both.tracks.tolist() == [0] * 12 + [1] * 12
     assert both.meta["jitter"]["after"] < 0.7 * both.meta["jitter"]["before"]
     raw = column_to_array(both.kept, "landmarks").reshape(-1, 478, 3)
@@ -100,21 +99,21 @@ def test_two_people_in_a_folder(two_people_set: FaceSet) -> None:
 
 
 def test_many_people_are_all_kept(two_people: Path, tmp_path: Path) -> None:
-    faces = extract(two_people, root=tmp_path, **{**EXTRACTION, "people": "many"})
+    faces = extract_small(two_people, tmp_path, people="many")
     assert (faces.meta["faces"], len(faces)) == (10, 10)
     sources = [Path(source).name for source in faces.kept.column("source").to_pylist()]
     assert sources.count("both.png") == 2
 
 
 def test_several_workers_give_the_same_set(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
-    three = extract(two_people, root=tmp_path, **{**EXTRACTION, "workers": 3})
+    three = extract_small(two_people, tmp_path, workers=3)
     assert three.key == two_people_set.key
     assert three.table.equals(two_people_set.table)
 
 
 def test_no_face_anywhere(asset: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        extract(asset("bikes.mp4"), root=tmp_path, **{**EXTRACTION, "max_frames": 5})
+        extract_small(asset("bikes.mp4"), tmp_path, max_frames=5)
     assert str(error.value).startswith("data.source: no usable face in 5 pictures read (no face 5)")
     assert not [p for p in (tmp_path / "somebody").iterdir() if p.is_dir()]
 
@@ -126,7 +125,7 @@ def test_no_usable_face_counts_why(astronaut: np.ndarray, tmp_path: Path) -> Non
     Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(folder / "black.png")
     (folder / "text.jpg").write_text("not a picture")
     with pytest.raises(UserError) as error:
-        extract(folder, root=tmp_path, setting="data.targets", **EXTRACTION)
+        extract_small(folder, tmp_path, setting="data.targets")
     message = str(error.value)
     assert message.startswith("data.targets: no usable face in 2 pictures read (")
     assert "too small 1" in message
@@ -139,15 +138,15 @@ def test_nothing_readable(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.mp4").write_bytes(b"")
     with pytest.raises(UserError, match=r"data.source: none of the 2 files could be read.*; give other"):
-        extract(tmp_path, root=tmp_path / "sets", **EXTRACTION)
+        extract_small(tmp_path, tmp_path / "sets")
 
 
 def test_the_same_media_are_analysed_once(two_people: Path, tmp_path: Path) -> None:
     made, factory = counted()
     settings = {**EXTRACTION, "analyzer": factory}
-    first = extract(two_people, root=tmp_path, **settings)
+    first = extract_small(two_people, tmp_path, **settings)
     assert analyses(made) == 10
-    again = extract(two_people, root=tmp_path, **{**settings, "consent": "written", "consent_note": "by mail"})
+    again = extract_small(two_people, tmp_path, **{**settings, "consent": "written", "consent_note": "by mail"})
     assert analyses(made) == 10
     assert again.path == first.path
     assert (again.meta["consent"], again.meta["consent_note"]) == ("written", "by mail")
@@ -155,9 +154,9 @@ def test_the_same_media_are_analysed_once(two_people: Path, tmp_path: Path) -> N
     moved.mkdir()
     for file in two_people.rglob("*.*"):
         (moved / file.name).write_bytes(file.read_bytes())
-    assert extract(moved, root=tmp_path, **settings).path == first.path
+    assert extract_small(moved, tmp_path, **settings).path == first.path
     (moved / "man0.png").unlink()
-    fewer = extract(moved, root=tmp_path, **settings)
+    fewer = extract_small(moved, tmp_path, **settings)
     assert fewer.path != first.path
     assert len(fewer) == len(first) - 1
 
@@ -173,7 +172,7 @@ def test_a_killed_extraction_goes_on(asset: Callable[[str], Path], tmp_path: Pat
     before = seen.read_text().split()
     assert 0 < done <= len(before) < 16
     made, factory = counted()
-    faces = extract(source, root=tmp_path, **{**EXTRACTION, "max_frames": 16, "analyzer": factory})
+    faces = extract_small(source, tmp_path, max_frames=16, analyzer=factory)
     after = {hashlib.sha256(frame).hexdigest() for one in made for frame in one.seen}
     assert analyses(made) == 16 - done
     assert not after & set(before[:done])
@@ -189,7 +188,7 @@ def test_a_second_process_waits_and_uses_the_first_ones_set(
     wait_for(tmp_path, "somebody/*.partial/crops/*.jpg")
     made, factory = counted()
     with caplog.at_level(logging.INFO):
-        faces = extract(source, root=tmp_path, **{**EXTRACTION, "max_frames": 16, "analyzer": factory})
+        faces = extract_small(source, tmp_path, max_frames=16, analyzer=factory)
     assert process.wait() == 0
     assert analyses(made) == 0
     assert len(faces) == 16
@@ -200,7 +199,7 @@ def test_damaged_leftovers_are_analysed_again(two_people: Path, two_people_set: 
     partial = tmp_path / "somebody" / f"{two_people_set.key[:12]}.partial"
     (partial / "journal").mkdir(parents=True)
     (partial / "journal" / "000001.parquet").write_bytes(b"PAR1 cut off")
-    assert extract(two_people, root=tmp_path, **EXTRACTION).table.equals(two_people_set.table)
+    assert extract_small(two_people, tmp_path).table.equals(two_people_set.table)
 
 
 def test_abandoned_unfinished_sets_are_swept(two_people: Path, tmp_path: Path) -> None:
@@ -211,7 +210,7 @@ def test_abandoned_unfinished_sets_are_swept(two_people: Path, tmp_path: Path) -
     long_ago = time.time() - 2 * STALE_SECONDS
     os.utime(old / "crops" / "a.jpg", (long_ago, long_ago))
     os.utime(old / "crops", (long_ago, long_ago))
-    extract(two_people / "man0.png", root=tmp_path, **EXTRACTION)
+    extract_small(two_people / "man0.png", tmp_path)
     assert not old.exists()
     assert recent.exists()
 
@@ -222,11 +221,11 @@ def test_an_error_in_a_worker_ends_the_extraction(two_people: Path, tmp_path: Pa
             raise RuntimeError("the analyzer broke")
 
     with pytest.raises(RuntimeError, match="the analyzer broke"):
-        extract(two_people, root=tmp_path, **{**EXTRACTION, "analyzer": Failing, "workers": 2})
+        extract_small(two_people, tmp_path, analyzer=Failing, workers=2)
 
 
 def test_everything_of_a_name_lies_under_it(two_people: Path, tmp_path: Path) -> None:
-    faces = extract(two_people / "man0.png", root=tmp_path, **EXTRACTION)
+    faces = extract_small(two_people / "man0.png", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["somebody"]
     assert json.loads((faces.path / "meta.json").read_text())["name"] == "somebody"
 
@@ -234,7 +233,7 @@ def test_everything_of_a_name_lies_under_it(two_people: Path, tmp_path: Path) ->
 def test_a_face_set_is_its_owner_s_alone_whatever_the_umask(two_people: Path, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        faces = extract(two_people, root=tmp_path / "sets", **{**EXTRACTION, "expires": "2030-01-31"})
+        faces = extract_small(two_people, tmp_path / "sets", expires="2030-01-31")
     finally:
         os.umask(before)
     folder = tmp_path / "sets" / EXTRACTION["name"]
@@ -260,7 +259,7 @@ def test_an_extraction_killed_again_and_again_analyses_what_is_kept_once(
         lost = len(seen.read_text().split()) - done
     assert 0 < done < 16
     made, factory = counted()
-    faces = extract(source, root=tmp_path, **{**EXTRACTION, "max_frames": 16, "analyzer": factory})
+    faces = extract_small(source, tmp_path, max_frames=16, analyzer=factory)
     assert analyses(made) == 16 - done
     assert len(seen.read_text().split()) + analyses(made) == 16 + lost
     assert len(faces) == 16

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from facesmith.faces.face_set.selection import Candidates, Selection, majority_embedding, rejection_kind, select_faces
+from facesmith.faces.face_set.config import SelectionConfig
+from facesmith.faces.face_set.selection import Candidates, majority_embedding, rejection_kind, select_faces
 
-LIMITS = Selection(min_score=0.5, min_size=32, min_sharpness=10, max_yaw=45, max_pitch=30, min_similarity=0.4)
+LIMITS = SelectionConfig(min_score=0.5, min_size=32, min_sharpness=10, max_yaw=45, max_pitch=30, min_similarity=0.4)
 
 
 def people(*counts: int, spread: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

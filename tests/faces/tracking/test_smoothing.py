@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from scipy.signal import savgol_filter
 
+from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.geometry import topology
 from facesmith.faces.measures import mean_jitter
-from facesmith.faces.tracking.smoothing import Smoothing, smooth_landmarks
+from facesmith.faces.tracking.smoothing import smooth_landmarks
 
-SMOOTHING = Smoothing(window_seconds=6 / 30, polyorder=2)
+SMOOTHING = SmoothingConfig(window_seconds=6 / 30, polyorder=2)
 
 
 def landmarks(path: np.ndarray) -> np.ndarray:
@@ -101,6 +102,8 @@ def test_a_track_shorter_than_the_window_is_fitted_whole() -> None:
 def test_window_zero_switches_smoothing_off() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)
-    result, done = smooth_landmarks(times, shaky, np.zeros(40, np.int32), Smoothing(0.0, 2))
+    result, done = smooth_landmarks(
+        times, shaky, np.zeros(40, np.int32), SmoothingConfig(window_seconds=0.0, polyorder=2)
+    )
     np.testing.assert_array_equal(result, shaky)
     assert not done.any()

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from facesmith.faces.face import Face
+from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.measures import mean_jitter
-from facesmith.faces.tracking.smoothing import Smoothing, smooth_landmarks
+from facesmith.faces.tracking.smoothing import smooth_landmarks
 from facesmith.faces.tracking.stream import DetectedFrame, StreamTracker
 
 FPS = 30
@@ -27,7 +28,9 @@ def run(frames, *, window=0.25, max_gap=0.4, thumbnails=None):
         DetectedFrame(i, i / FPS, STILL if thumbnails is None else thumbnails[i], faces)
         for i, faces in enumerate(frames)
     )
-    return list(StreamTracker[int](smoothing=Smoothing(window, 2), max_gap=max_gap)(seen))
+    return list(
+        StreamTracker[int](smoothing=SmoothingConfig(window_seconds=window, polyorder=2), max_gap=max_gap)(seen)
+    )
 
 
 def test_frames_come_in_order_and_none_is_missing():
@@ -57,7 +60,7 @@ def test_it_is_what_the_whole_track_at_once_would_be():
     frames = [[face(100 + i, noise=random.normal(0, 1, (478, 3)))] for i in range(60)]
     steady = np.stack([one.faces[0].landmarks for one in run(frames)])
     times, found = np.arange(60) / FPS, np.stack([one[0].landmarks for one in frames])
-    whole, _ = smooth_landmarks(times, found, np.zeros(60, np.int32), Smoothing(0.25, 2))
+    whole, _ = smooth_landmarks(times, found, np.zeros(60, np.int32), SmoothingConfig(window_seconds=0.25, polyorder=2))
     assert np.abs(steady[10:] - whole[10:]).mean() < 0.06
     assert np.abs(steady - found).mean() > 0.4
 
@@ -107,7 +110,7 @@ def test_no_more_frames_are_held_back_than_needed():
             taken.append(i)
             yield DetectedFrame(i, i / FPS, STILL, [face(100)])
 
-    stream = StreamTracker[int](smoothing=Smoothing(0.25, 2), max_gap=0.4)(frames())
+    stream = StreamTracker[int](smoothing=SmoothingConfig(window_seconds=0.25, polyorder=2), max_gap=0.4)(frames())
     for i, one in zip(range(90), stream, strict=False):
         assert one.item == i
         assert len(taken) - i <= 6

@@ -1,12 +1,12 @@
 """From media to a face set on disk: once per content and settings, shared, resumable, never half-written."""
 
 import contextlib
-import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from rich.progress import (
     BarColumn,
@@ -20,12 +20,11 @@ from rich.progress import (
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.analysis import AnalysedPicture, Backend, ChosenMedia, ReadFailure, analyse_media
+from facesmith.faces.face_set.config import ExtractionConfig, SelectionConfig, SmoothingConfig
 from facesmith.faces.face_set.content_key import ContentHashes, compute_face_set_key
 from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, FaceSet, analysis_schema
 from facesmith.faces.face_set.finalize import ExtractionRecord, finalize, update_consent
-from facesmith.faces.face_set.selection import Selection
-from facesmith.faces.face_set.staging import ExtractionLog, remove_stale
-from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.faces.face_set.staging import LOG, ExtractionLog, remove_stale
 from facesmith.files import hold_lock, make_private_folder, partial_folder
 from facesmith.media.sampling import allocate_frames
 from facesmith.media.sources import Media, MediaList, find_media
@@ -34,120 +33,170 @@ from facesmith.media.video import open_video
 log = logging.getLogger(__name__)
 
 
-def extract(
-    source: str | Path | Sequence[str | Path],
-    *,
-    name: str,
-    consent: str,
-    consent_note: str,
-    expires: str | None = None,
-    root: Path,
-    analyzer: Callable[[], Analyzer],
-    backend: Backend,
-    max_frames: int,
-    people: Literal["one", "many"],
-    selection: Selection,
-    smoothing: Smoothing,
-    workers: int | None = None,
-    progress: bool = True,
-    setting: str = "data.source",
-) -> FaceSet:
+@dataclass(frozen=True, kw_only=True)
+class ExtractionSettings:
+    """How a face set is made, and what is stated in it.
+
+    Attributes:
+        name: Slug of the person; everything of it lies under root / name.
+        root: Folder of face sets.
+        consent: Kind of consent; with consent_note and expires it travels with the set and is no part of its key.
+        consent_note: Where the consent is recorded.
+        expires: ISO date after which the consent no longer holds.
+        analyzer: Makes an analyzer; each worker has its own.
+        backend: Reader of videos.
+        max_frames: How many pictures are analysed, evenly spaced.
+        people: "one" keeps the identity that most pictures show, "many" every face within the selection's limits.
+        selection: Limits a face must keep to.
+        smoothing: Smoothing of landmarks along time.
+        workers: Analysis threads; None: one a core.
+        progress: Show a progress bar.
+        setting: The key that named the source, for messages.
+    """
+
+    name: str
+    root: Path
+    consent: str
+    consent_note: str
+    expires: str | None = None
+    analyzer: Callable[[], Analyzer]
+    backend: Backend
+    max_frames: int
+    people: Literal["one", "many"]
+    selection: SelectionConfig
+    smoothing: SmoothingConfig
+    workers: int | None = None
+    progress: bool = True
+    setting: str = "data.source"
+
+    @classmethod
+    def from_config(cls, config: ExtractionConfig, *, people: Literal["one", "many"], **changes: Any) -> Self:
+        """Take the settings of a data module; `changes` (name, root, setting) replace what it says."""
+        settings: dict[str, Any] = {
+            "name": config.name,
+            "root": config.face_sets,
+            "consent": config.consent,
+            "consent_note": config.consent_note or "",
+            "expires": config.expires,
+            "analyzer": config.analyzer.build,
+            "backend": config.media_backend,
+            "max_frames": config.max_frames,
+            "selection": config.selection,
+            "smoothing": config.smoothing,
+            "progress": config.progress,
+        }
+        return cls(people=people, **{**settings, **changes})
+
+    def key_settings(self) -> dict[str, Any]:
+        """Return the settings that decide the result, plain values; they are part of the key."""
+        return {
+            "backend": self.backend,
+            "max_frames": self.max_frames,
+            "people": self.people,
+            "selection": self.selection.model_dump(),
+            "smoothing": self.smoothing.model_dump(),
+        }
+
+
+def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSettings) -> FaceSet:
     """Return the face set of the media, analysing only what no earlier call with the same key has.
 
-    source: files, folders or globs of images and videos. name: slug; everything of it lies under root/name,
-    the set under the first 12 digits of its key, readable by its owner only. expires: ISO date after which
-    the consent no longer holds, travels with the set. analyzer: makes one analyzer a worker. max_frames: how
-    many pictures are analysed, evenly spread. people: "one" keeps the identity that most pictures show,
-    "many" every face within the selection's limits. workers: analysis threads, by default one a core.
-    setting: the key that named the source, for messages. One call at a time works on a set; others wait for
-    it and use its result. An interrupted call is continued by the next one. One bad file among good ones is
-    skipped and noted in the set's meta.
+    One call at a time works on a set; others wait for it and use its result. An interrupted call is continued by the
+    next one. One bad file among good ones is skipped and noted in the set's meta.
 
-    Raises UserError when nothing can be read or no usable face is found; the message counts the reasons.
+    Args:
+        source: Files, folders or globs of images and videos.
+        settings: How the set is made. It lies under the first 12 digits of its key, readable by its owner only.
+
+    Raises:
+        UserError: Nothing can be read, or no usable face is found; the message counts the reasons.
     """
-    folder = root / name
+    folder = settings.root / settings.name
     make_private_folder(folder)
-    media, skipped = _hashed(find_media(source), ContentHashes(folder / "contents.json"))
+    media, skipped = _hash_media(find_media(source), ContentHashes(folder / "contents.json"))
     if not media:
-        raise UserError(_nothing_readable(setting, skipped))
-    with contextlib.closing(analyzer()) as first:
-        settings = {
-            "backend": backend,
-            "max_frames": max_frames,
-            "people": people,
-            "selection": dataclasses.asdict(selection),
-            "smoothing": dataclasses.asdict(smoothing),
-        }
+        raise UserError(_nothing_readable(settings.setting, skipped))
+    with contextlib.closing(settings.analyzer()) as analyzer:
         contents = [content for _, content in media]
-        key = compute_face_set_key(contents, first.fingerprint, settings, SCHEMA_VERSION)
+        key = compute_face_set_key(contents, analyzer.fingerprint, settings.key_settings(), SCHEMA_VERSION)
         final = folder / key[:12]
         with hold_lock(final):
             if final.is_dir():
-                update_consent(final, consent, consent_note, expires)
+                update_consent(final, settings.consent, settings.consent_note, settings.expires)
                 log.info("face set %s is there already: nothing is analysed again", final)
                 return FaceSet(final)
             remove_stale(folder, keep=final)
             record = ExtractionRecord(
-                described={
+                description={
                     "key": key,
-                    "name": name,
-                    "consent": consent,
-                    "consent_note": consent_note,
-                    "expires": expires,
-                    "embedder": first.embedder,
-                    "embedding_size": first.embedding_size,
-                    "analyzer": first.fingerprint,
-                    "settings": settings,
+                    "name": settings.name,
+                    "consent": settings.consent,
+                    "consent_note": settings.consent_note,
+                    "expires": settings.expires,
+                    "embedder": analyzer.embedder,
+                    "embedding_size": analyzer.embedding_size,
+                    "analyzer": analyzer.fingerprint,
+                    "settings": settings.key_settings(),
                 },
-                setting=setting,
+                setting=settings.setting,
                 chosen=[],
                 skipped=skipped,
             )
-            _choose(media, backend, max_frames, record)
-            partial = partial_folder(final)
-            make_private_folder(partial)
-            make_private_folder(partial / CROPS)
-            journal = ExtractionLog(partial / "journal", partial / CROPS, analysis_schema(first.embedding_size))
-            events = analyse_media(
-                record.chosen,
-                journal.done,
-                first,
-                analyzer,
-                backend=backend,
-                workers=workers or os.cpu_count() or 1,
-                crops=partial / CROPS,
-            )
-            with contextlib.closing(events):
-                _follow(events, journal, record, progress)
-            table = journal.table()
-            if not table.num_rows:
-                raise UserError(_nothing_readable(setting, record.skipped))
-            return finalize(table, record, selection, smoothing, people, partial, final)
+            _choose_frames(media, settings, record)
+            return _make(record, settings, analyzer, final)
 
 
-def _follow(
-    events: Iterable[AnalysedPicture | ReadFailure], journal: ExtractionLog, record: ExtractionRecord, progress: bool
+def _make(record: ExtractionRecord, settings: ExtractionSettings, analyzer: Analyzer, final: Path) -> FaceSet:
+    """Analyse what an earlier attempt has not, and finish the set."""
+    partial = partial_folder(final)
+    make_private_folder(partial)
+    make_private_folder(partial / CROPS)
+    extraction_log = ExtractionLog(partial / LOG, partial / CROPS, analysis_schema(analyzer.embedding_size))
+    events = analyse_media(
+        record.chosen,
+        extraction_log.done,
+        analyzer,
+        settings.analyzer,
+        backend=settings.backend,
+        workers=settings.workers or os.cpu_count() or 1,
+        crops=partial / CROPS,
+    )
+    with contextlib.closing(events):
+        _record_events(events, extraction_log, record, settings.progress)
+    table = extraction_log.table()
+    if not table.num_rows:
+        raise UserError(_nothing_readable(settings.setting, record.skipped))
+    return finalize(table, record, settings.selection, settings.smoothing, settings.people, partial, final)
+
+
+def _record_events(
+    events: Iterable[AnalysedPicture | ReadFailure],
+    extraction_log: ExtractionLog,
+    record: ExtractionRecord,
+    progress: bool,
 ) -> None:
     pictures = sum(len(chosen.frames) for chosen in record.chosen)
-    if journal.done:
-        log.info("going on where it stopped: %d of %d pictures are analysed", len(journal.done), pictures)
+    if extraction_log.done:
+        log.info("going on where it stopped: %d of %d pictures are analysed", len(extraction_log.done), pictures)
     with _progress_bar(progress) as bar:
-        task = bar.add_task(f"faces of {record.described['name']}", total=pictures, completed=len(journal.done))
+        task = bar.add_task(
+            f"faces of {record.description['name']}", total=pictures, completed=len(extraction_log.done)
+        )
         try:
             for event in events:
                 if isinstance(event, ReadFailure):
                     record.add(event)
                 else:
-                    journal.add(event.rows)
+                    extraction_log.add(event.rows)
                     bar.advance(task)
         except KeyboardInterrupt:
             log.warning("interrupted: what is analysed is kept, the same command goes on from there")
             raise
         finally:
-            journal.flush()
+            extraction_log.flush()
 
 
-def _hashed(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Media, str]], dict[str, str]]:
+def _hash_media(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Media, str]], dict[str, str]]:
     media: dict[str, Media] = {}
     skipped = {str(path): "neither image nor video" for path in found.skipped}
     for one in found:
@@ -164,21 +213,21 @@ def _hashed(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Media, 
     return [(one, content) for content, one in media.items()], skipped
 
 
-def _choose(media: Sequence[tuple[Media, str]], backend: Backend, max_frames: int, record: ExtractionRecord) -> None:
+def _choose_frames(media: Sequence[tuple[Media, str]], settings: ExtractionSettings, record: ExtractionRecord) -> None:
     readable: list[tuple[Media, str]] = []
     lengths: list[int | None] = []
     for one, content in media:
         length = None
         if one.kind == "video":
             try:
-                with open_video(one.path, backend=backend) as reader:
+                with open_video(one.path, backend=settings.backend) as reader:
                     length = len(reader)
             except UserError as error:
                 record.add(ReadFailure(one, str(error), unreadable=True))
                 continue
         readable.append((one, content))
         lengths.append(length)
-    shares = allocate_frames(lengths, max_frames)
+    shares = allocate_frames(lengths, settings.max_frames)
     record.chosen.extend(
         ChosenMedia(one, content, frames) for (one, content), frames in zip(readable, shares, strict=True) if frames
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import facesmith
 from facesmith.errors import UserError
 from facesmith.faces.face_set.analysis import ChosenMedia, ReadFailure
+from facesmith.faces.face_set.config import SelectionConfig, SmoothingConfig
 from facesmith.faces.face_set.contact_sheet import Thumbnail, write_contact_sheet
 from facesmith.faces.face_set.face_set import (
     CROPS,
@@ -30,9 +31,10 @@ from facesmith.faces.face_set.face_set import (
     column_to_array,
     scatter_column,
 )
-from facesmith.faces.face_set.selection import NO_FACE, Candidates, Selection, rejection_kind, select_faces
+from facesmith.faces.face_set.selection import NO_FACE, Candidates, rejection_kind, select_faces
+from facesmith.faces.face_set.staging import LOG
 from facesmith.faces.measures import mean_jitter
-from facesmith.faces.tracking.smoothing import Smoothing, smooth_landmarks
+from facesmith.faces.tracking.smoothing import smooth_landmarks
 from facesmith.faces.tracking.tracker import assign_tracks
 from facesmith.files import atomic_write, make_private, write_private_text, write_text
 
@@ -45,12 +47,12 @@ LIBRARIES = ("mediapipe", "onnxruntime", "opencv-python", "av", "numpy", "scipy"
 class ExtractionRecord:
     """What is known of an extraction besides its faces; becomes meta.json.
 
-    described: keys that go into meta.json as they are. setting: the key that named the source. chosen: the
+    description: keys that go into meta.json as they are. setting: the key that named the source. chosen: the
     readable media. skipped: path to reason, of media of which nothing could be used. losses: what else
     could not be read.
     """
 
-    described: dict[str, Any]
+    description: dict[str, Any]
     setting: str
     chosen: list[ChosenMedia]
     skipped: dict[str, str] = field(default_factory=dict)
@@ -69,8 +71,8 @@ class ExtractionRecord:
 def finalize(
     table: pa.Table,
     record: ExtractionRecord,
-    selection: Selection,
-    smoothing: Smoothing,
+    selection: SelectionConfig,
+    smoothing: SmoothingConfig,
     people: Literal["one", "many"],
     partial: Path,
     final: Path,
@@ -103,8 +105,8 @@ def finalize(
     smoothed, steadied = raw.copy(), np.zeros(len(raw), np.bool_)
     smoothed[kept], steadied[kept] = smooth_landmarks(times[kept], raw[kept], tracks[kept], smoothing)
 
-    described = {
-        **record.described,
+    description = {
+        **record.description,
         "schema_version": SCHEMA_VERSION,
         "versions": {"facesmith": facesmith.__version__, **{name: version(name) for name in LIBRARIES}},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -135,8 +137,8 @@ def finalize(
     )
     with atomic_write(partial / TABLE) as temporary:
         pq.write_table(finished, temporary, compression="zstd")
-    _draw_sheet(partial, found, medium[rows], reasons, record, described)
-    write_text(partial / META, json.dumps(described, indent=2, ensure_ascii=False))
+    _draw_sheet(partial, found, medium[rows], reasons, record, description)
+    write_text(partial / META, json.dumps(description, indent=2, ensure_ascii=False))
     make_private(partial)
     _leave_only_kept(partial, found.filter(pa.array(kept)))
     partial.rename(final)
@@ -156,7 +158,7 @@ def _judge(
     found: pa.Table,
     medium: NDArray[np.int64],
     frame: NDArray[np.int32],
-    selection: Selection,
+    selection: SelectionConfig,
     people: Literal["one", "many"],
 ) -> tuple[list[str | None], NDArray[np.float32]]:
     if not found.num_rows:
@@ -238,17 +240,17 @@ def _draw_sheet(
     medium: NDArray[np.int64],
     reasons: list[str | None],
     record: ExtractionRecord,
-    described: dict[str, Any],
+    description: dict[str, Any],
 ) -> None:
     faces = []
     for row, number, reason in zip(found.select(["crop", "frame"]).to_pylist(), medium, reasons, strict=True):
         media = record.chosen[number].media
         origin = media.path.name if media.kind == "image" else f"{media.path.stem} {row['frame']}"
         faces.append(Thumbnail(partial / CROPS / row["crop"], origin, reason))
-    rejected = ", ".join(f"{reason} {count}" for reason, count in described["rejected"].items()) or "nothing"
+    rejected = ", ".join(f"{reason} {count}" for reason, count in description["rejected"].items()) or "nothing"
     title = (
-        f"{described['name']}: {described['kept']} of {described['faces']} faces kept, "
-        f"from {described['pictures']} pictures; rejected: {rejected}"
+        f"{description['name']}: {description['kept']} of {description['faces']} faces kept, "
+        f"from {description['pictures']} pictures; rejected: {rejected}"
     )
     write_contact_sheet(partial / SHEET, faces, title)
 
@@ -258,7 +260,7 @@ def _leave_only_kept(partial: Path, kept: pa.Table) -> None:
     for crop in (partial / CROPS).iterdir():
         if crop.name not in names:
             crop.unlink()
-    shutil.rmtree(partial / "journal")
+    shutil.rmtree(partial / LOG)
     for path in (*(partial / CROPS).iterdir(), partial / CROPS, partial):
         _sync(path)
 

@@ -6,30 +6,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from facesmith.faces.face_set.config import SelectionConfig
 from facesmith.media.sampling import evenly_spaced
 
 NO_FACE = "no face"
 
 # The similarity matrix of more faces than this is taken from an even sample of them.
 MOST_COMPARED = 3000
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Limits a face must keep to.
-
-    min_score: detection score, 0..1. min_size: shorter side of the face box in px of the source.
-    min_sharpness: variance of the Laplacian of the 8-bit grey face at its own resolution. max_yaw,
-    max_pitch: degrees away from the camera. min_similarity: cosine of the embedding with the person's mean;
-    its scale is the embedder's.
-    """
-
-    min_score: float
-    min_size: float
-    min_sharpness: float
-    max_yaw: float
-    max_pitch: float
-    min_similarity: float
 
 
 @dataclass(frozen=True)
@@ -49,7 +32,7 @@ class Candidates:
 
 
 def select_faces(
-    faces: Candidates, selection: Selection, people: Literal["one", "many"]
+    faces: Candidates, selection: SelectionConfig, people: Literal["one", "many"]
 ) -> tuple[list[str | None], NDArray[np.float32]]:
     """Judge every face: None where it is kept, else the reason, "<kind> (<figures>)".
 
@@ -105,7 +88,7 @@ def majority_embedding(
     return np.asarray(centre, np.float32)
 
 
-def _flaw(faces: Candidates, i: int, limits: Selection) -> str | None:
+def _flaw(faces: Candidates, i: int, limits: SelectionConfig) -> str | None:
     pitch, yaw = faces.pose[i, 0], faces.pose[i, 1]
     if faces.scores[i] < limits.min_score:
         return f"low score ({faces.scores[i]:.2f} < {limits.min_score:g})"

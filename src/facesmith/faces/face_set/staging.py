@@ -16,6 +16,9 @@ from facesmith.files import FILE, atomic_write, partial_folder
 
 log = logging.getLogger(__name__)
 
+LOG: Final = "journal"
+"""Folder of an unfinished set that holds what is analysed so far."""
+
 STALE_SECONDS: Final = 2 * 24 * 3600.0
 """An unfinished set whose media or settings have changed is kept this long: they may change back."""
 

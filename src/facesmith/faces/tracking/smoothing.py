@@ -1,10 +1,10 @@
 """Steadier landmarks along time: Savitzky-Golay within a track, pictures untouched."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import savgol_filter
+
+from facesmith.faces.face_set.config import SmoothingConfig
 
 EVEN = 1e-3
 
@@ -12,29 +12,11 @@ FAST_MOTION = 3.0
 """A point so many times further off the fit than is usual for it moves for real: blinks last four frames."""
 
 
-@dataclass(frozen=True)
-class Smoothing:
-    """How far landmarks are smoothed along time.
-
-    window_seconds: length of the fitted stretch of time; 0 switches smoothing off. polyorder: degree of the
-    fitted polynomial. The window is a time and not a number of frames on purpose: where frames are sampled
-    so sparsely that fewer than polyorder + 2 of them fall into it, what looks like jitter is the person
-    moving, and nothing is changed.
-    """
-
-    window_seconds: float
-    polyorder: int
-
-    def __post_init__(self) -> None:
-        if self.window_seconds < 0 or self.polyorder < 0:
-            raise ValueError(f"window_seconds and polyorder must not be negative: {self}")
-
-
 def smooth_landmarks(
     times: NDArray[np.float64],
     landmarks: NDArray[np.float32],
     tracks: NDArray[np.int32],
-    smoothing: Smoothing,
+    smoothing: SmoothingConfig,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Fit a polynomial to each landmark's path around each moment, track by track.
 
@@ -62,7 +44,7 @@ def smooth_landmarks(
 
 
 def _smooth_track(
-    times: NDArray[np.float64], paths: NDArray[np.float32], smoothing: Smoothing
+    times: NDArray[np.float64], paths: NDArray[np.float32], smoothing: SmoothingConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     steps = np.diff(times)
     step = float(np.median(steps))
@@ -103,7 +85,7 @@ def restore_fast_motion(
 
 
 def _smooth_uneven(
-    times: NDArray[np.float64], paths: NDArray[np.float32], smoothing: Smoothing
+    times: NDArray[np.float64], paths: NDArray[np.float32], smoothing: SmoothingConfig
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Do what Savitzky-Golay does, for time stamps at any distance: a least-squares fit around each one.
 
@@ -120,7 +102,7 @@ def _smooth_uneven(
 
 
 def fit_polynomial_at(
-    times: NDArray[np.float64], paths: NDArray[np.float32], i: int, smoothing: Smoothing
+    times: NDArray[np.float64], paths: NDArray[np.float32], i: int, smoothing: SmoothingConfig
 ) -> NDArray[np.float32] | None:
     """The polynomial fitted around row i, at its time: (N,) seconds, (N,C) -> (C,); None with too few rows."""
     width, order = smoothing.window_seconds, smoothing.polyorder

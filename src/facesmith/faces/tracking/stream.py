@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.faces.face import Face
+from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.measures import iris_distance
 from facesmith.faces.tracking.smoothing import (
     EVEN,
-    Smoothing,
     fit_polynomial_at,
     landmark_distance,
     restore_fast_motion,
@@ -68,7 +68,7 @@ class _Track:
         if not np.isnan(face.embedding[0]):
             self.embedding = face.embedding + (0 if self.embedding is None else self.embedding)
 
-    def steady(self, time: float, smoothing: Smoothing) -> NDArray[np.float32]:
+    def steady(self, time: float, smoothing: SmoothingConfig) -> NDArray[np.float32]:
         """Return the landmarks (478,3) at a time, each later than the one before; see `smoothing.smooth`."""
         width = smoothing.window_seconds * (1 + EVEN)
         while self.times[0] < time - width and self.times[1] <= time:
@@ -109,7 +109,7 @@ class StreamTracker(Generic[T]):
     until what follows can no longer change it: half a window, and `max_gap` more while a face is missing.
     """
 
-    def __init__(self, *, smoothing: Smoothing, max_gap: float) -> None:
+    def __init__(self, *, smoothing: SmoothingConfig, max_gap: float) -> None:
         self._smoothing = smoothing
         self._max_gap = max_gap
         self._tracks: dict[int, _Track] = {}

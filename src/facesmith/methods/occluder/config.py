@@ -5,17 +5,14 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.settings import (
-    AnalyzerConfig,
     Chosen,
     Component,
-    DataModuleConfig,
     LossConfig,
     ModuleConfig,
     PathSetting,
     Settings,
-    Slug,
 )
-from facesmith.faces.analyzers.config import SelectionConfig, SmoothingConfig
+from facesmith.faces.face_set.config import ExtractionConfig
 
 Family = Literal[
     "hand",
@@ -68,19 +65,14 @@ class AugmentMasksConfig(Component):
     jpeg: float = Field(ge=0, le=1)
 
 
-class OccluderDataModuleConfig(DataModuleConfig):
+class OccluderDataModuleConfig(ExtractionConfig):
     """Settings of `OccluderDataModule`."""
 
     source: str | list[str]
-    name: Slug
-    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
-    consent_note: str | None
-    expires: str | None
     masks: PathSetting | None
     people: Literal["one", "many"]
     without_face: Literal["skip", "error"]
     holdout: float = Field(gt=0, lt=1)
-    max_frames: int = Field(ge=1)
     forehead: float = Field(ge=0, le=1)
     size: int = Field(ge=32, le=1024, multiple_of=32)
     batch_size: int = Field(ge=1)
@@ -89,12 +81,6 @@ class OccluderDataModuleConfig(DataModuleConfig):
     validation_each: int = Field(ge=1)
     occlusions: OcclusionsConfig
     augment: Chosen[AugmentMasksConfig] | None
-    progress: bool
-    selection: SelectionConfig
-    smoothing: SmoothingConfig
-    analyzer: Chosen[AnalyzerConfig]
-    media_backend: Literal["pyav", "decord"]
-    face_sets: PathSetting
 
 
 class OptimizerConfig(Settings):

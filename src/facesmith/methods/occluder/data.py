@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from facesmith import assets
 from facesmith.errors import UserError
-from facesmith.faces.face_set.extraction import extract
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.selection import Selection
-from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.methods.occluder.config import OccluderDataModuleConfig
 from facesmith.methods.occluder.dataset import NAMES, CheckedFaces, OccludedFaces, Stretch, as_floats
 from facesmith.methods.occluder.families.layer import PhotoSurfaces
@@ -66,22 +63,7 @@ def extracted(data: OccluderDataModuleConfig) -> FaceSet:
     Raises:
         UserError: the media cannot be read or hold no usable face.
     """
-    given = [data.source] if isinstance(data.source, str) else data.source
-    return extract(
-        [assets.resolve(one) for one in given],
-        name=data.name,
-        consent=data.consent,
-        consent_note=data.consent_note or "",
-        expires=data.expires,
-        root=data.face_sets,
-        analyzer=data.analyzer.build,
-        backend=data.media_backend,
-        max_frames=data.max_frames,
-        people=data.people,
-        selection=Selection(**data.selection.model_dump()),
-        smoothing=Smoothing(**data.smoothing.model_dump()),
-        progress=data.progress,
-    )
+    return extract(data.source, ExtractionSettings.from_config(data, people=data.people))
 
 
 def leave_out_faceless(faces: FaceSet, without_face: Literal["skip", "error"], key: str) -> None:

@@ -5,19 +5,15 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from facesmith.config.settings import (
-    AnalyzerConfig,
     Chosen,
     Component,
-    DataModuleConfig,
-    ExpiryDate,
     GeneratorConfig,
     LossConfig,
     ModuleConfig,
     PathSetting,
     Settings,
-    Slug,
 )
-from facesmith.faces.analyzers.config import SelectionConfig, SmoothingConfig
+from facesmith.faces.face_set.config import ExtractionConfig
 
 
 class PseudoTruthConfig(Settings):
@@ -43,27 +39,16 @@ class AugmentConfig(Component):
     camera: float = Field(ge=0, le=1)
 
 
-class FacesDataConfig(DataModuleConfig):
+class FacesDataConfig(ExtractionConfig):
     """What every training on a person's faces and on scenes is told."""
 
-    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
-    consent_note: str | None
-    expires: ExpiryDate | None
-    name: Slug
-    max_frames: int = Field(ge=1)
     min_faces: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     shares: dict[Literal["P", "V", "R", "I"], float]
     workers: int = Field(ge=0)
     augment: Chosen[AugmentConfig] | None
     validation_faces: int = Field(ge=1)
-    progress: bool
-    selection: SelectionConfig
-    smoothing: SmoothingConfig
     pseudo_truth: PseudoTruthConfig
-    analyzer: Chosen[AnalyzerConfig]
-    media_backend: Literal["pyav", "decord"]
-    face_sets: PathSetting
 
 
 class _DataConfig(FacesDataConfig):

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from facesmith import assets
 from facesmith.errors import UserError
-from facesmith.faces.face import Analyzer
-from facesmith.faces.face_set.extraction import extract
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.selection import Selection
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
-from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.methods.swapper.config import FacesDataConfig
 from facesmith.methods.swapper.dataset import MixedBatchSampler, SwapperDataset, as_floats, unchanged
 from facesmith.methods.swapper.splits import Cast, Recipe, split_frames, split_scenes, spread
@@ -265,26 +261,8 @@ class SwapperDataModule(LightningDataModule):
         targets = self.config.targets or "asset:astronaut.png"
         return self._extract(targets, "scenes", self.config.face_sets / self.identity, "many", "data.targets")
 
-    def _extract(self, source: Any, name: str, root: Path, people: Any, setting: str) -> FaceSet:
-        given = [source] if isinstance(source, str | Path) else source
-        config = self.config
-        return extract(
-            [assets.resolve(str(one)) for one in given],
-            name=name,
-            consent=config.consent,
-            consent_note=config.consent_note or "",
-            expires=config.expires,
-            root=root,
-            analyzer=self._analyzer,
-            backend=config.media_backend,
-            max_frames=config.max_frames,
-            people=people,
-            selection=Selection(**config.selection.model_dump()),
-            smoothing=Smoothing(**config.smoothing.model_dump()),
-            progress=config.progress,
-            setting=setting,
-        )
-
-    def _analyzer(self) -> Analyzer:
-        analyzer: Analyzer = self.config.analyzer.build()
-        return analyzer
+    def _extract(
+        self, source: str | Path | Sequence[str], name: str, root: Path, people: Literal["one", "many"], setting: str
+    ) -> FaceSet:
+        settings = ExtractionSettings.from_config(self.config, people=people, name=name, root=root, setting=setting)
+        return extract(source, settings)

@@ -14,8 +14,8 @@ from rich.progress import track
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
+from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, warp_face
-from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.media.images import read_image, write_image
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
@@ -113,7 +113,7 @@ class MaskTask:
             self._mask,
             choice=self._choice,
             embed=False,
-            smoothing=Smoothing(smoothing, smoothing_order),
+            smoothing=SmoothingConfig(window_seconds=smoothing, polyorder=smoothing_order),
             max_gap=max_gap,
             every=detect_every,
             workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.face_set.selection import Selection
+from facesmith.faces.face_set.config import SelectionConfig
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.profiles.combining import blend, enrich, interpolate
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.tasks.profiles.embed import measured, new_profile
+from facesmith.tasks.profiles.embed import NO_SMOOTHING, new_profile
 
 
 def tell_combined(path: Path, made: IdentityProfile, parents: Sequence[IdentityProfile]) -> None:
@@ -110,7 +111,7 @@ class EnrichTask:
         consent_note: str | None,
         min_similarity: float | Mapping[str, float],
         max_frames: int,
-        selection: Mapping[str, float],
+        selection: SelectionConfig,
         face_sets: Path,
         backend: Literal["pyav", "decord"],
         analyzer: Callable[[], Analyzer],
@@ -122,26 +123,26 @@ class EnrichTask:
         self._consent = consent or self._profile.consent
         self._consent_note = consent_note if consent_note is not None else self._profile.consent_note
         self._min_similarity = by_embedder(min_similarity, self._profile.embedder, "task.min_similarity")
-        self._max_frames, self._face_sets = max_frames, face_sets
-        self._selection = Selection(**selection)
-        self._backend, self._analyzer, self._progress = backend, analyzer, progress
+        self._extraction = ExtractionSettings(
+            name=self._profile.id,
+            root=face_sets,
+            consent=self._consent,
+            consent_note=self._consent_note or "",
+            expires=self._profile.expires,
+            analyzer=analyzer,
+            backend=backend,
+            max_frames=max_frames,
+            people="one",
+            selection=selection,
+            smoothing=NO_SMOOTHING,
+            progress=progress,
+            setting="source",
+        )
 
     def run(self) -> list[Path]:
         """Measure, add and write."""
-        before = set((self._face_sets / self._profile.id).glob("*"))
-        faces = measured(
-            self._source,
-            self._profile.id,
-            consent=self._consent,
-            consent_note=self._consent_note,
-            expires=self._profile.expires,
-            max_frames=self._max_frames,
-            selection=self._selection,
-            face_sets=self._face_sets,
-            backend=self._backend,
-            analyzer=self._analyzer,
-            progress=self._progress,
-        )
+        before = set((self._extraction.root / self._profile.id).glob("*"))
+        faces = extract(self._source, self._extraction)
         known = {self._profile.face_set, *(one.face_set for one in self._profile.made_from)}
         if faces.key in known:
             raise UserError(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from facesmith.config.settings import Chosen, EncoderConfig, ExpiryDate, PathSetting, Slug, TaskConfig
-from facesmith.faces.analyzers.config import SelectionConfig
+from facesmith.faces.face_set.config import SelectionConfig
 
 Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
 Similarity = float | dict[str, float]
@@ -23,10 +23,6 @@ class _MeasuringConfig(TaskConfig):
     @classmethod
     def _has_a_source(cls, config: Any) -> Any:
         return needs(config, source="<photos and videos of the person>")
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the fields by name, the selection as a mapping."""
-        return {**super().arguments(), "selection": self.selection.model_dump()}
 
 
 class EmbedTaskConfig(_MeasuringConfig):

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,11 +13,10 @@ from safetensors.numpy import save_file
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.face_set.extraction import extract
+from facesmith.faces.face_set.config import SelectionConfig, SmoothingConfig
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.selection import Selection
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.faces.tracking.smoothing import Smoothing
 from facesmith.files import atomic_write, make_private
 from facesmith.models.encoders.vision import FaceEncoder, Floats, aggregated, agreement, face_weights, tell_count
 
@@ -30,7 +29,7 @@ _METHODS: Final[dict[Method, Literal["mean", "weighted", "median"]]] = {
     "median": "median",
 }
 _STRANGER: Final = "another person"
-_NO_SMOOTHING: Final = Smoothing(window_seconds=0.0, polyorder=0)
+NO_SMOOTHING: Final = SmoothingConfig(window_seconds=0.0, polyorder=0)
 
 
 class EmbedTask:
@@ -58,7 +57,7 @@ class EmbedTask:
         consent_note: str | None,
         expires: str | None,
         max_frames: int,
-        selection: Mapping[str, float],
+        selection: SelectionConfig,
         face_sets: Path,
         profiles: Path,
         strangers: Literal["leave_out", "refuse"],
@@ -71,26 +70,26 @@ class EmbedTask:
         self._output = output or new_profile(profiles, name)
         self._source, self._name, self._aggregation = source, name, aggregation
         self._consent, self._consent_note, self._expires = consent, consent_note, expires
-        self._max_frames, self._face_sets = max_frames, face_sets
-        self._selection, self._encoder = Selection(**selection), encoder
-        self._strangers, self._per_image = strangers, per_image
-        self._backend, self._analyzer, self._progress = backend, analyzer, progress
+        self._encoder, self._strangers, self._per_image = encoder, strangers, per_image
+        self._extraction = ExtractionSettings(
+            name=name,
+            root=face_sets,
+            consent=consent,
+            consent_note=consent_note or "",
+            expires=expires,
+            analyzer=analyzer,
+            backend=backend,
+            max_frames=max_frames,
+            people="one",
+            selection=selection,
+            smoothing=NO_SMOOTHING,
+            progress=progress,
+            setting="source",
+        )
 
     def run(self) -> list[Path]:
         """Measure and write."""
-        faces = measured(
-            self._source,
-            self._name,
-            consent=self._consent,
-            consent_note=self._consent_note,
-            expires=self._expires,
-            max_frames=self._max_frames,
-            selection=self._selection,
-            face_sets=self._face_sets,
-            backend=self._backend,
-            analyzer=self._analyzer,
-            progress=self._progress,
-        )
+        faces = extract(self._source, self._extraction)
         self._tell_photos(faces)
         profile = IdentityProfile.of_faces(
             faces,
@@ -167,39 +166,6 @@ def encoded(
         }
     )
     return made, found
-
-
-def measured(
-    source: str | Sequence[str],
-    name: str,
-    *,
-    consent: str,
-    consent_note: str | None,
-    expires: str | None,
-    max_frames: int,
-    selection: Selection,
-    face_sets: Path,
-    backend: Literal["pyav", "decord"],
-    analyzer: Callable[[], Analyzer],
-    progress: bool,
-) -> FaceSet:
-    """Return the face set of one person's pictures."""
-    return extract(
-        source,
-        name=name,
-        consent=consent,
-        consent_note=consent_note or "",
-        expires=expires,
-        root=face_sets,
-        analyzer=analyzer,
-        backend=backend,
-        max_frames=max_frames,
-        people="one",
-        selection=selection,
-        smoothing=_NO_SMOOTHING,
-        progress=progress,
-        setting="source",
-    )
 
 
 def new_profile(profiles: Path, name: str) -> Path:

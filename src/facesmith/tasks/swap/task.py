@@ -22,7 +22,7 @@ from rich.progress import (
 from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.files import partial_folder
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
@@ -121,7 +121,7 @@ class SwapTask:
             self._swap,
             choice=self._choice,
             embed=reference is not None,
-            smoothing=Smoothing(smoothing, smoothing_order),
+            smoothing=SmoothingConfig(window_seconds=smoothing, polyorder=smoothing_order),
             max_gap=max_gap,
             every=detect_every,
             workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.faces.face import Face
-from facesmith.faces.tracking.smoothing import Smoothing
+from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.tracking.stream import HISTORY_SECONDS, StreamTracker, TrackedFrame
 from facesmith.media.video import VideoReader
 from facesmith.tasks.swap.faces import Analyzers, FaceChoice, Frame, analysed
@@ -99,7 +99,7 @@ class VideoSwap:
         *,
         choice: Callable[[], FaceChoice],
         embed: bool,
-        smoothing: Smoothing,
+        smoothing: SmoothingConfig,
         max_gap: float,
         every: int,
         workers: int,

@@ -1,0 +1,62 @@
+"""Settings of an extraction: which faces of the media are kept, and how their landmarks are smoothed."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from facesmith.config.settings import AnalyzerConfig, Chosen, DataModuleConfig, ExpiryDate, PathSetting, Settings, Slug
+
+
+class SelectionConfig(Settings):
+    """Limits a face must keep to."""
+
+    min_score: float = Field(ge=0, le=1)
+    """Detector's score."""
+    min_size: float = Field(ge=0)
+    """Shorter side of the face box in px of the source."""
+    min_sharpness: float = Field(ge=0)
+    """Variance of the Laplacian of the 8-bit grey face at its own resolution."""
+    max_yaw: float = Field(ge=0, le=90)
+    """Degrees that the head may be turned to either side."""
+    max_pitch: float = Field(ge=0, le=90)
+    """Degrees that the head may be turned up or down."""
+    min_similarity: float = Field(ge=-1, le=1)
+    """Cosine of the embedding to the person's mean; its scale is the embedder's."""
+
+
+class SmoothingConfig(Settings):
+    """How far landmarks are smoothed along time.
+
+    The window is a time and not a number of frames on purpose: where frames are sampled so sparsely that fewer than
+    polyorder + 2 of them fall into it, what looks like jitter is the person moving, and nothing is changed.
+    """
+
+    window_seconds: float = Field(ge=0)
+    """Length in seconds of the fitted stretch of time; 0 switches smoothing off."""
+    polyorder: int = Field(ge=0, le=5)
+    """Degree of the fitted polynomial."""
+
+
+class ExtractionConfig(DataModuleConfig):
+    """What every data module that extracts faces is told; the media and their place are its own."""
+
+    name: Slug
+    """Identity that the run learns; its face sets lie in a folder of this name."""
+    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
+    """What kind of consent the person gave."""
+    consent_note: str | None
+    """Where the consent is recorded, or anything else to remember with it."""
+    expires: ExpiryDate | None
+    """ISO date after which the consent no longer holds; null: without end."""
+    max_frames: int = Field(ge=1)
+    """How many pictures are analysed, evenly spread over all media."""
+    selection: SelectionConfig
+    smoothing: SmoothingConfig
+    analyzer: Chosen[AnalyzerConfig]
+    """Finds the faces; an option of the config group analyzer."""
+    media_backend: Literal["pyav", "decord"]
+    """Reader of videos."""
+    face_sets: PathSetting
+    """Folder in which face sets are kept."""
+    progress: bool
+    """Show a progress bar."""
