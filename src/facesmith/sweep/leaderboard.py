@@ -66,7 +66,7 @@ def _ranking_table(ranking: Ranking, at_most: int, extras: Sequence[str]) -> Tab
     if len(ranking.objectives) > 1:
         table.caption = "◆ on the Pareto front: no run is better in one and as good in all"
     if len(ranking.rows) > at_most:
-        table.caption = f"{table.caption or ''} {len(ranking.rows) - at_most} more; --top shows them".strip()
+        table.caption = f"{table.caption or ''} {len(ranking.rows) - at_most} more; top= shows them".strip()
     return table
 
 

@@ -131,17 +131,17 @@ def _objectives(runs: Sequence[Run]) -> tuple[Monitor, ...]:
     told = Counter(tuple((m.name, m.mode) for m in run.record.objectives) for run in runs if run.record)
     told.pop((), None)
     if not told:
-        raise UserError("nothing was monitored in these runs; say by what they are compared: --by <metric>:min")
+        raise UserError("nothing was monitored in these runs; say by what they are compared: by=<metric>:min")
     return tuple(Monitor(name=name, mode=mode) for name, mode in told.most_common(1)[0][0])
 
 
 def _monitor(by: str, runs: Sequence[Run]) -> Monitor:
     name, _, mode = by.rpartition(":")
     if mode not in ("min", "max"):
-        raise UserError(f"--by {by}: say which way it is good: {by}:min or {by}:max")
+        raise UserError(f"by={by}: say which way it is good: {by}:min or {by}:max")
     known = sorted({key for run in runs if run.record for key in run.record.metrics.last})
     if name not in known:
-        raise UserError(f"--by {by}: no run recorded {name}; choose one of {', '.join(known) or 'none'}")
+        raise UserError(f"by={by}: no run recorded {name}; choose one of {', '.join(known) or 'none'}")
     return Monitor(name=name, mode="min" if mode == "min" else "max")
 
 
