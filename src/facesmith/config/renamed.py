@@ -1,5 +1,6 @@
 """Names of earlier versions, as they stand in files on users' disks: checkpoints, run records, adapters."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -66,6 +67,9 @@ TARGETS: Final[Mapping[str, str]] = {
 # `_target_` of this version -> key of an earlier version -> key of this one
 KEYS: Final[Mapping[str, Mapping[str, str]]] = {}
 
+# dotted key or config group of an override of an earlier version -> of this one; keys below it follow
+OVERRIDES: Final[Mapping[str, str]] = {}
+
 
 def upgrade(settings: Any) -> Any:
     """Return saved settings under the names of this version.
@@ -85,3 +89,17 @@ def upgrade(settings: Any) -> Any:
     keys = KEYS.get(target, {}) if isinstance(target, str) else {}
     found = {keys.get(key, key): upgrade(value) for key, value in settings.items()}
     return {**found, "_target_": target} if "_target_" in settings else found
+
+
+def upgrade_override(override: str) -> str:
+    """Return a saved override under the names of this version.
+
+    Args:
+        override: In Hydra's grammar, as a run's record holds it: `+callbacks.early={_target_: ..., patience: 5}`.
+    """
+    found = re.sub(r"facesmith(?:\.\w+)+", lambda name: TARGETS.get(name[0], name[0]), override)
+    marks, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", found, re.DOTALL).groups()  # type: ignore[union-attr]  # all
+    for old, new in OVERRIDES.items():
+        if key == old or key.startswith((f"{old}.", f"{old}@")):
+            return f"{marks}{new}{key.removeprefix(old)}{rest}"
+    return found

@@ -19,6 +19,7 @@ from facesmith.config.settings import (
     Chosen,
     DataModuleConfig,
     ForeignComponent,
+    LogFile,
     LoggerConfig,
     ModuleConfig,
     PathSetting,
@@ -68,7 +69,7 @@ class LoggingConfig(Settings):
     """How much the log file and the console say."""
 
     level: Literal["debug", "info", "warning", "error"]
-    file: PathSetting | None
+    file: LogFile | None
 
 
 class JobConfig(Settings):

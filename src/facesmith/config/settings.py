@@ -29,6 +29,22 @@ PathSetting = Annotated[Path, Field(strict=False)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 
 
+def _suffixed(*suffixes: str) -> AfterValidator:
+    """Require a suffix: a value out of a shared run folder must not name a file of another kind to be written."""
+
+    def check(path: Path) -> Path:
+        if path.suffix.lower() not in suffixes:
+            raise ValueError(f"must end with {' or '.join(suffixes)}")
+        return path
+
+    return AfterValidator(check)
+
+
+LogFile = Annotated[PathSetting, _suffixed(".log", ".txt")]
+OnnxFile = Annotated[PathSetting, _suffixed(".onnx")]
+PictureFile = Annotated[PathSetting, _suffixed(".png", ".jpg", ".jpeg", ".webp")]
+
+
 def _iso_date(text: str) -> str:
     date.fromisoformat(text)
     return text

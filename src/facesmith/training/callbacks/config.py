@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from facesmith.config.settings import CallbackConfig, PathSetting
+from facesmith.config.settings import CallbackConfig, OnnxFile, PathSetting, PictureFile
 
 
 class RenderValidationConfig(CallbackConfig):
@@ -17,13 +17,13 @@ class RenderValidationConfig(CallbackConfig):
 class PreviewDataConfig(CallbackConfig):
     """Settings of `PreviewData`."""
 
-    path: PathSetting
+    path: PictureFile
 
 
 class ExportOnnxConfig(CallbackConfig):
     """Settings of `ExportOnnx`."""
 
-    path: PathSetting
+    path: OnnxFile
     every_n_epochs: int | None = Field(ge=1)
     opset: int = Field(ge=16, le=23)
 

@@ -85,4 +85,5 @@ def _shared_overrides(sweep: Path) -> set[str]:
     record = sweep / "multirun.yaml"
     if not record.is_file():
         return set()
-    return {str(o) for o in OmegaConf.select(OmegaConf.load(record), "hydra.overrides.task", default=[])}
+    told = OmegaConf.select(OmegaConf.load(record), "hydra.overrides.task", default=OmegaConf.create([]))
+    return set(map(str, OmegaConf.to_container(told, resolve=False)))  # what a file says is not resolved

@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import facesmith
+from facesmith.config.renamed import upgrade
 from facesmith.errors import PrunedError, UserError
 from facesmith.files import write_text
 
@@ -257,7 +258,7 @@ def read(folder: Path) -> RunRecord:
         raise UserError(f"{path}: no such file; give the folder of a run") from None
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise UserError(f"{path}: not a record of a run ({str(error).splitlines()[0]})") from None
-    update: dict[str, Any] = {}
+    update: dict[str, Any] = {"settings": upgrade(record.settings)}
     if record.status == "running" and record.host == socket.gethostname() and not _alive(record):
         update["status"] = "killed"
     if record.checkpoint is not None:

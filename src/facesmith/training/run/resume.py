@@ -1,20 +1,18 @@
 """Going on with a run: which folder, what it was told before, and what may have changed. Needs no torch."""
 
 import fnmatch
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from omegaconf import OmegaConf
-
 from facesmith.errors import UserError
 from facesmith.training.run.checkpoint_files import newest_good
+from facesmith.training.run.saved_command import HYDRA_FOLDER, key_of, primary_config_flags, saved_overrides
 
 AUTO: Final = "auto"
-_RECORD: Final = ".hydra"
+_NAMES_A_CONFIG: Final = re.compile(r"(-cn|--config-name|-cd|--config-dir)(=|$)")
 
 # What may differ from what a run was trained with: all else decides what is learnt.
 _FREE: Final = (
@@ -65,11 +63,11 @@ def arguments(given: Sequence[str]) -> list[str]:
     folder = Path(wanted[-1])
     if {"-m", "--multirun"} & set(given):
         raise UserError(f"resume={folder}: names one run; in a sweep resume=auto goes on in each job's own folder")
-    if not (folder / _RECORD / "overrides.yaml").is_file():
+    if not (folder / HYDRA_FOLDER / "overrides.yaml").is_file():
         raise UserError(f"resume={folder}: is no run's folder; give one such as runs/identity/ada/2026-01-31_12-00-00")
     new = [o for o in given if not re.match(r"\+*(resume|hydra\.run\.dir)=", o)]
-    flags = [] if {"-cn", "--config-name"} & set(new) else _config_flags(folder / _RECORD)
-    old = _told_before(folder)
+    flags = [] if any(_NAMES_A_CONFIG.match(one) for one in new) else primary_config_flags(folder)
+    old = saved_overrides(folder, {key_of(one) for one in new})
     place = str(folder).replace("'", "\\'")
     return [*flags, *_merged(old, new), f"resume='{place}'", f"hydra.run.dir='{place}'"]
 
@@ -99,7 +97,11 @@ def run_folder(base: str, time: str, resume: str | None) -> str:
 
 def record_folder(run: str | None, time: str) -> str:
     """Return the folder, inside a run's, for what Hydra records of a start: one each, so that none replaces another."""
-    return f"{_RECORD}/resumed_{time}" if run and (Path(run) / _RECORD / "overrides.yaml").exists() else _RECORD
+    return (
+        f"{HYDRA_FOLDER}/resumed_{time}"
+        if run and (Path(run) / HYDRA_FOLDER / "overrides.yaml").exists()
+        else HYDRA_FOLDER
+    )
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -145,37 +147,15 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _told_before(folder: Path) -> list[str]:
-    """Return the overrides of a run's last start that was not refused, or else of its first."""
-    record = folder / "run.json"
-    if record.is_file():
-        told: list[str] = json.loads(record.read_text(encoding="utf-8"))["overrides"]
-        return told
-    return [str(o) for o in OmegaConf.load(folder / _RECORD / "overrides.yaml")]
-
-
-def _config_flags(record: Path) -> list[str]:
-    """Return the primary config a run was started with, when it is not the entry point's own."""
-    hydra: Any = OmegaConf.load(record / "hydra.yaml")
-    sources = [s.path for s in hydra.hydra.runtime.config_sources if s.provider == "command-line"]
-    flags = [flag for path in sources for flag in ("-cd", str(path))]
-    name = hydra.hydra.job.config_name
-    return [*flags, *(["-cn", str(name)] if name and name != "train" else [])]
-
-
 def _merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Let new overrides take the place of old ones of the same key, which keep their `+`."""
-    kept = {_key(o): o for o in old if _key(o) not in ("resume", "hydra.run.dir")}
+    kept = {key_of(o): o for o in old}
     rest = []
     for override in new:
-        key = _key(override)
+        key = key_of(override)
         if override.startswith("-") or key not in kept:
             rest.append(override)
             continue
         prefix = re.match(r"\+*", kept[key])
         kept[key] = override if re.match(r"[+~]", override) else f"{prefix[0] if prefix else ''}{override}"
     return [*kept.values(), *rest]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")

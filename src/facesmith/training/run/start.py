@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from facesmith.config.saved import upgrade_settings
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.training.run import record as run_record
@@ -56,12 +57,12 @@ def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, s
     state = checkpoint["callbacks"].get(_STATE)
     if state is None:
         raise UserError(f"{found.path}: does not say how it was trained; start a new run with model.init_from=<it>")
-    refuse_changes(state["settings"], settings, run)
+    before = upgrade_settings(state["settings"], found.path)
+    refuse_changes(before, settings, run)
     done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done > config.trainer.max_epochs:
         raise UserError(f"trainer.max_epochs={config.trainer.max_epochs}: the run has done {done} already; give more")
-    before = state["settings"]["trainer"]["max_epochs"]
-    if config.trainer.max_epochs <= before and _completed(run):
+    if config.trainer.max_epochs <= before["trainer"]["max_epochs"] and _completed(run):
         log.info("%s: finished after %d epochs; trainer.max_epochs=%d, say, goes on", run, done, 2 * done)
         return Start(found.path, True, run_record.read(run).objective)
     log.info("Going on from %s: epoch %d, step %d", found.path, done, checkpoint["global_step"])

@@ -1,0 +1,101 @@
+"""What of a run folder's command is taken, and what is refused, with a line that names the mend."""
+
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from facesmith.errors import UserError
+from facesmith.training.run.resume import arguments
+
+from .test_resume import a_run
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.name=ada",
+        "data.source=../photos",
+        "experiment=identity",
+        "model/generator=aad_fast",
+        "callbacks.last.folder=${paths.run}/checkpoints",
+        "callbacks.videos.fps=${oc.select:data.fps,16.0}",
+        "+callbacks.early={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/loss, patience: 5}",
+        "tags=[a,b]",
+        "~callbacks.render",
+    ],
+)
+def test_saved_override_harmless_is_taken(override: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", override)
+    assert override in arguments([f"resume={run}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("hydra.launcher._target_=subprocess.run", "changes Hydra itself"),
+        ("++hydra.searchpath=[file:///tmp/evil]", "changes Hydra itself"),
+        ("+hydra.callbacks.x={_target_: subprocess.run}", "changes Hydra itself"),
+        ("hydra/job_logging=evil", "changes Hydra itself"),
+        ("+evil@hydra.job_logging=x", "changes Hydra itself"),
+        ("data.source=${oc.env:HOME}", "holds a resolver"),
+        ("data.source=$\\{oc.env:HOME\\}", "holds a resolver"),
+        ("data.source=${${name}:HOME}", "is not in Hydra's grammar"),
+        ("+data.source=[a,{b: '${run_dir:x,y,auto}'}]", "holds a resolver"),
+        ("+model.loss={_target_: a.B, _partial_: true}", "changes how a class is called"),
+        ("+callbacks.x={_target_: a.B, _args_: [1]}", "changes how a class is called"),
+        ("+callbacks.x._recursive_=false", "changes how a class is called"),
+        ("experiment=../../evil", "leads out of the config folders"),
+        ("experiment=/tmp/evil", "leads out of the config folders"),
+        ("callbacks=[default,../../../evil]", "leads out of the config folders"),
+        ("--config-dir=/tmp/evil", "is not in Hydra's grammar"),
+        ("-m", "is not in Hydra's grammar"),
+        ("--run", "is not in Hydra's grammar"),
+        ("data.source=[", "is not in Hydra's grammar"),
+    ],
+)
+@pytest.mark.parametrize("file", ["run.json", "overrides.yaml"])
+def test_saved_override_that_reaches_further_is_refused(override: str, why: str, file: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", "experiment=identity")
+    if file == "run.json":
+        (run / "run.json").write_text(json.dumps({"overrides": [override]}))
+    else:
+        OmegaConf.save(OmegaConf.create({"all": [override]}).all, run / ".hydra/overrides.yaml")
+    with pytest.raises(UserError, match=why) as caught:
+        arguments([f"resume={run}"])
+    assert len(str(caught.value).splitlines()) == 1
+    assert "again" in str(caught.value)
+
+
+def test_saved_override_refused_may_be_given_again(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", "experiment=identity", "+data.source=${oc.env:HOME}")
+    assert "+data.source=${oc.env:HOME}" in arguments([f"resume={run}", "data.source=${oc.env:HOME}"])
+
+
+def test_saved_overrides_of_an_earlier_version_have_todays_names(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", "+callbacks.mean={_target_: facesmith.callbacks.average.AverageWeights, decay: 0.9}")
+    given = arguments([f"resume={run}"])
+    assert "+callbacks.mean={_target_: facesmith.training.callbacks.average.AverageWeights, decay: 0.9}" in given
+
+
+def test_primary_config_of_another_folder_is_given_again(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", config="mine", directory=str(tmp_path / "run/conf"))
+    with pytest.raises(UserError, match=r"was started with -cd .*run/conf -cn mine; if that config is yours, give"):
+        arguments([f"resume={run}"])
+    assert arguments(["-cd", "x", "-cn", "mine", f"resume={run}"])[:4] == ["-cd", "x", "-cn", "mine"]
+    path = a_run(tmp_path / "other", config="../../evil")
+    with pytest.raises(UserError, match="evil; if that config is yours"):
+        arguments([f"resume={path}"])
+
+
+def test_record_that_is_none_is_one_line(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", "experiment=identity")
+    for text in ("[1]", "{", '{"overrides": [1]}', '{"overrides": "experiment=identity"}'):
+        (run / "run.json").write_text(text)
+        with pytest.raises(UserError, match=r"^resume=.*start a new run$"):
+            arguments([f"resume={run}"])
+    (run / "run.json").unlink()
+    (run / ".hydra/overrides.yaml").write_text("!!python/object/apply:os.system [true]")
+    with pytest.raises(UserError, match=r"^resume=.*start a new run$"):
+        arguments([f"resume={run}"])
