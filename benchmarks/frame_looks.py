@@ -17,7 +17,7 @@ from skimage.data import astronaut
 
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
-from facesmith.models.onnx.session import Swapper
+from facesmith.models.onnx.info import SwapperInfo
 from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
 from facesmith.tasks.swap.paste import paste
 
@@ -43,7 +43,7 @@ def main() -> None:
     frame = astronaut()
     with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
         faces = analyzer(frame)
-    model = Swapper("arcface_128", SIZE, tint)
+    model = Tint()
     jobs: dict[str, Callable[[], object]] = {}
     for name, settings in ROWS.items():
         swap = FrameSwap(model, source=None, **settings)
@@ -70,6 +70,15 @@ def tint(crops: np.ndarray, source: np.ndarray | None) -> tuple[np.ndarray, np.n
     side = crops.shape[1]
     darker = np.clip(crops * np.float32(0.8) + np.array([-10, 0, 10], np.float32), 0, 255).astype(np.uint8)
     return darker, np.ones((len(crops), side, side), np.float32)
+
+
+class Tint:
+    """`tint` in the place of a loaded swapper."""
+
+    info = SwapperInfo("arcface_128", SIZE)
+
+    def __call__(self, crops: np.ndarray, source: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        return tint(crops, source)
 
 
 def seamless(frame: np.ndarray, pasted: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ import torch
 from facesmith.config.adapters import LoraSettings
 from facesmith.models.adapters.lora import add_lora, merge_lora
 from facesmith.models.checkpoint import load_module
-from facesmith.models.onnx import to_torch
+from facesmith.models.onnx.swapper_file import read_info
+from facesmith.models.onnx.to_torch import load_generator
 from facesmith.models.swapper.wrappers import Shown
 
 LORA = {"rank": 8, "alpha": None, "dropout": 0.0, "rslora": False, "dora": False}
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    base = to_torch.load(to_torch.describe(given.file))
+    base = load_generator(read_info(given.file))
     tuned: Any = copy.deepcopy(base)
     names = add_lora(tuned, LoraSettings(**LORA, targets=None))
     network: Any = load_module(given.checkpoint).generator
@@ -73,7 +74,7 @@ def main() -> None:
                 value.normal_(0, 0.01)
     print(f"step through the file / through its network: {found:.2f}; pictures apart by {apart:.0e}")
     whole: Any = merge_lora(tuned)
-    model = base.written_back(whole, {})
+    model = base.write_back(whole, {})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "merged.onnx")
         onnx.save(model, path)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import nn
 
-from facesmith.models.onnx.info import TYPES
+from facesmith.models.onnx.info import FOREIGN
 
 SIDE = {"inswapper": 128}
 
@@ -177,7 +177,7 @@ def write_foreign(folder: Path, name: str) -> Path:
     """Write `<name>.onnx`, batch 1, as its project's files look."""
     torch.manual_seed(0)
     network, opset = NETS[name]
-    side, photo = SIDE.get(name, 256), TYPES[name].photo
+    side, photo = SIDE.get(name, 256), FOREIGN[name][0].photo
     source = torch.rand(1, 3, photo[1], photo[1]) if photo else torch.rand(1, 512)
     outputs = ["output", "mask"] if name == "hyperswap" else ["output"]
     data = io.BytesIO()

@@ -72,7 +72,7 @@ def test_an_identity_conditioned_swapper_keeps_its_source(tmp_path):
     path = checkpoint(tmp_path / "last.ckpt", "aad_fast")
     report = export(configured(path, tmp_path / "exports"))
     model = load_swapper(report.path)
-    assert model.embedding_size == 128
+    assert model.info.embedding_size == 128
     embedding = np.eye(128, dtype=np.float32)[0]
     assert np.abs(model(CROPS, embedding)[0].astype(int) - load_swapper(path)(CROPS, embedding)[0]).max() <= 1
 

@@ -51,8 +51,8 @@ def export(config: ExportConfig) -> ExportReport | None:
         given = merge_into_export(given, adapters, config.ckpt_path)
     profile = IdentityProfile.load(config.profile) if config.profile is not None else None
     spec = spec_for(config.to, given, origin=config.ckpt_path, size=config.size, profile=profile)
-    contract = SwapperInfo.read(spec.metadata, config.ckpt_path, kind=config.to)
-    name = contract.identity
+    info = SwapperInfo.from_metadata(spec.metadata, config.ckpt_path, kind=config.to)
+    name = info.identity
     if adapters is not None:
         spec, name = replace(spec, metadata={**spec.metadata, **adapters.metadata}), f"{name}_{adapters.slug}"
     path, card_path = _paths(config, name)

@@ -19,9 +19,10 @@ from facesmith.models.adapters.lora import add_lora, base_hash, lora_state
 from facesmith.models.adapters.spec import load_adapters
 from facesmith.models.adapters.store import save_adapter
 from facesmith.models.checkpoint import load_module
-from facesmith.models.onnx import to_torch
 from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.session import load_swapper
+from facesmith.models.onnx.swapper_file import read_info
+from facesmith.models.onnx.to_torch import load_generator
 
 from ...cli.test_export import CROPS, checkpoint, configured
 from ...foreign_swappers import write_foreign
@@ -77,7 +78,7 @@ def infer(*overrides):
 
 
 def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset):
-    folder = adapter_for(to_torch.load(to_torch.describe(own_file)), tmp_path / "adapter", own_file)
+    folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     picture = tmp_path / "scene.png"
     write_image(picture, astronaut(), mark=None)
     made = {}
@@ -96,7 +97,7 @@ def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset
 
 
 def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
-    folder = adapter_for(to_torch.load(to_torch.describe(own_file)), tmp_path / "adapter", own_file)
+    folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     report = export(configured(own_file, tmp_path / "exports", f"adapter={folder}", "adapter_scale=0.8"))
     assert report.path == tmp_path / "exports" / "ada_stage.onnx"
     assert report.parity <= 1e-5
@@ -116,7 +117,7 @@ def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
 
 def test_a_foreign_file_keeps_its_name_and_its_contract(tmp_path):
     path = write_foreign(tmp_path, "hyperswap")
-    folder = adapter_for(to_torch.load(to_torch.describe(path)), tmp_path / "adapter", path)
+    folder = adapter_for(load_generator(read_info(path)), tmp_path / "adapter", path)
     report = export(configured(path, tmp_path / "exports", f"adapter={folder}"))
     assert report.path == tmp_path / "exports" / "stage" / "hyperswap.onnx"
     assert report.parity <= 1e-5
@@ -156,7 +157,7 @@ def told(work) -> str:
 
 
 def test_mistakes_are_one_line(own_file, swapper_file, tmp_path):
-    folder = adapter_for(to_torch.load(to_torch.describe(own_file)), tmp_path / "adapter", own_file)
+    folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     adapters = load_adapters(folder, None, 1.0)
     assert "was made for" in told(lambda: load_swapper(swapper_file, adapters=adapters))
     assert "is exported already" in told(lambda: export(configured(own_file, tmp_path)))

@@ -133,8 +133,8 @@ def test_nothing_beside_a_dfm_takes_its_place(dfm):
 
 def test_a_dfm_comes_back_as_a_model_that_knows_whose_it_is(dfm):
     model = load_swapper(dfm.path)
-    assert (model.identity, model.consent, model.consent_note) == ("ada", "written", "signed")
-    assert (model.template, model.size) == ("dfl_whole_face", 256)
+    assert (model.info.identity, model.info.consent, model.info.consent_note) == ("ada", "written", "signed")
+    assert (model.info.template, model.info.size) == ("dfl_whole_face", 256)
     picture, mask = model(np.full((2, 256, 256, 3), 90, np.uint8))
     x, y = (TEMPLATES["dfl_whole_face"][2] * 256).round().astype(int)
     assert np.abs(picture[1, y, x].astype(int) - (255, 128, 0)).max() <= 3
@@ -154,8 +154,8 @@ def test_the_slot_is_fed_target_alone_and_gives_the_finished_crop_first(hyperswa
     np.testing.assert_allclose(output[:, y, x], (1, 0, -1), atol=0.02)
     np.testing.assert_allclose(output[:, :20], 0.3, atol=1e-5)
     model = load_swapper(hyperswap.path)
-    assert model.baked
-    assert model.identity == "ada"
+    assert model.info.identity_baked_in
+    assert model.info.identity == "ada"
 
 
 def test_the_hash_is_what_the_client_compares(hyperswap):
@@ -189,7 +189,7 @@ def test_an_arcface_swapper_keeps_its_source_in_the_slot(tmp_path):
         "source": [1, 512],
     }
     model = load_swapper(report.path)
-    assert (model.embedder, model.embedding_size) == ("arcface_w600k_r50", 512)
+    assert (model.info.embedder, model.info.embedding_size) == ("arcface_w600k_r50", 512)
     picture, _ = model(np.full((1, 256, 256, 3), 90, np.uint8), profile_of("arcface_w600k_r50", 512).mean)
     x, y = (TEMPLATES["arcface_128"][2] * 256).round().astype(int)
     np.testing.assert_allclose(picture[0, y, x], (204, 128, 26), atol=2)
@@ -198,7 +198,7 @@ def test_an_arcface_swapper_keeps_its_source_in_the_slot(tmp_path):
 def test_an_identity_is_baked_in(tmp_path):
     report = exported(tmp_path, "facesmith", Told(8), profile=profile_of("sface", 8))
     model = load_swapper(report.path)
-    assert (model.baked, model.identity, model.consent) == (True, "bob", "self")
+    assert (model.info.identity_baked_in, model.info.identity, model.info.consent) == (True, "bob", "self")
     picture, _ = model(np.full((2, SIZE, SIZE, 3), 90, np.uint8))
     x, y = (TEMPLATES["arcface_128"][2] * SIZE).round().astype(int)
     np.testing.assert_allclose(picture[1, y, x], (204, 128, 26), atol=2)

@@ -41,7 +41,8 @@ def dfm(graph_file):
 
 def test_it_is_fed_bgr_and_its_outputs_are_taken_by_position(dfm):
     model = load_swapper(dfm())
-    assert (model.template, model.size, model.baked, model.identity) == ("dfl_whole_face", SIDE, True, "ada")
+    info = model.info
+    assert (info.template, info.size, info.identity_baked_in, info.identity) == ("dfl_whole_face", SIDE, True, "ada")
     crops = np.full((2, SIDE, SIDE, 3), (200, 150, 90), np.uint8)
     picture, mask = model(crops)
     assert tuple(picture[1, SIDE // 2, SIDE // 2]) == (0, 0, 90)

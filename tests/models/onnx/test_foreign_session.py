@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.info import TYPES
+from facesmith.models.onnx.info import FOREIGN
 from facesmith.models.onnx.session import load_swapper
 
 RANDOM = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def swapper(graph_file):
     """Write a swapper of a row: output = target * keep + the first three numbers of source, or its mean colour."""
 
     def write(name, size, keep=1.0, side=None, told=True, source=512, emap=True):
-        photo = TYPES[name].photo
+        photo = FOREIGN[name][0].photo
         inputs = {"target": [1, 3, size, size]}
         weights = {"keep": np.float32(keep), "emap": EMAP} if emap else {"emap": EMAP[:2], "keep": np.float32(keep)}
         nodes = [("Mul", ["target", "keep"], ["kept"], {})]
@@ -70,26 +70,26 @@ def crossface(graph_file):
 
 
 def photo_of(name: str) -> np.ndarray:
-    side = TYPES[name].photo[1]
+    side = FOREIGN[name][0].photo[1]
     return np.broadcast_to(np.array([0.1, 0.2, 0.3], np.float32)[:, None, None], (3, side, side))
 
 
 @pytest.mark.parametrize(("name", "size"), ROWS)
 def test_each_row_is_fed_by_its_own_rules(swapper, crossface, name, size):
-    kind = TYPES[name]
-    converter = crossface() if "converter" in kind.source else None
+    kind = FOREIGN[name][0]
+    converter = crossface() if "converter" in kind.source_encoding else None
     told = {
         "embedding": SOURCE,
         "emap": SOURCE @ EMAP,
         "converter": 2 * RAW * SOURCE + 0.5,
         "unit_converter": (2 * RAW * SOURCE + 0.5) / np.linalg.norm(2 * RAW * SOURCE + 0.5),
         "photo": np.array([0.1, 0.2, 0.3]),
-    }[kind.source][:3]
+    }[kind.source_encoding][:3]
     model = load_swapper(swapper(name, size), converter=converter, raw_length=RAW)
-    assert (model.size, model.template) == (size, kind.template)
-    assert model.photo == kind.photo
+    assert (model.info.size, model.info.template) == (size, kind.template)
+    assert model.info.photo == kind.photo
     if kind.photo is None:
-        assert (model.embedder, model.embedding_size) == ("arcface_w600k_r50", 512)
+        assert (model.info.embedder, model.info.embedding_size) == ("arcface_w600k_r50", 512)
     crops = RANDOM.integers(0, 256, (2, size, size, 3), np.uint8)
     source = photo_of(name) if kind.photo else SOURCE
     picture, mask = model(crops, source)
@@ -109,7 +109,7 @@ def test_a_mask_that_the_file_gives_is_used(graph_file):
     ]
     path = graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape, "mask": [1, 1, 256, 256]})
     model = load_swapper(path)
-    assert model.baked
+    assert model.info.identity_baked_in
     assert model(np.full((1, 256, 256, 3), 204, np.uint8))[1].mean() == pytest.approx(0.6, abs=1e-3)
 
 
@@ -161,7 +161,7 @@ def test_a_name_that_tells_nothing(swapper):
     path = swapper("hyperswap", 256)
     unnamed = path.rename(path.with_name("mine.onnx"))
     assert "give task.model_type=facesmith, dfm, hyperswap" in told(unnamed)
-    assert load_swapper(unnamed, model_type="hyperswap").size == 256
+    assert load_swapper(unnamed, model_type="hyperswap").info.size == 256
 
 
 def test_an_output_of_another_size_is_told_when_it_comes(graph_file):
@@ -169,7 +169,7 @@ def test_an_output_of_another_size_is_told_when_it_comes(graph_file):
     free = ["N", 3, "H", "W"]
     nodes = [("MaxPool", ["target"], ["output"], {"kernel_shape": [2, 2], "strides": [2, 2]})]
     model = load_swapper(graph_file("hyperswap.onnx", nodes, {"target": free}, {"output": ["N", 3, "h", "w"]}))
-    with pytest.raises(UserError, match="output 0 is 1x3x128x128, not 1x3x256x256"):
+    with pytest.raises(UserError, match="an output is 1x3x128x128, its target 1x3x256x256"):
         model(np.zeros((1, 256, 256, 3), np.uint8))
 
 

@@ -109,7 +109,7 @@ def test_the_file_says_what_it_is_and_holds_no_path_of_this_machine(exported):
     assert said["contract"] == "facesmith/swapper/1"
     assert said["consent"] == "written"
     assert "synthetic media" in said["notice"]
-    assert SwapperInfo.read(said, report.path).gate == {"val/nme": 0.031}
+    assert SwapperInfo.from_metadata(said, report.path).gate == {"val/nme": 0.031}
     assert __file__.encode() not in report.path.read_bytes()
     assert b"site-packages" not in report.path.read_bytes()
 

@@ -5,7 +5,7 @@ from skimage.data import astronaut
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.images import write_image
-from facesmith.models.onnx.session import Swapper
+from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.source import find_source
 
 from ...made_profiles import made_profile
@@ -15,14 +15,10 @@ def analyzer() -> MediaPipeAnalyzer:
     return MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)
 
 
-def never(crops, source):
-    raise AssertionError
-
-
-BAKED = Swapper("arcface_128", 256, never, identity="ada", consent="written", consent_note="signed")
-SILENT = Swapper("dfl_whole_face", 256, never, identity="somebody")
-ARCFACE = Swapper("arcface_128", 256, never, embedder="arcface_w600k_r50", embedding_size=512)
-PHOTO = Swapper("ffhq_512", 256, never, photo=("ffhq_512", 256))
+BAKED = SwapperInfo("arcface_128", 256, identity="ada", consent="written", consent_note="signed")
+SILENT = SwapperInfo("dfl_whole_face", 256, identity="somebody")
+ARCFACE = SwapperInfo("arcface_128", 256, embedder="arcface_w600k_r50", embedding_size=512)
+PHOTO = SwapperInfo("ffhq_512", 256, photo=("ffhq_512", 256))
 
 
 @pytest.fixture

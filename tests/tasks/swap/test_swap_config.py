@@ -8,7 +8,7 @@ from facesmith.cli.composition import load_config
 from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import REGION_NAMES
-from facesmith.models.onnx.info import TYPES
+from facesmith.models.onnx.info import FOREIGN
 from facesmith.tasks.swap.config import FrameConfig, SwapTaskConfig
 from facesmith.tasks.swap.frame_swap import load_frame_swap
 
@@ -47,7 +47,7 @@ def test_how_a_frame_is_swapped_reaches_the_task_as_one_mapping():
 
 def test_the_choices_are_those_that_exist():
     kinds = get_args(FrameConfig.model_fields["model_type"].annotation)
-    assert set(kinds) == {"auto", "facesmith", "dfm", *TYPES}
+    assert set(kinds) == {"auto", "facesmith", "dfm", *FOREIGN}
     (regions,) = get_args(FrameConfig.model_fields["regions"].annotation)
     assert get_args(regions) == REGION_NAMES
 

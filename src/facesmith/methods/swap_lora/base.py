@@ -15,7 +15,9 @@ from facesmith.methods.swapper.config import SwapperModuleConfig
 from facesmith.methods.swapper.module import SwapperModule
 from facesmith.methods.swapper.splits import TEMPLATE
 from facesmith.models.checkpoint import RECORD, load_module, read_checkpoint
-from facesmith.models.onnx import to_torch
+from facesmith.models.onnx.info import SwapperInfo
+from facesmith.models.onnx.swapper_file import read_info
+from facesmith.models.onnx.to_torch import load_generator
 from facesmith.training.run.checkpoint_files import FOLDER, LAST
 from facesmith.training.run.record import FILE
 
@@ -46,7 +48,7 @@ class Base:
     pictures: Tensor | None = None
     regions: Tensor | None = None
     loss: LossConfig | None = None
-    file: to_torch.Described | None = None
+    file: SwapperInfo | None = None
 
 
 def find_base(path: Path) -> Path:
@@ -107,8 +109,8 @@ def open_generator(base: Base) -> nn.Module:
         UserError: it does not load.
     """
     if base.file is not None:
-        file = to_torch.load(base.file)
-        file.place_on(TEMPLATE)
+        file = load_generator(base.file)
+        file.set_template(TEMPLATE)
         return file
     module = load_module(base.path)
     assert isinstance(module, SwapperModule)
@@ -116,18 +118,18 @@ def open_generator(base: Base) -> nn.Module:
 
 
 def _of_file(path: Path, onnx: SwapperFileSettings) -> Base:
-    said = to_torch.describe(path, **onnx.model_dump())
+    info = read_info(path, setting="model.base", group="model.onnx", **onnx.model_dump())
     return Base(
         path=path,
         kind="onnx",
-        generator=said.kind,
-        size=said.size,
-        train_size=said.size,
-        embedder=said.embedder,
-        identity=said.identity,
-        face_set=said.face_set,
+        generator=info.kind,
+        size=info.size,
+        train_size=info.size,
+        embedder=info.embedder,
+        identity=info.identity if info.identity_baked_in else "",
+        face_set=info.face_set if info.identity_baked_in else "",
         holdout_frames=0.0,
-        file=said,
+        file=info,
     )
 
 

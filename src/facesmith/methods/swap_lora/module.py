@@ -89,8 +89,8 @@ class SwapLoraModule(SwapperModule):
         data.require_embedder(getattr(generator, "embedding_size", None), None)
         self.provenance = data.provenance()
         self.scene = {"key": data.scene.key, "name": data.config.name}
-        if isinstance(generator, OnnxGenerator) and generator.said.photo is not None:
-            generator.show(data.photo(*generator.said.photo))
+        if isinstance(generator, OnnxGenerator) and generator.info.photo is not None:
+            generator.set_photo(data.photo(*generator.info.photo))
         loss: Any = self.loss
         loss.likeness.embedder = self.provenance["embedder"]  # a file may not say any
         own = loss.own

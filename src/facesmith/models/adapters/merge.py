@@ -22,9 +22,9 @@ from facesmith.models.onnx.export import crc32, write_model
 from facesmith.models.onnx.export_spec import TOLERANCES, ExportReport, ExportSpec, Precision
 from facesmith.models.onnx.info import CONTRACT, DFM_INPUT, MASK
 from facesmith.models.onnx.parity import parity
-from facesmith.models.onnx.to_torch.merging import written_back
 from facesmith.models.onnx.to_torch.module import OnnxModule
 from facesmith.models.onnx.to_torch.reading import read
+from facesmith.models.onnx.to_torch.write_back import write_back
 from facesmith.models.swapper.wrappers import Shown
 
 M = TypeVar("M", bound=nn.Module)
@@ -153,7 +153,7 @@ def merge_into_file(path: Path, adapters: AdapterSpec) -> MergedFile:
     before, after = (each.get_submodule("graph") for each in (base, merge_adapters(base, adapters, path)))
     assert isinstance(before, OnnxModule)
     assert isinstance(after, OnnxModule)
-    return MergedFile(written_back(path, before, after, adapters.metadata), after)
+    return MergedFile(write_back(path, before, after, adapters.metadata), after)
 
 
 def write_merged(path: Path, adapters: AdapterSpec, output: Path) -> ExportReport:

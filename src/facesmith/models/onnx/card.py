@@ -86,42 +86,42 @@ def swapper_card(metadata: Mapping[str, str], path: Path) -> Callable[[ExportRep
     """
     kinds = {contract: kind for kind, contract in CONTRACTS.items()}
     kind = kinds.get(metadata.get("contract", ""), "facesmith")
-    contract = SwapperInfo.read(metadata, path, kind=kind)
-    return lambda report: _filled(contract, metadata["notice"], metadata.get("adapter", ""), report)
+    info = SwapperInfo.from_metadata(metadata, path, kind=kind)
+    return lambda report: _fill_card(info, metadata["notice"], metadata.get("adapter", ""), report)
 
 
-def _filled(contract: SwapperInfo, notice: str, adapter: str, report: ExportReport) -> str:
-    baked = contract.embedding_size is None
+def _fill_card(info: SwapperInfo, notice: str, adapter: str, report: ExportReport) -> str:
+    baked = info.identity_baked_in
     path = report.path
-    rows = "\n".join(f"| `{key}` | {value:.3f} |" for key, value in sorted(contract.gate.items()))
-    source = "" if baked else f"| input `source` | {report.batch} x {contract.embedding_size}, L2-normalised |\n"
+    rows = "\n".join(f"| `{key}` | {value:.3f} |" for key, value in sorted(info.gate.items()))
+    source = "" if baked else f"| input `source` | {report.batch} x {info.embedding_size}, L2-normalised |\n"
     hash_name = report.hash_path.name if report.hash_path else ""
     return _CARD.format(
         name=path.stem,
-        identity=contract.identity,
+        identity=info.identity,
         version=facesmith.__version__,
         today=date.today().isoformat(),
-        contract=CONTRACTS[contract.kind],
+        contract=CONTRACTS[info.kind],
         biometric=(
             "The identity is baked in: the file contains recognisable pictures or features of a real person."
             if baked
             else "The file was trained on real faces and may reproduce features of them."
         ),
         notice=notice,
-        consent=contract.consent,
-        consent_note=f": {contract.consent_note}" if contract.consent_note else "",
-        faces=f"{contract.faces} faces" if contract.faces else "Number of faces not recorded",
-        face_set=contract.face_set or "not recorded",
-        embedder=contract.embedder,
+        consent=info.consent,
+        consent_note=f": {info.consent_note}" if info.consent_note else "",
+        faces=f"{info.faces} faces" if info.faces else "Number of faces not recorded",
+        face_set=info.face_set or "not recorded",
+        embedder=info.embedder,
         adapter=f"\nMerged into it: the adapter {adapter}; the figures below are those of the model without it."
         if adapter
         else "",
         gate=f"| metric | value |\n|---|---|\n{rows}" if rows else "No quality gate was run before this export.",
-        tensors=_TENSORS_OF[contract.kind].format(
+        tensors=_TENSORS_OF[info.kind].format(
             batch=report.batch,
-            size=contract.size,
-            template=contract.template,
-            normalisation=NORMALISATIONS[contract.kind],
+            size=info.size,
+            template=info.template,
+            normalisation=NORMALISATIONS[info.kind],
             source=source,
         ),
         precision="float32" if report.precision == "fp32" else "float16 inside, float32 inputs and outputs",
@@ -131,7 +131,7 @@ def _filled(contract: SwapperInfo, notice: str, adapter: str, report: ExportRepo
         parity=report.parity,
         cases=report.cases,
         tolerance=report.tolerance,
-        use=_USE[contract.kind].format(
+        use=_USE[info.kind].format(
             file=path.name,
             name=path.stem,
             hash_name=hash_name,

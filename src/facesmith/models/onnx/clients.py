@@ -14,12 +14,15 @@ from facesmith.models.onnx.info import (
     ARCFACE,
     ARCFACE_SIZE,
     DFM_INPUT,
+    DFM_LAYOUT,
+    DFM_TEMPLATE,
+    FOREIGN,
     MASK,
     OUTPUT,
     SOURCE,
     TARGET,
-    TYPES,
     SwapperInfo,
+    TensorLayout,
 )
 from facesmith.models.swapper.wrappers import Baked, Placed, Shown
 
@@ -64,8 +67,8 @@ def _from_bgr(picture: Tensor) -> Tensor:
     return torch.flip(picture, (-1,)).permute(0, 3, 1, 2) * 2 - 1
 
 
-_DFM_TEMPLATE, _DFM_SIZE = "dfl_whole_face", 256
-_HYPERSWAP_SIZE = 256
+_DFM_SIZE: Final = 256
+_HYPERSWAP_SIZE: Final = 256
 
 
 def spec_for(
@@ -80,48 +83,49 @@ def spec_for(
     Raises:
         UserError: the client cannot run such a model, or the profile does not fit it.
     """
-    contract = SwapperInfo.read(spec.metadata, origin)
+    info = SwapperInfo.from_metadata(spec.metadata, origin)
     if not isinstance(spec.module, Shown):
         raise UserError(f"ckpt_path={origin}: holds no swapper that {client} can run; give a swapper's checkpoint")
     generator = spec.module.generator
     if profile is not None:
-        generator, contract = _with_identity(generator, contract, profile, origin)
-    template, size = _crop(client, contract, size)
-    if client == "dfm" and contract.embedding_size is not None:
+        generator, info = _with_identity(generator, info, profile, origin)
+    template, size = _crop(client, info, size)
+    if client == "dfm" and info.embedding_size is not None:
         raise UserError(f"to=dfm: {origin} takes any identity, a .dfm none; give profile=<identity profile .json>")
     if client == "hyperswap":
-        _require_arcface(contract, origin)
-    contract = replace(contract, kind=client, template=template, size=size)
+        _require_arcface(info, origin)
+    tensors = DFM_LAYOUT if client == "dfm" else TensorLayout()
+    info = replace(info, kind=client, template=template, size=size, tensors=tensors)
     swapper = Shown(_fitted(generator, template, size))
     if client == "dfm":
         inputs = {DFM_INPUT: torch.full((1, size, size, 3), 0.5)}
         return ExportSpec(
-            DfmGraph(swapper), inputs, list(DFM_OUTPUTS), contract.metadata(), pictures="bgr", mask=DFM_OUTPUTS[0]
+            DfmGraph(swapper), inputs, list(DFM_OUTPUTS), info.metadata(), pictures="bgr", mask=DFM_OUTPUTS[0]
         )
     inputs = {TARGET: torch.zeros(1, 3, size, size)}
-    if contract.embedding_size is not None:
-        inputs[SOURCE] = nn.functional.normalize(torch.ones(1, contract.embedding_size))
-    return ExportSpec(swapper, inputs, [OUTPUT, MASK], contract.metadata())
+    if info.embedding_size is not None:
+        inputs[SOURCE] = nn.functional.normalize(torch.ones(1, info.embedding_size))
+    return ExportSpec(swapper, inputs, [OUTPUT, MASK], info.metadata())
 
 
-def _crop(client: str, contract: SwapperInfo, size: int | None) -> tuple[str, int]:
+def _crop(client: str, info: SwapperInfo, size: int | None) -> tuple[str, int]:
     if client == "hyperswap":
         if size not in (None, _HYPERSWAP_SIZE):
             raise UserError(f"size={size}: FaceFusion's slot is {_HYPERSWAP_SIZE} px; leave size out")
-        return TYPES["hyperswap"].template, _HYPERSWAP_SIZE
+        return FOREIGN["hyperswap"][0].template, _HYPERSWAP_SIZE
     if client == "dfm":
-        return _DFM_TEMPLATE, size or _DFM_SIZE
-    return contract.template, size or contract.size
+        return DFM_TEMPLATE, size or _DFM_SIZE
+    return info.template, size or info.size
 
 
 def _with_identity(
-    generator: nn.Module, contract: SwapperInfo, profile: IdentityProfile, origin: Path
+    generator: nn.Module, info: SwapperInfo, profile: IdentityProfile, origin: Path
 ) -> tuple[nn.Module, SwapperInfo]:
-    if contract.embedding_size is None:
+    if info.embedding_size is None:
         raise UserError(f"profile={profile.id}: {origin} has its identity baked in; leave profile out")
-    profile.require(contract.embedder, contract.embedding_size)
+    profile.require(info.embedder, info.embedding_size)
     told = replace(
-        contract,
+        info,
         embedding_size=None,
         identity=profile.id,
         consent=profile.consent,
@@ -130,12 +134,12 @@ def _with_identity(
     return Baked(generator, torch.from_numpy(profile.mean)), told
 
 
-def _require_arcface(contract: SwapperInfo, origin: Path) -> None:
-    if contract.embedding_size is None:
+def _require_arcface(info: SwapperInfo, origin: Path) -> None:
+    if info.embedding_size is None:
         return
-    if (contract.embedder, contract.embedding_size) != (ARCFACE, ARCFACE_SIZE):
+    if (info.embedder, info.embedding_size) != (ARCFACE, ARCFACE_SIZE):
         raise UserError(
-            f"to=hyperswap: {origin} takes {contract.embedder} ({contract.embedding_size}), FaceFusion gives {ARCFACE} "
+            f"to=hyperswap: {origin} takes {info.embedder} ({info.embedding_size}), FaceFusion gives {ARCFACE} "
             f"({ARCFACE_SIZE}); bake one identity in with profile=<.json>, or train with analyzer=insightface"
         )
 

@@ -1,4 +1,4 @@
-"""Foreign and own ONNX files behind one class: opened, described and run, with one clear line when that fails."""
+"""Open and run any ONNX file, with a one-line error when that fails."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,19 @@ import numpy.typing as npt
 import onnxruntime
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.info import DFM_INPUT, DFM_MORPH, MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output: name, ONNX type such as `tensor(float)`, shape with names where a size is free."""
+    """An input or output of a graph.
+
+    Attributes:
+        name: Its name.
+        type: ONNX type, such as `tensor(float)`.
+        shape: Sizes; names or None where a size is free.
+    """
 
     name: str
     type: str
@@ -27,7 +32,7 @@ class Value:
         return f"{self.type} {'x'.join(str(step) for step in self.shape)}"
 
     def fits(self, *wanted: int | None) -> bool:
-        """Say whether this is float32 of these sizes; None takes any, and so does a free size of the file."""
+        """Return whether this is float32 of these sizes; None accepts any size, and so does a free size of the file."""
         return (
             self.type == "tensor(float)"
             and len(self.shape) == len(wanted)
@@ -41,14 +46,25 @@ class Value:
 class OnnxGraph:
     """An ONNX file ready to run, on CUDA where onnxruntime has it; may be called from several threads.
 
-    setting: the key that named the file, for errors. threads: how many one call may use. data: what to run in place
-    of what the file holds.
-
-    Raises:
-        UserError: missing, or not readable by onnxruntime.
+    Attributes:
+        path: The file.
+        inputs: Inputs by name.
+        outputs: Outputs by name.
+        metadata: The file's metadata_props.
     """
 
     def __init__(self, path: Path, setting: str, threads: int = 1, data: bytes | None = None) -> None:
+        """Open a file.
+
+        Args:
+            path: The file.
+            setting: Key that named it, for errors.
+            threads: Number of threads that one call may use.
+            data: Serialised model to run in place of what the file holds.
+
+        Raises:
+            UserError: The file is missing, or onnxruntime cannot read it.
+        """
         self.path, self.setting = path, setting
         if not path.is_file():
             raise UserError(f"{self}: no such file; give an ONNX file")
@@ -68,17 +84,23 @@ class OnnxGraph:
         return f"{self.setting}={self.path}"
 
     def run(self, feed: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """Return the outputs, all or the named ones, of inputs by name, which share their first axis.
+        """Run the graph; where the file fixes the batch size to 1, once for each item.
 
-        Where the file fixes the batch to 1, it runs once for each.
+        Args:
+            feed: Inputs by name, which share their first axis; those of one axis, such as a .dfm's morph value, have
+                no batch.
+            outputs: Names of the outputs to return; None for all.
         """
         names = list(outputs) if outputs is not None else list(self.outputs)
-        count = len(next(iter(feed.values())))
-        fixed = any(self.inputs[name].shape[:1] == (1,) for name in feed)
+        count = max(len(value) for value in feed.values())
+        fixed = any(value.ndim == 1 or self.inputs[name].shape[:1] == (1,) for name, value in feed.items())
         if count == 1 or not fixed:
             return [np.asarray(one) for one in self._session.run(names, dict(feed))]
         ones = [
-            self._session.run(names, {name: value[i : i + 1] for name, value in feed.items()}) for i in range(count)
+            self._session.run(
+                names, {name: value if value.ndim == 1 else value[i : i + 1] for name, value in feed.items()}
+            )
+            for i in range(count)
         ]
         return [np.concatenate(parts) for parts in zip(*ones, strict=True)]
 
@@ -91,46 +113,6 @@ def _providers() -> list[str]:
     return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
 
 
-def check_own(contract: SwapperInfo, graph: OnnxGraph) -> None:
-    """Hold a graph of facesmith against what it says of itself.
-
-    Raises:
-        UserError: another input or output; says which.
-    """
-    side = contract.size
-    inputs: dict[str, Sequence[int]] = {TARGET: (3, side, side)}
-    if contract.embedding_size is not None:
-        inputs[SOURCE] = (contract.embedding_size,)
-    outputs: dict[str, Sequence[int]] = {OUTPUT: (3, side, side), MASK: (1, side, side)}
-    for kind, wanted, given in (("input", inputs, graph.inputs), ("output", outputs, graph.outputs)):
-        if set(given) != set(wanted):
-            raise UserError(
-                f"{graph}: wrong contract: its {kind}s are {_names(given)}, not {_names(wanted)}; export it again"
-            )
-        for name, shape in wanted.items():
-            if given[name].type != "tensor(float)" or given[name].shape[1:] != tuple(shape):
-                raise UserError(
-                    f"{graph}: wrong contract: {kind} {name} is {given[name]}, not "
-                    f"tensor(float) {'x'.join(str(step) for step in ['N', *shape])}; export it again"
-                )
-
-
-def _names(values: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(values)) or "none"
-
-
-def dfm_size(graph: OnnxGraph) -> int:
-    """Return the side of a `.dfm`'s crops in px.
-
-    Raises:
-        UserError: the graph is no `.dfm`; says why.
-    """
-    if DFM_INPUT not in graph.inputs or set(graph.inputs) - {DFM_INPUT, DFM_MORPH}:
-        raise UserError(f"{graph}: wrong contract: its inputs are {', '.join(graph.inputs)}, not {DFM_INPUT} (dfm)")
-    given = graph.inputs[DFM_INPUT]
-    side = given.shape[1] if len(given.shape) == 4 else None
-    if not isinstance(side, int) or not given.fits(None, side, side, 3) or given.shape[2] != side:
-        raise UserError(f"{graph}: wrong contract: {DFM_INPUT} is {given}, not tensor(float) NxSxSx3 (dfm)")
-    if len(graph.outputs) != 3:
-        raise UserError(f"{graph}: wrong contract: it has {len(graph.outputs)} outputs, not mask, face, mask (dfm)")
-    return side
+def format_shape(array: Array) -> str:
+    """Return a shape for messages, such as `1x512`."""
+    return "x".join(str(step) for step in array.shape) or "one number"

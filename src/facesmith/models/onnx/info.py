@@ -1,53 +1,33 @@
-"""The kinds of foreign swapper that can be used, and what each is fed: the table of FaceFusion 3.8."""
+"""What a swapper is: how its tensors are laid out, whose face it shows, and by whose consent.
+
+One description of facesmith's own swappers and of other projects' files, read from a file once (`swapper_file`), used
+to run them (`session`) and to train on them (`to_torch`).
+"""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 import facesmith
 from facesmith.errors import UserError
 from facesmith.faces.geometry.alignment import TEMPLATES
 
+Floats = npt.NDArray[np.float32]
 Triple = tuple[float, float, float]
+
 ARCFACE: Final = "arcface_w600k_r50"
 ARCFACE_SIZE: Final = 512
+TARGET, SOURCE, OUTPUT, MASK = "target", "source", "output", "mask"
+DFM_INPUT, DFM_MORPH = "in_face:0", "morph_value:0"
+CONSENTS: Final = ("self", "written", "licensed", "public_domain", "synthetic")
+NOTICE: Final = "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
 
-
-@dataclass(frozen=True)
-class SwapperType:
-    """One kind of swapper: target (N,3,S,S) RGB in, output 0 alike.
-
-    sizes: S in px, each with mean and std of target = (RGB/255 - mean) / std. template: of its crops.
-    centred: the output is normalised like the target, else 0..1. source: what it is told about the person:
-    `embedding` (L2-normalised ArcFace), `emap` (that times the file's last initializer), `converter` (the raw
-    embedding through a crossface file), `unit_converter` (L2-normalised after that), or `photo` (RGB 0..1).
-    photo: template and size of that picture.
-    """
-
-    sizes: Mapping[int, tuple[Triple, Triple]]
-    template: str
-    centred: bool
-    source: Literal["embedding", "emap", "converter", "unit_converter", "photo"]
-    photo: tuple[str, int] | None = None
-
-
-_NONE: Final = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-_HALF: Final = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-TYPES: Final[Mapping[str, SwapperType]] = {
-    "hyperswap": SwapperType({256: _HALF}, "arcface_128", True, "embedding"),
-    "inswapper": SwapperType({128: _NONE}, "arcface_128", False, "emap"),
-    "ghost": SwapperType({256: _HALF}, "arcface_112_v1", True, "converter"),
-    "hififace": SwapperType({256: _HALF}, "mtcnn_512", True, "unit_converter"),
-    "simswap": SwapperType({256: _IMAGENET, 512: _NONE}, "arcface_112_v1", False, "unit_converter"),
-    "blendswap": SwapperType({256: _NONE}, "ffhq_512", False, "photo", ("arcface_112_v2", 112)),
-    "uniface": SwapperType({256: _HALF}, "ffhq_512", True, "photo", ("ffhq_512", 256)),
-}
-
-
+# By kind: what facesmith writes into the files it exports.
 CONTRACTS: Final = {
     "facesmith": "facesmith/swapper/1",
     "hyperswap": "facesmith/hyperswap/1",
@@ -59,44 +39,152 @@ NORMALISATIONS: Final = {
     "dfm": "x / 255, BGR, channels last",
 }
 CONTRACT: Final = CONTRACTS["facesmith"]
-NORMALISATION: Final = NORMALISATIONS["facesmith"]
-NOTICE: Final = "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
-TARGET, SOURCE, OUTPUT, MASK = "target", "source", "output", "mask"
-CONSENTS: Final = ("self", "written", "licensed", "public_domain", "synthetic")
+
+_NONE: Final = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+_HALF: Final = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class TensorLayout:
+    """Names, channel order and value range of a swapper's inputs and outputs.
+
+    The target is `(RGB / 255 - mean) / std`, of shape (N,3,S,S), or (N,S,S,3) with `channels_last`.
+
+    Attributes:
+        target: Input that takes the crop to be swapped.
+        source: Input that takes the identity.
+        morph: Input that takes how far towards the person to go, 0..1, as one number without a batch axis; None where
+            there is none.
+        output: Output that holds the picture, laid out like the target.
+        masks: Outputs whose minimum says, 0..1, what was changed; none: the whole crop was.
+        mean: By channel, RGB.
+        std: By channel, RGB.
+        channels: Order of the channels.
+        channels_last: Whether channels are the last axis instead of the second.
+        normalised_output: Whether the picture is normalised like the target; else it is 0..1.
+        composited: Whether the picture is blended into the crop; else it is a bare face, meaningful inside the mask.
+    """
+
+    target: str = TARGET
+    source: str = SOURCE
+    morph: str | None = None
+    output: str = OUTPUT
+    masks: tuple[str, ...] = (MASK,)
+    mean: Triple = _HALF[0]
+    std: Triple = _HALF[1]
+    channels: Literal["RGB", "BGR"] = "RGB"
+    channels_last: bool = False
+    normalised_output: bool = True
+    composited: bool = True
+
+    def target_scaling(self, low: float, high: float) -> tuple[Floats, Floats]:
+        """Return divisor and shift, (3,) each, so that target = pixels / divisor - shift for RGB in low..high."""
+        return _scaling(self.mean, self.std, low, high)
+
+    def output_scaling(self, low: float, high: float) -> tuple[Floats, Floats]:
+        """Return divisor and shift, (3,) each, so that RGB in low..high = (picture + shift) * divisor."""
+        return _scaling(*((self.mean, self.std) if self.normalised_output else _NONE), low, high)
+
+
+def _scaling(mean: Triple, std: Triple, low: float, high: float) -> tuple[Floats, Floats]:
+    spread = high - low
+    divisor, shift = np.multiply(std, spread), (low / spread + np.array(mean)) / std
+    return divisor.astype(np.float32), shift.astype(np.float32)
+
+
+DFM_LAYOUT: Final = TensorLayout(
+    target=DFM_INPUT,
+    output="out_celeb_face:0",
+    masks=("out_face_mask:0", "out_celeb_face_mask:0"),
+    mean=_NONE[0],
+    std=_NONE[1],
+    channels="BGR",
+    channels_last=True,
+    normalised_output=False,
+    composited=False,
+)
+DFM_TEMPLATE: Final = "dfl_whole_face"
 
 
 @dataclass(frozen=True)
 class SwapperInfo:
-    """A swapper's promises and provenance.
+    """A swapper's crops, identity, tensors and provenance.
 
-    template: name in `faces.templates`. size: S in px. embedder: recogniser its identity was measured with.
-    embedding_size: E of the `source` input, None when the identity is baked in. identity: slug. consent: one
-    of CONSENTS. face_set: key of the face set it was trained on. faces: how many faces that were. gate: its
-    figures by metric name. kind: whose contract the graph keeps, a key of CONTRACTS.
+    Attributes:
+        template: Alignment template of its crops, a name in `faces.geometry.alignment.TEMPLATES`.
+        size: Side of its crops in px.
+        embedder: Recogniser of the identities it takes, or that its own identity was measured with; "" for neither.
+        embedding_size: Length of the embedding it takes; None where the identity is baked in or comes as a photo.
+        identity: Slug of the person it was trained on, or the file name; "" for a foreign file that takes any.
+        consent: That person's, one of `CONSENTS`; "" where the file does not say.
+        consent_note: Free text.
+        face_set: Key of the face set it was trained on, "" where unknown.
+        faces: Number of faces it was trained on, 0 where unknown.
+        gate: Its metrics by name.
+        kind: `facesmith`, `dfm`, or a key of `FOREIGN`.
+        photo: Template and side in px of the photo of the person it takes, None where it takes none.
+        source_encoding: What its source input holds: `embedding` (L2-normalised), `emap` (that times the file's last
+            initializer), `converter` (the embedding, not normalised, through a crossface network), `unit_converter`
+            (L2-normalised after that), or `photo` (RGB 0..1).
+        converter: The crossface network, None where none is needed.
+        raw_length: Length of an embedding before it was normalised, for the converter.
+        tensors: Layout of its inputs and outputs.
+        path: Its file, None for a network that is none.
+        fixed_batch: Whether the file takes one crop at a time.
+        exported_by_facesmith: Whether facesmith wrote the file; its weights have the names of the network then.
+        adaptable: Parts of names of the layers that adapters change by default; empty: all layers.
     """
 
     template: str
     size: int
-    embedder: str
-    embedding_size: int | None
-    identity: str
-    consent: str
-    consent_note: str
-    face_set: str
-    faces: int
+    embedder: str = ""
+    embedding_size: int | None = None
+    identity: str = ""
+    consent: str = ""
+    consent_note: str = ""
+    face_set: str = ""
+    faces: int = 0
     gate: Mapping[str, float] = field(default_factory=dict)
     kind: str = "facesmith"
+    photo: tuple[str, int] | None = None
+    source_encoding: Literal["embedding", "emap", "converter", "unit_converter", "photo"] = "embedding"
+    converter: Path | None = None
+    raw_length: float = 1.0
+    tensors: TensorLayout = TensorLayout()
+    path: Path | None = None
+    fixed_batch: bool = False
+    exported_by_facesmith: bool = False
+    adaptable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
             raise ValueError(f"template {self.template!r} is none of {', '.join(TEMPLATES)}")
         if self.size < 1 or (self.embedding_size is not None and self.embedding_size < 1):
             raise ValueError(f"size {self.size} and embedding size {self.embedding_size} must be positive")
-        if self.consent not in CONSENTS:
+        if self.consent not in ("", *CONSENTS):
             raise ValueError(f"consent {self.consent!r} is none of {', '.join(CONSENTS)}")
 
+    @property
+    def takes_source(self) -> bool:
+        """Return whether it takes the identity as an input."""
+        return self.embedding_size is not None or self.photo is not None
+
+    @property
+    def identity_baked_in(self) -> bool:
+        """Return whether it shows one person's face, which its weights hold."""
+        return not self.takes_source
+
     def metadata(self) -> dict[str, str]:
-        """Return the contract as ONNX metadata_props."""
+        """Return the ONNX metadata_props of the exported file.
+
+        Raises:
+            ValueError: The consent is unknown, or the kind is another project's.
+        """
+        if self.consent not in CONSENTS:
+            raise ValueError(f"consent {self.consent!r} is none of {', '.join(CONSENTS)}")
+        if self.kind not in CONTRACTS:
+            raise ValueError(f"kind {self.kind!r} is none of {', '.join(CONTRACTS)}")
         return {
             "contract": CONTRACTS[self.kind],
             "template": self.template,
@@ -115,18 +203,26 @@ class SwapperInfo:
         }
 
     @classmethod
-    def read(cls, metadata: Mapping[str, str], origin: object, *, kind: str = "facesmith") -> "SwapperInfo":
-        """Read a contract of one kind back from metadata_props; origin names the file in errors.
+    def from_metadata(
+        cls, metadata: Mapping[str, str], origin: object, *, kind: str = "facesmith", **more: Any
+    ) -> "SwapperInfo":
+        """Read the metadata_props of a file that facesmith exported.
+
+        Args:
+            metadata: As `metadata` returned them.
+            origin: Names the file in errors.
+            kind: Whose contract the file keeps, a key of `CONTRACTS`.
+            more: Further fields, which the metadata do not hold.
 
         Raises:
-            UserError: this is no facesmith swapper, or one of another version; says which promise is broken.
+            UserError: The file is no swapper of facesmith, or one of another version.
         """
         found = metadata.get("contract")
         contract, normalisation = CONTRACTS[kind], NORMALISATIONS[kind]
         if found != contract:
-            said = f"its contract is {found!r}" if found else "it carries no contract"
+            why = f"its contract is {found!r}" if found else "it carries no contract"
             raise UserError(
-                f"{origin}: not a swapper of facesmith: {said}, not {contract!r}; give a file of facesmith export"
+                f"{origin}: not a swapper of facesmith: {why}, not {contract!r}; give a file of facesmith export"
             )
         if metadata.get("normalisation") != normalisation:
             raise UserError(
@@ -136,6 +232,8 @@ class SwapperInfo:
             gate = json.loads(metadata["gate"])
             if not isinstance(gate, dict) or not all(isinstance(value, int | float) for value in gate.values()):
                 raise ValueError("gate is not a group of figures")
+            if metadata["consent"] not in CONSENTS:
+                raise ValueError(f"consent {metadata['consent']!r} is none of {', '.join(CONSENTS)}")
             return cls(
                 template=metadata["template"],
                 size=int(metadata["size"]),
@@ -148,6 +246,9 @@ class SwapperInfo:
                 faces=int(metadata["faces"]),
                 gate=gate,
                 kind=kind,
+                exported_by_facesmith=True,
+                adaptable=tuple(filter(None, metadata.get("adaptable", "").split(","))),
+                **more,
             )
         except KeyError as error:
             raise UserError(f"{origin}: metadata lacks {error.args[0]!r}; export it again") from None
@@ -155,37 +256,47 @@ class SwapperInfo:
             raise UserError(f"{origin}: wrong metadata: {error}; export it again") from None
 
 
-DFM_INPUT, DFM_MORPH = "in_face:0", "morph_value:0"
-
-
-def kind_of(
-    path: Path, metadata: Mapping[str, str], inputs: Collection[str], *, chosen: str, key: str, origin: object
-) -> str:
-    """Return `facesmith`, `dfm` or a key of `TYPES`.
-
-    chosen: by the user, or `auto`. key: the setting that chooses. origin: names the file in errors.
-
-    Raises:
-        UserError: the choice is not what the file says of itself, or nothing tells.
-    """
-    said = _said(metadata)
-    if chosen != "auto" and said not in (None, chosen):
-        raise UserError(f"{key}={chosen}: {path} says that it is {said}; leave {key} out")
-    if said or chosen != "auto":
-        return said or chosen
-    if path.suffix == ".dfm" or DFM_INPUT in inputs:
-        return "dfm"
-    named = [name for name in TYPES if name in path.stem.lower()]
-    if len(named) == 1:
-        return named[0]
-    raise UserError(
-        f"{origin}: it carries no contract and its name tells no type; "
-        f"give {key}=facesmith, dfm, {', '.join(list(TYPES)[:-1])} or {list(TYPES)[-1]}"
+def _foreign(
+    kind: str,
+    template: str,
+    size: int,
+    normalisation: tuple[Triple, Triple],
+    source: Literal["embedding", "emap", "converter", "unit_converter", "photo"],
+    *,
+    normalised_output: bool,
+    photo: tuple[str, int] | None = None,
+) -> SwapperInfo:
+    mean, std = normalisation
+    return SwapperInfo(
+        template,
+        size,
+        "" if photo else ARCFACE,
+        None if photo else ARCFACE_SIZE,
+        kind=kind,
+        photo=photo,
+        source_encoding=source,
+        tensors=TensorLayout(masks=(), mean=mean, std=std, normalised_output=normalised_output),
     )
 
 
-def _said(metadata: Mapping[str, str]) -> str | None:
-    """What the file says it is, in the metadata that facesmith writes."""
-    said = metadata.get("contract")
-    known = {contract: name for name, contract in CONTRACTS.items()}
-    return known.get(said, "facesmith") if said else None
+# Other projects' swappers by kind, one for each size; the first is taken where a file leaves its size free. The values
+# are those of FaceFusion 3.8.
+FOREIGN: Final[Mapping[str, tuple[SwapperInfo, ...]]] = {
+    each[0].kind: each
+    for each in (
+        (_foreign("hyperswap", "arcface_128", 256, _HALF, "embedding", normalised_output=True),),
+        (_foreign("inswapper", "arcface_128", 128, _NONE, "emap", normalised_output=False),),
+        (_foreign("ghost", "arcface_112_v1", 256, _HALF, "converter", normalised_output=True),),
+        (_foreign("hififace", "mtcnn_512", 256, _HALF, "unit_converter", normalised_output=True),),
+        (
+            _foreign("simswap", "arcface_112_v1", 256, _IMAGENET, "unit_converter", normalised_output=False),
+            _foreign("simswap", "arcface_112_v1", 512, _NONE, "unit_converter", normalised_output=False),
+        ),
+        (
+            _foreign(
+                "blendswap", "ffhq_512", 256, _NONE, "photo", normalised_output=False, photo=("arcface_112_v2", 112)
+            ),
+        ),
+        (_foreign("uniface", "ffhq_512", 256, _HALF, "photo", normalised_output=True, photo=("ffhq_512", 256)),),
+    )
+}

@@ -1,8 +1,8 @@
-"""A swapper of aligned crops, whatever file it came from."""
+"""Run a swapper on aligned crops, whatever file it comes from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -10,173 +10,143 @@ import numpy.typing as npt
 
 from facesmith.errors import UserError
 from facesmith.models.adapters.spec import AdapterSpec
-from facesmith.models.onnx.foreign import foreign_contract
-from facesmith.models.onnx.graph import OnnxGraph, check_own, dfm_size
-from facesmith.models.onnx.info import (
-    ARCFACE,
-    ARCFACE_SIZE,
-    DFM_INPUT,
-    DFM_MORPH,
-    MASK,
-    OUTPUT,
-    SOURCE,
-    TARGET,
-    SwapperInfo,
-    kind_of,
-)
+from facesmith.models.onnx.graph import OnnxGraph, format_shape
+from facesmith.models.onnx.identity_encoding import Encode, identity_encoder
+from facesmith.models.onnx.info import Floats, SwapperInfo
+from facesmith.models.onnx.swapper_file import describe_graph
+
+if TYPE_CHECKING:
+    from facesmith.models.onnx.export_spec import ExportSpec
 
 Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Run = Callable[[Pixels, Floats | None], tuple[Pixels, Floats]]
+Network = Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
+"""From input tensors by name to output tensors by name."""
+
+_ERODE: Final = 2  # rounds of a 3x3 ellipse: a bare face's mask keeps clear of its rim
+_SIGMA: Final = 6.25  # px
 
 
 class Swapper:
     """A swapper ready for use; may be called from several threads.
 
-    template, size: of the crops. run: from crops and source, as `__call__` takes them, to what it gives.
-    embedder, embedding_size: of the identity it is told, None when that is baked in or comes as a photo.
-    photo: template and size of that photo. identity, consent, consent_note: of the face baked in, else empty.
-    contract: what a file of facesmith says of itself.
+    Attributes:
+        info: What it is: its crops, identity and provenance.
     """
 
     def __init__(
         self,
-        template: str,
-        size: int,
-        run: Run,
+        info: SwapperInfo,
+        network: Network,
         *,
-        embedder: str = "",
-        embedding_size: int | None = None,
-        photo: tuple[str, int] | None = None,
-        identity: str = "",
-        consent: str = "",
-        consent_note: str = "",
-        contract: SwapperInfo | None = None,
+        encode: Encode = lambda source: source,
+        morph: float = 1.0,
     ) -> None:
-        self.template, self.size, self._run = template, size, run
-        self.embedder, self.embedding_size, self.photo = embedder, embedding_size, photo
-        self.identity, self.consent, self.consent_note = identity, consent, consent_note
-        self.contract = contract
+        """Wrap a network.
 
-    @property
-    def baked(self) -> bool:
-        """Whether its identity lies inside it, so that it takes no source."""
-        return self.embedding_size is None and self.photo is None
+        Args:
+            info: What the network is.
+            network: Computes its tensors.
+            encode: Turns an embedding (N,E) or photo (N,3,P,P) into the network's source, see `identity_encoder`.
+            morph: How far towards the person to go, 0..1, for networks that take it.
+        """
+        self.info = info
+        self._network = network
+        self._encode = encode
+        self._morph = np.full(1, morph, np.float32)
 
     def __call__(self, crops: Pixels, source: Floats | None = None) -> tuple[Pixels, Floats]:
         """Swap aligned faces.
 
-        crops: (N,S,S,3) RGB uint8 on `template`. source: an embedding (E,) or (N,E), L2-normalised, or a photo
-        (3,P,P) RGB 0..1; None exactly when the model is `baked`. Gives the finished crops, like `crops`, and
-        (N,S,S) float32 in 0..1: what of them was changed. Raises ValueError on other shapes.
+        Args:
+            crops: (N,S,S,3) RGB uint8 on the template.
+            source: The person: an L2-normalised embedding (E,) or (N,E), or a photo (3,P,P) RGB 0..1; None exactly
+                when the identity is baked in.
+
+        Returns:
+            The crops with the face swapped, like `crops`, and (N,S,S) float32 in 0..1: what of them was changed.
+
+        Raises:
+            ValueError: The crops have another shape, or a source is missing or not taken.
+            UserError: The network returns tensors of other shapes than its contract says.
         """
-        side = self.size
-        if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
-            raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (N, {side}, {side}, 3)")
-        if (source is None) != self.baked:
-            raise ValueError(f"source is {'missing' if source is None else 'not taken'}: see baked")
-        return self._run(crops, source)
-
-
-def finished(output: npt.NDArray[np.floating]) -> Pixels:
-    """Return (N,S,S,3) uint8 of (N,3,S,S) 0..255."""
-    picture = np.clip(np.rint(output), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(picture.transpose(0, 2, 3, 1))
-
-
-def load_foreign(graph: OnnxGraph, name: str, *, converter: Path | None, raw_length: float) -> Swapper:
-    """Make a swapper of a graph by the contract of its type; see `foreign_contract`.
-
-    Raises:
-        UserError: the graph is not of this contract, a converter is missing or needless.
-    """
-    contract = foreign_contract(graph, name, converter=converter, raw_length=raw_length)
-    kind, size, mean, std = contract.kind, contract.size, contract.mean, contract.std
-    outputs = [contract.output, *([contract.mask] if contract.mask else [])]
-
-    def run(crops: Pixels, source: Floats | None) -> tuple[Pixels, Floats]:
-        target = (crops.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255) - mean) / std
-        feed = {TARGET: np.ascontiguousarray(target)}
+        info, tensors = self.info, self.info.tensors
+        size = info.size
+        if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (N, {size}, {size}, 3)")
+        if (source is None) != info.identity_baked_in:
+            raise ValueError(f"source is {'missing' if source is None else 'not taken'}: see info.identity_baked_in")
+        feed = {tensors.target: _to_target(crops, info)}
         if source is not None:
-            one = source[None] if kind.photo else np.atleast_2d(source)
-            feed[SOURCE] = _repeated(contract.encode(one), len(crops))
-        output, *more = graph.run(feed, outputs)
-        if output.shape != target.shape:
-            raise UserError(
-                f"{graph}: wrong contract: output 0 is {_shape(output)}, not {_shape(target)}; "
-                "choose another task.model_type"
-            )
-        picture = finished((output * std + mean if kind.centred else output) * 255)
-        mask = np.clip(more[0][:, 0], 0, 1) if more else np.ones((len(crops), size, size), np.float32)
-        return picture, mask.astype(np.float32)
+            one = source[None] if info.photo else np.atleast_2d(source)
+            feed[tensors.source] = _repeat(self._encode(one), len(crops))
+        if tensors.morph is not None:
+            feed[tensors.morph] = self._morph
+        made = self._network(feed)
+        picture, masks = made[tensors.output], [made[name] for name in tensors.masks]
+        self._check_shapes(feed[tensors.target], picture, masks)
+        mask = _combine(masks, crops)
+        if tensors.composited:
+            return _finish(_from_output(picture, info)), mask
+        mask = np.stack([_soften(each) for each in mask])
+        blended = crops + (_from_output(picture, info) - crops) * mask[..., None]
+        return _finish(blended), mask
 
-    said = graph.metadata
-    embedded = contract.told and kind.photo is None
-    return Swapper(
-        kind.template,
-        size,
-        run,
-        embedder=ARCFACE if embedded else "",
-        embedding_size=ARCFACE_SIZE if embedded else None,
-        photo=kind.photo if contract.told else None,
-        identity="" if contract.told else said.get("identity", graph.path.stem),
-        consent="" if contract.told else said.get("consent", ""),
-        consent_note="" if contract.told else said.get("consent_note", ""),
-    )
+    def _check_shapes(self, target: Floats, picture: Floats, masks: list[Floats]) -> None:
+        wrong = [picture.shape != target.shape, *(mask.size * 3 != target.size for mask in masks)]
+        for array, broken in zip((picture, *masks), wrong, strict=True):
+            if broken:
+                raise UserError(
+                    f"model={self.info.path}: wrong contract ({self.info.kind}): an output is {format_shape(array)}, "
+                    f"its target {format_shape(target)}; choose another task.model_type"
+                )
 
 
-def _repeated(source: Floats, count: int) -> Floats:
-    return np.ascontiguousarray(np.broadcast_to(source, (count, *source.shape[1:])), np.float32)
+def _to_target(crops: Pixels, info: SwapperInfo) -> Floats:
+    """Return what the network takes of crops (N,S,S,3) RGB."""
+    tensors = info.tensors
+    divisor, shift = (_per_channel(each) for each in tensors.target_scaling(0, 255))
+    pictures = crops if tensors.channels == "RGB" else crops[..., ::-1]
+    if not tensors.channels_last:
+        pictures = pictures.transpose(0, 3, 1, 2)
+        divisor, shift = divisor.reshape(-1, 1, 1), shift.reshape(-1, 1, 1)
+    return np.ascontiguousarray(pictures.astype(np.float32) / divisor - shift)
 
 
-def _shape(array: Floats) -> str:
-    return "x".join(str(step) for step in array.shape)
+def _from_output(picture: Floats, info: SwapperInfo) -> Floats:
+    """Return a network's picture as (N,S,S,3) RGB 0..255, neither rounded nor clipped."""
+    tensors = info.tensors
+    divisor, shift = (_per_channel(each) for each in tensors.output_scaling(0, 255))
+    if not tensors.channels_last:
+        picture = picture.transpose(0, 2, 3, 1)
+    pixels = (picture + shift) * divisor
+    return np.asarray(pixels if tensors.channels == "RGB" else pixels[..., ::-1], np.float32)
 
 
-TEMPLATE: Final = "dfl_whole_face"
-_ERODE, _SIGMA = 2, 6.25  # rounds of a 3x3 ellipse, px
+def _per_channel(values: Floats) -> Floats:
+    """Return one number where all channels have the same: it is broadcast faster."""
+    return values[:1] if (values == values[0]).all() else values
 
 
-def load_dfm(graph: OnnxGraph, *, morph: float) -> Swapper:
-    """Make a swapper of a `.dfm`: `in_face:0` (N,S,S,3) BGR 0..1 in; target mask, face, source mask out.
+def _finish(pixels: Floats) -> Pixels:
+    return np.ascontiguousarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
-    morph: 0..1, how far towards the person, for the files that have it.
 
-    Raises:
-        UserError: the graph is not of this contract.
-    """
-    size = dfm_size(graph)
+def _combine(masks: list[Floats], crops: Pixels) -> Floats:
+    """Return the masks' minimum, (N,S,S) 0..1."""
+    if not masks:
+        return np.ones(crops.shape[:3], np.float32)
+    return np.clip(np.minimum.reduce(masks).reshape(crops.shape[:3]), 0, 1).astype(np.float32)
+
+
+def _soften(mask: Floats) -> Floats:
+    """Erode and blur a mask (S,S), so that a bare face can be blended under it."""
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-
-    def run(crops: Pixels, source: Floats | None) -> tuple[Pixels, Floats]:
-        feed = {DFM_INPUT: np.ascontiguousarray(crops[..., ::-1], np.float32) / np.float32(255)}
-        ones = [feed[DFM_INPUT][i : i + 1] for i in range(len(crops))]
-        if DFM_MORPH in graph.inputs:  # its one number has no batch
-            told = np.full(1, morph, np.float32)
-            parts = [graph.run({DFM_INPUT: one, DFM_MORPH: told}) for one in ones]
-            target_mask, face, source_mask = (np.concatenate(each) for each in zip(*parts, strict=True))
-        else:
-            target_mask, face, source_mask = graph.run(feed)
-        if face.shape != feed[DFM_INPUT].shape or target_mask.size * 3 != face.size != source_mask.size * 3:
-            raise UserError(f"{graph}: wrong contract: its outputs are not mask, face, mask of {size} px (dfm)")
-        masks = np.minimum(target_mask, source_mask).reshape(len(crops), size, size).clip(0, 1).astype(np.float32)
-        masks = np.stack([cv2.GaussianBlur(cv2.erode(m, ellipse, iterations=_ERODE), (0, 0), _SIGMA) for m in masks])
-        swapped = face[..., ::-1] * 255
-        blended = crops + (swapped - crops) * masks[..., None]
-        return np.clip(np.rint(blended), 0, 255).astype(np.uint8), np.asarray(masks, np.float32)
-
-    said = graph.metadata
-    return Swapper(
-        TEMPLATE,
-        size,
-        run,
-        identity=said.get("identity", graph.path.stem),
-        consent=said.get("consent", ""),
-        consent_note=said.get("consent_note", ""),
-    )
+    eroded = cv2.erode(mask, ellipse, iterations=_ERODE)
+    return np.asarray(cv2.GaussianBlur(eroded, (0, 0), _SIGMA), np.float32)
 
 
-__all__ = ["Swapper", "load_swapper"]
+def _repeat(source: Floats, count: int) -> Floats:
+    return np.ascontiguousarray(np.broadcast_to(source, (count, *source.shape[1:])), np.float32)
 
 
 def load_swapper(
@@ -189,15 +159,19 @@ def load_swapper(
     threads: int = 1,
     adapters: AdapterSpec | None = None,
 ) -> Swapper:
-    """Load a swapper of facesmith (.onnx, or .ckpt, which imports torch), a foreign one (.onnx) or a .dfm.
+    """Load a swapper of facesmith (.onnx, .ckpt), of another project (.onnx), or a .dfm.
 
-    model_type: `auto`, which believes the file's own metadata, then its suffix and name; `facesmith`, `dfm` or a
-    key of `TYPES`. converter, raw_length: see `load_foreign`. morph: see `load_dfm`. threads: of one call.
-    adapters: merged into the model, which imports torch; the file stays as it is.
+    Args:
+        path: The file; a checkpoint imports torch.
+        model_type: Its kind, see `describe_graph`.
+        converter: Crossface network, see `describe_graph`.
+        raw_length: Length of an embedding before it was normalised, see `describe_graph`.
+        morph: How far towards the person a .dfm goes, 0..1, where it takes that.
+        threads: Number of threads that one call may use.
+        adapters: Merged into the model, which imports torch; the file stays as it is.
 
     Raises:
-        UserError: missing, of another suffix, unreadable, or not a swapper by contract; says what is wrong. An adapter
-            was made for another model.
+        UserError: The file is missing, unreadable, or no swapper, or an adapter was trained on another model.
     """
     if not path.is_file():
         raise UserError(f"model={path}: no such file; give a swapper that was trained (.ckpt) or exported (.onnx)")
@@ -210,33 +184,21 @@ def load_swapper(
     if path.suffix not in (".onnx", ".dfm"):
         raise UserError(f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper that was trained or exported")
     graph = OnnxGraph(path, "model", threads)
-    name = kind_of(path, graph.metadata, graph.inputs, chosen=model_type, key="task.model_type", origin=graph)
-    if converter is not None and name in ("facesmith", "dfm"):
-        raise UserError(f"task.converter={converter}: {path} ({name}) takes none; leave task.converter out")
+    info = describe_graph(graph, model_type=model_type, converter=converter, raw_length=raw_length)
     if adapters is not None:
         from facesmith.models.adapters.merge import merge_into_file
 
         graph = OnnxGraph(path, "model", threads, merge_into_file(path, adapters).model.SerializeToString())
-    if name == "facesmith":
-        return _load_own(graph)
-    if name == "dfm":
-        return load_dfm(graph, morph=morph)
-    return load_foreign(graph, name, converter=converter, raw_length=raw_length)
-
-
-def _load_own(graph: OnnxGraph) -> Swapper:
-    contract = SwapperInfo.read(graph.metadata, graph)
-    check_own(contract, graph)
-
-    def run(feed: dict[str, Floats]) -> Sequence[Floats]:
-        return graph.run(feed, [OUTPUT, MASK])
-
-    return _own(contract, run)
+    outputs = [info.tensors.output, *info.tensors.masks]
+    return Swapper(
+        info,
+        lambda feed: dict(zip(outputs, graph.run(feed, outputs), strict=True)),
+        encode=identity_encoder(info),
+        morph=morph,
+    )
 
 
 def _load_checkpoint(path: Path, adapters: AdapterSpec | None) -> Swapper:
-    import torch
-
     from facesmith.models.adapters.merge import merge_into_export
     from facesmith.models.checkpoint import load_module
     from facesmith.models.onnx.export_spec import Exports
@@ -245,36 +207,18 @@ def _load_checkpoint(path: Path, adapters: AdapterSpec | None) -> Swapper:
     if not isinstance(module, Exports):
         raise UserError(f"model={path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")
     spec = module.export_spec()
-    contract = SwapperInfo.read(spec.metadata, path)
-    network = (spec if adapters is None else merge_into_export(spec, adapters, path)).module.eval()
+    info = SwapperInfo.from_metadata(spec.metadata, path, path=path)
+    return Swapper(info, _torch_network(spec if adapters is None else merge_into_export(spec, adapters, path)))
 
-    def run(feed: dict[str, Floats]) -> Sequence[Floats]:
+
+def _torch_network(spec: "ExportSpec") -> Network:
+    import torch
+
+    module = spec.module.eval()
+
+    def run(feed: Mapping[str, Floats]) -> Mapping[str, Floats]:
         with torch.inference_mode():
-            return [each.numpy() for each in network(*(torch.from_numpy(feed[name]) for name in spec.inputs))]
+            made = module(*(torch.from_numpy(feed[name]) for name in spec.inputs))
+        return {name: value.numpy() for name, value in zip(spec.outputs, made, strict=True)}
 
-    return _own(contract, run)
-
-
-def _own(contract: SwapperInfo, network: Any) -> Swapper:
-    """A swapper that keeps facesmith's own contract, whatever runs it."""
-
-    def run(crops: Pixels, source: Floats | None) -> tuple[Pixels, Floats]:
-        target = crops.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        feed = {TARGET: np.ascontiguousarray(target)}
-        if source is not None:
-            feed[SOURCE] = np.ascontiguousarray(np.broadcast_to(source, (len(crops), source.shape[-1])), np.float32)
-        output, mask = network(feed)
-        return finished((output + 1) * 127.5), mask[:, 0]
-
-    baked = contract.embedding_size is None
-    return Swapper(
-        contract.template,
-        contract.size,
-        run,
-        embedder=contract.embedder,
-        embedding_size=contract.embedding_size,
-        identity=contract.identity if baked else "",
-        consent=contract.consent if baked else "",
-        consent_note=contract.consent_note if baked else "",
-        contract=contract,
-    )
+    return run

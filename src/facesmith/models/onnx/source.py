@@ -1,4 +1,4 @@
-"""Whose face a swapper lays on: from a profile, a photo, or from within the model."""
+"""Find whose face a swapper shows: from a profile, a photo, or the swapper itself."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -13,44 +13,60 @@ from facesmith.faces.face import Analyzer
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image
-from facesmith.models.onnx.session import Swapper
+from facesmith.models.onnx.info import SwapperInfo
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a swapper is told, None when its identity is baked in, and whose face it is by whose consent."""
+class SourceIdentity:
+    """The person whose face is shown, as a swapper takes them.
+
+    Attributes:
+        value: Embedding (E,) L2-normalised, or photo (3,P,P) RGB 0..1; None where the identity is baked in.
+        identity: The person's slug.
+        consent: Kind of the person's consent.
+        consent_note: Free text.
+    """
 
     value: npt.NDArray[np.float32] | None
     identity: str
     consent: str
     consent_note: str
 
+    @classmethod
+    def of_swapper(cls, info: SwapperInfo) -> "SourceIdentity":
+        """Return the identity that is baked into a swapper, as its file states it."""
+        return cls(None, info.identity, info.consent, info.consent_note)
+
 
 def find_source(
-    model: Swapper,
+    info: SwapperInfo,
     path: Path,
     *,
     profile: Path | None,
     photo: Path | None,
     consent: str | None,
     analyzer: Callable[[], Analyzer],
-) -> Source:
-    """Find what the model at `path` needs.
+) -> SourceIdentity:
+    """Find the identity that a swapper needs.
 
-    profile: an identity profile, for models that take an embedding. photo: a picture of the person, for models
-    that take one. consent: of the person, where neither model nor profile says it. analyzer: finds the photo's
-    face.
+    Args:
+        info: The swapper.
+        path: Its file, for errors.
+        profile: An identity profile, for swappers that take an embedding.
+        photo: A picture of the person, for swappers that take one.
+        consent: Of the person, where neither swapper nor profile states it.
+        analyzer: Makes the analyzer that finds the face in the photo.
 
     Raises:
-        UserError: what is needed is missing, made with another embedder, or of no use; consent is not told.
+        UserError: What is needed is missing, of another embedder or shows no face, or the consent is unknown.
     """
-    if model.baked:
+    if info.identity_baked_in:
         for key, given in (("profile", profile), ("source_photo", photo)):
             if given is not None:
                 raise UserError(f"task.{key}={given}: {path} has its identity baked in; leave task.{key} out")
-        agreed = model.consent or _told(consent, path)
-        return Source(None, model.identity, agreed, model.consent_note)
-    if model.photo is not None:
+        agreed = info.consent or _require_consent(consent, path)
+        return SourceIdentity(None, info.identity, agreed, info.consent_note)
+    if info.photo is not None:
         if profile is not None:
             raise UserError(
                 f"task.profile={profile}: {path} looks at a photo; give task.source_photo=<picture> instead"
@@ -59,7 +75,9 @@ def find_source(
             raise UserError(
                 f"task.source_photo: {path} looks at a photo of the person; give task.source_photo=<picture>"
             )
-        return Source(_picture(photo, *model.photo, analyzer), photo.stem, _told(consent, photo), "")
+        return SourceIdentity(
+            _read_face(photo, *info.photo, analyzer), photo.stem, _require_consent(consent, photo), ""
+        )
     if photo is not None:
         raise UserError(
             f"task.source_photo={photo}: {path} takes an embedding; make a profile and give task.profile=<.json>"
@@ -67,12 +85,12 @@ def find_source(
     if profile is None:
         raise UserError(f"task.profile: {path} takes any identity; give task.profile=<identity profile .json>")
     known = IdentityProfile.load(profile)
-    assert model.embedding_size is not None
-    known.require(model.embedder, model.embedding_size)
-    return Source(known.mean, known.id, known.consent, known.consent_note or "")
+    assert info.embedding_size is not None
+    known.require(info.embedder, info.embedding_size)
+    return SourceIdentity(known.mean, known.id, known.consent, known.consent_note or "")
 
 
-def _told(consent: str | None, path: Path) -> str:
+def _require_consent(consent: str | None, path: Path) -> str:
     if consent is None:
         raise UserError(
             f"task.consent: {path} does not say whether the person agreed; give task.consent=self, written, licensed, "
@@ -81,8 +99,8 @@ def _told(consent: str | None, path: Path) -> str:
     return consent
 
 
-def _picture(path: Path, template: str, size: int, analyzer: Callable[[], Analyzer]) -> npt.NDArray[np.float32]:
-    """The largest face of a photo, (3,size,size) RGB 0..1 on the template."""
+def _read_face(path: Path, template: str, size: int, analyzer: Callable[[], Analyzer]) -> npt.NDArray[np.float32]:
+    """Return the largest face of a photo, (3,size,size) RGB 0..1 on the template."""
     picture = read_image(path)
     with closing(analyzer()) as analyse:
         faces = analyse(picture)

@@ -73,7 +73,7 @@ class Shown(nn.Module):
         return output.face, output.mask, *self._finished(output, target)
 
     def _finished(self, output: SwapOutput, target: Tensor) -> tuple[Tensor, Tensor]:
-        if getattr(self.generator, "finished", False):  # a file that composites by itself
+        if getattr(self.generator, "composited", False):  # a file that composites by itself
             return output.face, output.mask
         return composite(output.face, output.mask, target)
 

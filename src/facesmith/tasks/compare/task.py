@@ -115,10 +115,10 @@ class CompareTask:
     def _load(self, path: Path, analyzer: Analyzer, given: Sequence[Pixels]) -> _Contestant:
         model = load_swapper(path, converter=self._converter, raw_length=self._raw_length)
         whose = find_source(
-            model,
+            model.info,
             path,
-            profile=None if model.baked or model.photo is not None else self._profile,
-            photo=self._source_photo if model.photo is not None else None,
+            profile=self._profile if model.info.embedding_size is not None else None,
+            photo=self._source_photo if model.info.photo is not None else None,
             consent=self._consent,
             analyzer=self._analyzer,
         )

@@ -16,7 +16,7 @@ from facesmith.faces.geometry.alignment import Matrix, estimate_alignment, inver
 from facesmith.models.adapters.spec import AdapterSpec, load_adapters
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import Swapper, load_swapper
-from facesmith.models.onnx.source import Source, find_source
+from facesmith.models.onnx.source import SourceIdentity, find_source
 from facesmith.tasks.swap.enhancer import Enhancer
 from facesmith.tasks.swap.paste import Blend, join, lay, match_colour, split, uncovered
 
@@ -65,21 +65,21 @@ class FrameSwap:
         boost: int | None = None,
         enhancer: Enhancer | None = None,
         enhancer_blend: float = 1.0,
-        whose: Source | None = None,
+        whose: SourceIdentity | None = None,
         adapters: AdapterSpec | None = None,
     ) -> None:
         self._model, self._source = model, source
         self._masks = masks or Masks()
         self._blend: Blend = blend
         self._colour_match = colour_match
-        self._size = boost or model.size
+        self._size = boost or model.info.size
         self._enhancer, self._enhancer_blend = enhancer, enhancer_blend
-        self.identity = whose.identity if whose else model.identity
-        self.consent = whose.consent if whose else model.consent
-        self.consent_note = whose.consent_note if whose else model.consent_note
+        self.identity = whose.identity if whose else model.info.identity
+        self.consent = whose.consent if whose else model.info.consent
+        self.consent_note = whose.consent_note if whose else model.info.consent_note
         self.adapters = adapters
-        if self._size % model.size:
-            raise UserError(f"task.pixel_boost={boost}: is no multiple of the model's {model.size} px")
+        if self._size % model.info.size:
+            raise UserError(f"task.pixel_boost={boost}: is no multiple of the model's {model.info.size} px")
 
     def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
         """Return the frame (H,W,3) RGB uint8 with these faces swapped; without a face it is the frame itself.
@@ -89,7 +89,7 @@ class FrameSwap:
         if not faces:
             return frame
         size = self._size
-        matrices = [estimate_alignment(face.keypoints, self._model.template, size) for face in faces]
+        matrices = [estimate_alignment(face.keypoints, self._model.info.template, size) for face in faces]
         crops = np.stack([warp_face(frame, matrix, size) for matrix in matrices])
         swapped, own = self._swapped(crops)
         limits = self._limits(frame, faces, matrices)
@@ -107,7 +107,7 @@ class FrameSwap:
 
     def _swapped(self, crops: Pixels) -> tuple[Pixels, Floats]:
         """The bare faces, like the crops, and the model's own masks (N,size,size)."""
-        k = self._size // self._model.size
+        k = self._size // self._model.info.size
         finished, own = self._model(split(crops, k) if k > 1 else crops, self._source)
         if k > 1:
             finished, own = join(finished, k), join(own[..., None], k)[..., 0]
@@ -185,7 +185,7 @@ def load_frame_swap(
         morph=morph,
         adapters=adapters,
     )
-    whose = find_source(swapper, model, profile=profile, photo=source_photo, consent=consent, analyzer=analyzer)
+    whose = find_source(swapper.info, model, profile=profile, photo=source_photo, consent=consent, analyzer=analyzer)
     top, right, bottom, left = mask_padding
     return FrameSwap(
         swapper,

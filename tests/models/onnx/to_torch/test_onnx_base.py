@@ -15,12 +15,13 @@ from onnx.backend.test.case.node import collect_testcases
 from facesmith.config.adapters import LoraSettings
 from facesmith.errors import UserError
 from facesmith.models.adapters.lora import add_lora, base_hash, merge_lora
-from facesmith.models.onnx import to_torch
 from facesmith.models.onnx.clients import spec_for
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.fp16 import to_fp16
-from facesmith.models.onnx.info import TYPES, SwapperInfo
+from facesmith.models.onnx.info import FOREIGN, SwapperInfo
+from facesmith.models.onnx.swapper_file import read_info
+from facesmith.models.onnx.to_torch import load_generator
 from facesmith.models.onnx.to_torch.module import SUPPORTED, OnnxModule
 from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.swapper.aad import Aad
@@ -82,17 +83,17 @@ KINDS = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 def loaded(path, **more):
-    kind = TYPES.get(path.stem.removesuffix("_adapted"))
-    if kind and "converter" in kind.source:
+    kind = FOREIGN.get(path.stem.removesuffix("_adapted"), [None])[0]
+    if kind and "converter" in kind.source_encoding:
         more |= {"converter": write_converter(path.parent), "raw_length": 20.0}
-    return to_torch.load(to_torch.describe(path, **more))
+    return load_generator(read_info(path, **more))
 
 
 def fed(base, count=2):
     torch.manual_seed(1)
     target = torch.rand(count, 3, base.size, base.size) * 2 - 1
-    if base.said.photo:
-        return target, torch.rand(count, 3, base.said.photo[1], base.said.photo[1]) * 2 - 1
+    if base.info.photo:
+        return target, torch.rand(count, 3, base.info.photo[1], base.info.photo[1]) * 2 - 1
     if base.embedding_size is None:
         return (target,)
     return target, torch.nn.functional.normalize(torch.randn(count, base.embedding_size))
@@ -105,7 +106,7 @@ def test_a_file_becomes_a_module_is_adapted_and_becomes_the_file_again(files, na
         base = loaded(path)
     assert "layers can be adapted; as torch it is within" in caplog.text
     before = base_hash(base)
-    untouched = base.written_back(base, {})
+    untouched = base.write_back(base, {})
     assert untouched.SerializeToString() == onnx.load(path).SerializeToString()
     inputs = fed(base)
     with torch.no_grad():
@@ -127,7 +128,7 @@ def test_a_file_becomes_a_module_is_adapted_and_becomes_the_file_again(files, na
             if "lora_B" in key:
                 value.normal_(0, 0.02)
     whole = merge_lora(tuned)
-    model = base.written_back(whole, {"adapter": "ada-stage"})
+    model = base.write_back(whole, {"adapter": "ada-stage"})
     onnx.checker.check_model(model, full_check=True)
     original = onnx.load(path)
     assert [(o.name, o.type) for o in model.graph.output] == [(o.name, o.type) for o in original.graph.output]
@@ -143,7 +144,7 @@ def test_a_file_becomes_a_module_is_adapted_and_becomes_the_file_again(files, na
     again = loaded(adapted)
     assert base_hash(base) == before != base_hash(again)
     with torch.no_grad():
-        feed = [value[:1] for value in whole._fed(inputs[0], inputs[1] if len(inputs) > 1 else None)]
+        feed = [value[:1] for value in whole._feed(inputs[0], inputs[1] if len(inputs) > 1 else None)]
         named = {key: value.numpy() for key, value in zip(base.graph.inputs, feed, strict=True)}
         theirs = onnxruntime.InferenceSession(adapted).run(None, named)
         ours = whole.graph(*feed)
@@ -227,13 +228,13 @@ W = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 )
 def test_weights_come_back_to_where_they_came_from(graph_file, nodes, weights):
     path = layer_file(graph_file, *nodes, weights={"w": W, **weights})
-    base = to_torch.load(to_torch.describe(path))
+    base = load_generator(read_info(path))
     tuned = copy.deepcopy(base)
     (target,) = add_lora(tuned, LORA)
     with torch.no_grad():
         tuned.get_submodule(target).lora_B["default"].weight.normal_(generator=torch.manual_seed(0))
     whole = merge_lora(tuned)
-    model = base.written_back(whole, {})
+    model = base.write_back(whole, {})
     crop = torch.rand(1, 3, 256, 256)
     theirs = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"target": crop.numpy()})[0]
     with torch.no_grad():
@@ -250,7 +251,7 @@ def test_a_weight_of_several_uses_stays_as_it_is(graph_file, caplog):
     ]
     path = layer_file(graph_file, *nodes, weights={"w": W, "v": W + 1})
     with caplog.at_level(logging.INFO):
-        base = to_torch.load(to_torch.describe(path))
+        base = load_generator(read_info(path))
     assert base.adaptable == ["graph.more"]
     assert "w is left as it is: is used in several ways" in caplog.text
 
@@ -263,7 +264,7 @@ def test_all_operators_that_are_not_supported_are_named(graph_file):
     ]
     path = layer_file(graph_file, *nodes, weights={"w": W, "axis": np.array([0])})
     with pytest.raises(UserError) as error:
-        to_torch.load(to_torch.describe(path))
+        load_generator(read_info(path))
     assert str(error.value).startswith(
         f"model.base={path}: cannot be adapted, these operators are not supported: Hardmax (a), CumSum (told);"
     )
@@ -271,20 +272,20 @@ def test_all_operators_that_are_not_supported_are_named(graph_file):
 
 def test_a_file_without_layers_is_refused(swapper_file):
     with pytest.raises(UserError, match="holds no convolution or linear layer that can be adapted"):
-        to_torch.load(to_torch.describe(swapper_file))
+        load_generator(read_info(swapper_file))
 
 
 def test_files_in_half_precision_come_back_in_it(files, tmp_path):
     path = tmp_path / "hyperswap.onnx"
     onnx.save(to_fp16(onnx.load(files("hyperswap"))), path)
-    base = to_torch.load(to_torch.describe(path))
+    base = load_generator(read_info(path))
     tuned = copy.deepcopy(base)
     add_lora(tuned, LORA)
     with torch.no_grad():
         for key, value in tuned.named_parameters():
             if "lora_B" in key:
                 value.normal_(0, 0.02)
-    model, original = base.written_back(merge_lora(tuned), {}), onnx.load(path)
+    model, original = base.write_back(merge_lora(tuned), {}), onnx.load(path)
     types = [[(e.name, e.data_type) for e in each.graph.initializer] for each in (model, original)]
     assert types[0] == types[1]
     assert onnx.TensorProto.FLOAT16 in {kind for _, kind in types[0]}
@@ -302,12 +303,12 @@ def test_a_base_takes_the_crops_that_are_trained_on(files, name):
     assert base.template != "arcface_128"
     target, source = fed(base, 1)
     by_hand = Placed(copy.deepcopy(base), "arcface_128", base.size, base.size)
-    base.place_on("arcface_128")
-    assert (base.template, base.finished) == ("arcface_128", False)
+    base.set_template("arcface_128")
+    assert (base.template, base.composited) == ("arcface_128", False)
     with torch.no_grad():
         wanted = by_hand(target, source)
-        if base.said.photo:
-            base.show(source)
+        if base.info.photo:
+            base.set_photo(source)
             source = torch.rand(1, 128)  # whatever the data know of the person
         made = base(target, source)
     assert torch.equal(made.face, wanted.face)

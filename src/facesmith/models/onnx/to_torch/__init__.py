@@ -1,6 +1,5 @@
-"""A base that is only an ONNX file: read as a torch module, adapted, and written back into its own graph."""
+"""ONNX graphs as torch modules: read, trained with adapters, and written back into their own file."""
 
-from facesmith.models.onnx.to_torch.base import OnnxGenerator, load
-from facesmith.models.onnx.to_torch.described import Described, describe
+from facesmith.models.onnx.to_torch.generator import OnnxGenerator, load_generator
 
-__all__ = ["Described", "OnnxGenerator", "describe", "load"]
+__all__ = ["OnnxGenerator", "load_generator"]

@@ -59,6 +59,8 @@ def _softmax(function: Made) -> Operator:
 
 
 def _prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
+    if x.dim() - 1 == slope.dim() > 0 and slope.numel() == slope.shape[0] == x.shape[1]:  # one for each channel
+        return F.prelu(x, slope.reshape(-1))
     return torch.where(x >= 0, x, x * slope)
 
 

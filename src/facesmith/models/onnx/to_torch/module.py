@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.to_torch import arithmetic, pictures, shapes
+from facesmith.models.onnx.to_torch import arithmetic, shapes, spatial
 from facesmith.models.onnx.to_torch.layers import Layer, Weight, layers_of, pads_inside, shared
 from facesmith.models.onnx.to_torch.reading import Graph, Node
 
-SUPPORTED: Final = {**arithmetic.TABLE, **shapes.TABLE, **pictures.TABLE}
+SUPPORTED: Final = {**arithmetic.TABLE, **shapes.TABLE, **spatial.TABLE}
 
 
 class OnnxModule(nn.Module):
@@ -67,7 +67,7 @@ class OnnxModule(nn.Module):
         layer, x = self.get_submodule(name), values[node.inputs[0]]
         base: Any = getattr(layer, "base_layer", layer)  # under a LoRA of peft
         if node.op == "Conv" and not pads_inside(base):
-            pads = pictures.padding(node, x.shape[2:], base.kernel_size)
+            pads = spatial.padding(node, x.shape[2:], base.kernel_size)
             x = F.pad(x, pads) if any(pads) else x
         made: Tensor = layer(x)
         if node.op == "Gemm" and base.bias is None and len(node.inputs) > 2 and node.inputs[2]:
@@ -140,7 +140,7 @@ def _lacking(node: Node, read: set[str]) -> str | None:
         return "training_mode"
     if node.op == "ArgMax" and node.get("select_last_index", 0):
         return "select_last_index"
-    return pictures.wanting(node)
+    return spatial.wanting(node)
 
 
 def _last_uses(graph: Graph, reads: Sequence[Sequence[str]]) -> list[list[str]]:

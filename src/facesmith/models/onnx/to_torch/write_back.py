@@ -1,4 +1,4 @@
-"""Changed weights written back into the graph they came from; everything else of the file stays as it is."""
+"""Write changed weights back into the ONNX file they were read from; everything else of it stays as it is."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +12,20 @@ from facesmith.models.onnx.to_torch.module import OnnxModule
 from facesmith.models.onnx.to_torch.reading import Array
 
 
-def written_back(path: Path, untouched: OnnxModule, merged: OnnxModule, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Return the model at `path` with the weights that differ between two modules made from it.
+def write_back(path: Path, untouched: OnnxModule, merged: OnnxModule, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """Return the model of a file with changed weights.
 
     A weight that is an initializer keeps place, name and type; one that the file computes from others becomes an
-    initializer in place of the node that computed it. metadata: added to, or put in place of, the file's own.
+    initializer in place of the node that computed it.
+
+    Args:
+        path: The file.
+        untouched: The module that was read from it.
+        merged: The same module with other weights.
+        metadata: Added to the file's own metadata_props, or put in their place.
 
     Raises:
-        UserError: the file is not the one the modules were made from.
+        UserError: The file is not the one that the modules were read from.
     """
     model = onnx.load(str(path))
     stored = {each.name: each for each in model.graph.initializer}
