@@ -124,7 +124,7 @@ def test_a_foreign_file_keeps_its_name_and_its_contract(tmp_path):
     assert "The face swapper `hyperswap.onnx` of another project" in report.card_path.read_text()
     before, after = (onnx.load(each).graph for each in (path, report.path))
     assert [value.name for value in before.input] == [value.name for value in after.input]
-    assert load_swapper(report.path).embedding_size == 512
+    assert load_swapper(report.path).info.embedding_size == 512
 
 
 def test_a_checkpoint_swaps_with_its_adapter(tmp_path):
