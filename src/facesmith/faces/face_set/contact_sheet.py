@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from facesmith.media.images import write_image
 from facesmith.media.sampling import evenly_spaced
+from facesmith.media.visualization import shorten_text
 
 MOST: Final = 200
 COLUMNS: Final = 12
@@ -89,12 +90,4 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: 
     if len(lines) > most:
         lines[most - 1] = " ".join(lines[most - 1 :])
         lines = lines[:most]
-    return [_fit(line, font, width) for line in lines]
-
-
-def _fit(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    if font.getlength(line) <= width:
-        return line
-    while line and font.getlength(line + "...") > width:
-        line = line[:-1]
-    return line + "..."
+    return [shorten_text(line, font, width) for line in lines]

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from facesmith.media.visualization import shorten_text
+
 Pixels = NDArray[np.uint8]
 
 CELL: Final = 256
@@ -45,7 +47,7 @@ def sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row]) -> 
     paper = Image.new("RGB", (MARGIN + step * len(titles), TITLE + height * len(rows)), _PAPER)
     draw, font, large = ImageDraw.Draw(paper), ImageFont.load_default(13), ImageFont.load_default(17)
     for column, title in enumerate(titles):
-        draw.text((MARGIN + column * step, MARGIN // 2), _fit(title, large), _INK, large)
+        draw.text((MARGIN + column * step, MARGIN // 2), shorten_text(title, large, CELL), _INK, large)
     for number, row in enumerate(rows):
         cells = [Cell(person, [])] if person is not None else []
         cells += [Cell(row.before, [row.name]), *row.swaps]
@@ -55,7 +57,7 @@ def sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row]) -> 
             paper.paste(_square(cell.picture), (left, top))
             for i, line in enumerate(cell.lines):
                 ink = _SOFT if column < len(cells) - len(row.swaps) else _INK
-                draw.text((left, top + CELL + 4 + i * LINE), _fit(line, font), ink, font)
+                draw.text((left, top + CELL + 4 + i * LINE), shorten_text(line, font, CELL), ink, font)
     return np.asarray(paper)
 
 
@@ -68,11 +70,3 @@ def _square(picture: Pixels) -> Image.Image:
     cell = Image.new("RGB", (CELL, CELL), _PAPER)
     cell.paste(Image.fromarray(resized), ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
     return cell
-
-
-def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    if font.getlength(text) <= CELL:
-        return text
-    while text and font.getlength(text + "...") > CELL:
-        text = text[:-1]
-    return text + "..."

@@ -1,37 +1,37 @@
-"""Things held up to a face: telephones, cups, bottles, books, cards, balls; often with the hand that holds them."""
+"""Occluder families of made things: held objects, glasses, sunglasses, instruments, microphones, plain shapes."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
 from facesmith.faces.geometry import topology
-from facesmith.methods.occluder.families.layer import (
-    Face,
+from facesmith.methods.occluder.families.drawing import (
+    FaceCanvas,
     Layer,
     Plane,
     Points,
-    Surfaces,
-    any_colour,
-    covered,
-    over,
-    plain,
-    polygon,
-    rounded,
-    somewhere,
-    stroke,
-    tubes,
-    turned,
+    TextureSource,
+    composite_over,
+    coverage,
+    draw_stroke,
+    fill_polygon,
+    random_colour,
+    random_place,
+    rotate,
+    shade_rounded,
+    solid_layer,
+    tube_depth,
 )
 from facesmith.methods.occluder.families.organic import hand
 
 
-def held(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def held(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw a thing somewhere over the face."""
     make = (_phone, _cup, _bottle, _book, _ball)[rng.integers(5)]
-    thing = make(face, surface, rng, somewhere(rng), rng.normal(0, 0.35))
+    thing = make(face, texture, rng, random_place(rng), rng.normal(0, 0.35))
     if rng.random() < 0.4:
-        grip = hand(face, surface, rng)
-        thing = over(thing, grip) if rng.random() < 0.6 else over(grip, thing)
+        grip = hand(face, texture, rng)
+        thing = composite_over(thing, grip) if rng.random() < 0.6 else composite_over(grip, thing)
     return thing
 
 
@@ -45,88 +45,90 @@ def box(width: float, height: float, round_by: float = 0.0) -> Points:
     return np.concatenate(corners)
 
 
-def _phone(face: Face, surface: Surfaces, rng: Generator, at: Points, angle: float) -> Layer:
+def _phone(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points, angle: float) -> Layer:
     width = rng.uniform(0.65, 0.95)
     height = width * rng.uniform(1.9, 2.2)
     outer, inner = box(width, height, 0.08), box(width * 0.92, height * 0.94, 0.06)
-    body = plain(any_colour(rng) * 0.5, polygon(face.to_px(turned(outer, angle) + at), face.size))
+    body = solid_layer(random_colour(rng) * 0.5, fill_polygon(face.to_px(rotate(outer, angle) + at), face.size))
     if rng.random() < 0.5:
-        screen = surface(face.size, rng) * rng.uniform(0.1, 1)
-        return over(body, Layer(screen, polygon(face.to_px(turned(inner, angle) + at), face.size)))
-    lens = polygon(face.to_px(turned(box(0.2, 0.3, 0.08) + np.array([-width / 4, -height / 3]), angle) + at), face.size)
-    return over(body, plain([18, 18, 22], lens))
+        screen = texture(face.size, rng) * rng.uniform(0.1, 1)
+        return composite_over(body, Layer(screen, fill_polygon(face.to_px(rotate(inner, angle) + at), face.size)))
+    lens = fill_polygon(
+        face.to_px(rotate(box(0.2, 0.3, 0.08) + np.array([-width / 4, -height / 3]), angle) + at), face.size
+    )
+    return composite_over(body, solid_layer([18, 18, 22], lens))
 
 
-def _cup(face: Face, surface: Surfaces, rng: Generator, at: Points, angle: float) -> Layer:
+def _cup(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points, angle: float) -> Layer:
     top, height = rng.uniform(0.8, 1.1), rng.uniform(0.8, 1.2)
     bottom = top * rng.uniform(0.6, 1)
     bow = [np.array([np.sin(t) * w / 2, y + np.cos(t) * 0.06]) for w, y in ((bottom, height),) for t in _ARC]
     outline = np.array([[-top / 2, 0], [top / 2, 0], *bow])
-    body = _shaded(face, surface, rng, face.to_px(turned(outline, angle) + at), top)
+    body = _shaded(face, texture, rng, face.to_px(rotate(outline, angle) + at), top)
     handle = box(0.35, 0.5, 0.15) + np.array([top / 2, height / 2])
-    ring = polygon(face.to_px(turned(handle, angle) + at), face.size)
-    ring -= polygon(face.to_px(turned(handle * 0.6 + handle.mean(0) * 0.4, angle) + at), face.size)
-    return over(plain(any_colour(rng), np.clip(ring, 0, 1)), body)
+    ring = fill_polygon(face.to_px(rotate(handle, angle) + at), face.size)
+    ring -= fill_polygon(face.to_px(rotate(handle * 0.6 + handle.mean(0) * 0.4, angle) + at), face.size)
+    return composite_over(solid_layer(random_colour(rng), np.clip(ring, 0, 1)), body)
 
 
 _ARC = np.linspace(np.pi / 2, -np.pi / 2, 9)
 
 
-def _bottle(face: Face, surface: Surfaces, rng: Generator, at: Points, angle: float) -> Layer:
+def _bottle(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points, angle: float) -> Layer:
     wide = rng.uniform(0.2, 0.34)
     neck = wide * rng.uniform(0.3, 0.5)
     line = np.array([[0, 0], [0, 0.35], [0, 0.7], [0, 2.2]])
-    places = face.to_px(turned(line, angle) + at)
+    places = face.to_px(rotate(line, angle) + at)
     radii = [r * face.unit for r in (neck, neck, wide, wide)]
-    depth = tubes(places, radii, [(0, 1), (1, 2), (2, 3)], face.size).max(0)
+    depth = tube_depth(places, radii, [(0, 1), (1, 2), (2, 3)], face.size).max(0)
     glass = rng.random() < 0.4
-    rgb = surface(face.size, rng) if rng.random() < 0.5 else np.broadcast_to(any_colour(rng), (*depth.shape, 3))
-    shade = rounded(depth, wide * face.unit, rng)
+    rgb = texture(face.size, rng) if rng.random() < 0.5 else np.broadcast_to(random_colour(rng), (*depth.shape, 3))
+    shade = shade_rounded(depth, wide * face.unit, rng)
     return Layer(
-        np.asarray(rgb * shade[..., None], np.float32), covered(depth) * (rng.uniform(0.5, 0.9) if glass else 1)
+        np.asarray(rgb * shade[..., None], np.float32), coverage(depth) * (rng.uniform(0.5, 0.9) if glass else 1)
     )
 
 
-def _book(face: Face, surface: Surfaces, rng: Generator, at: Points, angle: float) -> Layer:
+def _book(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points, angle: float) -> Layer:
     outline = box(rng.uniform(0.8, 2), rng.uniform(0.6, 1.6)) + rng.normal(0, 0.06, (4, 2))
-    cover = polygon(face.to_px(turned(outline, angle) + at), face.size)
-    return Layer(surface(face.size, rng), cover)
+    cover = fill_polygon(face.to_px(rotate(outline, angle) + at), face.size)
+    return Layer(texture(face.size, rng), cover)
 
 
-def _ball(face: Face, surface: Surfaces, rng: Generator, at: Points, angle: float) -> Layer:
+def _ball(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points, angle: float) -> Layer:
     radius = rng.uniform(0.25, 0.7) * face.unit
-    depth = tubes(face.to_px(np.array([at, at + 1e-3])), [radius, radius], [(0, 1)], face.size)[0]
-    return Layer(surface(face.size, rng) * rounded(depth, radius, rng)[..., None], covered(depth))
+    depth = tube_depth(face.to_px(np.array([at, at + 1e-3])), [radius, radius], [(0, 1)], face.size)[0]
+    return Layer(texture(face.size, rng) * shade_rounded(depth, radius, rng)[..., None], coverage(depth))
 
 
-def _shaded(face: Face, surface: Surfaces, rng: Generator, outline: Points, width: float) -> Layer:
-    """Cover an outline with a surface that turns away from the light to its sides."""
-    alpha = polygon(outline, face.size)
+def _shaded(face: FaceCanvas, texture: TextureSource, rng: Generator, outline: Points, width: float) -> Layer:
+    """Cover an outline with a texture that turns away from the light to its sides."""
+    alpha = fill_polygon(outline, face.size)
     across = (np.arange(face.size) - outline[:, 0].mean()) / (width * face.unit / 2)
     light = 1 - 0.45 * np.clip(np.abs(across - rng.uniform(-0.5, 0.5)), 0, 1.3) ** 2
-    return Layer(np.asarray(surface(face.size, rng) * light[None, :, None], np.float32), alpha)
+    return Layer(np.asarray(texture(face.size, rng) * light[None, :, None], np.float32), alpha)
 
 
-def glasses(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def glasses(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw glasses with clear lenses."""
     return _frame(face, rng, _lenses(face, rng))
 
 
-def sunglasses(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def sunglasses(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw glasses with dark or mirroring lenses, some of which let the eyes shine through."""
     lenses = _lenses(face, rng)
-    dark = np.max([polygon(lens, face.size) for lens in lenses], axis=0)
+    dark = np.max([fill_polygon(lens, face.size) for lens in lenses], axis=0)
     clear = rng.uniform(0.55, 0.85) if rng.random() < 0.3 else rng.uniform(0.92, 1)
-    tint = any_colour(rng) * rng.uniform(0.05, 0.4)
+    tint = random_colour(rng) * rng.uniform(0.05, 0.4)
     fall = np.linspace(0.7, 1.4, face.size, dtype=np.float32)[:, None, None]
     rgb = np.broadcast_to(tint * fall, (face.size, face.size, 3))
     if rng.random() < 0.5:
-        mirrored = cv2.GaussianBlur(surface(face.size, rng), (0, 0), 0.08 * face.unit)
+        mirrored = cv2.GaussianBlur(texture(face.size, rng), (0, 0), 0.08 * face.unit)
         rgb = rgb * 0.6 + mirrored * rng.uniform(0.1, 0.5)
-    return over(Layer(np.asarray(rgb, np.float32), dark * clear), _frame(face, rng, lenses))
+    return composite_over(Layer(np.asarray(rgb, np.float32), dark * clear), _frame(face, rng, lenses))
 
 
-def _lenses(face: Face, rng: Generator) -> list[Points]:
+def _lenses(face: FaceCanvas, rng: Generator) -> list[Points]:
     """Return the outlines of the two lenses (k,2) in px, around the eyes as they lie in the picture."""
     width, height = rng.uniform(0.42, 0.56), rng.uniform(0.28, 0.46)
     outline = box(width, height, min(width, height) * rng.uniform(0.15, 0.5))
@@ -138,11 +140,11 @@ def _lenses(face: Face, rng: Generator) -> list[Points]:
     return lenses
 
 
-def _frame(face: Face, rng: Generator, lenses: list[Points]) -> Layer:
+def _frame(face: FaceCanvas, rng: Generator, lenses: list[Points]) -> Layer:
     thick = rng.uniform(0.015, 0.07) * face.unit
     alpha: Plane = np.zeros((face.size, face.size), np.float32)
     for lens in lenses:
-        alpha = np.maximum(alpha, stroke(np.concatenate([lens, lens[:2]]), face.size, thick))
+        alpha = np.maximum(alpha, draw_stroke(np.concatenate([lens, lens[:2]]), face.size, thick))
     left, right = (lens.mean(0) for lens in lenses)
     reach = [np.ptp(lens @ ((right - left) / np.linalg.norm(right - left))) / 2 for lens in lenses]
     along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
@@ -152,46 +154,52 @@ def _frame(face: Face, rng: Generator, lenses: list[Points]) -> Layer:
         (left - along * reach[0] + up, left - along * (reach[0] + 0.8 * face.unit) + up),
         (right + along * reach[1] + up, right + along * (reach[1] + 0.8 * face.unit) + up),
     ):
-        alpha = np.maximum(alpha, stroke(np.stack([start, end]), face.size, thick))
-    return plain(any_colour(rng) * rng.uniform(0.1, 1), alpha)
+        alpha = np.maximum(alpha, draw_stroke(np.stack([start, end]), face.size, thick))
+    return solid_layer(random_colour(rng) * rng.uniform(0.1, 1), alpha)
 
 
-def instrument(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def instrument(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw one to three rods of some thickness, with keys or rings on them."""
-    layer = plain([0, 0, 0], np.zeros((face.size,) * 2, np.float32))
+    layer = solid_layer([0, 0, 0], np.zeros((face.size,) * 2, np.float32))
     for _ in range(int(rng.integers(1, 4))):
         angle, wide = rng.uniform(0, np.pi), rng.uniform(0.04, 0.12)
         start = rng.uniform(-2.5, 0.2)
         line = np.array([[0, start], [0, start + rng.uniform(1.8, 4)]])
         at = np.array([rng.normal(0, 0.35), rng.normal(0.55, 0.4)])
-        depth = tubes(face.to_px(turned(line, angle) + at), [wide * face.unit] * 2, [(0, 1)], face.size)[0]
-        layer = over(layer, Layer(any_colour(rng) * rounded(depth, wide * face.unit, rng)[..., None], covered(depth)))
+        depth = tube_depth(face.to_px(rotate(line, angle) + at), [wide * face.unit] * 2, [(0, 1)], face.size)[0]
+        layer = composite_over(
+            layer, Layer(random_colour(rng) * shade_rounded(depth, wide * face.unit, rng)[..., None], coverage(depth))
+        )
         heights = np.arange(line[0, 1], line[1, 1], rng.uniform(0.2, 0.5))
-        keys = face.to_px(turned(np.stack([0 * heights, heights], -1), angle) + at)
+        keys = face.to_px(rotate(np.stack([0 * heights, heights], -1), angle) + at)
         links = [(i, i) for i in range(len(keys))]
-        depth = tubes(keys, [wide * 1.3 * face.unit] * len(keys), links, face.size).max(0)
-        layer = over(layer, Layer(np.full(3, 190.0) * rounded(depth, wide * face.unit, rng)[..., None], covered(depth)))
+        depth = tube_depth(keys, [wide * 1.3 * face.unit] * len(keys), links, face.size).max(0)
+        layer = composite_over(
+            layer, Layer(np.full(3, 190.0) * shade_rounded(depth, wide * face.unit, rng)[..., None], coverage(depth))
+        )
     return layer
 
 
-def microphone(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def microphone(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw a microphone in front of the mouth, its handle towards the lower rim."""
     at = np.array([rng.normal(0, 0.25), rng.normal(0.9, 0.2)])
     angle, wide = rng.normal(0, 0.7), rng.uniform(0.14, 0.3)
-    handle = face.to_px(turned(np.array([[0, 0.1], [0, 3.0]]), angle) + at)
-    depth = tubes(handle, [0.6 * wide * face.unit, 0.45 * wide * face.unit], [(0, 1)], face.size)[0]
-    body = Layer(any_colour(rng) * 0.5 * rounded(depth, 0.5 * wide * face.unit, rng)[..., None], covered(depth))
-    head = face.to_px(turned(np.array([[0, -wide * rng.uniform(0, 0.8)], [0, 0.1]]), angle) + at)
-    depth = tubes(head, [wide * face.unit] * 2, [(0, 1)], face.size)[0]
+    handle = face.to_px(rotate(np.array([[0, 0.1], [0, 3.0]]), angle) + at)
+    depth = tube_depth(handle, [0.6 * wide * face.unit, 0.45 * wide * face.unit], [(0, 1)], face.size)[0]
+    body = Layer(
+        random_colour(rng) * 0.5 * shade_rounded(depth, 0.5 * wide * face.unit, rng)[..., None], coverage(depth)
+    )
+    head = face.to_px(rotate(np.array([[0, -wide * rng.uniform(0, 0.8)], [0, 0.1]]), angle) + at)
+    depth = tube_depth(head, [wide * face.unit] * 2, [(0, 1)], face.size)[0]
     y, x = np.mgrid[0 : face.size, 0 : face.size]
     pitch = max(2.0, 0.04 * face.unit)
     mesh = 1 + 0.25 * np.sin(2 * np.pi * (x + y) / pitch) * np.sin(2 * np.pi * (x - y) / pitch)
     grey = np.full(3, rng.uniform(20, 190), np.float32)
-    rgb = grey * (mesh * rounded(depth, wide * face.unit, rng))[..., None]
-    return over(body, Layer(rgb.astype(np.float32), covered(depth)))
+    rgb = grey * (mesh * shade_rounded(depth, wide * face.unit, rng))[..., None]
+    return composite_over(body, Layer(rgb.astype(np.float32), coverage(depth)))
 
 
-def shape(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def shape(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw one shape somewhere over the face."""
     size = rng.uniform(0.2, 0.9)
     angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
@@ -203,7 +211,7 @@ def shape(face: Face, surface: Surfaces, rng: Generator) -> Layer:
             radii += rng.normal(0, 0.25 / k) * np.sin(k * angles + rng.uniform(0, 6))
     stretch = np.array([rng.uniform(0.5, 1.6), rng.uniform(0.5, 1.6)])
     outline = np.stack([np.cos(angles), np.sin(angles)], -1) * radii[:, None] * size * stretch
-    alpha = polygon(face.to_px(outline + somewhere(rng)), face.size)
+    alpha = fill_polygon(face.to_px(outline + random_place(rng)), face.size)
     if rng.random() < 0.2:
         alpha = alpha * rng.uniform(0.35, 0.9)
-    return Layer(surface(face.size, rng), np.asarray(alpha, np.float32))
+    return Layer(texture(face.size, rng), np.asarray(alpha, np.float32))

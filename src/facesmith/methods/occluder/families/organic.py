@@ -1,4 +1,4 @@
-"""Hands: 21 joints with the proportions of an adult's, bent and turned, with skin like the face's or another's."""
+"""Occluder families of soft and grown things: hands, hair, foliage, food, cloth."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,34 +8,35 @@ import numpy as np
 from numpy.random import Generator
 
 from facesmith.faces.geometry import topology
-from facesmith.methods.occluder.families.layer import (
-    Face,
+from facesmith.methods.occluder.families.drawing import (
+    FaceCanvas,
     Layer,
     Plane,
     Points,
-    Surfaces,
-    any_colour,
-    covered,
-    over,
-    plain,
-    polygon,
-    rounded,
-    stroke,
-    tubes,
-    turned,
+    TextureSource,
+    composite_over,
+    coverage,
+    draw_stroke,
+    fill_polygon,
+    random_colour,
+    rotate,
+    shade_rounded,
+    solid_layer,
+    tube_depth,
 )
 
+# Hands: 21 joints with the proportions of an adult's, bent and turned, in skin like the face's or another's.
 # In palm lengths (wrist to the middle finger's knuckle): where each knuckle lies (degrees from the middle finger,
 # distance from the wrist), and the lengths of the three bones that follow. Anthropometric means, Garrett 1971.
 _KNUCKLES = ((44.0, 0.36), (13.0, 0.97), (0.0, 1.0), (-12.0, 0.94), (-25.0, 0.86))
-_BONES = ((0.44, 0.34, 0.28), (0.47, 0.28, 0.22), (0.53, 0.33, 0.23), (0.49, 0.31, 0.23), (0.38, 0.22, 0.21))
-_THICK = ((0.15, 0.125, 0.115, 0.09), *((0.115, 0.105, 0.095, 0.075),) * 3, (0.1, 0.09, 0.08, 0.065))
+_BONE_LENGTHS = ((0.44, 0.34, 0.28), (0.47, 0.28, 0.22), (0.53, 0.33, 0.23), (0.49, 0.31, 0.23), (0.38, 0.22, 0.21))
+_FINGER_RADII = ((0.15, 0.125, 0.115, 0.09), *((0.115, 0.105, 0.095, 0.075),) * 3, (0.1, 0.09, 0.08, 0.065))
 _THUMB_OUT = 22.0
-_TONES = ((244, 208, 185), (224, 172, 140), (198, 134, 96), (141, 85, 54), (92, 56, 38), (60, 38, 28))
+_SKIN_TONES = ((244, 208, 185), (224, 172, 140), (198, 134, 96), (141, 85, 54), (92, 56, 38), (60, 38, 28))
 _WRIST, _ELBOW = 0.27, 0.36  # radii of the forearm
 
 
-def hand(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def hand(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw a hand with its forearm, reaching for some place on the face."""
     bend, fan = _gesture(rng)
     joints, radii, links, fingers = _skeleton(bend, fan, rng)
@@ -44,10 +45,10 @@ def hand(face: Face, surface: Surfaces, rng: Generator) -> Layer:
     reach = rng.uniform(-1.9, 1.9)  # where the fingers point, in radians; 0 up the face
     goal = np.array([rng.normal(0, 0.35), rng.normal(0.55, 0.45)])
     touching = joints[rng.integers(1, 21)]
-    places = face.to_px(turned(joints - touching, reach) * palm + goal)
+    places = face.to_px(rotate(joints - touching, reach) * palm + goal)
     unit = face.unit * palm
-    depth = tubes(places, [r * unit for r in radii], links, face.size)
-    return _painted(face, depth, fingers, places, unit, rng)
+    depth = tube_depth(places, [r * unit for r in radii], links, face.size)
+    return _shade_hand(face, depth, fingers, places, unit, rng)
 
 
 def _gesture(rng: Generator) -> tuple[Points, float]:
@@ -69,7 +70,7 @@ def _skeleton(bend: Points, fan: float, rng: Generator) -> tuple[Points, list[fl
     radii = [_WRIST]
     links: list[tuple[int, int]] = []
     whose: list[int] = []
-    for finger, ((angle, far), bones) in enumerate(zip(_KNUCKLES, _BONES, strict=True)):
+    for finger, ((angle, far), bones) in enumerate(zip(_KNUCKLES, _BONE_LENGTHS, strict=True)):
         at = _direction(angle) * far
         heading = angle * fan * (1.0 if finger else 0.8) + (_THUMB_OUT * fan if finger == 0 else 0)
         first = len(joints)
@@ -79,7 +80,7 @@ def _skeleton(bend: Points, fan: float, rng: Generator) -> tuple[Points, list[fl
             folded += flex
             at = at + _direction(heading) * bone * np.cos(np.radians(folded))
             joints.append(at)
-        radii += _THICK[finger]
+        radii += _FINGER_RADII[finger]
         links += [(first + i, first + i + 1) for i in range(3)]
         whose += [finger] * 3
         links.append((0, first))
@@ -97,14 +98,16 @@ def _direction(degrees: float) -> Points:
     return np.array([np.sin(np.radians(degrees)), -np.cos(np.radians(degrees))])
 
 
-def _painted(face: Face, depth: Plane, whose: Sequence[int], places: Points, unit: float, rng: Generator) -> Layer:
+def _shade_hand(
+    face: FaceCanvas, depth: Plane, whose: Sequence[int], places: Points, unit: float, rng: Generator
+) -> Layer:
     parts = np.stack([depth[[w == part for w in whose]].max(0) for part in range(7)])
     parts[5] += 0.02 * unit
     whole = parts.max(0)
     own = rng.random() < 0.6
-    tone = face.skin() if own else np.array(_TONES[rng.integers(len(_TONES))], np.float32)
+    tone = face.skin_colour() if own else np.array(_SKIN_TONES[rng.integers(len(_SKIN_TONES))], np.float32)
     colour = tone * rng.uniform(0.8, 1.15) * rng.normal(1, 0.03, 3)
-    shade = rounded(whole, 0.11 * unit, rng, ambient=0.62)
+    shade = shade_rounded(whole, 0.11 * unit, rng, ambient=0.62)
     # Fingers that touch leave a dark line: there two of them are equally deep.
     order = np.sort(parts[:5], axis=0)
     crease = np.exp(-np.abs(order[-1] - order[-2]) / (0.018 * unit + 0.4)) * (order[-1] > -0.5) * (order[-2] > -1)
@@ -124,21 +127,29 @@ def _painted(face: Face, depth: Plane, whose: Sequence[int], places: Points, uni
     if rng.random() < 0.4:  # a sleeve
         arm = parts[6] + 0.05 * unit
         along = np.linalg.norm(np.stack(np.meshgrid(*(np.arange(face.size),) * 2), -1) - places[0], axis=-1)
-        cloth = covered(arm) * (along > rng.uniform(0.4, 1.2) * unit) * (parts[:6].max(0) < 0)
-        fabric = rng.uniform(20, 230, 3).astype(np.float32) * rounded(arm, 0.3 * unit, rng)[..., None]
+        cloth = coverage(arm) * (along > rng.uniform(0.4, 1.2) * unit) * (parts[:6].max(0) < 0)
+        fabric = rng.uniform(20, 230, 3).astype(np.float32) * shade_rounded(arm, 0.3 * unit, rng)[..., None]
         rgb = rgb * (1 - cloth[..., None]) + fabric * cloth[..., None]
-        return Layer(rgb.astype(np.float32), np.maximum(covered(whole), cloth), own)
-    return Layer(rgb.astype(np.float32), covered(whole), own)
+        return Layer(rgb.astype(np.float32), np.maximum(coverage(whole), cloth), own)
+    return Layer(rgb.astype(np.float32), coverage(whole), own)
 
 
-_COLOURS = ((24, 18, 15), (62, 42, 28), (110, 74, 44), (170, 128, 78), (214, 184, 130), (150, 70, 36), (190, 188, 186))
+_HAIR_COLOURS = (
+    (24, 18, 15),
+    (62, 42, 28),
+    (110, 74, 44),
+    (170, 128, 78),
+    (214, 184, 130),
+    (150, 70, 36),
+    (190, 188, 186),
+)
 _T = np.linspace(0, 1, 14)
 _BEZIER = np.stack([(1 - _T) ** 2, 2 * _T * (1 - _T), _T**2], -1)
 
 
-def hair(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def hair(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw one to four locks, each of many strands, from above or from a side."""
-    colour = np.array(_COLOURS[rng.integers(len(_COLOURS))], np.float32) * rng.uniform(0.8, 1.2)
+    colour = np.array(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))], np.float32) * rng.uniform(0.8, 1.2)
     strands = np.zeros((face.size, face.size, 4), np.uint8)  # colour times coverage, and coverage
     for _ in range(int(rng.integers(1, 5))):
         side = rng.choice([-1.0, 1.0])
@@ -167,103 +178,117 @@ def _lock(course: Points, count: int, rng: Generator) -> Points:
     return course + beside + rng.normal(0, 1, (count, 3, 2)) * stray
 
 
-def foliage(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def foliage(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw a twig with leaves that reaches in from a rim."""
     t = np.linspace(0, 1, 12)[:, None]
     bow = rng.normal(0, 0.5)
     line = np.concatenate([bow * t * (1 - t) * 4, -2.6 + 3.2 * t], axis=1)
-    line = turned(line, rng.uniform(0, 2 * np.pi)) + np.array([rng.normal(0, 0.4), rng.normal(0.4, 0.4)])
-    layer = plain([84, 60, 38], stroke(face.to_px(line), face.size, 0.05 * face.unit))
+    line = rotate(line, rng.uniform(0, 2 * np.pi)) + np.array([rng.normal(0, 0.4), rng.normal(0.4, 0.4)])
+    layer = solid_layer([84, 60, 38], draw_stroke(face.to_px(line), face.size, 0.05 * face.unit))
     green = np.array([rng.uniform(40, 150), rng.uniform(90, 180), rng.uniform(20, 80)], np.float32)
     width = np.sin(np.linspace(0, np.pi, 9)) * rng.uniform(0.08, 0.2)
     length = np.linspace(0, rng.uniform(0.4, 0.9), 9)
     leaf = np.concatenate([np.stack([width, -length], -1), np.stack([-width, -length], -1)[::-1]])
     for place in line[rng.integers(2, 12, int(rng.integers(4, 11)))]:
-        outline = turned(leaf, rng.uniform(0, 2 * np.pi)) + place
-        texture = 0.75 + 0.25 * surface(face.size, rng).mean(-1, keepdims=True) / 128
+        outline = rotate(leaf, rng.uniform(0, 2 * np.pi)) + place
+        relief = 0.75 + 0.25 * texture(face.size, rng).mean(-1, keepdims=True) / 128
         one = Layer(
-            np.asarray(green * rng.uniform(0.7, 1.3) * texture, np.float32), polygon(face.to_px(outline), face.size)
+            np.asarray(green * rng.uniform(0.7, 1.3) * relief, np.float32), fill_polygon(face.to_px(outline), face.size)
         )
-        layer = over(layer, one)
+        layer = composite_over(layer, one)
     return layer
 
 
-_RIPE = ((214, 48, 40), (236, 140, 40), (244, 208, 70), (140, 180, 60), (120, 70, 40), (222, 178, 120), (250, 236, 214))
+_FOOD_COLOURS = (
+    (214, 48, 40),
+    (236, 140, 40),
+    (244, 208, 70),
+    (140, 180, 60),
+    (120, 70, 40),
+    (222, 178, 120),
+    (250, 236, 214),
+)
 
 
-def food(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def food(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw something to eat near the mouth."""
     at = np.array([rng.normal(0, 0.2), rng.normal(0.85, 0.15)])
-    return (_cutlery, _banana, _cone, _roll, _slice)[rng.integers(5)](face, surface, rng, at)
+    return (_cutlery, _banana, _cone, _roll, _slice)[rng.integers(5)](face, texture, rng, at)
 
 
-def _ripe(rng: Generator) -> Points:
-    return np.array(_RIPE[rng.integers(len(_RIPE))], np.float32) * rng.uniform(0.8, 1.1, 3)
+def _food_colour(rng: Generator) -> Points:
+    return np.array(_FOOD_COLOURS[rng.integers(len(_FOOD_COLOURS))], np.float32) * rng.uniform(0.8, 1.1, 3)
 
 
-def _cutlery(face: Face, surface: Surfaces, rng: Generator, at: Points) -> Layer:
+def _cutlery(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points) -> Layer:
     angle = rng.uniform(-1.9, 1.9)
     metal = np.full(3, rng.uniform(120, 220))
-    handle = face.to_px(turned(np.array([[0, 0.0], [0, 0.35], [0, 2.2]]), angle) + at)
-    depth = tubes(handle, [0.04 * face.unit] * 2 + [0.07 * face.unit], [(0, 1), (1, 2)], face.size).max(0)
-    grip = Layer(metal * rounded(depth, 0.06 * face.unit, rng)[..., None], covered(depth))
+    handle = face.to_px(rotate(np.array([[0, 0.0], [0, 0.35], [0, 2.2]]), angle) + at)
+    depth = tube_depth(handle, [0.04 * face.unit] * 2 + [0.07 * face.unit], [(0, 1), (1, 2)], face.size).max(0)
+    grip = Layer(metal * shade_rounded(depth, 0.06 * face.unit, rng)[..., None], coverage(depth))
     if rng.random() < 0.5:
-        bowl = face.to_px(turned(np.array([[0, -0.18], [0, 0.12]]), angle) + at)
-        depth = tubes(bowl, [0.13 * face.unit, 0.14 * face.unit], [(0, 1)], face.size)[0]
-        head = Layer(metal * rounded(depth, 0.14 * face.unit, rng)[..., None], covered(depth))
+        bowl = face.to_px(rotate(np.array([[0, -0.18], [0, 0.12]]), angle) + at)
+        depth = tube_depth(bowl, [0.13 * face.unit, 0.14 * face.unit], [(0, 1)], face.size)[0]
+        head = Layer(metal * shade_rounded(depth, 0.14 * face.unit, rng)[..., None], coverage(depth))
     else:
-        head = plain(metal, np.zeros((face.size,) * 2, np.float32))
+        head = solid_layer(metal, np.zeros((face.size,) * 2, np.float32))
         for x in (-0.09, -0.03, 0.03, 0.09):
-            prong = face.to_px(turned(np.array([[x, -0.35], [x, 0.0], [0, 0.15]]), angle) + at)
-            head = over(head, plain(metal, stroke(prong, face.size, 0.035 * face.unit)))
+            prong = face.to_px(rotate(np.array([[x, -0.35], [x, 0.0], [0, 0.15]]), angle) + at)
+            head = composite_over(head, solid_layer(metal, draw_stroke(prong, face.size, 0.035 * face.unit)))
     bite = face.to_px(np.array([at, at + 0.01]))
-    depth = tubes(bite, [rng.uniform(0.08, 0.22) * face.unit] * 2, [(0, 1)], face.size)[0]
-    return over(over(grip, head), Layer(_ripe(rng) * rounded(depth, 0.15 * face.unit, rng)[..., None], covered(depth)))
+    depth = tube_depth(bite, [rng.uniform(0.08, 0.22) * face.unit] * 2, [(0, 1)], face.size)[0]
+    return composite_over(
+        composite_over(grip, head),
+        Layer(_food_colour(rng) * shade_rounded(depth, 0.15 * face.unit, rng)[..., None], coverage(depth)),
+    )
 
 
-def _banana(face: Face, surface: Surfaces, rng: Generator, at: Points) -> Layer:
+def _banana(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points) -> Layer:
     bow, angle = rng.uniform(-0.5, 0.5), rng.uniform(-1.5, 1.5)
     t = np.linspace(0, 1, 7)
-    line = face.to_px(turned(np.stack([bow * 4 * t * (1 - t), t * rng.uniform(1, 1.9)], -1), angle) + at)
+    line = face.to_px(rotate(np.stack([bow * 4 * t * (1 - t), t * rng.uniform(1, 1.9)], -1), angle) + at)
     thick = rng.uniform(0.1, 0.22) * face.unit
     radii = thick * (0.4 + 0.6 * np.sin(np.pi * np.clip(t, 0.12, 0.9)))
-    depth = tubes(line, radii.tolist(), [(i, i + 1) for i in range(6)], face.size).max(0)
-    return Layer(_ripe(rng) * rounded(depth, thick, rng)[..., None], covered(depth))
+    depth = tube_depth(line, radii.tolist(), [(i, i + 1) for i in range(6)], face.size).max(0)
+    return Layer(_food_colour(rng) * shade_rounded(depth, thick, rng)[..., None], coverage(depth))
 
 
-def _cone(face: Face, surface: Surfaces, rng: Generator, at: Points) -> Layer:
+def _cone(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points) -> Layer:
     angle = rng.normal(0, 0.4)
-    wafer = polygon(face.to_px(turned(np.array([[-0.28, 0.1], [0.28, 0.1], [0.0, 1.3]]), angle) + at), face.size)
-    layer = Layer(surface(face.size, rng) * 0.4 + np.array([200, 150, 90], np.float32) * 0.6, wafer)
+    wafer = fill_polygon(face.to_px(rotate(np.array([[-0.28, 0.1], [0.28, 0.1], [0.0, 1.3]]), angle) + at), face.size)
+    layer = Layer(texture(face.size, rng) * 0.4 + np.array([200, 150, 90], np.float32) * 0.6, wafer)
     for x, y in ((-0.12, -0.05), (0.14, -0.02), (0.0, -0.3))[: rng.integers(1, 4)]:
-        place = face.to_px(turned(np.array([[x, y], [x, y + 0.01]]), angle) + at)
-        depth = tubes(place, [0.26 * face.unit] * 2, [(0, 1)], face.size)[0]
-        layer = over(layer, Layer(_ripe(rng) * rounded(depth, 0.26 * face.unit, rng)[..., None], covered(depth)))
+        place = face.to_px(rotate(np.array([[x, y], [x, y + 0.01]]), angle) + at)
+        depth = tube_depth(place, [0.26 * face.unit] * 2, [(0, 1)], face.size)[0]
+        layer = composite_over(
+            layer, Layer(_food_colour(rng) * shade_rounded(depth, 0.26 * face.unit, rng)[..., None], coverage(depth))
+        )
     return layer
 
 
-def _roll(face: Face, surface: Surfaces, rng: Generator, at: Points) -> Layer:
-    layer = plain([0, 0, 0], np.zeros((face.size,) * 2, np.float32))
+def _roll(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points) -> Layer:
+    layer = solid_layer([0, 0, 0], np.zeros((face.size,) * 2, np.float32))
     wide, angle = rng.uniform(0.3, 0.6), rng.normal(0, 0.3)
     for y in np.linspace(-0.25, 0.25, int(rng.integers(2, 5))):
-        line = face.to_px(turned(np.array([[-wide, y], [wide, y]]), angle) + at)
+        line = face.to_px(rotate(np.array([[-wide, y], [wide, y]]), angle) + at)
         thick = rng.uniform(0.08, 0.2) * face.unit
-        depth = tubes(line, [thick, thick], [(0, 1)], face.size)[0]
-        rgb = _ripe(rng) * rounded(depth, thick, rng)[..., None] * 0.8 + surface(face.size, rng) * 0.2
-        layer = over(layer, Layer(rgb.astype(np.float32), covered(depth)))
+        depth = tube_depth(line, [thick, thick], [(0, 1)], face.size)[0]
+        rgb = _food_colour(rng) * shade_rounded(depth, thick, rng)[..., None] * 0.8 + texture(face.size, rng) * 0.2
+        layer = composite_over(layer, Layer(rgb.astype(np.float32), coverage(depth)))
     return layer
 
 
-def _slice(face: Face, surface: Surfaces, rng: Generator, at: Points) -> Layer:
+def _slice(face: FaceCanvas, texture: TextureSource, rng: Generator, at: Points) -> Layer:
     angle, size = rng.uniform(-3, 3), rng.uniform(0.7, 1.3)
     outline = np.array([[0, 0], [-0.35, 1.0], [-0.15, 1.08], [0.15, 1.08], [0.35, 1.0]]) * size
     layer = Layer(
-        surface(face.size, rng) * 0.3 + _ripe(rng) * 0.7, polygon(face.to_px(turned(outline, angle) + at), face.size)
+        texture(face.size, rng) * 0.3 + _food_colour(rng) * 0.7,
+        fill_polygon(face.to_px(rotate(outline, angle) + at), face.size),
     )
     for x, y in rng.uniform([-0.2, 0.3], [0.2, 0.9], (int(rng.integers(0, 5)), 2)) * size:
-        spot = face.to_px(turned(np.array([[x, y], [x, y + 0.01]]), angle) + at)
-        depth = tubes(spot, [0.08 * face.unit] * 2, [(0, 1)], face.size)[0]
-        layer = over(layer, plain(any_colour(rng), covered(depth) * layer.alpha))
+        spot = face.to_px(rotate(np.array([[x, y], [x, y + 0.01]]), angle) + at)
+        depth = tube_depth(spot, [0.08 * face.unit] * 2, [(0, 1)], face.size)[0]
+        layer = composite_over(layer, solid_layer(random_colour(rng), coverage(depth) * layer.alpha))
     return layer
 
 
@@ -271,12 +296,12 @@ _CHEEK_TO_CHEEK = topology.OVAL[9:28]  # the oval's lower half, from one ear to 
 _NOSE_RIDGE = (6, 197, 195, 5, 4)
 
 
-def cloth(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def cloth(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     """Draw cloth with folds."""
-    return (_scarf, _mask, _hanging)[rng.integers(3)](face, surface, rng)
+    return (_scarf, _mask, _hanging)[rng.integers(3)](face, texture, rng)
 
 
-def _folds(face: Face, rng: Generator) -> Plane:
+def _fold_shading(face: FaceCanvas, rng: Generator) -> Plane:
     y, x = np.mgrid[0 : face.size, 0 : face.size] / face.unit
     shade = np.ones((face.size, face.size))
     for _ in range(3):
@@ -286,23 +311,25 @@ def _folds(face: Face, rng: Generator) -> Plane:
     return shade.astype(np.float32)
 
 
-def _draped(face: Face, surface: Surfaces, rng: Generator, alpha: Plane) -> Layer:
-    return Layer(np.clip(surface(face.size, rng) * _folds(face, rng)[..., None], 0, 255).astype(np.float32), alpha)
+def _drape(face: FaceCanvas, texture: TextureSource, rng: Generator, alpha: Plane) -> Layer:
+    return Layer(
+        np.clip(texture(face.size, rng) * _fold_shading(face, rng)[..., None], 0, 255).astype(np.float32), alpha
+    )
 
 
-def _wavy(rng: Generator, count: int, rough: float) -> np.ndarray:
+def _random_wave(rng: Generator, count: int, rough: float) -> np.ndarray:
     t = np.linspace(-1, 1, count)
     return sum(rng.normal(0, rough / k) * np.sin(k * 2 * t + rng.uniform(0, 6)) for k in range(1, 5)) + 0 * t
 
 
-def _scarf(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def _scarf(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     x = np.linspace(-2.2, 2.2, 24)
-    top = rng.uniform(0.45, 1.15) + 0.12 * x**2 * rng.uniform(-1, 1) + _wavy(rng, 24, 0.1)
+    top = rng.uniform(0.45, 1.15) + 0.12 * x**2 * rng.uniform(-1, 1) + _random_wave(rng, 24, 0.1)
     outline = np.concatenate([np.stack([x, top], -1), [[2.2, 4], [-2.2, 4]]])
-    return _draped(face, surface, rng, polygon(face.to_px(turned(outline, rng.normal(0, 0.12))), face.size))
+    return _drape(face, texture, rng, fill_polygon(face.to_px(rotate(outline, rng.normal(0, 0.12))), face.size))
 
 
-def _mask(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def _mask(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     points = face.landmarks[:, :2]
     jaw = points[_CHEEK_TO_CHEEK] * 1.0
     middle = jaw.mean(0)
@@ -311,16 +338,16 @@ def _mask(face: Face, surface: Surfaces, rng: Generator) -> Layer:
     start, end = (int(rng.integers(0, 4)), len(jaw) - int(rng.integers(0, 4)))
     side = jaw[start:end]
     outline = np.concatenate([side, [(side[-1] + bridge) / 2], [bridge], [(side[0] + bridge) / 2]])
-    alpha = polygon(outline, face.size)
+    alpha = fill_polygon(outline, face.size)
     for corner, out in ((side[0], 1), (side[-1], -1)):
         band = np.stack([corner, corner + np.array([out * 0.9, -0.5]) * face.unit])
-        alpha = np.maximum(alpha, stroke(band, face.size, 0.03 * face.unit))
-    return _draped(face, surface, rng, alpha)
+        alpha = np.maximum(alpha, draw_stroke(band, face.size, 0.03 * face.unit))
+    return _drape(face, texture, rng, alpha)
 
 
-def _hanging(face: Face, surface: Surfaces, rng: Generator) -> Layer:
+def _hanging(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     edge = np.linspace(-2.5, 3.5, 24)
-    inner = rng.uniform(-0.1, 0.75) + _wavy(rng, 24, 0.12)
+    inner = rng.uniform(-0.1, 0.75) + _random_wave(rng, 24, 0.12)
     outline = np.concatenate([np.stack([inner, edge], -1), [[4, 3.5], [4, -2.5]]])
     angle = rng.choice([0, np.pi / 2, np.pi, -np.pi / 2], p=[0.35, 0.05, 0.35, 0.25]) + rng.normal(0, 0.3)
-    return _draped(face, surface, rng, polygon(face.to_px(turned(outline, angle) + np.array([0, 0.4])), face.size))
+    return _drape(face, texture, rng, fill_polygon(face.to_px(rotate(outline, angle) + np.array([0, 0.4])), face.size))
