@@ -24,8 +24,8 @@ from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.suggestion import occluder_at
 from facesmith.cli.composition import load_config
 from facesmith.media.images import write_image
-from facesmith.methods.occluder.dataset import NAMES
-from facesmith.methods.occluder.labels import face_mask, labelled
+from facesmith.methods.occluder.dataset import FAMILY_NAMES
+from facesmith.methods.occluder.labels import face_mask, label_faces
 from facesmith.methods.occluder.metrics import MaskMetrics
 
 ROOT = Path(__file__).resolve().parent
@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = configured(Path(folder))
         faces = faces_of(config)
-        painted = labelled(faces, np.arange(len(faces)), TEMPLATE, SIZE, config.forehead, PAINTED / "masks")
+        painted = label_faces(faces, np.arange(len(faces)), TEMPLATE, SIZE, config.forehead, PAINTED / "masks")
     pictures, wanted = painted.faces.images, painted.masks.astype(np.float32) / 255
     hulls = np.stack([face_mask(points, SIZE, config.forehead) for points in painted.faces.landmarks])
     found = {"the landmarks' outline": hulls}
@@ -68,9 +68,9 @@ def main() -> None:
 def judged(masks: Planes, wanted: Planes, hulls: Planes) -> dict[str, float]:
     """Return the figures of masks (N,S,S) 0..1 against painted ones; hulls are the uncovered outlines."""
     metrics = MaskMetrics([])
-    family = torch.full((len(masks),), NAMES.index("hand"))
+    family = torch.full((len(masks),), FAMILY_NAMES.index("hand"))
     metrics.update(*(torch.from_numpy(planes)[:, None] for planes in (masks, wanted, hulls)), family)
-    return {name: float(value) for name, value in metrics.take().items()}
+    return {name: float(value) for name, value in metrics.compute_and_reset().items()}
 
 
 def sheet(pictures: NDArray[np.uint8], wanted: Planes, found: list[Planes]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.images import read_image, write_image
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.tasks.mask.config import MaskTaskConfig
 from facesmith.tasks.mask.task import MaskTask
 
 SIDE = 64
@@ -33,7 +34,8 @@ def masking(graph_file) -> Callable[..., MaskTask]:
     )
 
     def make(source: Path, output: Path, without_face: str = "skip") -> MaskTask:
-        return MaskTask(
+        config = MaskTaskConfig(
+            _target_="facesmith.tasks.mask.task.MaskTask",
             occluder=occluder,
             source=str(source),
             output=output,
@@ -47,9 +49,8 @@ def masking(graph_file) -> Callable[..., MaskTask]:
             backend="pyav",
             crf=0,
             workers=1,
-            analyzer=analyzer,
-            progress=False,
         )
+        return MaskTask(config, analyzer=analyzer, progress=False)
 
     return make
 

@@ -15,7 +15,7 @@ from facesmith.annotate.masks import Desk
 from facesmith.errors import UserError, explained
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.files import make_private_folder
-from facesmith.methods.occluder.data import extracted, leave_out_faceless
+from facesmith.methods.occluder.data import extract_faces, report_pictures_without_face
 from facesmith.training.run.log import logged, quiet_libraries
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def opened(config: AnnotateConfig) -> Desk:
             somebody paints them already; the occluder is none.
     """
     faces = faces_of(config)
-    leave_out_faceless(faces, config.without_face, "without_face")
+    report_pictures_without_face(faces, config.without_face, "without_face")
     _tell_what_was_not_chosen(faces)
     folder = config.masks
     if folder is None:
@@ -58,7 +58,7 @@ def faces_of(config: AnnotateConfig) -> FaceSet:
         return FaceSet(config.faces)
     if config.data is None:
         raise UserError("data.source: say whose faces: photos and videos, or a face set with faces=")
-    return extracted(config.data)
+    return extract_faces(config.data)
 
 
 def _tell_what_was_not_chosen(faces: FaceSet) -> None:

@@ -19,7 +19,7 @@ from facesmith.annotate.interpolation import Mask, Painted, between
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import CROPS, FaceSet
 from facesmith.files import write_bytes, write_text
-from facesmith.methods.occluder.labels import SUFFIX, PaintedMasks, face_mask
+from facesmith.methods.occluder.labels import MASK_SUFFIX, PaintedMasks, face_mask
 
 State = Literal["hull", "predicted", "interpolated", "painted"]
 """Where a mask comes from: the landmarks' outline, an occluder, painted frames around it, a person."""
@@ -63,7 +63,7 @@ STATES: Final[tuple[State, ...]] = ("painted", "interpolated", "predicted", "hul
 
 _NOTES: Final = "annotate.json"
 _LOCK: Final = ".annotate.lock"
-_HALF_WRITTEN: Final = f".*.tmp{SUFFIX}"  # what a killed process leaves of an atomic write
+_HALF_WRITTEN: Final = f".*.tmp{MASK_SUFFIX}"  # what a killed process leaves of an atomic write
 _STEPS: Final = 200  # that can be undone
 
 
@@ -119,7 +119,7 @@ class Desk:
 
     def path(self, row: int) -> Path:
         """Say where a face's mask lies, or would."""
-        return self.folder / f"{self.name(row)}{SUFFIX}"
+        return self.folder / f"{self.name(row)}{MASK_SUFFIX}"
 
     @property
     def crops(self) -> Path:

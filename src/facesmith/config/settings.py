@@ -88,7 +88,7 @@ class Component(Settings):
         return locate(self.target_)(**{**self.arguments(), **more})
 
 
-class _Whole(Component):
+class WholeComponent(Component):
     """Settings of a class that takes them whole."""
 
     def build(self, **more: Any) -> Any:
@@ -96,7 +96,7 @@ class _Whole(Component):
         return locate(self.target_)(self, **more)
 
 
-class ModuleConfig(_Whole):
+class ModuleConfig(WholeComponent):
     """Settings of a LightningModule, which takes them whole."""
 
     def without_pretrained_weights(self) -> "ModuleConfig":
@@ -104,7 +104,7 @@ class ModuleConfig(_Whole):
         return self
 
 
-class DataModuleConfig(_Whole):
+class DataModuleConfig(WholeComponent):
     """Settings of a LightningDataModule, which takes them whole."""
 
 
@@ -134,6 +134,10 @@ class LoggerConfig(Component):
 
 class TaskConfig(Component):
     """Settings of a job of infer."""
+
+
+class WholeTaskConfig(TaskConfig, WholeComponent):
+    """Settings of a job of infer that takes them whole."""
 
 
 class ForeignComponent(Component):

@@ -11,9 +11,9 @@ from PIL import Image
 from facesmith.assets import fetch
 from facesmith.errors import UserError
 from facesmith.methods.occluder.data import DrawBatches, OccluderDataModule
-from facesmith.methods.occluder.dataset import NAMES
+from facesmith.methods.occluder.dataset import FAMILY_NAMES
+from facesmith.methods.occluder.families import FAMILIES
 from facesmith.methods.occluder.labels import face_mask
-from facesmith.methods.occluder.occlusion import FAMILIES
 from facesmith.training.loaders import ResumableLoader
 
 
@@ -59,15 +59,15 @@ def test_the_loader_goes_on_where_it_was_left(data: OccluderDataModule) -> None:
 
 
 def test_validation_shows_each_face_under_every_family(data: OccluderDataModule) -> None:
-    families = [NAMES[int(item["family"])] for item in data.validation.items]
-    assert families == [*NAMES, *NAMES]
+    families = [FAMILY_NAMES[int(item["family"])] for item in data.validation.items]
+    assert families == [*FAMILY_NAMES, *FAMILY_NAMES]
     assert data.unseen == ["foliage", "instrument"]
     assert set(FAMILIES) == set(data.config.occlusions.families)
 
 
 def test_held_out_faces_are_not_trained_on(data: OccluderDataModule) -> None:
-    assert len(data.training) + len(data.stretch) == len(data.faces)
-    assert len(data.stretch) == round(0.2 * len(data.faces))
+    assert len(data.training) + len(data.consecutive) == len(data.faces)
+    assert len(data.consecutive) == round(0.2 * len(data.faces))
 
 
 def test_augmented_masks_stay_with_their_pictures(data: OccluderDataModule) -> None:
@@ -103,7 +103,7 @@ def test_pictures_without_a_face_are_left_out_or_an_error(tiny_occluder, tmp_pat
     module.setup("fit")
     assert len(module.faces) == 2
     assert all(
-        labelled.masks.any(axis=(1, 2)).all() for labelled in (module.training.labelled, module.stretch.labelled)
+        labelled.masks.any(axis=(1, 2)).all() for labelled in (module.training.labelled, module.consecutive.labelled)
     )
     strict: OccluderDataModule = tiny_occluder(tmp_path / "run", *given, "data.without_face=error").data.build()
     with pytest.raises(UserError, match=r"b\.png: no face in frame 0 \(1 such .*data\.without_face=skip"):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from facesmith.errors import UserError
-from facesmith.methods.occluder.networks import MaskNetwork, is_file, load_encoder
+from facesmith.methods.occluder.networks import MaskNetwork, is_file, load_encoder_weights
 
 LITE = "timm-tf_efficientnet_lite0"
 DECODER = [32, 24, 16, 16, 8]
@@ -58,12 +58,12 @@ def test_weights_of_another_network_are_told(asset, tmp_path: Path) -> None:
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"no tensors")
     with pytest.raises(UserError, match=r"broken\.pth: cannot be read"):
-        load_encoder(nn.Linear(1, 1), broken)
+        load_encoder_weights(nn.Linear(1, 1), broken)
     with pytest.raises(UserError, match=r"none\.pth: cannot be read"):
         MaskNetwork("unet", LITE, str(tmp_path / "none.pth"))
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="another network"):
-        load_encoder(nn.Linear(1, 1), tmp_path / "list.pth")
+        load_encoder_weights(nn.Linear(1, 1), tmp_path / "list.pth")
     assert not is_file("imagenet")
 
 

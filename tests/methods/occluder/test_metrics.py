@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from facesmith.methods.occluder.dataset import NAMES
-from facesmith.methods.occluder.metrics import MaskMetrics, flicker, rim
+from facesmith.methods.occluder.dataset import FAMILY_NAMES
+from facesmith.methods.occluder.metrics import MaskMetrics, boundary, flicker
 
 
 def plane(top: int, bottom: int, left: int, right: int, size: int = 40) -> Tensor:
@@ -21,17 +21,17 @@ def test_figures_of_hand_made_masks() -> None:
     hull = plane(0, 20, 0, 20)  # 400 px
     wanted = plane(0, 20, 0, 15)  # 100 px of them hidden
     found = plane(0, 20, 0, 18)  # 40 of these found
-    metrics.update(found, wanted, hull, torch.tensor([NAMES.index("hand")]))
-    figures = {name: float(value) for name, value in metrics.take().items()}
+    metrics.update(found, wanted, hull, torch.tensor([FAMILY_NAMES.index("hand")]))
+    figures = {name: float(value) for name, value in metrics.compute_and_reset().items()}
     assert figures["mask_iou"] == pytest.approx(300 / 360)
     assert figures["iou_hand"] == pytest.approx(300 / 360)
     assert figures["occluded_recall"] == pytest.approx(0.4)
     assert figures["occluded_precision"] == pytest.approx(1)
     assert not {"iou_foliage", "mask_iou_unseen", "false_occlusion"} & set(figures)
 
-    metrics.update(plane(0, 20, 0, 10), wanted, hull, torch.tensor([NAMES.index("foliage")]))
-    metrics.update(plane(0, 20, 0, 19), hull, hull, torch.tensor([NAMES.index("none")]))
-    figures = {name: float(value) for name, value in metrics.take().items()}
+    metrics.update(plane(0, 20, 0, 10), wanted, hull, torch.tensor([FAMILY_NAMES.index("foliage")]))
+    metrics.update(plane(0, 20, 0, 19), hull, hull, torch.tensor([FAMILY_NAMES.index("none")]))
+    figures = {name: float(value) for name, value in metrics.compute_and_reset().items()}
     assert figures["mask_iou_unseen"] == pytest.approx(200 / 300)
     assert figures["occluded_recall_unseen"] == pytest.approx(1)
     assert figures["occluded_precision_unseen"] == pytest.approx(0.5)
@@ -43,15 +43,15 @@ def test_what_lies_outside_the_face_is_no_occlusion() -> None:
     metrics = MaskMetrics([])
     hull = plane(0, 20, 0, 20)
     metrics.update(plane(0, 40, 0, 40), plane(0, 20, 0, 10), hull, torch.tensor([1]))
-    assert float(metrics.take()["occluded_recall"]) == 0
+    assert float(metrics.compute_and_reset()["occluded_recall"]) == 0
 
 
 def test_a_rim_is_near_the_edge_and_never_the_picture_border() -> None:
     mask = plane(10, 30, 10, 30) > 0.5
-    edge = rim(mask)
+    edge = boundary(mask)
     assert edge[0, 0, 10, 20]
     assert not edge[0, 0, 20, 20]
-    assert not rim(torch.ones(1, 1, 40, 40, dtype=torch.bool)).any()
+    assert not boundary(torch.ones(1, 1, 40, 40, dtype=torch.bool)).any()
 
 
 def test_a_mask_that_moves_with_the_face_does_not_flicker() -> None:

@@ -16,10 +16,10 @@ from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import soften_mask
 from facesmith.media.images import read_image
 from facesmith.methods.occluder.data import OccluderDataModule
-from facesmith.methods.occluder.dataset import NAMES, as_floats
+from facesmith.methods.occluder.dataset import FAMILY_NAMES, bytes_to_floats
+from facesmith.methods.occluder.families import FAMILIES
 from facesmith.methods.occluder.module import OccluderModule
-from facesmith.methods.occluder.networks import MaskNetwork, Visible
-from facesmith.methods.occluder.occlusion import FAMILIES
+from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
 from facesmith.models.checkpoint import load_module, read_checkpoint
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportSpec
@@ -41,7 +41,7 @@ def test_a_run_leaves_figures_a_render_and_the_model(run: Path) -> None:
     assert record["status"] == "completed"
     figures = record["metrics"]["last"]
     wanted = {"mask_iou", "mask_iou_unseen", "boundary_iou", "occluded_recall", "occluded_precision", "flicker"}
-    wanted |= {f"iou_{name}" for name in NAMES}
+    wanted |= {f"iou_{name}" for name in FAMILY_NAMES}
     assert {f"val/{name}" for name in wanted} <= set(figures)
     grid = read_image(run / "renders/epoch_0002.png")
     assert grid.shape[1] == 4 * 68
@@ -68,13 +68,13 @@ def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
 def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) -> None:
     occluder = Occluder(run / "exports/carphone.onnx")
     assert occluder.size == 256
-    crops = data.stretch.labelled.faces.images[:2]
+    crops = data.consecutive.labelled.faces.images[:2]
     large = np.stack([np.kron(crop, np.ones((4, 4, 1), np.uint8)) for crop in crops])
     found = occluder(large, 256)
     module = load_module(run / "checkpoints/last.ckpt")
     given = torch.from_numpy(large).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        wanted = Visible(module.network, 64)(given)[:, 0].numpy()
+        wanted = ResizedMask(module.network, 64)(given)[:, 0].numpy()
     assert np.abs(found - np.stack([soften_mask(mask) for mask in wanted])).max() < 1e-3
     card = (run / "exports/carphone.md").read_text()
     assert "licensed" in card
@@ -108,7 +108,7 @@ def test_a_few_faces_are_memorised(tiny_occluder, data: OccluderDataModule, tmp_
     torch.manual_seed(0)
     module = tiny_occluder(tmp_path / "run").model.build()
     items = [data.validation[number] for number in range(4)]
-    batch = as_floats({key: torch.stack([item[key] for item in items]) for key in items[0]})
+    batch = bytes_to_floats({key: torch.stack([item[key] for item in items]) for key in items[0]})
     optimizer = AdamW(module.network.parameters(), 3e-3)
     for _ in range(60):
         loss = module.loss(module.network(batch["picture"]), batch["mask"])["loss"]
@@ -155,7 +155,9 @@ def test_what_the_library_cannot_build_is_told(caplog: pytest.LogCaptureFixture)
 def test_other_architectures_fit_the_contract(tmp_path: Path) -> None:
     network = MaskNetwork("fpn", "timm-mobilenetv3_small_minimal_100").eval()
     assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
-    spec = ExportSpec(Visible(network, 64), {"p": torch.zeros(1, 3, 64, 64)}, ["m"], {}, mask="m", card=lambda _: "")
+    spec = ExportSpec(
+        ResizedMask(network, 64), {"p": torch.zeros(1, 3, 64, 64)}, ["m"], {}, mask="m", card=lambda _: ""
+    )
     assert export(spec, tmp_path / "fpn.onnx").parity < 1e-4
 
 

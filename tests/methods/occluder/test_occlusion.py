@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from facesmith.methods.occluder.data import OccluderDataModule
-from facesmith.methods.occluder.families.layer import PhotoSurfaces
-from facesmith.methods.occluder.occlusion import FAMILIES, NONE, Occlude
+from facesmith.methods.occluder.families import FAMILIES
+from facesmith.methods.occluder.families.textures import RandomTextures
+from facesmith.methods.occluder.occlusion import UNOCCLUDED, RandomOcclusion
 
 DRAWS = 8
 
 
-def occlude(weights: dict[str, float], *, clear: float = 0.0, several: float = 0.0) -> Occlude:
-    return Occlude(weights, PhotoSurfaces(), clear=clear, several=several, motion=0.15, soft=0.2)
+def occlude(weights: dict[str, float], *, clear: float = 0.0, several: float = 0.0) -> RandomOcclusion:
+    return RandomOcclusion(weights, RandomTextures(), clear=clear, several=several, motion=0.15, soft=0.2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -52,12 +53,12 @@ def test_a_share_is_left_alone_and_weights_of_zero_are_never_drawn(data: Occlude
         for seed in range(60)
     ]
     families = [one.family for one in done]
-    assert 15 < families.count(NONE) < 45
-    assert set(families) == {NONE, "shape", "glasses"}
-    untouched = next(one for one in done if one.family == NONE)
+    assert 15 < families.count(UNOCCLUDED) < 45
+    assert set(families) == {UNOCCLUDED, "shape", "glasses"}
+    untouched = next(one for one in done if one.family == UNOCCLUDED)
     assert np.array_equal(untouched.picture, labelled.faces.images[0])
     assert untouched.visible.min() == 1
 
 
 def test_held_out_surfaces_share_no_photograph() -> None:
-    assert not set(PhotoSurfaces()._names) & set(PhotoSurfaces(held_out=True)._names)
+    assert not set(RandomTextures().photos) & set(RandomTextures(held_out=True).photos)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.methods.occluder.data import OccluderDataModule
-from facesmith.methods.occluder.labels import PaintedMasks, labelled
+from facesmith.methods.occluder.labels import PaintedMasks, label_faces
 
 
 def write(folder: Path, name: str, mask: np.ndarray) -> Path:
@@ -37,8 +37,8 @@ def test_a_painted_mask_wins_over_the_outline(data: OccluderDataModule, tmp_path
     assert masks.get(0) is None
     assert np.array_equal(masks.get(1), half)
     rows = np.array([0, 1])
-    painted = labelled(data.faces, rows, "ffhq_512", 64, 0.35, tmp_path / "masks").masks
-    outlines = labelled(data.faces, rows, "ffhq_512", 64, 0.35, None).masks
+    painted = label_faces(data.faces, rows, "ffhq_512", 64, 0.35, tmp_path / "masks").masks
+    outlines = label_faces(data.faces, rows, "ffhq_512", 64, 0.35, None).masks
     assert np.array_equal(painted[0], outlines[0])
     wanted = np.asarray(Image.fromarray(half).resize((64, 64), Image.Resampling.BILINEAR))
     assert (np.abs(painted[1].astype(int) - wanted) < 128).mean() > 0.96

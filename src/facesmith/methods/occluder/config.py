@@ -1,4 +1,4 @@
-"""Settings of the occluder slice."""
+"""Settings of the occluder."""
 
 from typing import Literal
 
@@ -6,11 +6,11 @@ from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.settings import (
     Chosen,
-    Component,
     LossConfig,
     ModuleConfig,
     PathSetting,
     Settings,
+    WholeComponent,
 )
 from facesmith.faces.face_set.config import ExtractionConfig
 
@@ -30,77 +30,116 @@ Family = Literal[
 
 
 class OcclusionsConfig(Settings):
-    """How faces are covered: `facesmith.methods.occluder.occlusion.Occlude`."""
+    """How training faces are covered with synthetic things."""
 
     families: dict[Family, float]
+    """How often each family is drawn; those of weight 0 are never trained on, but always validated."""
     clear: float = Field(ge=0, le=1)
+    """Share of faces that are left alone."""
     several: float = Field(ge=0, le=1)
+    """Share of covered faces that a second thing covers too."""
     motion: float = Field(ge=0, le=1)
+    """Share of things with motion blur."""
     soft: float = Field(ge=0, le=1)
+    """Share of things that are out of focus."""
 
     @field_validator("families")
     @classmethod
-    def _some(cls, families: dict[Family, float]) -> dict[Family, float]:
+    def _require_a_weight(cls, families: dict[Family, float]) -> dict[Family, float]:
         if min(families.values(), default=0) < 0 or sum(families.values()) <= 0:
             raise ValueError("weights must not be negative, and one at least must be above 0")
         return families
 
 
-class AugmentMasksConfig(Component):
+class AugmentMasksConfig(WholeComponent):
     """Settings of `AugmentMasks`."""
 
     degrees: float = Field(ge=0, le=180)
+    """Largest rotation, in degrees."""
     scale: list[float] = Field(min_length=2, max_length=2)
+    """Smallest and largest factor, drawn for width and height separately: one face becomes long ones and wide ones."""
     shear: float = Field(ge=0, lt=45)
+    """Largest shear, in degrees."""
     shift: float = Field(ge=0, lt=1)
+    """Largest shift, as a share of the side."""
     brightness: float = Field(ge=0, lt=1)
+    """Largest relative change."""
     contrast: float = Field(ge=0, lt=1)
+    """Largest relative change."""
     saturation: float = Field(ge=0, le=1)
+    """Largest relative change."""
     hue: float = Field(ge=0, le=0.5)
+    """Largest change, as a share of the colour circle."""
     gamma: float = Field(ge=1)
+    """Largest exponent, and inverse of the smallest."""
     grey: float = Field(ge=0, le=1)
+    """Probability of greyscale."""
     sharp: float = Field(ge=0, le=1)
+    """Probability of sharpening."""
     blur: float = Field(ge=0, le=1)
+    """Probability of blur."""
     noise: float = Field(ge=0, le=1)
+    """Probability of noise."""
     jpeg: float = Field(ge=0, le=1)
+    """Probability of JPEG artefacts."""
 
 
 class OccluderDataModuleConfig(ExtractionConfig):
     """Settings of `OccluderDataModule`."""
 
     source: str | list[str]
+    """Photos and videos: a file, a folder, a pattern, or a list of these."""
     masks: PathSetting | None
+    """A folder of painted masks, which replace the landmarks' outline."""
     people: Literal["one", "many"]
+    """Whether to keep only the person most pictures show, or every face."""
     without_face: Literal["skip", "error"]
+    """What to do about a picture without a face."""
     holdout: float = Field(gt=0, lt=1)
+    """Share of the faces, the last ones, that are validated on and never trained on."""
     forehead: float = Field(ge=0, le=1)
+    """Extension of the outline above the landmarks, as a share of their height above the brows."""
     size: int = Field(ge=32, le=1024, multiple_of=32)
+    """Width and height of training pictures, in px."""
     batch_size: int = Field(ge=1)
+    """Faces per training step and device."""
     repeats: int = Field(ge=1)
+    """Times each face comes in an epoch, covered anew each time."""
     workers: int = Field(ge=0)
+    """Processes that draw training pictures; 0 for none beside the training itself."""
     validation_each: int = Field(ge=1)
+    """Held-out faces that are validated under every family."""
     occlusions: OcclusionsConfig
+    """What training faces are covered with."""
     augment: Chosen[AugmentMasksConfig] | None
+    """Augmentation of training pictures; None for none."""
 
 
 class OptimizerConfig(Settings):
     """AdamW, and a cosine after a linear warm-up, counted in optimiser steps."""
 
     lr: float = Field(gt=0)
+    """Peak learning rate of all but the encoder."""
     encoder: float = Field(ge=0, le=1)
+    """Learning rate of the encoder, as a share of `lr`: pretrained layers need less."""
     weight_decay: float = Field(ge=0)
+    """Of AdamW."""
     warmup: float = Field(ge=0, lt=1)
+    """Share of all steps that the warm-up takes."""
     final: float = Field(ge=0, le=1)
+    """Learning rate at the last step, as a share of the peak."""
 
 
 class MaskLossConfig(LossConfig):
     """Settings of `MaskLoss`."""
 
     bce: float = Field(ge=0)
+    """Weight of the binary cross-entropy."""
     dice: float = Field(ge=0)
+    """Weight of the Dice loss."""
 
     @model_validator(mode="after")
-    def _some(self) -> "MaskLossConfig":
+    def _require_a_weight(self) -> "MaskLossConfig":
         if not self.bce + self.dice > 0:
             raise ValueError("bce and dice are both 0: nothing would be learnt")
         return self
@@ -110,14 +149,23 @@ class OccluderModuleConfig(ModuleConfig):
     """Settings of `OccluderModule`."""
 
     architecture: str
+    """Name of an architecture of segmentation_models_pytorch."""
     encoder: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")  # never a hub's name or a folder: a file may say it
+    """Name of an encoder of segmentation_models_pytorch."""
     encoder_weights: str | None
+    """Pretrained weights: the library's name of them, a torch file, `asset:<name>`, or None."""
     decoder_channels: list[int] | None
+    """Channels of a U-Net's five decoder stages, coarse to fine; None for the library's default."""
     detail: int | None = Field(ge=1)
+    """Channels of two more layers at full resolution; None for the library's network alone."""
     export_size: int = Field(ge=32, le=1024, multiple_of=32)
+    """Width and height of the exported model's pictures, in px."""
     loss: Chosen[LossConfig]
+    """Compares predictions with labels."""
     optimizer: OptimizerConfig
+    """Learning rate and weight decay."""
     init_from: PathSetting | None
+    """An occluder's checkpoint to start from; None to start anew."""
 
     def without_pretrained_weights(self) -> "OccluderModuleConfig":
         """Return the same settings, the encoder from scratch."""

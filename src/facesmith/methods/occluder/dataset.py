@@ -1,6 +1,6 @@
-"""Faces with things in front of them."""
+"""Datasets of faces with masks: covered anew for training, always alike for validation, as a video for flicker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,45 +11,63 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.methods.occluder.occlusion import FAMILIES, NONE, Occlude
+from facesmith.methods.occluder.families import FAMILIES
+from facesmith.methods.occluder.occlusion import UNOCCLUDED, RandomOcclusion
 
-NAMES: Final = (NONE, *FAMILIES)  # a batch carries the position in this tuple
+FAMILY_NAMES: Final = (UNOCCLUDED, *FAMILIES)
+"""Names of families; a batch carries positions in this tuple."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Faces with the mask (N,S,S) uint8 of each, 255 where it is face, before anything is laid over them."""
+class LabelledFaces:
+    """Aligned faces and their masks, before anything is drawn over them."""
 
     faces: AlignedFaces
     masks: NDArray[np.uint8]
+    """(N,S,S) uint8, 255 where the face is visible."""
 
     def __len__(self) -> int:
         return len(self.faces)
 
 
 class OccludedFaces(Dataset[dict[str, Tensor]]):
-    """Training: every access covers the face anew. Keys are pairs (row, number of the draw)."""
+    """Training faces, covered anew at every access.
 
-    def __init__(self, labelled: Labelled, occlude: Occlude, seed: int) -> None:
-        self.labelled, self.occlude, self.seed = labelled, occlude, seed
+    Args:
+        labelled: The faces.
+        occlusion: What covers them.
+        seed: Of everything random; an item is a function of the seed and its key alone.
+    """
+
+    def __init__(self, labelled: LabelledFaces, occlusion: RandomOcclusion, seed: int) -> None:
+        self.labelled, self.occlusion, self.seed = labelled, occlusion, seed
 
     def __len__(self) -> int:
         return len(self.labelled)
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Tensor]:
-        row, number = draw
-        return covered(self.labelled, row, self.occlude, np.random.default_rng([self.seed, 1, number]))
+        row, number = draw  # which face, and the number of this access in the whole training
+        return occlude_face(self.labelled, row, self.occlusion, np.random.default_rng([self.seed, 1, number]))
 
 
-class CheckedFaces(Dataset[dict[str, Tensor]]):
-    """Validation: `each` faces, every one untouched and under each family in turn, always the same way."""
+class ValidationFaces(Dataset[dict[str, Tensor]]):
+    """Validation faces, each untouched and under every family in turn, the same at every access.
 
-    def __init__(self, labelled: Labelled, occlude: dict[str, Occlude], each: int, seed: int) -> None:
-        rows = np.linspace(0, len(labelled) - 1, each).round().astype(int)
+    Args:
+        labelled: The faces.
+        occlusions: What covers them, by the name of the family.
+        count: How many faces are used, evenly spread.
+        seed: Of everything random.
+    """
+
+    def __init__(
+        self, labelled: LabelledFaces, occlusions: Mapping[str, RandomOcclusion], count: int, seed: int
+    ) -> None:
+        rows = np.linspace(0, len(labelled) - 1, count).round().astype(int)
         self.items = [
-            covered(labelled, int(row), occlude[name], np.random.default_rng([seed, number, NAMES.index(name)]))
+            occlude_face(labelled, int(row), occlusion, np.random.default_rng([seed, number, FAMILY_NAMES.index(name)]))
             for number, row in enumerate(rows)
-            for name in occlude
+            for name, occlusion in occlusions.items()
         ]
 
     def __len__(self) -> int:
@@ -59,10 +77,17 @@ class CheckedFaces(Dataset[dict[str, Tensor]]):
         return self.items[index]
 
 
-class Stretch(Dataset[dict[str, Tensor]]):
-    """Faces as they follow each other in a video, untouched: picture, hull, points (478,2) px and track."""
+class ConsecutiveFaces(Dataset[dict[str, Tensor]]):
+    """Untouched faces in the order of a video, for flicker.
 
-    def __init__(self, labelled: Labelled, tracks: NDArray[np.int32]) -> None:
+    Items hold `picture`, `mask` and `hull` like those of `occlude_face`, `points` (478,2) in px, and `track` ().
+
+    Args:
+        labelled: The faces.
+        tracks: Number of the track of each face, (N,); consecutive faces of one track are consecutive frames.
+    """
+
+    def __init__(self, labelled: LabelledFaces, tracks: NDArray[np.int32]) -> None:
         self.labelled, self.tracks = labelled, tracks
 
     def __len__(self) -> int:
@@ -79,19 +104,26 @@ class Stretch(Dataset[dict[str, Tensor]]):
         }
 
 
-def covered(labelled: Labelled, row: int, occlude: Occlude, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Cover one face: picture (3,S,S) uint8 RGB, mask and hull (1,S,S) uint8, family () int64."""
+def occlude_face(
+    labelled: LabelledFaces, row: int, occlusion: RandomOcclusion, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Cover one face.
+
+    Returns:
+        `picture` (3,S,S) RGB uint8; `mask` and `hull` (1,S,S) uint8, 255 where the face is visible with and without
+        what covers it; `family` () int64, a position in `FAMILY_NAMES`.
+    """
     faces = labelled.faces
-    done = occlude(faces.images[row], faces.landmarks[row], rng)
+    occluded = occlusion(faces.images[row], faces.landmarks[row], rng)
     hull = labelled.masks[row]
     return {
-        "picture": torch.from_numpy(np.ascontiguousarray(done.picture.transpose(2, 0, 1))),
-        "mask": torch.from_numpy(np.rint(hull * done.visible).astype(np.uint8))[None],
+        "picture": torch.from_numpy(np.ascontiguousarray(occluded.picture.transpose(2, 0, 1))),
+        "mask": torch.from_numpy(np.rint(hull * occluded.visible).astype(np.uint8))[None],
         "hull": torch.from_numpy(hull)[None],
-        "family": torch.tensor(NAMES.index(done.family)),
+        "family": torch.tensor(FAMILY_NAMES.index(occluded.family)),
     }
 
 
-def as_floats(batch: dict[str, Tensor], names: Sequence[str] = ("picture", "mask", "hull")) -> dict[str, Tensor]:
-    """Turn bytes into 0..1, on any device."""
+def bytes_to_floats(batch: dict[str, Tensor], names: Sequence[str] = ("picture", "mask", "hull")) -> dict[str, Tensor]:
+    """Convert the named uint8 tensors of a batch to float32 in 0..1, on whichever device they are."""
     return {**batch, **{name: batch[name].float().div_(255) for name in names}}

@@ -1,4 +1,4 @@
-"""The face's outline as a mask, with the forehead that landmarks leave out."""
+"""Labels of the visible face: the outline of landmarks with the forehead, or masks that a person painted."""
 
 from pathlib import Path
 from typing import Final
@@ -12,14 +12,23 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.alignment import warp_face
 from facesmith.faces.geometry.masks import draw_hull
-from facesmith.methods.occluder.dataset import Labelled
+from facesmith.methods.occluder.dataset import LabelledFaces
+
+MASK_SUFFIX: Final = ".png"
+_TOLERANCE: Final = 8  # how far from black and white a pixel may be: other programs round
 
 
 def face_mask(landmarks: NDArray[np.floating], size: int, forehead: float) -> NDArray[np.float32]:
-    """Return the convex outline of (478,2+) landmarks in px as (size,size) float32, 1 inside.
+    """Draw the convex hull of landmarks, extended over the forehead.
 
-    forehead: how far the points above the brows are moved away from them, of their distance to them: the mesh ends in
-    the middle of the forehead.
+    Args:
+        landmarks: (478,2+) in px.
+        size: Width and height of the mask in px.
+        forehead: How far the points above the brows are moved up, as a share of their distance to the brows: the
+            landmark mesh ends in the middle of the forehead.
+
+    Returns:
+        (size,size) float32, 1 inside.
     """
     points = np.asarray(landmarks[topology.OVAL, :2], np.float32)
     brows = landmarks[topology.BROWS, :2].mean(0)
@@ -31,15 +40,16 @@ def face_mask(landmarks: NDArray[np.floating], size: int, forehead: float) -> ND
     return draw_hull(everything, size)
 
 
-SUFFIX: Final = ".png"
-_NEAR: Final = 8  # how far from black and white a pixel may be: rounding of other programs
-
-
 class PaintedMasks:
-    """A folder of masks `<crop>.png`, grey, 512 px like the crops of the face set: white is face, black is not.
+    """A folder of masks that a person painted.
+
+    Args:
+        folder: Holds `<name of the crop>.png`, grey, as large as the crops of the face set (512 px): white where the
+            face is visible, black elsewhere.
+        faces: The face set.
 
     Raises:
-        UserError: a mask has no crop in the set.
+        UserError: There is no such folder, or a mask has no crop in the set.
     """
 
     def __init__(self, folder: Path, faces: FaceSet) -> None:
@@ -47,11 +57,11 @@ class PaintedMasks:
         if not folder.is_dir():
             raise UserError(f"data.masks={folder}: no such folder; paint masks with facesmith annotate")
         self._known = {Path(faces.crop_name(i)).stem: i for i in range(len(faces))}
-        found = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and path.name[0] != ".")
-        strangers = [path for path in found if path.stem not in self._known]
-        if strangers:
+        found = sorted(path for path in folder.iterdir() if path.suffix == MASK_SUFFIX and path.name[0] != ".")
+        unknown = [path for path in found if path.stem not in self._known]
+        if unknown:
             raise UserError(
-                f"{strangers[0]}: is the mask of no face of {faces.path} ({len(strangers)} such files); "
+                f"{unknown[0]}: belongs to no face of {faces.path} ({len(unknown)} such files); "
                 "remove it, or extract with the settings it was painted for"
             )
         self._painted = {self._known[path.stem]: path for path in found}
@@ -60,10 +70,16 @@ class PaintedMasks:
         return len(self._painted)
 
     def get(self, row: int) -> NDArray[np.uint8] | None:
-        """Return the mask (512,512) uint8 0 or 255 of a kept face, or None where nobody painted one.
+        """Read the mask of a face.
+
+        Args:
+            row: Number of the face among the kept ones of the set.
+
+        Returns:
+            (512,512) uint8, 0 or 255; None where nobody painted one.
 
         Raises:
-            UserError: it is damaged, of another size, or has more than two colours.
+            UserError: The file is damaged, has another size, or is not black and white.
         """
         path = self._painted.get(row)
         if path is None:
@@ -72,27 +88,33 @@ class PaintedMasks:
             with Image.open(path) as picture:
                 mask = np.asarray(picture.convert("L"))
         except (OSError, SyntaxError):
-            raise UserError(f"{path}: cannot be read as a picture; paint it again") from None
-        side = self._faces.crop_size
-        if mask.shape != (side, side):
+            raise UserError(f"{path}: cannot be read as an image; paint it again") from None
+        size = self._faces.crop_size
+        if mask.shape != (size, size):
             raise UserError(
-                f"{path}: is {mask.shape[1]}x{mask.shape[0]} px, its crop {side}x{side}; paint it on the crop"
+                f"{path}: has {mask.shape[1]}x{mask.shape[0]} px, its crop {size}x{size}; paint it on the crop"
             )
-        between = int(((mask > _NEAR) & (mask < 255 - _NEAR)).sum())
-        if between > mask.size * 0.02:  # the rim of a brush may be soft
-            raise UserError(f"{path}: {between} of its pixels are neither black nor white; save it without grey")
+        grey = int(((mask > _TOLERANCE) & (mask < 255 - _TOLERANCE)).sum())
+        if grey > mask.size * 0.02:  # the rim of a brush may be soft
+            raise UserError(f"{path}: {grey} pixels are neither black nor white; save it without grey")
         return np.where(mask > 127, 255, 0).astype(np.uint8)
 
 
-def labelled(
+def label_faces(
     faces: FaceSet, rows: NDArray[np.intp], template: str, size: int, forehead: float, masks: Path | None
-) -> Labelled:
-    """Return faces of a set on a template with their masks.
+) -> LabelledFaces:
+    """Align faces of a set and make their masks.
 
-    forehead: as of `face_mask`. masks: a folder of painted masks, which win over the outline.
+    Args:
+        faces: The face set.
+        rows: Numbers of the wanted faces among the kept ones.
+        template: Name of the alignment template.
+        size: Width and height of pictures and masks in px.
+        forehead: Extension of the outline, see `face_mask`.
+        masks: A folder of painted masks, which replace the outline where there is one; None for outlines alone.
 
     Raises:
-        UserError: a painted mask cannot be used; names it.
+        UserError: A painted mask cannot be used; the message names it.
     """
     aligned = faces.aligned(template, size)[rows]
     outlines = [np.rint(face_mask(points, size, forehead) * 255).astype(np.uint8) for points in aligned.landmarks]
@@ -105,4 +127,4 @@ def labelled(
                 outlines[number] = np.where(
                     warp_face(np.dstack([mask] * 3), matrix, size)[..., 0] > 127, 255, 0
                 ).astype(np.uint8)
-    return Labelled(aligned, np.stack(outlines))
+    return LabelledFaces(aligned, np.stack(outlines))

@@ -1,4 +1,4 @@
-"""What a mask is held to."""
+"""The loss of the occluder: how far predicted masks are from the labels."""
 
 import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
 from torch import Tensor, nn
@@ -6,17 +6,27 @@ from torch.nn import functional as F
 
 
 class MaskLoss(nn.Module):
-    """Binary cross-entropy and Dice (Milletari et al. 2016) of logits against soft masks, both (N,1,S,S).
+    """Weighted sum of binary cross-entropy and Dice loss (Milletari et al. 2016).
 
-    bce, dice: their weights.
+    Args:
+        bce: Weight of the binary cross-entropy.
+        dice: Weight of the Dice loss.
     """
 
     def __init__(self, *, bce: float, dice: float) -> None:
         super().__init__()
-        self.weights = (bce, dice)
+        self.bce_weight, self.dice_weight = bce, dice
         self.dice = smp.losses.DiceLoss("binary", from_logits=True)
 
     def forward(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """Return `loss` and its parts, scalars."""
+        """Compute the loss of a batch.
+
+        Args:
+            logits: Predictions (N,1,S,S), positive where the face is visible.
+            masks: Labels (N,1,S,S) in 0..1; values between them are allowed.
+
+        Returns:
+            `loss`, the weighted sum, and its unweighted parts `bce` and `dice`; scalars.
+        """
         bce, dice = F.binary_cross_entropy_with_logits(logits, masks), self.dice(logits, masks)
-        return {"loss": self.weights[0] * bce + self.weights[1] * dice, "bce": bce, "dice": dice}
+        return {"loss": self.bce_weight * bce + self.dice_weight * dice, "bce": bce, "dice": dice}

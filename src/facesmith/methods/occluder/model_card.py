@@ -1,4 +1,4 @@
-"""What an exported occluder says of itself."""
+"""Metadata and model card of an exported occluder."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,11 +12,11 @@ from facesmith.models.onnx.export_spec import ExportReport
 _CARD: Final = """\
 # {name}
 
-An occluder: it tells the visible face from hands, hair, glasses and whatever else lies before it. Made with facesmith
+An occluder: it separates the visible face from hands, hair, glasses and whatever else covers it. Made with facesmith
 {version} on {today}. Contract `{contract}`.
 
-> **Made from faces.** It was trained on {faces} faces of `{identity}` (face set `{face_set}`). It draws no face, but
-> it may work better on this person than on others.
+> **Made from faces.** It was trained on {faces} faces of `{identity}` (face set `{face_set}`). It generates no face,
+> but it may work better on this person than on others.
 
 ## Consent
 
@@ -24,7 +24,7 @@ An occluder: it tells the visible face from hands, hair, glasses and whatever el
 
 ## Quality
 
-On held-out frames, covered with synthetic things; `_unseen` are kinds of things that were never trained on.
+On held-out frames, covered with synthetic things; `_unseen` is over kinds of things that were never trained on.
 
 {gate}
 
@@ -45,12 +45,17 @@ On held-out frames, covered with synthetic things; `_unseen` are kinds of things
 
 ## Limits
 
-Things that cover a face were drawn, not photographed: look at its masks on your own media before trusting them.
+Training used drawn occluders, not photographs: check its masks on your own media before you rely on them.
 """
 
 
 def occluder_metadata(provenance: Mapping[str, Any], size: int) -> dict[str, str]:
-    """Return the metadata_props of an exported occluder of `size` px; provenance as checkpoints carry it."""
+    """Return the metadata_props of an exported occluder.
+
+    Args:
+        provenance: Of the training, as checkpoints carry it.
+        size: Width and height of the model's input in px.
+    """
     return {
         "contract": XSEG_CONTRACT,
         "size": str(size),
@@ -66,11 +71,11 @@ def occluder_metadata(provenance: Mapping[str, Any], size: int) -> dict[str, str
 
 
 def occluder_card(metadata: Mapping[str, str]) -> Callable[[ExportReport], str]:
-    """Return what writes the Markdown card, once the export has its figures."""
-    return lambda report: _filled(metadata, report)
+    """Return a function that writes the model card as Markdown from the report of an export."""
+    return lambda report: _fill_card(metadata, report)
 
 
-def _filled(metadata: Mapping[str, str], report: ExportReport) -> str:
+def _fill_card(metadata: Mapping[str, str], report: ExportReport) -> str:
     rows = "\n".join(f"| `{key}` | {value:.3f} |" for key, value in sorted(json.loads(metadata["gate"]).items()))
     note, hashed = metadata["consent_note"], report.hash_path
     return _CARD.format(

@@ -1,4 +1,4 @@
-"""Training a mask of the visible face."""
+"""Training of the occluder: a network that predicts which part of a face is visible."""
 
 import copy
 from typing import Any
@@ -12,12 +12,12 @@ from torch.optim import AdamW
 
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import soften_mask
-from facesmith.methods.occluder.card import occluder_card, occluder_metadata
+from facesmith.media.visualization import image_grid, overlay_mask
 from facesmith.methods.occluder.config import OccluderModuleConfig
 from facesmith.methods.occluder.data import Batch, OccluderDataModule
-from facesmith.methods.occluder.grid import mask_grid
 from facesmith.methods.occluder.metrics import MaskMetrics, flicker
-from facesmith.methods.occluder.networks import MaskNetwork, Visible
+from facesmith.methods.occluder.model_card import occluder_card, occluder_metadata
+from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
 from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.models.onnx.export_spec import ExportSpec
@@ -25,7 +25,11 @@ from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
 
 class OccluderModule(LightningModule):
-    """Teach a network what of a face is visible, and hold it to things it has and has not seen."""
+    """Train a network to predict masks of the visible face.
+
+    Args:
+        config: The settings.
+    """
 
     def __init__(self, config: OccluderModuleConfig) -> None:
         super().__init__()
@@ -37,17 +41,17 @@ class OccluderModule(LightningModule):
         self.provenance: dict[str, Any] = {}
         self.loss_parts: dict[str, Tensor] = {}
         self._metrics: MaskMetrics | None = None
-        self._stretch: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._consecutive: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
     def datamodule(self) -> OccluderDataModule:
-        """The data being trained on; never kept, or copies of the module would copy it."""
+        """The data module of the trainer; never kept, or copies of the module would copy it."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, OccluderDataModule)
         return data
 
     def setup(self, stage: str) -> None:
-        """Take over what the data know, and the weights to start from."""
+        """Take the provenance of the data, and the weights to start from."""
         if stage != "fit":
             return
         self.provenance = self.datamodule.provenance()
@@ -56,7 +60,7 @@ class OccluderModule(LightningModule):
             self._start_from(load_module(self.config.init_from))
 
     def configure_optimizers(self) -> Any:
-        """AdamW, cosine after a linear warm-up, per step; the encoder at its own share of the rate."""
+        """Return AdamW with a cosine schedule after a linear warm-up, per step."""
         settings = self.config.optimizer
         steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
         optimizer = AdamW(self.configure_groups(), settings.lr, weight_decay=settings.weight_decay)
@@ -64,7 +68,7 @@ class OccluderModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_groups(self) -> list[dict[str, Any]]:
-        """Return the parameters as the optimiser takes them: the encoder's apart, at their share of the rate."""
+        """Return the optimiser's parameter groups: the encoder's has its own learning rate."""
         settings = self.config.optimizer
         encoder = list(self.network.encoder.parameters())
         known = set(encoder)
@@ -72,7 +76,7 @@ class OccluderModule(LightningModule):
         return [{"params": others}, {"params": encoder, "lr": settings.lr * settings.encoder}]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Predict, compare, log."""
+        """Predict masks, compute and log the loss."""
         losses: dict[str, Tensor] = self.loss(self.network(batch["picture"]), batch["mask"])
         loss = losses.pop("loss")
         self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
@@ -81,45 +85,47 @@ class OccluderModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Measure covered faces, and collect a stretch of the video."""
+        """Update the metrics; collect predictions of consecutive frames for flicker."""
         probability = self.network(batch["picture"]).sigmoid()
         if dataloader_idx:
-            self._stretch.append((probability[:, 0].cpu(), batch["points"].cpu(), batch["track"].cpu()))
+            self._consecutive.append((probability[:, 0].cpu(), batch["points"].cpu(), batch["track"].cpu()))
         elif self._metrics is not None:
             self._metrics.to(self.device).update(probability, batch["mask"], batch["hull"], batch["family"])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures."""
+        """Compute and log the metrics."""
         assert self._metrics is not None
-        figures: dict[str, Any] = {f"val/{name}": value for name, value in self._metrics.take().items()}
-        if self._stretch:
-            masks, points, tracks = (torch.cat(part).numpy() for part in zip(*self._stretch, strict=True))
+        values: dict[str, Any] = {f"val/{name}": value for name, value in self._metrics.compute_and_reset().items()}
+        if self._consecutive:
+            masks, points, tracks = (torch.cat(part).numpy() for part in zip(*self._consecutive, strict=True))
             change = flicker(masks, points, tracks)
             if change is not None:
-                figures["val/flicker"] = change
-        self._stretch = []
-        self.provenance["gate"] = {name: float(value) for name, value in figures.items()}
-        self.log_dict(figures)
+                values["val/flicker"] = change
+        self._consecutive = []
+        self.provenance["gate"] = {name: float(value) for name, value in values.items()}
+        self.log_dict(values)
 
     def render(self, batch: Batch) -> NDArray[np.uint8]:
-        """Return a grid (H,W,3) RGB uint8: picture, label, prediction, and the mask a swap would get; a row a face."""
+        """Draw picture, label, prediction, and the mask a swap would get, a row a face: (H,W,3) RGB uint8."""
         with torch.no_grad():
             probability = self.network(batch["picture"]).sigmoid()
-        shown = probability[:, 0].float().cpu().numpy()
-        return mask_grid(
-            batch["picture"].float().cpu().numpy().transpose(0, 2, 3, 1),
-            {
-                "label": batch["mask"][:, 0].float().cpu().numpy(),
-                "prediction": shown,
-                "swap mask": np.stack([soften_mask(mask) for mask in shown]),
-            },
-        )
+        predictions = probability[:, 0].float().cpu().numpy()
+        pictures = (batch["picture"].float().cpu().numpy().transpose(0, 2, 3, 1) * 255).round().astype(np.uint8)
+        masks = {
+            "label": batch["mask"][:, 0].float().cpu().numpy(),
+            "prediction": predictions,
+            "swap mask": np.stack([soften_mask(mask) for mask in predictions]),
+        }
+        overlays = [
+            np.stack([overlay_mask(*pair) for pair in zip(pictures, column, strict=True)]) for column in masks.values()
+        ]
+        return image_grid([pictures, *overlays], ["picture", *masks])
 
     def export_spec(self) -> ExportSpec:
-        """Say what to trace: the occluder as FaceFusion's xseg models, at `export_size`.
+        """Return what to trace: the occluder as FaceFusion's xseg models, at `export_size`.
 
         Raises:
-            UserError: the module was not trained yet.
+            UserError: The module was not trained yet.
         """
         if not self.provenance:
             raise UserError("model: was not trained, so there is nothing to export; give a checkpoint of a run")
@@ -127,7 +133,7 @@ class OccluderModule(LightningModule):
         size = self.config.export_size
         metadata = occluder_metadata(self.provenance, size)
         return ExportSpec(
-            XsegGraph(Visible(network, self.provenance["size"])),
+            XsegGraph(ResizedMask(network, self.provenance["size"])),
             {XSEG_INPUT: torch.full((1, size, size, 3), 0.5)},
             [XSEG_OUTPUT],
             metadata,
@@ -137,14 +143,14 @@ class OccluderModule(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the module without any YAML."""
+        """Add settings and provenance, from which the module is rebuilt without any YAML."""
         checkpoint[RECORD] = describe(self.config.model_copy(update={"encoder_weights": None}), self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember what it was trained on.
+        """Take the provenance.
 
         Raises:
-            UserError: a training is to go on with other faces than it began with.
+            UserError: A resumed training has other faces than it began with.
         """
         self.provenance = same_faces(self.provenance, checkpoint)
 

@@ -1,4 +1,4 @@
-"""Put things in front of faces, and know exactly what of the face they hide."""
+"""Synthetic occlusion: draw things over faces, and know exactly what of the face they hide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,47 +9,44 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from facesmith.methods.occluder.families.layer import Face, Family, Layer, Plane, Surfaces
-from facesmith.methods.occluder.families.objects import glasses, held, instrument, microphone, shape, sunglasses
-from facesmith.methods.occluder.families.organic import cloth, foliage, food, hair, hand
+from facesmith.methods.occluder.families import FAMILIES
+from facesmith.methods.occluder.families.drawing import FaceCanvas, Layer, Plane, TextureSource
 
-FAMILIES: Final[dict[str, Family]] = {
-    "hand": hand,
-    "held": held,
-    "food": food,
-    "cloth": cloth,
-    "hair": hair,
-    "glasses": glasses,
-    "sunglasses": sunglasses,
-    "microphone": microphone,
-    "shape": shape,
-    "foliage": foliage,
-    "instrument": instrument,
-}
-NONE: Final = "none"  # the name of an untouched face's family
+UNOCCLUDED: Final = "none"
+"""What stands for the family of a face that nothing covers."""
 
 
 @dataclass(frozen=True)
-class Occluded:
-    """A covered face: picture (S,S,3) uint8 RGB, visible (S,S) float32 0..1, 1 where nothing hides it, and by what."""
+class OccludedFace:
+    """A face with something drawn over it."""
 
     picture: NDArray[np.uint8]
+    """(S,S,3) RGB uint8."""
     visible: Plane
+    """(S,S) float32 in 0..1: 1 where nothing hides the face."""
     family: str
+    """Name of the family of what covers it, or `UNOCCLUDED`."""
 
 
-class Occlude:
-    """Cover faces at random.
+class RandomOcclusion:
+    """Cover faces at random with things of several families.
 
-    weights: how often each family of FAMILIES is drawn, by name; 0 never. clear: share of faces left alone, 0..1.
-    several: share of covered faces that a second thing covers too. motion, soft: share of things blurred along a line,
-    and with soft edges. surfaces: textures of things. Raises KeyError for a name that is no family.
+    Args:
+        weights: How often each family of `FAMILIES` is drawn, by name; 0 for never.
+        textures: Source of the textures of things.
+        clear: Share of faces that are left alone, 0..1.
+        several: Share of covered faces that a second thing covers too, 0..1.
+        motion: Share of things with motion blur, 0..1.
+        soft: Share of things that are out of focus, 0..1.
+
+    Raises:
+        KeyError: A name with a weight is no family.
     """
 
     def __init__(
         self,
         weights: Mapping[str, float],
-        surfaces: Surfaces,
+        textures: TextureSource,
         *,
         clear: float,
         several: float,
@@ -57,26 +54,32 @@ class Occlude:
         soft: float,
     ) -> None:
         self._names = [name for name, weight in weights.items() if weight > 0]
-        self._draw = [FAMILIES[name] for name in self._names]
+        self._families = [FAMILIES[name] for name in self._names]
         chances = np.array([weights[name] for name in self._names], np.float64)
         self._chances = chances / chances.sum()
-        self._surfaces = surfaces
+        self._textures = textures
         self._clear, self._several, self._motion, self._soft = clear, several, motion, soft
 
-    def __call__(self, picture: NDArray[np.uint8], landmarks: NDArray[np.floating], rng: Generator) -> Occluded:
-        """Cover a face (S,S,3) uint8 RGB with landmarks (478,2+) px, or leave it alone."""
+    def __call__(self, picture: NDArray[np.uint8], landmarks: NDArray[np.floating], rng: Generator) -> OccludedFace:
+        """Cover a face, or leave it alone.
+
+        Args:
+            picture: (S,S,3) RGB uint8; it is not changed.
+            landmarks: (478,2+) in px.
+            rng: Decides everything: the same state draws the same thing.
+        """
         visible: Plane = np.ones(picture.shape[:2], np.float32)
         if rng.random() < self._clear:
-            return Occluded(picture, visible, NONE)
+            return OccludedFace(picture, visible, UNOCCLUDED)
         first = str(rng.choice(self._names, p=self._chances))
         names = [first]
         if rng.random() < self._several:
             names.append(str(rng.choice(self._names, p=self._chances)))
         for name in names:
-            picture, visible = self.lay(name, picture, visible, landmarks, rng)
-        return Occluded(picture, visible, first)
+            picture, visible = self._draw(name, picture, visible, landmarks, rng)
+        return OccludedFace(picture, visible, first)
 
-    def lay(
+    def _draw(
         self,
         name: str,
         picture: NDArray[np.uint8],
@@ -84,33 +87,33 @@ class Occlude:
         landmarks: NDArray[np.floating],
         rng: Generator,
     ) -> tuple[NDArray[np.uint8], Plane]:
-        """Lay one thing of a family over a picture; give the picture and what is still visible."""
-        face = Face(picture, landmarks)
-        layer = self._draw[self._names.index(name)](face, self._surfaces, rng)
-        layer = _lit(layer, face, rng)
-        layer = self._blurred(layer, face, rng)
+        """Draw one thing of a family; return the picture and what is still visible."""
+        face = FaceCanvas(picture, landmarks)
+        layer = self._families[self._names.index(name)](face, self._textures, rng)
+        layer = _light(layer, face, rng)
+        layer = self._blur(layer, face, rng)
         below = picture.astype(np.float32) * (1 - _shadow(layer.alpha, face, rng))[..., None]
         alpha = layer.alpha[..., None]
-        covered = below * (1 - alpha) + layer.rgb * alpha
-        return np.clip(np.rint(covered), 0, 255).astype(np.uint8), visible * (1 - layer.alpha)
+        blended = below * (1 - alpha) + layer.rgb * alpha
+        return np.clip(np.rint(blended), 0, 255).astype(np.uint8), visible * (1 - layer.alpha)
 
-    def _blurred(self, layer: Layer, face: Face, rng: Generator) -> Layer:
-        """Blur as a lens or a movement does: colour and coverage alike."""
+    def _blur(self, layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
+        """Blur colours and coverage alike, as a lens or a movement does."""
         sigma = rng.uniform(0.2, 0.8) * face.size / 128
         if rng.random() < self._soft:
             sigma = rng.uniform(0.8, 2.5) * face.size / 128
-        whole: Any = np.dstack([layer.rgb * layer.alpha[..., None], layer.alpha]).astype(np.float32)
-        whole = cv2.GaussianBlur(whole, (0, 0), sigma)
+        rgba: Any = np.dstack([layer.rgb * layer.alpha[..., None], layer.alpha]).astype(np.float32)
+        rgba = cv2.GaussianBlur(rgba, (0, 0), sigma)
         if rng.random() < self._motion:
-            whole = cv2.filter2D(whole, -1, _trail(rng.uniform(0.03, 0.12) * face.size, rng.uniform(0, np.pi)))
-        alpha = np.clip(whole[..., 3], 0, 1)
-        return Layer(whole[..., :3] / np.maximum(alpha, 1e-4)[..., None], alpha)
+            rgba = cv2.filter2D(rgba, -1, _motion_kernel(rng.uniform(0.03, 0.12) * face.size, rng.uniform(0, np.pi)))
+        alpha = np.clip(rgba[..., 3], 0, 1)
+        return Layer(rgba[..., :3] / np.maximum(alpha, 1e-4)[..., None], alpha)
 
 
-def _lit(layer: Layer, face: Face, rng: Generator) -> Layer:
-    """Return a thing the light of the scene: its colour cast, its brightness, its grain."""
+def _light(layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
+    """Give a thing the light of the scene: its colour cast, its brightness, its grain."""
     grain = rng.normal(0, rng.uniform(0, 3), (face.size, face.size, 1))
-    if layer.lit:
+    if layer.scene_lit:
         return Layer(np.clip(layer.rgb + grain, 0, 255).astype(np.float32), layer.alpha)
     lab = cv2.cvtColor(face.picture, cv2.COLOR_RGB2LAB).astype(np.float32).reshape(-1, 3).mean(0)
     brightness = np.clip(lab[0] / 128, 0.35, 1.25) ** rng.uniform(0.3, 1)
@@ -118,24 +121,24 @@ def _lit(layer: Layer, face: Face, rng: Generator) -> Layer:
     cast = cast ** rng.uniform(0, 0.6)
     y, x = np.mgrid[0 : face.size, 0 : face.size] / face.size - 0.5
     angle = rng.uniform(0, 2 * np.pi)
-    fall = 1 + rng.uniform(0, 0.35) * (x * np.cos(angle) + y * np.sin(angle))
-    rgb = layer.rgb * (brightness * fall)[..., None] * cast
+    falloff = 1 + rng.uniform(0, 0.35) * (x * np.cos(angle) + y * np.sin(angle))
+    rgb = layer.rgb * (brightness * falloff)[..., None] * cast
     # dark things in a picture are never quite black: the scene's own black
-    floor = np.percentile(face.picture, 2) * 0.7
-    rgb = floor + rgb * (255 - floor) / 255 + grain
+    black = np.percentile(face.picture, 2) * 0.7
+    rgb = black + rgb * (255 - black) / 255 + grain
     return Layer(np.clip(rgb, 0, 255).astype(np.float32), layer.alpha)
 
 
-def _shadow(alpha: Plane, face: Face, rng: Generator) -> Plane:
-    """Return how much a thing darkens what lies behind it (S,S) 0..1: the face there is still visible."""
+def _shadow(alpha: Plane, face: FaceCanvas, rng: Generator) -> Plane:
+    """Return how much a thing darkens what lies behind it, (S,S) in 0..1; the face there is still visible."""
     if rng.random() < 0.4:
         return np.zeros_like(alpha)
-    move = rng.normal(0, 0.08, 2) * face.unit
-    moved = cv2.warpAffine(alpha, np.array([[1, 0, move[0]], [0, 1, move[1]]]), alpha.shape[::-1])
+    offset = rng.normal(0, 0.08, 2) * face.unit
+    moved = cv2.warpAffine(alpha, np.array([[1, 0, offset[0]], [0, 1, offset[1]]]), alpha.shape[::-1])
     return np.asarray(rng.uniform(0.1, 0.5) * cv2.GaussianBlur(moved, (0, 0), rng.uniform(0.03, 0.12) * face.unit))
 
 
-def _trail(length: float, angle: float) -> NDArray[np.float32]:
+def _motion_kernel(length: float, angle: float) -> NDArray[np.float32]:
     side = max(3, 2 * int(length / 2) + 1)
     kernel = np.zeros((side, side), np.float32)
     middle, reach = side // 2, length / 2
