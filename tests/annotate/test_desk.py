@@ -17,7 +17,7 @@ from facesmith.methods.occluder.labels import PaintedMasks
 Covered = Callable[[Desk, int, int], Mask]
 
 
-def test_what_covers_a_face_travels_between_painted_frames(desk: Desk, covered: Covered) -> None:
+def test_mask_store_interpolate_moves_occluder(desk: Desk, covered: Covered) -> None:
     desk.paint(0, covered(desk, 0, 200))
     desk.paint(4, covered(desk, 4, 300))
     told: list[tuple[int, int]] = []
@@ -30,7 +30,7 @@ def test_what_covers_a_face_travels_between_painted_frames(desk: Desk, covered: 
     assert min(sizes) > 0.7 * max(sizes)  # edges travel; they do not fade
 
 
-def test_a_person_corrects_an_interpolated_frame_and_it_becomes_a_keyframe(desk: Desk, covered: Covered) -> None:
+def test_mask_store_paint_interpolated_frame_becomes_keyframe(desk: Desk, covered: Covered) -> None:
     desk.paint(0, covered(desk, 0, 200))
     desk.paint(4, covered(desk, 4, 300))
     desk.interpolate(2)
@@ -40,13 +40,13 @@ def test_a_person_corrects_an_interpolated_frame_and_it_becomes_a_keyframe(desk:
     assert np.array_equal(desk.mask(2), corrected)
 
 
-def test_nothing_is_filled_without_a_painted_frame_on_both_sides(desk: Desk, covered: Covered) -> None:
+def test_mask_store_interpolate_without_keyframes_is_refused(desk: Desk, covered: Covered) -> None:
     desk.paint(0, covered(desk, 0, 200))
     with pytest.raises(UserError, match="paint one before and one after"):
         desk.interpolate(2)
 
 
-def test_every_change_can_be_taken_back_and_made_again(desk: Desk, covered: Covered) -> None:
+def test_mask_store_undo_redo_every_change(desk: Desk, covered: Covered) -> None:
     first, last = covered(desk, 0, 200), covered(desk, 4, 300)
     desk.paint(0, first)
     desk.paint(4, last)
@@ -67,7 +67,7 @@ def test_every_change_can_be_taken_back_and_made_again(desk: Desk, covered: Cove
     assert desk.redo() is None  # what was undone is gone once something else is painted
 
 
-def test_one_goes_on_where_one_left_off(faces: FaceSet, desk: Desk, covered: Covered) -> None:
+def test_mask_store_reopened_continues(faces: FaceSet, desk: Desk, covered: Covered) -> None:
     mask = covered(desk, 3, 250)
     desk.paint(3, mask)
     desk.paint(5, covered(desk, 5, 250))
@@ -83,7 +83,7 @@ def test_one_goes_on_where_one_left_off(faces: FaceSet, desk: Desk, covered: Cov
         assert not list(again.folder.glob(".*.tmp.png"))
 
 
-def test_masks_lie_as_training_reads_them(faces: FaceSet, desk: Desk, covered: Covered) -> None:
+def test_mask_store_files_are_read_by_training(faces: FaceSet, desk: Desk, covered: Covered) -> None:
     mask = covered(desk, 2, 220)
     desk.paint(2, mask)
     read = PaintedMasks(desk.folder, faces).get(2)
@@ -91,19 +91,19 @@ def test_masks_lie_as_training_reads_them(faces: FaceSet, desk: Desk, covered: C
     assert np.array_equal(read, mask)
 
 
-def test_a_second_painter_in_the_folder_is_told(faces: FaceSet, desk: Desk) -> None:
+def test_mask_store_locked_folder_is_refused(faces: FaceSet, desk: Desk) -> None:
     with pytest.raises(UserError, match="somebody is painting here already"):
         Desk(faces, desk.folder, 0.35)
     desk.close()
     Desk(faces, desk.folder, 0.35).close()
 
 
-def test_bad_masks_are_told_before_anything_is_painted_and_hold_no_lock(faces: FaceSet, tmp_path: Path) -> None:
+def test_mask_store_bad_masks_are_refused_and_unlock(faces: FaceSet, tmp_path: Path) -> None:
     name = Path(faces.crop_name(0)).stem
     bad = {
         "is 256x256 px": (name, np.zeros((256, 256), np.uint8)),
         "neither black nor white": (name, np.full((512, 512), 90, np.uint8)),
-        "is the mask of no face": ("stranger", np.zeros((512, 512), np.uint8)),
+        "belongs to no face": ("stranger", np.zeros((512, 512), np.uint8)),
     }
     for number, (said, (stem, mask)) in enumerate(bad.items()):
         folder = tmp_path / str(number)
@@ -114,7 +114,7 @@ def test_bad_masks_are_told_before_anything_is_painted_and_hold_no_lock(faces: F
                 Desk(faces, folder, 0.35)
 
 
-def test_masks_painted_elsewhere_count_as_painted(faces: FaceSet, tmp_path: Path) -> None:
+def test_mask_store_foreign_masks_count_as_painted(faces: FaceSet, tmp_path: Path) -> None:
     folder = tmp_path / "masks"
     folder.mkdir()
     half = np.zeros((512, 512), np.uint8)
@@ -125,7 +125,7 @@ def test_masks_painted_elsewhere_count_as_painted(faces: FaceSet, tmp_path: Path
         assert np.array_equal(desk.mask(1), half)
 
 
-def test_an_occluders_view_is_where_painting_starts(faces: FaceSet, tmp_path: Path) -> None:
+def test_mask_store_predictor_is_starting_point(faces: FaceSet, tmp_path: Path) -> None:
     asked: list[int] = []
     seen = np.zeros((512, 512), np.uint8)
     seen[200:300, 200:300] = 255
@@ -146,7 +146,7 @@ def test_an_occluders_view_is_where_painting_starts(faces: FaceSet, tmp_path: Pa
         assert np.array_equal(desk.mask(2), seen)
 
 
-def test_what_cannot_be_written_leaves_the_last_mask_whole(
+def test_mask_store_write_error_keeps_last_mask(
     desk: Desk, covered: Covered, no_file_above: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     before = covered(desk, 0, 200)
@@ -163,7 +163,7 @@ def test_what_cannot_be_written_leaves_the_last_mask_whole(
     assert desk.undo() is None
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(faces: FaceSet, tmp_path: Path, covered: Covered) -> None:
+def test_mask_store_disk_full_loses_nothing(faces: FaceSet, tmp_path: Path, covered: Covered) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(

@@ -19,7 +19,7 @@ Covered = Callable[[Desk, int, int], Mask]
 
 
 @pytest.mark.parametrize(("form", "place"), [("coco", "masks.json"), ("labelme", "folder"), ("cvat", "folder")])
-def test_masks_come_back_from_other_programs_as_they_were(
+def test_import_masks_round_trip_is_exact(
     faces: FaceSet, desk: Desk, covered: Covered, tmp_path: Path, form: import_export.Format, place: str
 ) -> None:
     ring = covered(desk, 2, 220)
@@ -36,7 +36,7 @@ def test_masks_come_back_from_other_programs_as_they_were(
         assert other.counts()["painted"] == 0  # taken over in one step
 
 
-def test_the_command_line_takes_masks_over_and_hands_them_on(
+def test_annotate_import_and_export_from_command_line(
     settings: Callable[..., AnnotateConfig],
     desk: Desk,
     covered: Covered,
@@ -54,7 +54,7 @@ def test_the_command_line_takes_masks_over_and_hands_them_on(
     assert copy.name == desk.path(3).name
 
 
-def test_what_other_programs_cannot_mean_is_told_and_nothing_is_saved(desk: Desk, tmp_path: Path) -> None:
+def test_import_masks_bad_file_saves_nothing(desk: Desk, tmp_path: Path) -> None:
     broken = tmp_path / "masks.json"
     broken.write_text('{"categories": [{"id": 1, "name": "cat"}], "images": []}')
     with pytest.raises(UserError, match="no category is called face"):

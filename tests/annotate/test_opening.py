@@ -18,7 +18,7 @@ from facesmith.faces.face_set.face_set import FaceSet
 Settings = Callable[..., AnnotateConfig]
 
 
-def test_a_face_set_is_opened_as_it_is_with_masks_beside_it(settings: Settings, faces: FaceSet) -> None:
+def test_open_mask_store_face_set_puts_masks_beside_it(settings: Settings, faces: FaceSet) -> None:
     config = settings(f"faces={faces.path}", source=())
     assert config.data is None
     with opened(config) as desk:
@@ -27,7 +27,7 @@ def test_a_face_set_is_opened_as_it_is_with_masks_beside_it(settings: Settings, 
         assert desk.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_pictures_without_a_face_are_left_out_and_told_or_an_error(
+def test_open_mask_store_pictures_without_face_warn_or_error(
     settings: Settings, faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "pictures"
@@ -37,12 +37,12 @@ def test_pictures_without_a_face_are_left_out_and_told_or_an_error(
     source = (f"data.source={folder}", "data.name=some", "data.consent=licensed")
     with caplog.at_level(logging.WARNING), opened(settings(source=source)) as desk:
         assert len(desk) == 1
-    assert "1 of 2 pictures are left out: no face" in caplog.text
+    assert "Skipped 1 of 2 pictures: no face" in caplog.text
     with pytest.raises(UserError, match=r"b\.png: no face in frame 0"):
         opened(settings("without_face=error", source=source))
 
 
-def test_mistakes_are_told_in_one_line(settings: Settings, faces: FaceSet, tmp_path: Path) -> None:
+def test_open_mask_store_mistakes_in_one_line(settings: Settings, faces: FaceSet, tmp_path: Path) -> None:
     for given, said in (
         ([f"faces={faces.path}"], "faces: is given beside data.source"),
         (["import_from=a", "export_to=b", "format=coco"], "import_from: is given beside export_to"),
@@ -57,7 +57,7 @@ def test_mistakes_are_told_in_one_line(settings: Settings, faces: FaceSet, tmp_p
         opened(settings(f"masks={tmp_path / 'masks'}", f"occluder={tmp_path}"))
 
 
-def test_help_and_mistakes_need_neither_torch_nor_the_page(tmp_path: Path) -> None:
+def test_annotate_help_imports_neither_torch_nor_gradio(tmp_path: Path) -> None:
     program = (
         "import runpy, sys\n"
         "try:\n"

@@ -30,7 +30,7 @@ HTMLCanvasElement.prototype.getContext = function (kind, how) {
 """
 
 
-def test_the_documentation_names_every_key() -> None:
+def test_commands_every_key_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "painter.md").read_text(encoding="utf-8")
     assert as_markdown() in page
 
@@ -114,7 +114,7 @@ def band(*points: tuple[int, int], width: int) -> np.ndarray:
     return drawn > 0
 
 
-def test_a_person_paints_in_a_browser(browser: Browser, desk: Desk) -> None:
+def test_page_paint_in_browser(browser: Browser, desk: Desk) -> None:
     from selenium.webdriver.common.keys import Keys
 
     assert re.fullmatch(rf"http://{HOST}:\d+/\?__theme=dark", browser.address)

@@ -31,7 +31,7 @@ def state(view: View, row: int) -> str:
     return STATES[view.states[row]]
 
 
-def test_a_stroke_is_saved_and_only_its_pixels_change(session: Session) -> None:
+def test_session_stroke_saves_only_its_pixels(session: Session) -> None:
     canvas = session.show(onion=False).canvas
     view = session.autosave(stroke(canvas, 250), onion=False)
     assert view is not None
@@ -44,7 +44,7 @@ def test_a_stroke_is_saved_and_only_its_pixels_change(session: Session) -> None:
     assert not changed.any()
 
 
-def test_looking_at_a_frame_paints_nothing(session: Session) -> None:
+def test_session_view_saves_nothing(session: Session) -> None:
     canvas = session.show(onion=False).canvas
     loaded = session.autosave(canvas, onion=False)
     assert loaded is not None
@@ -55,7 +55,7 @@ def test_looking_at_a_frame_paints_nothing(session: Session) -> None:
     assert session.act(canvas, False, "next").counts["hull"] == len(session.desk)
 
 
-def test_a_stroke_that_arrives_late_is_kept_for_its_own_frame(session: Session) -> None:
+def test_session_late_stroke_is_saved_for_its_own_frame(session: Session) -> None:
     first = session.show(onion=False).canvas
     session.act(first, False, "next")
     assert session.desk.at == 1
@@ -63,7 +63,7 @@ def test_a_stroke_that_arrives_late_is_kept_for_its_own_frame(session: Session) 
     assert [session.desk.state(i) for i in (0, 1)] == ["painted", "hull"]
 
 
-def test_a_stroke_not_yet_sent_is_kept_when_a_page_is_turned(session: Session) -> None:
+def test_session_go_to_saves_unsent_stroke(session: Session) -> None:
     first = session.show(onion=False).canvas
     drawn = stroke(first, 250)
     second = session.act(drawn, False, "next").canvas
@@ -73,7 +73,7 @@ def test_a_stroke_not_yet_sent_is_kept_when_a_page_is_turned(session: Session) -
     assert session.desk.state(0) == "hull"
 
 
-def test_a_frame_changed_in_another_window_is_shown_anew(session: Session) -> None:
+def test_session_frame_changed_in_other_window_is_reloaded(session: Session) -> None:
     mine = session.show(onion=False).canvas
     theirs = session.show(onion=False).canvas
     session.autosave(stroke(theirs, 200), onion=False)
@@ -85,7 +85,7 @@ def test_a_frame_changed_in_another_window_is_shown_anew(session: Session) -> No
     assert session.autosave(stroke(view.canvas, 300), onion=False) is not None
 
 
-def test_the_buttons_do_what_they_say(session: Session) -> None:
+def test_session_buttons(session: Session) -> None:
     view = session.show(onion=False)
     view = session.act(stroke(view.canvas, 250), False, "keep")
     assert view.at == 1
@@ -107,7 +107,7 @@ def test_the_buttons_do_what_they_say(session: Session) -> None:
     assert "occluder: none was given" in view.note
 
 
-def test_the_onion_skin_shows_both_neighbours(session: Session) -> None:
+def test_session_onion_skin_outlines_both_neighbours(session: Session) -> None:
     view = session.show(onion=False)
     view = session.act(view.canvas, False, "keep")
     view = session.turn(view.canvas, False, 2)
@@ -120,7 +120,7 @@ def test_the_onion_skin_shows_both_neighbours(session: Session) -> None:
     assert np.array_equal(plain.canvas["background"], session.desk.faces.crop(1))
 
 
-def test_what_cannot_be_saved_stays_on_the_page_and_is_saved_with_the_next_click(
+def test_session_disk_full_keeps_stroke_until_next_click(
     session: Session, no_file_above: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     drawn = stroke(session.show(onion=False).canvas, 250)

@@ -35,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_and_its_checkpoint_say_what_their_network_says(run: Path, faces: FaceSet) -> None:
+def test_load_predictor_run_and_checkpoint_equal_network(run: Path, faces: FaceSet) -> None:
     import torch
 
     from facesmith.models.checkpoint import load_module
@@ -52,7 +52,7 @@ def test_a_run_and_its_checkpoint_say_what_their_network_says(run: Path, faces: 
         assert np.array_equal(mask > 127, wanted)
 
 
-def test_an_onnx_of_the_contract_will_do(faces: FaceSet, graph_file: Callable[..., Path]) -> None:
+def test_load_predictor_onnx(faces: FaceSet, graph_file: Callable[..., Path]) -> None:
     nodes = [("ReduceMean", ["input"], ["output"], {"axes": [3], "keepdims": 1})]
     bright = graph_file("bright.onnx", nodes, {"input": ["N", 256, 256, 3]}, {"output": ["N", 256, 256, 1]})
     mask = suggestions(faces, bright)(0)
@@ -60,7 +60,7 @@ def test_an_onnx_of_the_contract_will_do(faces: FaceSet, graph_file: Callable[..
     assert grey[mask > 127].mean() > 150 > grey[mask < 127].mean()
 
 
-def test_what_is_no_occluder_is_told(tmp_path: Path, faces: FaceSet, swapper_file: Path) -> None:
+def test_load_predictor_other_files_are_refused(tmp_path: Path, faces: FaceSet, swapper_file: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no checkpoint; give the folder of an occluder's run"):
         suggestions(faces, tmp_path / "empty")

@@ -71,7 +71,9 @@ def embed(root: Path, name: str, *overrides: str, **sources: Any) -> Path:
         ("dinov3", "dinov3:dino-wide", 1024, "mean"),
     ],
 )
-def test_photos_become_profiles_that_blend(root: Path, encoder: str, name: str, size: int, aggregation: str) -> None:
+def test_embed_task_photos_become_profiles_that_blend(
+    root: Path, encoder: str, name: str, size: int, aggregation: str
+) -> None:
     folder = root / f"{encoder[:4]}-wide"
     given = [f"encoder={encoder}", f"task.aggregation={aggregation}"]
     given += [f"task.encoder.model={folder}"] if folder.is_dir() else []
@@ -102,7 +104,9 @@ def test_photos_become_profiles_that_blend(root: Path, encoder: str, name: str, 
         assert len(both.embedding_mean) == size
 
 
-def test_few_photos_nobody_and_strangers_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_embed_task_few_photos_no_face_and_other_persons_are_reported(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     few = f"[{root / 'woman' / '0.png'},{root / 'nobody.png'}]"
     with caplog.at_level(logging.WARNING):
         profile = embed(root, "few", source=few)

@@ -63,7 +63,7 @@ def covered() -> np.ndarray:
     return picture
 
 
-def test_a_picture_gets_a_mask_and_an_overlay(masking, tmp_path: Path) -> None:
+def test_mask_task_image_writes_mask_and_overlay(masking, tmp_path: Path) -> None:
     source = tmp_path / "covered.png"
     write_image(source, covered(), mark=None)
     written = masking(source, tmp_path / "mask.png").run()
@@ -78,7 +78,7 @@ def test_a_picture_gets_a_mask_and_an_overlay(masking, tmp_path: Path) -> None:
     assert np.array_equal(overlay[kept], covered()[kept])
 
 
-def test_a_video_leaves_out_frames_without_a_face(masking, tmp_path: Path) -> None:
+def test_mask_task_video_skips_frames_without_face(masking, tmp_path: Path) -> None:
     source = tmp_path / "clip.mp4"
     with VideoWriter(source, mark=None, fps=25, crf=5) as writer:
         for number in range(6):
@@ -96,7 +96,7 @@ def test_a_video_leaves_out_frames_without_a_face(masking, tmp_path: Path) -> No
     assert not (tmp_path / "other.mp4").exists()
 
 
-def test_where_nobody_is_nothing_is_written(masking, tmp_path: Path) -> None:
+def test_mask_task_no_face_writes_nothing(masking, tmp_path: Path) -> None:
     source = tmp_path / "wall.png"
     write_image(source, np.full((200, 200, 3), 90, np.uint8), mark=None)
     with pytest.raises(UserError, match="no face found in any"):

@@ -48,7 +48,7 @@ def embed(root, name, **changes):
     return EmbedTask(**(settings | changes), backend="pyav", analyzer=analyzer, progress=False)
 
 
-def test_photos_become_a_profile(places):
+def test_embed_task_photos_become_profile(places):
     man, woman = (IdentityProfile.load(places / "profiles" / f"{name}.json") for name in ("man", "woman"))
     assert (man.num_frames, man.embedder, man.consent, man.expires) == (3, "sface", "licensed", "2031-01-31")
     assert man.quality_stats["avg_similarity"] > 0.8
@@ -57,7 +57,7 @@ def test_photos_become_a_profile(places):
     assert [m["key"] for m in meta] == [man.face_set]
 
 
-def test_the_ways_to_average_agree_on_the_person(places):
+def test_embed_task_aggregations_agree(places):
     means = []
     for method in ("mean", "weighted_mean", "median"):
         (path,) = embed(places, "man", aggregation=method, output=places / f"{method}.json").run()
@@ -66,12 +66,12 @@ def test_the_ways_to_average_agree_on_the_person(places):
     assert not np.array_equal(means[0], means[2])
 
 
-def test_a_profile_is_not_overwritten_by_chance(places):
+def test_embed_task_existing_profile_is_refused(places):
     with pytest.raises(UserError, match="is there already"):
         embed(places, "man")
 
 
-def test_blend_and_interpolate_lie_between(places, capsys):
+def test_blend_and_interpolate_tasks_lie_between_parents(places, capsys):
     paths = [str(places / "profiles" / f"{name}.json") for name in ("man", "woman")]
     common = {"source": paths, "profiles": places / "profiles", "output": None}
     BlendTask(**common, name="both", weights=[0.8, 0.2]).run()
@@ -89,7 +89,7 @@ def test_blend_and_interpolate_lie_between(places, capsys):
         InterpolateTask(**(common | {"source": [*paths, paths[0]]}), name="x", t=0.5)
 
 
-def test_more_pictures_enrich_and_those_of_another_are_refused(places):
+def test_enrich_task_same_person_adds_other_person_is_refused(places):
     settings = {"profile": places / "profiles" / "man.json", "output": places / "richer.json"}
     settings |= {"consent": None, "consent_note": None, "min_similarity": {"sface": 0.36}, "max_frames": 20}
     settings |= {"selection": SelectionConfig(**SELECTION), "face_sets": places / "sets", "backend": "pyav"}

@@ -66,7 +66,7 @@ def task(root, source, target=None, **changes):
     return ValidateTask(**(settings | changes), backend="pyav", analyzer=analyzer, progress=False)
 
 
-def test_a_true_video_keeps_all_limits_and_is_reported_in_one_file(places, capsys):
+def test_validate_task_untouched_video_passes_with_one_file_report(places, capsys):
     figures, page = task(places, "still.mp4", "still.mp4").run()
     told = json.loads(figures.read_text())
     assert told["passed"]
@@ -84,7 +84,7 @@ def test_a_true_video_keeps_all_limits_and_is_reported_in_one_file(places, capsy
     assert "similarity" in capsys.readouterr().out
 
 
-def test_trembling_is_found_and_missed_limits_end_in_one_line(places):
+def test_validate_task_jitter_fails_in_one_line(places):
     with pytest.raises(UserError, match=r"limits missed: .*jitter_ratio") as caught:
         task(places, "trembling.mp4", "still.mp4", max_shift=None).run()
     assert "\n" not in str(caught.value)
@@ -93,12 +93,12 @@ def test_trembling_is_found_and_missed_limits_end_in_one_line(places):
     assert not told["passed"]
 
 
-def test_another_person_is_not_taken_for_him(places):
+def test_validate_task_other_person_fails_similarity(places):
     with pytest.raises(UserError, match=r"2 of 3 limits missed: similarity 0\.\d+, at least 0.4 .*judge_distance"):
         task(places, "woman.png").run()
 
 
-def test_what_does_not_fit_is_told(places):
+def test_validate_task_mismatched_input_is_refused(places):
     with pytest.raises(UserError, match="no face found in any of 1 frames"):
         task(places, "wall.png").run()
     with pytest.raises(UserError, match="give the very file it was made from"):
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_told(places):
         task(places, "woman.png", min_similarity={"arcface_w600k_r50": 0.85})
 
 
-def test_without_pictures_of_the_person_the_judge_is_left_out(places, capsys):
+def test_validate_task_without_reference_skips_distance(places, capsys):
     figures, _ = task(places, "man.png", reference=None).run()
     assert "judge_distance" not in json.loads(figures.read_text())["summary"]
     assert "the independent judge has nobody" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from facesmith.methods.occluder.labels import face_mask
 from facesmith.training.loaders import ResumableLoader
 
 
-def test_a_draw_is_a_function_of_its_number(data: OccluderDataModule) -> None:
+def test_occluded_faces_item_is_function_of_draw_number(data: OccluderDataModule) -> None:
     first, again, other = data.training[1, 7], data.training[1, 7], data.training[1, 8]
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["picture"], other["picture"])
@@ -25,7 +25,7 @@ def test_a_draw_is_a_function_of_its_number(data: OccluderDataModule) -> None:
     assert (first["mask"] <= first["hull"]).all()
 
 
-def test_an_epoch_visits_each_face_as_often_as_asked() -> None:
+def test_draw_batches_epoch_visits_each_face_repeats_times() -> None:
     sampler = DrawBatches(7, 3, 4, seed=5)
     sampler.begin(2, 0)
     batches = list(sampler)
@@ -38,7 +38,7 @@ def test_an_epoch_visits_each_face_as_often_as_asked() -> None:
     assert not {number for batch in sampler for _, number in batch} & set(numbers)
 
 
-def test_the_order_goes_on_where_it_was_left() -> None:
+def test_draw_batches_begin_continues_order() -> None:
     whole = DrawBatches(10, 2, 4, seed=1)
     whole.begin(1, 0)
     rest = DrawBatches(10, 2, 4, seed=1)
@@ -46,7 +46,7 @@ def test_the_order_goes_on_where_it_was_left() -> None:
     assert list(whole)[3:] == list(rest)
 
 
-def test_the_loader_goes_on_where_it_was_left(data: OccluderDataModule) -> None:
+def test_occluder_loader_resume_continues_batches(data: OccluderDataModule) -> None:
     loader, again = data.train_dataloader(), data.train_dataloader()
     assert isinstance(loader, ResumableLoader)
     assert isinstance(again, ResumableLoader)
@@ -58,19 +58,19 @@ def test_the_loader_goes_on_where_it_was_left(data: OccluderDataModule) -> None:
     assert torch.equal(expected["mask"], found["mask"])
 
 
-def test_validation_shows_each_face_under_every_family(data: OccluderDataModule) -> None:
+def test_validation_faces_every_family_per_face(data: OccluderDataModule) -> None:
     families = [FAMILY_NAMES[int(item["family"])] for item in data.validation.items]
     assert families == [*FAMILY_NAMES, *FAMILY_NAMES]
     assert data.unseen == ["foliage", "instrument"]
     assert set(FAMILIES) == set(data.config.occlusions.families)
 
 
-def test_held_out_faces_are_not_trained_on(data: OccluderDataModule) -> None:
+def test_occluder_data_held_out_faces_not_in_training(data: OccluderDataModule) -> None:
     assert len(data.training) + len(data.consecutive) == len(data.faces)
     assert len(data.consecutive) == round(0.2 * len(data.faces))
 
 
-def test_augmented_masks_stay_with_their_pictures(data: OccluderDataModule) -> None:
+def test_augment_masks_moves_masks_with_pictures(data: OccluderDataModule) -> None:
     assert data.augment is not None
     torch.manual_seed(0)
     square = torch.zeros(8, 1, 64, 64)
@@ -82,7 +82,7 @@ def test_augmented_masks_stay_with_their_pictures(data: OccluderDataModule) -> N
     assert not torch.equal(masks, square)
 
 
-def test_the_outline_reaches_the_forehead(data: OccluderDataModule) -> None:
+def test_face_mask_forehead_extends_outline(data: OccluderDataModule) -> None:
     points = data.training.labelled.faces.landmarks[0]
     low, high = face_mask(points, 72, 0.0), face_mask(points, 72, 0.35)
     assert (high >= low).all()
@@ -91,7 +91,7 @@ def test_the_outline_reaches_the_forehead(data: OccluderDataModule) -> None:
     assert np.flatnonzero(low.any(1))[-1] == np.flatnonzero(high.any(1))[-1]
 
 
-def test_pictures_without_a_face_are_left_out_or_an_error(tiny_occluder, tmp_path: Path) -> None:
+def test_occluder_data_pictures_without_face_skip_or_error(tiny_occluder, tmp_path: Path) -> None:
     shutil.copy(fetch("astronaut.png"), tmp_path / "a.png")
     shutil.copy(fetch("astronaut.png"), tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as picture:
@@ -110,7 +110,7 @@ def test_pictures_without_a_face_are_left_out_or_an_error(tiny_occluder, tmp_pat
         strict.prepare_data()
 
 
-def test_one_face_is_too_few(tiny_occluder, tmp_path: Path) -> None:
+def test_occluder_data_one_face_is_refused(tiny_occluder, tmp_path: Path) -> None:
     module: OccluderDataModule = tiny_occluder(tmp_path / "run", "data.source=asset:astronaut.png").data.build()
     module.prepare_data()
     with pytest.raises(UserError, match="too few"):

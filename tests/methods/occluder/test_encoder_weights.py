@@ -1,4 +1,4 @@
-"""Pretrained weights come from files and assets, and what cannot be had is said."""
+"""Pretrained weights come from files and assets; unavailable ones are reported."""
 
 import logging
 from pathlib import Path
@@ -27,7 +27,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-def test_an_encoder_takes_the_tensors_of_a_file_in_their_order(asset) -> None:
+def test_load_encoder_weights_takes_tensors_in_order(asset) -> None:
     path = asset("efficientnet_lite0.pth")
     network = MaskNetwork("unet", LITE, "asset:efficientnet_lite0.pth", DECODER)
     given = torch.load(path, weights_only=True)
@@ -37,7 +37,7 @@ def test_an_encoder_takes_the_tensors_of_a_file_in_their_order(asset) -> None:
     assert torch.equal(own["blocks.4.0.bn2.running_var"], given["_blocks.8._bn1.running_var"])
 
 
-def test_pretrained_features_know_what_is_the_same(asset) -> None:
+def test_load_encoder_weights_features_recognise_similar_pictures(asset) -> None:
     """Mirrored pictures of one thing are nearer to each other than to those of another, as random weights are not."""
     import skimage.data
 
@@ -52,7 +52,7 @@ def test_pretrained_features_know_what_is_the_same(asset) -> None:
     assert others.max() < 0.3
 
 
-def test_weights_of_another_network_are_told(asset, tmp_path: Path) -> None:
+def test_load_encoder_weights_other_network_is_refused(asset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.encoder_weights=.*another network"):
         MaskNetwork("unet", "resnet18", str(asset("efficientnet_lite0.pth")))
     broken = tmp_path / "broken.pth"
@@ -68,13 +68,13 @@ def test_weights_of_another_network_are_told(asset, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", ["asset:efficientnet_lite0.pth", "imagenet"])
-def test_without_a_network_an_encoder_starts_from_scratch_and_says_so(
+def test_mask_network_weights_unavailable_starts_from_scratch_with_warning(
     no_network, caplog: pytest.LogCaptureFixture, weights: str
 ) -> None:
     encoder = LITE if weights.startswith("asset:") else "resnet18"
     with caplog.at_level(logging.WARNING, logger="facesmith"):
         network = MaskNetwork("unet", encoder, weights, DECODER).eval()
     (record,) = [one for one in caplog.records if one.name.startswith("facesmith")]
-    assert f"model.encoder_weights={weights}: cannot be had" in record.getMessage()
+    assert f"model.encoder_weights={weights}: unavailable" in record.getMessage()
     assert "from scratch" in record.getMessage()
     assert network(torch.rand(1, 3, 64, 64)).shape == (1, 1, 64, 64)

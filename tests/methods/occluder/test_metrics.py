@@ -16,7 +16,7 @@ def plane(top: int, bottom: int, left: int, right: int, size: int = 40) -> Tenso
     return mask
 
 
-def test_figures_of_hand_made_masks() -> None:
+def test_mask_metrics_handmade_masks() -> None:
     metrics = MaskMetrics(["foliage"])
     hull = plane(0, 20, 0, 20)  # 400 px
     wanted = plane(0, 20, 0, 15)  # 100 px of them hidden
@@ -39,14 +39,14 @@ def test_figures_of_hand_made_masks() -> None:
     assert figures["mask_iou"] == pytest.approx((200 + 380) / (300 + 400))
 
 
-def test_what_lies_outside_the_face_is_no_occlusion() -> None:
+def test_mask_metrics_outside_face_does_not_count() -> None:
     metrics = MaskMetrics([])
     hull = plane(0, 20, 0, 20)
     metrics.update(plane(0, 40, 0, 40), plane(0, 20, 0, 10), hull, torch.tensor([1]))
     assert float(metrics.compute_and_reset()["occluded_recall"]) == 0
 
 
-def test_a_rim_is_near_the_edge_and_never_the_picture_border() -> None:
+def test_boundary_excludes_picture_border() -> None:
     mask = plane(10, 30, 10, 30) > 0.5
     edge = boundary(mask)
     assert edge[0, 0, 10, 20]
@@ -54,7 +54,7 @@ def test_a_rim_is_near_the_edge_and_never_the_picture_border() -> None:
     assert not boundary(torch.ones(1, 1, 40, 40, dtype=torch.bool)).any()
 
 
-def test_a_mask_that_moves_with_the_face_does_not_flicker() -> None:
+def test_flicker_mask_moving_with_face_is_zero() -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform(20, 44, (478, 2)).astype(np.float32)
     disc = np.zeros((64, 64), np.float32)

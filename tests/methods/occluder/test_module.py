@@ -36,7 +36,7 @@ def run(tiny_occluder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_leaves_figures_a_render_and_the_model(run: Path) -> None:
+def test_occluder_run_writes_metrics_render_and_model(run: Path) -> None:
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "completed"
     figures = record["metrics"]["last"]
@@ -50,7 +50,7 @@ def test_a_run_leaves_figures_a_render_and_the_model(run: Path) -> None:
     assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
 
 
-def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
+def test_occluder_checkpoint_rebuilds_module(run: Path) -> None:
     module = load_module(run / "checkpoints/last.ckpt")
     assert isinstance(module, OccluderModule)
     assert not module.training
@@ -65,7 +65,7 @@ def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
     assert record["facesmith"]["provenance"]["consent"] == "licensed"
 
 
-def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) -> None:
+def test_occluder_export_equals_what_swap_reads(run: Path, data: OccluderDataModule) -> None:
     occluder = Occluder(run / "exports/carphone.onnx")
     assert occluder.size == 256
     crops = data.consecutive.labelled.faces.images[:2]
@@ -81,7 +81,7 @@ def test_the_export_is_what_the_swap_reads(run: Path, data: OccluderDataModule) 
     assert "val/occluded_recall" in card
 
 
-def test_an_occluder_is_exported_to_xseg_alone(run: Path, tmp_path: Path) -> None:
+def test_occluder_export_other_than_xseg_is_refused(run: Path, tmp_path: Path) -> None:
     def given(*more: str) -> ExportConfig:
         return load_config(
             "export", ExportConfig, [f"ckpt_path={run / 'checkpoints/last.ckpt'}", f"output={tmp_path}", *more]
@@ -98,13 +98,13 @@ def test_an_occluder_is_exported_to_xseg_alone(run: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_an_untrained_module_exports_nothing(tiny_occluder, tmp_path: Path) -> None:
+def test_occluder_export_untrained_is_refused(tiny_occluder, tmp_path: Path) -> None:
     module = tiny_occluder(tmp_path / "run").model.build()
     with pytest.raises(UserError, match="was not trained"):
         module.export_spec()
 
 
-def test_a_few_faces_are_memorised(tiny_occluder, data: OccluderDataModule, tmp_path: Path) -> None:
+def test_occluder_module_overfits_few_faces(tiny_occluder, data: OccluderDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = tiny_occluder(tmp_path / "run").model.build()
     items = [data.validation[number] for number in range(4)]
@@ -120,7 +120,7 @@ def test_a_few_faces_are_memorised(tiny_occluder, data: OccluderDataModule, tmp_
     assert (found & wanted).sum() / (found | wanted).sum() > 0.93
 
 
-def test_training_cuts_the_margin_and_validation_has_none(run: Path, data: OccluderDataModule) -> None:
+def test_occluder_data_training_crops_margin_validation_does_not(run: Path, data: OccluderDataModule) -> None:
     assert data.training[0, 0]["picture"].shape == (3, 72, 72)
     assert data.validation[0]["picture"].shape == (3, 64, 64)
     trained = load_module(run / "checkpoints/last.ckpt")
@@ -130,7 +130,7 @@ def test_training_cuts_the_margin_and_validation_has_none(run: Path, data: Occlu
     assert second["lr"] == pytest.approx(0.3 * trained.config.optimizer.lr)
 
 
-def test_last_layers_see_the_picture_at_its_full_size() -> None:
+def test_mask_network_detail_layers_see_full_resolution() -> None:
     encoder = "timm-mobilenetv3_small_minimal_100"
     torch.manual_seed(0)
     plain, fine = (MaskNetwork("unet", encoder, None, [32, 24, 16, 16, 8], detail).eval() for detail in (None, 12))
@@ -144,7 +144,7 @@ def test_last_layers_see_the_picture_at_its_full_size() -> None:
     assert not torch.allclose(fine(picture), fine(fine_grid))
 
 
-def test_what_the_library_cannot_build_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_mask_network_unknown_architecture_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UserError, match=r"model\.architecture=unet, model\.encoder=resnet99"):
         MaskNetwork("unet", "resnet99")
     with pytest.raises(UserError, match=r"model\.architecture=onet"):
@@ -152,7 +152,7 @@ def test_what_the_library_cannot_build_is_told(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.slow
-def test_other_architectures_fit_the_contract(tmp_path: Path) -> None:
+def test_mask_network_other_architecture_exports(tmp_path: Path) -> None:
     network = MaskNetwork("fpn", "timm-mobilenetv3_small_minimal_100").eval()
     assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
     spec = ExportSpec(
@@ -161,7 +161,7 @@ def test_other_architectures_fit_the_contract(tmp_path: Path) -> None:
     assert export(spec, tmp_path / "fpn.onnx").parity < 1e-4
 
 
-def test_weights_of_another_network_are_refused(run: Path, tiny_occluder, tmp_path: Path) -> None:
+def test_occluder_init_from_other_network_is_refused(run: Path, tiny_occluder, tmp_path: Path) -> None:
     other = tiny_occluder(
         tmp_path / "run", "model.encoder=resnet18", f"model.init_from={run / 'checkpoints/last.ckpt'}"
     )

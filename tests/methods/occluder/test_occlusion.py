@@ -16,7 +16,7 @@ def occlude(weights: dict[str, float], *, clear: float = 0.0, several: float = 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_covers_something_and_labels_what_it_covers(data: OccluderDataModule, family: str) -> None:
+def test_random_occlusion_family_labels_what_it_covers(data: OccluderDataModule, family: str) -> None:
     labelled = data.training.labelled
     picture, landmarks = labelled.faces.images[0], labelled.faces.landmarks[0]
     inside = labelled.masks[0] > 127
@@ -45,7 +45,7 @@ def test_a_family_covers_something_and_labels_what_it_covers(data: OccluderDataM
     assert max(shares) > 0.03, shares
 
 
-def test_a_share_is_left_alone_and_weights_of_zero_are_never_drawn(data: OccluderDataModule) -> None:
+def test_random_occlusion_clear_share_and_zero_weights(data: OccluderDataModule) -> None:
     labelled = data.training.labelled
     covering = occlude({"shape": 1.0, "glasses": 1.0, "hand": 0.0}, clear=0.5)
     done = [
@@ -60,5 +60,5 @@ def test_a_share_is_left_alone_and_weights_of_zero_are_never_drawn(data: Occlude
     assert untouched.visible.min() == 1
 
 
-def test_held_out_surfaces_share_no_photograph() -> None:
+def test_random_textures_held_out_share_no_photograph() -> None:
     assert not set(RandomTextures().photos) & set(RandomTextures(held_out=True).photos)

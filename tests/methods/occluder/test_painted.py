@@ -29,7 +29,7 @@ def half() -> np.ndarray:
     return mask
 
 
-def test_a_painted_mask_wins_over_the_outline(data: OccluderDataModule, tmp_path: Path, half: np.ndarray) -> None:
+def test_label_faces_painted_mask_replaces_outline(data: OccluderDataModule, tmp_path: Path, half: np.ndarray) -> None:
     write(tmp_path / "masks", name_of(data, 1), half)
     (tmp_path / "masks/.half_written.tmp.png").write_bytes(b"what a painter that was killed leaves")
     masks = PaintedMasks(tmp_path / "masks", data.faces)
@@ -44,15 +44,15 @@ def test_a_painted_mask_wins_over_the_outline(data: OccluderDataModule, tmp_path
     assert (np.abs(painted[1].astype(int) - wanted) < 128).mean() > 0.96
 
 
-def test_bad_masks_are_told_by_name(data: OccluderDataModule, tmp_path: Path, half: np.ndarray) -> None:
+def test_painted_masks_bad_file_is_named(data: OccluderDataModule, tmp_path: Path, half: np.ndarray) -> None:
     name = name_of(data, 0)
     with pytest.raises(UserError, match=r"data\.masks=.*no such folder"):
         PaintedMasks(tmp_path / "none", data.faces)
     write(tmp_path / "strange", "nobody", half)
-    with pytest.raises(UserError, match=r"nobody\.png: is the mask of no face"):
+    with pytest.raises(UserError, match=r"nobody\.png: belongs to no face"):
         PaintedMasks(tmp_path / "strange", data.faces)
     small = write(tmp_path / "small", name, half[::2, ::2])
-    with pytest.raises(UserError, match=rf"{small.name}: is 256x256 px, its crop 512x512"):
+    with pytest.raises(UserError, match=rf"{small.name}: has 256x256 px, its crop 512x512"):
         PaintedMasks(small.parent, data.faces).get(0)
     grey = write(tmp_path / "grey", name, np.full((512, 512), 90, np.uint8))
     with pytest.raises(UserError, match="neither black nor white"):
