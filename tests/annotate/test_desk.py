@@ -101,7 +101,7 @@ def test_mask_store_locked_folder_is_refused(faces: FaceSet, desk: Desk) -> None
 def test_mask_store_bad_masks_are_refused_and_unlock(faces: FaceSet, tmp_path: Path) -> None:
     name = Path(faces.crop_name(0)).stem
     bad = {
-        "is 256x256 px": (name, np.zeros((256, 256), np.uint8)),
+        "has 256x256 px": (name, np.zeros((256, 256), np.uint8)),
         "neither black nor white": (name, np.full((512, 512), 90, np.uint8)),
         "belongs to no face": ("stranger", np.zeros((512, 512), np.uint8)),
     }
