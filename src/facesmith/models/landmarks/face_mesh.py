@@ -1,8 +1,8 @@
 """MediaPipe's face networks as torch modules: 478 landmarks and 52 blendshapes of a face crop.
 
 The weights are Google's (Apache-2.0), read from the asset `face_landmarker.task`. They are frozen, but what they
-compute has gradients: they serve as geometry inside a generator, as losses for pose and expression, and as an analyzer of
-whole batches.
+compute has gradients: they serve as geometry inside a generator, as losses for pose and expression, and as an analyzer
+of whole batches.
 """
 
 import zipfile
