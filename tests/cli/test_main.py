@@ -70,7 +70,7 @@ def test_train_help_lists_every_group_of_a_training() -> None:
     listed = set(re.findall(r"\$\{options:([\w/]+)\}", text))
     folders = {str(p.parent.relative_to(ROOT / "conf")) for p in (ROOT / "conf").rglob("*/*.yaml")}
     others = {"task", "encoder", "local"}
-    assert listed == {one for one in folders if one.split("/")[0] not in {"hydra", "memory", "sizes", *others}}
+    assert listed == {one for one in folders if one.split("/")[0] not in {"hydra", "memory", *others}}
 
 
 def test_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

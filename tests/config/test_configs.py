@@ -52,7 +52,7 @@ def _options(group: str) -> Iterator[tuple[str, str]]:
 def _train_choices() -> list[list[str]]:
     """One list of overrides for each option file that a training run can choose."""
     groups = sorted(
-        p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local", "encoder", "sizes")
+        p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local", "encoder", "memory")
     )
     choices = []
     for group in groups:
@@ -77,11 +77,30 @@ def test_every_training_type_takes_every_trainer(slice_: str, trainer: str) -> N
     assert validate(cfg, TrainConfig).name == "ada"
 
 
-def test_sizes_are_of_a_trainer_and_a_type() -> None:
-    pairs = {f"{t}_{d}" for _, t in _options("trainer") for _, d in _options("data")}
-    assert {option for _, option in _options("sizes")} <= pairs
+def test_memory_presets_are_of_a_type_and_a_trainer() -> None:
+    pairs = {(f"memory/{d}", t) for _, t in _options("trainer") for _, d in _options("data")}
+    assert set(_options("memory")) <= pairs
+
+
+@pytest.mark.parametrize(("slice_", "batches"), [("identity", (1, 4, 8, 16)), ("occluder", (2, 8, 16, 32))])
+def test_memory_presets_win_over_the_experiment(slice_: str, batches: tuple[int, ...]) -> None:
+    trainers = ("low_memory", "default", "gpu_16gb", "gpu_24gb")
+    chosen = [composed("train", f"experiment={slice_}", f"trainer={one}", *SLICES[slice_]) for one in trainers]
+    assert tuple(cfg.data.batch_size for cfg in chosen) == batches
+    own = composed("train", f"experiment={slice_}", "trainer=low_memory", "data.batch_size=3", *SLICES[slice_])
+    assert own.data.batch_size == 3
+
+
+def test_low_memory_of_video_lora_offloads_activations() -> None:
     low = composed("train", "experiment=video_lora", "trainer=low_memory", *NEEDED_OF_VIDEO)
     assert (low.data.batch_size, low.model.offload) == (1, "activations")
+
+
+@pytest.mark.parametrize("experiment", [option for _, option in _options("experiment")])
+def test_experiment_file_states_the_run(experiment: str) -> None:
+    stated = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml")
+    for key in ("experiment_name", "monitor", "trainer.max_epochs", "data.batch_size", "model.optimizer.lr"):
+        assert OmegaConf.select(stated, key) is not None, key
 
 
 @pytest.mark.parametrize("overrides", _train_choices(), ids=lambda o: o[-1])
