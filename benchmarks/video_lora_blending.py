@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parent))
-from facesmith.faces.profiles.combining import blend, interpolate
+from facesmith.faces.profiles.combining import blend_profiles, interpolate_profiles
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
 from facesmith.methods.video_lora.identities import write_profiles
@@ -67,8 +67,8 @@ def one_pair(output: Path, pair: tuple[int, int], overrides: list[str]) -> dict[
     trial = Trial(data, module, clips(DANCES, torch.Generator().manual_seed(STAGE)))
     first, second = fields(torch.stack([person(number) for number in pair]))
     others = distractors()
-    wanted = {f"t {time:g}": interpolate(one, two, time, "between") for time in TIMES}
-    wanted["blend"] = blend([one, two], [1, 1], "both")
+    wanted = {f"t {time:g}": interpolate_profiles(one, two, time, "between") for time in TIMES}
+    wanted["blend"] = blend_profiles([one, two], [1, 1], "both")
     rows, cells = [trial.poses, truth_of(person(pair[0])), truth_of(person(pair[1]))], {}
     for key, profile in wanted.items():
         face = torch.tensor(profile.embedding_mean)

@@ -50,7 +50,7 @@ def test_a_stranger_and_a_missing_face_are_rejected(
     gate: QualityGate, analyzer: MediaPipeAnalyzer, astronaut: np.ndarray
 ) -> None:
     crop = astronaut[40:168, 160:288]
-    assert analyzer.landmarks([crop])[0] is not None
+    assert analyzer.find_landmarks([crop])[0] is not None
     stranger, grey = crop[None], np.full((1, 128, 128, 3), 127, np.uint8)
     mask = np.full((1, 128, 128), 255, np.uint8)
     before = gate.before(stranger, stranger, mask, ["astronaut"]).verdicts[0]
@@ -66,7 +66,7 @@ def test_landmark_mirror_agrees_with_detection_on_mirrored_crops(
     analyzer: MediaPipeAnalyzer, person: AlignedFaces
 ) -> None:
     some = person[:6]
-    found = analyzer.landmarks(list(np.ascontiguousarray(some.images[:, :, ::-1])))
+    found = analyzer.find_landmarks(list(np.ascontiguousarray(some.images[:, :, ::-1])))
     mirrored = some.mirrored()
     errors = [
         np.linalg.norm(seen[0][:, :2] - wanted[:, :2], axis=1).mean()

@@ -181,7 +181,7 @@ class QualityGate:
         target, truth (pseudo truth), raw (the generator's face), shown (its composite): (N,S,S,3) uint8 RGB.
         mask, hull: (N,S,S) uint8, the generator's mask and the face's outline. names: what to call the rows.
         """
-        found = self._analyzer.landmarks(list(shown))
+        found = self._analyzer.find_landmarks(list(shown))
         embeddings, descriptors = self._embed(shown), self._judge.describe(list(shown))
         to_person = distances(descriptors, self._descriptors)
         verdicts = []
@@ -213,7 +213,7 @@ class QualityGate:
     def _target(self, picture: Pixels) -> _Target:
         key = hashlib.sha256(picture.tobytes()).hexdigest()
         if key not in self._known:
-            seen = self._analyzer.landmarks([picture])[0]
+            seen = self._analyzer.find_landmarks([picture])[0]
             self._known[key] = _Target(
                 points=None if seen is None else seen[0],
                 shapes=np.zeros(52, np.float32) if seen is None else seen[1],

@@ -96,10 +96,10 @@ def test_embeddings_of_aligned_crops_are_those_of_arcfaceonnx(analyzer: InsightF
 
 
 def test_the_licence_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    ours._tell_licence.cache_clear()
+    ours._warn_of_licence.cache_clear()
     with caplog.at_level(logging.WARNING):
-        ours._tell_licence()
-        ours._tell_licence()
+        ours._warn_of_licence()
+        ours._warn_of_licence()
     assert sum("non-commercial" in record.getMessage() for record in caplog.records) == 1
 
 

@@ -144,7 +144,7 @@ def test_landmarks_of_aligned_crops(
     sample = carphone[::12]
     matrices = [alignment.estimate_alignment(faces[0].keypoints, template, size) for _, faces in sample]
     crops = [alignment.warp_face(frame, matrix, size) for (frame, _), matrix in zip(sample, matrices, strict=True)]
-    found = analyzer.landmarks([*crops, np.zeros((size, size, 3), np.uint8)])
+    found = analyzer.find_landmarks([*crops, np.zeros((size, size, 3), np.uint8)])
     assert found[-1] is None
     for answer, (_, faces), matrix in zip(found, sample, matrices, strict=False):
         assert answer is not None

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facesmith.faces.face import BLENDSHAPES, keypoints_from_landmarks
+from facesmith.faces.face import keypoints_from_landmarks
 from facesmith.faces.geometry import alignment
 from facesmith.faces.geometry.alignment import TEMPLATES
+from facesmith.faces.geometry.topology import BLENDSHAPES
 
 
 @pytest.fixture

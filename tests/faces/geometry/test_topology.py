@@ -1,7 +1,7 @@
 import numpy as np
 
-from facesmith.faces.face import BLENDSHAPES
 from facesmith.faces.geometry import topology
+from facesmith.faces.geometry.topology import BLENDSHAPES
 
 
 def test_mirrors_are_involutions_and_swap_sides() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.faces.profiles.combining import blend, enrich, interpolate
+from facesmith.faces.profiles.combining import blend_profiles, enrich_profile, interpolate_profiles
 
 from .test_profile import make
 
@@ -18,7 +18,7 @@ BOB = one(1, "bob", consent="public_domain", expires="2029-06-30", face_set="key
 
 
 def test_a_blend_lies_where_its_weights_say():
-    both = blend([ADA, BOB], [3, 1], "both")
+    both = blend_profiles([ADA, BOB], [3, 1], "both")
     np.testing.assert_allclose(both.mean[:2], np.array([3, 1]) / np.sqrt(10), atol=1e-6)
     assert np.linalg.norm(both.mean) == pytest.approx(1, abs=1e-6)
     assert (both.num_frames, both.gate, both.face_set) == (40, {}, "")
@@ -27,29 +27,29 @@ def test_a_blend_lies_where_its_weights_say():
 
 
 def test_lineage_consent_and_expiry_follow_from_the_strictest():
-    both = blend([ADA, BOB], [1, 1], "both")
+    both = blend_profiles([ADA, BOB], [1, 1], "both")
     assert [(a.id, a.face_set, a.weight) for a in both.made_from] == [("ada", "key-ada", 0.5), ("bob", "key-bob", 0.5)]
     assert both.consent == "self"
     assert both.consent_note == "ada: self (on paper); bob: public_domain"
     assert both.expires == "2029-06-30"
-    later = blend([both, one(2, "carl", face_set="key-carl")], [1, 1], "later")
+    later = blend_profiles([both, one(2, "carl", face_set="key-carl")], [1, 1], "later")
     assert later.ancestors == ["ada", "bob", "both", "carl"]
     assert {a.face_set: a.weight for a in later.made_from} == {"key-ada": 0.25, "key-bob": 0.25, "key-carl": 0.5}
 
 
 def test_interpolation_keeps_an_even_speed_along_the_arc():
-    quarter = interpolate(ADA, BOB, 0.25, "quarter")
+    quarter = interpolate_profiles(ADA, BOB, 0.25, "quarter")
     angle = np.pi / 8
     np.testing.assert_allclose(quarter.mean[:2], [np.cos(angle), np.sin(angle)], atol=1e-6)
-    np.testing.assert_allclose(interpolate(ADA, BOB, 0.0, "a").mean, ADA.mean, atol=1e-7)
-    np.testing.assert_allclose(interpolate(ADA, BOB, 1.0, "b").mean, BOB.mean, atol=1e-7)
-    np.testing.assert_allclose(interpolate(ADA, ADA, 0.5, "same").mean, ADA.mean, atol=1e-7)
+    np.testing.assert_allclose(interpolate_profiles(ADA, BOB, 0.0, "a").mean, ADA.mean, atol=1e-7)
+    np.testing.assert_allclose(interpolate_profiles(ADA, BOB, 1.0, "b").mean, BOB.mean, atol=1e-7)
+    np.testing.assert_allclose(interpolate_profiles(ADA, ADA, 0.5, "same").mean, ADA.mean, atol=1e-7)
 
 
 def test_enriching_counts_each_face_alike():
     near = np.array([0.8, 0.6, 0, 0, 0, 0, 0, 0], np.float32)
     more = make(id="ada", embedding_mean=near, embedding_std=np.zeros(8, np.float32), num_frames=10, face_set="new")
-    richer = enrich(ADA, more, min_similarity=0.36)
+    richer = enrich_profile(ADA, more, min_similarity=0.36)
     expected = 0.75 * ADA.mean + 0.25 * near
     np.testing.assert_allclose(richer.mean, expected / np.linalg.norm(expected), atol=1e-6)
     assert (richer.id, richer.name, richer.num_frames) == ("ada", ADA.name, 40)
@@ -61,15 +61,15 @@ def test_what_cannot_be_combined_is_told_in_one_line():
     opposite = one(0, "opposite")
     opposite = opposite.model_copy(update={"embedding_mean": [-x for x in ADA.embedding_mean]})
     for action, words in (
-        (lambda: blend([ADA, foreign], [1, 1], "x"), "embedders cannot be mixed"),
-        (lambda: interpolate(ADA, foreign, 0.5, "x"), "embedders cannot be mixed"),
-        (lambda: enrich(ADA, foreign, 0.3), "embedders cannot be mixed"),
-        (lambda: blend([ADA, BOB], [1], "x"), "one number >= 0 for each of the 2"),
-        (lambda: blend([ADA, BOB], [0, 0], "x"), "not all 0"),
-        (lambda: blend([ADA, BOB], [2, -1], "x"), "one number >= 0"),
-        (lambda: blend([ADA, opposite], [1, 1], "x"), "cancel each other out"),
-        (lambda: interpolate(ADA, opposite, 0.5, "x"), "opposite directions"),
-        (lambda: enrich(ADA, BOB, 0.36), "shows somebody else: similarity 0.00 to ada"),
+        (lambda: blend_profiles([ADA, foreign], [1, 1], "x"), "embedders cannot be mixed"),
+        (lambda: interpolate_profiles(ADA, foreign, 0.5, "x"), "embedders cannot be mixed"),
+        (lambda: enrich_profile(ADA, foreign, 0.3), "embedders cannot be mixed"),
+        (lambda: blend_profiles([ADA, BOB], [1], "x"), "one number >= 0 for each of the 2"),
+        (lambda: blend_profiles([ADA, BOB], [0, 0], "x"), "not all 0"),
+        (lambda: blend_profiles([ADA, BOB], [2, -1], "x"), "one number >= 0"),
+        (lambda: blend_profiles([ADA, opposite], [1, 1], "x"), "cancel each other out"),
+        (lambda: interpolate_profiles(ADA, opposite, 0.5, "x"), "opposite directions"),
+        (lambda: enrich_profile(ADA, BOB, 0.36), "shows somebody else: similarity 0.00 to ada"),
     ):
         with pytest.raises(UserError, match=words) as caught:
             action()

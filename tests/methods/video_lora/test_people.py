@@ -10,7 +10,7 @@ import torch
 from facesmith.cli.train import train
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
-from facesmith.faces.profiles.combining import blend
+from facesmith.faces.profiles.combining import blend_profiles
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.methods.video_lora.adapter_bundle import load_person
 from facesmith.methods.video_lora.identities import References, dancers, some_photos, sources_of
@@ -57,7 +57,7 @@ def test_two_people_are_taught_at_once_and_blended(demo: Callable[..., TrainConf
     assert person.facts["identity"] == "dancer_000,dancer_001"
     assert one.embedder == person.facts["encoder"]
     assert torch.allclose(person.embedding, torch.tensor(one.embedding_mean), atol=1e-6)
-    mixed = np.asarray(blend([one, two], [1, 1], "both").embedding_mean)
+    mixed = np.asarray(blend_profiles([one, two], [1, 1], "both").embedding_mean)
     alike = [float(mixed @ np.asarray(each.embedding_mean)) for each in (one, two)]
     assert alike[0] == pytest.approx(alike[1], abs=1e-4)
     assert alike[0] > float(np.asarray(one.embedding_mean) @ np.asarray(two.embedding_mean))

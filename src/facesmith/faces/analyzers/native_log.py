@@ -4,31 +4,65 @@ import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import IO, Final
 
 # absl's own severity prefixes, and TensorFlow Lite's two lines at start; errors and all else pass.
 _NOISE: Final = re.compile(rb"^([WI]\d{4} |INFO: Created TensorFlow|WARNING: (All log|Logging before))")
 
 
+class _Redirection:
+    """Holds back the process's standard error from the first `begin` to the last `end`, from whatever threads.
+
+    A file descriptor belongs to the process: two threads that each redirect and restore it undo one another's work,
+    and what is written afterwards is lost.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._original = -1
+        self._held: IO[bytes] | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                sys.stderr.flush()
+                self._held = tempfile.TemporaryFile()  # noqa: SIM115 - the last `end` closes it
+                self._original = os.dup(2)
+                os.dup2(self._held.fileno(), 2)
+            self._users += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users or self._held is None:
+                return
+            sys.stderr.flush()
+            os.dup2(self._original, 2)
+            os.close(self._original)
+            with self._held as held:
+                held.seek(0)
+                for line in held:
+                    if not _NOISE.match(line):
+                        os.write(2, line)
+            self._held = None
+
+
+_redirection: Final = _Redirection()
+
+
 @contextmanager
 def filter_stderr() -> Iterator[None]:
-    """Inside, the process's standard error is kept back; at the end all but MediaPipe's chatter is printed.
+    """Hold back the process's standard error inside; at the end all but MediaPipe's chatter is printed.
 
-    It has no switch for that: its warnings go to the file descriptor from native threads.
+    MediaPipe has no switch for that: its warnings go to the file descriptor from native threads. Several threads may be
+    inside at once; then the last one to leave prints.
     """
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-            kept.seek(0)
-            for line in kept:
-                if not _NOISE.match(line):
-                    os.write(2, line)
+    _redirection.begin()
+    try:
+        yield
+    finally:
+        _redirection.end()

@@ -1,4 +1,4 @@
-"""Reads an ONNX file whose weights are computed from smaller ones, and gives it back with plain weights."""
+"""ONNX graphs made faster to run: constants folded, operators replaced, sessions on one thread."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +12,15 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 
-def fold_constants(path: Path, *, free: dict[str, dict[int, str]] | None = None) -> onnx.ModelProto:
-    """The model with every node whose inputs are all constants replaced by its value.
+def fold_constants(path: Path, *, free_axes: Mapping[str, Mapping[int, str]] | None = None) -> onnx.ModelProto:
+    """Read a model and replace every node whose inputs are all constants by its value.
 
-    Inputs that merely list weights are dropped, so that what is left are the pictures. free: names for the
-    axes of inputs and outputs that are to take any size, by tensor name. Some runtimes refuse the block-wise
-    DequantizeLinear of the OpenCV zoo, and all of them run faster on fp32 weights.
+    Inputs that merely list weights are dropped, so that what is left are the pictures. Some runtimes refuse the
+    block-wise DequantizeLinear of the OpenCV zoo, and all of them run faster on fp32 weights.
+
+    Args:
+        path: The ONNX file.
+        free_axes: Names for the axes of inputs and outputs that are to take any size, by tensor name.
     """
     model = onnx.load(str(path))
     graph = model.graph
@@ -47,7 +50,7 @@ def fold_constants(path: Path, *, free: dict[str, dict[int, str]] | None = None)
         del field[:]
         field.extend(items)
     for value in (*graph.input, *graph.output):
-        for axis, name in (free or {}).get(value.name, {}).items():
+        for axis, name in (free_axes or {}).get(value.name, {}).items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
     return model
 
@@ -58,7 +61,14 @@ def evaluate_nodes(
     wanted: Sequence[str],
     opsets: Sequence[onnx.OperatorSetIdProto],
 ) -> dict[str, npt.NDArray[Any]]:
-    """Compute the `wanted` values of nodes whose inputs are constants."""
+    """Compute values of nodes whose inputs are all constants.
+
+    Args:
+        nodes: In an order in which they can run.
+        constants: What they read, by tensor name.
+        wanted: Tensors whose values are returned.
+        opsets: The model's.
+    """
     graph = onnx.helper.make_graph(
         nodes,
         "constants",
@@ -71,7 +81,7 @@ def evaluate_nodes(
 
 
 def replace_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with each PRelu as relu(x) - a relu(-x), in convolutions of one weight a channel.
+    """Return the model with each PRelu as relu(x) - a relu(-x), in convolutions of one weight a channel.
 
     onnxruntime leaves its blocked memory layout for a PRelu and comes back after it; it has convolutions and
     Relu in that layout. SFace takes half the time.
@@ -107,7 +117,7 @@ def replace_prelu(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def create_session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
-    """A CPU session on one thread: extraction runs one analyzer a core."""
+    """Create a CPU session on one thread: extraction runs one analyzer a core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -6,10 +6,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from facesmith.faces.analyzers import onnx_graph
-from facesmith.faces.face import Detection
+from facesmith.faces.face import Detection, Floats, Pixels
 
 _STRIDES: Final = (8, 16, 32)
 _KINDS: Final = ("cls", "obj", "bbox", "kps")
@@ -17,23 +16,29 @@ _OVERLAP: Final = 0.3
 
 
 class YuNet:
-    """Finds faces of about 10 to 300 px in a picture, with five points each.
+    """Finds faces of about 10 to 300 px in a picture, with five keypoints each.
 
-    model: yunet.onnx. sizes: longest sides in px to which a larger picture is shrunk, tried in turn until one
-    finds a face: YuNet overlooks faces that fill a large picture, but not the same ones in a small one.
-    min_score: detections below it, 0..1, do not count. Source: Wu et al., YuNet, 2023; OpenCV zoo.
+    Source: Wu et al., YuNet, 2023; OpenCV zoo.
     """
 
     def __init__(self, model: Path, *, sizes: Sequence[int], min_score: float) -> None:
+        """Load the network.
+
+        Args:
+            model: yunet.onnx.
+            sizes: Longest sides in px to which a larger picture is shrunk, tried in turn until one finds a face: YuNet
+                overlooks faces that fill a large picture, but not the same ones in a small one.
+            min_score: Detections below it, 0..1, do not count.
+        """
         outputs = [f"{kind}_{stride}" for stride in _STRIDES for kind in _KINDS]
-        free = {"input": {2: "height", 3: "width"}} | {name: {1: "anchors"} for name in outputs}
-        self._session = onnx_graph.create_session(onnx_graph.fold_constants(model, free=free))
+        free_axes = {"input": {2: "height", 3: "width"}} | {name: {1: "anchors"} for name in outputs}
+        self._session = onnx_graph.create_session(onnx_graph.fold_constants(model, free_axes=free_axes))
         self._outputs = outputs
         self._sizes = tuple(sizes)
         self._min_score = min_score
 
-    def __call__(self, frame: npt.NDArray[np.uint8]) -> list[Detection]:
-        """The faces of a frame (H, W, 3) RGB uint8, best score first; px of the frame."""
+    def __call__(self, frame: Pixels) -> list[Detection]:
+        """Return the faces of a frame (H, W, 3) RGB in px of it, best score first."""
         longest = max(frame.shape[:2])
         for scale in dict.fromkeys(min(1.0, size / longest) for size in self._sizes):
             found = self._detect(frame, scale)
@@ -41,7 +46,7 @@ class YuNet:
                 return found
         return []
 
-    def _detect(self, frame: npt.NDArray[np.uint8], scale: float) -> list[Detection]:
+    def _detect(self, frame: Pixels, scale: float) -> list[Detection]:
         height, width = (max(1, round(side * scale)) for side in frame.shape[:2])
         if scale < 1:
             frame = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
@@ -61,9 +66,7 @@ class YuNet:
             for i in np.asarray(kept, dtype=int).ravel()
         ]
 
-    def _decode(
-        self, outputs: dict[str, npt.NDArray[np.float32]], stride: int, columns: int
-    ) -> npt.NDArray[np.float32]:
+    def _decode(self, outputs: dict[str, Floats], stride: int, columns: int) -> Floats:
         scores = np.sqrt(
             np.clip(outputs[f"cls_{stride}"][0, :, 0], 0, 1) * np.clip(outputs[f"obj_{stride}"][0, :, 0], 0, 1)
         )

@@ -172,8 +172,8 @@ def _decode(
             _put(pictures, None, stop)
 
 
-def _made(factory: Callable[[], Analyzer]) -> Analyzer:
-    # One after another: building native graphs side by side gains nothing, and some of them redirect stderr.
+def _make_analyzer(factory: Callable[[], Analyzer]) -> Analyzer:
+    # One after another: building native graphs side by side gains nothing.
     with _MAKING:
         return factory()
 
@@ -187,7 +187,7 @@ def _work(
     stop: threading.Event,
 ) -> None:
     try:
-        with contextlib.nullcontext(first) if first else contextlib.closing(_made(factory)) as analyzer:
+        with contextlib.nullcontext(first) if first else contextlib.closing(_make_analyzer(factory)) as analyzer:
             while (picture := _take(pictures, stop)) is not None:
                 _put(events, _analyse_picture(picture, analyzer, crops), stop)
         _put(events, None, stop)

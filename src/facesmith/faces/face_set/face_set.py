@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from facesmith.errors import UserError
-from facesmith.faces.face import BLENDSHAPES, LANDMARKS, keypoints_from_landmarks
+from facesmith.faces.face import keypoints_from_landmarks
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, transform_points, warp_face
+from facesmith.faces.geometry.topology import BLENDSHAPES, LANDMARKS
 from facesmith.faces.tracking.tracker import THUMBNAIL
 
 SCHEMA_VERSION: Final = 1

@@ -17,7 +17,7 @@ STRICTEST_FIRST: Final = ("self", "written", "licensed", "public_domain", "synth
 _PARALLEL: Final = 1e-6
 
 
-def blend(profiles: Sequence[IdentityProfile], weights: Sequence[float], id: str) -> IdentityProfile:
+def blend_profiles(profiles: Sequence[IdentityProfile], weights: Sequence[float], id: str) -> IdentityProfile:
     """Mix identities: the weighted mean of their directions; weights >= 0 are brought to a sum of 1.
 
     The spread is that of the mixture: of each around its mean, and of the means.
@@ -35,7 +35,7 @@ def blend(profiles: Sequence[IdentityProfile], weights: Sequence[float], id: str
     return _combined(profiles, shares, shares @ means, _spread(profiles, shares, means), id)
 
 
-def interpolate(a: IdentityProfile, b: IdentityProfile, t: float, id: str) -> IdentityProfile:
+def interpolate_profiles(a: IdentityProfile, b: IdentityProfile, t: float, id: str) -> IdentityProfile:
     """Go from a (t=0) to b (t=1) along the arc between them, at even speed (slerp).
 
     Raises:
@@ -54,7 +54,7 @@ def interpolate(a: IdentityProfile, b: IdentityProfile, t: float, id: str) -> Id
     return _combined(profiles, shares, mean, _spread(profiles, shares, means), id)
 
 
-def enrich(profile: IdentityProfile, more: IdentityProfile, min_similarity: float) -> IdentityProfile:
+def enrich_profile(profile: IdentityProfile, more: IdentityProfile, min_similarity: float) -> IdentityProfile:
     """Add newly measured faces of the same person, each face counting alike.
 
     Raises:

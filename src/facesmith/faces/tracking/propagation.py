@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from facesmith.faces.face import Analyzer, Detection, Face
 from facesmith.faces.measures import DUPLICATE_IOU, landmark_iou
-from facesmith.faces.tracking.tracker import CHANGED, make_thumbnail, picture_difference
+from facesmith.faces.tracking.tracker import CHANGE_THRESHOLD, make_thumbnail, picture_difference
 
 Pixels = NDArray[np.uint8]
 
 
 def detect_faces(analyzer: Analyzer, frame: Pixels, *, embed: bool) -> list[Face]:
-    """All faces of a frame (H,W,3) RGB uint8, the largest first; without `embed` their embeddings are NaN."""
-    return analyzer.faces(frame, analyzer.detect(frame), embed=embed)
+    """Return all faces of a frame (H, W, 3) RGB, the largest first; without `embed` their embeddings are NaN."""
+    return analyzer.analyse(frame, analyzer.detect(frame), embed=embed)
 
 
 def propagate_faces(
@@ -26,55 +26,62 @@ def propagate_faces(
     *,
     embed: bool,
 ) -> list[list[Face]]:
-    """Return the faces of each of the frames, which follow each other in one video.
+    """Find the faces of frames that follow each other in one video, beginning with those of the first frame.
 
-    frames: (H,W,3) RGB uint8. first: the faces of the first of them. after: the frame that comes after the
-    last one, and its faces; None at the end of the video. Detection runs only where a face is lost or the
-    picture changes; a face that is first seen in `after` is followed backwards to where it came in. A face
-    that was followed has no embedding (NaN).
+    Detection runs only where a face is lost or the picture changes; a face that is first seen in `after` is propagated
+    backwards to where it came in.
+
+    Args:
+        analyzer: Finds landmarks where the face was in the neighbouring frame.
+        frames: (H, W, 3) RGB.
+        first: The faces of the first frame.
+        after: The frame that comes after the last one, and its faces; None at the end of the video.
+        embed: Whether faces that are detected get an embedding.
+
+    Returns:
+        The faces of each frame. A propagated face has no embedding (NaN).
     """
     small = [make_thumbnail(frame) for frame in frames]
     found: list[list[Face]] = [list(first)]
     for i in range(1, len(frames)):
-        if picture_difference(small[i - 1], small[i]) >= CHANGED:
+        if picture_difference(small[i - 1], small[i]) >= CHANGE_THRESHOLD:
             found.append(detect_faces(analyzer, frames[i], embed=embed))
             continue
-        followed = _onto(analyzer, frames[i], found[-1])
-        if len(followed) < len(found[-1]):
-            followed += _others(detect_faces(analyzer, frames[i], embed=embed), followed)
-        found.append(followed)
+        propagated = _find_again(analyzer, frames[i], found[-1])
+        if len(propagated) < len(found[-1]):
+            propagated += _remove_known(detect_faces(analyzer, frames[i], embed=embed), propagated)
+        found.append(propagated)
     if after is not None:
         later, faces = after
         change = picture_difference(small[-1], make_thumbnail(later))
         for i in range(len(frames) - 1, 0, -1):
-            come = _others(faces, found[i]) if change < CHANGED else []
-            if not come:
+            new = _remove_known(faces, found[i]) if change < CHANGE_THRESHOLD else []
+            if not new:
                 break
-            found[i] += _others(_onto(analyzer, frames[i], come), found[i])
+            found[i] += _remove_known(_find_again(analyzer, frames[i], new), found[i])
             faces = found[i]
             change = picture_difference(small[i - 1], small[i])
     return found
 
 
-def _onto(analyzer: Analyzer, frame: Pixels, faces: Sequence[Face]) -> list[Face]:
-    """Find faces of a neighbouring frame again; those that cannot be seen are left out."""
+def _find_again(analyzer: Analyzer, frame: Pixels, faces: Sequence[Face]) -> list[Face]:
+    """Find faces of a neighbouring frame again; those that cannot be seen are missing."""
     result: list[Face] = []
     for face in faces:
-        seen = analyzer.faces(frame, [Detection(face.box, face.keypoints, face.score)], embed=False)
-        result += _others([replace(one, box=_moved(face, one)) for one in seen], result)
+        detection = Detection(face.box, face.keypoints, face.score)
+        seen = [replace(one, box=_move_box(face, one)) for one in analyzer.analyse(frame, [detection], embed=False)]
+        result += _remove_known(seen, result)
     return result
 
 
-def _others(faces: Sequence[Face], known: Sequence[Face]) -> list[Face]:
-    """Those of the faces that are none of the known ones."""
+def _remove_known(faces: Sequence[Face], known: Sequence[Face]) -> list[Face]:
     return [
         face for face in faces if all(landmark_iou(face.landmarks, other.landmarks) < DUPLICATE_IOU for other in known)
     ]
 
 
-def _moved(before: Face, now: Face) -> NDArray[np.float32]:
-    """The box of a detection, moved and scaled as the landmarks are."""
+def _move_box(before: Face, now: Face) -> NDArray[np.float32]:
+    """Return the box of a detection, moved and scaled as the landmarks are."""
     a, b = before.landmarks[:, :2], now.landmarks[:, :2]
-    grown = float(np.sqrt(b.var(axis=0).sum() / max(float(a.var(axis=0).sum()), 1e-6)))
-    middle = np.tile(b.mean(0), 2)
-    return np.asarray(middle + (before.box - np.tile(a.mean(0), 2)) * grown, np.float32)
+    growth = float(np.sqrt(b.var(axis=0).sum() / max(float(a.var(axis=0).sum()), 1e-6)))
+    return np.asarray(np.tile(b.mean(0), 2) + (before.box - np.tile(a.mean(0), 2)) * growth, np.float32)

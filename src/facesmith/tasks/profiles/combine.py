@@ -11,7 +11,7 @@ from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.config import SelectionConfig
 from facesmith.faces.face_set.extraction import ExtractionSettings, extract
-from facesmith.faces.profiles.combining import blend, enrich, interpolate
+from facesmith.faces.profiles.combining import blend_profiles, enrich_profile, interpolate_profiles
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.tasks.profiles.embed import NO_SMOOTHING, new_profile
 
@@ -56,7 +56,7 @@ class BlendTask:
     def run(self) -> list[Path]:
         """Mix and write."""
         weights = self._weights if self._weights is not None else [1.0] * len(self._profiles)
-        made = blend(self._profiles, weights, self._name)
+        made = blend_profiles(self._profiles, weights, self._name)
         made.save(self._output)
         tell_combined(self._output, made, self._profiles)
         return [self._output]
@@ -84,7 +84,7 @@ class InterpolateTask:
 
     def run(self) -> list[Path]:
         """Interpolate and write."""
-        made = interpolate(self._a, self._b, self._t, self._name)
+        made = interpolate_profiles(self._a, self._b, self._t, self._name)
         made.save(self._output)
         tell_combined(self._output, made, (self._a, self._b))
         return [self._output]
@@ -158,7 +158,7 @@ class EnrichTask:
             expires=self._profile.expires,
         )
         try:
-            made = enrich(self._profile, more, self._min_similarity)
+            made = enrich_profile(self._profile, more, self._min_similarity)
         except UserError:
             if faces.path not in before:  # somebody's faces do not stay under another's name
                 shutil.rmtree(faces.path)

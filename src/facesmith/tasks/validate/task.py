@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from facesmith.errors import UserError
-from facesmith.faces.face import LANDMARKS, Analyzer
+from facesmith.faces.face import Analyzer
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
+from facesmith.faces.geometry.topology import LANDMARKS
 from facesmith.faces.measures import jitter
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
