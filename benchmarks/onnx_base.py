@@ -25,7 +25,7 @@ from facesmith.config.adapters import LoraSettings
 from facesmith.models.adapters.lora import add_lora, merge_lora
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx.swapper_file import read_info
-from facesmith.models.onnx.to_torch import load_generator
+from facesmith.models.onnx.to_torch.generator import load_generator
 from facesmith.models.swapper.wrappers import Shown
 
 LORA = {"rank": 8, "alpha": None, "dropout": 0.0, "rslora": False, "dora": False}

@@ -22,7 +22,7 @@ from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.swapper_file import read_info
-from facesmith.models.onnx.to_torch import load_generator
+from facesmith.models.onnx.to_torch.generator import load_generator
 
 from ...cli.test_export import CROPS, checkpoint, configured
 from ...foreign_swappers import write_foreign

@@ -17,7 +17,7 @@ from facesmith.methods.swapper.splits import TEMPLATE
 from facesmith.models.checkpoint import RECORD, load_module, read_checkpoint
 from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.swapper_file import read_info
-from facesmith.models.onnx.to_torch import load_generator
+from facesmith.models.onnx.to_torch.generator import load_generator
 from facesmith.training.run.checkpoint_files import FOLDER, LAST
 from facesmith.training.run.record import FILE
 

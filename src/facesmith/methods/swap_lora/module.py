@@ -31,7 +31,7 @@ from facesmith.models.adapters.merge import write_merged
 from facesmith.models.adapters.spec import load_adapters
 from facesmith.models.checkpoint import RECORD, describe
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
-from facesmith.models.onnx.to_torch import OnnxGenerator
+from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.fp16 import to_fp16
 from facesmith.models.onnx.info import FOREIGN, SwapperInfo
 from facesmith.models.onnx.swapper_file import read_info
-from facesmith.models.onnx.to_torch import load_generator
+from facesmith.models.onnx.to_torch.generator import load_generator
 from facesmith.models.onnx.to_torch.module import SUPPORTED, OnnxModule
 from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.swapper.aad import Aad
@@ -266,7 +266,7 @@ def test_all_operators_that_are_not_supported_are_named(graph_file):
     with pytest.raises(UserError) as error:
         load_generator(read_info(path))
     assert str(error.value).startswith(
-        f"model.base={path}: cannot be adapted, these operators are not supported: Hardmax (a), CumSum (told);"
+        f"model.base={path}: cannot be read into torch, these operators are not supported: Hardmax (a), CumSum (told);"
     )
 
 

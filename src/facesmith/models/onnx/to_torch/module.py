@@ -17,19 +17,38 @@ SUPPORTED: Final = {**arithmetic.TABLE, **shapes.TABLE, **spatial.TABLE}
 
 
 class OnnxModule(nn.Module):
-    """A graph, frozen and differentiable: its inputs in, its outputs out, as onnxruntime gives them.
+    """A graph, frozen and differentiable, that computes what onnxruntime does.
 
-    trained: see `layers_of`. origin: the file, for errors.
-    weights: where the weight of each layer comes from, by the layer's name. fixed: layers and constants that are not
-    to be adapted, with the reason. adaptable: names of all other layers.
-
-    Raises:
-        UserError: operators that are not supported; names them all.
+    Attributes:
+        inputs: Names of its inputs, in order.
+        outputs: Names of its outputs, in order.
+        nodes: Its operations.
+        weights: Where the weight of each layer comes from, by the layer's name.
+        fixed: Layers and constants that cannot be adapted, with the reason.
+        adaptable: Names of all other layers.
     """
 
-    def __init__(self, graph: Graph, origin: object, *, trained: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        origin: object,
+        *,
+        trained: bool = False,
+        hint: str = "give a checkpoint, or a file exported without them",
+    ) -> None:
+        """Build the module.
+
+        Args:
+            graph: What it computes.
+            origin: Names the file in errors.
+            trained: Whether only constants called `.weight` were trained, see `layers_of`.
+            hint: What the user can do where operators are not supported.
+
+        Raises:
+            UserError: Operators are not supported; the error names them all.
+        """
         super().__init__()
-        _require_supported(graph, origin)
+        _require_supported(graph, origin, hint)
         self.inputs, self.outputs, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.weights: dict[str, Weight] = {}
         self.fixed = dict.fromkeys(shared(graph, layers := layers_of(graph, trained)), "is used in several ways")
@@ -49,7 +68,11 @@ class OnnxModule(nn.Module):
         self._last = _last_uses(graph, [self._read_by(node) for node in graph.nodes])
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        """Compute; inputs in the order of `inputs`."""
+        """Compute the outputs.
+
+        Args:
+            given: The inputs, in the order of `inputs`.
+        """
         values: dict[str, Tensor] = dict(zip(self.inputs, given, strict=True)) | self._numbers
         values.update((name, getattr(self, key)) for name, key in self._buffer_of.items())
         for node, done in zip(self.nodes, self._last, strict=True):
@@ -116,7 +139,7 @@ class OnnxModule(nn.Module):
         return not first and name not in taken and not above & set(self.weights)
 
 
-def _require_supported(graph: Graph, origin: object) -> None:
+def _require_supported(graph: Graph, origin: object, hint: str) -> None:
     read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
     wrong: list[str] = []
     for node in graph.nodes:
@@ -126,8 +149,7 @@ def _require_supported(graph: Graph, origin: object) -> None:
             wrong.append(f"{node}: {lacking}")
     if wrong:
         raise UserError(
-            f"{origin}: cannot be adapted, these operators are not supported: {', '.join(wrong)}; "
-            "give a checkpoint, or a file exported without them"
+            f"{origin}: cannot be read into torch, these operators are not supported: {', '.join(wrong)}; {hint}"
         )
 
 
