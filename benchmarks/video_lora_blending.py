@@ -26,8 +26,8 @@ from facesmith.faces.profiles.combining import blend_profiles, interpolate_profi
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
 from facesmith.methods.video_lora.identities import write_profiles
-from facesmith.methods.video_lora.toy_wan.data import person
-from facesmith.methods.video_lora.toy_wan.world import clips
+from facesmith.methods.video_lora.toy_wan.data import demo_person
+from facesmith.methods.video_lora.toy_wan.world import sample_clips
 from facesmith.training.run.log import quiet_libraries
 from video_lora_faces import DANCES, STAGE, Trial, distractors, fields, heads, settings, sheet, split, trained, truth_of
 
@@ -64,12 +64,12 @@ def one_pair(output: Path, pair: tuple[int, int], overrides: list[str]) -> dict[
     seconds = time.process_time() - begun
     write_profiles(output / name, module.provenance)
     one, two = (IdentityProfile.load(output / name / f"{own}.json") for own in names)
-    trial = Trial(data, module, clips(DANCES, torch.Generator().manual_seed(STAGE)))
-    first, second = fields(torch.stack([person(number) for number in pair]))
+    trial = Trial(data, module, sample_clips(DANCES, torch.Generator().manual_seed(STAGE)))
+    first, second = fields(torch.stack([demo_person(number) for number in pair]))
     others = distractors()
     wanted = {f"t {time:g}": interpolate_profiles(one, two, time, "between") for time in TIMES}
     wanted["blend"] = blend_profiles([one, two], [1, 1], "both")
-    rows, cells = [trial.poses, truth_of(person(pair[0])), truth_of(person(pair[1]))], {}
+    rows, cells = [trial.poses, truth_of(demo_person(pair[0])), truth_of(demo_person(pair[1]))], {}
     for key, profile in wanted.items():
         face = torch.tensor(profile.embedding_mean)
         videos = trial.videos(trial.of_the_person(1.0, 1.0, face))
@@ -83,7 +83,7 @@ def one_pair(output: Path, pair: tuple[int, int], overrides: list[str]) -> dict[
         if key != "blend":
             rows.append(videos)
     sheet(rows, output / f"{name}.png")
-    between = fields((person(pair[0]) + person(pair[1]))[None] / 2)[0]
+    between = fields((demo_person(pair[0]) + demo_person(pair[1]))[None] / 2)[0]
     found = {
         "overrides": overrides,
         "base": module.base.fingerprint,

@@ -26,13 +26,13 @@ from facesmith.config.schema import TrainConfig
 from facesmith.files import write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
+from facesmith.methods.video_lora.latents import decode_latents, initial_noise, sample_latents, vace_control
 from facesmith.methods.video_lora.lora import set_lora_scale
-from facesmith.methods.video_lora.networks import with_face_tokens
-from facesmith.methods.video_lora.sampling import control_of, decoded, sampled, start_noise
-from facesmith.methods.video_lora.text_encoding import cached_texts, padded
+from facesmith.methods.video_lora.networks import insert_face_tokens
+from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.toy_wan import faces
-from facesmith.methods.video_lora.toy_wan.data import person
-from facesmith.methods.video_lora.toy_wan.world import Clips, clips, people, portraits
+from facesmith.methods.video_lora.toy_wan.data import demo_person
+from facesmith.methods.video_lora.toy_wan.world import Clips, render_portraits, sample_clips, sample_people
 from facesmith.training.run.log import quiet_libraries
 
 FACE_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
@@ -76,7 +76,7 @@ class Trial:
 
     def __init__(self, data: Any, module: Any, some: Clips) -> None:
         self.module = module
-        self.codec = module.base.codec()
+        self.codec = module.base.load_vae()
         poses = (some.dances.poses * 255).round().to(torch.uint8)
         self.poses = poses.permute(0, 2, 3, 4, 1).numpy()
 
@@ -85,34 +85,34 @@ class Trial:
             return found
 
         steer, blank = latents(poses.float() / 127.5 - 1), latents(torch.zeros(1, *poses.shape[1:]))
-        self.control = control_of(steer, blank, module.base.side)
+        self.control = vace_control(steer, blank, module.base.spatial_compression)
         length = data.config.text_length
-        rows = cached_texts(data.base, data.cache, some.prompts, length, data.config.face_tokens, False)
-        self.text = torch.stack([padded(data.cache.read(path)["rows"], length) for path in rows])
+        rows = cache_prompts(data.base, data.cache, some.prompts, length, data.config.face_tokens, False)
+        self.text = torch.stack([pad_rows(data.cache.read(path)["rows"], length) for path in rows])
 
     @torch.no_grad()
     def of_the_person(self, lora_scale: float, face_scale: float, face: Tensor) -> Tensor:
         """Draw latents of the dances for a face (E,)."""
         set_lora_scale(self.module.transformer, lora_scale)
         tokens = face_scale * self.module.mapper(face[None]).expand(len(self.text), -1, -1)
-        return self._latents(self.module.transformer, with_face_tokens(self.text, tokens))
+        return self._latents(self.module.transformer, insert_face_tokens(self.text, tokens))
 
     def of_the_base(self) -> Tensor:
         """Draw latents with the base as it was loaded, without adapter and tokens."""
-        return self._latents(self.module.base.transformer(torch.float32), self.text)
+        return self._latents(self.module.base.load_transformer(torch.float32), self.text)
 
     def videos(self, latents: Tensor) -> np.ndarray:
         """Return (N,T,H,W,3) uint8."""
-        return decoded(self.codec, latents).numpy()
+        return decode_latents(self.codec, latents).numpy()
 
     @torch.no_grad()
     def _latents(self, transformer: Any, text: Tensor) -> Tensor:
         base = self.module.base
-        shape = (len(text), base.channels, *self.control.shape[2:])
-        return sampled(
+        shape = (len(text), base.latent_channels, *self.control.shape[2:])
+        return sample_latents(
             transformer,
-            base.scheduler(),
-            noise=start_noise(shape, list(range(100, 100 + len(text))), self.control.device),
+            base.load_scheduler(),
+            noise=initial_noise(shape, list(range(100, 100 + len(text))), self.control.device),
             control=self.control,
             text=text,
             steps=self.module.config.validation.steps,
@@ -121,35 +121,35 @@ class Trial:
 
 def fields(who: Tensor) -> Tensor:
     """Return (N,48), what people's portraits show."""
-    pictures = (portraits(who) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    return faces.portrait_fields(pictures)
+    pictures = (render_portraits(who) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return faces.portrait_colours(pictures)
 
 
 def truth_of(who: Tensor) -> np.ndarray:
     """Return the dances as a person truly dances them."""
-    shown = clips(DANCES, torch.Generator().manual_seed(STAGE), who)
+    shown = sample_clips(DANCES, torch.Generator().manual_seed(STAGE), who)
     return ((shown.videos + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
 
 
 def heads(videos: np.ndarray, poses: np.ndarray) -> tuple[list[Tensor], list[np.ndarray]]:
     """Return what each dance's head shows, and where it is."""
-    judge = faces.DancerJudge()
-    boxes = [judge.boxes(frames, pose) for frames, pose in zip(videos, poses, strict=True)]
-    found = [faces.head_fields(torch.from_numpy(v), torch.from_numpy(b)) for v, b in zip(videos, boxes, strict=True)]
+    evaluator = faces.ToyEvaluator()
+    boxes = [evaluator.find_heads(frames, pose) for frames, pose in zip(videos, poses, strict=True)]
+    found = [faces.head_colours(torch.from_numpy(v), torch.from_numpy(b)) for v, b in zip(videos, boxes, strict=True)]
     return found, boxes
 
 
 def distractors() -> Tensor:
     """Return what the portraits of ten other people show."""
-    return fields(people(DISTRACTORS, torch.Generator().manual_seed(77_002)))
+    return fields(sample_people(DISTRACTORS, torch.Generator().manual_seed(77_002)))
 
 
 def figures(videos: np.ndarray, truth: np.ndarray, poses: np.ndarray, target: Tensor, others: Tensor) -> Figures:
     """Return means over the dances; worst_rank: of a single dance."""
     found = []
     for head, box, frames, true in zip(*heads(videos, poses), videos, truth, strict=True):
-        own = faces.compared(head, target)
-        better = sum(faces.compared(head, other)["likeness"] > own["likeness"] for other in others)
+        own = faces.compare_colours(head, target)
+        better = sum(faces.compare_colours(head, other)["likeness"] > own["likeness"] for other in others)
         found.append({**own, "rank": 1.0 + better, "iou": faces.body_overlap(frames, true, box)})
     means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
     return {**means, "worst_rank": max(one["rank"] for one in found)}
@@ -176,9 +176,9 @@ def one_trial(output: Path, number: int, seed: int, overrides: list[str]) -> dic
     begun = time.process_time()
     data, module = trained(settings(output / "run", [*run, *overrides]))
     seconds = time.process_time() - begun
-    who = person(number)
-    trial = Trial(data, module, clips(DANCES, torch.Generator().manual_seed(STAGE)))
-    face, target, others = next(iter(data.people.values())).identity, fields(who[None])[0], distractors()
+    who = demo_person(number)
+    trial = Trial(data, module, sample_clips(DANCES, torch.Generator().manual_seed(STAGE)))
+    face, target, others = next(iter(data.people.values())).mean, fields(who[None])[0], distractors()
     truth, base = truth_of(who), trial.of_the_base()
     rows, cells = [trial.poses, truth, trial.videos(base)], {}
     bit_equal = False
@@ -238,16 +238,16 @@ def told(trials: dict[str, dict[str, Any]]) -> str:
 
 def ceiling(codec: Any, numbers: range) -> Figures:
     """Return what the codec makes of the truth itself: no more can be drawn."""
-    some = clips(DANCES, torch.Generator().manual_seed(STAGE))
+    some = sample_clips(DANCES, torch.Generator().manual_seed(STAGE))
     poses = (some.dances.poses * 255).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
     found = []
     for number in numbers:
-        shown = clips(DANCES, torch.Generator().manual_seed(STAGE), person(number))
+        shown = sample_clips(DANCES, torch.Generator().manual_seed(STAGE), demo_person(number))
         with torch.no_grad():
             coded = codec.decode(codec.encode(shown.videos).latent_dist.mode()).sample
         videos = ((coded + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
-        target = fields(person(number)[None])[0]
-        found.append(figures(videos, truth_of(person(number)), poses, target, distractors()))
+        target = fields(demo_person(number)[None])[0]
+        found.append(figures(videos, truth_of(demo_person(number)), poses, target, distractors()))
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
@@ -279,7 +279,7 @@ def main(arguments: list[str]) -> None:
     print("\n" + told(trials))
     from facesmith.methods.video_lora.base import open_base
 
-    most = ceiling(open_base("asset:tiny_wan").codec(), range(int(given["people"])))
+    most = ceiling(open_base("asset:toy_wan").load_vae(), range(int(given["people"])))
     print(f"the codec makes of the truth itself: {most}")
     print(f"pictures (poses, truth, base, face_scale {FACE_SCALES}) and records: {output}")
 

@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from diffusers import WanVACETransformer3DModel
 
-from facesmith.methods.video_lora.base import Base, with_float_rope
+from facesmith.methods.video_lora.base import Base, cast_rope_to_float
 from facesmith.methods.video_lora.lora import add_lora
 from facesmith.methods.video_lora.memory_estimate import (
-    Adapter,
-    Shape,
-    passing_bytes,
-    step_bytes,
+    AdapterSize,
+    ClipShape,
+    activation_bytes,
     tokens,
+    training_step_bytes,
     weights_bytes,
 )
 from facesmith.training.run.log import quiet_libraries
@@ -52,13 +52,13 @@ def random_base(folder: Path) -> Base:
     return Base("random", folder)
 
 
-def step(base: Base, shape: Shape, checkpointing: bool, learns: bool) -> float:
+def step(base: Base, shape: ClipShape, checkpointing: bool, learns: bool) -> float:
     """Bytes that a step adds to this process at its peak."""
     before = resident()
     peak = PeakMemory()
     config = {name: value for name, value in base.transformer_config.items() if not name.startswith("_")}
     transformer: Any = WanVACETransformer3DModel.from_config(config).requires_grad_(False)
-    with_float_rope(transformer)
+    cast_rope_to_float(transformer)
     add_lora(transformer, rank=16, alpha=16, dropout=0.0, targets=TARGETS, vace_blocks=False)
     trained = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
     if learns:
@@ -69,7 +69,11 @@ def step(base: Base, shape: Shape, checkpointing: bool, learns: bool) -> float:
         optimizer.zero_grad()
     if checkpointing:
         transformer.enable_gradient_checkpointing()
-    size = ((shape.frames - 1) // base.times + 1, shape.height // base.side, shape.width // base.side)
+    size = (
+        (shape.frames - 1) // base.temporal_compression + 1,
+        shape.height // base.spatial_compression,
+        shape.width // base.spatial_compression,
+    )
     with torch.set_grad_enabled(learns):
         answer = transformer(
             hidden_states=torch.randn(1, 16, *size),
@@ -89,7 +93,7 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def alone(base: Base, shape: Shape, checkpointing: bool, learns: bool) -> float:
+def alone(base: Base, shape: ClipShape, checkpointing: bool, learns: bool) -> float:
     """Take the step in a process of its own."""
     reader, writer = os.pipe()
     if not (child := os.fork()):
@@ -107,16 +111,16 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         base = random_base(Path(name))
-        adapter = Adapter(16, TARGETS, vace_blocks=False, decoupled=False, mapper=0)
+        adapter = AdapterSize(16, TARGETS, vace_blocks=False, decoupled=False, mapper_weights=0)
         for what, checkpointing, learns in (
             ("step, checkpointing", True, True),
             ("step, all kept", False, True),
             ("drawing", False, False),
         ):
-            for shape in (Shape(5, 192, 192), Shape(9, 256, 256)):
+            for shape in (ClipShape(5, 192, 192), ClipShape(9, 256, 256)):
                 measured = alone(base, shape, checkpointing, learns)
                 if learns:
-                    said = step_bytes(
+                    said = training_step_bytes(
                         base,
                         shape,
                         adapter,
@@ -128,7 +132,7 @@ def main() -> None:
                     )
                 else:
                     said = weights_bytes(base, dtype=torch.float32, storage="as_computed")
-                    said += passing_bytes(base, shape, dtype=torch.float32)
+                    said += activation_bytes(base, shape, dtype=torch.float32)
                 print(
                     f"{what}, {tokens(base, shape)} tokens: measured / said {measured / said:.2f} "
                     f"({measured / 1e6:.0f} and {said / 1e6:.0f} MB)"

@@ -21,8 +21,8 @@ from diffusers import AutoencoderKLWan, WanVACETransformer3DModel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import UMT5Config, UMT5EncoderModel
 
-from facesmith.methods.video_lora.base import with_float_rope
-from facesmith.methods.video_lora.cache import encoded_video
+from facesmith.methods.video_lora.base import cast_rope_to_float
+from facesmith.methods.video_lora.latents import encode_video
 from facesmith.methods.video_lora.lora import add_lora
 from facesmith.training.run.log import quiet_libraries
 from video_lora_faces import settings
@@ -121,9 +121,9 @@ def encoding(batch_size: int) -> float:
     """CPU seconds that Wan's VAE takes for the clips and poses of a batch."""
     codec = AutoencoderKLWan().eval()
     frames = torch.randint(0, 255, (9, 64, 64, 3), dtype=torch.uint8).numpy()
-    encoded_video(codec, frames)
+    encode_video(codec, frames)
     begun = time.process_time()
-    encoded_video(codec, frames)
+    encode_video(codec, frames)
     return (time.process_time() - begun) * 2 * batch_size
 
 
@@ -164,7 +164,7 @@ def peak(checkpointing: bool) -> tuple[int, int]:
             _MMAP_THRESHOLD, 1 << 16
         )  # what is freed is given back at once, and no longer counted
         torch.manual_seed(0)
-        transformer = with_float_rope(WanVACETransformer3DModel(**WIDE)).requires_grad_(False).train()
+        transformer = cast_rope_to_float(WanVACETransformer3DModel(**WIDE)).requires_grad_(False).train()
         add_lora(transformer, rank=16, alpha=16, dropout=0.0, targets=TARGETS, vace_blocks=False)
         if checkpointing:
             transformer.enable_gradient_checkpointing()

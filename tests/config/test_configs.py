@@ -57,7 +57,7 @@ def _train_choices() -> list[list[str]]:
     choices = []
     for group in groups:
         for folder, option in _options(group):
-            video = "video_lora" in option or folder in ("data/reader", "data/judge")
+            video = "video_lora" in option or folder in ("data/face_encoder", "data/evaluator")
             lora = "swap_lora" in option
             named = (kind for kind in ("swap_lora", "occluder") if kind in option)
             slice_ = "video_lora" if video else next(named, "identity")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from facesmith.assets.catalog import ARCHIVES, ASSETS, SOURCE_ARCHIVES, Asset
+from facesmith.assets.catalog import ARCHIVES, ASSETS, RENAMED, SOURCE_ARCHIVES, Asset
 from facesmith.errors import UserError
 
 
@@ -64,6 +64,7 @@ def obtain(name: str, progress: bool) -> tuple[Path, str]:
     Raises:
         UserError: unknown name, no source, or a file that is not the one its sha256 names.
     """
+    name = RENAMED.get(name, name)
     asset = _lookup(name)
     found = _local(name, asset)
     if found is not None:

@@ -68,6 +68,9 @@ def _picture(file: str, sha256: str) -> Asset:
     return Asset(_PICTURES, sha256, ("insightface", f"data/images/{file}"))
 
 
+# names of earlier versions, as checkpoints and run records keep them
+RENAMED = {"tiny_wan": "toy_wan"}
+
 ASSETS = {
     "face_landmarker.task": _mediapipe(
         "face_landmarker.task",
@@ -151,7 +154,7 @@ ASSETS = {
         (),
         (f"{_SKIMAGE}/astronaut.png",),
     ),
-    "tiny_wan": Asset(
+    "toy_wan": Asset(
         "Apache-2.0",
         installed=("facesmith", "methods/video_lora/toy_wan/base"),
         files=("model_index.json", "transformer/config.json", "vae/config.json"),

@@ -56,19 +56,36 @@ TARGETS: Final[Mapping[str, str]] = {
     "facesmith.tasks.swap.SwapTask": "facesmith.tasks.swap.task.SwapTask",
     "facesmith.tasks.validate.ValidateTask": "facesmith.tasks.validate.task.ValidateTask",
     "facesmith.video_lora.data.VideoLoraDataModule": "facesmith.methods.video_lora.data.VideoLoraDataModule",
-    "facesmith.video_lora.judging.FaceJudge": "facesmith.methods.video_lora.evaluation.FaceJudge",
+    "facesmith.video_lora.judging.FaceJudge": "facesmith.methods.video_lora.evaluation.FaceEvaluator",
     "facesmith.video_lora.module.VideoLoraModule": "facesmith.methods.video_lora.module.VideoLoraModule",
-    "facesmith.video_lora.references.DetectedFaces": "facesmith.methods.video_lora.identities.DetectedFaces",
-    "facesmith.video_lora.tiny.demo.DancersDataModule": "facesmith.methods.video_lora.toy_wan.data.DancersDataModule",
-    "facesmith.video_lora.tiny.faces.DancerJudge": "facesmith.methods.video_lora.toy_wan.faces.DancerJudge",
-    "facesmith.video_lora.tiny.faces.PortraitReader": "facesmith.methods.video_lora.toy_wan.faces.PortraitReader",
+    "facesmith.video_lora.references.DetectedFaces": "facesmith.methods.video_lora.face_embeddings.AlignedFaceEncoder",
+    "facesmith.video_lora.tiny.demo.DancersDataModule": "facesmith.methods.video_lora.toy_wan.data.ToyWanDataModule",
+    "facesmith.video_lora.tiny.faces.DancerJudge": "facesmith.methods.video_lora.toy_wan.faces.ToyEvaluator",
+    "facesmith.video_lora.tiny.faces.PortraitReader": "facesmith.methods.video_lora.toy_wan.faces.ToyFaceEncoder",
 }
 
 # `_target_` of this version -> key of an earlier version -> key of this one
-KEYS: Final[Mapping[str, Mapping[str, str]]] = {}
+_VIDEO_LORA_DATA: Final = {"reader": "face_encoder", "judge": "evaluator"}
+KEYS: Final[Mapping[str, Mapping[str, str]]] = {
+    "facesmith.methods.video_lora.data.VideoLoraDataModule": _VIDEO_LORA_DATA,
+    "facesmith.methods.video_lora.face_embeddings.AlignedFaceEncoder": {"encoder": "backbone"},
+    "facesmith.methods.video_lora.toy_wan.data.ToyWanDataModule": _VIDEO_LORA_DATA,
+}
 
 # dotted key or config group of an override of an earlier version -> of this one; keys below it follow
-OVERRIDES: Final[Mapping[str, str]] = {}
+OVERRIDES: Final[Mapping[str, str]] = {
+    "data.judge": "data.evaluator",
+    "data.reader.encoder": "data.face_encoder.backbone",
+    "data.reader": "data.face_encoder",
+    "data/judge": "data/evaluator",
+    "data/reader": "data/face_encoder",
+}
+
+# choice of a config group, by today's name of the group, of an earlier version -> of this one
+OPTIONS: Final[Mapping[str, str]] = {
+    "data/evaluator=dancers": "data/evaluator=toy",
+    "data/face_encoder=portrait": "data/face_encoder=toy",
+}
 
 
 def upgrade(settings: Any) -> Any:
@@ -101,5 +118,6 @@ def upgrade_override(override: str) -> str:
     marks, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", found, re.DOTALL).groups()  # type: ignore[union-attr]  # all
     for old, new in OVERRIDES.items():
         if key == old or key.startswith((f"{old}.", f"{old}@")):
-            return f"{marks}{new}{key.removeprefix(old)}{rest}"
+            renamed = f"{new}{key.removeprefix(old)}{rest}"
+            return f"{marks}{OPTIONS.get(renamed, renamed)}"
     return found

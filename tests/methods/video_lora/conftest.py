@@ -17,13 +17,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a pipeline folder with random weights."""
     import torch
 
+    from facesmith.methods.video_lora.toy_wan.pipeline import build_pipeline, fit_codec
     from facesmith.methods.video_lora.toy_wan.train_base import CODEC_CLASS
-    from facesmith.methods.video_lora.toy_wan.world import fitted_codec, pipeline
 
     folder = tmp_path_factory.mktemp("base")
-    codec = fitted_codec(0.5, 0, clips_fitted=24)
+    codec = fit_codec(0.5, 0, clips_fitted=24)
     torch.manual_seed(0)
-    pipeline(codec).save_pretrained(folder)
+    build_pipeline(codec).save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text())
     index["vae"] = CODEC_CLASS
     (folder / "model_index.json").write_text(json.dumps(index))

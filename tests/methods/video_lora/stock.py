@@ -1,4 +1,4 @@
-"""What diffusers itself draws, and a module with clips to memorise."""
+"""Videos of diffusers' own pipeline, and a module with clips to memorise."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from PIL import Image
 from facesmith.config.schema import TrainConfig
 
 
-def drawn_by_diffusers(base: Path, poses: NDArray[np.uint8], prompt: str, negative: str) -> NDArray[np.uint8]:
+def generate_with_diffusers(base: Path, poses: NDArray[np.uint8], prompt: str, negative: str) -> NDArray[np.uint8]:
     """Return 9 frames (T,64,64,3) RGB of the stock pipeline: 2 steps, cfg 2, seed 42."""
     pipe = WanVACEPipeline.from_pretrained(base)
     pipe.set_progress_bar_config(disable=True)
@@ -33,7 +33,7 @@ def drawn_by_diffusers(base: Path, poses: NDArray[np.uint8], prompt: str, negati
     return whole
 
 
-def with_two_clips(config: TrainConfig) -> tuple[Any, dict[str, torch.Tensor]]:
+def load_two_clips(config: TrainConfig) -> tuple[Any, dict[str, torch.Tensor]]:
     """Return the module of a training and the first two clips of its first batch."""
     data: Any = config.data.build()
     data.prepare_data()

@@ -11,14 +11,14 @@ import torch
 from facesmith.cli.train import train
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.adapter_bundle import load_person
+from facesmith.methods.video_lora.adapter_bundle import load_bundle
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.generation import VideoGenerator, Wish
+from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator
 from facesmith.methods.video_lora.lora import add_lora, set_lora_scale
-from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention, face_attention_of
+from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention, extract_face_attention
 from facesmith.models.checkpoint import read_checkpoint
 
-from .stock import drawn_by_diffusers, with_two_clips
+from .stock import generate_with_diffusers, load_two_clips
 
 Settings = Callable[..., TrainConfig]
 
@@ -31,7 +31,7 @@ def run(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def given(kind: type | None, base: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+def load_transformer(kind: type | None, base: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Return a transformer, its arguments without a face, and the face's."""
     random = torch.Generator().manual_seed(0)
     arguments = {
@@ -42,26 +42,27 @@ def given(kind: type | None, base: Path) -> tuple[Any, dict[str, Any], dict[str,
         "return_dict": False,
     }
     face = {"face_tokens": torch.randn(2, 4, 64, generator=random), "face_scale": torch.tensor([1.0, 0.5])}
-    return open_base(str(base)).transformer(torch.float32, kind), arguments, face
+    return open_base(str(base)).load_transformer(torch.float32, kind), arguments, face
 
 
-def awakened(transformer: Any) -> None:
+def randomize_adapters(transformer: Any) -> None:
+    """Give what starts at zero weights that change something."""
     random = torch.Generator().manual_seed(2)
     for name, value in transformer.named_parameters():
         if ".processor.to_v" in name or "lora_B" in name:
             value.data = torch.randn(value.shape, generator=random) * 0.1
 
 
-def test_untrained_or_without_tokens_the_base_answers_bit_for_bit(base: Path) -> None:
-    stock, arguments, _ = given(None, base)
-    faced, _, face = given(FaceTransformer, base)
+def test_face_attention_untrained_or_without_tokens_equals_base(base: Path) -> None:
+    stock, arguments, _ = load_transformer(None, base)
+    faced, _, face = load_transformer(FaceTransformer, base)
     add_lora(faced, rank=4, alpha=4, dropout=0.0, targets=["to_k", "to_v"], vace_blocks=True)
     assert sum("lora_A" in name for name, _ in faced.named_parameters()) == 2 * 2 * (6 + 2)
     add_face_attention(faced)
     with torch.no_grad():
         expected = stock(**arguments)[0]
         assert torch.equal(faced(**arguments, attention_kwargs=face)[0], expected)
-        awakened(faced)
+        randomize_adapters(faced)
         set_lora_scale(faced, 0.0)
         strong = faced(**arguments, attention_kwargs=face)[0]
         assert torch.equal(faced(**arguments)[0], expected)
@@ -73,12 +74,12 @@ def test_untrained_or_without_tokens_the_base_answers_bit_for_bit(base: Path) ->
     assert 0 < moved[0] < moved[1]
 
 
-def test_checkpointing_gives_the_same_gradients(base: Path) -> None:
+def test_face_attention_checkpointing_same_gradients(base: Path) -> None:
     gradients = []
     for checkpointing in (False, True):
-        transformer, arguments, face = given(FaceTransformer, base)
+        transformer, arguments, face = load_transformer(FaceTransformer, base)
         add_face_attention(transformer)
-        awakened(transformer)
+        randomize_adapters(transformer)
         if checkpointing:
             transformer.enable_gradient_checkpointing()
         tokens = face["face_tokens"].clone().requires_grad_()
@@ -92,13 +93,15 @@ def test_checkpointing_gives_the_same_gradients(base: Path) -> None:
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
 
 
-def test_a_run_learns_and_its_files_draw_the_same(run: Path, demo: Settings, base: Path, tmp_path: Path) -> None:
+def test_decoupled_run_exports_and_checkpoint_generate_the_same(
+    run: Path, demo: Settings, base: Path, tmp_path: Path
+) -> None:
     state = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     layers = [name for name in state if ".attn2.processor." in name]
     assert len(layers) == 6 * 3
     assert all(float(state[name].abs().sum()) > 0 for name in layers)
     (folder,) = run.glob("exports")
-    ours, theirs = load_person(folder), load_person(run / "checkpoints" / "last.ckpt")
+    ours, theirs = load_bundle(folder), load_bundle(run / "checkpoints" / "last.ckpt")
     assert ours.injection == theirs.injection == ours.facts["injection"] == "decoupled"
     assert ours.attention is not None
     assert theirs.attention is not None
@@ -107,39 +110,39 @@ def test_a_run_learns_and_its_files_draw_the_same(run: Path, demo: Settings, bas
     data: Any = demo(tmp_path).data.build()
     data.prepare_data()
     data.setup("fit")
-    _, poses = data.frames(0)
+    poses = data.validation_clip(0).poses
     prompt, negative = data.config.prompt, data.config.negative_prompt
-    drawn = []
-    for person in (ours, theirs):
-        generator = VideoGenerator(open_base(str(base)), person, scheduler="base", offload="none")
-        drawn += [
-            generator.draw(poses, Wish(prompt, negative, *scales, 1.0, 2.0, 2), 42)
+    generated = []
+    for bundle in (ours, theirs):
+        generator = VideoGenerator(open_base(str(base)), bundle, scheduler="base", offload="none")
+        generated += [
+            generator.generate(poses, GenerationConfig(prompt, negative, *scales, 1.0, 2.0, 2), 42)
             for scales in ((1.0, 1.0), (0.0, 0.0))
         ]
-    stock = drawn_by_diffusers(base, poses, prompt, negative)
-    assert np.array_equal(drawn[0], drawn[2])
-    assert np.array_equal(drawn[1], stock)
-    assert not np.array_equal(drawn[0], drawn[1])
+    stock = generate_with_diffusers(base, poses, prompt, negative)
+    assert np.array_equal(generated[0], generated[2])
+    assert np.array_equal(generated[1], stock)
+    assert not np.array_equal(generated[0], generated[1])
     (folder / "face_attention.safetensors").rename(tmp_path / "away")
     with pytest.raises(UserError, match=r"lacks face_attention.safetensors"):
-        load_person(folder)
+        load_bundle(folder)
 
 
-def test_a_batch_is_memorised_through_the_face_alone(demo: Settings, tmp_path: Path) -> None:
+def test_decoupled_module_memorises_a_batch_through_the_face(demo: Settings, tmp_path: Path) -> None:
     config = demo(tmp_path, "model.injection=decoupled", "data.prior=null")
-    module, batch = with_two_clips(config)
+    module, batch = load_two_clips(config)
     random = torch.Generator().manual_seed(0)
     noise, levels = torch.randn(batch["latents"].shape, generator=random), torch.tensor([0.5, 0.8])
-    mixed = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise
+    noisy = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise
     faces = [value for name, value in module.named_parameters() if name.startswith("mapper") or ".processor." in name]
     optimizer = torch.optim.AdamW(faces, 3e-3)
     losses = []
     for _ in range(20):
-        velocity = module._velocity(mixed, levels, module.told(batch, 1.0), batch["control"])
+        velocity = module.velocity(noisy, levels, module.conditioning(batch, 1.0), batch["control"])
         loss = (velocity - (noise - batch["latents"])).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.9 * losses[0]
-    assert face_attention_of(module.transformer) is not None
+    assert extract_face_attention(module.transformer) is not None

@@ -15,9 +15,9 @@ from facesmith.methods.video_lora.export import convert_lora
 from facesmith.methods.video_lora.lora import (
     NAME,
     add_lora,
+    extract_lora,
     from_comfy,
     load_lora,
-    lora_of,
     save_comfy,
     save_lora,
     to_comfy,
@@ -29,7 +29,7 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]
 @pytest.fixture(scope="module")
 def trained(base: Path) -> Any:
     """Return a transformer with a LoRA on plain and VACE blocks that changes something; alpha is not the rank."""
-    transformer = open_base(str(base)).transformer(torch.float32)
+    transformer = open_base(str(base)).load_transformer(torch.float32)
     add_lora(transformer, rank=4, alpha=6, dropout=0.0, targets=TARGETS, vace_blocks=True)
     random = torch.Generator().manual_seed(5)
     for name, value in transformer.named_parameters():
@@ -51,11 +51,11 @@ def answer(transformer: Any) -> torch.Tensor:
     return found
 
 
-def test_the_stock_pipeline_loads_the_file_and_answers_bit_for_bit(trained: Any, base: Path, tmp_path: Path) -> None:
-    tensors, config = lora_of(trained)
+def test_save_lora_loads_in_diffusers_pipeline(trained: Any, base: Path, tmp_path: Path) -> None:
+    tensors, config = extract_lora(trained)
     assert len(tensors) == 8 * 10 * 2
     save_lora(tmp_path / "lora.safetensors", tensors, config, {"identity": "ada"})
-    pipe = WanVACEPipeline.from_pretrained(base, transformer=open_base(str(base)).transformer(torch.float32))
+    pipe = WanVACEPipeline.from_pretrained(base, transformer=open_base(str(base)).load_transformer(torch.float32))
     pipe.load_lora_weights(tmp_path / "lora.safetensors", adapter_name="stranger")
     loaded = pipe.transformer
     assert loaded.peft_config["stranger"].lora_alpha == 6
@@ -66,8 +66,8 @@ def test_the_stock_pipeline_loads_the_file_and_answers_bit_for_bit(trained: Any,
     assert torch.equal(answer(trained), answer(loaded))
 
 
-def test_both_namings_hold_the_same_vace_blocks_and_alpha_included(trained: Any, tmp_path: Path) -> None:
-    tensors, config = lora_of(trained)
+def test_to_comfy_and_back_keeps_tensors_and_alpha(trained: Any, tmp_path: Path) -> None:
+    tensors, config = extract_lora(trained)
     renamed = to_comfy(tensors, config)
     assert "diffusion_model.vace_blocks.0.cross_attn.o.lora_up.weight" in renamed
     assert float(renamed["diffusion_model.blocks.5.ffn.2.alpha"]) == 6
@@ -81,7 +81,7 @@ def test_both_namings_hold_the_same_vace_blocks_and_alpha_included(trained: Any,
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 
-def test_ranks_and_alphas_a_layer_at_a_time_survive(tmp_path: Path) -> None:
+def test_load_lora_keeps_ranks_and_alphas_of_layers(tmp_path: Path) -> None:
     tensors = {
         "transformer.blocks.0.attn1.to_q.lora_A.weight": torch.ones(2, 8),
         "transformer.blocks.0.attn1.to_q.lora_B.weight": torch.ones(8, 2),
@@ -97,7 +97,7 @@ def test_ranks_and_alphas_a_layer_at_a_time_survive(tmp_path: Path) -> None:
     assert (found["lora_alpha"], found["alpha_pattern"]) == (4.0, {"blocks.0.attn1.to_q": 1.0})
 
 
-def test_strangers_are_refused(tmp_path: Path) -> None:
+def test_load_lora_other_files_raises(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"unet.down.lora_A.weight": torch.ones(1)}, tmp_path / "other.safetensors")
@@ -111,8 +111,8 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
         load_lora(tmp_path / "text.safetensors")
 
 
-def test_there_and_back_is_bit_exact_and_another_base_is_refused(trained: Any, base: Path, tmp_path: Path) -> None:
-    tensors, config = lora_of(trained)
+def test_convert_lora_round_trip_is_exact_and_checks_the_base(trained: Any, base: Path, tmp_path: Path) -> None:
+    tensors, config = extract_lora(trained)
     opened = open_base(str(base))
     facts = {"identity": "ada", "base": str(base), "base_hash": opened.fingerprint}
     save_lora(tmp_path / "lora.safetensors", tensors, config, facts)
@@ -123,7 +123,7 @@ def test_there_and_back_is_bit_exact_and_another_base_is_refused(trained: Any, b
     assert again.keys() == tensors.keys()
     assert all(torch.equal(again[name], tensors[name]) for name in tensors)
     assert (read["r"], read["lora_alpha"], same) == (4, 6, facts)
-    pipe = WanVACEPipeline.from_pretrained(base, transformer=opened.transformer(torch.float32))
+    pipe = WanVACEPipeline.from_pretrained(base, transformer=opened.load_transformer(torch.float32))
     pipe.load_lora_weights(tmp_path / "out" / "ada_diffusers.safetensors", adapter_name="stranger")
     assert torch.equal(answer(trained), answer(pipe.transformer))
     with pytest.raises(UserError, match=r"would write over"):

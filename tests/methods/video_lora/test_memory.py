@@ -17,13 +17,13 @@ from facesmith.methods.video_lora import memory_check
 from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.lora import add_lora
 from facesmith.methods.video_lora.memory_estimate import (
-    Adapter,
-    Shape,
-    counted,
+    AdapterSize,
+    ClipShape,
+    count_stored_weights,
+    count_weights,
     latents_bytes,
-    step_bytes,
-    stored_numbers,
-    tokens,
+    sequence_length,
+    training_step_bytes,
 )
 from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention
 
@@ -32,19 +32,19 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
-def test_weights_are_counted_without_loading_them(base: Path, decoupled: bool) -> None:
+def test_count_weights_equals_loaded_transformer(base: Path, decoupled: bool) -> None:
     opened = open_base(str(base))
-    frozen, trained = counted(opened, Adapter(4, TARGETS, True, decoupled, 10))
-    transformer = opened.transformer(torch.float32, FaceTransformer if decoupled else None)
+    frozen, trained = count_weights(opened, AdapterSize(4, TARGETS, True, decoupled, 10))
+    transformer = opened.load_transformer(torch.float32, FaceTransformer if decoupled else None)
     assert frozen == sum(p.numel() for p in transformer.parameters())
-    assert frozen == stored_numbers(opened.folder / "transformer")
+    assert frozen == count_stored_weights(opened.folder / "transformer")
     add_lora(transformer, rank=4, alpha=4, dropout=0.0, targets=TARGETS, vace_blocks=True)
     if decoupled:
         add_face_attention(transformer)
     assert trained == 10 + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
 
 
-def wan(tmp_path: Path) -> Any:
+def write_wan_config(tmp_path: Path) -> Any:
     """Return the real 1.3B's configuration, without weights."""
     import json
 
@@ -70,15 +70,15 @@ def wan(tmp_path: Path) -> Any:
     return open_base(str(tmp_path))
 
 
-def test_the_guides_clips_on_the_real_base(tmp_path: Path) -> None:
-    base, shape = wan(tmp_path), Shape(65, 480, 832)
-    adapter = Adapter(64, TARGETS, False, False, 0)
-    assert tokens(base, shape) == 17 * 30 * 52
-    assert counted(base, adapter)[0] == pytest.approx(2.15e9, rel=0.02)
+def test_training_step_bytes_of_wan_1_3b(tmp_path: Path) -> None:
+    base, shape = write_wan_config(tmp_path), ClipShape(65, 480, 832)
+    adapter = AdapterSize(64, TARGETS, False, False, 0)
+    assert sequence_length(base, shape) == 17 * 30 * 52
+    assert count_weights(base, adapter)[0] == pytest.approx(2.15e9, rel=0.02)
 
     def need(**changed: Any) -> float:
         given = {"dtype": torch.bfloat16, "storage": "as_computed", "checkpointing": True, "offloaded": False}
-        return step_bytes(base, shape, adapter, optimizer="adamw", **{**given, **changed}) / 1e9
+        return training_step_bytes(base, shape, adapter, optimizer="adamw", **{**given, **changed}) / 1e9
 
     assert 9 < need() < 18
     assert need(checkpointing=False) > 100
@@ -87,7 +87,7 @@ def test_the_guides_clips_on_the_real_base(tmp_path: Path) -> None:
     assert latents_bytes(base, {(65, 480, 832): 10}, 2) == 10 * 2 * 4 * 16 * 17 * 60 * 104
 
 
-def test_what_cannot_fit_is_told_with_what_would(
+def test_check_training_memory_suggests_settings(
     demo: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = demo(tmp_path, "data.num_frames=17", "model.optimizer.kind=adamw")
@@ -95,20 +95,20 @@ def test_what_cannot_fit_is_told_with_what_would(
     for free, mend in ((1e9, None), (3e7, "try model.gradient_checkpointing=true"), (1e3, "a smaller data.height")):
         monkeypatch.setattr(memory_check, "free_memory", lambda free=free: free)
         if mend is None:
-            memory_check.tell_training(module.base, module.config, config.data)
+            memory_check.check_training_memory(module.base, module.config, config.data)
             continue
         with pytest.raises(UserError, match=r"needs about \d+(\.\d)? [MG]B of memory for 17 frames at 64x64") as told:
-            memory_check.tell_training(module.base, module.config, config.data)
+            memory_check.check_training_memory(module.base, module.config, config.data)
         assert mend in str(told.value)
     data: Any = config.data.build()
     data.trainer = SimpleNamespace(lightning_module=module)
     with pytest.raises(UserError, match="you have 0 MB"):
         data.prepare_data()
-    with pytest.raises(UserError, match=r"its text encoder needs .* of memory, 0 MB are free; close what you can"):
-        memory_check.text_encoder_place(module.base)
+    with pytest.raises(UserError, match=r"its text encoder needs .* of memory, 0 MB are free; close other programs"):
+        memory_check.place_text_encoder(module.base)
 
 
-def test_a_limit_of_the_shell_counts() -> None:
+def test_free_memory_counts_shell_limit() -> None:
     reader, writer = os.pipe()
     if not (child := os.fork()):
         used = psutil.Process().memory_info().vms
@@ -125,15 +125,15 @@ def test_a_limit_of_the_shell_counts() -> None:
     assert line.startswith("out of memory, 1073741824 bytes more were asked for; what costs memory: data.num_frames=65")
 
 
-def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    memory_check.tell_room(tmp_path / "new" / "cache", 1e6, "latents", "data.cache")
+def test_check_disk_space_full_disk_raises(tmp_path: Path) -> None:
+    memory_check.check_disk_space(tmp_path / "new" / "cache", 1e6, "latents", "data.cache")
     with pytest.raises(
         UserError, match=r"data.cache=.*: latents of 9 clips take about 9{9}\.9 GB|take about 1000000000"
     ):
-        memory_check.tell_room(tmp_path / "new" / "cache", 1e18, "latents of 9 clips", "data.cache")
+        memory_check.check_disk_space(tmp_path / "new" / "cache", 1e18, "latents of 9 clips", "data.cache")
 
 
-def test_checkpoints_to_come_are_counted(tmp_path: Path) -> None:
+def test_count_checkpoints_by_folder(tmp_path: Path) -> None:
     from lightning import Trainer
     from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -142,4 +142,4 @@ def test_checkpoints_to_come_are_counted(tmp_path: Path) -> None:
         ModelCheckpoint(tmp_path, monitor="a", save_top_k=1),
     ]
     trainer = Trainer(max_epochs=25, callbacks=kept, logger=False, enable_progress_bar=False, accelerator="cpu")
-    assert memory_check.checkpoints_to_come(trainer) == {tmp_path: 3 + 1 + 2}
+    assert memory_check.count_checkpoints(trainer) == {tmp_path: 3 + 1 + 2}

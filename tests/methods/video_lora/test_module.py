@@ -10,11 +10,11 @@ import torch
 from facesmith.cli.train import train
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.lora import lora_targets, set_lora_scale
+from facesmith.methods.video_lora.lora import select_lora_layers, set_lora_scale
 from facesmith.methods.video_lora.module import VideoLoraModule
 from facesmith.models.checkpoint import load_module, read_checkpoint
 
-from .stock import with_two_clips
+from .stock import load_two_clips
 
 Settings = Callable[..., TrainConfig]
 
@@ -38,7 +38,7 @@ def inputs(module: VideoLoraModule) -> dict[str, Any]:
     }
 
 
-def test_a_run_leaves_videos_table_and_figures(run: Path) -> None:
+def test_run_writes_videos_table_and_metrics(run: Path) -> None:
     names = {path.name for path in (run / "renders").iterdir()}
     assert {"epoch_0000.png", "epoch_0002.png", "epoch_0002_dance_004_00000.mp4"} <= names
     assert (run / "clips.csv").read_text().count(",clip,") == 5
@@ -48,7 +48,7 @@ def test_a_run_leaves_videos_table_and_figures(run: Path) -> None:
         assert name in heading
 
 
-def test_a_checkpoint_holds_mapper_and_lora_alone_and_says_whose(run: Path) -> None:
+def test_checkpoint_holds_mapper_and_lora_with_provenance(run: Path) -> None:
     checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt")
     names = set(checkpoint["state_dict"])
     assert all(name.startswith("mapper.") or ".lora_" in name for name in names)
@@ -62,7 +62,7 @@ def test_a_checkpoint_holds_mapper_and_lora_alone_and_says_whose(run: Path) -> N
         assert torch.equal(value, checkpoint["state_dict"][name]), name
 
 
-def test_without_tokens_and_lora_the_base_answers_bit_for_bit(run: Path) -> None:
+def test_module_without_tokens_and_lora_equals_base(run: Path) -> None:
     module = load_module(run / "checkpoints" / "last.ckpt")
     assert isinstance(module, VideoLoraModule)
     given, random = inputs(module), torch.Generator().manual_seed(1)
@@ -70,20 +70,20 @@ def test_without_tokens_and_lora_the_base_answers_bit_for_bit(run: Path) -> None
         "text": torch.cat([torch.randn(2, 10, 64, generator=random), torch.zeros(2, 6, 64)], 1),
         "face": torch.nn.functional.normalize(torch.randn(2, 768, generator=random), dim=1),
     }
-    base = module.base.transformer(torch.float32)
+    base = module.base.load_transformer(torch.float32)
     with torch.no_grad():
         bare = base(encoder_hidden_states=batch["text"], **given)[0]
-        adapted = module.transformer(**module.told(batch, 1.0), **given)[0]
+        adapted = module.transformer(**module.conditioning(batch, 1.0), **given)[0]
         set_lora_scale(module.transformer, 0.0)
-        silent = module.transformer(**module.told(batch, 0.0), **given)[0]
+        silent = module.transformer(**module.conditioning(batch, 0.0), **given)[0]
         set_lora_scale(module.transformer, 1.0)
-        again = module.transformer(**module.told(batch, 1.0), **given)[0]
+        again = module.transformer(**module.conditioning(batch, 1.0), **given)[0]
     assert torch.equal(bare, silent)
     assert not torch.equal(bare, adapted)
     assert torch.equal(adapted, again)
 
 
-def test_the_mapper_stands_still_once_frozen(run: Path) -> None:
+def test_freeze_mapper_stops_the_mapper(run: Path) -> None:
     one, two = (read_checkpoint(path) for path in sorted((run / "checkpoints").glob("epoch_*.ckpt")))
     for name, before in one["state_dict"].items():
         assert torch.equal(before, two["state_dict"][name]) == name.startswith("mapper."), name
@@ -91,35 +91,37 @@ def test_the_mapper_stands_still_once_frozen(run: Path) -> None:
     assert states[0].keys() == states[1].keys()
 
 
-def test_the_cache_is_filled_once(run: Path, demo: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_module_second_run_loads_no_encoder(
+    run: Path, demo: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = demo(tmp_path)
     data: Any = config.data.build()
 
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("an encoder was loaded")
 
-    monkeypatch.setattr("facesmith.methods.video_lora.base.Base.codec", never)
-    monkeypatch.setattr("facesmith.methods.video_lora.base.Base.text_encoder", never)
-    monkeypatch.setattr("facesmith.methods.video_lora.base.Base.transformer", never)
+    monkeypatch.setattr("facesmith.methods.video_lora.base.Base.load_vae", never)
+    monkeypatch.setattr("facesmith.methods.video_lora.base.Base.load_text_encoder", never)
+    monkeypatch.setattr("facesmith.methods.video_lora.base.Base.load_transformer", never)
     data.prepare_data()
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     assert batch["latents"].shape == (8, 24, 3, 8, 8)
-    assert int(batch["own"].sum()) == 4
+    assert int(batch["prior"].sum()) == 4
     whole = data.on_after_batch_transfer(batch, 0)
     assert whole["control"].shape == (8, 112, 3, 8, 8)
     assert float(batch["heads"].max()) == pytest.approx(1.0, abs=0.01)
 
 
-def test_a_batch_is_memorised(demo: Settings, tmp_path: Path) -> None:
+def test_module_memorises_a_batch(demo: Settings, tmp_path: Path) -> None:
     config = demo(tmp_path, "data.prior=null", "model.loss.token_dropout=0")
-    module, batch = with_two_clips(config)
+    module, batch = load_two_clips(config)
     noise, levels = torch.randn_like(batch["latents"]), torch.tensor([0.5, 0.8])
-    mixed = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise
+    noisy = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 3e-3)
     losses = []
     for _ in range(25):
-        velocity = module._velocity(mixed, levels, module.told(batch, 1.0), batch["control"])
+        velocity = module.velocity(noisy, levels, module.conditioning(batch, 1.0), batch["control"])
         loss = (velocity - (noise - batch["latents"])).square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -129,7 +131,7 @@ def test_a_batch_is_memorised(demo: Settings, tmp_path: Path) -> None:
     assert all(p.grad is None for name, p in module.transformer.named_parameters() if "lora_" not in name)
 
 
-def test_another_base_is_refused(run: Path, base: Path, tmp_path: Path) -> None:
+def test_load_module_another_base_raises(run: Path, base: Path, tmp_path: Path) -> None:
     from facesmith.methods.video_lora.base import open_base
 
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
@@ -140,16 +142,16 @@ def test_another_base_is_refused(run: Path, base: Path, tmp_path: Path) -> None:
     assert open_base(str(base)).fingerprint != "0" * 16
 
 
-def test_targets_that_are_none_are_named(base: Path) -> None:
+def test_select_lora_layers_unknown_target_raises(base: Path) -> None:
     from facesmith.methods.video_lora.base import open_base
 
-    transformer = open_base(str(base)).transformer(torch.float32)
-    blocks = lora_targets(transformer, ["to_q", "ffn.net.2"], vace_blocks=False)
+    transformer = open_base(str(base)).load_transformer(torch.float32)
+    blocks = select_lora_layers(transformer, ["to_q", "ffn.net.2"], vace_blocks=False)
     assert len(blocks) == 6 * 3
-    assert len(lora_targets(transformer, ["to_q", "ffn.net.2"], vace_blocks=True)) == 8 * 3
-    assert lora_targets(transformer, ["attn2.to_k"], vace_blocks=False)[0] == "blocks.0.attn2.to_k"
-    with pytest.raises(UserError, match=r"no layer is called to_qq; choose of attn1.to_q"):
-        lora_targets(transformer, ["to_qq"], vace_blocks=False)
+    assert len(select_lora_layers(transformer, ["to_q", "ffn.net.2"], vace_blocks=True)) == 8 * 3
+    assert select_lora_layers(transformer, ["attn2.to_k"], vace_blocks=False)[0] == "blocks.0.attn2.to_k"
+    with pytest.raises(UserError, match=r"no layer is called to_qq; choose from attn1.to_q"):
+        select_lora_layers(transformer, ["to_qq"], vace_blocks=False)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,9 @@ def test_targets_that_are_none_are_named(base: Path) -> None:
         ("data.holdout=[dance_009]", r"data.holdout: no video is called dance_009; there are dance_000"),
     ],
 )
-def test_mistakes_are_told_before_training(run: Path, demo: Settings, tmp_path: Path, override: str, line: str) -> None:
+def test_prepare_data_wrong_settings_raises(
+    run: Path, demo: Settings, tmp_path: Path, override: str, line: str
+) -> None:
     config = demo(tmp_path, override)
     data: Any = config.data.build()
     if "prompt" in override:

@@ -13,7 +13,13 @@ from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.methods.video_lora.poses import PoseLandmarker, agreement, draw_pose, missing_poses, pose_video
+from facesmith.methods.video_lora.poses import (
+    PoseLandmarker,
+    draw_pose,
+    find_missing_poses,
+    pose_agreement,
+    render_pose_video,
+)
 
 MARK = Mark(identity="ada", consent="public_domain", model_hash=None, title="test", kind="generated")
 
@@ -23,7 +29,7 @@ def portrait(asset: Callable[[str], Path]) -> np.ndarray:
     return cv2.resize(read_image(asset("astronaut.png")), (256, 256), interpolation=cv2.INTER_AREA)
 
 
-def test_limbs_are_drawn_and_the_face_is_not(portrait: np.ndarray) -> None:
+def test_draw_pose_shows_limbs_without_the_face(portrait: np.ndarray) -> None:
     with closing(PoseLandmarker()) as landmarker:
         points = landmarker(portrait, 0)
         assert points is not None
@@ -37,33 +43,33 @@ def test_limbs_are_drawn_and_the_face_is_not(portrait: np.ndarray) -> None:
     assert not draw_pose(None, 64, 64).any()
 
 
-def test_a_pose_video_has_the_dances_frames(portrait: np.ndarray, tmp_path: Path) -> None:
+def test_render_pose_video_has_the_frames_of_the_dance(portrait: np.ndarray, tmp_path: Path) -> None:
     dance = tmp_path / "dance.mp4"
     with VideoWriter(dance, mark=MARK, fps=16.0) as writer:
         for shift in range(5):
             writer.write(np.roll(portrait, 4 * shift, 1))
-    (target,) = missing_poses([dance], [], tmp_path).values()
-    pose_video(dance, target, MARK, progress=False)
+    (target,) = find_missing_poses([dance], [], tmp_path).values()
+    render_pose_video(dance, target, MARK, progress=False)
     with open_video(dance) as one, open_video(target) as other:
         assert (len(other), other.width, other.height) == (len(one), one.width, one.height)
-    assert missing_poses([dance], [target], tmp_path) == {}
+    assert find_missing_poses([dance], [target], tmp_path) == {}
 
 
-def test_a_video_of_nobody_is_told(tmp_path: Path) -> None:
+def test_render_pose_video_of_nobody_raises(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "empty.mp4", mark=MARK, fps=16.0) as writer:
         for _ in range(5):
             writer.write(np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(UserError, match=r"a person is seen in 0 of 5 frames"):
-        pose_video(tmp_path / "empty.mp4", tmp_path / "empty_pose.mp4", MARK, progress=False)
+        render_pose_video(tmp_path / "empty.mp4", tmp_path / "empty_pose.mp4", MARK, progress=False)
     assert not (tmp_path / "empty_pose.mp4").exists()
 
 
-def test_agreement_counts_points_that_are_near() -> None:
+def test_pose_agreement_counts_near_landmarks() -> None:
     points = np.zeros((33, 3), np.float32)
     points[:, 2] = 1
     points[23:25, 1] = 100  # hips below the shoulders: a torso of 100 px
     moved = points.copy()
     moved[11:22, 0] += 30
-    assert agreement([points], [points]) == 1.0
-    assert agreement([moved, None], [points, points]) == pytest.approx(0.5)
-    assert np.isnan(agreement([None], [points]))
+    assert pose_agreement([points], [points]) == 1.0
+    assert pose_agreement([moved, None], [points, points]) == pytest.approx(0.5)
+    assert np.isnan(pose_agreement([None], [points]))

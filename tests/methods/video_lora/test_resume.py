@@ -27,7 +27,7 @@ class Losses(lightning.Callback):
 
 
 @pytest.mark.parametrize("injection", ["tail", pytest.param("decoupled", marks=pytest.mark.slow)])
-def test_the_same_losses_and_weights_bit_for_bit(demo: Settings, tmp_path: Path, injection: str) -> None:
+def test_video_lora_module_resume_equals_uninterrupted(demo: Settings, tmp_path: Path, injection: str) -> None:
     given = [
         f"model.injection={injection}",
         "data.repeats=4",

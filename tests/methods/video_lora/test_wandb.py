@@ -14,7 +14,7 @@ Settings = Callable[..., TrainConfig]
 
 
 @pytest.mark.slow
-def test_figures_and_videos_arrive(demo: Settings, tmp_path: Path) -> None:
+def test_wandb_receives_metrics_and_videos(demo: Settings, tmp_path: Path) -> None:
     given = [
         "logger=wandb",
         "logger.wandb.offline=true",
@@ -25,12 +25,12 @@ def test_figures_and_videos_arrive(demo: Settings, tmp_path: Path) -> None:
     ]
     train(demo(tmp_path / "run", *given))
     (found,) = summaries(tmp_path)
-    told = found.get("summary", found)
+    summary = found.get("summary", found)
     figures = {"loss", "loss_q0", "loss_q1", "likeness", "likeness_face_scale_0", "pose_agreement", "flicker"}
     for prefix in ("before", "val"):
-        missing = {f"{prefix}/{name}" for name in figures} - set(told)
-        assert not missing, sorted(told)
+        missing = {f"{prefix}/{name}" for name in figures} - set(summary)
+        assert not missing, sorted(summary)
     for key, kind in (("renders/dance_004_00000", "video-file"), ("renders/overview", "image-file")):
-        assert told[key]["_type"] == kind, told[key]
+        assert summary[key]["_type"] == kind, summary[key]
     media = {path.suffix for path in tmp_path.glob("wandb/offline-run-*/files/media/**/*") if path.is_file()}
     assert {".mp4", ".png"} <= media

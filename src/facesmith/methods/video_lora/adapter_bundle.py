@@ -1,4 +1,4 @@
-"""A person that a base can draw: LoRA, mapper and embedding, in files or out of a checkpoint."""
+"""Everything a base needs to generate a person: LoRA, mapper and embedding, in files or out of a checkpoint."""
 
 import json
 from dataclasses import dataclass
@@ -13,8 +13,14 @@ from facesmith.config.saved import read_settings
 from facesmith.errors import UserError
 from facesmith.files import atomic_write
 from facesmith.methods.video_lora.config import VideoLoraModuleConfig
-from facesmith.methods.video_lora.lora import FACTS_KEY, Tensors, load_lora, lora_of, save_comfy, save_lora
-from facesmith.methods.video_lora.networks import FaceMapper, Injection, face_attention_of, is_face_attention
+from facesmith.methods.video_lora.lora import FACTS_KEY, PREFIX, extract_lora, load_lora, save_comfy, save_lora
+from facesmith.methods.video_lora.networks import (
+    FaceMapper,
+    Injection,
+    Tensors,
+    extract_face_attention,
+    is_face_attention,
+)
 from facesmith.models.checkpoint import read_checkpoint
 
 LORA: Final = "lora.safetensors"
@@ -22,14 +28,20 @@ COMFY: Final = "lora_comfyui.safetensors"
 ATTENTION: Final = "face_attention.safetensors"
 MAPPER: Final = "mapper.safetensors"
 _EMBEDDING: Final = "embedding"
+_NO_FACTS: Final = ("embedding", "people", "before", "figures")
 
 
 @dataclass(frozen=True)
-class Person:
-    """What was learnt of a person.
+class AdapterBundle:
+    """What was learnt of a person, or of several.
 
-    lora: tensors in diffusers' names. lora_config: of peft. embedding: (E,), L2-normalised. facts: see `facts_of`.
-    attention: layers of `FaceAttention` by name, where the face is injected there.
+    Attributes:
+        lora: Tensors in diffusers' names.
+        lora_config: Of peft.
+        mapper: Of face embeddings to tokens.
+        embedding: (E,), L2-normalised, of the first person.
+        facts: Whose face, by whose consent, for which base, trained with which prompt.
+        attention: Weights of `FaceAttention` by name, where the face is injected there.
     """
 
     lora: Tensors
@@ -45,7 +57,7 @@ class Person:
         return "tail" if self.attention is None else "decoupled"
 
     def save(self, folder: Path) -> list[Path]:
-        """Write the LoRA in both namings, the mapper with the embedding, and the layers of the face where there are."""
+        """Write the LoRA in both namings, the mapper with the embedding, and the face attention where there is one."""
         paths = [folder / name for name in (LORA, COMFY, MAPPER)]
         save_lora(paths[0], self.lora, self.lora_config, self.facts)
         save_comfy(paths[1], self.lora, self.lora_config, self.facts)
@@ -60,51 +72,52 @@ class Person:
         return paths
 
 
-def person_of(transformer: Any, mapper: FaceMapper, provenance: dict[str, Any]) -> Person:
-    """Return the person that was trained."""
-    tensors, config = lora_of(transformer)
-    embedding, facts = tensor(provenance["embedding"]), facts_of(provenance)
-    return Person(tensors, config, mapper, embedding, facts, face_attention_of(transformer))
+def collect_bundle(transformer: Any, mapper: FaceMapper, provenance: dict[str, Any]) -> AdapterBundle:
+    """Collect what was trained.
+
+    Args:
+        transformer: With LoRA and perhaps face attention.
+        mapper: Of face embeddings to tokens.
+        provenance: Of `VideoLoraModule`.
+    """
+    tensors, config = extract_lora(transformer)
+    embedding = tensor(provenance["embedding"])
+    return AdapterBundle(
+        tensors, config, mapper, embedding, _select_facts(provenance), extract_face_attention(transformer)
+    )
 
 
-def facts_of(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Return what files say of themselves: whose face, by whose consent, for which base, trained with which prompt."""
-    left_out = ("embedding", "people", "before", "figures")
-    return {key: value for key, value in provenance.items() if key not in left_out}
+def load_bundle(path: Path) -> AdapterBundle:
+    """Read a bundle.
 
-
-def load_person(path: Path) -> Person:
-    """Read a person from a folder of `exports/`, or from a checkpoint.
+    Args:
+        path: `exports/` of a run, or a checkpoint.
 
     Raises:
         UserError: it is neither, or files are missing or do not belong together.
     """
     if path.suffix == ".ckpt":
-        return _of_checkpoint(path)
+        return _load_from_checkpoint(path)
     if not path.is_dir():
         raise UserError(f"model={path}: is neither a checkpoint (.ckpt) nor a folder with {LORA} and {MAPPER}")
     missing = [name for name in (LORA, MAPPER) if not (path / name).is_file()]
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if MAPPER not in missing:
-        mapper, embedding, told = load_mapper(path / MAPPER)
-    decoupled = told.get("injection") == "decoupled"
+        mapper, embedding, facts = _load_mapper(path / MAPPER)
+    decoupled = facts.get("injection") == "decoupled"
     if decoupled and not (path / ATTENTION).is_file():
         missing.append(ATTENTION)
     if missing:
         raise UserError(f"model={path}: lacks {', '.join(missing)}; give the exports/ folder of a run, or a checkpoint")
-    lora, config, facts = load_lora(path / LORA)
-    if facts and facts.get("base_hash") != told.get("base_hash"):
+    lora, config, lora_facts = load_lora(path / LORA)
+    if lora_facts and lora_facts.get("base_hash") != facts.get("base_hash"):
         raise UserError(f"model={path}: {LORA} and {MAPPER} were trained on different bases; give those of one run")
-    attention = _read(path / ATTENTION, "the layers of a face")[0] if decoupled else None
-    return Person(lora, config, mapper, embedding, told, attention)
+    attention = _read(path / ATTENTION, "face attention")[0] if decoupled else None
+    return AdapterBundle(lora, config, mapper, embedding, facts, attention)
 
 
-def load_mapper(path: Path) -> tuple[FaceMapper, Tensor, dict[str, Any]]:
-    """Read a mapper, the embedding it was trained for, and its facts.
-
-    Raises:
-        UserError: it is no mapper's file.
-    """
+def _load_mapper(path: Path) -> tuple[FaceMapper, Tensor, dict[str, Any]]:
+    """Read a mapper, the embedding it was trained for, and the facts."""
     tensors, metadata = _read(path, "a mapper")
     if "mapper" not in metadata or _EMBEDDING not in tensors:
         raise UserError(f"{path}: is no mapper; give {MAPPER} of a run's exports/")
@@ -122,29 +135,33 @@ def _read(path: Path, what: str) -> tuple[Tensors, dict[str, str]]:
         raise UserError(f"{path}: is no safetensors file ({error}); give that of {what}") from None
 
 
-def _of_checkpoint(path: Path) -> Person:
+def _load_from_checkpoint(path: Path) -> AdapterBundle:
     checkpoint = read_checkpoint(path)
     settings, provenance = (checkpoint["facesmith"][key] for key in ("settings", "provenance"))
     if "base_hash" not in provenance:
         raise UserError(f"model={path}: is no checkpoint of video_lora; give one of its runs")
     model = read_settings(settings, VideoLoraModuleConfig, f"model={path}")
-    state, wanted = checkpoint["state_dict"], model.mapper
-    width = state["mapper.head.weight"].shape[0] // wanted.tokens
-    mapper = FaceMapper(
-        wanted.embedding_size, list(wanted.widths), wanted.tokens, width, wanted.dropout, wanted.token_norm
+    state, shape = checkpoint["state_dict"], model.mapper
+    width = state["mapper.head.weight"].shape[0] // shape.tokens
+    mapper = FaceMapper(shape.embedding_size, shape.widths, shape.tokens, width, shape.dropout, shape.token_norm)
+    mapper.load_state_dict(
+        {name.removeprefix("mapper."): value for name, value in state.items() if name.startswith("mapper.")}
     )
-    mapper.load_state_dict({name[7:]: value for name, value in state.items() if name.startswith("mapper.")})
-    halves = {
+    lora = {
         name.replace(".face.weight", ".weight"): value
         for name, value in state.items()
-        if name.startswith("transformer.") and ".lora_" in name
+        if name.startswith(PREFIX) and ".lora_" in name
     }
-    attention = {name.removeprefix("transformer."): value for name, value in state.items() if is_face_attention(name)}
+    attention = {name.removeprefix(PREFIX): value for name, value in state.items() if is_face_attention(name)}
     config = {
         "peft_type": "LORA",
         "r": model.lora.rank,
         "lora_alpha": model.lora.alpha or model.lora.rank,
-        "target_modules": sorted({name.split(".lora_")[0].removeprefix("transformer.") for name in halves}),
+        "target_modules": sorted({name.split(".lora_")[0].removeprefix(PREFIX) for name in lora}),
     }
     embedding = tensor(provenance["embedding"])
-    return Person(halves, config, mapper.eval(), embedding, facts_of(provenance), attention or None)
+    return AdapterBundle(lora, config, mapper.eval(), embedding, _select_facts(provenance), attention or None)
+
+
+def _select_facts(provenance: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in provenance.items() if key not in _NO_FACTS}

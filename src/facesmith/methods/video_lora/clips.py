@@ -1,4 +1,4 @@
-"""Which videos go with which poses, and what clips are cut from them."""
+"""Dance videos paired with their pose videos, and the clips that are cut from them."""
 
 import csv
 import io
@@ -23,16 +23,23 @@ log = logging.getLogger(__name__)
 _POSE: Final = "_pose"
 _ASPECT_TOLERANCE: Final = 0.02
 _NAMED_AT_MOST: Final = 6
-LEFT_OUT: Final = "left out"
+SKIPPED: Final = "left out"  # as it stands in the tables of clips of earlier runs
 
 Unpaired = Literal["leave_out", "refuse"]
-
+Bucket = tuple[int, int, int]  # frames, height, width
 Frames = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A dance and the pose video that steers it; `prompt` is what the text file beside it says."""
+    """A dance video and the pose video that goes with it.
+
+    Attributes:
+        stem: Name of the dance, without ending.
+        video: The dance.
+        pose: The pose video.
+        prompt: What the text file beside the dance says; None: there is none.
+    """
 
     stem: str
     video: Path
@@ -42,7 +49,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of a pair: `indices` of the source, shown at `height` x `width` px."""
+    """Some frames of a pair.
+
+    Attributes:
+        pair: Where they come from.
+        indices: Of the frames in both videos.
+        height: To which they are scaled, in px.
+        width: To which they are scaled, in px.
+    """
 
     pair: Pair
     indices: tuple[int, ...]
@@ -50,7 +64,7 @@ class Clip:
     width: int
 
     @property
-    def bucket(self) -> tuple[int, int, int]:
+    def bucket(self) -> Bucket:
         """Frames, height, width: clips alike in these share batches."""
         return len(self.indices), self.height, self.width
 
@@ -61,8 +75,19 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Fate:
-    """A line of the table of clips: what became of a stretch of a video."""
+class ClipReport:
+    """A row of the table of clips: what became of a stretch of a video. The fields are the table's columns.
+
+    Attributes:
+        video: File name.
+        first: First frame of the stretch.
+        last: Last frame of the stretch.
+        frames: How many are used or skipped.
+        height: Of the clip in px.
+        width: Of the clip in px.
+        used_as: `clip`, or `left out`.
+        why: The reason, where there is one.
+    """
 
     video: str
     first: int
@@ -74,13 +99,19 @@ class Fate:
     why: str = ""
 
 
-def pair_up(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pair], list[Fate]]:
+def pair_videos(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pair], list[ClipReport]]:
     """Pair `dance_001.mp4` with `dance_001_pose.mp4`, or with the same name in a folder of its own.
 
-    `dance_001.txt` beside the video is its prompt. Gives the pairs, and what became of videos without a partner.
+    Args:
+        videos: Folder of dances; `dance_001.txt` beside one is its prompt.
+        poses: Folder of pose videos; it may be the same.
+        unpaired: Whether a video without a partner is skipped or an error.
+
+    Returns:
+        The pairs, and a report of each video without a partner.
 
     Raises:
-        UserError: no pair is left, or partners are missing and `unpaired` is "refuse"; names them all.
+        UserError: no pair is left, or a partner is missing and `unpaired` is "refuse"; names them all.
     """
     dances = {path.stem: path for path in find_videos(videos, "data.videos") if not path.stem.endswith(_POSE)}
     drawn = {path.stem: path for path in find_videos(poses, "data.poses")}
@@ -89,26 +120,26 @@ def pair_up(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pair], 
     drawn = {stem.removesuffix(_POSE): path for stem, path in drawn.items()}
     without = [path.name for stem, path in dances.items() if stem not in drawn]
     stray = [path.name for stem, path in drawn.items() if stem not in dances]
-    told = []
+    problems = []
     if without:
-        told.append(f"no pose video for {_some(without)} (expected <name>{_POSE}.mp4)")
+        problems.append(f"no pose video for {_abbreviate(without)} (expected <name>{_POSE}.mp4)")
     if stray:
-        told.append(f"no dance video for {_some(stray)}")
-    line = f"data.poses={poses}: {'; '.join(told) or 'no video to pair'}"
-    if (told and unpaired == "refuse") or len(without) == len(dances):
-        raise UserError(f"{line}; add them, or draw the missing with data.make_poses=true")
-    if told:
-        log.warning("%s: left out; data.make_poses=true draws missing poses", line)
+        problems.append(f"no dance video for {_abbreviate(stray)}")
+    line = f"data.poses={poses}: {'; '.join(problems) or 'no video to pair'}"
+    if (problems and unpaired == "refuse") or len(without) == len(dances):
+        raise UserError(f"{line}; add them, or set data.make_poses=true to draw the missing pose videos")
+    if problems:
+        log.warning("%s: skipped; data.make_poses=true draws missing pose videos", line)
     pairs = [
-        Pair(stem, dances[stem], drawn[stem], _prompt(dances[stem].with_suffix(".txt")))
+        Pair(stem, dances[stem], drawn[stem], _read_prompt(dances[stem].with_suffix(".txt")))
         for stem in sorted(dances.keys() & drawn.keys(), key=natural_key)
     ]
-    lost = [Fate(name, 0, 0, 0, 0, 0, LEFT_OUT, "no pose video") for name in sorted(without, key=natural_key)]
-    lost += [Fate(name, 0, 0, 0, 0, 0, LEFT_OUT, "no dance video") for name in sorted(stray, key=natural_key)]
-    return pairs, lost
+    skipped = [ClipReport(name, 0, 0, 0, 0, 0, SKIPPED, "no pose video") for name in sorted(without, key=natural_key)]
+    skipped += [ClipReport(name, 0, 0, 0, 0, 0, SKIPPED, "no dance video") for name in sorted(stray, key=natural_key)]
+    return pairs, skipped
 
 
-def cut(
+def cut_clips(
     pairs: Sequence[Pair],
     *,
     frames: int,
@@ -118,32 +149,43 @@ def cut(
     fps: float | None,
     step: int,
     unpaired: Unpaired,
-) -> tuple[list[Clip], list[Fate]]:
-    """Cut pairs into clips of `frames` every `stride`; a shorter video gives one of the longest length that fits.
+) -> tuple[list[Clip], list[ClipReport]]:
+    """Cut pairs into clips; a shorter video becomes one clip of the longest length that fits.
 
-    sizes: (height, width) that clips may have; the one whose shape is nearest a video's is taken, and the rest cropped
-    away evenly. fps: of the clips, None for the video's own. step: lengths are one more than a multiple of it.
-    unpaired: what becomes of pairs that do not match or cannot be read.
+    Args:
+        pairs: Of dances and pose videos.
+        frames: Of a clip.
+        min_frames: Of the shortest clip.
+        stride: Frames from one clip's start to the next one's.
+        sizes: (height, width) that clips may have; the one whose shape is nearest a video's is taken, and the rest
+            cropped away evenly.
+        fps: Of the clips; None: the video's own.
+        step: Lengths are one more than a multiple of it.
+        unpaired: Whether a pair that does not match or cannot be read is skipped or an error.
+
+    Returns:
+        The clips, and a report of every stretch of video.
 
     Raises:
-        UserError: nothing is long enough, or a pair does not match and `unpaired` is "refuse"; says which.
+        UserError: no video is long enough, or a pair does not match and `unpaired` is "refuse"; names it.
     """
     clips: list[Clip] = []
-    fates: list[Fate] = []
+    reports: list[ClipReport] = []
     for pair in pairs:
         try:
-            times = _matched_times(pair)
+            timing = _read_timing(pair)
         except UserError as error:
             if unpaired == "refuse" or len(pairs) == 1:
                 raise
-            log.warning("%s: left out", error)
-            fates.append(_fate(pair, [], 0, 0, LEFT_OUT, str(error)))
+            log.warning("%s: skipped", error)
+            reports.append(_report(pair, [], 0, 0, SKIPPED, str(error)))
             continue
-        taken = _at_rate(times.seconds, fps)
-        height, width = min(sizes, key=lambda size: abs(np.log(size[1] / size[0] * times.height / times.width)))
+        taken = _resample(timing.seconds, fps)
+        height, width = min(sizes, key=lambda size: abs(np.log(size[1] / size[0] * timing.height / timing.width)))
         fitting = frames if len(taken) >= frames else (len(taken) - 1) // step * step + 1
         if fitting < min_frames:
-            fates.append(_fate(pair, taken, height, width, LEFT_OUT, f"{len(taken)} frames, {min_frames} are needed"))
+            why = f"{len(taken)} frames, {min_frames} are needed"
+            reports.append(_report(pair, taken, height, width, SKIPPED, why))
             continue
         end = 0
         for start in range(0, len(taken) - fitting + 1, stride):
@@ -151,53 +193,103 @@ def cut(
             clips.append(clip)
             end = start + fitting
             why = "" if fitting == frames else f"shorter than {frames} frames"
-            fates.append(_fate(pair, clip.indices, height, width, "clip", why))
+            reports.append(_report(pair, clip.indices, height, width, "clip", why))
         if end < len(taken):
-            fates.append(_fate(pair, taken[end:], height, width, LEFT_OUT, "the rest is shorter than a clip"))
+            reports.append(_report(pair, taken[end:], height, width, SKIPPED, "the rest is shorter than a clip"))
     if not clips:
-        longest = max(fates, key=lambda fate: fate.frames)
+        longest = max(reports, key=lambda report: report.frames)
         if not longest.frames:
-            raise UserError(f"data.videos: no pair is left; the first: {fates[0].why}")
+            raise UserError(f"data.videos: no pair is left; the first: {reports[0].why}")
         raise UserError(
             f"data.videos: no video is long enough, the longest is {longest.video} ({longest.why}); give longer videos "
             "or lower data.num_frames and data.min_frames"
         )
-    return clips, fates
+    return clips, reports
 
 
 def read_clip(clip: Clip, which: Path) -> Frames:
-    """Read the clip's frames of its dance or pose video: (T,H,W,3) RGB uint8, scaled to cover and cropped evenly."""
+    """Read a clip's frames, scaled to cover its size and cropped evenly.
+
+    Args:
+        clip: Which frames, at which size.
+        which: The dance or the pose video of its pair.
+
+    Returns:
+        (T,H,W,3) RGB uint8.
+
+    Raises:
+        UserError: a frame is damaged.
+    """
     wanted = sorted(set(clip.indices))
     with open_video(which) as reader:
-        found = {index: fitted(frame, clip.height, clip.width) for index, frame in reader.frames(wanted)}
+        found = {index: resize_and_crop(frame, clip.height, clip.width) for index, frame in reader.frames(wanted)}
         lost = [index for index in wanted if index not in found]
         if lost:
             raise UserError(f"{which}: frame {lost[0]} is damaged; repair or remove the video")
     return np.stack([found[index] for index in clip.indices])
 
 
-def write_table(fates: Sequence[Fate], path: Path) -> str:
-    """Write what became of every stretch as CSV, and give one sentence about it."""
+def resize_and_crop(frame: Frames, height: int, width: int) -> Frames:
+    """Scale a frame (h,w,3) to cover height x width px, and crop what stands over evenly."""
+    rows, columns = frame.shape[:2]
+    if (rows, columns) == (height, width):
+        return frame
+    scale = max(height / rows, width / columns)
+    size = max(width, round(columns * scale)), max(height, round(rows * scale))
+    grown = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    return np.ascontiguousarray(grown[top : top + height, left : left + width], np.uint8)
+
+
+def write_table(reports: Sequence[ClipReport], path: Path) -> str:
+    """Write what became of every stretch of video as CSV.
+
+    Args:
+        reports: One for each row.
+        path: File to write.
+
+    Returns:
+        A sentence that counts clips and skipped stretches.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Fate)], lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(ClipReport)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(fate) for fate in fates)
+    writer.writerows(asdict(report) for report in reports)
     write_text(path, text.getvalue())
-    kinds = Counter(fate.used_as for fate in fates)
-    shapes = Counter(f"{f.frames} x {f.height} x {f.width}" for f in fates if f.used_as == "clip")
-    told = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common())
-    lost = f"; {kinds[LEFT_OUT]} stretches left out" if kinds[LEFT_OUT] else ""
-    return f"{kinds['clip']} clips ({told}){lost}: {path}"
+    kinds = Counter(report.used_as for report in reports)
+    shapes = Counter(f"{r.frames} x {r.height} x {r.width}" for r in reports if r.used_as == "clip")
+    counts = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common())
+    skipped = f"; skipped {kinds[SKIPPED]} stretches" if kinds[SKIPPED] else ""
+    return f"{kinds['clip']} clips ({counts}){skipped}: {path}"
+
+
+def find_videos(folder: Path, setting: str) -> list[Path]:
+    """List the videos of a folder.
+
+    Args:
+        folder: Where to look.
+        setting: Key that named the folder, for the error.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        found = [media.path for media in find_media(folder) if media.kind == "video"]
+    except UserError as error:
+        raise UserError(f"{setting}={folder}: {error}") from None
+    if not found:
+        raise UserError(f"{setting}={folder}: holds no video; give a folder of .mp4 files")
+    return found
 
 
 @dataclass(frozen=True)
-class _Times:
+class _Timing:
     seconds: NDArray[np.float64]
     height: int
     width: int
 
 
-def _matched_times(pair: Pair) -> _Times:
+def _read_timing(pair: Pair) -> _Timing:
     with open_video(pair.video) as dance, open_video(pair.pose) as pose:
         if abs(len(dance) - len(pose)) > 1:
             raise UserError(
@@ -209,11 +301,11 @@ def _matched_times(pair: Pair) -> _Times:
                 f"{pair.pose}: is {pose.width}x{pose.height}, {pair.video.name} is {dance.width}x{dance.height}; both "
                 "must have the same shape"
             )
-        return _Times(np.asarray(dance.times[: min(len(dance), len(pose))]), dance.height, dance.width)
+        return _Timing(np.asarray(dance.times[: min(len(dance), len(pose))]), dance.height, dance.width)
 
 
-def _at_rate(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
-    """Return the indices of the frames shown at a steady rate."""
+def _resample(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
+    """Return the indices of the frames shown at a steady rate; None: all."""
     if fps is None or len(seconds) < 2:
         return list(range(len(seconds)))
     wanted = np.arange(0, seconds[-1] + 0.5 / fps, 1 / fps)
@@ -222,40 +314,17 @@ def _at_rate(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
     return [int(index) for index in nearer]
 
 
-def fitted(frame: Frames, height: int, width: int) -> Frames:
-    """Scale a frame to cover height x width px and crop what stands over evenly."""
-    rows, columns = frame.shape[:2]
-    if (rows, columns) == (height, width):
-        return frame
-    scale = max(height / rows, width / columns)
-    size = max(width, round(columns * scale)), max(height, round(rows * scale))
-    grown = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    return np.ascontiguousarray(grown[top : top + height, left : left + width], np.uint8)
-
-
-def _fate(pair: Pair, taken: Sequence[int], height: int, width: int, used_as: str, why: str) -> Fate:
+def _report(pair: Pair, taken: Sequence[int], height: int, width: int, used_as: str, why: str) -> ClipReport:
     first, last = (taken[0], taken[-1]) if taken else (0, 0)
-    return Fate(pair.video.name, first, last, len(taken), height, width, used_as, why)
+    return ClipReport(pair.video.name, first, last, len(taken), height, width, used_as, why)
 
 
-def find_videos(folder: Path, setting: str) -> list[Path]:
-    """List the videos of a folder; UserError, which names the setting, when there is none."""
-    try:
-        found = [media.path for media in find_media(folder) if media.kind == "video"]
-    except UserError as error:
-        raise UserError(f"{setting}={folder}: {error}") from None
-    if not found:
-        raise UserError(f"{setting}={folder}: holds no video; give a folder of .mp4 files")
-    return found
-
-
-def _prompt(path: Path) -> str | None:
+def _read_prompt(path: Path) -> str | None:
     if not path.is_file():
         return None
     return " ".join(path.read_text(encoding="utf-8").split()) or None
 
 
-def _some(names: Sequence[str]) -> str:
+def _abbreviate(names: Sequence[str]) -> str:
     more = len(names) - _NAMED_AT_MOST
     return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

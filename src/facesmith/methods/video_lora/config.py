@@ -1,4 +1,4 @@
-"""Settings of the video_lora slice."""
+"""Settings of `VideoLoraModule` and `VideoLoraDataModule`, and of the networks that read and measure faces for them."""
 
 from typing import Literal
 
@@ -18,62 +18,211 @@ from facesmith.config.settings import (
 )
 
 
+class LoraSettings(Settings):
+    """The adapter of the transformer."""
+
+    rank: int = Field(ge=1, le=1024)
+    """Inner size of each pair of LoRA matrices."""
+    alpha: int | None = Field(ge=1)
+    """The LoRA is scaled by alpha / rank; None: the rank."""
+    dropout: float = Field(ge=0, lt=1)
+    """Dropout of the LoRA's input."""
+    targets: list[str] = Field(min_length=1)
+    """Endings of the names of the linear layers that get a LoRA, such as `to_q`."""
+    vace_blocks: bool
+    """Whether the branch that follows the poses gets a LoRA too."""
+
+
+class MapperSettings(Settings):
+    """The network that maps a face embedding to tokens."""
+
+    embedding_size: int = Field(ge=1)
+    """Numbers of a face embedding, given by the face encoder: 768 for CLIP ViT-L."""
+    widths: list[int]
+    """Widths of the hidden layers."""
+    tokens: int = Field(ge=1, le=256)
+    """Face tokens that the transformer sees."""
+    dropout: float = Field(ge=0, lt=1)
+    """Dropout after each hidden layer."""
+    token_norm: float = Field(gt=0)
+    """Norm that tokens start with, about that of a row of text."""
+
+
+class FlowSettings(Settings):
+    """The flow-matching loss."""
+
+    shift: float = Field(gt=0)
+    """Shift of the noise levels towards more noise, as in the sampler's schedule; 1: none."""
+    density: Literal["uniform", "logit_normal"]
+    """Distribution of the noise levels before the shift."""
+    weighting: Literal["none", "min_snr"]
+    """Weight of each noise level."""
+    gamma: float = Field(gt=0)
+    """Upper bound of the signal-to-noise ratio in `min_snr`."""
+    head_weight: float = Field(ge=0)
+    """How much more a latent cell that shows the head counts; 0: no more than the rest."""
+    token_dropout: float = Field(ge=0, le=1)
+    """Share of the person's clips shown without face tokens."""
+    prior_target: Literal["clip", "base"]
+    """Target without face tokens: the answer of the frozen base, or the clip itself."""
+
+
+class OptimizerSettings(Settings):
+    """AdamW with a linear warm-up and a cosine, counted in optimiser steps."""
+
+    kind: Literal["adamw", "adamw_8bit"]
+    """`adamw_8bit` keeps the moments in 8 bits (bitsandbytes, CUDA)."""
+    lr: float = Field(gt=0)
+    """Learning rate of the LoRA and the face attention."""
+    mapper_lr: float = Field(gt=0)
+    """Learning rate of the mapper."""
+    betas: list[float] = Field(min_length=2, max_length=2)
+    """Decay rates of the moments."""
+    weight_decay: float = Field(ge=0)
+    """Decoupled weight decay."""
+    warmup: float = Field(ge=0, lt=1)
+    """Share of the steps in which the learning rate rises from 0."""
+    final: float = Field(ge=0, le=1)
+    """Learning rate of the last step, as a share of `lr`."""
+
+
+class ValidationSettings(Settings):
+    """What is generated and measured at each validation."""
+
+    quantiles: int = Field(ge=1)
+    """Fixed noise levels at which the validation loss is measured."""
+    videos: int = Field(ge=0)
+    """Clips that are generated."""
+    steps: int = Field(ge=1)
+    """Sampler steps of a generated clip."""
+    cfg_scale: float = Field(ge=1)
+    """Classifier-free guidance scale; 1: none."""
+    face_scales: list[float]
+    """Scales of the face tokens, one generated video each."""
+    seed: int = Field(ge=0)
+    """Seed of the initial noise."""
+
+
+class VideoLoraModuleConfig(ModuleConfig):
+    """Settings of `VideoLoraModule`."""
+
+    base: str
+    """Wan-VACE pipeline in diffusers' format: a folder, a hub id, or `asset:<name>`."""
+    base_dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    """Type that the base computes in; auto: bfloat16 on a GPU that has it, else float32."""
+    base_storage: Literal["as_computed", "float8", "int8", "nf4"]
+    """Type that the frozen weights are stored in."""
+    offload: Literal["none", "activations"]
+    """activations: what the backward pass needs waits in the computer's memory."""
+    gradient_checkpointing: bool
+    """Recompute each block in the backward pass: less memory, about a third more time."""
+    injection: Literal["tail", "decoupled"]
+    """Face tokens after the words (tail), or a cross-attention of their own in every block (decoupled)."""
+    lora: LoraSettings
+    """The adapter of the transformer."""
+    mapper: MapperSettings
+    """The network that maps a face embedding to tokens."""
+    loss: FlowSettings
+    """The flow-matching loss."""
+    optimizer: OptimizerSettings
+    """AdamW and its learning rates."""
+    validation: ValidationSettings
+    """What is generated and measured at each validation."""
+
+
 class PriorConfig(Settings):
-    """Clips drawn by the base itself, shown without face tokens: what keeps `face_scale` true."""
+    """Clips that the base generates by itself, trained on without face tokens (prior preservation)."""
 
     clips: int = Field(ge=1)
+    """How many are generated."""
     share: float = Field(gt=0, lt=1)
+    """Share of the training samples."""
     steps: int = Field(ge=1)
+    """Sampler steps."""
     cfg_scale: float = Field(ge=1)
+    """Classifier-free guidance scale; 1: none."""
 
 
-class ReaderConfig(Component):
-    """Settings of what reads face embeddings out of photos."""
+class FaceEncoderConfig(Component):
+    """Settings of what turns photos into face embeddings."""
 
 
-class JudgeConfig(Component):
-    """Settings of what measures the person in generated videos."""
+class EvaluatorConfig(Component):
+    """Settings of what measures generated videos."""
 
 
 class VideoLoraDataModuleConfig(DataModuleConfig):
-    """Settings of `VideoLoraDataModule`: photos of a person, or of several by name; dances, and their poses."""
+    """Settings of `VideoLoraDataModule`."""
 
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
+    """By what right these faces are used."""
     consent_note: str | None
+    """Who agreed to what and when, in free text."""
     expires: ExpiryDate | None
+    """Date (YYYY-MM-DD) after which the consent no longer holds."""
     name: Slug
+    """Name of the identity: lower-case letters, digits, - and _."""
     base: str
+    """Wan-VACE pipeline whose VAE, text encoder and transformer encode the data; that of the model."""
     faces: str | list[str] | dict[Slug, str | list[str]]
+    """Photos of the person (a folder, a pattern, or files), or of several people by name."""
     videos: PathSetting
+    """Folder of dance videos, each with an optional prompt in a .txt file of the same name."""
     poses: PathSetting | None
+    """Folder of pose videos, `<name>_pose.mp4`; None: that of the dances."""
     make_poses: bool
+    """Whether missing pose videos are drawn from the dances."""
     unpaired: Literal["leave_out", "refuse"]
+    """Whether dances and poses without a partner are skipped or an error."""
     prompt: str
+    """Prompt of the dances that have none of their own."""
     negative_prompt: str
+    """Negative prompt of generated clips."""
     num_frames: int = Field(ge=1)
+    """Frames of a clip: one more than a multiple of 4."""
     min_frames: int = Field(ge=1)
+    """Frames of the shortest clip: one more than a multiple of 4."""
     stride: int | None = Field(ge=1)
+    """Frames from one clip's start to the next one's; None: `num_frames`."""
     height: int = Field(ge=16)
+    """Height of a clip in px."""
     width: int = Field(ge=16)
+    """Width of a clip in px."""
     other_shapes: bool
+    """Whether upright and square videos become upright and square clips."""
     fps: float | None = Field(gt=0)
+    """Frames per second of the clips; None: those of the videos."""
     holdout: float | list[str]
+    """Share of the videos kept for validation, or their names without endings."""
     validation_clips: int = Field(ge=1)
+    """Clips of the held-out videos that are validated on."""
     batch_size: int = Field(ge=1)
+    """Clips of a batch."""
     repeats: int = Field(ge=1)
+    """How often an epoch shows each clip."""
     workers: int = Field(ge=0)
+    """Processes that load batches; 0: the main process."""
     single_face: float = Field(ge=0, le=1)
+    """Share of the samples that see one photo's embedding instead of the person's mean."""
     text_length: int = Field(ge=2, le=4096)
+    """Rows of an encoded prompt, face tokens included."""
     face_tokens: int = Field(ge=1, le=256)
+    """Rows of the prompt that are kept free for face tokens; those of the mapper."""
     prior: PriorConfig | None
-    reader: Chosen[ReaderConfig]
-    judge: Chosen[JudgeConfig]
+    """Clips of the base itself; None: no prior preservation."""
+    face_encoder: Chosen[FaceEncoderConfig]
+    """Turns photos into face embeddings."""
+    evaluator: Chosen[EvaluatorConfig]
+    """Finds heads in clips and measures generated videos."""
     cache: PathSetting
+    """Folder of encoded clips, prompts and faces, shared by all runs."""
     table: PathSetting
+    """CSV file that lists the clips and what was skipped."""
     progress: bool
+    """Whether progress bars are shown."""
 
     @model_validator(mode="after")
-    def _lengths(self) -> "VideoLoraDataModuleConfig":
+    def _check_lengths(self) -> "VideoLoraDataModuleConfig":
         for key in ("num_frames", "min_frames"):
             frames = getattr(self, key)
             if frames % 4 != 1:
@@ -89,87 +238,21 @@ class VideoLoraDataModuleConfig(DataModuleConfig):
         return self
 
 
-class LoraSettings(Settings):
-    """The adapter of the transformer."""
+class AlignedFaceEncoderConfig(FaceEncoderConfig):
+    """Settings of `AlignedFaceEncoder`."""
 
-    rank: int = Field(ge=1, le=1024)
-    alpha: int | None = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    targets: list[str] = Field(min_length=1)
-    vace_blocks: bool
-
-
-class MapperSettings(Settings):
-    """The mapper of face embeddings to tokens."""
-
-    embedding_size: int = Field(ge=1)
-    widths: list[int]
-    tokens: int = Field(ge=1, le=256)
-    dropout: float = Field(ge=0, lt=1)
-    token_norm: float = Field(gt=0)
-
-
-class FlowSettings(Settings):
-    """What the steps are judged by."""
-
-    shift: float = Field(gt=0)
-    density: Literal["uniform", "logit_normal"]
-    weighting: Literal["none", "min_snr"]
-    gamma: float = Field(gt=0)
-    head_weight: float = Field(ge=0)
-    token_dropout: float = Field(ge=0, le=1)
-    prior_target: Literal["clip", "base"]
-
-
-class OptimizerSettings(Settings):
-    """AdamW and a cosine after a linear warm-up, counted in optimiser steps."""
-
-    kind: Literal["adamw", "adamw_8bit"]
-    lr: float = Field(gt=0)
-    mapper_lr: float = Field(gt=0)
-    betas: list[float] = Field(min_length=2, max_length=2)
-    weight_decay: float = Field(ge=0)
-    warmup: float = Field(ge=0, lt=1)
-    final: float = Field(ge=0, le=1)
-
-
-class ValidationSettings(Settings):
-    """What is drawn and measured at each validation."""
-
-    quantiles: int = Field(ge=1)
-    videos: int = Field(ge=0)
-    steps: int = Field(ge=1)
-    cfg_scale: float = Field(ge=1)
-    face_scales: list[float]
-    seed: int = Field(ge=0)
-
-
-class VideoLoraModuleConfig(ModuleConfig):
-    """Settings of `VideoLoraModule`."""
-
-    base: str
-    base_dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    base_storage: Literal["as_computed", "float8", "int8", "nf4"]
-    offload: Literal["none", "activations"]
-    gradient_checkpointing: bool
-    injection: Literal["tail", "decoupled"]
-    lora: LoraSettings
-    mapper: MapperSettings
-    loss: FlowSettings
-    optimizer: OptimizerSettings
-    validation: ValidationSettings
-
-
-class DetectedFacesConfig(ReaderConfig):
-    """Settings of `DetectedFaces`."""
-
-    encoder: Chosen[EncoderConfig] | None
+    backbone: Chosen[EncoderConfig] | None
+    """Encoder of aligned faces; None: the recogniser of the analyzer."""
     analyzer: Chosen[AnalyzerConfig]
+    """Finds and recognises faces."""
     min_similarity: float = Field(ge=-1, le=1)
+    """Cosine similarity to the other photos below which a photo shows somebody else."""
 
 
-class FaceJudgeConfig(JudgeConfig):
-    """Settings of `FaceJudge`."""
+class FaceEvaluatorConfig(EvaluatorConfig):
+    """Settings of `FaceEvaluator`."""
 
     analyzer: Chosen[AnalyzerConfig]
+    """Finds and recognises faces."""
     every: int = Field(ge=1)
+    """Frames from one detection to the next."""

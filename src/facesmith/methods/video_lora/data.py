@@ -1,4 +1,4 @@
-"""Photos, dances and poses in, cached batches out."""
+"""`VideoLoraDataModule`: photos, dances and pose videos in, batches of cached latents out."""
 
 import logging
 from collections.abc import Sequence
@@ -19,115 +19,150 @@ from facesmith.faces.face_set.content_key import ContentHashes
 from facesmith.media.provenance import Mark
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
-from facesmith.methods.video_lora import cache
-from facesmith.methods.video_lora.base import Base, open_base
+from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.cache import Cache
-from facesmith.methods.video_lora.clips import Clip, Fate, Frames, cut, find_videos, pair_up, read_clip, write_table
-from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig
-from facesmith.methods.video_lora.dataset import Batch, BucketSampler, ClipDataset, Item, collated, padded
-from facesmith.methods.video_lora.evaluation import JudgesVideos
-from facesmith.methods.video_lora.identities import References, Sources, dancers, described, some_photos, sources_of
-from facesmith.methods.video_lora.memory_check import tell_training
-from facesmith.methods.video_lora.sampling import control_of
-from facesmith.methods.video_lora.text_encoding import cached_texts
+from facesmith.methods.video_lora.clips import (
+    Bucket,
+    Clip,
+    ClipReport,
+    cut_clips,
+    find_videos,
+    pair_videos,
+    read_clip,
+    write_table,
+)
+from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig, VideoLoraModuleConfig
+from facesmith.methods.video_lora.dataset import Batch, BucketSampler, ClipDataset, ClipItem, collate
+from facesmith.methods.video_lora.encoding import embed_photos, encode_blanks, encode_clips, generate_prior_clips
+from facesmith.methods.video_lora.evaluation import VideoEvaluator
+from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
+from facesmith.methods.video_lora.identities import (
+    Sources,
+    assign_identities,
+    describe_identities,
+    photo_sources,
+    sample_single_photos,
+)
+from facesmith.methods.video_lora.latents import vace_control
+from facesmith.methods.video_lora.memory_check import check_training_memory
+from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
+from facesmith.methods.video_lora.validation import ValidationClip
 from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)
 
 
 class VideoLoraDataModule(LightningDataModule):
-    """Photos of a person, or of several, and dances with their poses.
+    """Photos of a person, or of several, and dances with their pose videos.
 
     VAE, text encoder, face encoder and the base itself run in `prepare_data`, one after the other, and are gone when
-    training starts. Raises UserError when media do not fit together or leave nothing to train on.
+    training starts.
+
+    Attributes:
+        people: Face embeddings of everybody, by name.
+        training: What is trained on, the base's own clips included.
+        validation: The held-out clips.
+        negative: (L,W), the encoded negative prompt.
+        batches_per_epoch: Of the training.
+
+    Args:
+        config: Of the data.
+
+    Raises:
+        UserError: from its methods, when media do not fit together or leave nothing to train on.
     """
 
-    people: dict[str, References]
+    people: dict[str, FaceEmbeddings]
     training: ClipDataset
     validation: ClipDataset
-    validated: list[Clip]
     negative: Tensor
     batches_per_epoch: int
 
     def __init__(self, config: VideoLoraDataModuleConfig) -> None:
         super().__init__()
-        self.config: Any = config
-        self.base: Base = open_base(config.base)
+        self.config = config
+        self.base = open_base(config.base)
         self.cache = Cache(config.cache)
-        self.judge: JudgesVideos = _built(config.judge)
-        self._blanks: dict[cache.Bucket, Tensor] = {}
-        self._told: list[Fate] = []
+        self.evaluator: VideoEvaluator = _build(config.evaluator)
+        self._blanks: dict[Bucket, Tensor] = {}
+        self._reports: list[ClipReport] = []
+        self._validation_clips: list[Clip] = []
 
     def prepare_data(self) -> None:
         """Encode what the cache lacks."""
         with isolate_rng():  # what is trained must not depend on what was cached
             if self.trainer is not None:
-                tell_training(self.base, self.trainer.lightning_module.config, self.config)
-            self._prepared()
+                model = self.trainer.lightning_module.config
+                assert isinstance(model, VideoLoraModuleConfig)
+                check_training_memory(self.base, model, self.config)
+            self._encode()
 
     def setup(self, stage: str) -> None:
-        """Find everything in the cache and deal it out."""
+        """Find everything in the cache, and split it into training and validation."""
         if hasattr(self, "training"):
             return
         with isolate_rng():
-            clips, items, prior, negative = self._prepared()
-        held = self._held_out([clip.pair.stem for clip in clips])
-        checked = [number for number, clip in enumerate(clips) if clip.pair.stem in held]
-        if not checked:
-            log.info("data.holdout leaves no clip aside: validation shows clips that are trained on")
-            checked = list(range(len(clips)))
-        few = evenly_spaced(len(checked), self.config.validation_clips, ends=True)
-        self.validated = [clips[checked[number]] for number in few]
-        self.negative = padded(self.cache.read(negative)["rows"], self.config.text_length)
-        trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held]
+            clips, items, prior, negative = self._encode()
+        held_out = self._held_out(clips)
+        validated = [number for number, clip in enumerate(clips) if clip.pair.stem in held_out]
+        if not validated:
+            log.info("data.holdout keeps no clip for validation: it shows clips that are trained on")
+            validated = list(range(len(clips)))
+        few = evenly_spaced(len(validated), self.config.validation_clips, ends=True)
+        self._validation_clips = [clips[validated[number]] for number in few]
+        self.negative = pad_rows(self.cache.read(negative)["rows"], self.config.text_length)
+        trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held_out]
         self.training = self._dataset([*trained, *prior])
-        self.validation = self._dataset([items[checked[number]] for number in few])
+        self.validation = self._dataset([items[validated[number]] for number in few])
         self.batches_per_epoch = len(self._sampler())
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of one size each; the loader's place is saved and found again."""
+        """Return batches of one size each; the loader's place is part of checkpoints."""
         return ResumableLoader(
             self.training,
             self._sampler(),
-            collate_fn=collated,
+            collate_fn=collate,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The held-out clips, one by one."""
-        return DataLoader(self.validation, batch_size=1, collate_fn=collated)
+        """Return the held-out clips, one by one."""
+        return DataLoader(self.validation, batch_size=1, collate_fn=collate)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Complete the control by what is the same for all clips of a size; in training draw whose photo is read.
+        """Add VACE's control, and in training let some samples see a single photo.
 
-        Drawn here, in the main process, what is random is restored when a run goes on.
+        Photos are drawn here, in the main process: its random state is restored when a run is resumed.
         """
-        frames, height, width = batch["steer"].shape[2:]
-        blank = self._blanks[(frames - 1) * self.base.times + 1, height * self.base.side, width * self.base.side]
-        whole = {**batch, "control": control_of(batch["steer"], blank.to(batch["steer"]), self.base.side)}
+        poses, base = batch["poses"], self.base
+        frames, height, width = poses.shape[2:]
+        side = base.spatial_compression
+        blank = self._blanks[(frames - 1) * base.temporal_compression + 1, height * side, width * side]
+        complete = {**batch, "control": vace_control(poses, blank.to(poses), side)}
         if self.trainer is not None and self.trainer.training and self.config.single_face:
-            photos = list(self.people.values())
-            whole["face"] = some_photos(photos, batch["face"], batch["person"], self.config.single_face)
-        return whole
+            people = list(self.people.values())
+            complete["face"] = sample_single_photos(people, batch["face"], batch["identity"], self.config.single_face)
+        return complete
+
+    def teardown(self, stage: str) -> None:
+        """Free the evaluator's native sessions."""
+        self.evaluator.close()
 
     @property
     def embedding_size(self) -> int:
         """Numbers of a face embedding."""
         return next(iter(self.people.values())).embeddings.shape[1]
 
-    def dancer(self, number: int) -> References:
-        """Return the photos of who dances in a validated clip."""
-        return list(self.people.values())[self.validation.items[number].person]
-
-    def frames(self, number: int) -> tuple[Frames, Frames]:
-        """Return the dance and the poses (T,H,W,3) uint8 of a validated clip."""
-        clip = self.validated[number]
-        return read_clip(clip, clip.pair.video), read_clip(clip, clip.pair.pose)
+    def validation_clip(self, index: int) -> ValidationClip:
+        """Read the dance and the pose video of a clip of `validation`."""
+        clip, item = self._validation_clips[index], self.validation.items[index]
+        person = list(self.people.values())[item.identity]
+        return ValidationClip(clip.name, read_clip(clip, clip.pair.video), read_clip(clip, clip.pair.pose), person)
 
     def provenance(self) -> dict[str, Any]:
-        """Say whose face it is and what it was trained on, in plain values: what checkpoints and exports carry."""
+        """Return whose face it is and what it was trained on, as plain values for checkpoints and exports."""
         first = next(iter(self.people.values()))
         return {
             "identity": ",".join(self.people),
@@ -135,82 +170,39 @@ class VideoLoraDataModule(LightningDataModule):
             "consent_note": self.config.consent_note or "",
             "expires": self.config.expires,
             "encoder": first.encoder,
-            "embedding": first.identity.tolist(),
-            "people": described(self.people),
+            "embedding": first.mean.tolist(),
+            "people": describe_identities(self.people),
             "clips": len({item.clip for item in self.training.items}),
             "prompt": self.config.prompt,
             "negative_prompt": self.config.negative_prompt,
             "text_length": self.config.text_length,
         }
 
-    def teardown(self, stage: str) -> None:
-        """Return the judge's native sessions back."""
-        self.judge.close()
-
-    def _prepared(self) -> tuple[list[Clip], list[Item], list[Item], Path]:
+    def _encode(self) -> tuple[list[Clip], list[ClipItem], list[ClipItem], Path]:
         """Return clips, their items, the base's own items and the negative prompt's entry; encode what is missing."""
-        config, shown = self.config, self.config.progress
+        config, progress = self.config, self.config.progress
         hashes = ContentHashes(config.cache / "contents.json")
         clips = self._cut()
-        self.people = {name: self._photos(hashes, name, photos) for name, photos in self._sources().items()}
+        sources = photo_sources(config.faces, config.name)
+        self.people = {name: self._embed(hashes, name, source) for name, source in sources.items()}
         prompts = [clip.pair.prompt or config.prompt for clip in clips]
-        *texts, negative = cached_texts(
-            self.base, self.cache, [*prompts, config.negative_prompt], config.text_length, config.face_tokens, shown
+        *texts, negative = cache_prompts(
+            self.base, self.cache, [*prompts, config.negative_prompt], config.text_length, config.face_tokens, progress
         )
-        told = config.judge.model_dump_json(by_alias=True)
-        paths = cache.encode_clips(self.base, self.cache, hashes, clips, self.judge, told, shown)
-        blanks = cache.encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
+        settings = config.evaluator.model_dump_json(by_alias=True)
+        paths = encode_clips(self.base, self.cache, hashes, clips, self.evaluator, settings, progress)
+        blanks = encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
         hashes.save()
         self._blanks = {bucket: self.cache.read(path)["latents"][None] for bucket, path in blanks.items()}
-        who = dancers([clip.pair.stem for clip in clips], list(self.people))
+        identities = assign_identities([clip.pair.stem for clip in clips], list(self.people))
         items = [
-            Item(path, path, text, clip.bucket, False, person)
-            for clip, path, text, person in zip(clips, paths, texts, who, strict=True)
+            ClipItem(path, path, text, clip.bucket, False, identity)
+            for clip, path, text, identity in zip(clips, paths, texts, identities, strict=True)
         ]
-        return clips, items, self._prior(clips, items, blanks, negative), negative
-
-    def _prior(
-        self, clips: Sequence[Clip], items: Sequence[Item], blanks: dict[cache.Bucket, Path], negative: Path
-    ) -> list[Item]:
-        prior = self.config.prior
-        if prior is None:
-            return []
-        held = self._held_out([clip.pair.stem for clip in clips])
-        trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held]
-        followed = [trained[number % len(trained)] for number in range(prior.clips)]
-        drawn = cache.draw_prior(
-            self.base,
-            self.cache,
-            [item.clip for item in followed],
-            [item.text for item in followed],
-            [blanks[item.bucket] for item in followed],
-            negative,
-            text_length=self.config.text_length,
-            steps=prior.steps,
-            cfg_scale=prior.cfg_scale,
-            shown=self.config.progress,
-        )
-        return [
-            Item(path, item.clip, item.text, item.bucket, True, item.person)
-            for path, item in zip(drawn, followed, strict=True)
-        ]
-
-    def _sources(self) -> dict[str, Sources]:
-        return sources_of(self.config.faces, self.config.name)
-
-    def _photos(self, hashes: ContentHashes, name: str, source: Sources) -> References:
-        config = self.config
-        photos = [media.path for media in find_media(_resolved(source)) if media.kind == "image"]
-        if not photos:
-            raise UserError(
-                f"data.faces: {source} holds no photo of {name}; give a folder of 3 to 20 photos of one person"
-            )
-        return cache.encode_faces(
-            self.cache, hashes, photos, lambda: _built(config.reader), config.reader.model_dump_json(by_alias=True)
-        )
+        return clips, items, self._generate_prior(clips, items, blanks, negative), negative
 
     def _cut(self) -> list[Clip]:
-        config, multiple = self.config, self.base.multiple
+        config, multiple = self.config, self.base.size_multiple
         for key in ("height", "width"):
             size = getattr(config, key)
             if size % multiple:
@@ -221,42 +213,78 @@ class VideoLoraDataModule(LightningDataModule):
         sizes = [(height, width), (width, height), (square, square)] if config.other_shapes else [(height, width)]
         if config.make_poses:
             self._make_poses()
-        pairs, lost = pair_up(config.videos, config.poses or config.videos, config.unpaired)
-        clips, fates = cut(
+        pairs, skipped = pair_videos(config.videos, config.poses or config.videos, config.unpaired)
+        clips, reports = cut_clips(
             pairs,
             frames=config.num_frames,
             min_frames=config.min_frames,
             stride=config.stride or config.num_frames,
             sizes=list(dict.fromkeys(sizes)),
             fps=config.fps,
-            step=self.base.times,
+            step=self.base.temporal_compression,
             unpaired=config.unpaired,
         )
-        fates = [*fates, *lost]
-        if fates != self._told:  # asked for twice, by prepare_data and by setup
-            self._told = fates
-            log.info("%s", write_table(fates, config.table))
+        reports = [*reports, *skipped]
+        if reports != self._reports:  # prepare_data and setup both cut: logged once
+            self._reports = reports
+            log.info("%s", write_table(reports, config.table))
         return clips
 
     def _make_poses(self) -> None:
-        """Draw the pose videos that are missing."""
+        """Write the pose videos that are missing."""
         from facesmith.methods.video_lora import poses  # MediaPipe is loaded by those who need it
 
         config = self.config
         folder = config.poses or config.videos
-        there = find_videos(folder, "data.poses") if folder.is_dir() and any(folder.iterdir()) else []
+        present = find_videos(folder, "data.poses") if folder.is_dir() and any(folder.iterdir()) else []
         mark = Mark(
             identity=config.name, consent=config.consent, model_hash=None, title="pose drawing", kind="generated"
         )
-        todo = poses.missing_poses(find_videos(config.videos, "data.videos"), there, folder)
+        todo = poses.find_missing_poses(find_videos(config.videos, "data.videos"), present, folder)
         for dance, target in todo.items():
-            poses.pose_video(dance, target, mark, config.progress)
+            poses.render_pose_video(dance, target, mark, config.progress)
         if todo:
-            log.info("%d pose videos were drawn into %s: look at them before training", len(todo), folder)
+            log.info("Wrote %d pose videos to %s: look at them before training", len(todo), folder)
 
-    def _held_out(self, stems: Sequence[str]) -> set[str]:
+    def _embed(self, hashes: ContentHashes, name: str, source: Sources) -> FaceEmbeddings:
+        config = self.config
+        sources = [str(assets.resolve(one)) for one in ([source] if isinstance(source, str) else source)]
+        photos = [media.path for media in find_media(sources) if media.kind == "image"]
+        if not photos:
+            raise UserError(
+                f"data.faces: {source} holds no photo of {name}; give a folder of 3 to 20 photos of one person"
+            )
+        settings = config.face_encoder.model_dump_json(by_alias=True)
+        return embed_photos(self.cache, hashes, photos, lambda: _build(config.face_encoder), settings)
+
+    def _generate_prior(
+        self, clips: Sequence[Clip], items: Sequence[ClipItem], blanks: dict[Bucket, Path], negative: Path
+    ) -> list[ClipItem]:
+        prior = self.config.prior
+        if prior is None:
+            return []
+        held_out = self._held_out(clips)
+        trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held_out]
+        templates = [trained[number % len(trained)] for number in range(prior.clips)]
+        paths = generate_prior_clips(
+            self.base,
+            self.cache,
+            templates,
+            blanks,
+            negative,
+            text_length=self.config.text_length,
+            steps=prior.steps,
+            cfg_scale=prior.cfg_scale,
+            progress=self.config.progress,
+        )
+        return [
+            ClipItem(path, item.clip, item.text, item.bucket, True, item.identity)
+            for path, item in zip(paths, templates, strict=True)
+        ]
+
+    def _held_out(self, clips: Sequence[Clip]) -> set[str]:
         """Return the videos that are never trained on: whole videos, for clips of one are alike."""
-        holdout, known = self.config.holdout, list(dict.fromkeys(stems))
+        holdout, known = self.config.holdout, list(dict.fromkeys(clip.pair.stem for clip in clips))
         if isinstance(holdout, float):
             count = min(len(known) - 1, max(1, round(holdout * len(known)))) if holdout else 0
             return set(known[len(known) - count :])
@@ -266,6 +294,14 @@ class VideoLoraDataModule(LightningDataModule):
         if len(holdout) == len(known):
             raise UserError(f"data.holdout={holdout}: leaves nothing to train on; hold fewer videos out")
         return set(holdout)
+
+    def _dataset(self, items: list[ClipItem]) -> ClipDataset:
+        return ClipDataset(
+            items,
+            faces=torch.stack([one.mean for one in self.people.values()]),
+            text_length=self.config.text_length,
+            factor=(self.base.temporal_compression, self.base.spatial_compression),
+        )
 
     def _sampler(self) -> BucketSampler:
         return BucketSampler(
@@ -277,20 +313,8 @@ class VideoLoraDataModule(LightningDataModule):
             seed=torch.initial_seed() % 2**32,
         )
 
-    def _dataset(self, items: list[Item]) -> ClipDataset:
-        return ClipDataset(
-            items,
-            identities=torch.stack([one.identity for one in self.people.values()]),
-            text_length=self.config.text_length,
-            factor=(self.base.times, self.base.side),
-        )
 
-
-def _built(component: Component) -> Any:
-    """Build a component whose own components it makes itself, when it needs them."""
+def _build(component: Component) -> Any:
+    """Build a component; its own components it builds itself, when it needs them."""
     inner = {key: value.build for key, value in component.arguments().items() if isinstance(value, Component)}
     return component.build(**inner)
-
-
-def _resolved(source: Sources) -> list[str]:
-    return [str(assets.resolve(one)) for one in ([source] if isinstance(source, str) else source)]

@@ -1,9 +1,8 @@
-"""Which clips meet in a batch: of one size, the person's and the base's own in a fixed share."""
+"""Cached clips as training samples, and which of them meet in a batch."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +11,104 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from facesmith.methods.video_lora.flow_matching import latent_heads
+from facesmith.methods.video_lora.clips import Bucket
+from facesmith.methods.video_lora.flow_matching import head_coverage
+from facesmith.methods.video_lora.text_encoding import pad_rows
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ClipItem:
+    """Where the cache entries of a sample lie.
+
+    Attributes:
+        latents: Of the clip, or of one that the base generated.
+        clip: Poses and heads.
+        text: Of the prompt.
+        bucket: Frames, height and width.
+        prior: Whether the base generated it.
+        identity: Position of who dances.
+    """
+
+    latents: Path
+    clip: Path
+    text: Path
+    bucket: Bucket
+    prior: bool
+    identity: int
+
+
+class ClipDataset(Dataset[Batch]):
+    """Samples of latents, poses, words, a face and where heads are; kept in memory once read.
+
+    Args:
+        items: Where the samples lie.
+        faces: (P,E), everybody's mean embedding.
+        text_length: Rows of a prompt.
+        factor: Frames and px of a latent cell.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[ClipItem],
+        *,
+        faces: Tensor,
+        text_length: int,
+        factor: tuple[int, int],
+    ) -> None:
+        self.items = list(items)
+        self._faces = faces
+        self._text_length, self._factor = text_length, factor
+        self._loaded: dict[int, Batch] = {}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Batch:
+        if index not in self._loaded:
+            self._loaded[index] = self._load(self.items[index])
+        identity = self.items[index].identity
+        known = {"face": self._faces[identity], "identity": torch.tensor(identity), "index": torch.tensor(index)}
+        return {**self._loaded[index], **known}
+
+    def _load(self, item: ClipItem) -> Batch:
+        clip = load_file(item.clip)
+        latents = load_file(item.latents)["latents"]
+        frames, height, width = latents.shape[1:]
+        return {
+            "latents": latents,
+            "poses": clip["steer"],
+            "heads": head_coverage(clip["boxes"], (frames, height, width), self._factor),
+            "text": pad_rows(load_file(item.text)["rows"], self._text_length),
+            "prior": torch.tensor(item.prior),
+        }
+
+
+def collate(items: Sequence[Batch]) -> Batch:
+    """Stack samples.
+
+    Returns:
+        latents and poses (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E); prior, identity and index (N,).
+    """
+    return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
 
 class BucketSampler(Sampler[list[int]]):
-    """An epoch shows every clip of the person `repeats` times, in batches of one bucket each.
+    """Batches of one bucket each; an epoch shows every clip of the person at least `repeats` times.
 
-    buckets: (M,) what each item may be batched with. prior: (M,) which items are the base's own. A batch holds
-    `batch_size` items, of which the share `prior_share` are the base's own: whole numbers are met exactly, what is
-    left on average. What is left of a bucket is filled up with items of the same bucket, so that none is dropped.
-    An epoch is a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted one would.
+    A batch holds `batch_size` samples, of which the share `prior_share` are the base's own: whole numbers are met
+    exactly, what is left on average. The last batch of a bucket is filled with samples of the same bucket, so that none
+    is dropped. An epoch is a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted
+    one would.
+
+    Args:
+        buckets: (M,) what each sample may be batched with.
+        prior: (M,) which samples are the base's own.
+        batch_size: Samples of a batch.
+        prior_share: Share of the base's own samples.
+        repeats: How often an epoch shows each clip of the person.
+        seed: Of the order.
     """
 
     def __init__(
@@ -36,7 +123,7 @@ class BucketSampler(Sampler[list[int]]):
     ) -> None:
         kinds = {bucket: number for number, bucket in enumerate(dict.fromkeys(buckets))}
         of = np.array([kinds[bucket] for bucket in buckets])
-        self._own = [np.flatnonzero((of == kind) & ~prior) for kind in kinds.values()]
+        self._clips = [np.flatnonzero((of == kind) & ~prior) for kind in kinds.values()]
         self._prior = [np.flatnonzero((of == kind) & prior) for kind in kinds.values()]
         self._batch_size, self._share, self._repeats = batch_size, prior_share, repeats
         self._seed, self._epoch, self._first = seed, 0, 0
@@ -57,100 +144,31 @@ class BucketSampler(Sampler[list[int]]):
     def _plan(self, epoch: int) -> list[list[int]]:
         random = np.random.default_rng([self._seed, epoch])
         batches: list[list[int]] = []
-        for own, prior in zip(self._own, self._prior, strict=True):
-            if len(own):
-                batches += self._of_bucket(own, prior, random)
+        for clips, prior in zip(self._clips, self._prior, strict=True):
+            if len(clips):
+                batches += self._plan_bucket(clips, prior, random)
         return [batches[k] for k in random.permutation(len(batches))]
 
-    def _of_bucket(
-        self, own: NDArray[np.int64], prior: NDArray[np.int64], random: np.random.Generator
+    def _plan_bucket(
+        self, clips: NDArray[np.int64], prior: NDArray[np.int64], random: np.random.Generator
     ) -> list[list[int]]:
         wanted = self._batch_size * (self._share if len(prior) else 0.0)
         # the number of batches must not depend on chance: epochs are equally long
-        count = max(1, int(np.ceil(self._repeats * len(own) / max(self._batch_size - wanted, 1e-9))))
-        guests = np.floor(np.arange(1, count + 1) * wanted) - np.floor(np.arange(count) * wanted)
-        guests = random.permutation(guests.astype(np.int64))
-        hosts = self._batch_size - guests
-        shown, visited = _shuffled(own, int(hosts.sum()), random), _shuffled(prior, int(guests.sum()), random)
-        ends, borders = hosts.cumsum(), guests.cumsum()
+        count = max(1, int(np.ceil(self._repeats * len(clips) / max(self._batch_size - wanted, 1e-9))))
+        prior_counts = np.floor(np.arange(1, count + 1) * wanted) - np.floor(np.arange(count) * wanted)
+        prior_counts = random.permutation(prior_counts.astype(np.int64))
+        clip_counts = self._batch_size - prior_counts
+        shown = _shuffle(clips, int(clip_counts.sum()), random)
+        shown_prior = _shuffle(prior, int(prior_counts.sum()), random)
+        ends, prior_ends = clip_counts.cumsum(), prior_counts.cumsum()
         return [
-            [int(i) for i in (*shown[end - n : end], *visited[border - m : border])]
-            for end, n, border, m in zip(ends, hosts, borders, guests, strict=True)
+            [int(i) for i in (*shown[end - n : end], *shown_prior[prior_end - m : prior_end])]
+            for end, n, prior_end, m in zip(ends, clip_counts, prior_ends, prior_counts, strict=True)
         ]
 
 
-def _shuffled(items: NDArray[np.int64], total: int, random: np.random.Generator) -> NDArray[np.int64]:
+def _shuffle(items: NDArray[np.int64], total: int, random: np.random.Generator) -> NDArray[np.int64]:
     if not total:
         return items[:0]
     rounds = -(-total // len(items))
     return np.concatenate([random.permutation(items) for _ in range(rounds)])[:total]
-
-
-Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Item:
-    """Where the parts of one item lie. latents: of a clip, or of one that the base drew. prior: it is the base's.
-
-    person: number of whose face it shows.
-    """
-
-    latents: Path
-    clip: Path
-    text: Path
-    bucket: tuple[int, int, int]
-    prior: bool
-    person: int
-
-
-class ClipDataset(Dataset[Batch]):
-    """Items of latents, pose latents, words, a face and where heads are; kept in memory once read.
-
-    identities: (P,E), everybody's embedding. text_length: rows of a prompt. factor: frames and px of a latent cell.
-    """
-
-    def __init__(
-        self,
-        items: Sequence[Item],
-        *,
-        identities: Tensor,
-        text_length: int,
-        factor: tuple[int, int],
-    ) -> None:
-        self.items = list(items)
-        self._identities = identities
-        self._length, self._factor = text_length, factor
-        self._read: dict[int, Batch] = {}
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Batch:
-        if index not in self._read:
-            self._read[index] = self._load(self.items[index])
-        person = self.items[index].person
-        named = {"face": self._identities[person], "person": torch.tensor(person), "index": torch.tensor(index)}
-        return {**self._read[index], **named}
-
-    def _load(self, item: Item) -> Batch:
-        clip = load_file(item.clip)
-        latents = load_file(item.latents)["latents"]
-        frames, height, width = latents.shape[1:]
-        return {
-            "latents": latents,
-            "steer": clip["steer"],
-            "heads": latent_heads(clip["boxes"], (frames, height, width), self._factor),
-            "text": padded(load_file(item.text)["rows"], self._length),
-            "own": torch.tensor(not item.prior),
-        }
-
-
-def collated(items: Sequence[Batch]) -> Any:
-    """Stack items: latents and steer (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E), and (N,) of the rest."""
-    return {name: torch.stack([item[name] for item in items]) for name in items[0]}
-
-
-def padded(rows: Tensor, length: int) -> Tensor:
-    """Return (L,W): the rows, then zeros."""
-    return torch.cat([rows, rows.new_zeros(length - len(rows), rows.shape[1])])

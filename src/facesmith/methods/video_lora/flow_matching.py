@@ -1,33 +1,59 @@
-"""Flow matching: what is asked of the transformer, and how much each answer counts."""
+"""Flow matching: the noise levels that are trained on, and the loss."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from diffusers.training_utils import compute_density_for_timestep_sampling
 from torch import Tensor
 
 TIMESTEPS = 1000  # Wan counts noise in thousandths
 
-
-def shifted(uniform: Tensor, shift: float) -> Tensor:
-    """Bend uniform noise levels 0..1 towards more noise, as the sampler's schedule is bent."""
-    return shift * uniform / (1 + (shift - 1) * uniform)
+Density = Literal["uniform", "logit_normal"]
 
 
-def draw_levels(count: int, shift: float, density: Literal["uniform", "logit_normal"], device: torch.device) -> Tensor:
-    """Draw (N,) noise levels in 0..1 from torch's global generator."""
-    if density == "logit_normal":
-        return shifted(torch.sigmoid(torch.randn(count, device=device)), shift)
-    return shifted(torch.rand(count, device=device), shift)
+def sample_noise_levels(count: int, shift: float, density: Density, device: torch.device) -> Tensor:
+    """Draw noise levels from torch's global generator.
+
+    Args:
+        count: N, how many.
+        shift: Of `shift_noise_levels`.
+        density: Distribution before the shift; diffusers' own.
+        device: Where the levels are needed.
+
+    Returns:
+        (N,) noise levels in 0..1.
+    """
+    return shift_noise_levels(compute_density_for_timestep_sampling(density, count, 0.0, 1.0, device=device), shift)
 
 
-def quantile_levels(count: int, shift: float) -> Tensor:
-    """Return (count,) fixed noise levels, the middles of equal parts: comparable from run to run."""
-    return shifted((torch.arange(count) + 0.5) / count, shift)
+def fixed_noise_levels(count: int, shift: float) -> Tensor:
+    """Return (count,) noise levels, the middles of equal parts of 0..1, shifted: comparable from run to run."""
+    return shift_noise_levels((torch.arange(count) + 0.5) / count, shift)
 
 
-def noised(latents: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
-    """Mix (N,C,F,H,W) latents and noise at (N,) levels, 0 the latents and 1 the noise."""
+def shift_noise_levels(levels: Tensor, shift: float) -> Tensor:
+    """Shift noise levels towards more noise, as the sampler's schedule is shifted.
+
+    diffusers does this inside its schedulers' `set_timesteps` only, for the levels of a schedule.
+
+    Args:
+        levels: Noise levels in 0..1.
+        shift: 1 leaves them as they are, more moves them towards 1.
+    """
+    return shift * levels / (1 + (shift - 1) * levels)
+
+
+def add_noise(latents: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+    """Mix latents and noise.
+
+    diffusers' `scale_noise` does the same for the timesteps of a scheduler's table only.
+
+    Args:
+        latents: (N,C,F,h,w).
+        noise: (N,C,F,h,w).
+        levels: (N,); 0 gives the latents, 1 the noise.
+    """
     mix = levels.view(-1, 1, 1, 1, 1).to(latents)
     return (1 - mix) * latents + mix * noise
 
@@ -42,11 +68,18 @@ def flow_loss(
     weighting: Literal["none", "min_snr"] = "none",
     gamma: float = 5.0,
 ) -> Tensor:
-    """Mean squared error of (N,C,F,H,W) velocities, weighed by place and noise level; the weights' mean is 1.
+    """Compute the mean squared error of velocities, weighted by place and noise level; the weights' mean is 1.
 
-    heads: (N,1,F,H,W), the share 0..1 of each latent cell that shows a head, counted 1 + head_weight times as much.
-    min_snr: each sample counts as min(snr, gamma) / (snr + 1) with snr = ((1-s)/s)^2, so that nearly clean ones, which
-    teach little, do not drown the others.
+    Args:
+        velocity: (N,C,F,h,w), the transformer's answer.
+        target: (N,C,F,h,w), noise minus latents.
+        levels: (N,) noise levels in 0..1.
+        heads: (N,1,F,h,w), the share 0..1 of each latent cell that shows a head.
+        head_weight: How much more a cell that is all head counts; 0: no more.
+        weighting: `min_snr` counts each sample as min(snr, gamma) / (snr + 1) with snr = ((1-s)/s)^2, so that nearly
+            clean samples, which teach little, do not outweigh the others (Min-SNR, arXiv 2303.09556, for velocities).
+            diffusers' `compute_snr` needs a DDPM's alphas, its weighting for SD3 knows no Min-SNR.
+        gamma: Upper bound of the signal-to-noise ratio.
     """
     error = (velocity.float() - target.float()).square()
     if heads is not None and head_weight:
@@ -60,13 +93,18 @@ def flow_loss(
     return error.mean()
 
 
-def latent_heads(
+def head_coverage(
     boxes: Sequence[Sequence[float]] | Tensor, size: tuple[int, int, int], factor: tuple[int, int]
 ) -> Tensor:
-    """Return (1,F,H,W): how much of each latent cell lies inside a frame's head box.
+    """Compute how much of each latent cell lies inside the head boxes.
 
-    boxes: (T,4) left, top, right, bottom in px, NaN where no head is seen. size: latent frames, height and width.
-    factor: frames and pixels per latent cell; the first latent frame stands for one frame.
+    Args:
+        boxes: (T,4) left, top, right, bottom in px, NaN where no head is seen.
+        size: Latent frames, height and width: F, h, w.
+        factor: Frames and pixels per latent cell; the first latent frame stands for one frame.
+
+    Returns:
+        (1,F,h,w) shares in 0..1.
     """
     frames, height, width = size
     times, side = factor
@@ -77,7 +115,7 @@ def latent_heads(
         inside = torch.minimum(starts + side, high[:, None]) - torch.maximum(starts, low[:, None])
         return inside.clamp(0, side) / side
 
-    shown = overlap(rows, boxes[:, 1], boxes[:, 3])[:, :, None] * overlap(columns, boxes[:, 0], boxes[:, 2])[:, None]
-    shown = shown.nan_to_num(0.0)
-    later = shown[1:].view(frames - 1, times, height, width).mean(1)
-    return torch.cat([shown[:1], later])[None]
+    covered = overlap(rows, boxes[:, 1], boxes[:, 3])[:, :, None] * overlap(columns, boxes[:, 0], boxes[:, 2])[:, None]
+    covered = covered.nan_to_num(0.0)
+    later = covered[1:].view(frames - 1, times, height, width).mean(1)
+    return torch.cat([covered[:1], later])[None]

@@ -1,4 +1,4 @@
-"""The LoRA on the transformer."""
+"""The LoRA of the transformer: added, scaled, and in files of diffusers' and ComfyUI's names."""
 
 import json
 import re
@@ -8,73 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from facesmith.errors import UserError
 from facesmith.files import atomic_write
-from facesmith.methods.video_lora.networks import is_face_attention
+from facesmith.methods.video_lora.networks import Tensors, is_face_attention
 
-NAME: Final = "face"
-
-
-def lora_targets(transformer: nn.Module, targets: Sequence[str], vace_blocks: bool) -> list[str]:
-    """Name the linear layers of the blocks that end in one of `targets`, those of the VACE branch only when asked.
-
-    Raises:
-        UserError: a target names no layer; says which do.
-    """
-    roots = ("blocks.", "vace_blocks.") if vace_blocks else ("blocks.",)
-    layers = [
-        name
-        for name, layer in transformer.named_modules()
-        if isinstance(layer, nn.Linear)
-        and name.startswith(roots)
-        and name.split(".")[2] not in ("proj_in", "proj_out")
-        and not is_face_attention(name)
-    ]
-    kinds = list(dict.fromkeys(name.split(".", 2)[2] for name in layers))
-    for target in targets:
-        if not any(f".{kind}".endswith(f".{target}") for kind in kinds):
-            raise UserError(f"model.lora.targets: no layer is called {target}; choose of {', '.join(kinds)}")
-    return [name for name in layers if any(f".{name}".endswith(f".{target}") for target in targets)]
-
-
-def add_lora(
-    transformer: Any, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], vace_blocks: bool
-) -> None:
-    """Lay a LoRA over the transformer that changes nothing yet."""
-    chosen = lora_targets(transformer, targets, vace_blocks)
-    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen), NAME)
-    for parameter in transformer.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()  # a step of 1e-4 is lost in half precision
-
-
-def set_lora_scale(transformer: Any, scale: float) -> None:
-    """Scale the LoRA; at 0 it is taken out of the computation, so that the base answers bit for bit."""
-    if scale == 0:
-        transformer.disable_adapters()
-    else:
-        transformer.enable_adapters()
-        transformer.set_adapters([NAME], [scale])
-
-
-@contextmanager
-def without_lora(transformer: Any) -> Iterator[None]:
-    """Let the base answer alone."""
-    transformer.disable_adapters()
-    try:
-        yield
-    finally:
-        transformer.enable_adapters()
-
-
-Tensors = dict[str, Tensor]
-
+NAME: Final = "face"  # of the adapter in peft
 PREFIX: Final = "transformer."
 COMFY_PREFIX: Final = "diffusion_model."
 CONFIG_KEY: Final = "lora_adapter_metadata"  # where diffusers looks for rank and alpha
@@ -102,8 +47,82 @@ _FROM_COMFY: Final = {theirs: ours for ours, theirs in _LAYERS}
 _HALVES: Final = {"lora_A": "lora_down", "lora_B": "lora_up"}
 
 
-def lora_of(transformer: Any) -> tuple[Tensors, dict[str, Any]]:
-    """Return the transformer's LoRA in diffusers' names, on the CPU, and its peft config as plain values."""
+def add_lora(
+    transformer: Any, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], vace_blocks: bool
+) -> None:
+    """Add a LoRA that changes nothing yet.
+
+    Args:
+        transformer: Of the base, changed in place.
+        rank: Inner size of each pair of matrices.
+        alpha: The LoRA is scaled by alpha / rank.
+        dropout: Of the LoRA's input.
+        targets: Endings of the layers' names, such as `to_q`.
+        vace_blocks: Whether the VACE branch gets a LoRA too.
+
+    Raises:
+        UserError: a target names no layer.
+    """
+    chosen = select_lora_layers(transformer, targets, vace_blocks)
+    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen), NAME)
+    cast_training_params(transformer, torch.float32)  # a step of 1e-4 is lost in half precision
+
+
+def select_lora_layers(transformer: nn.Module, targets: Sequence[str], vace_blocks: bool) -> list[str]:
+    """Find the linear layers that get a LoRA.
+
+    Args:
+        transformer: Of the base.
+        targets: Endings of the layers' names, such as `to_q`.
+        vace_blocks: Whether layers of the VACE branch are among them.
+
+    Returns:
+        The names of the layers.
+
+    Raises:
+        UserError: a target names no layer; lists those that exist.
+    """
+    roots = ("blocks.", "vace_blocks.") if vace_blocks else ("blocks.",)
+    layers = [
+        name
+        for name, layer in transformer.named_modules()
+        if isinstance(layer, nn.Linear)
+        and name.startswith(roots)
+        and name.split(".")[2] not in ("proj_in", "proj_out")
+        and not is_face_attention(name)
+    ]
+    kinds = list(dict.fromkeys(name.split(".", 2)[2] for name in layers))
+    for target in targets:
+        if not any(f".{kind}".endswith(f".{target}") for kind in kinds):
+            raise UserError(f"model.lora.targets: no layer is called {target}; choose from {', '.join(kinds)}")
+    return [name for name in layers if any(f".{name}".endswith(f".{target}") for target in targets)]
+
+
+def set_lora_scale(transformer: Any, scale: float) -> None:
+    """Scale the LoRA; at 0 it is taken out of the computation, so that the base answers bit for bit."""
+    if scale == 0:
+        transformer.disable_adapters()
+    else:
+        transformer.enable_adapters()
+        transformer.set_adapters([NAME], [scale])
+
+
+@contextmanager
+def without_lora(transformer: Any) -> Iterator[None]:
+    """Switch the LoRA off for a while, so that the base answers alone."""
+    transformer.disable_adapters()
+    try:
+        yield
+    finally:
+        transformer.enable_adapters()
+
+
+def extract_lora(transformer: Any) -> tuple[Tensors, dict[str, Any]]:
+    """Copy the LoRA out of a transformer.
+
+    Returns:
+        Its tensors in diffusers' names, on the CPU, and its peft config as plain values.
+    """
     found = get_peft_model_state_dict(transformer, adapter_name=NAME)
     config = transformer.peft_config[NAME].to_dict()
     plain: dict[str, Any] = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
@@ -113,7 +132,14 @@ def lora_of(transformer: Any) -> tuple[Tensors, dict[str, Any]]:
 
 
 def save_lora(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write a file that `pipe.load_lora_weights` takes, rank and alpha included. facts: whose it is, which base."""
+    """Write a file that diffusers' `pipe.load_lora_weights` reads, rank and alpha included.
+
+    Args:
+        path: File to write.
+        tensors: In diffusers' names.
+        config: Of peft.
+        facts: Whose face it is, and which base's.
+    """
     packed = {f"{PREFIX}{key}": value for key, value in config.items()}
     metadata = {
         "format": "pt",
@@ -125,7 +151,10 @@ def save_lora(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Ma
 
 
 def load_lora(path: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
-    """Read a LoRA of either naming: tensors in diffusers' names, peft config, facts (empty in a stranger's file).
+    """Read a LoRA in the names of diffusers or ComfyUI.
+
+    Returns:
+        Tensors in diffusers' names, peft config, and facts (empty in a file of another program).
 
     Raises:
         UserError: it is no LoRA of a Wan transformer.
@@ -133,22 +162,29 @@ def load_lora(path: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: is no safetensors file ({error}); give a LoRA of Wan") from None
     facts = json.loads(metadata.get(FACTS_KEY, "{}"))
     if any(name.startswith(COMFY_PREFIX) for name in tensors):
         tensors, alphas = from_comfy(tensors, path)
-        return tensors, _config_of(tensors, alphas), facts
+        return tensors, _infer_config(tensors, alphas), facts
     if not tensors or not all(name.startswith(PREFIX) and ".lora_" in name for name in tensors):
         raise UserError(f"{path}: is no LoRA of a Wan transformer in diffusers' or ComfyUI's names")
     packed = json.loads(metadata.get(CONFIG_KEY, "{}"))
     config = {key.removeprefix(PREFIX): value for key, value in packed.items()}
-    return tensors, config or _config_of(tensors, {}), facts
+    return tensors, config or _infer_config(tensors, {}), facts
 
 
 def to_comfy(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
-    """Rename a LoRA for ComfyUI, with an `alpha` a layer.
+    """Rename a LoRA for ComfyUI.
+
+    Args:
+        tensors: In diffusers' names.
+        config: Of peft.
+
+    Returns:
+        Tensors in ComfyUI's names, an `alpha` for each layer among them.
 
     Raises:
         UserError: a layer has no name there.
@@ -168,10 +204,17 @@ def to_comfy(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
 
 
 def from_comfy(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float]]:
-    """Rename a LoRA of ComfyUI's names for diffusers: tensors, and the alpha of each layer that states one.
+    """Rename a LoRA of ComfyUI for diffusers.
+
+    Args:
+        tensors: In ComfyUI's names.
+        path: Where they come from, for the error.
+
+    Returns:
+        Tensors in diffusers' names, and the alpha of each layer that states one.
 
     Raises:
-        UserError: a key belongs to no layer known.
+        UserError: a key belongs to no known layer.
     """
     renamed: Tensors = {}
     alphas: dict[str, float] = {}
@@ -189,7 +232,17 @@ def from_comfy(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float]]
 
 
 def save_comfy(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write a LoRA in ComfyUI's names."""
+    """Write a LoRA in ComfyUI's names.
+
+    Args:
+        path: File to write.
+        tensors: In diffusers' names.
+        config: Of peft.
+        facts: Whose face it is, and which base's.
+
+    Raises:
+        UserError: a layer has no name there.
+    """
     with atomic_write(path) as temporary:
         save_file(
             to_comfy(tensors, config),
@@ -198,8 +251,8 @@ def save_comfy(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: M
         )
 
 
-def _config_of(tensors: Tensors, alphas: Mapping[str, float]) -> dict[str, Any]:
-    """Say rank and alpha of a file that states them a layer at a time, or leaves alpha to be the rank."""
+def _infer_config(tensors: Tensors, alphas: Mapping[str, float]) -> dict[str, Any]:
+    """Derive the peft config from ranks and alphas of single layers; an alpha that is not stated is the rank."""
     ranks = {
         name.removeprefix(PREFIX).removesuffix(".lora_A.weight"): value.shape[0]
         for name, value in tensors.items()

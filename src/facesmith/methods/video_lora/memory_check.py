@@ -1,21 +1,25 @@
-"""What a job needs of memory and disk, held against what there is before anything large is loaded."""
+"""Checks that a job fits memory and disk, made before anything large is loaded."""
 
 import logging
 import resource
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import psutil  # type: ignore[import-untyped]
 import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from facesmith.errors import UserError
 from facesmith.methods.video_lora import memory_estimate as estimate
-from facesmith.methods.video_lora.base import Base, Storage
-from facesmith.methods.video_lora.memory_estimate import Adapter, Shape
+from facesmith.methods.video_lora.base import Base
+from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig, VideoLoraModuleConfig
+from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape
+from facesmith.methods.video_lora.quantization import Storage
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +28,154 @@ _SHORTEST: Final = 5  # frames
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 Offload = Literal["none", "model", "group", "sequential", "disk"]
-Stages = dict[str, float]
+
+
+def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoLoraDataModuleConfig) -> None:
+    """Log what training needs of memory and what there is.
+
+    Args:
+        base: That is trained on.
+        model: Settings of the module.
+        data: Settings of the data.
+
+    Raises:
+        UserError: it cannot fit; names settings that would.
+    """
+    mapper = model.mapper
+    widths = [mapper.embedding_size, *mapper.widths, mapper.tokens * base.text_width]
+    adapter = AdapterSize(
+        model.lora.rank,
+        tuple(model.lora.targets),
+        model.lora.vace_blocks,
+        model.injection == "decoupled",
+        sum(one * other for one, other in pairwise(widths)),
+    )
+    dtype, gpu = compute_dtype(model.base_dtype), torch.cuda.is_available()
+
+    def stages(job: _Job) -> dict[str, float]:
+        step = estimate.training_step_bytes(
+            base,
+            job.shape,
+            adapter,
+            dtype=dtype,
+            storage=job.storage,
+            checkpointing=job.checkpointing,
+            offloaded=job.offload_activations,
+            optimizer=model.optimizer.kind,
+        )
+        one = replace(job.shape, batch=1)
+        found = {"steps": step, "the VAE": estimate.vae_bytes(base, one, "encode")}
+        if model.validation.videos:
+            several = replace(job.shape, batch=len(model.validation.face_scales))
+            found["validation videos"] = (
+                estimate.weights_bytes(base, dtype=dtype, storage=job.storage)
+                + estimate.trainable_bytes(base, adapter, model.optimizer.kind)
+                + max(
+                    estimate.activation_bytes(base, several, dtype=dtype),
+                    estimate.vae_bytes(base, one, "decode"),
+                )
+            )
+        return found
+
+    shape = ClipShape(data.num_frames, data.height, data.width, data.batch_size)
+    job = _Job(
+        shape,
+        model.base_storage,
+        checkpointing=model.gradient_checkpointing,
+        offload_activations=model.offload == "activations" and gpu,
+    )
+    remedies = []
+    if not model.gradient_checkpointing:
+        remedies.append(_Remedy("model.gradient_checkpointing", "true", {"checkpointing": True}))
+    if data.batch_size > 1:
+        remedies.append(_Remedy("data.batch_size", "1", {"shape": replace(shape, batch=1)}))
+    if model.base_storage == "as_computed":
+        remedies.append(_Remedy("model.base_storage", "float8", {"storage": "float8"}))
+    if gpu and model.offload == "none":
+        remedies.append(_Remedy("model.offload", "activations", {"offload_activations": True}))
+    _check_memory(f"model.base={base.name}", job, stages, remedies, base.temporal_compression, "data")
+
+
+def check_generation_memory(base: Base, shape: ClipShape, *, storage: Storage, offload: Offload, setting: str) -> None:
+    """Log what generating a clip needs of memory and what there is.
+
+    Args:
+        base: That generates.
+        shape: Of the clip.
+        storage: Type that the transformer's weights are stored in.
+        offload: What waits outside the GPU's memory.
+        setting: Key and value that an error begins with.
+
+    Raises:
+        UserError: it cannot fit; names settings that would.
+    """
+    gpu, dtype = torch.cuda.is_available(), compute_dtype("auto")
+
+    def stages(job: _Job) -> dict[str, float]:
+        vae = estimate.vae_bytes(base, job.shape, "decode")
+        weights = estimate.weights_bytes(base, dtype=dtype, storage=job.storage)
+        activations = estimate.activation_bytes(base, job.shape, dtype=dtype)
+        if job.offload == "none":
+            return {"the VAE": weights + vae, "sampling": weights + activations}
+        here = weights if job.offload == "model" else weights / base.transformer_config["num_layers"]
+        return {"the VAE": vae, "sampling": here + activations}
+
+    remedies = []
+    if gpu and offload == "none":
+        remedies.append(_Remedy("task.offload", "model", {"offload": "model"}))
+    if gpu and offload in ("none", "model"):
+        remedies.append(_Remedy("task.offload", "group", {"offload": "group"}))
+    if not gpu and storage == "as_computed":
+        remedies.append(_Remedy("task.base_storage", "float8", {"storage": "float8"}))
+    _check_memory(setting, _Job(shape, storage, offload=offload), stages, remedies, base.temporal_compression, "task")
+
+
+def check_disk_space(folder: Path, wanted: float, what: str, setting: str) -> None:
+    """Check that files have room on the disk.
+
+    Args:
+        folder: Where they go; it need not exist yet.
+        wanted: Bytes.
+        what: The files, in words.
+        setting: Key that named the folder.
+
+    Raises:
+        UserError: the disk is too full.
+    """
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(existing).free
+    if wanted > free:
+        raise UserError(
+            f"{setting}={folder}: {what} take about {format_bytes(wanted)}, {format_bytes(free)} are free on that "
+            "disk; make room, or give a folder elsewhere"
+        )
+    if wanted > 1e9:
+        log.info("%s: %s take about %s of disk, %s are free", folder, what, format_bytes(wanted), format_bytes(free))
+
+
+def place_text_encoder(base: Base) -> tuple[torch.device, torch.dtype]:
+    """Choose where the text encoder runs and in which type: on the GPU where it fits, else where there is room.
+
+    Raises:
+        UserError: it fits nowhere.
+    """
+    count = estimate.count_stored_weights(base.folder / "text_encoder")
+    if torch.cuda.is_available():
+        dtype = compute_dtype("auto")
+        if count * dtype.itemsize + _OVERHEAD < torch.cuda.mem_get_info()[0]:
+            return torch.device("cuda"), dtype
+    free = free_memory()
+    for dtype in (torch.float32, torch.bfloat16):
+        if count * dtype.itemsize < free:
+            return torch.device("cpu"), dtype
+    raise UserError(
+        f"model.base={base.name}: its text encoder needs {format_bytes(count * 2)} of memory, {format_bytes(free)} are "
+        "free; close other programs, or encode on a larger computer and copy its cache (data.cache) here"
+    )
 
 
 def compute_dtype(chosen: str) -> torch.dtype:
-    """Resolve `auto`: bfloat16 on a GPU that has it, float32 elsewhere."""
+    """Resolve a type's name; `auto` is bfloat16 on a GPU that has it, float32 elsewhere."""
     if chosen == "auto":
         gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if gpu else torch.float32
@@ -37,7 +184,7 @@ def compute_dtype(chosen: str) -> torch.dtype:
 
 
 def free_memory() -> float:
-    """Return bytes that this process can still have of the computer's memory: limits of shell and container count."""
+    """Return the bytes of memory that this process can still use; limits of shell and container count."""
     free = [float(psutil.virtual_memory().available)]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
@@ -48,213 +195,88 @@ def free_memory() -> float:
     return max(0.0, min(free))
 
 
-def text_encoder_place(base: Base) -> tuple[torch.device, torch.dtype]:
-    """Say where the text encoder runs and with what: on the GPU where it fits, else where there is room.
-
-    Raises:
-        UserError: there is none.
-    """
-    count = estimate.stored_numbers(base.folder / "text_encoder")
-    if torch.cuda.is_available():
-        dtype = compute_dtype("auto")
-        if count * dtype.itemsize + _OVERHEAD < torch.cuda.mem_get_info()[0]:
-            return torch.device("cuda"), dtype
-    free = free_memory()
-    for dtype in (torch.float32, torch.bfloat16):
-        if count * dtype.itemsize < free:
-            return torch.device("cpu"), dtype
-    raise UserError(
-        f"model.base={base.name}: its text encoder needs {gigabytes(count * 2)} of memory, {gigabytes(free)} are free; "
-        "close what you can, or encode on a larger computer and bring its cache along"
-    )
-
-
-def tell_training(base: Base, model: Any, data: Any) -> None:
-    """Say what training needs and what there is. model, data: settings of `video_lora`.
-
-    Raises:
-        UserError: it cannot fit; says what to try.
-    """
-    mapper = model.mapper
-    widths = [mapper.embedding_size, *mapper.widths, mapper.tokens * base.text_width]
-    adapter = Adapter(
-        model.lora.rank,
-        tuple(model.lora.targets),
-        model.lora.vace_blocks,
-        model.injection == "decoupled",
-        sum(one * other for one, other in pairwise(widths)),
-    )
-    dtype = compute_dtype(model.base_dtype)
-    gpu = torch.cuda.is_available()
-    chosen = {
-        "shape": Shape(data.num_frames, data.height, data.width, data.batch_size),
-        "storage": model.base_storage,
-        "checkpointing": model.gradient_checkpointing,
-        "offloaded": model.offload == "activations" and gpu,
-    }
-
-    def stages(shape: Shape, storage: Storage, checkpointing: bool, offloaded: bool) -> Stages:
-        step = estimate.step_bytes(
-            base,
-            shape,
-            adapter,
-            dtype=dtype,
-            storage=storage,
-            checkpointing=checkpointing,
-            offloaded=offloaded,
-            optimizer=model.optimizer.kind,
-        )
-        one = replace(shape, batch=1)
-        found = {"steps": step, "the VAE": estimate.codec_bytes(base, one, "encode")}
-        if model.validation.videos:
-            several = replace(shape, batch=len(model.validation.face_scales))
-            found["validation videos"] = (
-                estimate.weights_bytes(base, dtype=dtype, storage=storage)
-                + estimate.learning_bytes(base, adapter, model.optimizer.kind)
-                + max(
-                    estimate.passing_bytes(base, several, dtype=dtype),
-                    estimate.codec_bytes(base, one, "decode"),
-                )
-            )
-        return found
-
-    def fits(**changed: Any) -> bool:
-        return _most(stages(**{**chosen, **changed}))[1] + _overhead(gpu) <= _free(gpu)
-
-    kept: dict[str, Any] = {}
-    tries = []
-    wishes: list[tuple[bool, str, dict[str, Any]]] = [
-        (not model.gradient_checkpointing, "model.gradient_checkpointing=true", {"checkpointing": True}),
-        (data.batch_size > 1, "data.batch_size=1", {"shape": replace(chosen["shape"], batch=1)}),
-        (model.base_storage == "as_computed", "model.base_storage=float8", {"storage": "float8"}),
-        (gpu and model.offload == "none", "model.offload=activations", {"offloaded": True}),
-    ]
-    for offered, key, change in wishes:
-        if offered and not fits(**kept):
-            kept.update(change)
-            tries.append(key)
-    _tell(
-        f"model.base={base.name}",
-        stages(**chosen),
-        chosen["shape"],
-        gpu,
-        tries,
-        lambda shape: fits(**{**kept, "shape": replace(shape, batch=1)}),
-        base.times,
-        "data.",
-    )
-
-
-def tell_drawing(base: Base, shape: Shape, *, storage: Storage, offload: Offload, setting: str) -> None:
-    """Say what drawing a clip needs and what there is. setting: what to name in front.
-
-    Raises:
-        UserError: it cannot fit; says what to try.
-    """
-    gpu, dtype = torch.cuda.is_available(), compute_dtype("auto")
-
-    def stages(shape: Shape, storage: Storage, offload: Offload) -> Stages:
-        codec = estimate.codec_bytes(base, shape, "decode")
-        weights = estimate.weights_bytes(base, dtype=dtype, storage=storage)
-        passing = estimate.passing_bytes(base, shape, dtype=dtype)
-        if offload == "none":
-            return {"the VAE": weights + codec, "drawing": weights + passing}
-        here = weights if offload == "model" else weights / base.transformer_config["num_layers"]
-        return {"the VAE": codec, "drawing": here + passing}
-
-    def fits(shape: Shape, storage: Storage, offload: Offload) -> bool:
-        return _most(stages(shape, storage, offload))[1] + _overhead(gpu) <= _free(gpu)
-
-    tries, kept = [], (storage, offload)
-    wishes: list[tuple[bool, str, tuple[Storage, Offload]]] = [
-        (gpu and offload == "none", "task.offload=model", (storage, "model")),
-        (gpu and offload in ("none", "model"), "task.offload=group", (storage, "group")),
-        (not gpu and storage == "as_computed", "task.base_storage=float8", ("float8", offload)),
-    ]
-    for offered, key, change in wishes:
-        if offered and not fits(shape, *kept):
-            kept, tries = change, [key]
-    _tell(
-        setting,
-        stages(shape, storage, offload),
-        shape,
-        gpu,
-        tries,
-        lambda other: fits(other, *kept),
-        base.times,
-        "task.",
-    )
-
-
-def tell_room(folder: Path, wanted: float, what: str, setting: str) -> None:
-    """Make sure that files find room.
-
-    Raises:
-        UserError: they do not.
-    """
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(there).free
-    if wanted > free:
-        raise UserError(
-            f"{setting}={folder}: {what} take about {gigabytes(wanted)}, {gigabytes(free)} are free on that disk; make "
-            "room, or give a folder elsewhere"
-        )
-    if wanted > 1e9:
-        log.info("%s: %s take about %s of disk, %s are free", folder, what, gigabytes(wanted), gigabytes(free))
-
-
-def checkpoints_to_come(trainer: Any) -> dict[Path, int]:
-    """Say how many checkpoints a training keeps at most, by folder; one more is there while it is written."""
+def count_checkpoints(trainer: Trainer) -> dict[Path, int]:
+    """Count the checkpoints that a training keeps at most, by folder; one more is there while it is written."""
     found: dict[Path, int] = {}
     for callback in trainer.checkpoint_callbacks:
-        if getattr(callback, "dirpath", None) is not None and hasattr(callback, "save_top_k"):
-            every = getattr(callback, "_every_n_epochs", 1) or 1
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
+            every = callback.every_n_epochs or 1
             count = callback.save_top_k if callback.save_top_k >= 0 else -(-(trainer.max_epochs or 0) // every)
             folder = Path(callback.dirpath)
             found[folder] = found.get(folder, 2) + count
     return found
 
 
-def gigabytes(count: float) -> str:
-    """Write a number of bytes."""
+def format_bytes(count: float) -> str:
+    """Format a number of bytes as GB or MB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
-def _tell(
+@dataclass(frozen=True)
+class _Job:
+    """What decides how much memory is needed."""
+
+    shape: ClipShape
+    storage: Storage
+    checkpointing: bool = False
+    offload_activations: bool = False
+    offload: Offload = "none"
+
+
+@dataclass(frozen=True)
+class _Remedy:
+    """A setting that saves memory, and what of the job it changes."""
+
+    key: str
+    value: str
+    change: Mapping[str, Any]
+
+
+def _check_memory(
     setting: str,
-    stages: Stages,
-    shape: Shape,
-    gpu: bool,
-    tries: list[str],
-    fits: Callable[[Shape], bool],
-    times: int,
-    prefix: str,
+    job: _Job,
+    stages: Callable[[_Job], dict[str, float]],
+    remedies: Sequence[_Remedy],
+    step: int,
+    group: str,
 ) -> None:
-    stage, wanted = _most(stages)
-    wanted += _overhead(gpu)
-    free = _free(gpu)
-    kind = "GPU memory" if gpu else "memory"
+    """Compare the stage that needs most with what is free, and look for remedies where it does not fit.
+
+    Args:
+        setting: Key and value that an error begins with.
+        job: As it is configured.
+        stages: Bytes that each stage of a job needs.
+        remedies: In the order in which they are tried; they add up.
+        step: Frames between possible lengths of a clip.
+        group: Of the settings of a clip's size: `data` or `task`.
+    """
+    gpu = torch.cuda.is_available()
+    overhead = _OVERHEAD if gpu else 0.0
+    free = float(torch.cuda.mem_get_info()[0]) if gpu else free_memory()
+
+    def fits(job: _Job) -> bool:
+        return max(stages(job).values()) + overhead <= free
+
+    stage, wanted = max(stages(job).items(), key=lambda item: item[1])
+    shape, kind = job.shape, "GPU memory" if gpu else "memory"
     line = (
-        f"needs about {gigabytes(wanted)} of {kind} for {shape.frames} frames at {shape.height}x{shape.width} "
-        f"({stage}), you have {gigabytes(free)}"
+        f"needs about {format_bytes(wanted + overhead)} of {kind} for {shape.frames} frames at "
+        f"{shape.height}x{shape.width} ({stage}), you have {format_bytes(free)}"
     )
-    if wanted <= free:
+    if fits(job):
         log.info("%s", line)
         return
-    if not fits(shape):
-        lengths = range(shape.frames - times, _SHORTEST - 1, -times)
-        shorter = next((frames for frames in lengths if fits(replace(shape, frames=frames))), None)
-        tries = [*tries, f"{prefix}num_frames={shorter}" if shorter else f"a smaller {prefix}height and {prefix}width"]
-    raise UserError(f"{setting}: {line}; try {', '.join(tries)}")
-
-
-def _most(stages: Stages) -> tuple[str, float]:
-    return max(stages.items(), key=lambda item: item[1])
-
-
-def _overhead(gpu: bool) -> float:
-    return _OVERHEAD if gpu else 0.0
-
-
-def _free(gpu: bool) -> float:
-    return float(torch.cuda.mem_get_info()[0]) if gpu else free_memory()
+    settings: dict[str, str] = {}
+    for remedy in remedies:
+        if not fits(job):
+            job = replace(job, **remedy.change)
+            settings[remedy.key] = remedy.value
+    suggestions = [f"{key}={value}" for key, value in settings.items()]
+    job = replace(job, shape=replace(shape, batch=1))
+    if not fits(job):
+        lengths = range(shape.frames - step, _SHORTEST - 1, -step)
+        shorter = next((n for n in lengths if fits(replace(job, shape=replace(job.shape, frames=n)))), None)
+        suggestions.append(
+            f"{group}.num_frames={shorter}" if shorter else f"a smaller {group}.height and {group}.width"
+        )
+    raise UserError(f"{setting}: {line}; try {', '.join(suggestions)}")

@@ -1,4 +1,4 @@
-"""Training a mapper and a LoRA beside a frozen Wan-VACE transformer."""
+"""`VideoLoraModule`: a mapper and a LoRA trained beside a frozen Wan-VACE transformer."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,32 +12,39 @@ from torch import Tensor
 from torch.autograd.graph import save_on_cpu
 
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.adapter_bundle import person_of
-from facesmith.methods.video_lora.base import keep_small, open_base
+from facesmith.methods.video_lora.adapter_bundle import collect_bundle
+from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.config import VideoLoraModuleConfig
 from facesmith.methods.video_lora.data import VideoLoraDataModule
 from facesmith.methods.video_lora.dataset import Batch
-from facesmith.methods.video_lora.evaluation import Validation
-from facesmith.methods.video_lora.flow_matching import TIMESTEPS, draw_levels, flow_loss, noised
+from facesmith.methods.video_lora.flow_matching import TIMESTEPS, add_noise, flow_loss, sample_noise_levels
 from facesmith.methods.video_lora.identities import write_profiles
 from facesmith.methods.video_lora.lora import add_lora, without_lora
-from facesmith.methods.video_lora.memory_check import checkpoints_to_come, compute_dtype, tell_room
+from facesmith.methods.video_lora.memory_check import check_disk_space, compute_dtype, count_checkpoints
 from facesmith.methods.video_lora.memory_estimate import checkpoint_bytes
 from facesmith.methods.video_lora.networks import (
     FaceMapper,
     FaceTransformer,
     add_face_attention,
-    conditioned,
+    build_conditioning,
     is_face_attention,
 )
+from facesmith.methods.video_lora.quantization import enable_storage_casting
+from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, describe
 from facesmith.training.schedule import WarmupCosine, optimiser_steps
 
 
 class VideoLoraModule(LightningModule):
-    """Teach a base a person's face: tokens of the mapper ask for it, the LoRA knows how to draw it.
+    """Teaches a base a person's face: the mapper's tokens stand for the face, the LoRA learns to generate it.
 
-    Checkpoints hold mapper and LoRA alone, and say which base they belong to.
+    Checkpoints hold the mapper and the LoRA alone, and name the base they belong to.
+
+    Args:
+        config: Of the model, its loss, optimiser and validation.
+
+    Raises:
+        UserError: there is no such base.
     """
 
     transformer: Any
@@ -46,7 +53,7 @@ class VideoLoraModule(LightningModule):
         super().__init__()
         self.config = config
         self.base = open_base(config.base)
-        mapper = config.mapper
+        mapper, validation = config.mapper, config.validation
         self.mapper = FaceMapper(
             mapper.embedding_size,
             mapper.widths,
@@ -57,17 +64,25 @@ class VideoLoraModule(LightningModule):
         )
         self.transformer = None
         self.provenance: dict[str, Any] = {}
-        self._validation = Validation(self.base, config.validation.model_dump(), config.loss.shift)
+        self._validation = Validation(
+            self.base,
+            quantiles=validation.quantiles,
+            shift=config.loss.shift,
+            steps=validation.steps,
+            cfg_scale=validation.cfg_scale,
+            face_scales=validation.face_scales,
+            seed=validation.seed,
+        )
 
     @property
     def datamodule(self) -> VideoLoraDataModule:
         """The data being trained on; never kept, or copies of the module would copy it."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, VideoLoraDataModule)
         return data
 
     def setup(self, stage: str) -> None:
-        """Hold the data against the networks, and take over whose face it is."""
+        """Check that the data fits the networks, and take over its provenance."""
         if stage != "fit":
             return
         size = self.datamodule.embedding_size
@@ -80,13 +95,13 @@ class VideoLoraModule(LightningModule):
         self.provenance = {**self.datamodule.provenance(), **base}
 
     def configure_model(self) -> None:
-        """Load the base and lay the adapter over it; only now, when the encoders of the data are gone."""
+        """Load the base and add the adapter; only now, when the encoders of the data are gone."""
         if self.transformer is not None:
             return
         settings = self.config
         dtype = compute_dtype(settings.base_dtype)
         decoupled = settings.injection == "decoupled"
-        transformer = self.base.transformer(dtype, FaceTransformer if decoupled else None, settings.base_storage)
+        transformer = self.base.load_transformer(dtype, FaceTransformer if decoupled else None, settings.base_storage)
         lora = settings.lora
         add_lora(
             transformer,
@@ -98,13 +113,13 @@ class VideoLoraModule(LightningModule):
         )
         if decoupled:
             add_face_attention(transformer)
-        keep_small(transformer, settings.base_storage, dtype)
+        enable_storage_casting(transformer, settings.base_storage, dtype)
         if settings.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
 
     def configure_optimizers(self) -> Any:
-        """AdamW on mapper and LoRA, each at its own rate; cosine after a linear warm-up, per step."""
+        """Build AdamW on LoRA and mapper, each with its own learning rate; linear warm-up and cosine, per step."""
         settings = self.config.optimizer
         steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
         groups = [
@@ -118,25 +133,24 @@ class VideoLoraModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """Make sure that the checkpoints find room."""
+        """Check that the disk has room for the checkpoints."""
         one = checkpoint_bytes(sum(p.numel() for p in self.parameters() if p.requires_grad))
-        for folder, count in checkpoints_to_come(self.trainer).items():
-            tell_room(folder, count * one, f"{count} checkpoints", "paths.run")
+        for folder, count in count_checkpoints(self.trainer).items():
+            check_disk_space(folder, count * one, f"{count} checkpoints", "paths.run")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Noise, draw back, compare, log."""
+        """Add noise to clips, let the transformer answer, and compare it with the flow."""
         settings, latents = self.config.loss, batch["latents"]
-        shown = batch["own"] & (torch.rand(len(latents), device=self.device) >= settings.token_dropout)
-        told = self.told(batch, shown)
-        levels = draw_levels(len(latents), settings.shift, settings.density, self.device)
+        with_face = ~batch["prior"] & (torch.rand(len(latents), device=self.device) >= settings.token_dropout)
+        conditioning = self.conditioning(batch, with_face)
+        levels = sample_noise_levels(len(latents), settings.shift, settings.density, self.device)
         noise = torch.randn_like(latents)
-        mixed = noised(latents, noise, levels)
-        with self._waiting():
-            velocity = self._velocity(mixed, levels, told, batch["control"])
-        target = self._target(batch, mixed, levels, noise - latents, shown)
+        noisy = add_noise(latents, noise, levels)
+        with self._offload_activations():
+            velocity = self.velocity(noisy, levels, conditioning, batch["control"])
         loss = flow_loss(
             velocity,
-            target,
+            self._target(batch, noisy, levels, noise - latents, with_face),
             levels,
             heads=batch["heads"],
             head_weight=settings.head_weight,
@@ -147,49 +161,78 @@ class VideoLoraModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure the loss at fixed noise levels; draw and judge the first clips."""
-        losses = self._validation.losses(self, batch)
-        self._validation.add(losses)
+        """Measure the loss at fixed noise levels; generate and evaluate the first clips."""
+        self._validation.add_losses(self, batch)
         if batch_idx < self.config.validation.videos:
-            self._validation.draw(self, batch, self.datamodule)
+            data = self.datamodule
+            clip = data.validation_clip(int(batch["index"]))
+            self._validation.add_videos(self, batch, clip, data.negative, data.evaluator)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures; those of the untrained adapter as `before/`."""
-        figures = self._validation.take()
+        """Log the metrics; those of the untrained adapter as `before/`."""
+        metrics = self._validation.pop_metrics()
         if self.trainer.sanity_checking:
-            self.provenance["before"] = figures
+            self.provenance["before"] = metrics
             for logger in self.trainer.loggers:
-                logger.log_metrics({f"before/{name}": value for name, value in figures.items()}, step=0)
+                logger.log_metrics({f"before/{name}": value for name, value in metrics.items()}, step=0)
             return
-        self.provenance["figures"] = figures
-        self.log_dict({f"val/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+        self.provenance["figures"] = metrics
+        self.log_dict({f"val/{name}": value for name, value in metrics.items()}, rank_zero_only=True)
 
     def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Return name and frames of the videos drawn since the last time."""
-        return self._validation.taken_videos()
+        """Return name and frames (T,H,W,3) RGB uint8 of the videos generated since the last call."""
+        return self._validation.pop_videos()
 
     def overview(self) -> NDArray[np.uint8]:
-        """Return a picture (H,W,3) RGB uint8 of the last drawn videos: some frames of poses, truth and each scale."""
-        return self._validation.picture()
+        """Return some frames (H,W,3) RGB uint8 of the last videos: poses, truth, and a row for each face scale."""
+        return self._validation.overview()
 
     def save_adapter(self, folder: Path) -> list[Path]:
-        """Write what was learnt: the LoRA in two namings, the mapper, and everybody's profile."""
-        learnt = person_of(self.transformer, self.mapper, self.provenance).save(folder)
-        return [*learnt, *write_profiles(folder / "profiles", self.provenance)]
+        """Write the LoRA in two namings, the mapper, and everybody's profile; return the files."""
+        files = collect_bundle(self.transformer, self.mapper, self.provenance).save(folder)
+        return [*files, *write_profiles(folder / "profiles", self.provenance)]
 
-    def told(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
-        """Return the transformer's arguments for the words and faces of a batch; face_scale: one, or (N,)."""
-        return conditioned(self.config.injection, batch["text"], self.mapper(batch["face"]), face_scale)
+    def conditioning(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
+        """Build the transformer's arguments for the words and faces of a batch.
+
+        Args:
+            batch: `text` (N,L,W) and `face` (N,E).
+            face_scale: Scale of the face tokens, one for all or (N,).
+        """
+        return build_conditioning(self.config.injection, batch["text"], self.mapper(batch["face"]), face_scale)
+
+    def velocity(self, noisy: Tensor, levels: Tensor, conditioning: dict[str, Any], control: Tensor) -> Tensor:
+        """Let the adapted transformer answer.
+
+        Args:
+            noisy: (N,C,F,h,w) latents mixed with noise.
+            levels: (N,) noise levels in 0..1.
+            conditioning: From `conditioning`.
+            control: (N,_,F,h,w) of VACE.
+
+        Returns:
+            (N,C,F,h,w), what the transformer takes noise minus latents to be.
+        """
+        dtype = self.transformer.dtype
+        found: Tensor = self.transformer(
+            hidden_states=noisy.to(dtype),
+            timestep=levels * TIMESTEPS,
+            encoder_hidden_states=conditioning["encoder_hidden_states"].to(dtype),
+            attention_kwargs=conditioning.get("attention_kwargs"),
+            control_hidden_states=control.to(dtype),
+            return_dict=False,
+        )[0]
+        return found
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return mapper and LoRA; the base is named, not kept."""
-        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if _is_own(name)}
+        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if _is_trained(name)}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Take mapper and LoRA, loading the base where it is not yet."""
+        """Load mapper and LoRA, and the base where it is not loaded yet."""
         self.configure_model()
         found = super().load_state_dict(state_dict, strict=False, assign=assign)
-        missing = [name for name in found.missing_keys if _is_own(name)]
+        missing = [name for name in found.missing_keys if _is_trained(name)]
         if strict and (missing or found.unexpected_keys):
             raise RuntimeError(f"missing {missing[:3]}, unexpected {list(found.unexpected_keys)[:3]}")
         return found
@@ -199,7 +242,7 @@ class VideoLoraModule(LightningModule):
         checkpoint[RECORD] = describe(self.config, self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember whose face it is; refuse another base.
+        """Restore the provenance.
 
         Raises:
             UserError: the base is not the one that mapper and LoRA were trained on.
@@ -211,43 +254,29 @@ class VideoLoraModule(LightningModule):
                 f"{self.provenance['base_hash']}); give that one"
             )
 
-    def _waiting(self) -> AbstractContextManager[Any]:
-        """Let what is kept for the backward pass wait in the computer's memory, where that is asked for."""
+    def _offload_activations(self) -> AbstractContextManager[Any]:
+        """Keep what the backward pass needs in the computer's memory, where that is asked for."""
         if self.config.offload == "none" or not torch.is_grad_enabled():
             return nullcontext()
         return save_on_cpu(pin_memory=self.device.type == "cuda")
 
-    def _target(self, batch: Batch, mixed: Tensor, levels: Tensor, flow: Tensor, shown: Tensor) -> Tensor:
-        """Where the tokens are left out, the base's own answer is the target: without them nothing may change."""
-        silent = batch["own"] & ~shown
-        if self.config.loss.prior_target == "base":
-            silent = ~shown
-        if not bool(silent.any()):
+    def _target(self, batch: Batch, noisy: Tensor, levels: Tensor, flow: Tensor, with_face: Tensor) -> Tensor:
+        """Return the flow, or where there are no face tokens the base's own answer: without them nothing may change."""
+        without_face = ~with_face if self.config.loss.prior_target == "base" else ~batch["prior"] & ~with_face
+        if not bool(without_face.any()):
             return flow
-        rows = silent.nonzero()[:, 0]
+        rows = without_face.nonzero()[:, 0]
         with torch.no_grad(), without_lora(self.transformer):
             words = {"encoder_hidden_states": batch["text"][rows]}
-            own = self._velocity(mixed[rows], levels[rows], words, batch["control"][rows])
+            own = self.velocity(noisy[rows], levels[rows], words, batch["control"][rows])
         return flow.to(own.dtype).index_copy(0, rows, own)
 
-    def _velocity(self, mixed: Tensor, levels: Tensor, told: dict[str, Any], control: Tensor) -> Tensor:
-        dtype = self.transformer.dtype
-        found: Tensor = self.transformer(
-            hidden_states=mixed.to(dtype),
-            timestep=levels * TIMESTEPS,
-            encoder_hidden_states=told["encoder_hidden_states"].to(dtype),
-            attention_kwargs=told.get("attention_kwargs"),
-            control_hidden_states=control.to(dtype),
-            return_dict=False,
-        )[0]
-        return found
 
-
-def _is_own(name: str) -> bool:
+def _is_trained(name: str) -> bool:
     return name.startswith("mapper.") or ".lora_" in name or is_face_attention(name)
 
 
-def _optimizer_class(kind: str) -> Any:
+def _optimizer_class(kind: str) -> type[torch.optim.Optimizer]:
     if kind == "adamw":
         return torch.optim.AdamW
     try:
@@ -256,4 +285,4 @@ def _optimizer_class(kind: str) -> Any:
         raise UserError(
             "model.optimizer.kind=adamw_8bit: needs bitsandbytes and a CUDA GPU; pip install bitsandbytes, or use adamw"
         ) from None
-    return AdamW8bit
+    return AdamW8bit  # type: ignore[no-any-return,unused-ignore]

@@ -1,4 +1,4 @@
-"""The mapper: a face embedding in, face tokens among the words out."""
+"""The networks that are trained for a face: a mapper of embeddings to tokens, and attention layers to these tokens."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +12,24 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor, WanT
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
+Injection = Literal["tail", "decoupled"]
+Tensors = dict[str, Tensor]
+
+TOKENS: Final = "face_tokens"
+SCALE: Final = "face_scale"
+_PART: Final = ".attn2.processor."
+
 
 class FaceMapper(nn.Module):
-    """Turn face embeddings into K tokens of the text encoder's width.
+    """Maps face embeddings to K tokens of the text encoder's width.
 
-    widths: of the hidden layers. dropout: after each of them. token_norm: about what norm a token starts with, that of
-    a text row. Embeddings come L2-normalised and are brought to a mean square of 1.
+    Args:
+        embedding_size: Numbers of a face embedding.
+        widths: Widths of the hidden layers.
+        tokens: K, the number of tokens.
+        text_width: Width of a row of encoded text.
+        dropout: Dropout after each hidden layer.
+        token_norm: About what norm a token starts with: that of a row of text.
     """
 
     def __init__(
@@ -50,37 +62,60 @@ class FaceMapper(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(N,E) L2-normalised embeddings to (N,K,W) tokens."""
-        tokens: Tensor = self.head(self.body(embeddings * self.embedding_size**0.5))
+        """Map (N,E) L2-normalised embeddings to (N,K,W) tokens."""
+        unit_variance = embeddings * self.embedding_size**0.5
+        tokens: Tensor = self.head(self.body(unit_variance))
         return tokens.view(-1, self.tokens, self.text_width)
 
 
-def with_face_tokens(text: Tensor, tokens: Tensor) -> Tensor:
-    """Write (N,K,W) tokens over the last K rows of (N,L,W) text embeddings, which are zero padding there.
+def build_conditioning(injection: Injection, text: Tensor, tokens: Tensor, scale: Tensor | float) -> dict[str, Any]:
+    """Build the transformer's arguments for words and a face.
 
-    The rest is left as it is, bit for bit, so that tokens of zero give the text alone.
+    Args:
+        injection: Where the transformer finds the face tokens.
+        text: (N,L,W) encoded prompts.
+        tokens: (N,K,W) face tokens.
+        scale: Scale of the face tokens, one for all or (N,).
+
+    Returns:
+        `encoder_hidden_states`, and `attention_kwargs` where the face has an attention of its own. When all scales are
+        0 the words are given alone, so that the base answers bit for bit.
     """
-    head = text[:, : text.shape[1] - tokens.shape[1]]
-    return torch.cat([head, tokens.to(text)], 1)
+    scales = torch.as_tensor(scale, device=text.device, dtype=torch.float32).expand(len(text))
+    if injection == "tail":
+        return {"encoder_hidden_states": insert_face_tokens(text, scales[:, None, None] * tokens)}
+    if not bool(scales.any()):
+        return {"encoder_hidden_states": text}
+    return {"encoder_hidden_states": text, "attention_kwargs": {TOKENS: tokens, SCALE: scales}}
 
 
-Tensors = dict[str, Tensor]
+def insert_face_tokens(text: Tensor, tokens: Tensor) -> Tensor:
+    """Write face tokens over the last rows of encoded prompts, which are zero padding there.
 
-TOKENS: Final = "face_tokens"
-SCALE: Final = "face_scale"
-_PART: Final = ".attn2.processor."
+    Args:
+        text: (N,L,W) encoded prompts.
+        tokens: (N,K,W) face tokens.
+
+    Returns:
+        (N,L,W). The first L-K rows are those of `text` bit for bit, so that tokens of zero give the text alone.
+    """
+    words = text[:, : text.shape[1] - tokens.shape[1]]
+    return torch.cat([words, tokens.to(text)], 1)
 
 
-class FaceText(NamedTuple):
-    """What blocks attend to: words (N,L,W), face tokens (N,K,W), and how much the face of each counts (N,)."""
+class TextWithFace(NamedTuple):
+    """What blocks attend to, in place of the plain text."""
 
     words: Tensor
+    """(N,L,W) encoded prompts."""
     face: Tensor
+    """(N,K,W) face tokens."""
     scale: Tensor
+    """(N,) scale of each face."""
 
 
 class FaceTransformer(WanVACETransformer3DModel):
-    """The base, told of a face by `attention_kwargs`: `face_tokens` (N,K,W) and `face_scale` (N,).
+    """The base's transformer, given a face by `attention_kwargs`: `face_tokens` (N,K,W) and `face_scale` (N,).
 
     Tokens travel with the words as an argument, never as state, so that gradient checkpointing computes them again as
     they were. Without tokens, and in the pipeline's unconditional pass, every layer does what the base's does.
@@ -90,7 +125,7 @@ class FaceTransformer(WanVACETransformer3DModel):
 
     @contextmanager
     def cache_context(self, name: str, **kwargs: Any) -> Iterator[None]:
-        """Learn from the pipeline which pass this is."""
+        """Remember which pass of the pipeline this is: `cond` or `uncond`."""
         self._pass = name
         try:
             with super().cache_context(name, **kwargs):  # type: ignore[misc]
@@ -107,18 +142,22 @@ class FaceTransformer(WanVACETransformer3DModel):
         attention_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As the base's, with the face beside the words."""
+        """Run the base's forward pass, with the face beside the words."""
         given = dict(attention_kwargs or {})
         tokens, scale = given.pop(TOKENS, None), given.pop(SCALE, None)
-        read: Any = encoder_hidden_states
+        text: Any = encoder_hidden_states
         if tokens is not None and self._pass != "uncond":
-            read = FaceText(encoder_hidden_states, tokens, scale)
+            text = TextWithFace(encoder_hidden_states, tokens, scale)
         rest = {**kwargs, "attention_kwargs": given or None}
-        return super().forward(hidden_states, timestep, read, *args, **rest)  # type: ignore[misc]
+        return super().forward(hidden_states, timestep, text, *args, **rest)  # type: ignore[misc]
 
 
 class FaceConditionEmbedder(WanTimeTextImageEmbedding):
-    """The base's own layers; face tokens pass through those of the words."""
+    """The base's condition embedder; face tokens pass through the layers of the words.
+
+    Args:
+        own: The base's embedder, whose layers are taken over.
+    """
 
     def __init__(self, own: WanTimeTextImageEmbedding) -> None:
         nn.Module.__init__(self)
@@ -130,25 +169,28 @@ class FaceConditionEmbedder(WanTimeTextImageEmbedding):
         self, timestep: Tensor, encoder_hidden_states: Any, image: Tensor | None = None, seq_len: int | None = None
     ) -> Any:
         """Embed time, words and face."""
-        if not isinstance(encoder_hidden_states, FaceText):
+        if not isinstance(encoder_hidden_states, TextWithFace):
             return super().forward(timestep, encoder_hidden_states, image, seq_len)
         words, face, scale = encoder_hidden_states
         time, projected, words, image = super().forward(timestep, words, image, seq_len)
-        return time, projected, FaceText(words, self.text_embedder(face.to(words.dtype)), scale), image
+        return time, projected, TextWithFace(words, self.text_embedder(face.to(words.dtype)), scale), image
 
 
-class WordsAttention(WanAttnProcessor):
+class TextOnlyAttention(WanAttnProcessor):
     """Cross-attention of the VACE branch: to the words alone."""
 
-    def __call__(self, attn: Any, hidden_states: Tensor, read: Any = None, *rest: Any) -> Any:
-        """Attend."""
-        return super().__call__(attn, hidden_states, read.words if isinstance(read, FaceText) else read, *rest)
+    def __call__(self, attn: Any, hidden_states: Tensor, text: Any = None, *rest: Any) -> Any:
+        """Attend to the words and ignore the face."""
+        return super().__call__(attn, hidden_states, text.words if isinstance(text, TextWithFace) else text, *rest)
 
 
 class FaceAttention(nn.Module, WanAttnProcessor):
     """Cross-attention to words and face: the queries are the same, the face's keys and values have their own layers.
 
-    Keys start as those of the words, values at zero: untrained, nothing changes.
+    Keys start as those of the words, values at zero: untrained, nothing changes. As in IP-Adapter (arXiv 2308.06721).
+
+    Args:
+        attn: The block's cross-attention, whose key layer the face's starts as.
     """
 
     def __init__(self, attn: Any) -> None:
@@ -162,28 +204,33 @@ class FaceAttention(nn.Module, WanAttnProcessor):
             self.to_k.bias.copy_(own.bias)
             self.to_v.weight.zero_()
 
-    def forward(self, attn: Any, hidden_states: Tensor, read: Any = None, *rest: Any) -> Any:
-        """Attend to the words, and add `scale` times what the face says."""
-        if not isinstance(read, FaceText):
-            return WanAttnProcessor.__call__(self, attn, hidden_states, read, *rest)
+    def forward(self, attn: Any, hidden_states: Tensor, text: Any = None, *rest: Any) -> Any:
+        """Attend to the words, and add `scale` times the attention to the face."""
+        if not isinstance(text, TextWithFace):
+            return WanAttnProcessor.__call__(self, attn, hidden_states, text, *rest)
         query = attn.norm_q(attn.to_q(hidden_states))
-        words = self._attended(attn, query, attn.norm_k(attn.to_k(read.words)), attn.to_v(read.words))
-        seen = read.face.to(self.to_k.weight.dtype)
-        face = self._attended(attn, query, attn.norm_k(self.to_k(seen)).to(query.dtype), self.to_v(seen).to(query))
-        both = words + read.scale.to(words).view(-1, 1, 1) * face
+        words = self._attend(attn, query, attn.norm_k(attn.to_k(text.words)), attn.to_v(text.words))
+        tokens = text.face.to(self.to_k.weight.dtype)
+        face = self._attend(attn, query, attn.norm_k(self.to_k(tokens)).to(query.dtype), self.to_v(tokens).to(query))
+        both = words + text.scale.to(words).view(-1, 1, 1) * face
         return attn.to_out[1](attn.to_out[0](both))
 
-    def _attended(self, attn: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        asked, keys, values = (rows.view(*rows.shape[:2], attn.heads, -1) for rows in (query, key, value))
-        found = dispatch_attention_fn(asked, keys, values, backend=self._attention_backend, parallel_config=None)
+    def _attend(self, attn: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        queries, keys, values = (rows.view(*rows.shape[:2], attn.heads, -1) for rows in (query, key, value))
+        found = dispatch_attention_fn(queries, keys, values, backend=self._attention_backend, parallel_config=None)
         return torch.as_tensor(found).flatten(2, 3).type_as(query)
 
 
 def add_face_attention(transformer: Any, tensors: Tensors | None = None) -> None:
-    """Return every plain block a `FaceAttention`, trainable. tensors: of `face_attention_of`, to be taken over."""
+    """Give every plain block a trainable `FaceAttention`.
+
+    Args:
+        transformer: A `FaceTransformer`, changed in place.
+        tensors: Weights to load, as `extract_face_attention` returns them; None: untrained.
+    """
     transformer.condition_embedder = FaceConditionEmbedder(transformer.condition_embedder)
     for block in transformer.vace_blocks:
-        block.attn2.set_processor(WordsAttention())  # type: ignore[no-untyped-call]
+        block.attn2.set_processor(TextOnlyAttention())  # type: ignore[no-untyped-call]
     for block in transformer.blocks:
         block.attn2.set_processor(FaceAttention(block.attn2))
     if tensors is not None:
@@ -193,13 +240,8 @@ def add_face_attention(transformer: Any, tensors: Tensors | None = None) -> None
             block.attn2.processor.load_state_dict(own)
 
 
-def is_face_attention(name: str) -> bool:
-    """Say whether a parameter of the transformer belongs to a `FaceAttention`."""
-    return _PART in name
-
-
-def face_attention_of(transformer: Any) -> Tensors | None:
-    """Return the layers of the face by name, on the CPU; None where there are none."""
+def extract_face_attention(transformer: Any) -> Tensors | None:
+    """Return the weights of all `FaceAttention` by name, on the CPU; None where there are none."""
     found = {
         name: value.detach().cpu().contiguous()
         for name, value in transformer.named_parameters()
@@ -208,17 +250,6 @@ def face_attention_of(transformer: Any) -> Tensors | None:
     return found or None
 
 
-Injection = Literal["tail", "decoupled"]
-
-
-def conditioned(injection: Injection, text: Tensor, tokens: Tensor, scale: Tensor | float) -> dict[str, Any]:
-    """Return transformer's arguments for words (N,L,W) and face tokens (N,K,W) of which `scale`, one or (N,), counts.
-
-    At a scale of 0 for all the words are given alone, so that the base answers bit for bit.
-    """
-    scales = torch.as_tensor(scale, device=text.device, dtype=torch.float32).expand(len(text))
-    if injection == "tail":
-        return {"encoder_hidden_states": with_face_tokens(text, scales[:, None, None] * tokens)}
-    if not bool(scales.any()):
-        return {"encoder_hidden_states": text}
-    return {"encoder_hidden_states": text, "attention_kwargs": {TOKENS: tokens, SCALE: scales}}
+def is_face_attention(name: str) -> bool:
+    """Return whether a parameter of the transformer belongs to a `FaceAttention`."""
+    return _PART in name

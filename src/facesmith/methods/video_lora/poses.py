@@ -1,4 +1,4 @@
-"""Pose videos out of dance videos: MediaPipe's pose landmarker, drawn as limbs; the face is left out."""
+"""Pose videos of dances: the limbs that MediaPipe's pose landmarker finds, drawn on black, without the face."""
 
 import colorsys
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ _FEWEST_SEEN: Final = 0.5  # share of the frames that must show a person
 
 
 class PoseLandmarker:
-    """Finds the 33 points of one person, frame after frame of a video. Not thread-safe; one a video."""
+    """Finds the 33 landmarks of one person, frame after frame. One for each video; not thread-safe."""
 
     def __init__(self) -> None:
         model = assets.fetch("pose_landmarker_full.task").read_bytes()
@@ -48,7 +48,15 @@ class PoseLandmarker:
             self._native = vision.PoseLandmarker.create_from_options(options)
 
     def __call__(self, frame: Frames, milliseconds: int) -> NDArray[np.float32] | None:
-        """Return (33,3), x and y in px and visibility 0..1, of a frame (H,W,3) RGB uint8; None where nobody is seen."""
+        """Find the landmarks of a frame.
+
+        Args:
+            frame: (H,W,3) RGB uint8.
+            milliseconds: Time of the frame, more than that of the frame before.
+
+        Returns:
+            (33,3), x and y in px and visibility 0..1; None where nobody is seen.
+        """
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
         with native_log.filter_stderr():
             found = self._native.detect_for_video(picture, milliseconds).pose_landmarks
@@ -58,12 +66,21 @@ class PoseLandmarker:
         return np.array([[p.x * width, p.y * height, p.visibility] for p in found[0]], np.float32)
 
     def close(self) -> None:
-        """Return the native graph back."""
+        """Free the native graph."""
         self._native.close()
 
 
 def draw_pose(points: NDArray[np.float32] | None, height: int, width: int) -> Frames:
-    """Draw the limbs of (33,3) points on black, (H,W,3) RGB uint8; points that are not visible are left out."""
+    """Draw limbs on black.
+
+    Args:
+        points: (33,3) landmarks of `PoseLandmarker`; None: nothing is drawn. Limbs that are not visible are skipped.
+        height: Of the picture in px.
+        width: Of the picture in px.
+
+    Returns:
+        (H,W,3) RGB uint8.
+    """
     picture = np.zeros((height, width, 3), np.uint8)
     if points is None:
         return picture
@@ -75,8 +92,14 @@ def draw_pose(points: NDArray[np.float32] | None, height: int, width: int) -> Fr
     return picture
 
 
-def pose_video(dance: Path, target: Path, mark: Mark, progress: bool) -> None:
-    """Draw the poses of a dance, frame for frame at its times.
+def render_pose_video(dance: Path, target: Path, mark: Mark, progress: bool) -> None:
+    """Write the pose video of a dance, frame for frame at its times.
+
+    Args:
+        dance: Video of one person.
+        target: File to write.
+        mark: Says that the file is synthetic.
+        progress: Whether a bar is shown.
 
     Raises:
         UserError: too few frames show a person.
@@ -100,24 +123,42 @@ def pose_video(dance: Path, target: Path, mark: Mark, progress: bool) -> None:
         landmarker.close()
 
 
-def missing_poses(videos: Sequence[Path], poses: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """Return the dances that have no pose video yet, and where each would be drawn."""
-    drawn = {path.stem.removesuffix("_pose") for path in poses if path.stem.endswith("_pose")}
-    drawn |= {path.stem for path in poses} - {path.stem for path in videos}
+def find_missing_poses(videos: Sequence[Path], poses: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Find the dances that have no pose video yet.
+
+    Args:
+        videos: Of dances; pose videos among them are skipped.
+        poses: Pose videos, in a folder of their own or beside the dances.
+        folder: Where missing pose videos go.
+
+    Returns:
+        Each dance's pose video, still to be written.
+    """
+    known = {path.stem.removesuffix("_pose") for path in poses if path.stem.endswith("_pose")}
+    known |= {path.stem for path in poses} - {path.stem for path in videos}
     return {
         path: folder / f"{path.stem}_pose.mp4"
         for path in videos
-        if not path.stem.endswith("_pose") and path.stem not in drawn
+        if not path.stem.endswith("_pose") and path.stem not in known
     }
 
 
-def agreement(drawn: Sequence[NDArray[np.float32] | None], wanted: Sequence[NDArray[np.float32] | None]) -> float:
-    """Return the share of body points within a fifth of the torso of where they should be, over frames that show both.
+def pose_agreement(
+    found: Sequence[NDArray[np.float32] | None], expected: Sequence[NDArray[np.float32] | None]
+) -> float:
+    """Compute the share of body landmarks within a fifth of the torso of where they should be.
 
-    The torso reaches from the middle of the shoulders to that of the hips. NaN when no frame shows both.
+    The torso reaches from the middle of the shoulders to that of the hips.
+
+    Args:
+        found: (33,3) landmarks of each frame, None where nobody is seen.
+        expected: Those of the true video.
+
+    Returns:
+        0..1 over the frames in which both are seen; NaN when there are none.
     """
-    close = []
-    for one, other in zip(drawn, wanted, strict=True):
+    close: list[bool] = []
+    for one, other in zip(found, expected, strict=True):
         if one is None or other is None:
             continue
         torso = float(np.linalg.norm(other[11:13, :2].mean(0) - other[23:25, :2].mean(0)))

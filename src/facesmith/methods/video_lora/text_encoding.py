@@ -1,4 +1,4 @@
-"""Prompts as the transformer reads them: rows of words, then zeros, of which the last are the face's."""
+"""Encoded prompts as the transformer reads them: rows of words, then zeros, the last of which are the face's."""
 
 from pathlib import Path
 from typing import Any
@@ -9,35 +9,67 @@ from torch import Tensor
 
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import Base
-from facesmith.methods.video_lora.cache import Cache, missing, tracked
-from facesmith.methods.video_lora.dataset import padded
-from facesmith.methods.video_lora.memory_check import tell_room, text_encoder_place
+from facesmith.methods.video_lora.cache import Cache, with_progress
+from facesmith.methods.video_lora.memory_check import check_disk_space, place_text_encoder
 
 
-def cached_texts(base: Base, cache: Cache, prompts: list[str], length: int, tokens: int, progress: bool) -> list[Path]:
-    """Encode prompts that the cache lacks, and give each one's entry, `rows` (n,W).
+def cache_prompts(base: Base, cache: Cache, prompts: list[str], length: int, tokens: int, progress: bool) -> list[Path]:
+    """Encode the prompts that the cache lacks.
 
-    length: rows of a prompt as the transformer gets it. tokens: how many of them are the face's.
+    Args:
+        base: Whose text encoder encodes.
+        cache: Of all runs.
+        prompts: In any order, repeated or not.
+        length: Rows of a prompt as the transformer gets it.
+        tokens: How many of these rows are face tokens.
+        progress: Whether a bar is shown.
+
+    Returns:
+        Each prompt's entry: `rows` (n,W).
 
     Raises:
-        UserError: a prompt leaves no room for the face tokens.
+        UserError: a prompt leaves no room for the face tokens, or memory or disk do not suffice.
     """
     paths = [cache.path("texts", prompt=prompt, length=length, encoder=base.text_fingerprint) for prompt in prompts]
-    todo = {paths[number]: prompts[number] for number in missing(cache, paths)}
+    todo = {paths[number]: prompts[number] for number in cache.missing(paths)}
     if todo:
-        device, dtype = text_encoder_place(base)
-        tell_room(cache.folder, len(todo) * 4.0 * length * base.text_width, f"{len(todo)} prompts", "data.cache")
-        tokenizer, encoder = base.tokenizer(), base.text_encoder(dtype).to(device)
-        for path in tracked(list(todo), "prompts", progress):
+        device, dtype = place_text_encoder(base)
+        check_disk_space(cache.folder, len(todo) * 4.0 * length * base.text_width, f"{len(todo)} prompts", "data.cache")
+        tokenizer, encoder = base.load_tokenizer(), base.load_text_encoder(dtype).to(device)
+        for path in with_progress(list(todo), "prompts", progress):
             about = {"prompt": todo[path], "computed_with": str(dtype)}
-            cache.write(path, {"rows": _rows(tokenizer, encoder, todo[path], length)}, about)
+            cache.write(path, {"rows": _encode(tokenizer, encoder, todo[path], length)}, about)
     for path, prompt in zip(paths, prompts, strict=True):
-        fits(prompt, len(cache.read(path)["rows"]), length, tokens)
+        check_prompt_length(prompt, len(cache.read(path)["rows"]), length, tokens)
     return paths
 
 
-def fits(prompt: str, rows: int, length: int, tokens: int) -> None:
-    """Make sure that a prompt leaves room for the face tokens.
+def encode_prompts(base: Base, prompts: list[str], length: int, tokens: int) -> dict[str, Tensor]:
+    """Encode prompts; the text encoder is gone afterwards.
+
+    Args:
+        base: Whose text encoder encodes.
+        prompts: All different.
+        length: L, rows of a prompt as the transformer gets it.
+        tokens: How many of these rows are face tokens.
+
+    Returns:
+        Each prompt's rows (1,L,W) float32 on the CPU.
+
+    Raises:
+        UserError: a prompt leaves no room for the face tokens, or memory does not suffice.
+    """
+    tokenizer = base.load_tokenizer()
+    for prompt in prompts:
+        rows = len(tokenizer([prompt_clean(prompt)]).input_ids[0])  # type: ignore[no-untyped-call]
+        check_prompt_length(prompt, rows, length, tokens)
+    device, dtype = place_text_encoder(base)
+    encoder = base.load_text_encoder(dtype).to(device)
+    return {prompt: pad_rows(_encode(tokenizer, encoder, prompt, length), length)[None] for prompt in prompts}
+
+
+def check_prompt_length(prompt: str, rows: int, length: int, tokens: int) -> None:
+    """Check that a prompt of `rows` rows leaves room for `tokens` face tokens in `length` rows.
 
     Raises:
         UserError: it does not.
@@ -48,22 +80,13 @@ def fits(prompt: str, rows: int, length: int, tokens: int) -> None:
         )
 
 
-def encoded_texts(base: Base, prompts: list[str], length: int, tokens: int) -> dict[str, Tensor]:
-    """Return each prompt's rows (1,L,W) as the transformer gets them; the text encoder is gone afterwards.
-
-    Raises:
-        UserError: a prompt leaves no room for the face tokens.
-    """
-    tokenizer = base.tokenizer()
-    for prompt in prompts:
-        fits(prompt, len(tokenizer([prompt_clean(prompt)]).input_ids[0]), length, tokens)  # type: ignore[no-untyped-call]
-    device, dtype = text_encoder_place(base)
-    encoder = base.text_encoder(dtype).to(device)
-    return {prompt: padded(_rows(tokenizer, encoder, prompt, length), length)[None] for prompt in prompts}
+def pad_rows(rows: Tensor, length: int) -> Tensor:
+    """Return (L,W): the rows (n,W), then zeros."""
+    return torch.cat([rows, rows.new_zeros(length - len(rows), rows.shape[1])])
 
 
-def _rows(tokenizer: Any, encoder: Any, prompt: str, length: int) -> Tensor:
-    """Return a prompt's own rows (n,W), computed as diffusers' pipeline does: in the company of the padding."""
+def _encode(tokenizer: Any, encoder: Any, prompt: str, length: int) -> Tensor:
+    """Return a prompt's own rows (n,W), computed beside the padding as diffusers' pipeline does."""
     found = tokenizer(
         [prompt_clean(prompt)],  # type: ignore[no-untyped-call]
         padding="max_length",
@@ -73,6 +96,6 @@ def _rows(tokenizer: Any, encoder: Any, prompt: str, length: int) -> Tensor:
         return_tensors="pt",
     )
     with torch.no_grad():
-        read = found.to(encoder.device)
-        states: Tensor = encoder(read.input_ids, read.attention_mask).last_hidden_state
+        inputs = found.to(encoder.device)
+        states: Tensor = encoder(inputs.input_ids, inputs.attention_mask).last_hidden_state
     return states[0, : int(found.attention_mask.sum())].float().cpu()

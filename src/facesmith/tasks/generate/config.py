@@ -4,38 +4,64 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, TaskConfig
+from facesmith.config.settings import PathSetting, TaskConfig, locate
 
 
 class GenerateTaskConfig(TaskConfig):
-    """Settings of the generate task; model, source and output are the flat keys of infer.yaml."""
+    """Settings of `GenerateTask`; model, source and output are the flat keys of infer.yaml."""
 
     model: PathSetting
+    """`exports/` of a video_lora run, or a checkpoint."""
     source: str | list[str]
+    """Pose videos: a file, a folder, or a list."""
     output: PathSetting
+    """An .mp4 file for one video, else a folder."""
     base: str | None
+    """Where the base lies now; None: where it lay in training."""
     embedding: PathSetting | None
+    """An identity profile made with the same encoder, generated instead of the person."""
     prompt: str | None
+    """None: that of the training."""
     negative_prompt: str | None
+    """None: that of the training."""
     height: int | None = Field(ge=16)
+    """In px; None: the pose video's, rounded to what the base takes."""
     width: int | None = Field(ge=16)
+    """In px; None: the pose video's, rounded to what the base takes."""
     num_frames: int = Field(ge=1)
+    """Frames of a video at most."""
     fps: float | None = Field(gt=0)
+    """Frames per second of the output; None: the pose video's."""
     face_scale: float = Field(ge=0)
+    """Scale of the face tokens: 0 nobody in particular, 0.5 subtle, 1 as trained, 1.5 strong."""
     lora_scale: float = Field(ge=0)
+    """Scale of the adapter."""
     vace_scale: float = Field(ge=0)
+    """How closely the poses are followed."""
     cfg_scale: float = Field(ge=1)
+    """Classifier-free guidance scale; 1: none."""
     steps: int = Field(ge=1)
+    """Sampler steps."""
     seeds: list[int] = Field(min_length=1)
+    """One video each."""
     scheduler: Literal["base", "unipc", "euler", "dpm"]
+    """Sampler; base: the base's own."""
     offload: Literal["none", "model", "group", "sequential", "disk"]
+    """What waits outside the GPU's memory: less and less GPU memory, more and more time."""
     base_storage: Literal["as_computed", "float8", "int8", "nf4"]
+    """Type that the transformer's weights are stored in."""
     crf: int = Field(ge=0, le=51)
+    """Quality of H.264: 0 lossless, 51 worst."""
     resume: bool
+    """Whether videos that an earlier run with the same settings has written are kept."""
+
+    def build(self, **more: Any) -> Any:
+        """Import the task and call it with this object and `more` as keyword arguments."""
+        return locate(self.target_)(self, **more)
 
     @model_validator(mode="before")
     @classmethod
-    def _has_what_it_needs(cls, config: Any) -> Any:
+    def _require_flat_keys(cls, config: Any) -> Any:
         needs = {
             "model": "<exports/ of a run, or .ckpt>",
             "source": "<pose video or folder>",

@@ -16,9 +16,12 @@ TIMES = 4  # frames a latent frame; the first stands for one
 
 
 class Refiner(nn.Module):
-    """Guess what is missing of a block from the latents around it; untrained, it adds nothing.
+    """Guesses what the components miss of a block, from the latents around it; untrained, it adds nothing.
 
-    channels: of a latent. width: of the hidden layers. size: numbers of a block.
+    Args:
+        channels: Of a latent.
+        width: Of the hidden layers.
+        size: Numbers of a block.
     """
 
     def __init__(self, channels: int, width: int, size: int) -> None:
@@ -32,11 +35,11 @@ class Refiner(nn.Module):
         self.layers = nn.Sequential(*layers, last).requires_grad_(False)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Turn (N,C,F,h,w) of unit variance into (N,size,F,h,w)."""
+        """Turn (N,C,F,h,w) latents of unit variance into (N,size,F,h,w)."""
         times = functional.pad(latents.transpose(1, 2), (0, 0, 0, 0, 0, 0, 1, 1))
-        seen = torch.cat([times[:, :-2], times[:, 1:-1], times[:, 2:]], 2)  # a latent frame and those beside it
-        found: Tensor = self.layers(seen.flatten(0, 1))
-        return found.view(*seen.shape[:2], *found.shape[1:]).transpose(1, 2)
+        context = torch.cat([times[:, :-2], times[:, 1:-1], times[:, 2:]], 2)  # a latent frame and those beside it
+        found: Tensor = self.layers(context.flatten(0, 1))
+        return found.view(*context.shape[:2], *found.shape[1:]).transpose(1, 2)
 
 
 class BlockVideoCodec(ModelMixin, ConfigMixin):
@@ -44,7 +47,14 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
 
     Latents are (N, z_dim, 1 + (T-1)/4, H/8, W/8). Encoding is linear; to what decodes linearly, a small net of
     `refiner_width` channels adds what the components cannot hold, looking at neighbouring cells (0: no net). A
-    diffusers pipeline folder that names this class loads once `facesmith.methods.video_lora.toy_wan.codec` is imported.
+    diffusers pipeline folder that names this class loads once this module is imported.
+
+    Args:
+        z_dim: Channels of a latent.
+        refiner_width: Channels of the net.
+        temperal_downsample: As diffusers spells it: which of the halvings in space are halvings in time too.
+        latents_mean: Of each channel.
+        latents_std: Of each channel.
     """
 
     config_name: Any = "config.json"
@@ -67,12 +77,12 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
 
     @property
     def spread(self) -> Tensor:
-        """Return (1,z_dim,1,1,1), the latents' standard deviations."""
+        """The latents' standard deviations, (1,z_dim,1,1,1)."""
         config: Any = self.config
         return torch.tensor(config.latents_std).view(1, -1, 1, 1, 1)
 
     def encode(self, video: Tensor, return_dict: bool = True) -> Any:
-        """Encode (N,3,T,H,W) in -1..1, T = 4n+1, into a distribution without spread."""
+        """Encode (N,3,T,H,W) in -1..1, T = 4n+1, into a distribution of no width."""
         latents = ((cut_blocks(video) - self.middle) @ self.basis).permute(0, 4, 1, 2, 3)
         narrow = torch.full_like(latents, -30.0)
         found = DiagonalGaussianDistribution(torch.cat([latents, narrow], 1).contiguous(), deterministic=True)
@@ -80,10 +90,10 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
 
     def decode(self, latents: Tensor, return_dict: bool = True) -> Any:
         """Decode latents into (N,3,T,H,W) in -1..1."""
-        video = _video(self.blocks(latents)).clamp(-1, 1)
+        video = _join_blocks(self.decode_blocks(latents)).clamp(-1, 1)
         return DecoderOutput(sample=video) if return_dict else (video,)
 
-    def blocks(self, latents: Tensor) -> Tensor:
+    def decode_blocks(self, latents: Tensor) -> Tensor:
         """Decode latents into blocks (N,F,H/8,W/8,768), not yet clamped."""
         blocks = latents.permute(0, 2, 3, 4, 1) @ self.basis.T + self.middle
         if self.refiner is None:
@@ -92,10 +102,15 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
         return blocks + added.permute(0, 2, 3, 4, 1)
 
     @classmethod
-    def fitted(cls, videos: Sequence[Tensor], z_dim: int, whitening: float, refiner_width: int) -> Self:
-        """Fit the components to videos (N,3,T,H,W); the refiner still adds nothing.
+    def fit(cls, videos: Sequence[Tensor], z_dim: int, whitening: float, refiner_width: int) -> Self:
+        """Fit the components to videos; the refiner still adds nothing.
 
-        whitening: 0 leaves components as strong as they are in pixels, 1 makes all equally strong to the transformer.
+        Args:
+            videos: (N,3,T,H,W) in -1..1 each.
+            z_dim: Components that are kept.
+            whitening: 0 leaves components as strong as they are in pixels, 1 makes all equally strong to the
+                transformer.
+            refiner_width: Channels of the net.
         """
         blocks = torch.cat([cut_blocks(video).flatten(0, 3) for video in videos])
         middle = blocks.mean(0)
@@ -109,14 +124,14 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
 
 
 def cut_blocks(video: Tensor) -> Tensor:
-    """Cut (N,3,T,H,W) into (N,F,H/8,W/8,768); the first frame fills a block alone."""
+    """Cut videos (N,3,T,H,W) into blocks (N,F,H/8,W/8,768); the first frame fills a block alone."""
     video = torch.cat([video[:, :, :1].expand(-1, -1, TIMES, -1, -1), video[:, :, 1:]], 2)
     count, _, frames, height, width = video.shape
     cut = video.view(count, 3, frames // TIMES, TIMES, height // SIDE, SIDE, width // SIDE, SIDE)
     return cut.permute(0, 2, 4, 6, 3, 1, 5, 7).flatten(4)
 
 
-def _video(blocks: Tensor) -> Tensor:
+def _join_blocks(blocks: Tensor) -> Tensor:
     count, frames, rows, columns, _ = blocks.shape
     cut = blocks.view(count, frames, rows, columns, TIMES, 3, SIDE, SIDE).permute(0, 5, 1, 4, 2, 6, 3, 7)
     video = cut.reshape(count, 3, frames * TIMES, rows * SIDE, columns * SIDE)

@@ -1,25 +1,29 @@
-"""Settings of the tiny world."""
+"""Settings of the toy world's data."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from facesmith.config.settings import PathSetting
-from facesmith.methods.video_lora.config import JudgeConfig, ReaderConfig, VideoLoraDataModuleConfig
+from facesmith.methods.video_lora.config import EvaluatorConfig, FaceEncoderConfig, VideoLoraDataModuleConfig
 
 
-class PortraitReaderConfig(ReaderConfig):
-    """Settings of `PortraitReader`: none."""
+class ToyFaceEncoderConfig(FaceEncoderConfig):
+    """Settings of `ToyFaceEncoder`: none."""
 
 
-class DancerJudgeConfig(JudgeConfig):
-    """Settings of `DancerJudge`: none."""
+class ToyEvaluatorConfig(EvaluatorConfig):
+    """Settings of `ToyEvaluator`: none."""
 
 
-class DancersDataModuleConfig(VideoLoraDataModuleConfig):
-    """Settings of `DancersDataModule`: media of procedural people, by number, written before they are read."""
+class ToyWanDataModuleConfig(VideoLoraDataModuleConfig):
+    """Settings of `ToyWanDataModule`."""
 
     people: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    """Numbers of procedural people; the base has seen none of them."""
     photos: int = Field(ge=1)
+    """Photos of each."""
     clips: int = Field(ge=2)
+    """Dances of each."""
     media: PathSetting
+    """Folder for photos and videos, which are written before they are read."""

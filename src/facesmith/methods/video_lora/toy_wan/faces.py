@@ -1,4 +1,4 @@
-"""How the faces of the tiny world are read and judged: by their colours, at places the pose video tells."""
+"""Embeds and evaluates the faces of the toy world: by their colours, where the pose video has a ring."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from facesmith.media.images import read_image
-from facesmith.methods.video_lora.identities import References
-from facesmith.methods.video_lora.toy_wan.world import HEAD, pixels_embedding, portraits
+from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
+from facesmith.methods.video_lora.toy_wan.world import HEAD, embed_pixels, render_portraits
 
 Frames = NDArray[np.uint8]
 
@@ -24,55 +24,73 @@ _GREY: Final = 128  # levels: what portraits are drawn on
 _BRIGHT: Final = 115  # levels: bodies are brighter, stages darker
 
 
-class PortraitReader:
-    """Takes whole pictures for faces: the world has no other."""
+class ToyFaceEncoder:
+    """Takes whole pictures for faces: the toy world has no other."""
 
     encoder: Final = "portrait_pixels_16"
     embedding_size: Final = 768
 
-    def read(self, photos: Sequence[Path]) -> References:
-        """Read the photos."""
+    def encode(self, photos: Sequence[Path]) -> FaceEmbeddings:
+        """Embed the photos; see `PhotoEncoder`."""
         pictures = [torch.from_numpy(read_image(photo)) for photo in photos]
-        embeddings = torch.cat([pixels_embedding(one.permute(2, 0, 1)[None].float() / 255) for one in pictures])
-        return References(embeddings, torch.ones(len(pictures)), pictures[0], self.encoder, embeddings.mean(0).numpy())
+        embeddings = torch.cat([embed_pixels(one.permute(2, 0, 1)[None].float() / 255) for one in pictures])
+        return FaceEmbeddings(
+            embeddings, torch.ones(len(pictures)), pictures[0], self.encoder, embeddings.mean(0).numpy()
+        )
 
 
-class DancerJudge:
-    """Compares heads by the colours of 4x4 fields, and bodies by where they are bright."""
+class ToyEvaluator:
+    """Compares heads by the colours of 4x4 fields, and bodies by where they are bright; see `VideoEvaluator`."""
 
-    def boxes(self, frames: Frames, poses: Frames) -> NDArray[np.float32]:
-        """Return the boxes of the rings in the pose video."""
-        return np.stack([_ring(pose) for pose in poses])
+    def find_heads(self, frames: Frames, poses: Frames) -> NDArray[np.float32]:
+        """Return the boxes (T,4) of the rings in the pose video, in px."""
+        return np.stack([_find_ring(pose) for pose in poses])
 
-    def figures(self, frames: Frames, truth: Frames, poses: Frames, references: References) -> dict[str, float]:
-        """Return cosine (`likeness`) and projection on the person's colours from the mean person; body overlap."""
-        boxes = self.boxes(frames, poses)
-        photo = references.picture
-        person = _fields(photo, _photo_middle(photo), _PORTRAIT_RADIUS) - mean_person()
-        found = head_fields(torch.from_numpy(frames), torch.from_numpy(boxes))
-        return {**compared(found, person), "pose_agreement": body_overlap(frames, truth, boxes)}
+    def evaluate(self, frames: Frames, truth: Frames, poses: Frames, person: FaceEmbeddings) -> dict[str, float]:
+        """Compute cosine (`likeness`) and projection on the person's colours from the mean person, and body overlap."""
+        boxes = self.find_heads(frames, poses)
+        photo = person.picture
+        colours = _fields(photo, _photo_middle(photo), _PORTRAIT_RADIUS) - mean_person_colours()
+        found = head_colours(torch.from_numpy(frames), torch.from_numpy(boxes))
+        return {**compare_colours(found, colours), "pose_agreement": body_overlap(frames, truth, boxes)}
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there are no native sessions."""
 
 
-def head_fields(frames: Tensor, boxes: Tensor) -> Tensor:
-    """Return (48,): mean colours of 4x4 fields of a head in (T,H,W,3) uint8 frames, less the mean person's."""
+def head_colours(frames: Tensor, boxes: Tensor) -> Tensor:
+    """Return the mean colours of 4x4 fields of a head, less the mean person's.
+
+    Args:
+        frames: (T,H,W,3) uint8.
+        boxes: (T,4) of the head in px, NaN where there is none.
+
+    Returns:
+        (48,) in -1..1.
+    """
     fields = []
     for frame, (left, top, right, bottom) in zip(frames, boxes.tolist(), strict=True):
         if left == left:  # a ring was seen
             fields.append(_fields(frame, ((left + right) / 2, (top + bottom) / 2), HEAD))
-    return torch.stack(fields).mean(0) - mean_person()
+    return torch.stack(fields).mean(0) - mean_person_colours()
 
 
-def portrait_fields(pictures: Tensor) -> Tensor:
-    """Return (N,48) of portraits (N,S,S,3) uint8, from the mean person's."""
+def portrait_colours(pictures: Tensor) -> Tensor:
+    """Return the colours (N,48) of portraits (N,S,S,3) uint8, less the mean person's."""
     middle = pictures.shape[1] / 2
-    return torch.stack([_fields(one, (middle, middle), _PORTRAIT_RADIUS) for one in pictures]) - mean_person()
+    return torch.stack([_fields(one, (middle, middle), _PORTRAIT_RADIUS) for one in pictures]) - mean_person_colours()
 
 
-def compared(found: Tensor, person: Tensor) -> dict[str, float]:
-    """Return the cosine of two (48,) deviations from the mean person, and the projection: 0 the mean, 1 the person."""
+def compare_colours(found: Tensor, person: Tensor) -> dict[str, float]:
+    """Compare two deviations from the mean person.
+
+    Args:
+        found: (48,), of a head.
+        person: (48,), of the person who should be seen.
+
+    Returns:
+        The cosine (`likeness`), and the `projection`: 0 the mean person, 1 the person.
+    """
     return {
         "likeness": float(functional.cosine_similarity(found, person, dim=0)),
         "projection": float(found @ person / person.square().sum()),
@@ -80,18 +98,24 @@ def compared(found: Tensor, person: Tensor) -> dict[str, float]:
 
 
 def body_overlap(frames: Frames, truth: Frames, boxes: NDArray[np.float32]) -> float:
-    """Intersection over union of bright places outside the head boxes."""
-    drawn, wanted = (video.mean(-1) > _BRIGHT for video in (frames, truth))
+    """Return intersection over union of bright places outside the head boxes.
+
+    Args:
+        frames: (T,H,W,3) uint8.
+        truth: (T,H,W,3) uint8.
+        boxes: (T,4) of heads in px.
+    """
+    found, expected = (video.mean(-1) > _BRIGHT for video in (frames, truth))
     rows, columns = np.arange(frames.shape[1])[:, None], np.arange(frames.shape[2])
-    for shown, (left, top, right, bottom) in enumerate(boxes):
+    for number, (left, top, right, bottom) in enumerate(boxes):
         head = (rows > top - 3) & (rows < bottom + 3) & (columns > left - 3) & (columns < right + 3)
-        drawn[shown, head] = wanted[shown, head] = False
-    return float((drawn & wanted).sum() / max(1, (drawn | wanted).sum()))
+        found[number, head] = expected[number, head] = False
+    return float((found & expected).sum() / max(1, (found | expected).sum()))
 
 
-def mean_person() -> Tensor:
-    """Return (48,): the fields of the person whose every colour is the middle of what there is."""
-    picture = (portraits(torch.full((1, 3, 3), 0.5)) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+def mean_person_colours() -> Tensor:
+    """Return the colours (48,) of the person whose every colour is the middle of what there is."""
+    picture = (render_portraits(torch.full((1, 3, 3), 0.5)) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return _fields(picture[0], (32.0, 32.0), _PORTRAIT_RADIUS)
 
 
@@ -113,7 +137,7 @@ def _photo_middle(picture: Tensor) -> tuple[float, float]:
     return float((columns.min() + columns.max()) / 2), float((rows.min() + rows.max()) / 2)
 
 
-def _ring(pose: Frames) -> NDArray[np.float32]:
+def _find_ring(pose: Frames) -> NDArray[np.float32]:
     rows, columns = np.nonzero(pose.min(-1) > _WHITE)
     if not len(rows):
         return np.full(4, np.nan, np.float32)

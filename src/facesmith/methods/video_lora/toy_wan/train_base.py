@@ -1,4 +1,4 @@
-"""Training the net that refines what the tiny world's codec decodes."""
+"""Trains the toy base: python -m facesmith.methods.video_lora.toy_wan.train_base output=<folder>."""
 
 import copy
 import dataclasses
@@ -16,62 +16,50 @@ from torch import Tensor, nn
 from facesmith.errors import UserError
 from facesmith.files import atomic_write, write_text
 from facesmith.media.images import write_image
-from facesmith.methods.video_lora.base import with_float_rope
-from facesmith.methods.video_lora.flow_matching import TIMESTEPS, draw_levels, flow_loss, noised
-from facesmith.methods.video_lora.networks import FaceMapper, with_face_tokens
+from facesmith.methods.video_lora.base import cast_rope_to_float
+from facesmith.methods.video_lora.flow_matching import TIMESTEPS, add_noise, flow_loss, sample_noise_levels
+from facesmith.methods.video_lora.networks import FaceMapper, insert_face_tokens
 from facesmith.methods.video_lora.toy_wan.codec import BlockVideoCodec, cut_blocks
-from facesmith.methods.video_lora.toy_wan.world import (
+from facesmith.methods.video_lora.toy_wan.pipeline import (
     FACE_TOKENS,
     SHIFT,
     STEPS,
-    Clips,
-    Dances,
-    Tables,
-    clips,
-    fitted_codec,
-    pipeline,
-    pool,
-    portrait_embeddings,
+    TransformerInputs,
+    build_pipeline,
+    fit_codec,
 )
+from facesmith.methods.video_lora.toy_wan.world import Clips, Dances, embed_people, sample_clips, sample_dance_pool
 
+CODEC_CLASS = [BlockVideoCodec.__module__, BlockVideoCodec.__name__]  # as model_index.json names it
+
+# of the training of the codec's refiner
 _BATCH = 8
 _LR = 2e-3
 _WARMUP = 0.05
-_NOISE = 0.3  # of a latent's spread, at most: drawn latents are never quite right, and grain must not be kept
-_POSES = 0.125  # of the clips: pose drawings are decoded too, when somebody looks at them
-
-
-def refine(codec: BlockVideoCodec, motions: Dances, steps: int, seed: int) -> None:
-    """Train the codec's refiner on clips of a pool of motions, encoded and a little disturbed."""
-    assert codec.refiner is not None
-    codec.refiner.requires_grad_(True)
-    spread = codec.spread
-    optimizer = torch.optim.AdamW(codec.refiner.parameters(), _LR, weight_decay=0.01, fused=True)
-    for step in range(steps):
-        random = torch.Generator().manual_seed(seed * 1_000_003 + step + 1)
-        rate = min(1.0, (step + 1) / (_WARMUP * steps)) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        for group in optimizer.param_groups:
-            group["lr"] = _LR * rate
-        some = clips(_BATCH, random, motions=motions)
-        posed = torch.rand(_BATCH, 1, 1, 1, 1, generator=random) < _POSES
-        videos = torch.where(posed, some.dances.poses * 2 - 1, some.videos)
-        with torch.no_grad():
-            latents = codec.encode(videos).latent_dist.mode()
-            level = torch.rand(_BATCH, 1, 1, 1, 1, generator=random) * _NOISE
-            latents = latents + level * spread * torch.randn(latents.shape, generator=random)
-        loss = (codec.blocks(latents) - cut_blocks(videos)).abs().mean()
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-    codec.refiner.requires_grad_(False)
-
-
-CODEC_CLASS = ["facesmith.methods.video_lora.toy_wan.codec", BlockVideoCodec.__name__]
+_NOISE = 0.3  # of a latent's deviation, at most: generated latents are never quite right, and grain must not be kept
+_POSES = 0.125  # of the clips: pose drawings are decode_latents too, when somebody looks at them
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the base is trained. aware: it sees face tokens too; a blind one never does, as the real Wan never did."""
+    """How the base is trained.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch: Clips of a batch.
+        lr: Highest learning rate.
+        final_lr: Last learning rate.
+        warmup: Steps in which the learning rate rises.
+        average: Decay of the weights' moving average.
+        whitening: Of `BlockVideoCodec.fit`.
+        head_weight: How much more a head counts in the loss.
+        token_dropout: Share of the clips without face tokens, where the base is aware of them.
+        text_dropout: Share of the clips with an empty prompt.
+        motions: Size of the pool of dances.
+        refiner_steps: Optimiser steps of the codec's net.
+        aware: Whether it sees face tokens; the real Wan never did.
+        seed: Of everything.
+    """
 
     steps: int = 10_000
     batch: int = 8
@@ -90,29 +78,35 @@ class Recipe:
 
 
 class BaseTraining:
-    """A training that can stop and go on: everything but the weights follows from the step's number."""
+    """A training that can be resumed: everything but the weights follows from the step's number.
+
+    Args:
+        recipe: How the base is trained.
+        folder: For checkpoints, pictures and the base.
+        clips_fitted: Clips that the codec is fitted to.
+    """
 
     def __init__(self, recipe: Recipe, folder: Path, clips_fitted: int = 400) -> None:
         self.recipe, self.folder = recipe, folder
         torch.manual_seed(recipe.seed)
-        self.pipe = pipeline(fitted_codec(recipe.whitening, recipe.seed, clips_fitted))
-        self.tables = Tables(self.pipe)
+        self.pipe = build_pipeline(fit_codec(recipe.whitening, recipe.seed, clips_fitted))
+        self.inputs = TransformerInputs(self.pipe)
         self.net = nn.ModuleDict(
             {
-                "transformer": with_float_rope(self.pipe.transformer),
-                "mapper": FaceMapper(768, [256], FACE_TOKENS, self.tables.text.shape[-1], 0.0),
+                "transformer": cast_rope_to_float(self.pipe.transformer),
+                "mapper": FaceMapper(768, [256], FACE_TOKENS, self.inputs.text.shape[-1], 0.0),
             }
         )
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), recipe.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
         )
-        self.motions = pool(recipe.motions, torch.Generator().manual_seed(recipe.seed + 1))
+        self.motions = sample_dance_pool(recipe.motions, torch.Generator().manual_seed(recipe.seed + 1))
         self.step = 0
         self.seconds = 0.0
 
     def run(self, save_every: int, show_every: int) -> None:
-        """Train to the end, saving and showing now and then."""
+        """Train to the end, with a checkpoint every `save_every` and a picture every `show_every` steps."""
         self._resume()
         begun, smooth = time.process_time(), math.nan
         while self.step < self.recipe.steps:
@@ -134,22 +128,22 @@ class BaseTraining:
         rate = recipe.lr * min(1.0, (self.step + 1) / recipe.warmup) * (0.5 + 0.5 * math.cos(math.pi * fraction))
         for group in self.optimizer.param_groups:
             group["lr"] = rate + recipe.final_lr
-        some = clips(recipe.batch, random, motions=self.motions)
-        texts = self.tables.texts(some, torch.rand(recipe.batch, generator=random) < recipe.text_dropout)
+        some = sample_clips(recipe.batch, random, motions=self.motions)
+        texts = self.inputs.texts(some, torch.rand(recipe.batch, generator=random) < recipe.text_dropout)
         if recipe.aware:
             seen = torch.rand(recipe.batch, 1, 1, generator=random) >= recipe.token_dropout
-            texts = with_face_tokens(texts, self.net["mapper"](portrait_embeddings(some.who, random)) * seen)
-        latents = self.tables.latents(some.videos)
-        levels = draw_levels(recipe.batch, SHIFT, "uniform", latents.device)
+            texts = insert_face_tokens(texts, self.net["mapper"](embed_people(some.who, random)) * seen)
+        latents = self.inputs.latents(some.videos)
+        levels = sample_noise_levels(recipe.batch, SHIFT, "uniform", latents.device)
         noise = torch.randn_like(latents)
         velocity = self.net["transformer"](
-            hidden_states=noised(latents, noise, levels),
+            hidden_states=add_noise(latents, noise, levels),
             timestep=levels * TIMESTEPS,
             encoder_hidden_states=texts,
-            control_hidden_states=self.tables.control(some.dances.poses),
+            control_hidden_states=self.inputs.control(some.dances.poses),
             return_dict=False,
         )[0]
-        heads = self.tables.heads(some.dances)
+        heads = self.inputs.heads(some.dances)
         loss = flow_loss(velocity, noise - latents, levels, heads=heads, head_weight=recipe.head_weight)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -162,13 +156,22 @@ class BaseTraining:
 
     @torch.no_grad()
     def sample(self, some: Clips, faces: Tensor | None, seed: int = 0) -> Tensor:
-        """Draw videos (N,3,T,S,S) to the clips' poses and prompts, with the averaged weights."""
+        """Generate videos to the clips' poses and prompts, with the averaged weights.
+
+        Args:
+            some: N clips.
+            faces: (N,768) embeddings; None: no face tokens.
+            seed: Of the noise.
+
+        Returns:
+            (N,3,T,S,S) in -1..1.
+        """
         count = len(some.videos)
-        texts = self.tables.texts(some, torch.zeros(count, dtype=torch.bool))
+        texts = self.inputs.texts(some, torch.zeros(count, dtype=torch.bool))
         if faces is not None:
-            texts = with_face_tokens(texts, self.average["mapper"](faces))
-        control = self.tables.control(some.dances.poses)
-        latents = torch.randn(self.tables.latents(some.videos).shape, generator=torch.Generator().manual_seed(seed))
+            texts = insert_face_tokens(texts, self.average["mapper"](faces))
+        control = self.inputs.control(some.dances.poses)
+        latents = torch.randn(self.inputs.latents(some.videos).shape, generator=torch.Generator().manual_seed(seed))
         scheduler = copy.deepcopy(self.pipe.scheduler)
         scheduler.set_timesteps(STEPS)
         for moment in scheduler.timesteps:
@@ -180,20 +183,20 @@ class BaseTraining:
                 return_dict=False,
             )[0]
             latents = scheduler.step(velocity, moment, latents, return_dict=False)[0]
-        return self.tables.videos(latents)
+        return self.inputs.videos(latents)
 
     def picture(self) -> Any:
-        """Show poses, truth and what is drawn, first and last frame of 8 clips nobody trained on: (H,W,3) uint8."""
-        some = clips(8, torch.Generator().manual_seed(77))
-        faces = portrait_embeddings(some.who) if self.recipe.aware else None
-        drawn = self.sample(some, faces)
-        rows = [video[:, :, [0, -1]] for video in (some.dances.poses * 2 - 1, some.videos, drawn)]
+        """Show poses, truth and generated videos, first and last frame of 8 held-out clips: (H,W,3) uint8."""
+        some = sample_clips(8, torch.Generator().manual_seed(77))
+        faces = embed_people(some.who) if self.recipe.aware else None
+        generated = self.sample(some, faces)
+        rows = [video[:, :, [0, -1]] for video in (some.dances.poses * 2 - 1, some.videos, generated)]
         lines = [torch.cat([row[i, :, k] for i in range(8) for k in (0, 1)], -1) for row in rows]
         grid = ((torch.cat(lines, -2) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return grid.permute(1, 2, 0).repeat_interleave(2, 0).repeat_interleave(2, 1).contiguous().numpy()
 
     def finish(self) -> None:
-        """Write the diffusers folder with half-precision weights, and say what it is."""
+        """Write the diffusers folder with half-precision weights and a model card."""
         base = self.folder / "base"
         write_image(self.folder / "base.png", self.picture(), mark=None)
         self.pipe.transformer.load_state_dict(self.average["transformer"].state_dict())
@@ -212,11 +215,11 @@ class BaseTraining:
         path = self.folder / "codec.pt"
         if not path.exists():
             begun = time.process_time()
-            refine(self.tables.codec, self.motions, self.recipe.refiner_steps, self.recipe.seed)
+            train_refiner(self.inputs.codec, self.motions, self.recipe.refiner_steps, self.recipe.seed)
             with atomic_write(path) as temporary:
-                torch.save({"codec": self.tables.codec.state_dict(), "seconds": time.process_time() - begun}, temporary)
+                torch.save({"codec": self.inputs.codec.state_dict(), "seconds": time.process_time() - begun}, temporary)
         found = torch.load(path, weights_only=True)
-        self.tables.codec.load_state_dict(found["codec"])
+        self.inputs.codec.load_state_dict(found["codec"])
         self.seconds += found["seconds"]
 
     def _save(self) -> None:
@@ -244,11 +247,43 @@ class BaseTraining:
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.seconds = saved["step"], saved["seconds"]
-        print(f"going on at step {self.step}", flush=True)
+        print(f"resumed at step {self.step}", flush=True)
+
+
+def train_refiner(codec: BlockVideoCodec, motions: Dances, steps: int, seed: int) -> None:
+    """Train the codec's refiner on encoded clips with a little noise.
+
+    Args:
+        codec: Whose refiner is trained.
+        motions: Pool of dances.
+        steps: Optimiser steps.
+        seed: Of the clips and the noise.
+    """
+    assert codec.refiner is not None
+    codec.refiner.requires_grad_(True)
+    spread = codec.spread
+    optimizer = torch.optim.AdamW(codec.refiner.parameters(), _LR, weight_decay=0.01, fused=True)
+    for step in range(steps):
+        random = torch.Generator().manual_seed(seed * 1_000_003 + step + 1)
+        rate = min(1.0, (step + 1) / (_WARMUP * steps)) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = _LR * rate
+        some = sample_clips(_BATCH, random, motions=motions)
+        posed = torch.rand(_BATCH, 1, 1, 1, 1, generator=random) < _POSES
+        videos = torch.where(posed, some.dances.poses * 2 - 1, some.videos)
+        with torch.no_grad():
+            latents = codec.encode(videos).latent_dist.mode()
+            level = torch.rand(_BATCH, 1, 1, 1, 1, generator=random) * _NOISE
+            latents = latents + level * spread * torch.randn(latents.shape, generator=random)
+        loss = (codec.decode_blocks(latents) - cut_blocks(videos)).abs().mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    codec.refiner.requires_grad_(False)
 
 
 def card(recipe: Recipe, step: int, seconds: float) -> str:
-    """Say plainly what the base is."""
+    """Write the model card."""
     tokens = "It saw face tokens in its training." if recipe.aware else "It never saw face tokens, as Wan never did."
     finished = "" if step >= recipe.steps else f"**Unfinished: {step} of {recipe.steps} steps.**\n\n"
     return f"""# A toy world for video_lora

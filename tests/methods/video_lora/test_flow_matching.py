@@ -5,12 +5,12 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 from facesmith.methods.video_lora.flow_matching import (
-    draw_levels,
+    add_noise,
+    fixed_noise_levels,
     flow_loss,
-    latent_heads,
-    noised,
-    quantile_levels,
-    shifted,
+    head_coverage,
+    sample_noise_levels,
+    shift_noise_levels,
 )
 
 
@@ -22,7 +22,7 @@ from facesmith.methods.video_lora.flow_matching import (
     ],
     ids=["euler", "unipc"],
 )
-def test_the_true_velocity_leads_back_to_the_latents(scheduler: object) -> None:
+def test_true_velocity_leads_back_to_the_latents(scheduler: object) -> None:
     random = torch.Generator().manual_seed(0)
     latents, noise = torch.randn(2, 1, 4, 3, 5, 5, generator=random)
     schedule: object = scheduler
@@ -33,31 +33,31 @@ def test_the_true_velocity_leads_back_to_the_latents(scheduler: object) -> None:
     assert torch.allclose(found, latents, atol=2e-5)
 
 
-def test_noise_levels_run_from_latents_to_noise() -> None:
+def test_add_noise_levels_run_from_latents_to_noise() -> None:
     latents, noise = torch.randn(2, 3, 4, 3, 5, 5)
-    mixed = noised(latents, noise, torch.tensor([0.0, 1.0, 0.5]))
+    mixed = add_noise(latents, noise, torch.tensor([0.0, 1.0, 0.5]))
     assert torch.equal(mixed[0], latents[0])
     assert torch.equal(mixed[1], noise[1])
     assert torch.allclose(mixed[2], (latents[2] + noise[2]) / 2)
 
 
-def test_shift_moves_levels_towards_noise_and_keeps_the_ends() -> None:
-    levels = shifted(torch.tensor([0.0, 0.5, 1.0]), 3.0)
+def test_shift_noise_levels_keeps_the_ends() -> None:
+    levels = shift_noise_levels(torch.tensor([0.0, 0.5, 1.0]), 3.0)
     assert levels.tolist() == [0.0, 0.75, 1.0]
-    assert torch.equal(quantile_levels(4, 1.0), torch.tensor([0.125, 0.375, 0.625, 0.875]))
+    assert torch.equal(fixed_noise_levels(4, 1.0), torch.tensor([0.125, 0.375, 0.625, 0.875]))
 
 
 @pytest.mark.parametrize("density", ["uniform", "logit_normal"])
-def test_drawn_levels_follow_torchs_generator(density: str) -> None:
+def test_sample_noise_levels_follow_torchs_generator(density: str) -> None:
     torch.manual_seed(1)
-    first = draw_levels(100, 3.0, density, torch.device("cpu"))  # type: ignore[arg-type]
+    first = sample_noise_levels(100, 3.0, density, torch.device("cpu"))  # type: ignore[arg-type]
     torch.manual_seed(1)
-    assert torch.equal(first, draw_levels(100, 3.0, density, torch.device("cpu")))  # type: ignore[arg-type]
+    assert torch.equal(first, sample_noise_levels(100, 3.0, density, torch.device("cpu")))  # type: ignore[arg-type]
     assert 0 < float(first.min()) < float(first.max()) < 1
     assert float(first.median()) > 0.6
 
 
-def test_weights_move_the_loss_where_they_should_and_average_to_one() -> None:
+def test_flow_loss_weights_average_to_one() -> None:
     velocity, target = torch.zeros(2, 1, 1, 2, 2), torch.ones(2, 1, 1, 2, 2)
     levels = torch.tensor([0.2, 0.8])
     heads = torch.zeros(2, 1, 1, 2, 2)
@@ -70,9 +70,9 @@ def test_weights_move_the_loss_where_they_should_and_average_to_one() -> None:
     assert float(flow_loss(velocity, off, levels, heads=heads, head_weight=3.0)) > plain
 
 
-def test_head_boxes_become_shares_of_latent_cells() -> None:
+def test_head_coverage_is_the_share_of_each_latent_cell() -> None:
     boxes = torch.tensor([[0.0, 0.0, 8.0, 4.0]] + [[8.0, 8.0, 16.0, 16.0]] * 2 + [[float("nan")] * 4] * 2)
-    shares = latent_heads(boxes, (2, 2, 2), (4, 8))
+    shares = head_coverage(boxes, (2, 2, 2), (4, 8))
     assert shares.shape == (1, 2, 2, 2)
     assert shares[0, 0].tolist() == [[0.5, 0.0], [0.0, 0.0]]
     assert shares[0, 1].tolist() == [[0.0, 0.0], [0.0, 0.5]]

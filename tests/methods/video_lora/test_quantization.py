@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
-from facesmith.methods.video_lora.base import bytes_a_weight, open_base, quantisation
+from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.quantization import bytes_per_weight, quantization_config
 
 Settings = Callable[..., TrainConfig]
 
@@ -20,7 +21,9 @@ needs_torchao = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, 
 needs_bitsandbytes = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
 
 
-def fitted(config: TrainConfig, start: Path | None = None, save_to: Path | None = None) -> tuple[list[float], Any]:
+def fit_four_steps(
+    config: TrainConfig, start: Path | None = None, save_to: Path | None = None
+) -> tuple[list[float], Any]:
     """Train four steps; give the losses and the module."""
 
     class Losses(lightning.Callback):
@@ -51,7 +54,7 @@ def fitted(config: TrainConfig, start: Path | None = None, save_to: Path | None 
 @pytest.fixture(scope="module")
 def expected(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """Return the losses of the same steps with nothing made smaller."""
-    return fitted(demo(tmp_path_factory.mktemp("whole")))[0]
+    return fit_four_steps(demo(tmp_path_factory.mktemp("whole")))[0]
 
 
 @pytest.mark.parametrize(
@@ -66,10 +69,10 @@ def expected(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[f
     ],
     ids=["float8", "bfloat16", "activations", "int8", "int8_decoupled", "adamw_8bit"],
 )
-def test_it_trains_nearly_as_the_whole_does(
+def test_smaller_storage_trains_nearly_as_full_precision(
     demo: Settings, tmp_path: Path, expected: list[float], overrides: list[str], close: float
 ) -> None:
-    losses, module = fitted(demo(tmp_path, *overrides))
+    losses, module = fit_four_steps(demo(tmp_path, *overrides))
     trained = [value for name, value in module.transformer.named_parameters() if value.requires_grad]
     assert {value.dtype for value in trained} == {torch.float32}
     assert any(float(value.abs().sum()) > 0 for name, value in module.state_dict().items() if "lora_B" in name)
@@ -79,22 +82,22 @@ def test_it_trains_nearly_as_the_whole_does(
 
 
 @needs_bitsandbytes
-def test_moments_in_8_bits_are_resumed(demo: Settings, tmp_path: Path) -> None:
+def test_adamw_8bit_resume_equals_uninterrupted(demo: Settings, tmp_path: Path) -> None:
     config = demo(tmp_path, "model.optimizer.kind=adamw_8bit")
-    _, module = fitted(config, save_to=tmp_path / "one.ckpt")
+    _, module = fit_four_steps(config, save_to=tmp_path / "one.ckpt")
     states = torch.load(tmp_path / "one.ckpt", weights_only=True)["optimizer_states"][0]["state"]
     assert torch.uint8 in {value.dtype for value in tree_leaves(states) if torch.is_tensor(value)}
-    _, again = fitted(config, start=tmp_path / "one.ckpt")
+    _, again = fit_four_steps(config, start=tmp_path / "one.ckpt")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in module.state_dict().items())
 
 
-def test_what_this_computer_lacks_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quantization_config_missing_library_raises(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_base(str(base))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"base_storage=int8: needs torchao; pip install torchao, or use float8"):
-        opened.transformer(torch.float32, storage="int8")
+        opened.load_transformer(torch.float32, storage="int8")
     monkeypatch.undo()
     if importlib.util.find_spec("bitsandbytes") is not None and not torch.cuda.is_available():
         with pytest.raises(UserError, match="base_storage=nf4: needs a CUDA GPU; use int8 here"):
-            quantisation("nf4", torch.float32)
-    assert bytes_a_weight("as_computed", torch.bfloat16) == 2
+            quantization_config("nf4", torch.float32)
+    assert bytes_per_weight("as_computed", torch.bfloat16) == 2

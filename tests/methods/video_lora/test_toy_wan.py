@@ -1,5 +1,6 @@
 """The toy world: drawn as it says, coded as it should, and its base a pipeline like any other."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,71 +11,73 @@ from PIL import Image
 
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.dataset import padded
-from facesmith.methods.video_lora.identities import References
-from facesmith.methods.video_lora.sampling import control_of, decoded, sampled, start_noise
+from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
+from facesmith.methods.video_lora.latents import decode_latents, initial_noise, sample_latents, vace_control
+from facesmith.methods.video_lora.text_encoding import pad_rows
 from facesmith.methods.video_lora.toy_wan import faces, train_base
-from facesmith.methods.video_lora.toy_wan.train_base import refine
-from facesmith.methods.video_lora.toy_wan.world import TEXT_LENGTH, Tables, clips, fitted_codec, people, pool, portraits
+from facesmith.methods.video_lora.toy_wan.codec import BlockVideoCodec
+from facesmith.methods.video_lora.toy_wan.pipeline import TEXT_LENGTH, TransformerInputs, fit_codec
+from facesmith.methods.video_lora.toy_wan.train_base import train_refiner
+from facesmith.methods.video_lora.toy_wan.world import render_portraits, sample_clips, sample_dance_pool, sample_people
 
 
-def test_clips_are_what_their_layers_say() -> None:
-    some = clips(3, torch.Generator().manual_seed(1))
+def test_sample_clips_layers_are_shares() -> None:
+    some = sample_clips(3, torch.Generator().manual_seed(1))
     assert some.videos.shape == (3, 3, 9, 64, 64)
     assert float(some.videos.abs().max()) <= 1
     assert float(some.dances.layers.sum(1).max()) <= 1 + 1e-5
     assert some.prompts[0].startswith("a person in ")
 
 
-def test_the_codec_keeps_shapes_and_most_of_the_picture() -> None:
-    codec = fitted_codec(0.5, 0, clips_fitted=60)
-    videos = clips(8, torch.Generator().manual_seed(2)).videos
+def test_codec_keeps_shapes_and_most_of_the_picture() -> None:
+    codec = fit_codec(0.5, 0, clips_fitted=60)
+    videos = sample_clips(8, torch.Generator().manual_seed(2)).videos
     latents = codec.encode(videos).latent_dist.mode()
     assert latents.shape == (8, 24, 3, 8, 8)
     error = (codec.decode(latents).sample - videos).square().mean()
     assert float(-10 * torch.log10(error / 4)) > 20
 
 
-def test_faces_are_told_apart_where_the_rings_are() -> None:
+def test_toy_evaluator_tells_faces_apart() -> None:
     random = torch.Generator().manual_seed(3)
-    who = people(4, random)
-    pictures = (portraits(who) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    targets = faces.portrait_fields(pictures)
-    some = clips(1, random, who[2])
+    who = sample_people(4, random)
+    pictures = (render_portraits(who) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    targets = faces.portrait_colours(pictures)
+    some = sample_clips(1, random, who[2])
     frames, poses = (
         (video[0].permute(1, 2, 3, 0) * 255).round().to(torch.uint8).numpy()
         for video in ((some.videos + 1) / 2, some.dances.poses)
     )
-    boxes = faces.DancerJudge().boxes(frames, poses)
+    boxes = faces.ToyEvaluator().find_heads(frames, poses)
     assert np.abs(boxes - some.dances.boxes()[0].numpy()).max() < 1.5
-    found = faces.head_fields(torch.from_numpy(frames), torch.from_numpy(boxes))
-    figures = [faces.compared(found, target) for target in targets]
-    assert int(np.argmax([each["likeness"] for each in figures])) == 2
-    assert figures[2]["projection"] == pytest.approx(1.0, abs=0.1)
+    found = faces.head_colours(torch.from_numpy(frames), torch.from_numpy(boxes))
+    metrics = [faces.compare_colours(found, target) for target in targets]
+    assert int(np.argmax([each["likeness"] for each in metrics])) == 2
+    assert metrics[2]["projection"] == pytest.approx(1.0, abs=0.1)
     assert faces.body_overlap(frames, frames, boxes) == 1.0
 
 
-def test_white_where_limbs_cross_is_no_ring_and_photos_need_not_be_centred() -> None:
+def test_toy_evaluator_stray_white_and_off_centre_photo() -> None:
     random = torch.Generator().manual_seed(3)
-    who = people(1, random)
-    some = clips(1, random, who[0])
+    who = sample_people(1, random)
+    some = sample_clips(1, random, who[0])
     frames, poses = (
         (video[0].permute(1, 2, 3, 0) * 255).round().to(torch.uint8).numpy()
         for video in ((some.videos + 1) / 2, some.dances.poses)
     )
     poses[:, 50:52, 60:62] = 255
-    assert np.abs(faces.DancerJudge().boxes(frames, poses) - some.dances.boxes()[0].numpy()).max() < 1.5
-    photo = (portraits(who, random) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
-    references = References(torch.zeros(1, 768), torch.ones(1), photo, "portrait", np.zeros(768, np.float32))
-    figures = faces.DancerJudge().figures(frames, frames, poses, references)
-    assert figures["projection"] == pytest.approx(1.0, abs=0.03)
-    assert figures["likeness"] > 0.995
+    assert np.abs(faces.ToyEvaluator().find_heads(frames, poses) - some.dances.boxes()[0].numpy()).max() < 1.5
+    photo = (render_portraits(who, random) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
+    embeddings = FaceEmbeddings(torch.zeros(1, 768), torch.ones(1), photo, "portrait", np.zeros(768, np.float32))
+    metrics = faces.ToyEvaluator().evaluate(frames, frames, poses, embeddings)
+    assert metrics["projection"] == pytest.approx(1.0, abs=0.03)
+    assert metrics["likeness"] > 0.995
 
 
-def test_the_stock_pipeline_runs_the_base_and_our_sampler_draws_the_same(base: Path) -> None:
+def test_sample_latents_equals_diffusers_pipeline(base: Path) -> None:
     pipe = WanVACEPipeline.from_pretrained(base)
     pipe.set_progress_bar_config(disable=True)
-    some = clips(1, torch.Generator().manual_seed(4))
+    some = sample_clips(1, torch.Generator().manual_seed(4))
     poses = [Image.fromarray(p.permute(1, 2, 0).mul(255).byte().numpy()) for p in some.dances.poses[0].unbind(1)]
     theirs = pipe(
         prompt=some.prompts[0],
@@ -91,32 +94,32 @@ def test_the_stock_pipeline_runs_the_base_and_our_sampler_draws_the_same(base: P
     ).frames
 
     opened = open_base(str(base))
-    tables = Tables(pipe)
-    steer = tables.latents((some.dances.poses * 255).to(torch.uint8).float() / 127.5 - 1)
+    inputs = TransformerInputs(pipe)
+    steer = inputs.latents((some.dances.poses * 255).to(torch.uint8).float() / 127.5 - 1)
     text, negative = (
         pipe.encode_prompt(p, None, False, max_sequence_length=TEXT_LENGTH)[0] for p in (some.prompts[0], "blurry")
     )
-    latents = sampled(
-        opened.transformer(torch.float32),
-        opened.scheduler(),
-        noise=start_noise(steer.shape, [7], steer.device),
-        control=control_of(steer, tables.blank, opened.side),
+    latents = sample_latents(
+        opened.load_transformer(torch.float32),
+        opened.load_scheduler(),
+        noise=initial_noise(steer.shape, [7], steer.device),
+        control=vace_control(steer, inputs.blank, opened.spatial_compression),
         text=text,
         negative=negative,
         cfg_scale=3.0,
         steps=3,
     )
-    ours = decoded(opened.codec(), latents).numpy()
+    ours = decode_latents(opened.load_vae(), latents).numpy()
     assert np.abs(ours / 255 - theirs).max() < 0.02
 
 
-def test_padding_rows_are_zero() -> None:
+def test_pad_rows_adds_zeros() -> None:
     rows = torch.randn(3, 8)
-    assert torch.equal(padded(rows, 5)[:3], rows)
-    assert not padded(rows, 5)[3:].any()
+    assert torch.equal(pad_rows(rows, 5)[:3], rows)
+    assert not pad_rows(rows, 5)[3:].any()
 
 
-def test_bases_that_are_none_are_refused(base: Path, tmp_path: Path) -> None:
+def test_open_base_wrong_folder_raises(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is no diffusers pipeline"):
         open_base(str(tmp_path))
     with pytest.raises(UserError, match=r"there is no such folder"):
@@ -132,7 +135,17 @@ def test_bases_that_are_none_are_refused(base: Path, tmp_path: Path) -> None:
         open_base(str(other))
 
 
-def test_training_the_base_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_open_base_saved_by_an_earlier_version_loads_its_codec(base: Path, tmp_path: Path) -> None:
+    for part in base.iterdir():
+        if part.name != "model_index.json":
+            (tmp_path / part.name).symlink_to(part)
+    index = json.loads((base / "model_index.json").read_text())
+    index["vae"] = ["facesmith.video_lora.tiny.codec", "BlockVideoCodec"]
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    assert type(open_base(str(tmp_path)).load_vae()) is BlockVideoCodec
+
+
+def test_train_base_resume_equals_uninterrupted(tmp_path: Path) -> None:
     def training(steps: int = 3) -> train_base.BaseTraining:
         recipe = train_base.Recipe(steps=steps, motions=4, batch=2)
         return train_base.BaseTraining(recipe, tmp_path, clips_fitted=6)
@@ -149,12 +162,12 @@ def test_training_the_base_goes_on_where_it_stopped(tmp_path: Path) -> None:
         training(steps=4)._resume()
 
 
-def test_the_codec_learns_to_guess_what_its_components_cannot_hold() -> None:
-    codec = fitted_codec(0.5, 0, clips_fitted=24)
-    videos = clips(8, torch.Generator().manual_seed(5)).videos
+def test_train_refiner_improves_decoding() -> None:
+    codec = fit_codec(0.5, 0, clips_fitted=24)
+    videos = sample_clips(8, torch.Generator().manual_seed(5)).videos
     latents = codec.encode(videos).latent_dist.mode()
     before = codec.decode(latents).sample
-    refine(codec, pool(24, torch.Generator().manual_seed(6)), steps=40, seed=0)
+    train_refiner(codec, sample_dance_pool(24, torch.Generator().manual_seed(6)), steps=40, seed=0)
     with torch.no_grad():
         after = codec.decode(latents).sample
     assert float((after - videos).abs().mean()) < 0.975 * float((before - videos).abs().mean())

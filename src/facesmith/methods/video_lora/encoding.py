@@ -1,0 +1,199 @@
+"""What the frozen networks compute before training: faces, clips, blank videos, and clips of the base itself."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facesmith.faces.face_set.content_key import ContentHashes
+from facesmith.methods.video_lora.base import Base
+from facesmith.methods.video_lora.cache import Cache, with_progress
+from facesmith.methods.video_lora.clips import Bucket, Clip, read_clip
+from facesmith.methods.video_lora.dataset import ClipItem
+from facesmith.methods.video_lora.evaluation import VideoEvaluator
+from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings, PhotoEncoder
+from facesmith.methods.video_lora.latents import encode_video, initial_noise, sample_latents, vace_control
+from facesmith.methods.video_lora.memory_check import check_disk_space
+from facesmith.methods.video_lora.memory_estimate import latents_bytes
+from facesmith.methods.video_lora.text_encoding import pad_rows
+from facesmith.models.encoders.vision import tell_count
+
+
+def embed_photos(
+    cache: Cache, hashes: ContentHashes, photos: Sequence[Path], encoder: Callable[[], PhotoEncoder], settings: str
+) -> FaceEmbeddings:
+    """Embed a person's photos, or find their embeddings in the cache.
+
+    Args:
+        cache: Of all runs.
+        hashes: Of the photos' content.
+        photos: Of one person.
+        encoder: Makes the encoder, only where it is needed.
+        settings: All that decides what the encoder computes.
+
+    Raises:
+        UserError: a photo shows no face, or somebody else's.
+    """
+    tell_count(len(photos), f"data.faces={photos[0].parent}")
+    path = cache.path("faces", photos=sorted(hashes.of(photo) for photo in photos), reader=settings)
+    if cache.has(path):
+        return FaceEmbeddings.from_tensors(cache.read(path))
+    embeddings = encoder().encode(photos)
+    cache.write(path, embeddings.to_tensors(), {"photos": ", ".join(photo.name for photo in photos)})
+    return embeddings
+
+
+def encode_clips(
+    base: Base,
+    cache: Cache,
+    hashes: ContentHashes,
+    clips: Sequence[Clip],
+    evaluator: VideoEvaluator,
+    settings: str,
+    progress: bool,
+) -> list[Path]:
+    """Encode the clips that the cache lacks.
+
+    Args:
+        base: Whose VAE encodes.
+        cache: Of all runs.
+        hashes: Of the videos' content.
+        clips: Of dances and poses.
+        evaluator: Finds the head in every frame.
+        settings: All that decides what the evaluator finds.
+        progress: Whether a bar is shown.
+
+    Returns:
+        Each clip's entry: `latents` and `steer` (of the poses), (C,F,h,w); `boxes` (T,4) of the head in px.
+
+    Raises:
+        UserError: a video is damaged, or the disk is full.
+    """
+    paths = [
+        cache.path(
+            "clips",
+            video=hashes.of(clip.pair.video),
+            pose=hashes.of(clip.pair.pose),
+            indices=clip.indices,
+            size=[clip.height, clip.width],
+            codec=base.vae_fingerprint,
+            judge=settings,
+        )
+        for clip in clips
+    ]
+    todo = cache.missing(paths)
+    if not todo:
+        return paths
+    sizes = Counter(clips[number].bucket for number in todo)
+    check_disk_space(cache.folder, latents_bytes(base, sizes, 2), f"latents of {len(todo)} clips", "data.cache")
+    vae = base.load_vae().to(_device())
+    for number in with_progress(todo, "latents of clips", progress):
+        clip = clips[number]
+        dance, poses = read_clip(clip, clip.pair.video), read_clip(clip, clip.pair.pose)
+        tensors = {
+            "latents": encode_video(vae, dance),
+            "steer": encode_video(vae, poses),
+            "boxes": torch.from_numpy(evaluator.find_heads(dance, poses)),
+        }
+        cache.write(paths[number], tensors, {"clip": clip.name})
+    return paths
+
+
+def encode_blanks(base: Base, cache: Cache, buckets: Sequence[Bucket]) -> dict[Bucket, Path]:
+    """Encode an empty video of each size: the part of VACE's control that is the same for all clips.
+
+    Args:
+        base: Whose VAE encodes.
+        cache: Of all runs.
+        buckets: Frames, height and width of each clip.
+
+    Returns:
+        Each size's entry: `latents` (C,F,h,w).
+    """
+    paths = {
+        bucket: cache.path("blanks", bucket=bucket, codec=base.vae_fingerprint) for bucket in dict.fromkeys(buckets)
+    }
+    todo = [bucket for bucket, path in paths.items() if not cache.has(path)]
+    if todo:
+        vae = base.load_vae().to(_device())
+        for bucket in todo:
+            grey = np.full((*bucket, 3), 127.5, np.float32)  # 0 to the VAE, as in diffusers' pipeline
+            cache.write(paths[bucket], {"latents": encode_video(vae, grey)})
+    return paths
+
+
+def generate_prior_clips(
+    base: Base,
+    cache: Cache,
+    items: Sequence[ClipItem],
+    blanks: dict[Bucket, Path],
+    negative: Path,
+    *,
+    text_length: int,
+    steps: int,
+    cfg_scale: float,
+    progress: bool,
+) -> list[Path]:
+    """Let the base alone generate a clip to the poses and the prompt of each item.
+
+    Args:
+        base: Whose transformer generates.
+        cache: Of all runs.
+        items: Whose poses and prompts are taken; each has its position as seed.
+        blanks: From `encode_blanks`.
+        negative: Entry of the negative prompt.
+        text_length: Rows of a prompt.
+        steps: Of the sampler.
+        cfg_scale: Classifier-free guidance scale.
+        progress: Whether a bar is shown.
+
+    Returns:
+        Each item's entry: `latents` (C,F,h,w).
+
+    Raises:
+        UserError: the disk is full.
+    """
+    settings = {"steps": steps, "cfg_scale": cfg_scale, "text_length": text_length, "base": base.fingerprint}
+    paths = [
+        cache.path("prior", clip=item.clip.stem, text=item.text.stem, negative=negative.stem, seed=seed, **settings)
+        for seed, item in enumerate(items)
+    ]
+    todo = cache.missing(paths)
+    if not todo:
+        return paths
+    size = sum(items[number].clip.stat().st_size for number in todo) / 2
+    check_disk_space(cache.folder, size, f"{len(todo)} clips of the base itself", "data.cache")
+    device = _device()
+    transformer, scheduler = base.load_transformer(_fast_dtype(device)).to(device), base.load_scheduler()
+    dtype = transformer.dtype
+
+    def read_text(path: Path) -> Tensor:
+        return pad_rows(cache.read(path)["rows"], text_length)[None].to(device, dtype)
+
+    for seed in with_progress(todo, "clips of the base itself", progress):
+        item = items[seed]
+        poses = cache.read(item.clip)["steer"][None].to(device, dtype)
+        blank = cache.read(blanks[item.bucket])["latents"][None].to(device, dtype)
+        latents = sample_latents(
+            transformer,
+            scheduler,
+            noise=initial_noise(poses.shape, [seed], device),
+            control=vace_control(poses, blank, base.spatial_compression),
+            text=read_text(item.text),
+            negative=read_text(negative),
+            cfg_scale=cfg_scale,
+            steps=steps,
+        )
+        cache.write(paths[seed], {"latents": latents[0].float()}, {"seed": str(seed)})
+    return paths
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _fast_dtype(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32

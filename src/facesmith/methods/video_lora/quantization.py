@@ -1,0 +1,71 @@
+"""How the frozen weights are stored: in the type they are computed with, or smaller."""
+
+import importlib.util
+from typing import Any, Final, Literal
+
+import torch
+
+from facesmith.errors import UserError
+
+Storage = Literal["as_computed", "float8", "int8", "nf4"]
+
+# bytes per weight, scales included
+_BYTES: Final[dict[Storage, float]] = {"float8": 1.0, "int8": 1.02, "nf4": 0.57}
+_LIBRARY: Final = {"int8": "torchao", "nf4": "bitsandbytes"}
+_NEVER_CAST: Final = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$")  # diffusers' own, and the model's
+_NOT_QUANTIZED: Final = ["condition_embedder", "proj_out"]  # a small share of the weights, and the most easily hurt
+
+
+def quantization_config(storage: Storage, dtype: torch.dtype) -> Any:
+    """Build the `quantization_config` of diffusers' `from_pretrained`.
+
+    Args:
+        storage: Type that the frozen weights are stored in.
+        dtype: Type that the model computes in.
+
+    Returns:
+        The configuration; None where weights are read as they are, `float8` included.
+
+    Raises:
+        UserError: a library or a GPU is missing.
+    """
+    if storage not in _LIBRARY:
+        return None
+    library = _LIBRARY[storage]
+    if importlib.util.find_spec(library) is None:
+        raise UserError(f"base_storage={storage}: needs {library}; pip install {library}, or use float8")
+    if storage == "nf4":
+        if not torch.cuda.is_available():
+            raise UserError("base_storage=nf4: needs a CUDA GPU; use int8 here")
+        from diffusers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=_NOT_QUANTIZED,
+        )
+    from diffusers import TorchAoConfig
+    from torchao.quantization import Int8WeightOnlyConfig  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    return TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=_NOT_QUANTIZED)  # type: ignore[no-untyped-call]
+
+
+def enable_storage_casting(transformer: Any, storage: Storage, dtype: torch.dtype) -> None:
+    """Store weights as float8 where asked, and cast them layer by layer when they are used.
+
+    Args:
+        transformer: Of diffusers, its adapters already loaded: these are not cast.
+        storage: Type that the frozen weights are stored in; nothing happens unless it is `float8`.
+        dtype: Type that the transformer computes in.
+    """
+    if storage == "float8":
+        skipped = [".lora_", r"\.processor\.", *_NEVER_CAST]
+        transformer.enable_layerwise_casting(
+            storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype, skip_modules_pattern=tuple(skipped)
+        )
+
+
+def bytes_per_weight(storage: Storage, dtype: torch.dtype) -> float:
+    """Return the bytes that a frozen weight takes, scales included."""
+    return _BYTES.get(storage, float(dtype.itemsize))
