@@ -39,12 +39,13 @@ from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
-from facesmith.methods.swapper.augment import Augment
-from facesmith.methods.swapper.dataset import MixedBatchSampler
 from facesmith.methods.swapper.losses import TextureWarpLoss
-from facesmith.metrics.swap import Judge, Quality, QualityGate, held_out_ssim
+from facesmith.metrics.recogniser import HeldOutRecogniser
+from facesmith.metrics.swap import SwapEvaluator, SwapMetrics, SwapPictures, held_out_ssim
 from facesmith.models.swapper.texture_warp import TextureWarp
 from facesmith.models.swapper.wrappers import composite
+from facesmith.training.swapping.augment import Augment
+from facesmith.training.swapping.dataset import MixedBatchSampler
 
 SIZE, TEMPLATE = 128, "arcface_128"
 NAMES = ["astronaut", "t1-0", "t1-1", "t1-2", "t1-3", "t1-4", "t1-5", "hanks"]
@@ -69,7 +70,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     analyzer = MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.6)
     media = collect(analyzer)
-    gate = QualityGate(analyzer, Judge(), media.person)
+    gate = SwapEvaluator(analyzer, HeldOutRecogniser(), media.person)
     everyone = list(range(len(NAMES)))
     if arguments.leave_one_out:
         runs = [([j for j in everyone if j != held], [held]) for held in arguments.only or everyone]
@@ -78,16 +79,16 @@ def main() -> None:
     unseen, seconds = [], []
     for seen, held in runs:
         verdicts, spent = run(media, gate, seen, held, arguments)
-        unseen += [row for row in verdicts.verdicts if row.name in {NAMES[j] for j in held}]
+        unseen += [row for row in verdicts.pictures if row.name in {NAMES[j] for j in held}]
         seconds.append(spent)
     if unseen:
-        table(f"held out, {np.mean(seconds):.0f} CPU-s a run", Quality(unseen))
+        table(f"held out, {np.mean(seconds):.0f} CPU-s a run", SwapMetrics(unseen))
     analyzer.close()
 
 
 def run(
-    media: Media, gate: QualityGate, seen: Sequence[int], held: Sequence[int], arguments: argparse.Namespace
-) -> tuple[Quality, float]:
+    media: Media, gate: SwapEvaluator, seen: Sequence[int], held: Sequence[int], arguments: argparse.Namespace
+) -> tuple[SwapMetrics, float]:
     """Train on the seen faces, print the gate's table, and give the verdicts on seen and held ones."""
     started = time.process_time()
     settings = _settings()
@@ -101,12 +102,13 @@ def run(
     judged = build(media.person, targets, frames=1, donors=1, textures=1, progress=False)
     truth, hull = judged.truth[: len(chosen)], judged.hull[: len(chosen)]
     raw, shown, mask = swap(generator, targets.images)
-    quality = gate(targets.images, truth, raw, shown, mask, hull, names)
+    quality = gate(SwapPictures(targets.images, truth, raw, shown, mask, hull), names)
     mine = build(media.unseen, media.unseen[:0], textures=1, progress=False)
     own = mine.hull[: len(mine)]
     again, _, _ = swap(generator, mine.target)
-    table("before", gate.before(targets.images, truth, hull, names))
-    table("pseudo truth", gate(targets.images, truth, truth, truth, hull, hull, names))
+    untouched = SwapPictures(targets.images, truth, truth, truth, hull, hull)
+    table("before", gate.before(untouched, names))
+    table("pseudo truth", gate(untouched, names))
     table(
         f"after {arguments.steps} steps, {len(items)} items, {spent:.0f} CPU-s ({prepared:.0f} of them "
         f"preparing), held-out frames SSIM {held_out_ssim(mine.target, again, own):.3f}",
@@ -217,10 +219,10 @@ def faces_of(picture: np.ndarray, analyzer: MediaPipeAnalyzer, places: list[floa
     return found
 
 
-def table(title: str, quality: Quality) -> None:
+def table(title: str, quality: SwapMetrics) -> None:
     """Print verdicts and their means."""
     print(f"\n{title}\n{'':10s} dlib  SFace  away  NME   eyes  mouth sharp own   IoU")
-    for row in quality.verdicts:
+    for row in quality.pictures:
         figures = (row.distance, row.similarity, row.left_distance, row.nme, row.eyes, row.mouth)
         rest = (row.sharpness, row.sharpness_own, row.iou)
         print(f"{row.name:10s} " + " ".join(f"{v:5.3f}" for v in (*figures, *rest)), row.reason or "ok")

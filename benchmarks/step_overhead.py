@@ -20,8 +20,8 @@ from lightning import Callback, LightningModule, Trainer
 
 from facesmith.cli.composition import load_config
 from facesmith.config.schema import TrainConfig
-from facesmith.methods.swapper.dataset import as_floats
 from facesmith.training.hardware import choose_precision
+from facesmith.training.swapping.dataset import as_floats
 
 _WARM_UP = 20
 

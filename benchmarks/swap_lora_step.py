@@ -29,10 +29,10 @@ import torch
 from facesmith.cli.composition import load_config
 from facesmith.config.schema import TrainConfig
 from facesmith.methods.swap_lora.base import find_base
-from facesmith.methods.swapper.dataset import as_floats
 from facesmith.models.adapters.lora import is_lora, lora_state
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx.export import export
+from facesmith.training.swapping.dataset import as_floats
 from step_overhead import FixedTrainer
 
 _WARM_UP = 10

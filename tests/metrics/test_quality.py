@@ -8,7 +8,8 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
-from facesmith.metrics.swap import Judge, QualityGate, held_out_ssim, seam
+from facesmith.metrics.recogniser import HeldOutRecogniser
+from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim, seam
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +25,19 @@ def person(carphone_set: FaceSet) -> AlignedFaces:
 
 
 @pytest.fixture(scope="module")
-def gate(analyzer: MediaPipeAnalyzer, person: AlignedFaces) -> QualityGate:
-    return QualityGate(analyzer, Judge(), person[:-2])
+def gate(analyzer: MediaPipeAnalyzer, person: AlignedFaces) -> SwapEvaluator:
+    return SwapEvaluator(analyzer, HeldOutRecogniser(), person[:-2])
 
 
 def _masks(faces: AlignedFaces) -> np.ndarray:
     return np.stack([outline_mask(points, faces.size) * 255 for points in faces.landmarks]).astype(np.uint8)
 
 
-def test_the_person_unchanged_is_accepted(gate: QualityGate, person: AlignedFaces) -> None:
+def test_the_person_unchanged_is_accepted(gate: SwapEvaluator, person: AlignedFaces) -> None:
     last = person[-2:]
     masks = _masks(last)
-    quality = gate(last.images, last.images, last.images, last.images, masks, masks)
-    assert all(row.accepted for row in quality.verdicts)
+    quality = gate(SwapPictures(last.images, last.images, last.images, last.images, masks, masks))
+    assert all(row.accepted for row in quality.pictures)
     figures = quality.figures("val")
     assert figures["val/judge_distance"] < 0.45
     assert figures["val/identity_similarity"] > 0.7
@@ -47,17 +48,17 @@ def test_the_person_unchanged_is_accepted(gate: QualityGate, person: AlignedFace
 
 
 def test_a_stranger_and_a_missing_face_are_rejected(
-    gate: QualityGate, analyzer: MediaPipeAnalyzer, astronaut: np.ndarray
+    gate: SwapEvaluator, analyzer: MediaPipeAnalyzer, astronaut: np.ndarray
 ) -> None:
     crop = astronaut[40:168, 160:288]
     assert analyzer.find_landmarks([crop])[0] is not None
     stranger, grey = crop[None], np.full((1, 128, 128, 3), 127, np.uint8)
     mask = np.full((1, 128, 128), 255, np.uint8)
-    before = gate.before(stranger, stranger, mask, ["astronaut"]).verdicts[0]
+    before = gate.before(SwapPictures(stranger, stranger, stranger, stranger, mask, mask), ["astronaut"]).pictures[0]
     assert before.name == "astronaut"
     assert "not the person" in before.reason
-    gone = gate(stranger, stranger, grey, grey, mask, mask)
-    assert gone.verdicts[0].reason == "no face found"
+    gone = gate(SwapPictures(stranger, stranger, grey, grey, mask, mask))
+    assert gone.pictures[0].reason == "no face found"
     assert gone.figures("val")["val/miss_rate"] == 1
     assert gone.figures("val")["val/accepted"] == 0
 

@@ -39,12 +39,12 @@ TARGETS: Final[Mapping[str, str]] = {
     "facesmith.runs.csv_log.CsvLog": "facesmith.training.run.csv_log.CsvLog",
     "facesmith.runs.loggers.WandbRunLogger": "facesmith.training.run.loggers.WandbRunLogger",
     "facesmith.swapper.aad_loss.AadLoss": "facesmith.methods.swapper.losses.AadLoss",
-    "facesmith.swapper.augment.Augment": "facesmith.methods.swapper.augment.Augment",
+    "facesmith.swapper.augment.Augment": "facesmith.training.swapping.augment.Augment",
     "facesmith.swapper.data.SwapperDataModule": "facesmith.methods.swapper.data.SwapperDataModule",
     "facesmith.swapper.lora.data.SwapLoraDataModule": "facesmith.methods.swap_lora.data.SwapLoraDataModule",
     "facesmith.swapper.lora.module.SwapLoraModule": "facesmith.methods.swap_lora.module.SwapLoraModule",
     "facesmith.swapper.module.SwapperModule": "facesmith.methods.swapper.module.SwapperModule",
-    "facesmith.swapper.pretrain.PretrainDataModule": "facesmith.methods.swapper.pretrain.PretrainDataModule",
+    "facesmith.swapper.pretrain.PretrainDataModule": "facesmith.methods.swapper.data.PretrainDataModule",
     "facesmith.swapper.texture_warp_loss.TextureWarpLoss": "facesmith.methods.swapper.losses.TextureWarpLoss",
     "facesmith.tasks.blend.BlendTask": "facesmith.tasks.profiles.combine.BlendTask",
     "facesmith.tasks.compare.CompareTask": "facesmith.tasks.compare.task.CompareTask",
@@ -64,9 +64,20 @@ TARGETS: Final[Mapping[str, str]] = {
     "facesmith.video_lora.tiny.faces.PortraitReader": "facesmith.methods.video_lora.toy_wan.faces.ToyFaceEncoder",
 }
 
-# `_target_` of this version -> key of an earlier version -> key of this one
+_SHARES: Final = {
+    "shares.P": "shares.target",
+    "shares.V": "shares.reposed",
+    "shares.R": "shares.reversed",
+    "shares.I": "shares.self",
+}
 _VIDEO_LORA_DATA: Final = {"reader": "face_encoder", "judge": "evaluator"}
+
+# `_target_` of this version -> dotted key of an earlier version below it -> dotted key of this one
 KEYS: Final[Mapping[str, Mapping[str, str]]] = {
+    "facesmith.methods.swapper.data.SwapperDataModule": _SHARES,
+    "facesmith.methods.swapper.data.PretrainDataModule": _SHARES,
+    "facesmith.methods.swap_lora.data.SwapLoraDataModule": {**_SHARES, "elsewhere": "shares.prior"},
+    "facesmith.methods.swap_lora.module.SwapLoraModule": {"loss.elsewhere": "loss.prior"},
     "facesmith.methods.video_lora.data.VideoLoraDataModule": _VIDEO_LORA_DATA,
     "facesmith.methods.video_lora.face_embeddings.AlignedFaceEncoder": {"encoder": "backbone"},
     "facesmith.methods.video_lora.toy_wan.data.ToyWanDataModule": _VIDEO_LORA_DATA,
@@ -79,6 +90,9 @@ OVERRIDES: Final[Mapping[str, str]] = {
     "data.reader": "data.face_encoder",
     "data/judge": "data/evaluator",
     "data/reader": "data/face_encoder",
+    **{f"data.{old}": f"data.{new}" for old, new in _SHARES.items()},
+    "data.elsewhere": "data.shares.prior",
+    "model.loss.elsewhere": "model.loss.prior",
 }
 
 # choice of a config group, by today's name of the group, of an earlier version -> of this one
@@ -101,11 +115,13 @@ def upgrade(settings: Any) -> Any:
         return [upgrade(one) for one in settings]
     if not isinstance(settings, Mapping):
         return settings
-    target = settings.get("_target_")
-    target = TARGETS.get(target, target) if isinstance(target, str) else target
-    keys = KEYS.get(target, {}) if isinstance(target, str) else {}
-    found = {keys.get(key, key): upgrade(value) for key, value in settings.items()}
-    return {**found, "_target_": target} if "_target_" in settings else found
+    found = {key: upgrade(value) for key, value in settings.items()}
+    target = found.get("_target_")
+    if isinstance(target, str):
+        found["_target_"] = target = TARGETS.get(target, target)
+        for old, new in KEYS.get(target, {}).items():
+            _rename(found, old, new)
+    return found
 
 
 def upgrade_override(override: str) -> str:
@@ -121,3 +137,20 @@ def upgrade_override(override: str) -> str:
             renamed = f"{new}{key.removeprefix(old)}{rest}"
             return f"{marks}{OPTIONS.get(renamed, renamed)}"
     return found
+
+
+def _rename(settings: dict[str, Any], old: str, new: str) -> None:
+    """Move the value at one dotted key to another, where there is one."""
+    *path, last = old.split(".")
+    inner: Any = settings
+    for key in path:
+        inner = inner.get(key)
+        if not isinstance(inner, dict):
+            return
+    if last not in inner:
+        return
+    value = inner.pop(last)
+    *path, last = new.split(".")
+    for key in path:
+        settings = settings.setdefault(key, {})
+    settings[last] = value

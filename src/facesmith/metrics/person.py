@@ -15,24 +15,29 @@ from facesmith.faces.geometry.alignment import estimate_alignment, transform_sca
 from facesmith.faces.measures import eye_distance, face_sharpness
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.sampling import evenly_spaced
-from facesmith.metrics.swap import Judge, distances
+from facesmith.metrics.recogniser import HeldOutRecogniser, distances
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-_JUDGED: Final = ("arcface_128", 128)
+_CROP: Final = ("arcface_128", 128)
 _REFERENCE_FRAMES: Final = 16
 _FARTHEST: Final = 0.5  # of a face's width: beyond it a face is another one
 
 
 @dataclass(frozen=True)
-class Figures:
+class FrameMetrics:
     """What is measured of one frame; None where it cannot be.
 
-    similarity: cosine to the profile. distance: dlib's to the person. shift: mean distance of the landmarks to
-    those of the face before, by its eye distance. sharpness: variance of the Laplacian; sharpness_ratio: to that of
-    the face before. points: (478,2) px of the face; eyes: its eye distance in px. missed: there was a face before,
-    and none is found now.
+    Attributes:
+        similarity: Cosine to the profile.
+        distance: Of the held-out recogniser to the person.
+        shift: Mean distance of the landmarks to those of the face before, in its eye distances.
+        sharpness: Variance of the Laplacian.
+        sharpness_ratio: To that of the face before.
+        points: (478,2) px of the face.
+        eyes: Its eye distance in px.
+        missed: There was a face before, and none is found now.
     """
 
     similarity: float | None
@@ -45,17 +50,19 @@ class Figures:
     missed: bool
 
 
-class PersonMeter:
-    """Measure frames against a person.
+class FrameEvaluator:
+    """Measures whole frames against a person. Not thread-safe.
 
-    profile: the person, by the analyzer's embedder. person: crops of the person on `arcface_128` for the judge, empty
-    where there are none: then distance is None. Not thread-safe.
+    Args:
+        profile: Of the person, by the analyzer's embedder.
+        person: Crops of the person on `arcface_128`, for the held-out recogniser; where there are none, `distance` is
+            None.
     """
 
     def __init__(self, profile: IdentityProfile, person: Sequence[Pixels]) -> None:
         self._profile = profile
-        self._judge = Judge() if len(person) else None
-        self._descriptors = self._judge.describe(person) if self._judge else np.empty((0, 128))
+        self._recogniser = HeldOutRecogniser() if len(person) else None
+        self._descriptors = self._recogniser.embed(person) if self._recogniser else np.empty((0, 128))
 
     def __call__(
         self,
@@ -63,24 +70,28 @@ class PersonMeter:
         faces: Sequence[Face],
         before: Pixels | None = None,
         faces_before: Sequence[Face] = (),
-    ) -> Figures:
-        """Measure the face of a frame (H,W,3) RGB uint8 that is most like the person.
+    ) -> FrameMetrics:
+        """Measure the face of a frame that is most like the person.
 
-        before, faces_before: the same frame as it was; then the face that lies where one lay is measured.
+        Args:
+            frame: (H,W,3) RGB uint8.
+            faces: Found in it.
+            before: The same frame as it was; then the face that lies where one lay is measured.
+            faces_before: Found there.
         """
         chosen = max(faces, key=lambda face: float(face.embedding @ self._profile.mean), default=None)
         was = None
         if before is not None:
             chosen, was = _pair(faces, faces_before, chosen)
         if chosen is None:
-            return Figures(None, None, None, None, None, None, None, missed=bool(faces_before) or before is None)
+            return FrameMetrics(None, None, None, None, None, None, None, missed=bool(faces_before) or before is None)
         sharp = _sharpness(frame, chosen)
         shift = ratio = None
         if was is not None and before is not None:
             apart = np.linalg.norm(chosen.landmarks[:, :2] - was.landmarks[:, :2], axis=1).mean()
             shift = float(apart / eye_distance(was.landmarks))
             ratio = sharp / max(_sharpness(before, was), 1e-6)
-        return Figures(
+        return FrameMetrics(
             similarity=float(self._profile.similarity(chosen.embedding, self._profile.embedder)),
             distance=self._distance(frame, chosen),
             shift=shift,
@@ -92,10 +103,10 @@ class PersonMeter:
         )
 
     def _distance(self, frame: Pixels, face: Face) -> float | None:
-        if self._judge is None:
+        if self._recogniser is None:
             return None
-        crop = warp_face(frame, estimate_alignment(face.keypoints, *_JUDGED), _JUDGED[1])
-        return float(distances(self._judge.describe([crop]), self._descriptors)[0])
+        crop = warp_face(frame, estimate_alignment(face.keypoints, *_CROP), _CROP[1])
+        return float(distances(self._recogniser.embed([crop]), self._descriptors)[0])
 
 
 def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
@@ -109,7 +120,7 @@ def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
             except UserError:
                 continue
             rows = evenly_spaced(len(faces), _REFERENCE_FRAMES, ends=True)
-            crops += list(faces.aligned(*_JUDGED).images[rows])
+            crops += list(faces.aligned(*_CROP).images[rows])
             break
     return crops
 

@@ -1,59 +1,23 @@
-"""An outside judge of identity: dlib's recogniser, which nothing here is ever trained against."""
+"""The quality gate: how well a swapped face is the person, stays true to its target, and fits its surroundings."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Final, Self
 
 import cv2
-import dlib
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
-from facesmith.assets import fetch
 from facesmith.faces.face import Analyzer
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.measures import laplacian_variance
 from facesmith.media.sampling import evenly_spaced
-
-SAME_PERSON: Final = 0.6  # dlib's own threshold
-_SIDE, _BORDER = 384, 40
-# where the face lies in an arcface_128 crop when dlib's detector does not see it: left, top, right, bottom
-_FACE: Final = (124 / 464, 136 / 464, 340 / 464, 352 / 464)
-
-
-class Judge:
-    """dlib's ResNet-29 with its 5-point aligner, on `arcface_128` crops.
-
-    Source: Davis King, dlib_face_recognition_resnet_model_v1 (CC0): below 0.6 means the same person.
-    Raises what `assets.fetch` raises when the weights cannot be had. Not thread-safe.
-    """
-
-    def __init__(self) -> None:
-        self._points = dlib.shape_predictor(str(fetch("shape_predictor_5_face_landmarks.dat")))
-        self._network = dlib.face_recognition_model_v1(str(fetch("dlib_face_recognition_resnet_model_v1.dat")))
-        self._detector = dlib.get_frontal_face_detector()
-
-    def describe(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Return (N,128) descriptors of crops (S,S,3) RGB uint8."""
-        return np.stack([self._describe(crop) for crop in crops]) if len(crops) else np.empty((0, 128))
-
-    def _describe(self, crop: NDArray[np.uint8]) -> NDArray[np.float64]:
-        large = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
-        framed = cv2.copyMakeBorder(large, *(_BORDER,) * 4, cv2.BORDER_REPLICATE)
-        found = list(self._detector(framed, 0))
-        left, top, right, bottom = (round(side * framed.shape[0]) for side in _FACE)
-        box = max(found, key=lambda b: b.area()) if found else dlib.rectangle(left, top, right, bottom)
-        return np.array(self._network.compute_face_descriptor(framed, self._points(framed, box)))
-
-
-def distances(descriptors: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the distance of each descriptor (N,128) to the mean of a person's (M,128)."""
-    return np.linalg.norm(descriptors - reference.mean(0), axis=1)
-
+from facesmith.metrics.recogniser import SAME_PERSON, HeldOutRecogniser, distances
+from facesmith.metrics.ssim import ssim_map
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -68,14 +32,55 @@ _BEYOND: Final = 2 / 128
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SwapPictures:
+    """N pictures before and after a swap, on `arcface_128`.
+
+    Attributes:
+        target: (N,S,S,3) uint8 RGB, what was put in.
+        truth: (N,S,S,3), its pseudo truth.
+        raw: (N,S,S,3), the generator's face.
+        composite: (N,S,S,3), what a client shows.
+        mask: (N,S,S) uint8, the generator's mask.
+        hull: (N,S,S) uint8, the face's outline.
+    """
+
+    target: Pixels
+    truth: Pixels
+    raw: Pixels
+    composite: Pixels
+    mask: Pixels
+    hull: Pixels
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> "SwapPictures":
+        return SwapPictures(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Join pictures, in order."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+@dataclass(frozen=True)
+class PictureMetrics:
     """Figures of one picture.
 
-    similarity, distance: SFace cosine and dlib distance to the person; left_similarity, left_distance: to
-    the face that was there before. nme: mean point distance by the target's eye distance; nan when no face
-    is found. eyes, mouth: mean difference of the blink and jaw scores, 0..1. sharpness, sharpness_own:
-    Laplacian variance against the pseudo truth's and the person's own. iou: of mask and hull. seam: edges
-    added along the mask's rim, in levels of 255 a px of 128. reason: why rejected, else "".
+    Attributes:
+        name: Of its target.
+        similarity: Cosine of the analyzer's embedding to the person's.
+        distance: Of the held-out recogniser to the person.
+        left_similarity: Cosine to the face that was there before.
+        left_distance: Distance to the face that was there before.
+        nme: Mean point distance by the target's eye distance; nan when no face is found.
+        eyes: Mean difference of the blink scores, 0..1.
+        mouth: Difference of the jaw scores, 0..1.
+        sharpness: Laplacian variance, by the pseudo truth's.
+        sharpness_own: Laplacian variance, by the person's own.
+        iou: Of mask and hull, 0..1.
+        seam: Edges added along the mask's rim, see `seam`.
+        reason: Why it is rejected, else "".
     """
 
     name: str
@@ -99,14 +104,14 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Quality:
-    """Verdicts, one a picture."""
+class SwapMetrics:
+    """Figures of several pictures, one a picture, and their means."""
 
-    verdicts: list[Verdict]
+    pictures: list[PictureMetrics]
 
     def figures(self, prefix: str) -> dict[str, float]:
-        """Return means (sharpness: medians) over the pictures under the project's metric names, `prefix`/..."""
-        rows = self.verdicts
+        """Return means (sharpness: medians) over the pictures, by metric name: `prefix`/..."""
+        rows = self.pictures
 
         def mean(name: str) -> float:
             values = np.array([getattr(row, name) for row in rows], np.float64)
@@ -140,19 +145,28 @@ class _Target:
     descriptor: Floats
 
 
-class QualityGate:
-    """Holds pictures against a person and against the faces that were there before.
+class SwapEvaluator:
+    """Measures swapped faces against a person and against the faces that were there before. Not thread-safe.
 
-    analyzer finds landmarks and embeds; judge is never trained against. person: frames of the person on
-    arcface_128, a few are enough. embedding: (E,) the person's profile, L2-normalised; None: the mean of
-    `person`. Targets are described once and remembered. Not thread-safe.
+    Targets are measured once and remembered.
+
+    Args:
+        analyzer: Finds landmarks and embeds.
+        recogniser: Never trained against.
+        person: Frames of the person on `arcface_128`; a few are enough.
+        embedding: (E,) of the person's profile, L2-normalised; None: the mean of `person`.
     """
 
-    def __init__(self, analyzer: Analyzer, judge: Judge, person: AlignedFaces, embedding: Floats | None = None) -> None:
-        self._analyzer, self._judge = analyzer, judge
-        few = evenly_spaced(len(person), _REFERENCE_FRAMES, ends=True)
-        frames = person[few]
-        self._descriptors = judge.describe(list(frames.images))
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        recogniser: HeldOutRecogniser,
+        person: AlignedFaces,
+        embedding: Floats | None = None,
+    ) -> None:
+        self._analyzer, self._recogniser = analyzer, recogniser
+        frames = person[evenly_spaced(len(person), _REFERENCE_FRAMES, ends=True)]
+        self._descriptors = recogniser.embed(frames.images)
         mean = self._embed(frames.images).mean(0) if embedding is None else np.asarray(embedding)
         self._embedding = mean / np.linalg.norm(mean)
         own = [
@@ -162,37 +176,24 @@ class QualityGate:
         self._own_sharpness = float(np.median(own))
         self._known: dict[str, _Target] = {}
 
-    def before(self, target: Pixels, truth: Pixels, hull: Pixels, names: Sequence[str] | None = None) -> Quality:
-        """Judge targets as they are: what everything else is compared with."""
-        return self(target, truth, target, target, np.zeros_like(hull), hull, names)
+    def before(self, pictures: SwapPictures, names: Sequence[str] | None = None) -> SwapMetrics:
+        """Measure targets as they are: what everything else is compared with."""
+        target, hull = pictures.target, pictures.hull
+        return self(SwapPictures(target, pictures.truth, target, target, np.zeros_like(hull), hull), names)
 
-    def __call__(
-        self,
-        target: Pixels,
-        truth: Pixels,
-        raw: Pixels,
-        shown: Pixels,
-        mask: Pixels,
-        hull: Pixels,
-        names: Sequence[str] | None = None,
-    ) -> Quality:
-        """Judge N pictures on arcface_128.
-
-        target, truth (pseudo truth), raw (the generator's face), shown (its composite): (N,S,S,3) uint8 RGB.
-        mask, hull: (N,S,S) uint8, the generator's mask and the face's outline. names: what to call the rows.
-        """
-        found = self._analyzer.find_landmarks(list(shown))
-        embeddings, descriptors = self._embed(shown), self._judge.describe(list(shown))
+    def __call__(self, pictures: SwapPictures, names: Sequence[str] | None = None) -> SwapMetrics:
+        """Measure pictures; `names` says what to call them."""
+        found = self._analyzer.find_landmarks(list(pictures.composite))
+        embeddings, descriptors = self._embed(pictures.composite), self._recogniser.embed(pictures.composite)
         to_person = distances(descriptors, self._descriptors)
-        verdicts = []
+        rows = []
         for i, seen in enumerate(found):
-            was = self._target(target[i])
+            was = self._target(pictures.target[i])
             nme, eyes, mouth, shut = _geometry(was, seen)
-            inside = hull[i].astype(np.float32) / 255
-            sharp = _sharpness(raw[i], inside)
-            reason = _reason(float(to_person[i]), nme, shut)
-            verdicts.append(
-                Verdict(
+            inside = pictures.hull[i].astype(np.float32) / 255
+            sharp = _sharpness(pictures.raw[i], inside)
+            rows.append(
+                PictureMetrics(
                     name=names[i] if names else str(i),
                     similarity=float(embeddings[i] @ self._embedding),
                     distance=float(to_person[i]),
@@ -201,14 +202,14 @@ class QualityGate:
                     nme=nme,
                     eyes=eyes,
                     mouth=mouth,
-                    sharpness=sharp / max(_sharpness(truth[i], inside), 1e-6),
+                    sharpness=sharp / max(_sharpness(pictures.truth[i], inside), 1e-6),
                     sharpness_own=sharp / max(self._own_sharpness, 1e-6),
-                    iou=_iou(mask[i] > 127, hull[i] > 127),
-                    seam=seam(target[i], shown[i], mask[i]),
-                    reason=reason,
+                    iou=_iou(pictures.mask[i] > 127, pictures.hull[i] > 127),
+                    seam=seam(pictures.target[i], pictures.composite[i], pictures.mask[i]),
+                    reason=_reason(float(to_person[i]), nme, shut),
                 )
             )
-        return Quality(verdicts)
+        return SwapMetrics(rows)
 
     def _target(self, picture: Pixels) -> _Target:
         key = hashlib.sha256(picture.tobytes()).hexdigest()
@@ -218,7 +219,7 @@ class QualityGate:
                 points=None if seen is None else seen[0],
                 shapes=np.zeros(52, np.float32) if seen is None else seen[1],
                 embedding=self._embed(picture[None])[0],
-                descriptor=self._judge.describe([picture])[0],
+                descriptor=self._recogniser.embed([picture])[0],
             )
         return self._known[key]
 
@@ -229,26 +230,37 @@ class QualityGate:
         return self._analyzer.embed_aligned(np.ascontiguousarray(crops[:, 0:112, 8:120]))
 
 
-def held_out_ssim(frames: Pixels, shown: Pixels, hull: Pixels) -> float:
-    """Return the structural similarity inside the hull of a person's unseen frames and what became of them.
+def held_out_ssim(frames: Pixels, rebuilt: Pixels, hull: Pixels) -> float:
+    """Compute the structural similarity of a person's unseen frames and what became of them, inside the hull.
 
-    frames, shown: (N,S,S,3) uint8 RGB; hull (N,S,S) uint8. 1 is alike; nan for no frames.
+    Args:
+        frames: (N,S,S,3) uint8 RGB.
+        rebuilt: (N,S,S,3) uint8 RGB.
+        hull: (N,S,S) uint8.
+
+    Returns:
+        1 is alike; nan for no frames.
     """
-    values = []
-    for frame, picture, inside in zip(frames, shown, hull, strict=True):
-        _, whole = structural_similarity(  # type: ignore[no-untyped-call]
-            frame, picture, channel_axis=2, full=True
-        )
-        values.append(float(whole[inside > 127].mean()))
-    return float(np.mean(values)) if values else float("nan")
+    if not len(frames):
+        return float("nan")
+    ours, theirs = (
+        torch.from_numpy(stack.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1 for stack in (frames, rebuilt)
+    )
+    whole = ssim_map(ours, theirs, borders=True).mean(1).numpy()
+    return float(np.mean([one[inside > 127].mean() for one, inside in zip(whole, hull, strict=True)]))
 
 
-def seam(target: Pixels, shown: Pixels, mask: Pixels) -> float:
-    """Return how steep the edges are that a composite adds along its rim: levels of 255 a px, at 128 px.
+def seam(target: Pixels, composite: Pixels, mask: Pixels) -> float:
+    """Compute how steep the edges are that a composite adds along its rim.
 
-    target, shown: (S,S,3) uint8 RGB; mask (S,S) uint8, what the composite was made with. Root of the mean square of the
-    lightness's slope beyond the steepest the target had nearby, along the mask's rim and the feathered way inwards. 0
-    where the mask is empty.
+    Args:
+        target: (S,S,3) uint8 RGB.
+        composite: (S,S,3) uint8 RGB.
+        mask: (S,S) uint8, what the composite was made with.
+
+    Returns:
+        Levels of 255 a px, at 128 px: root of the mean square of the lightness's slope beyond the steepest the target
+        had nearby, along the mask's rim and the feathered way inwards. 0 where the mask is empty.
     """
     size = len(mask)
     inside = (mask > 127).astype(np.uint8)
@@ -256,12 +268,13 @@ def seam(target: Pixels, shown: Pixels, mask: Pixels) -> float:
     ring = (cv2.dilate(inside, outer) - cv2.erode(inside, inner, borderValue=0)) > 0
     if not ring.any():
         return 0.0
-    added = np.clip(_slope(shown) - cv2.dilate(_slope(target), outer), 0, None)
+    added = np.clip(_slope(composite) - cv2.dilate(_slope(target), outer), 0, None)
     return float(np.sqrt(np.square(added[ring]).mean()) * size / 128)
 
 
 def _slope(picture: Pixels) -> NDArray[np.float32]:
-    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+    # floats: a blur of bytes is rounded to whole levels, and so are the edges
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     down, across = np.gradient(cv2.GaussianBlur(grey, (0, 0), len(picture) / 128))
     return np.hypot(down, across).astype(np.float32)
 
@@ -300,7 +313,7 @@ def _reason(distance: float, nme: float, shut: bool) -> str:
 
 
 def _sharpness(picture: Pixels, inside: Floats) -> float:
-    """Variance of the Laplacian of the lightness well inside a face; 0 when nothing is inside."""
+    """Compute the variance of the Laplacian of the lightness well inside a face; 0 when nothing is inside."""
     side = 2 * round(_RIM * picture.shape[0] / 2) + 1
     kept = cv2.erode(np.asarray(inside, np.float32), np.ones((side, side))) > 0.5
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)

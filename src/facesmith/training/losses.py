@@ -1,73 +1,105 @@
 """Losses that more than one training type uses; pictures are (N,3,S,S) RGB -1..1, masks (N,1,S,S) 0..1."""
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facesmith.assets import fetch
+from facesmith.errors import UserError
+from facesmith.metrics.ssim import WINDOW, ssim_map
+from facesmith.models.recognisers import ArcFace, Recogniser, SFace
 from facesmith.training.distributed import mean_over_processes
 
-_SSIM_WINDOW = 7
+_SMALL_MOVES: Final = {"degrees": 4.0, "scale": 0.06, "shift": 0.04}
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean of `values` (N,C,h,w) where `weight` (N,1,h,w) says so, as a scalar.
+    """Compute a weighted mean; where processes share a batch, the mean of their results is the whole batch's.
 
-    Where processes share a batch, the mean of their results is the whole batch's.
+    Args:
+        values: (N,C,h,w).
+        weight: (N,1,h,w), at least 0.
+
+    Returns:
+        A scalar.
     """
     return (values * weight).sum() / (mean_over_processes(weight.sum()) * values.shape[1] + 1e-6)
 
 
 def masked_l1(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference under `weight`, a scalar."""
+    """Compute the mean absolute difference under `weight`, a scalar."""
     return masked_mean((picture - truth).abs(), weight)
 
 
-def ssim_map(picture: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity at every place where a 7 px window fits: (N,3,S-6,S-6), 1 where alike.
-
-    Wang et al. 2004 with the uniform window, for pictures in -1..1.
-    """
-    picture, truth = (picture + 1) / 2, (truth + 1) / 2
-    moments = torch.cat([picture, truth, picture * picture, truth * truth, picture * truth])
-    mean_a, mean_b, square_a, square_b, product = F.avg_pool2d(moments, _SSIM_WINDOW, 1).chunk(5)
-    variance = (square_a - mean_a * mean_a) + (square_b - mean_b * mean_b)
-    covariance = product - mean_a * mean_b
-    luminance_floor, contrast_floor = 0.01**2, 0.03**2
-    similarity = (2 * mean_a * mean_b + luminance_floor) * (2 * covariance + contrast_floor)
-    return similarity / ((mean_a * mean_a + mean_b * mean_b + luminance_floor) * (variance + contrast_floor))
-
-
 def masked_ssim_loss(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Half of 1 - SSIM under `weight`: 0 alike, 1 opposite, a scalar."""
-    return masked_mean(1 - ssim_map(picture, truth), F.avg_pool2d(weight, _SSIM_WINDOW, 1)) / 2
+    """Compute half of 1 - SSIM under `weight`: 0 alike, 1 opposite, a scalar."""
+    return masked_mean(1 - ssim_map(picture, truth), F.avg_pool2d(weight, WINDOW, 1)) / 2
 
 
-def jittered(picture: Tensor, degrees: float, scale: float, shift: float) -> Tensor:
+def ramp(progress: float, start: float, length: float) -> float:
+    """Return the strength 0..1 of a loss that comes in at `start` of the training and is whole after `length` more."""
+    if progress < start:
+        return 0.0
+    return min(1.0, (progress - start) / length) if length else 1.0
+
+
+class IdentityLoss:
+    """1 - cosine of composites' embeddings to their sources: 0 the same person, about 1 strangers.
+
+    A loss on raw output finds adversarial stripes that fool the recogniser: it is to come late, small, and on the
+    composite a client would show, which is turned and moved at random here. The recogniser is frozen and rebuilt from
+    its asset, so this is no module: nothing of it is saved or averaged.
+
+    Args:
+        embedder: Name of the recogniser that the sources come from.
+        share: Part of each batch that is compared: a recogniser costs as much as a generator.
+    """
+
+    def __init__(self, embedder: str, share: float = 1.0) -> None:
+        self.embedder, self.share = embedder, share
+        self._recogniser: Recogniser | None = None
+
+    def load(self, like: Tensor) -> None:
+        """Load the recogniser, once, onto a tensor's device; at the first step, so that what is missing is told."""
+        if self._recogniser is None:
+            self._recogniser = _recogniser(self.embedder).to(like.device)
+
+    def __call__(self, pictures: Tensor, source: Tensor) -> Tensor:
+        """Compare the first `share` of pictures (N,3,S,S) -1..1, the pairs of two people, with sources (N,E)."""
+        self.load(pictures)
+        assert self._recogniser is not None
+        count = math.ceil(self.share * len(pictures))
+        crops = F.interpolate(pictures[:count], size=(128, 128), mode="bilinear", antialias=True, align_corners=False)
+        embeddings = self._recogniser.embed(random_affine(crops, **_SMALL_MOVES))
+        return 1 - F.cosine_similarity(embeddings, source[:count]).mean()
+
+
+def random_affine(pictures: Tensor, degrees: float, scale: float, shift: float) -> Tensor:
     """Turn, scale and move each picture a little at random, so that a recogniser cannot be fooled pixel by pixel.
 
-    `scale` is the largest natural-log change of size, `shift` the largest move in halves of the picture's side.
+    Args:
+        pictures: (N,C,S,S).
+        degrees: Largest rotation.
+        scale: Largest change of size, natural log.
+        shift: Largest move, in halves of the side.
     """
-    count = len(picture)
+    count = len(pictures)
 
-    def spread(limit: float, *shape: int) -> Tensor:
-        return (torch.rand(count, *shape, device=picture.device) * 2 - 1) * limit
+    def draw(limit: float, *shape: int) -> Tensor:
+        return (torch.rand(count, *shape, device=pictures.device) * 2 - 1) * limit
 
-    angle, size = spread(math.radians(degrees)), spread(scale).exp()
+    angle, size = draw(math.radians(degrees)), draw(scale).exp()
     rows = [size * angle.cos(), -size * angle.sin(), size * angle.sin(), size * angle.cos()]
-    matrix = torch.cat([torch.stack(rows, 1).view(count, 2, 2), spread(shift, 2, 1)], 2)
-    grid = F.affine_grid(matrix, list(picture.shape), align_corners=False)
-    return F.grid_sample(picture, grid.to(picture.dtype), padding_mode="border", align_corners=False)
-
-
-def identity_loss(embedding: Tensor, source: Tensor) -> Tensor:
-    """1 - cosine of two (N,E) embeddings: 0 the same person, about 1 strangers, a scalar."""
-    return 1 - F.cosine_similarity(embedding, source).mean()
+    matrix = torch.cat([torch.stack(rows, 1).view(count, 2, 2), draw(shift, 2, 1)], 2)
+    grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, grid.to(pictures.dtype), padding_mode="border", align_corners=False)
 
 
 class PatchDiscriminator(nn.Module):
-    """Tell real patches from generated ones: spectrally normalised, 2x2 pixels folded into channels."""
+    """Scores patches, real from generated: spectrally normalised, 2x2 pixels folded into channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -112,3 +144,11 @@ class AdversarialLoss(nn.Module):
         real, _ = self.discriminator(truth.detach())
         fake, _ = self.discriminator(picture.detach())
         return -score.mean(), matching, F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def _recogniser(embedder: str) -> Recogniser:
+    if embedder == SFace.name:
+        return SFace()
+    if embedder == ArcFace.name:
+        return ArcFace(fetch("buffalo_l") / "w600k_r50.onnx")
+    raise UserError(f"model.loss.embedder={embedder}: no such recogniser; choose {SFace.name} or {ArcFace.name}")

@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from facesmith.faces.geometry.alignment import estimate_alignment, transform_poi
 from facesmith.faces.geometry.thin_plate import compute_warp_maps, fit_similarity
 from facesmith.faces.pseudo_labels.frame_choice import spread_out
 from facesmith.faces.pseudo_labels.pseudo_truth import build
-from facesmith.faces.pseudo_labels.training_items import TrainingItems
+from facesmith.faces.pseudo_labels.training_items import KINDS, TrainingItems
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +37,23 @@ def items(person: AlignedFaces, portrait: AlignedFaces) -> TrainingItems:
 
 
 def test_every_kind_with_its_shapes(items: TrainingItems) -> None:
-    assert [int((items.kind == kind).sum()) for kind in "PVRI"] == [2, 4, 10, 5]
+    assert [int((items.kind == kind).sum()) for kind in KINDS[:4]] == [2, 4, 10, 5]
     assert items.target.shape == items.truth.shape == (21, 128, 128, 3)
     assert items.textures.shape == (6, 128, 128, 3)
     assert items.labels.min() >= 0
     assert items.labels.max() < 6
-    assert ((items.who == -1) == (items.kind == "I")).all()
+    assert ((items.who == -1) == (items.kind == "self")).all()
     assert np.isfinite(items.canonical.astype(np.float32)).all()
 
 
 def test_truth_is_the_scene_outside_the_face_and_another_face_inside(items: TrainingItems) -> None:
-    pseudo = int(np.flatnonzero(items.kind == "P")[0])
+    pseudo = int(np.flatnonzero(items.kind == "target")[0])
     change = np.abs(items.truth[pseudo].astype(int) - items.target[pseudo]).mean(-1)
     assert change[items.alpha[pseudo] == 0].max() == 0
     assert change[items.alpha[pseudo] == 255].mean() > 5
-    own = items.kind == "I"
+    own = items.kind == "self"
     assert (items.truth[own] == items.target[own]).all()
-    worn = items.kind == "R"
+    worn = items.kind == "reversed"
     assert all((truth == items.truth[own]).all((1, 2, 3)).any() for truth in items.truth[worn])
 
 
@@ -82,14 +83,14 @@ def test_same_seed_same_items_and_a_round_trip(
     assert (loaded.kind == items.kind).all()
     assert (loaded.canonical == items.canonical).all()
     assert [path.name for path in tmp_path.iterdir()] == ["items.npz"]
-    small = loaded.reduced(64)
+    small = loaded.resized(64)
     assert small.size == 64
     assert np.abs(small.canonical[0, 32, 32] - items.canonical[0, 64:66, 64:66].mean((0, 1))).max() < 0.02
 
 
 def test_no_target_gives_frames_only(person: AlignedFaces, portrait: AlignedFaces) -> None:
     items = build(person[:1], portrait[:0], textures=4, frames=3, variants=5, progress=False)
-    assert items.kind.tolist() == ["I", "I"]
+    assert items.kind.tolist() == ["self", "self"]
     assert items.textures.shape[0] == 4
 
 
@@ -127,3 +128,10 @@ def test_spread_out_begins_with_the_first_and_repeats_when_few() -> None:
     features = np.array([[0.0], [1.0], [10.0]])
     assert spread_out(features, 2, [1]).tolist() == [1, 2]
     assert len(spread_out(features, 7)) == 7
+
+
+def test_training_items_of_an_earlier_version_load_with_kinds_in_words(items: TrainingItems, tmp_path: Path) -> None:
+    letters = dict(zip(KINDS, "PVRIE", strict=True))
+    earlier = items.replace(kind=np.array([letters[kind] for kind in items.kind.tolist()]))
+    earlier.save(tmp_path / "items.npz")
+    assert TrainingItems.load(tmp_path / "items.npz").kind.tolist() == items.kind.tolist()

@@ -18,18 +18,18 @@ Settings = Callable[..., TrainConfig]
 
 @pytest.fixture(scope="module")
 def data(lora: Settings, places: Path) -> SwapLoraDataModule:
-    module: SwapLoraDataModule = lora(places / "data", "data.elsewhere=1").data.build()
+    module: SwapLoraDataModule = lora(places / "data", "data.shares.prior=1").data.build()
     module.prepare_data()
     module.setup("fit")
     return module
 
 
 def test_the_tail_is_held_out_and_the_person_is_the_bases(data: SwapLoraDataModule) -> None:
-    (cast,) = data.casts
-    assert cast.scenes[0].rows.tolist() == list(range(9))
-    assert cast.held_scenes[0].rows.tolist() == [9, 10, 11]
-    assert cast.frames.faces.key == data.base.face_set
-    assert cast.held_frames.rows.tolist() == [14, 15]  # those the base never saw either
+    (split,) = data.splits
+    assert split.scenes[0].rows.tolist() == list(range(9))
+    assert split.held_out_scenes[0].rows.tolist() == [9, 10, 11]
+    assert split.frames.faces.key == data.base.face_set
+    assert split.held_out_frames.rows.tolist() == [14, 15]  # those the base never saw either
     assert (data.size, data.train_size, data.identity) == (128, 64, "carphone")
 
 
@@ -39,9 +39,9 @@ def test_a_batch_begins_with_a_moment_and_the_next(data: SwapLoraDataModule) -> 
         first = int(batch["after"][0])
         assert first < 0 or first == int(batch["item"][1])
         met += first >= 0
-        assert batch["foreign"].dtype == torch.bool
+        assert batch["prior"].dtype == torch.bool
     assert met
-    assert int(data.training.tensors["foreign"].sum()) == 1  # the portrait the base learnt
+    assert int(data.training.tensors["prior"].sum()) == 1  # the portrait the base learnt
 
 
 def test_neighbours_are_moved_and_lit_alike(data: SwapLoraDataModule) -> None:
@@ -85,7 +85,7 @@ def test_bases_that_do_not_serve(lora: Settings, base: Path, tmp_path: Path) -> 
     missing = refused(lora, tmp_path, f"paths.face_sets={tmp_path / 'none'}")
     assert "give data.source=" in missing
     checkpoint = torch.load(base / "checkpoints/best.ckpt", weights_only=True)
-    del checkpoint["facesmith"]["settings"]["generator"]
+    del checkpoint["facesmith"]["provenance"]["identity"]
     torch.save(checkpoint, tmp_path / "other.ckpt")
     assert "holds no face swapper" in refused(lora, tmp_path, f"model.base={tmp_path / 'other.ckpt'}")
 
@@ -103,5 +103,5 @@ def test_a_base_of_another_recogniser_is_refused(lora: Settings, base: Path, tmp
 def test_the_person_in_the_scene_is_told(
     lora: Settings, tmp_path: Path, asset: Callable[[str], Path], caplog: Any
 ) -> None:
-    lora(tmp_path, f"data.target={asset('carphone_pristine.mp4')}", "data.max_frames=4").data.build()._cast()
+    lora(tmp_path, f"data.target={asset('carphone_pristine.mp4')}", "data.max_frames=4").data.build().split_identities()
     assert "shows carphone, the person that is to be put there" in caplog.text

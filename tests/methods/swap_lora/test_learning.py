@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from facesmith.methods.swap_lora.dataset import (
+from facesmith.methods.swap_lora.losses import BASE_FACE, BASE_MASK, SwapLoraLoss
+from facesmith.methods.swap_lora.neighbours import (
     NeighbourSampler,
     correspondence,
-    following,
-    nearest_pictures,
-    unlikeness,
+    face_difference,
+    nearest_textures,
+    next_frames,
 )
-from facesmith.methods.swap_lora.losses import BASE_FACE, BASE_MASK, SwapLoraLoss
 from facesmith.models.swapper.wrappers import SwapOutput
 
 SIZE = 32
@@ -44,11 +44,11 @@ def test_one_face_seen_from_two_places_is_alike() -> None:
     face, hull = smooth(1), torch.ones(1, 1, SIZE, SIZE)
     first, second = places(), places(0.08)
     moved = F.grid_sample(face, second.permute(0, 2, 3, 1), align_corners=False)
-    still = unlikeness(face, moved, (first, second), (hull, hull))
-    blind = unlikeness(face, moved, (first, first), (hull, hull))
+    still = face_difference(face, moved, (first, second), (hull, hull))
+    blind = face_difference(face, moved, (first, first), (hull, hull))
     assert still < 0.3 * blind
     face.requires_grad_()
-    unlikeness(face, moved, (first, second), (hull, hull)).backward()  # type: ignore[no-untyped-call]
+    face_difference(face, moved, (first, second), (hull, hull)).backward()  # type: ignore[no-untyped-call]
     assert face.grad is not None
     assert face.grad.abs().sum() > 0
 
@@ -57,15 +57,15 @@ def test_what_follows_stays_within_a_track() -> None:
     faces: Any = SimpleNamespace(tracks=np.array([0, 0, 1, 0, 2]), times=np.array([0.0, 0.1, 0.1, 0.2, np.nan]))
     part: Any = SimpleNamespace(faces=faces, rows=np.arange(5))
     part = type("Rows", (), {"faces": faces, "rows": np.arange(5), "__len__": lambda self: 5})()
-    assert following(part).tolist() == [1, 3, -1, -1, -1]
+    assert next_frames(part).tolist() == [1, 3, -1, -1, -1]
 
 
 def test_pairs_meet_and_the_order_is_the_epochs_own() -> None:
-    kinds = np.array(["P"] * 6 + ["I"] * 4)
+    kinds = np.array(["target"] * 6 + ["self"] * 4)
     after = np.array([1, 2, 3, 4, 5, -1, -1, -1, -1, -1])
 
     def sampler() -> NeighbourSampler:
-        return NeighbourSampler(after, kinds=kinds, shares={"P": 2, "I": 1}, batch_size=3, batches=5, seed=1)
+        return NeighbourSampler(after, kinds=kinds, shares={"target": 2, "self": 1}, batch_size=3, batches=5, seed=1)
 
     plan = list(sampler())
     assert all(after[batch[0]] in (-1, batch[1]) for batch in plan)
@@ -82,7 +82,7 @@ def test_the_picture_a_truth_was_made_of_is_found() -> None:
     seen = F.grid_sample(pictures[[3, 1]], where.expand(2, -1, -1, -1).permute(0, 2, 3, 1), align_corners=False)
     truth = torch.cat([seen[:1, :, :16], seen[1:, :, 16:]], 2).mean(1, keepdim=True).expand(-1, 3, -1, -1) * 0.5 + 0.2
     grey = pictures.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    labels = nearest_pictures(grey, regions, truth, where, torch.ones(1, 1, SIZE, SIZE))
+    labels = nearest_textures(grey, regions, truth, where, torch.ones(1, 1, SIZE, SIZE))
     assert labels[0, :2].tolist() == [3, 1]
 
 
@@ -99,7 +99,7 @@ def loss(**changed: float) -> SwapLoraLoss:
         "identity_share": 0.5,
         "ramp": 0.0,
         "temporal": 0.0,
-        "elsewhere": 2.0,
+        "prior": 2.0,
     }
     return SwapLoraLoss(Own(), **{**given, **changed}, embedder="sface")
 
@@ -121,10 +121,10 @@ def output(count: int) -> SwapOutput:
 
 def test_elsewhere_what_the_base_makes_is_the_measure() -> None:
     given, made = batch(3), output(3)
-    given["foreign"] = torch.tensor([False, True, False])
+    given["prior"] = torch.tensor([False, True, False])
     same = {**given, BASE_FACE: made.face[1:2], BASE_MASK: made.mask[1:2]}
     parts = loss()(made, same, 0.0)
-    assert parts["elsewhere"] == 0
+    assert parts["prior"] == 0
     assert parts["loss"] == pytest.approx(float(made.face[[0, 2]].square().mean()))
     other = {**same, BASE_FACE: made.face[1:2] + 0.5}
     assert loss()(made, other, 0.0)["loss"] == pytest.approx(float(parts["loss"]) + 1.0, abs=1e-5)

@@ -27,7 +27,7 @@ Fit = Callable[..., Trainer]
 @pytest.fixture(scope="module")
 def run(fit: Fit, lora: Settings, places: Path) -> Path:
     folder = places / "run"
-    fit(lora(folder, "trainer.max_epochs=2", "data.elsewhere=1"), folder)
+    fit(lora(folder, "trainer.max_epochs=2", "data.shares.prior=1"), folder)
     return folder
 
 
@@ -40,11 +40,11 @@ def test_base_and_adapter_are_judged_side_by_side(run: Path) -> None:
     assert float(gate["before_holdout/unsteadiness"]) > 0
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
     assert len(losses) == 10  # nine faces, two a batch, twice
-    assert {"train/loss_flow", "train/loss_temporal", "train/loss_elsewhere"} <= rows[0].keys()
+    assert {"train/loss_flow", "train/loss_temporal", "train/loss_prior"} <= rows[0].keys()
 
 
 def test_the_adapter_is_small_and_says_where_it_belongs(run: Path, base: Path, places: Path) -> None:
-    tensors, card = store.load(run / "adapter")
+    tensors, card = store.load_adapter(run / "adapter")
     generator = load_module(base / "checkpoints/best.ckpt").generator
     assert card.base.sha256 == base_hash(generator)
     assert (card.base.kind, card.base.generator, card.base.embedder) == ("checkpoint", "TextureWarp", "sface")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facesmith.methods.swapper.config import AadLossConfig
 from facesmith.methods.swapper.losses import AadLoss
 from facesmith.models.swapper.aad import Aad
 from facesmith.training.losses import AdversarialLoss, masked_ssim_loss
@@ -25,6 +26,11 @@ WEIGHTS: dict[str, Any] = {
     "discriminator_channels": 8,
     "ramp": 0.1,
 }
+
+
+def aad_loss(**changed: float) -> AadLoss:
+    target = "facesmith.methods.swapper.losses.AadLoss"
+    return AadLoss(AadLossConfig.model_validate({"_target_": target, **WEIGHTS, **changed}))
 
 
 def generator() -> Aad:
@@ -51,7 +57,7 @@ def batch(count: int = 4) -> dict[str, Tensor]:
 
 
 def test_a_tiny_set_is_memorised() -> None:
-    net, loss, data = generator(), AadLoss(**WEIGHTS), batch()
+    net, loss, data = generator(), aad_loss(), batch()
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
     history = []
     for _ in range(120):
@@ -65,7 +71,7 @@ def test_a_tiny_set_is_memorised() -> None:
 
 def test_likeness_and_adversary_come_late_and_ramp_in() -> None:
     net, data = generator().eval(), batch()
-    loss = AadLoss(**{**WEIGHTS, "identity": 0.35, "adversarial": 0.05})
+    loss = aad_loss(identity=0.35, adversarial=0.05)
     output = net(data["target"], data["source"])
     early, mid, late = (loss(output, data, progress) for progress in (0.39, 0.45, 1.0))
     assert "identity" not in early
@@ -78,7 +84,7 @@ def test_likeness_and_adversary_come_late_and_ramp_in() -> None:
 
 def test_the_recogniser_is_neither_saved_nor_trained() -> None:
     net, data = generator(), batch()
-    loss = AadLoss(**{**WEIGHTS, "identity": 0.35})
+    loss = aad_loss(identity=0.35)
     loss(net(data["target"], data["source"]), data, 1.0)["loss"].backward()
     assert not loss.state_dict()
     assert not list(loss.parameters())

@@ -12,7 +12,7 @@ from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.faces.pseudo_labels.training_items import KINDS
 from facesmith.methods.swapper.data import SwapperDataModule
-from facesmith.methods.swapper.splits import split_scenes
+from facesmith.training.swapping.splits import split_scenes
 
 Settings = Callable[..., TrainConfig]
 
@@ -31,11 +31,11 @@ def test_batches_are_of_the_mixture_and_of_the_training_size(data: SwapperDataMo
     last = set()
     for batch in loader:
         kinds = [KINDS[kind] for kind in batch["kind"]]
-        assert kinds[:3] == ["P", "P", "V"]  # 4 : 2 : 1 : 1 of four
+        assert kinds[:3] == ["target", "target", "reposed"]  # 4 : 2 : 1 : 1 of four
         last.add(kinds[3])
         assert batch["target"].shape == (4, 3, 64, 64)
         assert batch["target"].dtype == torch.uint8
-    assert last == {"R", "I"}
+    assert last == {"reversed", "self"}
     ready = data.on_after_batch_transfer(batch, 0)
     assert -1 <= ready["truth"].min() < -0.5 < 0.5 < ready["truth"].max() <= 1
     assert ready["source"].norm(dim=1).allclose(torch.ones(4))
@@ -50,9 +50,9 @@ def test_validation_shows_targets_and_held_out_frames_at_full_size(data: Swapper
 
 
 def test_held_out_frames_are_not_learnt_from(data: SwapperDataModule) -> None:
-    (cast,) = data.casts
-    assert cast.frames.rows.tolist() == list(range(14))
-    assert cast.held_frames.rows.tolist() == [14, 15]
+    (split,) = data.splits
+    assert split.frames.rows.tolist() == list(range(14))
+    assert split.held_out_frames.rows.tolist() == [14, 15]
 
 
 def test_the_second_time_nothing_is_made_again(
@@ -86,7 +86,7 @@ def test_another_recogniser_is_refused(data: SwapperDataModule) -> None:
 
 
 def test_holdout_by_stem_and_by_share(data: SwapperDataModule) -> None:
-    faces = data.casts[0].frames.faces
+    faces = data.splits[0].frames.faces
     train, held = split_scenes(faces, 0.25)
     assert (len(train), len(held)) == (12, 4)
     assert held.rows.tolist() == [12, 13, 14, 15]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from facesmith.media.video import open_video
-from facesmith.metrics.swap import Quality, Verdict
+from facesmith.metrics.swap import PictureMetrics, SwapMetrics
 from facesmith.training.callbacks.export import LogArtifacts
 from facesmith.training.callbacks.record import LogGateTable
 from facesmith.training.callbacks.render import FilmRenders, RenderValidation
@@ -25,18 +25,20 @@ pytestmark = pytest.mark.usefixtures("keyless")
 RUN = "identity/ada/2026-11-22_05-01-04"
 
 
-def verdict(name: str, distance: float) -> Verdict:
-    figures: dict[str, Any] = {field.name: 0.5 for field in fields(Verdict)}
-    return Verdict(**{**figures, "name": name, "distance": distance, "reason": "" if distance < 0.6 else "not it"})
+def verdict(name: str, distance: float) -> PictureMetrics:
+    figures: dict[str, Any] = {field.name: 0.5 for field in fields(PictureMetrics)}
+    return PictureMetrics(
+        **{**figures, "name": name, "distance": distance, "reason": "" if distance < 0.6 else "not it"}
+    )
 
 
 class Data(LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.quality = {
-            "before": Quality([verdict("scene", 0.9)]),
-            "val": Quality([verdict("scene", 0.4)]),
-            "val_holdout": Quality([verdict("beach", 0.7)]),
+            "before": SwapMetrics([verdict("scene", 0.9)]),
+            "val": SwapMetrics([verdict("scene", 0.4)]),
+            "val_holdout": SwapMetrics([verdict("beach", 0.7)]),
         }
 
     def train_dataloader(self) -> DataLoader[Any]:

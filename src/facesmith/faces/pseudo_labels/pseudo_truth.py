@@ -62,7 +62,7 @@ def build(
     person, targets: faces on one template and size; mirror images are added here. names: what to call the
     targets in warnings. textures: pictures of the person to keep (K). frames: at most so many of the person's
     frames, chosen for variety, become R and I items; every frame may serve as a source. donors: R items a
-    frame. variants: re-posed copies ("V") of the targets in all. The same seed gives the same items. With no
+    frame. variants: re-posed copies ("reposed") of the targets in all. The same seed gives the same items. With no
     target only I items are made. Raises ValueError when the person has no frame or the faces do not match.
     """
     if not len(person):
@@ -115,7 +115,7 @@ class _Workshop:
         for j in range(len(self.targets)):
             face = self.targets
             yield self._pseudo(
-                face.images[j], face.landmarks[j], face.blendshapes[j], self.choices[j], "P", j % self.count
+                face.images[j], face.landmarks[j], face.blendshapes[j], self.choices[j], "target", j % self.count
             )
         for n in range(variants if self.count else 0):
             yield self._variant(n % len(self.targets))
@@ -234,7 +234,7 @@ class _Workshop:
             picture = self._blend(face, picture, drawn, core)
         shapes = self.targets.blendshapes[j] * (1 - share) + pool.blendshapes[other] * share
         choice = self.chooser.choose(drawn, shapes)
-        return self._pseudo(picture, drawn, shapes, choice, "V", j % self.count)
+        return self._pseudo(picture, drawn, shapes, choice, "reposed", j % self.count)
 
     def _from_frame(self, row: int, donors: int) -> Iterator[_Item]:
         image, landmarks = self.person.images[row], self.person.landmarks[row]
@@ -248,8 +248,8 @@ class _Workshop:
             aim = blend_proportions(landmarks, donor, self.size, _LIKENESS)
             where = compute_warp_maps(aim, donor[None], self.size, smoothing=_SMOOTH)[0]
             worn = self._blend(resample(self.targets.images[j], where), image, landmarks, core)
-            yield _Item(worn, image, landmarks, canonical, "R", j % self.count, shapes)
-        yield _Item(image, image, landmarks, canonical, "I", -1, shapes)
+            yield _Item(worn, image, landmarks, canonical, "reversed", j % self.count, shapes)
+        yield _Item(image, image, landmarks, canonical, "self", -1, shapes)
 
     def _donors(self, landmarks: NDArray[np.floating], donors: int) -> list[int]:
         """Draw targets for a frame to wear; one whose pose is far from it only when none is near."""

@@ -3,36 +3,46 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from facesmith.config.adapters import SwapperFileSettings
 from facesmith.config.saved import read_settings, upgrade_settings
-from facesmith.config.settings import LossConfig, ModuleConfig
+from facesmith.config.settings import GeneratorConfig, LossConfig, ModuleConfig
 from facesmith.errors import UserError
-from facesmith.methods.swapper.config import SwapperModuleConfig
-from facesmith.methods.swapper.module import SwapperModule
-from facesmith.methods.swapper.splits import TEMPLATE
 from facesmith.models.checkpoint import RECORD, load_module, read_checkpoint
 from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.swapper_file import read_info
 from facesmith.models.onnx.to_torch.generator import load_generator
+from facesmith.models.swapper.wrappers import SwapGenerator
 from facesmith.training.run.checkpoint_files import FOLDER, LAST
 from facesmith.training.run.record import FILE
+from facesmith.training.swapping.module import SwapModule
+from facesmith.training.swapping.splits import TEMPLATE
 
 _STATE = "ExactState"
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseSwapper:
     """What a base's file says, without its network.
 
-    path: the file itself. size: px of its crops; train_size: px it was trained at. embedder: recogniser its identities
-    are measured with. identity, face_set: whose face it learnt, and the face set's key, "" for none. holdout_frames:
-    the last share of that person's frames which it never saw. scenes: the media of the scenes it learnt, None for the
-    bundled portrait. pictures, regions: of a generator that holds pictures of the person, else None. loss: settings of
-    what it learnt by, None for a file. file: what that says, None for a checkpoint.
+    Attributes:
+        path: The file itself.
+        kind: A checkpoint of facesmith, or an ONNX file.
+        generator: Name of the network's class, or the file's model type.
+        size: Side of its crops in px.
+        train_size: Side in px it was trained at.
+        embedder: Recogniser its identities are measured with.
+        identity: Whose face it learnt, "" for nobody's.
+        face_set: Key of that person's face set, "" for none.
+        holdout_frames: Last share of that person's frames which it never saw.
+        scenes: Media of the scenes it learnt, None for the bundled portrait.
+        textures: Of a generator that holds pictures of the person, (K,3,S,S); else None.
+        regions: Where eyes, mouth and the rest lie in them, (1,3,S,S); else None.
+        loss: Settings of what it learnt by, None for a file.
+        file: What an ONNX file says, None for a checkpoint.
     """
 
     path: Path
@@ -45,10 +55,19 @@ class Base:
     face_set: str
     holdout_frames: float
     scenes: Any = None
-    pictures: Tensor | None = None
+    textures: Tensor | None = None
     regions: Tensor | None = None
     loss: LossConfig | None = None
     file: SwapperInfo | None = None
+
+
+@runtime_checkable
+class _TrainsGenerator(Protocol):
+    """Settings of a module that trains a whole swapper."""
+
+    generator: GeneratorConfig
+    loss: LossConfig
+    train_size: int
 
 
 def find_base(path: Path) -> Path:
@@ -66,11 +85,15 @@ def find_base(path: Path) -> Path:
     raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
 
 
-def read_base(given: Path, onnx: SwapperFileSettings) -> Base:
-    """Read what a base says of itself; onnx: what a file does not say.
+def read_base(given: Path, onnx: SwapperFileSettings) -> BaseSwapper:
+    """Read what a base says of itself.
+
+    Args:
+        given: A run's folder, a checkpoint or an ONNX file.
+        onnx: What a file does not say.
 
     Raises:
-        UserError: it is missing, damaged, or no face swapper.
+        UserError: It is missing, damaged, or no face swapper.
     """
     path = find_base(given)
     if not path.is_file():
@@ -81,11 +104,11 @@ def read_base(given: Path, onnx: SwapperFileSettings) -> Base:
     record, weights = checkpoint[RECORD], checkpoint["state_dict"]
     settings = read_settings(record["settings"], ModuleConfig, f"model.base={given}", version=record.get("version"))
     provenance = record["provenance"]
-    if not isinstance(settings, SwapperModuleConfig) or not {"embedder", "identity", "face_set"} <= provenance.keys():
+    if not isinstance(settings, _TrainsGenerator) or not {"embedder", "identity", "face_set"} <= provenance.keys():
         raise UserError(f"model.base={given}: holds no face swapper; give an identity's run or checkpoint")
     generator = settings.generator.model_dump()
     data = upgrade_settings(_training_settings(checkpoint).get("data", {}), path)
-    return Base(
+    return BaseSwapper(
         path=path,
         kind="checkpoint",
         generator=settings.generator.target_.rpartition(".")[2],
@@ -96,13 +119,13 @@ def read_base(given: Path, onnx: SwapperFileSettings) -> Base:
         face_set=provenance["face_set"],
         holdout_frames=data.get("holdout_frames", 0.0),
         scenes=data.get("targets"),
-        pictures=weights.get("generator.textures"),
+        textures=weights.get("generator.textures"),
         regions=weights.get("generator.regions"),
         loss=settings.loss,
     )
 
 
-def open_generator(base: Base) -> nn.Module:
+def open_generator(base: BaseSwapper) -> SwapGenerator:
     """Build a base's network with its weights, in eval mode.
 
     Raises:
@@ -113,13 +136,13 @@ def open_generator(base: Base) -> nn.Module:
         file.set_template(TEMPLATE)
         return file
     module = load_module(base.path)
-    assert isinstance(module, SwapperModule)
+    assert isinstance(module, SwapModule)
     return module.generator
 
 
-def _of_file(path: Path, onnx: SwapperFileSettings) -> Base:
+def _of_file(path: Path, onnx: SwapperFileSettings) -> BaseSwapper:
     info = read_info(path, setting="model.base", group="model.onnx", **onnx.model_dump())
-    return Base(
+    return BaseSwapper(
         path=path,
         kind="onnx",
         generator=info.kind,

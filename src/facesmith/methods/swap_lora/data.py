@@ -1,8 +1,8 @@
 """A scene in, batches out: the person as the base knows them, the scene's frames, a tail of it held out."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -12,32 +12,34 @@ from torch import Tensor
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import META, FaceSet
 from facesmith.faces.geometry.alignment import warp_face
-from facesmith.faces.geometry.masks import outline_mask
-from facesmith.faces.pseudo_labels.training_items import TrainingItems
+from facesmith.faces.pseudo_labels.training_items import TrainingItems, untouched
 from facesmith.methods.swap_lora.base import read_base
+from facesmith.methods.swap_lora.comparison import BASE
 from facesmith.methods.swap_lora.config import SwapLoraDataModuleConfig
-from facesmith.methods.swap_lora.dataset import NeighbourSampler, following, nearest_pictures
-from facesmith.methods.swap_lora.validation import BASE
-from facesmith.methods.swapper.data import Batch, SwapperDataModule
-from facesmith.methods.swapper.dataset import MixedBatchSampler, SwapperDataset
-from facesmith.methods.swapper.splits import TEMPLATE, Cast, split_frames
-from facesmith.methods.swapper.validation import Shot
+from facesmith.methods.swap_lora.neighbours import NeighbourSampler, nearest_textures, next_frames
+from facesmith.training.swapping.augment import Augment
+from facesmith.training.swapping.data import SwapDataModule
+from facesmith.training.swapping.dataset import Batch, MixedBatchSampler, SwapDataset
+from facesmith.training.swapping.evaluation import ValidationBatch
+from facesmith.training.swapping.splits import TEMPLATE, IdentitySplit, split_frames
 
 log = logging.getLogger(__name__)
 
-_ELSEWHERE: Final = "E"
 _SAME_PLACES: Final = 1e-3
 
 
-class SwapLoraDataModule(SwapperDataModule):
+class SwapLoraDataModule(SwapDataModule):
     """One scene for a base that knows a person.
 
     The person's frames are those the base learnt from, found by their face set's key, or `source`. The last `holdout`
     of the scene's faces, in the order of time, is never trained on: it is what the base and the adapter are compared
-    on. Neighbouring frames meet in a batch. Raises UserError as `SwapperDataModule`, and when base and media do not
-    belong together.
+    on. Neighbouring frames meet in a batch.
+
+    Raises:
+        UserError: As `SwapDataModule`, and when base and media do not belong together.
     """
 
+    config: SwapLoraDataModuleConfig
     shares_batches = False  # neighbours would be torn apart
 
     def __init__(self, config: SwapLoraDataModuleConfig) -> None:
@@ -45,16 +47,27 @@ class SwapLoraDataModule(SwapperDataModule):
         identity = config.identity or self.base.identity
         if not identity:
             raise UserError("data.identity: required; the base takes any person, so say whose face it is to lay on")
-        super().__init__(config, identity=identity, sizes=(self.base.size, self.base.train_size))
+        super().__init__(config, identity=identity, size=self.base.size, train_size=self.base.train_size)
+
+    def split_identities(self) -> list[IdentitySplit]:
+        """Hold out the person's frames that the base never saw, and the last of the scene's."""
+        frames, held_frames = split_frames(self._known_person(), self.base.holdout_frames)
+        scene, tail = split_frames(self.scene_faces(self.config.target, "data.target"), self.config.holdout)
+        if self.config.holdout and not len(tail):
+            raise UserError(
+                f"data.target={self.config.target}: one face is too few to hold any out; give a longer video"
+            )
+        self._warn_if_same(frames.faces, scene.faces)
+        return [IdentitySplit(frames, held_frames, [scene], [tail])]
 
     @property
     def scene(self) -> FaceSet:
         """The scene's face set."""
-        return self.casts[0].scenes[0].faces
+        return self.splits[0].scenes[0].faces
 
     def photo(self, template: str, size: int) -> Tensor:
-        """Return the person's sharpest face (1,3,size,size) RGB -1..1 on a template, for bases that look at a photo."""
-        faces = self.casts[0].frames.faces
+        """Return the person's sharpest face (1,3,size,size) RGB -1..1 on a template, for bases that take a photo."""
+        faces = self.splits[0].frames.faces
         best = int(np.argmax(faces.sharpness * faces.scores))
         crop = warp_face(faces.crop(best), faces.to_template(best, template, size), size)
         return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -65,7 +78,7 @@ class SwapLoraDataModule(SwapperDataModule):
         Raises:
             UserError: they were not.
         """
-        found = self.casts[0].frames.faces.embedder
+        found = self.splits[0].frames.faces.embedder
         if self.base.embedder not in ("", found):
             raise UserError(
                 f"model.base={self.config.base}: was trained with embeddings of {self.base.embedder}, the analyzer's "
@@ -73,30 +86,21 @@ class SwapLoraDataModule(SwapperDataModule):
             )
         super().require_embedder(size, embedder)
 
-    def judge_base(self, shots: Shot) -> dict[str, float]:
+    def evaluate_base(self, validated: ValidationBatch) -> dict[str, float]:
         """Hold what the base makes of the validated pictures against the quality gate, once: it does not change."""
         known = {name: value for name, value in self.figures.items() if name.startswith(BASE)}
         if not known:
-            known = self.gate.after(shots, BASE)
+            known = self.evaluator.after(validated, BASE)
             self.figures |= known
         return known
 
-    def _augment(self) -> Any:
-        return self.config.augment.build(size=self.train_size) if self.config.augment else None
-
-    def _cast(self) -> list[Cast]:
-        frames, held_frames = split_frames(self._known_person(), self.base.holdout_frames)
-        scene, tail = split_frames(self._scene(), self.config.holdout)
-        if self.config.holdout and not len(tail):
-            raise UserError(
-                f"data.target={self.config.target}: one face is too few to hold any out; give a longer video"
-            )
-        self._tell_if_same(frames.faces, scene.faces)
-        return [Cast(frames, held_frames, [scene], [tail])]
+    def _build_augment(self) -> Augment | None:
+        augment: Augment | None = self.config.augment.build(size=self.train_size) if self.config.augment else None
+        return augment
 
     def _known_person(self) -> FaceSet:
         if self.config.source is not None:
-            return self._person(self.config.source, self.identity)
+            return self.person_faces(self.config.source, self.identity)
         folder = self.config.face_sets / self.identity / self.base.face_set[:12]
         if not (self.base.face_set and (folder / META).is_file()):
             raise UserError(
@@ -106,11 +110,7 @@ class SwapLoraDataModule(SwapperDataModule):
             )
         return FaceSet(folder)
 
-    def _scene(self) -> FaceSet:
-        root = self.config.face_sets / self.identity
-        return self._extract(self.config.target, "scenes", root, "many", "data.target")
-
-    def _tell_if_same(self, person: FaceSet, scene: FaceSet) -> None:
+    def _warn_if_same(self, person: FaceSet, scene: FaceSet) -> None:
         if person.embedder != scene.embedder:
             return  # which is refused, by `require_embedder`
         alike = float(np.median(scene.embeddings @ person.embedding_mean("weighted")))
@@ -123,32 +123,32 @@ class SwapLoraDataModule(SwapperDataModule):
                 alike,
             )
 
-    def _epoch_frames(self) -> int:
-        return sum(len(scene) for cast in self.casts for scene in cast.scenes)
+    def _faces_per_epoch(self) -> int:
+        return sum(len(scene) for split in self.splits for scene in split.scenes)
 
-    def _training(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapperDataset:
+    def _training_set(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
         (mine,) = items
         parts = [self._relabelled(mine)]
-        if self.config.elsewhere:
-            parts.append(self._elsewhere(mine))
-        made = SwapperDataset(parts, sources, [0] * len(parts))
+        if self.config.shares.get("prior"):
+            parts.append(self._prior(mine))
+        made = SwapDataset(parts, sources, [0] * len(parts))
         made.tensors["item"] = torch.arange(len(made))
         made.tensors["after"] = torch.from_numpy(self._after(made))
-        made.tensors["foreign"] = torch.from_numpy(made.kinds == _ELSEWHERE)
+        made.tensors["prior"] = torch.from_numpy(made.kinds == "prior")
         return made
 
     def _relabelled(self, items: TrainingItems) -> TrainingItems:
-        """Let the labels name the base's pictures: those made along with the items are not in it."""
-        pictures, regions = self.base.pictures, self.base.regions
-        if pictures is None or regions is None:
+        """Let the labels name the base's textures: those made along with the items are not in it."""
+        textures, regions = self.base.textures, self.base.regions
+        if textures is None or regions is None:
             return items
         self._require_places(items, regions)
         named = {name: getattr(items, name) for name in ("truth", "canonical", "hull")}
         truth = torch.from_numpy(named["truth"]).permute(0, 3, 1, 2).float() / 127.5 - 1
         canonical = torch.from_numpy(named["canonical"]).permute(0, 3, 1, 2).float()
         inside = torch.from_numpy(named["hull"])[:, None].float() / 255
-        labels = nearest_pictures(pictures, regions, truth, canonical, inside)
-        return _replaced(items, labels=labels.numpy())
+        labels = nearest_textures(textures, regions, truth, canonical, inside)
+        return items.replace(labels=labels.numpy())
 
     def _require_places(self, items: TrainingItems, regions: Tensor) -> None:
         """Make sure that the canonical face is the one in which the base keeps its pictures."""
@@ -161,48 +161,27 @@ class SwapLoraDataModule(SwapperDataModule):
                 "frames; leave data.source out"
             )
 
-    def _elsewhere(self, like: TrainingItems) -> TrainingItems:
-        """Faces of the scenes that the base learnt: what it makes of them is to stay."""
-        given = self.base.scenes or "asset:astronaut.png"
-        faces = self._extract(given, "scenes", self.config.face_sets / self.identity, "many", "data.elsewhere")
-        aligned = faces.aligned(TEMPLATE, self.size)
-        hulls = np.stack([np.rint(outline_mask(points, self.size) * 255) for points in aligned.landmarks]).astype(
-            np.uint8
-        )
-        count = len(aligned)
-        whole = _replaced(
-            like,
-            target=aligned.images,
-            truth=aligned.images,
-            hull=hulls,
-            alpha=hulls,
-            canonical=np.zeros((count, self.size, self.size, 2), np.float16),
-        )
-        small = whole.reduced(self.train_size)
-        return _replaced(
-            small,
-            kind=np.full(count, _ELSEWHERE),
-            who=np.full(count, -1),
-            labels=np.zeros((count, 3), np.int64),
-        )
+    def _prior(self, like: TrainingItems) -> TrainingItems:
+        """Return faces of the scenes that the base learnt: what it makes of them is to stay."""
+        faces = self.scene_faces(self.base.scenes or "asset:astronaut.png", "data.shares.prior")
+        return untouched(faces.aligned(TEMPLATE, self.size), "prior", like).resized(self.train_size)
 
-    def _after(self, made: SwapperDataset) -> NDArray[np.int64]:
-        """Name each item's next moment: of the scene's own frames, and of their mirror images."""
-        (scene,) = self.casts[0].scenes
+    def _after(self, made: SwapDataset) -> NDArray[np.int64]:
+        """Return each item's next frame: of the scene's own frames, and of their mirror images."""
+        (scene,) = self.splits[0].scenes
         after = np.full(len(made), -1, np.int64)
-        rows = np.flatnonzero(made.kinds == "P")  # the faces, then their mirror images
-        next_face = following(scene)
+        rows = np.flatnonzero(made.kinds == "target")  # the faces, then their mirror images
+        next_face = next_frames(scene)
         for mirrored in (rows[: len(scene)], rows[len(scene) :]):
             has = next_face >= 0
             after[mirrored[has]] = mirrored[next_face[has]]
         return after
 
     def _sampler(self, seed: int, process: int, processes: int) -> MixedBatchSampler:
-        shares: Mapping[str, float] = {**self.config.shares, _ELSEWHERE: self.config.elsewhere}
         return NeighbourSampler(
             self.training.tensors["after"].numpy(),
             kinds=self.training.kinds,
-            shares={kind: share for kind, share in shares.items() if share},
+            shares={kind: share for kind, share in self.config.shares.items() if share},
             batch_size=self.config.batch_size,
             batches=self.batches_per_epoch,
             seed=seed,
@@ -211,13 +190,9 @@ class SwapLoraDataModule(SwapperDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn bytes into floats, and augment what is trained on, a moment and the next one alike."""
+        """Turn bytes into floats, and augment what is trained on, neighbouring frames alike."""
         if "after" in batch:
             rows = torch.arange(len(batch["item"]), device=batch["item"].device)
             rows[1:] = torch.where(batch["after"][:-1] == batch["item"][1:], rows[:-1], rows[1:])
             batch = {**batch, "alike": rows}
         return super().on_after_batch_transfer(batch, dataloader_idx)
-
-
-def _replaced(items: TrainingItems, **changed: NDArray[Any]) -> TrainingItems:
-    return TrainingItems(**{**vars(items), **changed})

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,14 +17,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from facesmith.config.settings import Component
 from facesmith.errors import UserError
 from facesmith.methods.swap_lora.base import open_generator, read_base
+from facesmith.methods.swap_lora.comparison import BaseComparison
 from facesmith.methods.swap_lora.config import SwapLoraModuleConfig
 from facesmith.methods.swap_lora.data import SwapLoraDataModule
 from facesmith.methods.swap_lora.losses import BASE_FACE, BASE_MASK, SwapLoraLoss
-from facesmith.methods.swap_lora.validation import Comparison
-from facesmith.methods.swapper.data import Batch
-from facesmith.methods.swapper.grid import titled_grid
-from facesmith.methods.swapper.module import SwapperModule, TakesRegions
-from facesmith.methods.swapper.validation import Shots
 from facesmith.models.adapters import card, store
 from facesmith.models.adapters.lora import add_lora, base_hash, is_lora, lora_state, merge_lora, without_lora
 from facesmith.models.adapters.merge import write_merged
@@ -32,57 +28,60 @@ from facesmith.models.adapters.spec import load_adapters
 from facesmith.models.checkpoint import RECORD, describe
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch.generator import OnnxGenerator
+from facesmith.models.swapper.wrappers import SwapGenerator
+from facesmith.training.swapping.dataset import Batch
+from facesmith.training.swapping.evaluation import ValidationBatch
+from facesmith.training.swapping.grid import titled_grid
+from facesmith.training.swapping.module import SwapModule, TakesRegions, first_rows
 
 log = logging.getLogger(__name__)
 
-_SHOWN_AT_MOST = 12  # rows of the rendered grid
-_GENERATOR = ".generator."
+_GENERATOR: Final = ".generator."
 
 
-class SwapLoraModule(SwapperModule):
-    """Lay a LoRA over a swapper that stays as it is, teach it one scene, and judge both side by side.
+class SwapLoraModule(SwapModule):
+    """Lays a LoRA over a swapper that stays as it is, teaches it one scene, and evaluates both side by side.
 
-    Steps, losses, gate and export are the swapper's own. Checkpoints hold the LoRA alone, and say which base it
+    Training step, optimiser and export are `SwapModule`'s. Checkpoints hold the LoRA alone, and say which base it
     belongs to. Layers that normalise by batch statistics keep the base's.
+
+    Attributes:
+        base: What the base says of itself.
+        base_hash: SHA-256 of its weights.
+        layers: Names of the layers that have a LoRA.
+        scene: Key and name of the scene's face set; empty before training.
     """
 
+    config: SwapLoraModuleConfig
+    loss: SwapLoraLoss
+
     def __init__(self, config: SwapLoraModuleConfig) -> None:
-        self.base = read_base(config.base, config.onnx)
-        generator: Any = open_generator(self.base)
-        self.base_hash = base_hash(generator)
+        base = read_base(config.base, config.onnx)
+        generator = open_generator(base)
+        hash_before = base_hash(generator)
         layers = add_lora(generator, config)
-        own = _quiet(self.base.loss or config.foreign_loss).build()
-        loss = SwapLoraLoss(own, **config.loss.model_dump(), embedder=self.base.embedder)
-        super().__init__(config, generator=generator, loss=loss)
+        own = _without_identity_and_adversary(base.loss or config.foreign_loss).build()
+        super().__init__(config, generator, SwapLoraLoss(own, **config.loss.model_dump(), embedder=base.embedder))
         if hasattr(generator, "checkpointing"):
             generator.checkpointing = config.gradient_checkpointing
-        self.layers = layers
+        self.base, self.base_hash, self.layers = base, hash_before, layers
         self.scene: dict[str, Any] = {}
-        self._base_shots = Shots()
-        self._comparison = Comparison()
+        self._base_validated: list[ValidationBatch] = []
+        self._comparison = BaseComparison()
         self._grid: NDArray[np.uint8] | None = None
-        whole: Any = self
-        whole.register_state_dict_post_hook(_drop_base)
-        whole.register_load_state_dict_post_hook(_excuse_base)
+        self.register_state_dict_post_hook(_drop_base)
+        self.register_load_state_dict_post_hook(_excuse_base)
         self.train(self.training)
 
     @property
     def datamodule(self) -> SwapLoraDataModule:
         """The data being trained on; never kept, or copies of the module would copy it."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = super().datamodule
         assert isinstance(data, SwapLoraDataModule)
         return data
 
-    def train(self, mode: bool = True) -> "SwapLoraModule":
-        """Choose the mode; what normalises by the base's statistics stays in eval."""
-        super().train(mode)
-        for layer in self.generator.modules():
-            if isinstance(layer, _BatchNorm):
-                layer.eval()
-        return self
-
     def setup(self, stage: str) -> None:
-        """Take over whose face it is and which scene, and hold the data against the base."""
+        """Take over whose face it is and which scene, and check that the data fit the base."""
         if stage != "fit":
             return
         data, generator = self.datamodule, self.generator
@@ -91,32 +90,38 @@ class SwapLoraModule(SwapperModule):
         self.scene = {"key": data.scene.key, "name": data.config.name}
         if isinstance(generator, OnnxGenerator) and generator.info.photo is not None:
             generator.set_photo(data.photo(*generator.info.photo))
-        loss: Any = self.loss
-        loss.likeness.embedder = self.provenance["embedder"]  # a file may not say any
-        own = loss.own
-        if isinstance(own, TakesRegions):
-            own.set_regions(data.textures.regions)
-        self._tell_size()
+        self.loss.identity_loss.embedder = self.provenance["embedder"]  # a file may not say any
+        if isinstance(self.loss.own, TakesRegions):
+            self.loss.own.set_regions(data.textures.regions)
+        self._log_size()
+
+    def train(self, mode: bool = True) -> "SwapLoraModule":
+        """Choose the mode; layers that normalise by the base's statistics stay in eval."""
+        super().train(mode)
+        for layer in self.generator.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.eval()
+        return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Swap, compare, log; pictures that are not of the scene are compared with what the base makes of them."""
-        foreign = batch["foreign"]
-        if not bool(foreign.any()):
-            batch = {name: value for name, value in batch.items() if name != "foreign"}
+        prior = batch["prior"]
+        if not bool(prior.any()):
+            batch = {name: value for name, value in batch.items() if name != "prior"}
         else:
-            rows = foreign.nonzero()[:, 0]
+            rows = prior.nonzero()[:, 0]
             with torch.no_grad(), without_lora(self.generator):
                 made = self.generator(batch["target"][rows], batch["source"][rows])
             batch = {**batch, BASE_FACE: made.face.float(), BASE_MASK: made.mask.float()}
         return super().training_step(batch, batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect what a client would show, with the adapter and without."""
-        adapted = self._shown(batch)
+        """Keep what a client would show, with the adapter and without."""
+        adapted = self.swap(batch)
         with without_lora(self.generator):
-            base = self._shown(batch)
-        self._shots.add(batch, *adapted)
-        self._base_shots.add(batch, *base)
+            base = self.swap(batch)
+        self._validated.append(ValidationBatch.of(batch, *adapted))
+        self._base_validated.append(ValidationBatch.of(batch, *base))
         self._comparison.add(batch, base[2], adapted[2])
         if not batch_idx:
             columns = {
@@ -125,16 +130,15 @@ class SwapLoraModule(SwapperModule):
                 "base": base[2],
                 "adapter": adapted[2],
             }
-            self._grid = titled_grid({title: pictures[:_SHOWN_AT_MOST] for title, pictures in columns.items()})
+            self._grid = titled_grid(first_rows(columns))
 
     def on_validation_epoch_end(self) -> None:
         """Hold base and adapter against the same gate: `base/` and `val/`, `base_holdout/` and `val_holdout/`."""
-        shots, base = self._shots.take(), self._base_shots.take()
-        data = self.datamodule
-        figures = {**data.judge_base(base), **data.judge(shots), **self._comparison.take()}
-        self.provenance["gate"] = {name: value for name, value in figures.items() if name.startswith("val")}
+        base, self._base_validated = ValidationBatch.concat(self._base_validated), []
+        validated, data = self._take_validated(), self.datamodule
+        figures = {**data.evaluate_base(base), **data.evaluate(validated), **self._comparison.take()}
         data.figures |= figures  # kept in checkpoints
-        self.log_dict(figures)
+        self._log_figures(figures)
 
     def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
         """Return the film of the tail drawn since the last time: target, base and adapter side by side."""
@@ -147,7 +151,7 @@ class SwapLoraModule(SwapperModule):
         return self._grid
 
     def advise(self, figures: Mapping[str, float]) -> list[str]:
-        """Say where the adapter does worse than its base on what neither has seen, and which keys mend it."""
+        """Return where the adapter does worse than its base on what neither has seen, and which keys mend it."""
         lines = []
         for name, title in (("judge_distance", "the person"), ("nme", "the target's features")):
             ours, base = (figures.get(f"{prefix}_holdout/{name}") for prefix in ("val", "base"))
@@ -180,7 +184,7 @@ class SwapLoraModule(SwapperModule):
             return write_merged(self.base.path, adapters, folder)
 
     def export_spec(self) -> ExportSpec:
-        """Trace base and adapter in one.
+        """Return what is traced: base and adapter in one.
 
         Raises:
             UserError: the module was not trained yet, or its base is a file, which is not traced.
@@ -218,7 +222,7 @@ class SwapLoraModule(SwapperModule):
         super().on_load_checkpoint(checkpoint)
         self.scene = record["scene"]
 
-    def _whole(self) -> nn.Module:
+    def _export_generator(self) -> SwapGenerator:
         return merge_lora(self.generator)
 
     def _card(self) -> card.AdapterCard:
@@ -240,7 +244,7 @@ class SwapLoraModule(SwapperModule):
             figures={name: value for name, value in self.datamodule.figures.items() if math.isfinite(value)},
         )
 
-    def _tell_size(self) -> None:
+    def _log_size(self) -> None:
         tensors = lora_state(self.generator).values()
         numbers = sum(value.numel() for value in tensors)
         whole = sum(value.numel() for name, value in self.generator.state_dict().items() if not is_lora(name))
@@ -253,8 +257,8 @@ class SwapLoraModule(SwapperModule):
         )
 
 
-def _quiet(loss: Component) -> Component:
-    """The base's own loss without likeness and adversary: the one is the adapter's own, the other would outgrow it."""
+def _without_identity_and_adversary(loss: Component) -> Component:
+    """Return the base's own loss without these: the one is the adapter's own, the other would outgrow it."""
     silent: dict[str, Any] = {name: 0.0 for name in ("identity", "adversarial") if name in type(loss).model_fields}
     return loss.model_copy(update=silent)
 

@@ -1,61 +1,22 @@
-"""Settings of the swapper slice."""
+"""Settings of the swapper."""
 
-from typing import Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import (
-    Chosen,
-    Component,
-    GeneratorConfig,
-    LossConfig,
-    ModuleConfig,
-    PathSetting,
-    Settings,
-)
-from facesmith.faces.face_set.config import ExtractionConfig
+from facesmith.config.settings import Chosen, GeneratorConfig, LossConfig, PathSetting
+from facesmith.training.swapping.config import SwapDataConfig, SwapModuleConfig
 
 
-class PseudoTruthConfig(Settings):
-    """How much pseudo ground truth is made: `facesmith.faces.pseudo_labels.pseudo_truth.build`."""
-
-    textures: int = Field(ge=1, le=64)
-    frames: int = Field(ge=1)
-    donors: int = Field(ge=1, le=16)
-    variants: int = Field(ge=0)
-
-
-class AugmentConfig(Component):
-    """Settings of `Augment`."""
-
-    size: int | None = Field(ge=32)
-    degrees: float = Field(ge=0, le=90)
-    scale: float = Field(ge=0, lt=1)
-    shift: float = Field(ge=0, lt=1)
-    elastic: float = Field(ge=0, lt=1)
-    colour: float = Field(ge=0, le=2)
-    grey: float = Field(ge=0, le=1)
-    relight: float = Field(ge=0, le=1)
-    camera: float = Field(ge=0, le=1)
-
-
-class FacesDataConfig(ExtractionConfig):
-    """What every training on a person's faces and on scenes is told."""
-
-    min_faces: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    shares: dict[Literal["P", "V", "R", "I"], float]
-    workers: int = Field(ge=0)
-    augment: Chosen[AugmentConfig] | None
-    validation_faces: int = Field(ge=1)
-    pseudo_truth: PseudoTruthConfig
-
-
-class _DataConfig(FacesDataConfig):
+class _DataConfig(SwapDataConfig):
     holdout: float | list[str]
+    """Share of the targets (of the people) to hold out, 0..1, or their names: file stems, or folders of people."""
     holdout_frames: float = Field(ge=0, lt=1)
+    """Last share of a person's own frames to hold out."""
     train_size: int = Field(ge=32)
+    """Side in px of what is trained on."""
     size: int = Field(ge=32, le=1024)
+    """Side of the crops in px, at which is validated."""
 
     @model_validator(mode="after")
     def _bounds(self) -> "_DataConfig":
@@ -70,65 +31,88 @@ class SwapperDataModuleConfig(_DataConfig):
     """Settings of `SwapperDataModule`: one person, and the scenes to put that person into."""
 
     source: str | list[str]
+    """Photos and videos of the person."""
     targets: str | list[str] | None
+    """Photos and videos of the scenes; None: the bundled portrait."""
 
 
 class PretrainDataModuleConfig(_DataConfig):
     """Settings of `PretrainDataModule`: a folder of people, one subfolder each."""
 
     source: PathSetting
+    """The folder of people."""
     targets: str | list[str] | None
+    """More scenes; None: the people's faces are each other's scenes."""
     scenes_per_person: int = Field(ge=1)
+    """Faces of others that each person is put into."""
 
 
-class OptimizerConfig(Settings):
-    """AdamW, and a cosine after a linear warm-up, counted in optimiser steps."""
-
-    lr: float = Field(gt=0)
-    betas: list[float] = Field(min_length=2, max_length=2)
-    weight_decay: float = Field(ge=0)
-    warmup: float = Field(ge=0, lt=1)
-    final: float = Field(ge=0, le=1)
-
-
-class SwapperModuleConfig(ModuleConfig):
+class SwapperModuleConfig(SwapModuleConfig):
     """Settings of `SwapperModule`."""
 
     generator: Chosen[GeneratorConfig]
+    """The network, see `facesmith.models.swapper`."""
     loss: Chosen[LossConfig]
-    optimizer: OptimizerConfig
+    """What it learns by; which one suits depends on the generator."""
     init_from: PathSetting | None
+    """Checkpoint whose generator to start from; None: from scratch."""
     train_size: int = Field(ge=32)
-    gradient_checkpointing: bool
+    """Side in px of what is trained on."""
     compile: bool
+    """Whether to run torch.compile: minutes at the start, faster steps on a GPU."""
 
 
 class AadLossConfig(LossConfig):
     """Settings of `AadLoss`."""
 
     l1: float = Field(ge=0)
+    """Weight of the mean absolute difference of pixels."""
     ssim: float = Field(ge=0)
+    """Weight of half of 1 - SSIM."""
     mask: float = Field(ge=0)
+    """Weight of the mask's binary cross-entropy against the hull."""
     background: float = Field(ge=0, le=1)
+    """Weight of pixels outside the hull in `l1` and `ssim`; inside they have 1."""
     identity: float = Field(ge=0)
+    """Weight of 1 - cosine of the composite's embedding to the source."""
     identity_from: float = Field(ge=0, le=1)
+    """Share of the training after which the identity loss ramps in."""
     identity_share: float = Field(gt=0, le=1)
+    """Part of each batch that the recogniser sees: it costs as much as the generator."""
     embedder: str
+    """Recogniser of the identity loss; must be the analyzer's."""
     adversarial: float = Field(ge=0)
+    """Weight of the patch-hinge loss; 0 builds no discriminator."""
     adversarial_from: float = Field(ge=0, le=1)
+    """Share of the training after which it ramps in."""
     matching: float = Field(ge=0)
+    """Weight of feature matching, times `adversarial`."""
     discriminator_channels: int = Field(ge=4)
+    """Width of the discriminator."""
     ramp: float = Field(ge=0, le=1)
+    """Share of the training over which a loss ramps in."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return these settings, which `AadLoss` takes whole."""
+        return {"config": self}
 
 
 class TextureWarpLossConfig(LossConfig):
     """Settings of `TextureWarpLoss`."""
 
     flow: float = Field(ge=0)
+    """Weight of the L1 distance of the canonical places inside the hull, in halves of the crop."""
     detail: float = Field(ge=0)
+    """How much more eyes and mouth count in `flow`."""
     mask: float = Field(ge=0)
+    """Weight of the mask's binary cross-entropy against the hull."""
     light: float = Field(ge=0)
+    """Weight of the L1 distance of cell means in opponent colours."""
     contrast: float = Field(ge=0)
+    """Weight of the L1 distance of the log contrast to the ratio of local deviations."""
     mix: float = Field(ge=0)
+    """Weight of the cross-entropy of the chosen textures."""
     mix_detail: float = Field(ge=0)
+    """How much more eyes and mouth count in `mix`."""
     texture_size: int = Field(ge=64, le=1024)
+    """Side of the textures in px."""

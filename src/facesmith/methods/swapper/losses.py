@@ -1,77 +1,35 @@
-"""How like a person a swapped face is, through a recogniser that is never trained."""
+"""What the two swapper networks learn by: the texture warp by geometry and light, the AAD by pixels and likeness."""
 
-import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facesmith.assets import fetch
-from facesmith.errors import UserError
-from facesmith.models.recognisers import ArcFace, Recogniser, SFace
+from facesmith.methods.swapper.config import AadLossConfig
 from facesmith.models.swapper.texture_warp import opponent
 from facesmith.models.swapper.wrappers import SwapOutput, composite
 from facesmith.training.distributed import mean_over_processes
-from facesmith.training.losses import AdversarialLoss, identity_loss, jittered, masked_l1, masked_mean, masked_ssim_loss
+from facesmith.training.losses import AdversarialLoss, IdentityLoss, masked_l1, masked_mean, masked_ssim_loss, ramp
 
-_JITTER = {"degrees": 4.0, "scale": 0.06, "shift": 0.04}
-
-
-class Likeness:
-    """1 - cosine of composites to their sources, of a share of each batch: a recogniser costs as much as a generator.
-
-    embedder: the recogniser the sources come from. It is no submodule: frozen and rebuilt from its asset, it is neither
-    saved nor averaged.
-
-    A likeness loss on raw output finds adversarial stripes that fool the recogniser: it is to come late, small, and on
-    the composite a client would show, which is turned and moved at random here.
-    """
-
-    def __init__(self, embedder: str, share: float) -> None:
-        self.embedder, self.share = embedder, share
-        self._recogniser: Recogniser | None = None
-
-    def load(self, like: Tensor) -> None:
-        """Load the recogniser, once, onto a tensor's device; at the first step, so that what is missing is told."""
-        if self._recogniser is None:
-            self._recogniser = _recogniser(self.embedder).to(like.device)
-
-    def __call__(self, shown: Tensor, source: Tensor) -> Tensor:
-        """Compare the first of `shown` (N,3,S,S) -1..1, the pairs of two people, with `source` (N,E)."""
-        self.load(shown)
-        assert self._recogniser is not None
-        count = math.ceil(self.share * len(shown))
-        crops = F.interpolate(shown[:count], size=(128, 128), mode="bilinear", antialias=True, align_corners=False)
-        return identity_loss(self._recogniser.embed(jittered(crops, **_JITTER)), source[:count])
-
-
-def ramp(progress: float, start: float, length: float) -> float:
-    """Return the strength 0..1 of a loss that comes in at `start` of the training and is whole after `length` more."""
-    if progress < start:
-        return 0.0
-    return min(1.0, (progress - start) / length) if length else 1.0
-
-
-def _recogniser(embedder: str) -> Recogniser:
-    if embedder == SFace.name:
-        return SFace()
-    if embedder == ArcFace.name:
-        return ArcFace(fetch("buffalo_l") / "w600k_r50.onnx")
-    raise UserError(f"model.loss.embedder={embedder}: no such recogniser; choose {SFace.name} or {ArcFace.name}")
-
-
-_CELLS = 8  # colour and contrast are compared in 8x8 cells of the crop
-_STD_FLOOR = 3e-3
+_CELLS: Final = 8  # colour and contrast are compared in 8x8 cells of the crop
+_DEVIATION_FLOOR: Final = 3e-3
 
 
 class TextureWarpLoss(nn.Module):
     """Sum of geometry, mask, light, contrast and mix terms; no pixel, adversarial or identity loss.
 
-    flow: weight of the L1 distance of the predicted canonical places inside the hull, in halves of the crop.
-    detail: how much more eyes and mouth count there. mask: binary cross-entropy against the hull. light: L1
-    of cell means in opponent colours. contrast: L1 of the log contrast against the ratio of local spreads.
-    mix: cross-entropy of the chosen pictures; mix_detail: its weight on eyes and mouth.
-    regions: (2,S,S) eyes and mouth in canonical coordinates, given once through `set_regions`.
+    Where eyes and mouth lie is given once, through `set_regions`.
+
+    Args:
+        flow: Weight of the L1 distance of the predicted canonical places inside the hull, in halves of the crop.
+        detail: How much more eyes and mouth count there.
+        mask: Weight of the binary cross-entropy against the hull.
+        light: Weight of the L1 distance of cell means in opponent colours.
+        contrast: Weight of the L1 distance of the log contrast to the ratio of local deviations.
+        mix: Weight of the cross-entropy of the chosen textures.
+        mix_detail: How much more eyes and mouth count there.
+        texture_size: Side of the textures in px.
     """
 
     regions: Tensor
@@ -99,10 +57,15 @@ class TextureWarpLoss(nn.Module):
         self.regions.copy_(regions[None])
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """Return the terms by name, weighted, and their sum as "loss".
+        """Compute the terms.
 
-        Reads truth (N,3,S,S) -1..1, hull (N,1,S,S) 0..1, canonical (N,2,S,S) and labels (N,3) of the batch.
-        `progress` is not used: the recipe has no phases.
+        Args:
+            output: Of a `TextureWarp`.
+            batch: truth (N,3,S,S) -1..1, hull (N,1,S,S) 0..1, canonical (N,2,S,S) and labels (N,3).
+            progress: Not used: there are no phases.
+
+        Returns:
+            The terms by name, weighted, and their sum as "loss".
         """
         truth, hull, aux = opponent(batch["truth"]), batch["hull"], output.aux
         # torch's own cross-entropy raises where the network's output is not finite, before anybody can say why
@@ -137,60 +100,49 @@ def _light(aux: dict[str, Tensor], truth: Tensor, hull: Tensor) -> Tensor:
 
 
 def _contrast(aux: dict[str, Tensor], truth: Tensor, hull: Tensor) -> Tensor:
-    """Compare the log contrast with the ratio of local spreads in cells that lie inside the face."""
+    """Compare the log contrast with the ratio of local deviations in cells that lie inside the face."""
     cell = truth.shape[-1] // _CELLS
     inside = (F.avg_pool2d(hull, cell) > 0.95).float() + 1e-6
     with torch.no_grad():
-        wanted = _spread(truth, cell, inside) / _spread(aux["sampled"], cell, inside)
+        wanted = _deviation(truth, cell, inside) / _deviation(aux["sampled"], cell, inside)
     return (aux["contrast"] - wanted.log()).abs().mean()
 
 
-def _spread(picture: Tensor, cell: int, inside: Tensor) -> Tensor:
+def _deviation(picture: Tensor, cell: int, inside: Tensor) -> Tensor:
     mean = F.avg_pool2d(picture, cell)
     variance = F.avg_pool2d(picture * picture, cell) - mean * mean
     local = variance.clamp_min(1e-5).sqrt() * inside
-    return (local.sum((2, 3)) / inside.sum((2, 3))).clamp_min(_STD_FLOOR)
+    return (local.sum((2, 3)) / inside.sum((2, 3))).clamp_min(_DEVIATION_FLOOR)
 
 
 class AadLoss(nn.Module):
-    """Pixels first, then likeness, then (if wanted) an adversary.
+    """Pixels first, then likeness to the person, then (if wanted) an adversary.
 
-    Arguments: the weights `l1`, `ssim`, `mask`, `identity`, `adversarial` (0 builds no discriminator), `matching`;
-    `background` is the weight of pixels outside the face hull, which has 1; `identity_from` and `adversarial_from`
-    are the share of the training after which those losses ramp in, over `ramp`; `identity_share` is the part of each
-    batch the recogniser sees, because it costs as much as the generator; `embedder` names the recogniser the source
-    embeddings come from; `discriminator_channels` is the discriminator's width.
+    Args:
+        config: Weights of the terms, and when they come in.
     """
 
-    def __init__(
-        self,
-        l1: float,
-        ssim: float,
-        mask: float,
-        background: float,
-        identity: float,
-        identity_from: float,
-        identity_share: float,
-        embedder: str,
-        adversarial: float,
-        adversarial_from: float,
-        matching: float,
-        discriminator_channels: int,
-        ramp: float,
-    ) -> None:
+    def __init__(self, config: AadLossConfig) -> None:
         super().__init__()
-        self.l1, self.ssim, self.mask, self.background = l1, ssim, mask, background
-        self.identity, self.identity_from = identity, identity_from
-        self.adversarial, self.adversarial_from, self.matching = adversarial, adversarial_from, matching
-        self.ramp = ramp
-        self.embedder = embedder
-        self.adversary = AdversarialLoss(discriminator_channels) if adversarial else None
-        self.likeness = Likeness(embedder, identity_share)
+        self.config = config
+        self.embedder = config.embedder
+        self.adversary = AdversarialLoss(config.discriminator_channels) if config.adversarial else None
+        self.identity_loss = IdentityLoss(config.embedder, config.identity_share)
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """Return `loss` and its unweighted parts; `batch` needs `target`, `truth`, `hull`, `source`."""
+        """Compute the terms.
+
+        Args:
+            output: Of an `Aad`.
+            batch: target and truth (N,3,S,S) -1..1, hull (N,1,S,S) 0..1, source (N,E).
+            progress: Of the training, 0..1.
+
+        Returns:
+            The terms by name, not weighted, and their weighted sum as "loss".
+        """
+        config = self.config
         truth, hull = batch["truth"], batch["hull"]
-        weight = hull * (1 - self.background) + self.background
+        weight = hull * (1 - config.background) + config.background
         # half precision has no room for the logarithm of a saturated mask
         probability = output.mask.float().clamp(1e-4, 1 - 1e-4)
         parts = {
@@ -198,16 +150,16 @@ class AadLoss(nn.Module):
             "ssim": masked_ssim_loss(output.face, truth, weight),
             "mask": -(hull * probability.log() + (1 - hull) * (1 - probability).log()).mean(),
         }
-        loss = self.l1 * parts["l1"] + self.ssim * parts["ssim"] + self.mask * parts["mask"]
-        shown, _ = composite(output.face, output.mask.detach(), batch["target"])
-        if self.identity:
-            self.likeness.load(shown)
-        if self.identity and progress >= self.identity_from:
-            parts["identity"] = self.likeness(shown, batch["source"])
-            loss = loss + self.identity * ramp(progress, self.identity_from, self.ramp) * parts["identity"]
-        if self.adversary is not None and progress >= self.adversarial_from:
-            fooling, matching, parts["discriminator"] = self.adversary(shown, truth)
+        loss = config.l1 * parts["l1"] + config.ssim * parts["ssim"] + config.mask * parts["mask"]
+        swapped, _ = composite(output.face, output.mask.detach(), batch["target"])
+        if config.identity:
+            self.identity_loss.load(swapped)
+        if config.identity and progress >= config.identity_from:
+            parts["identity"] = self.identity_loss(swapped, batch["source"])
+            loss = loss + config.identity * ramp(progress, config.identity_from, config.ramp) * parts["identity"]
+        if self.adversary is not None and progress >= config.adversarial_from:
+            fooling, matching, parts["discriminator"] = self.adversary(swapped, truth)
             parts |= {"adversarial": fooling, "matching": matching}
-            strength = self.adversarial * ramp(progress, self.adversarial_from, self.ramp)
-            loss = loss + strength * (fooling + self.matching * matching) + parts["discriminator"]
+            strength = config.adversarial * ramp(progress, config.adversarial_from, config.ramp)
+            loss = loss + strength * (fooling + config.matching * matching) + parts["discriminator"]
         return {"loss": loss, **parts}

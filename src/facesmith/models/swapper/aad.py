@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from facesmith.models.swapper.wrappers import SwapOutput
+from facesmith.models.swapper.wrappers import SwapGenerator, SwapOutput
 
 _ENCODER_SLOPE = 0.1
 _DECODER_SLOPE = 0.2
@@ -107,7 +107,7 @@ class AttributeEncoder(nn.Module):
         return attributes
 
 
-class Aad(nn.Module):
+class Aad(SwapGenerator):
     """Swap any face for the one an embedding describes; for pretraining on many people and as the base of adapters.
 
     size: of the crop in px. embedding_size: of the recogniser. encoder_channels: one a stride-2 level, fine to
@@ -140,7 +140,7 @@ class Aad(nn.Module):
         if rest or coarsest < 2:
             raise ValueError(f"size: {size} px cannot be halved {levels - 1} times after unshuffling by {unshuffle}")
         self.size, self.unshuffle, self.checkpointing = size, unshuffle, checkpointing
-        self.embedding_size: int | None = embedding_size
+        self.embedding_size = embedding_size
         self.encoder = AttributeEncoder(3 * unshuffle**2, encoder_channels)
         self.enter = nn.Conv2d(encoder_channels[-1], decoder_channels[0], 3, padding=1)
         widths = [*decoder_channels, decoder_channels[-1]]

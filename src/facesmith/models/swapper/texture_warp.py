@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facesmith.models.swapper.wrappers import SwapOutput
+from facesmith.models.swapper.wrappers import SwapGenerator, SwapOutput
 
 REGIONS = 3  # eyes with brows, mouth, the rest
 _TRUNK = 64  # px the network looks at, whatever the crop's size
@@ -18,7 +18,7 @@ _RELIGHT = 0.6
 _LEAST, _MOST = 0.6, 1.4  # bounds of the contrast, times the person's own
 
 
-class TextureWarp(nn.Module):
+class TextureWarp(SwapGenerator):
     """K pictures of the person in canonical coordinates, mixed per region, warped, lit and masked.
 
     The identity is baked in: `source` is ignored. A trunk on the target at 64 px predicts which pictures to

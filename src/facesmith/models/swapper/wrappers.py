@@ -1,7 +1,7 @@
 """What every swapper network gives back."""
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,29 @@ class SwapOutput(NamedTuple):
     face: Tensor
     mask: Tensor
     aux: dict[str, Tensor]
+
+
+class SwapGenerator(nn.Module):
+    """What every swapper network is, whatever it is made of.
+
+    Attributes:
+        template: Where the face lies in its crops.
+        size: Side of the crops in px.
+        embedding_size: Numbers in the embeddings it takes; None where the identity is baked in.
+    """
+
+    template: str
+    size: int
+    embedding_size: int | None
+
+    def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
+        """Swap targets.
+
+        Args:
+            target: (N,3,S,S) RGB -1..1.
+            source: (N,E) embeddings, L2-normalised; None where the identity is baked in.
+        """
+        raise NotImplementedError
 
 
 _ERODE = 2 / 128  # of the crop's side: keeps the stretched texture at the hull's rim out of the picture
@@ -59,7 +82,7 @@ def feather(mask: Tensor) -> Tensor:
 class Shown(nn.Module):
     """A generator with its composite, which is all that is exported: outside the face its raw picture means nothing."""
 
-    def __init__(self, generator: nn.Module) -> None:
+    def __init__(self, generator: SwapGenerator) -> None:
         super().__init__()
         self.generator = generator
 
@@ -78,12 +101,11 @@ class Shown(nn.Module):
         return composite(output.face, output.mask, target)
 
     def _swap(self, target: Tensor, source: Tensor | None) -> SwapOutput:
-        generator: Any = self.generator
         # not `generator(...)`: where training is compiled, a few validations are not worth compiling anew
-        return cast(SwapOutput, generator.forward(target, source if generator.embedding_size else None))
+        return self.generator.forward(target, source if self.generator.embedding_size else None)
 
 
-class Placed(nn.Module):
+class Placed(SwapGenerator):
     """Resample a target to the generator's own crop, and its face and mask back, by two constant grids.
 
     template, size: of the crops it takes and gives. inner_size: px at which the generator runs.
@@ -92,46 +114,41 @@ class Placed(nn.Module):
     seen_at: Tensor
     laid_at: Tensor
 
-    def __init__(self, generator: nn.Module, template: str, size: int, inner_size: int) -> None:
+    def __init__(self, generator: SwapGenerator, template: str, size: int, inner_size: int) -> None:
         super().__init__()
-        network: Any = generator
         self.generator = generator
         self.template, self.size = template, size
-        self.embedding_size: int | None = network.embedding_size
-        outwards = template_transform(network.template, inner_size, template, size)
+        self.embedding_size = generator.embedding_size
+        outwards = template_transform(generator.template, inner_size, template, size)
         self.shrink = max(int(transform_scale(outwards) + 0.25), 1)
         self.register_buffer("seen_at", grid(outwards, inner_size, size), persistent=False)
         self.register_buffer("laid_at", grid(invert_transform(outwards), size, inner_size), persistent=False)
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap `target` (N,3,size,size) RGB -1..1; see the generator's own."""
-        generator: Any = self.generator
         # A grid samples single pixels: what shrinks is averaged first.
         seen = F.avg_pool2d(target, self.shrink) if self.shrink > 1 else target
-        output: SwapOutput = generator.forward(sampled(seen, self.seen_at, "bilinear", "border"), source)
+        output = self.generator.forward(sampled(seen, self.seen_at, "bilinear", "border"), source)
         # Cubic where the face grows, or it would be softer than the generator made it.
         face = sampled(output.face, self.laid_at, "bicubic", "border")
         return SwapOutput(face, sampled(output.mask, self.laid_at, "bilinear", "zeros"), {})
 
 
-class Baked(nn.Module):
+class Baked(SwapGenerator):
     """A generator that takes any identity, with one of them inside. embedding: (E,), L2-normalised."""
 
     embedding: Tensor
-    embedding_size: int | None = None
 
-    def __init__(self, generator: nn.Module, embedding: Tensor) -> None:
+    def __init__(self, generator: SwapGenerator, embedding: Tensor) -> None:
         super().__init__()
-        network: Any = generator
         self.generator = generator
-        self.template, self.size = network.template, network.size
+        self.template, self.size = generator.template, generator.size
+        self.embedding_size = None
         self.register_buffer("embedding", embedding[None].float())
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap `target` (N,3,S,S) RGB -1..1; there is no source."""
-        generator: Any = self.generator
-        output: SwapOutput = generator.forward(target, self.embedding.expand(target.shape[0], -1))
-        return output
+        return self.generator.forward(target, self.embedding.expand(target.shape[0], -1))
 
 
 def grid(matrix: Matrix, size: int, sampled: int) -> Tensor:

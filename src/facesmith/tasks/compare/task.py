@@ -23,7 +23,7 @@ from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
-from facesmith.metrics.person import PersonMeter, known_crops
+from facesmith.metrics.person import FrameEvaluator, known_crops
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
 from facesmith.tasks.compare.sheet import Cell, Row, sheet
@@ -36,7 +36,7 @@ Pixels = NDArray[np.uint8]
 class _Contestant:
     name: str
     swap: FrameSwap
-    meter: PersonMeter
+    meter: FrameEvaluator
     person: Sequence[Pixels]
     sha256: str
 
@@ -131,7 +131,7 @@ class CompareTask:
         profile.require(analyzer.embedder, analyzer.embedding_size)
         crops = given or known_crops(profile, self._face_sets)
         swap = FrameSwap(model, source=whose.value, whose=whose)
-        return _Contestant(path.stem, swap, PersonMeter(profile, crops), crops, file_sha256(path))
+        return _Contestant(path.stem, swap, FrameEvaluator(profile, crops), crops, file_sha256(path))
 
     def _given(self, analyzer: Analyzer) -> list[Pixels]:
         """The crop of the reference on `arcface_128`; none when there is no reference."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from facesmith.metrics.person import Figures
+from facesmith.metrics.person import FrameMetrics
 
 _LIMITS: Final = {
     "min_similarity": "similarity",
@@ -26,7 +26,7 @@ class Frame:
     file: str
     index: int
     time: float
-    figures: Figures
+    figures: FrameMetrics
     jitter: float | None
     jitter_before: float | None
 

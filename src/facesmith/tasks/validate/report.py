@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facesmith.media.images import encode_image
 from facesmith.media.provenance import Mark
-from facesmith.metrics.person import Figures
+from facesmith.metrics.person import FrameMetrics
 from facesmith.tasks.validate.figures import Frame, Limit
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 860, 170, 52, 14, 10, 24
@@ -41,7 +41,7 @@ class Shown:
     index: int
     crop: NDArray[np.uint8]
     before: NDArray[np.uint8] | None
-    figures: Figures
+    figures: FrameMetrics
     mark: Mark
 
 

@@ -1,4 +1,4 @@
-"""The validate task: is it the person, does it hold still, is it sharp? Figures, a report, and an exit code."""
+"""The validate task: is it the person, does it hold still, is it sharp? FrameMetrics, a report, and an exit code."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.sources import Media, find_media
 from facesmith.media.verification import verify_provenance
-from facesmith.metrics.person import Figures, PersonMeter, known_crops
+from facesmith.metrics.person import FrameEvaluator, FrameMetrics, known_crops
 from facesmith.tasks.profiles.combine import by_embedder
 from facesmith.tasks.validate.figures import Frame, Limit, limits, summary
 from facesmith.tasks.validate.moments import Moment, matched, moments
@@ -88,7 +88,7 @@ class ValidateTask:
         shown: list[Shown] = []
         with closing(self._analyzer()) as analyzer:
             self._profile.require(analyzer.embedder, analyzer.embedding_size)
-            meter = PersonMeter(self._profile, self._person(analyzer))
+            meter = FrameEvaluator(self._profile, self._person(analyzer))
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -117,9 +117,9 @@ class ValidateTask:
         return written
 
     def _measure(
-        self, media: Media, target: Path | None, analyzer: Analyzer, meter: PersonMeter, bar: Progress
+        self, media: Media, target: Path | None, analyzer: Analyzer, meter: FrameEvaluator, bar: Progress
     ) -> tuple[list[Frame], list[Shown]]:
-        measured: list[tuple[int, float, Figures]] = []
+        measured: list[tuple[int, float, FrameMetrics]] = []
         was: list[NDArray[np.float32] | None] = []
         shown: list[Shown] = []
         mark = self._mark(media.path)
@@ -212,7 +212,7 @@ def _worst(shown: list[Shown]) -> list[Shown]:
     return sorted(shown, key=lambda one: one.figures.similarity or 0.0)[:_WORST]
 
 
-def _crops(moment: Moment, found: Figures) -> tuple[Pixels, Pixels | None]:
+def _crops(moment: Moment, found: FrameMetrics) -> tuple[Pixels, Pixels | None]:
     """The face in its surroundings, and the same place as it was."""
     assert found.points is not None
     assert found.eyes is not None

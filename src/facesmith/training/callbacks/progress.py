@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from typing_extensions import override
 
-from facesmith.metrics.swap import Quality
+from facesmith.metrics.swap import SwapMetrics
 from facesmith.training.callbacks.protocols import Judges, KnowsPerson
 
 _SECONDS_BETWEEN_READS = 0.5
@@ -148,14 +148,14 @@ class PrintSummary(Callback):
         return [*exports, *sorted(checkpoints), *renders]
 
 
-def _by_target(quality: Mapping[str, Quality]) -> Table:
+def _by_target(quality: Mapping[str, SwapMetrics]) -> Table:
     """Lay out each target's verdict, those held out last."""
     table = Table(title="Each target", title_justify="left")
     for title in ("target", "judge before", "after", "recogniser before", "after", "verdict"):
         table.add_column(title, justify="left" if title in ("target", "verdict") else "right")
-    before = {row.name: row for row in quality["before"].verdicts} if "before" in quality else {}
+    before = {row.name: row for row in quality["before"].pictures} if "before" in quality else {}
     for prefix in ("val", "val_holdout"):
-        for row in quality[prefix].verdicts[:_SHOWN_AT_MOST] if prefix in quality else ():
+        for row in quality[prefix].pictures[:_SHOWN_AT_MOST] if prefix in quality else ():
             was = before.get(row.name)
             table.add_row(
                 row.name if prefix == "val" else f"{row.name} (held out)",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.metrics.swap import Quality
+from facesmith.metrics.swap import SwapMetrics
 from facesmith.models.onnx.export_spec import ExportReport
 
 
@@ -65,7 +65,7 @@ class Previews(Protocol):
 class Judges(Protocol):
     """Data that hold results against the quality gate."""
 
-    quality: dict[str, Quality]
+    quality: dict[str, SwapMetrics]
     """The last verdicts: `before`, `val`, `val_holdout`."""
 
 

@@ -8,7 +8,7 @@ import wandb
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from facesmith.metrics.swap import Quality, Verdict
+from facesmith.metrics.swap import PictureMetrics, SwapMetrics
 from facesmith.training.callbacks.protocols import Judges
 from facesmith.training.run.loggers import wandb_of
 from facesmith.training.run.record import Recorder
@@ -74,13 +74,13 @@ class LogGateTable(Callback):
 
 
 def _columns() -> list[str]:
-    return ["target", "when", *(field.name for field in dataclasses.fields(Verdict) if field.name != "name")]
+    return ["target", "when", *(field.name for field in dataclasses.fields(PictureMetrics) if field.name != "name")]
 
 
-def _rows(quality: Mapping[str, Quality]) -> list[list[Any]]:
+def _rows(quality: Mapping[str, SwapMetrics]) -> list[list[Any]]:
     rows = []
     for prefix, title in _WHEN.items():
-        for verdict in quality[prefix].verdicts if prefix in quality else ():
+        for verdict in quality[prefix].pictures if prefix in quality else ():
             name, *figures = dataclasses.astuple(verdict)
             rows.append([name, title, *figures, verdict.accepted])
     return rows

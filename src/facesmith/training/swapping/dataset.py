@@ -1,4 +1,4 @@
-"""Training items as tensors in memory, fetched a batch at a time."""
+"""Training items as tensors in memory, fetched a batch at a time, and the order in which they come."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -14,12 +14,17 @@ from facesmith.faces.pseudo_labels.training_items import KINDS, TrainingItems
 PICTURES: Final = ("target", "truth")
 MASKS: Final = ("hull", "alpha")
 
+Batch = dict[str, Tensor]
 
-class SwapperDataset(Dataset[dict[str, Tensor]]):
+
+class SwapDataset(Dataset[Batch]):
     """Items of one person or several, as bytes; a batch is one indexing operation a tensor.
 
-    `items` are of one size; `sources` are (E,) embeddings, L2-normalised, one a person; `people` says whose each
-    element of `items` is. `roles` are numbers the items carry along, one array an element of `items`; None for 0.
+    Args:
+        items: Of one size.
+        sources: (E,) embeddings, L2-normalised, one a person.
+        people: Whose each element of `items` is: a position in `sources`.
+        roles: Numbers that the items carry along, one array an element of `items`; None for 0.
     """
 
     def __init__(
@@ -46,10 +51,10 @@ class SwapperDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> Batch:
         return {name: tensor[0] for name, tensor in self.__getitems__([index]).items()}
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch: pictures (N,3,S,S) and masks (N,1,S,S) uint8, canonical (N,2,S,S) half, the rest as it is."""
         rows = torch.tensor(indices)
         batch = {name: tensor[rows] for name, tensor in self.tensors.items()}
@@ -57,13 +62,13 @@ class SwapperDataset(Dataset[dict[str, Tensor]]):
         return batch
 
 
-def unchanged(batch: Any) -> Any:
-    """Collate what is a batch already."""
+def collate_batch(batch: Batch) -> Batch:
+    """Return the batch as it is: `SwapDataset` fetches whole ones."""
     return batch
 
 
-def as_floats(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn bytes into pictures -1..1 and masks 0..1, and half-precision coordinates into float32, on any device."""
+def as_floats(batch: Batch) -> Batch:
+    """Convert bytes to pictures -1..1 and masks 0..1, and half-precision coordinates to float32, on any device."""
     floats = {name: batch[name].float().div_(127.5).sub_(1) for name in PICTURES}
     floats |= {name: batch[name].float().div_(255) for name in MASKS}
     return {**batch, **floats, "canonical": batch["canonical"].float()}
@@ -75,12 +80,22 @@ Integers = NDArray[np.integer]
 class MixedBatchSampler(Sampler[list[int]]):
     """Batches with a fixed share of each kind of item, the first kind first.
 
-    `kinds` (M,) names each item's kind, `shares` the weight of each kind in a batch, in order. A share that is no whole
-    number of items is met on average: what is left of the batch is drawn by the fractions that are left. Kinds
-    nobody has are left out. Each kind is visited in a fresh random order, whole before any item comes again. An epoch
-    is a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted one would. Processes
-    that share batches of `batch_size` in all get every `processes`-th item of each. Raises ValueError when no item is
-    of a wanted kind.
+    A share that is no whole number of items is met on average: what is left of the batch is drawn by the fractions that
+    are left. Kinds nobody has are skipped. Each kind is visited in a fresh random order, whole before any item comes
+    again. An epoch is a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted one
+    would.
+
+    Args:
+        kinds: (M,) each item's kind.
+        shares: Weight of each kind in a batch, in order.
+        batch_size: Items in a batch, over all processes.
+        batches: In an epoch.
+        seed: Of the order.
+        process: Number of this process.
+        processes: How many share each batch; each gets every `processes`-th item of it.
+
+    Raises:
+        ValueError: No item is of a wanted kind.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from facesmith.methods.swapper.augment import Augment
+from facesmith.training.swapping.augment import Augment
 
 STILL = {
     **{"degrees": 0.0, "scale": 0.0, "shift": 0.0, "elastic": 0.0},

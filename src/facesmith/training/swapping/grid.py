@@ -1,18 +1,26 @@
 """Pictures side by side, with titles."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-_TITLE_HEIGHT = 24
-_GAP = 4
+_TITLE_HEIGHT: Final = 24
+_GAP: Final = 4
 
 
 def titled_grid(columns: Mapping[str, Tensor]) -> NDArray[np.uint8]:
-    """Lay (N,3,S,S) pictures in -1..1 side by side, a column a title, a row a picture: (H,W,3) RGB uint8."""
+    """Draw pictures side by side: a column a title, a row a picture.
+
+    Args:
+        columns: (N,3,S,S) RGB -1..1 by title, all of one shape.
+
+    Returns:
+        (H,W,3) RGB uint8.
+    """
     stacks = [to_bytes(pictures) for pictures in columns.values()]
     count, size = stacks[0].shape[:2]
     wide = _GAP + size
@@ -27,6 +35,6 @@ def titled_grid(columns: Mapping[str, Tensor]) -> NDArray[np.uint8]:
 
 
 def to_bytes(pictures: Tensor) -> NDArray[np.uint8]:
-    """Turn (N,C,S,S) in -1..1 into (N,S,S,C) uint8."""
+    """Convert pictures (N,C,S,S) -1..1 to (N,S,S,C) uint8."""
     scaled = pictures.detach().float().add(1).mul(127.5).round().clamp(0, 255).byte()
     return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()

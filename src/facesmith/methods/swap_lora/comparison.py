@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facesmith.methods.swap_lora.dataset import unlikeness
-from facesmith.methods.swapper.grid import to_bytes
-from facesmith.methods.swapper.validation import HELD_TARGET, SEEN
+from facesmith.methods.swap_lora.neighbours import face_difference
+from facesmith.training.swapping.evaluation import HELD_OUT_TARGET, SEEN
+from facesmith.training.swapping.grid import to_bytes
 
 BASE: Final = "base"
 _LEVELS: Final = 127.5
@@ -19,7 +19,7 @@ _TITLES: Final = ("target", "base", "base + LoRA")
 _BAR: Final = 24
 
 
-class Comparison:
+class BaseComparison:
     """Gathers targets, and what base and adapter make of them, until they are taken."""
 
     def __init__(self) -> None:
@@ -27,7 +27,13 @@ class Comparison:
         self._taken: dict[str, Tensor] | None = None
 
     def add(self, batch: dict[str, Tensor], base: Tensor, adapted: Tensor) -> None:
-        """Keep a batch of validated targets; base, adapted: (N,3,S,S) -1..1, as clients show them."""
+        """Keep a batch of validated targets.
+
+        Args:
+            batch: target (N,3,S,S) -1..1, canonical (N,2,S,S), hull (N,1,S,S) 0..1, role (N,).
+            base: (N,3,S,S) -1..1, the base's composites.
+            adapted: (N,3,S,S) -1..1, those of base and adapter.
+        """
         kept = {name: batch[name].float() for name in ("target", "canonical", "hull")}
         kept |= {"base": base.float(), "adapted": adapted.float(), "role": batch["role"]}
         self._parts.append({name: value.cpu() for name, value in kept.items()})
@@ -41,7 +47,7 @@ class Comparison:
             return {}
         whole = {name: torch.cat([part[name] for part in self._parts]) for name in self._parts[0]}
         self._parts = []
-        rows = (whole["role"] == HELD_TARGET).nonzero()[:, 0]
+        rows = (whole["role"] == HELD_OUT_TARGET).nonzero()[:, 0]
         if not len(rows):
             rows = (whole["role"] == SEEN).nonzero()[:, 0]
             self._taken = {name: value[rows] for name, value in whole.items()}
@@ -54,7 +60,7 @@ class Comparison:
         hulls = (held["hull"][:-1], held["hull"][1:])
         return {
             f"{prefix}_holdout/unsteadiness": _LEVELS
-            * float(unlikeness(held[name][:-1], held[name][1:], places, hulls))
+            * float(face_difference(held[name][:-1], held[name][1:], places, hulls))
             for prefix, name in (("before", "target"), (BASE, "base"), ("val", "adapted"))
         }
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from torch.utils.data import Dataset
 
-from facesmith.methods.swapper.dataset import MixedBatchSampler
 from facesmith.training.loaders import ResumableLoader
+from facesmith.training.swapping.dataset import MixedBatchSampler
 
 KINDS = np.array(list("P" * 6 + "R" * 40 + "I" * 20))
 SHARES = {"P": 2.0, "R": 1.0, "I": 1.0}

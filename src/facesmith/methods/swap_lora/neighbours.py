@@ -1,4 +1,4 @@
-"""Neighbouring frames: which they are, how they meet in a batch, and how unlike two swaps of them are."""
+"""Neighbouring frames: which they are, how they meet in a batch, how different two swaps of them are."""
 
 from typing import Any, Final
 
@@ -8,20 +8,22 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facesmith.methods.swapper.dataset import MixedBatchSampler
-from facesmith.methods.swapper.splits import Part
 from facesmith.models.swapper.texture_warp import opponent
 from facesmith.training.losses import masked_mean
+from facesmith.training.swapping.dataset import Batch, MixedBatchSampler
+from facesmith.training.swapping.splits import FaceSubset
 
 _STEPS: Final = 4
 _DAMPING: Final = 0.7
+_AT_A_TIME: Final = 64
+_FLOOR: Final = 1e-4
 
 
-def following(part: Part) -> NDArray[np.int64]:
-    """Return (N,) the position of each face's next moment, -1 where there is none: the next kept face of its track."""
-    tracks = part.faces.tracks[part.rows]
-    stills = np.isnan(part.faces.times[part.rows])
-    after = np.full(len(part), -1, np.int64)
+def next_frames(faces: FaceSubset) -> NDArray[np.int64]:
+    """Return (N,) the position of each face's next frame, -1 where there is none: the next kept face of its track."""
+    tracks = faces.faces.tracks[faces.rows]
+    stills = np.isnan(faces.faces.times[faces.rows])
+    after = np.full(len(faces), -1, np.int64)
     for track in np.unique(tracks[~stills]):
         rows = np.flatnonzero(tracks == track)
         after[rows[:-1]] = rows[1:]
@@ -29,9 +31,11 @@ def following(part: Part) -> NDArray[np.int64]:
 
 
 class NeighbourSampler(MixedBatchSampler):
-    """Batches whose second item is the next moment of the first, where it has one.
+    """Batches whose second item is the next frame of the first, where it has one.
 
-    after: (M,) the position of each item's next moment, -1 for none.
+    Args:
+        after: (M,) the position of each item's next frame, -1 for none.
+        arguments: Of `MixedBatchSampler`.
     """
 
     def __init__(self, after: NDArray[np.int64], **arguments: Any) -> None:
@@ -46,16 +50,24 @@ class NeighbourSampler(MixedBatchSampler):
         return plan
 
 
-def pairs_of(batch: dict[str, Tensor]) -> Tensor:
-    """Return (P,) the rows whose next row shows the next moment; reads (N,) "item" and "after"."""
+def neighbour_rows(batch: Batch) -> Tensor:
+    """Return (P,) the rows whose next row shows the next frame; reads (N,) "item" and "after"."""
     return (batch["after"][:-1] == batch["item"][1:]).nonzero()[:, 0]
 
 
-def unlikeness(first: Tensor, second: Tensor, places: tuple[Tensor, Tensor], hulls: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the mean absolute difference of two pictures of one face, point of the face by point, a scalar.
+def face_difference(
+    first: Tensor, second: Tensor, places: tuple[Tensor, Tensor], hulls: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Compute the mean absolute difference of two pictures of one face, point of the face by point.
 
-    first, second: (N,3,S,S). places: (N,2,S,S) each, where in the canonical face each pixel lies, from the landmarks;
-    hulls: (N,1,S,S) each, 0..1. Differentiable in the pictures.
+    Args:
+        first: (N,3,S,S).
+        second: (N,3,S,S).
+        places: (N,2,S,S) each, where in the canonical face each pixel lies, from the landmarks.
+        hulls: (N,1,S,S) each, 0..1.
+
+    Returns:
+        A scalar, differentiable in the pictures.
     """
     grid = correspondence(*places)
     there = F.grid_sample(torch.cat([second, hulls[1].to(second.dtype)], 1), grid, align_corners=False)
@@ -64,9 +76,16 @@ def unlikeness(first: Tensor, second: Tensor, places: tuple[Tensor, Tensor], hul
 
 @torch.no_grad()
 def correspondence(first: Tensor, second: Tensor) -> Tensor:
-    """Return (N,S,S,2): where in a second picture each pixel's point of the face is, from canonical places (N,2,S,S).
+    """Find where in a second picture each pixel's point of the face is.
 
     The places are close to the pixels' own, so that a few damped steps find where they are equal.
+
+    Args:
+        first: (N,2,S,S) canonical places, -1..1.
+        second: (N,2,S,S) canonical places, -1..1.
+
+    Returns:
+        A sampling grid (N,S,S,2).
     """
     size = first.shape[-1]
     at = (torch.arange(size, dtype=first.dtype, device=first.device) + 0.5) * (2 / size) - 1
@@ -77,21 +96,25 @@ def correspondence(first: Tensor, second: Tensor) -> Tensor:
     return grid
 
 
-_AT_A_TIME: Final = 64
-_FLOOR: Final = 1e-4
-
-
 @torch.no_grad()
-def nearest_pictures(pictures: Tensor, regions: Tensor, truth: Tensor, canonical: Tensor, hull: Tensor) -> Tensor:
-    """Return (M,3) int64: the picture most like the truth around the eyes, at the mouth and elsewhere.
+def nearest_textures(textures: Tensor, regions: Tensor, truth: Tensor, canonical: Tensor, hull: Tensor) -> Tensor:
+    """Find the texture most like the truth around the eyes, at the mouth and elsewhere.
 
-    pictures: (K,3,S,S) of a `TextureWarp`. regions: (1,3,S,S) where eyes, mouth and the rest lie in them. truth:
-    (M,3,s,s) RGB -1..1. canonical: (M,2,s,s) where in the pictures each pixel lies. hull: (M,1,s,s) 0..1. Alike is
-    what correlates in lightness: colour and light are not the picture's to bring. A base was told which frames its
-    pictures were made of; in a scene that it did not know they are found by what they show.
+    Alike is what correlates in lightness: colour and light are not the texture's to bring. When a base was trained it
+    was known which frames its textures were made of; in a new scene they are found by what they show.
+
+    Args:
+        textures: (K,3,S,S) of a `TextureWarp`.
+        regions: (1,3,S,S), where eyes, mouth and the rest lie in them.
+        truth: (M,3,s,s) RGB -1..1.
+        canonical: (M,2,s,s), where in the textures each pixel lies.
+        hull: (M,1,s,s) 0..1.
+
+    Returns:
+        (M,3) int64.
     """
-    shrink = max(1, pictures.shape[-1] // truth.shape[-1])
-    small = F.avg_pool2d(pictures[:, :1], shrink).permute(1, 0, 2, 3)  # (1,K,s,s): lightness
+    shrink = max(1, textures.shape[-1] // truth.shape[-1])
+    small = F.avg_pool2d(textures[:, :1], shrink).permute(1, 0, 2, 3)  # (1,K,s,s): lightness
     where = F.avg_pool2d(regions, shrink)
     found = []
     for start in range(0, len(truth), _AT_A_TIME):
@@ -105,7 +128,7 @@ def nearest_pictures(pictures: Tensor, regions: Tensor, truth: Tensor, canonical
 
 
 def _correlation(shown: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Return (M,R,K) of pictures (M,K,s,s) with (M,1,s,s) under weights (M,R,s,s)."""
+    """Return (M,R,K) of textures (M,K,s,s) with (M,1,s,s) under weights (M,R,s,s)."""
     weight = (weight / weight.sum((2, 3), keepdim=True).clamp_min(_FLOOR))[:, :, None]
     a, b = shown[:, None], wanted[:, None]
     mean_a, mean_b = ((value * weight).sum((3, 4), keepdim=True) for value in (a, b))

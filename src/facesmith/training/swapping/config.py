@@ -1,0 +1,84 @@
+"""Settings that every training of a face swapper has: whose faces, which pairs, how a batch is mixed."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from facesmith.config.settings import Chosen, Component, ModuleConfig, Settings
+from facesmith.faces.face_set.config import ExtractionConfig
+
+Share = Annotated[float, Field(ge=0)]
+
+
+class PseudoTruthConfig(Settings):
+    """How much pseudo ground truth is made: arguments of `facesmith.faces.pseudo_labels.pseudo_truth.build`."""
+
+    textures: int = Field(ge=1, le=64)
+    """Pictures of the person that are kept in canonical coordinates."""
+    frames: int = Field(ge=1)
+    """At most so many of the person's frames, chosen for variety, are paired."""
+    donors: int = Field(ge=1, le=16)
+    """Targets whose face each of these frames wears in turn."""
+    variants: int = Field(ge=0)
+    """Re-posed copies of the targets, in all."""
+
+
+class AugmentConfig(Component):
+    """Settings of `Augment`."""
+
+    size: int | None = Field(ge=32)
+    """Side in px of what is trained on; None: what the data module says."""
+    degrees: float = Field(ge=0, le=90)
+    """Largest rotation."""
+    scale: float = Field(ge=0, lt=1)
+    """Largest change of size, natural log."""
+    shift: float = Field(ge=0, lt=1)
+    """Largest move, in halves of the side."""
+    elastic: float = Field(ge=0, lt=1)
+    """Standard deviation of a 5x5 field of displacements, in halves of the side."""
+    colour: float = Field(ge=0, le=2)
+    """Strength of changes of gain, contrast and brightness."""
+    grey: float = Field(ge=0, le=1)
+    """Probability that a pair loses its colour."""
+    relight: float = Field(ge=0, le=1)
+    """Strength of a smooth light on target and truth."""
+    camera: float = Field(ge=0, le=1)
+    """Strength of blur, sharpening and noise on the target alone."""
+
+
+class SwapDataConfig(ExtractionConfig):
+    """Settings of `SwapDataModule`: a person's faces and scenes to put them into."""
+
+    min_faces: int = Field(ge=1)
+    """Usable faces of the person below which training is refused."""
+    batch_size: int = Field(ge=1)
+    """Pairs in a batch, over all processes."""
+    shares: dict[Literal["target", "reposed", "reversed", "self"], Share]
+    """Weight in a batch of each kind of pair, see `TrainingItems`."""
+    workers: int = Field(ge=0)
+    """Processes of the loader; 0 loads in the training's own."""
+    augment: Chosen[AugmentConfig] | None
+    """Random changes of a batch; None for none."""
+    validation_faces: int = Field(ge=1)
+    """At most so many faces of each role are validated."""
+    pseudo_truth: PseudoTruthConfig
+
+
+class OptimizerConfig(Settings):
+    """AdamW, and a cosine after a linear warm-up, counted in optimiser steps."""
+
+    lr: float = Field(gt=0)
+    betas: list[float] = Field(min_length=2, max_length=2)
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+    """Share of all steps."""
+    final: float = Field(ge=0, le=1)
+    """Share of `lr` that is left at the last step."""
+
+
+class SwapModuleConfig(ModuleConfig):
+    """Settings of `SwapModule`: what every training of a swapper has, whichever network it trains."""
+
+    optimizer: OptimizerConfig
+    gradient_checkpointing: bool
+    """Compute activations again in the backward pass: less memory, a third more time."""

@@ -1,0 +1,294 @@
+"""Faces in, batches out: extraction, pseudo ground truth, loaders, and what the profile and the gate need to know."""
+
+import logging
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from facesmith.errors import UserError
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.faces.pseudo_labels.training_items import TrainingItems
+from facesmith.media.sampling import evenly_spaced
+from facesmith.metrics.swap import SwapMetrics
+from facesmith.training.loaders import ResumableLoader
+from facesmith.training.swapping.augment import Augment
+from facesmith.training.swapping.config import SwapDataConfig
+from facesmith.training.swapping.dataset import Batch, MixedBatchSampler, SwapDataset, as_floats, collate_batch
+from facesmith.training.swapping.evaluation import (
+    HELD_OUT_FRAME,
+    HELD_OUT_TARGET,
+    SEEN,
+    ValidationBatch,
+    ValidationEvaluator,
+)
+from facesmith.training.swapping.splits import IdentitySplit, PseudoTruthOptions
+
+log = logging.getLogger(__name__)
+
+_VALIDATION_BATCH: Final = 8
+
+
+class Textures(NamedTuple):
+    """Pictures of the person (K,S,S,3) uint8 RGB; eyes and mouth (2,S,S) and skin (S,S) in canonical coordinates."""
+
+    textures: Tensor
+    regions: Tensor
+    core: Tensor
+
+
+class SwapDataModule(LightningDataModule):
+    """Pairs of pictures of one person or several, made of their faces and of scenes, and the quality gate over them.
+
+    A child says who is trained on and what is held out: `split_identities`.
+
+    Args:
+        config: Settings.
+        identity: Slug of the person.
+        size: Side of the crops in px, at which is validated.
+        train_size: Side in px at which is trained.
+
+    Attributes:
+        splits: Everybody who is trained on; set by `prepare_data` or `setup`.
+        figures: The last figures of the quality gate, by metric name.
+        quality: The last metrics, target by target: before, val, val_holdout.
+
+    Raises:
+        UserError: Media hold no usable face, or the settings leave nothing to train on (when data are prepared).
+    """
+
+    shares_batches = True
+    """Processes of a distributed run get parts of the same batches."""
+
+    def __init__(self, config: SwapDataConfig, *, identity: str, size: int, train_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.identity, self.size, self.train_size = identity, size, train_size
+        self.options = PseudoTruthOptions(size=size, **config.pseudo_truth.model_dump())
+        self.augment = self._build_augment()
+        self.splits: list[IdentitySplit] = []
+        self.figures: dict[str, float] = {}
+        self.quality: dict[str, SwapMetrics] = {}
+        self._evaluator: ValidationEvaluator | None = None
+
+    @abstractmethod
+    def split_identities(self) -> list[IdentitySplit]:
+        """Extract everybody's faces, or find them extracted, and divide them into learnt and held out."""
+
+    def prepare_data(self) -> None:
+        """Extract the faces and make the pseudo ground truth, or find both made already."""
+        self.splits = self.split_identities()
+        for split in self.splits:
+            split.training_items(self.options, self.config.progress)
+            split.held_out_targets(self.options, self.config.validation_faces, self.config.progress)
+
+    def setup(self, stage: str) -> None:
+        """Load everything into memory, the training items at the size that is trained at."""
+        if hasattr(self, "training"):
+            return
+        self.splits = self.splits or self.split_identities()
+        sources = [split.frames.faces.embedding_mean("weighted") for split in self.splits]
+        items = [split.training_items(self.options, self.config.progress) for split in self.splits]
+        first = items[0]
+        self.textures = Textures(*map(torch.from_numpy, (first.textures, first.regions, first.core)))
+        self.training = self._training_set([part.resized(self.train_size) for part in items], sources)
+        self.batches_per_epoch = max(1, math.ceil(self._faces_per_epoch() / (self.config.batch_size / 2)))
+        self.validation = self._validation_set(items, sources)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of bytes in the mixture of `shares`; the loader's place is saved and found again."""
+        process, processes = self._process()
+        if self.config.batch_size % processes:
+            raise UserError(
+                f"data.batch_size={self.config.batch_size}: is shared by {processes} processes; give a multiple of it, "
+                f"such as data.batch_size={processes * max(1, round(self.config.batch_size / processes))}"
+            )
+        return ResumableLoader(
+            self.training,
+            self._sampler(torch.initial_seed() % 2**32, process, processes),
+            collate_fn=collate_batch,
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return targets trained on, targets held out and held-out frames, at full size."""
+        own = torch.Generator()  # or the loader would draw from torch's random state
+        return DataLoader(self.validation, batch_size=_VALIDATION_BATCH, collate_fn=collate_batch, generator=own)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Convert bytes to floats on the device, and augment what is trained on."""
+        floats = as_floats(batch)
+        training = self.trainer is not None and self.trainer.training
+        return self.augment(floats, *self._process()) if self.augment is not None and training else floats
+
+    @property
+    def evaluator(self) -> ValidationEvaluator:
+        """The quality gate of those who are validated."""
+        if self._evaluator is None:
+            people = {number: self.splits[number].frames for number in self._validated}
+            self._evaluator = ValidationEvaluator(self.config.analyzer.build, people, self._names, self.size)
+        return self._evaluator
+
+    def evaluate(self, validated: ValidationBatch) -> dict[str, float]:
+        """Hold validated pictures against the quality gate: figures by metric name."""
+        # a resumed process looks at the untouched targets again, but their figures stand already
+        known = {name for name in self.figures if name.startswith("before")}
+        figures = {name: value for name, value in self.evaluator(validated).items() if name not in known}
+        self.figures |= figures
+        self.quality = self.evaluator.quality
+        return figures
+
+    def provenance(self) -> dict[str, Any]:
+        """Return whose faces these are, in plain values: what checkpoints and exports carry."""
+        return {
+            "identity": self.identity,
+            "embedder": self.splits[0].frames.faces.embedder,
+            "consent": self.config.consent,
+            "consent_note": self.config.consent_note or "",
+            "face_set": "+".join(split.frames.faces.key for split in self.splits),
+            "faces": sum(len(split.frames.faces) for split in self.splits),
+        }
+
+    def profile(self) -> IdentityProfile:
+        """Return the identity's profile with the last figures of the quality gate."""
+        return IdentityProfile.of_faces(
+            self.splits[0].frames.faces,
+            id=self.identity,
+            method="weighted",
+            gate=self.figures,
+            consent=self.config.consent,
+            consent_note=self.config.consent_note,
+            expires=self.config.expires,
+        )
+
+    def require_embedder(self, size: int | None, embedder: str | None) -> None:
+        """Make sure that generator and loss take the analyzer's embeddings.
+
+        Args:
+            size: Numbers in an embedding that the generator takes; None where it takes none.
+            embedder: Name of the recogniser that the loss compares by; None where it has none.
+
+        Raises:
+            UserError: They were set up for another recogniser.
+        """
+        faces = self.splits[0].frames.faces
+        given = int(faces.embeddings.shape[1])
+        if size not in (None, given):
+            raise UserError(
+                f"model.generator.embedding_size={size}: the analyzer's {faces.embedder} gives {given}; "
+                f"set model.generator.embedding_size={given}"
+            )
+        if embedder not in (None, faces.embedder):
+            raise UserError(
+                f"model.loss.embedder={embedder}: the analyzer's embeddings are of {faces.embedder}; "
+                f"set model.loss.embedder={faces.embedder}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the last figures: a run killed after its last step writes its profile when it is resumed."""
+        return {"figures": self.figures}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them back."""
+        self.figures = dict(state_dict["figures"])
+
+    def teardown(self, stage: str) -> None:
+        """Close the analyzer's native sessions."""
+        if self._evaluator is not None:
+            self._evaluator.close()
+            self._evaluator = None
+
+    def person_faces(self, source: str | Path | Sequence[str], *place: str) -> FaceSet:
+        """Extract the faces of one person.
+
+        Args:
+            source: Photos and videos.
+            place: Where the face set lies below `face_sets`: folders, then its name.
+
+        Raises:
+            UserError: They are fewer than `min_faces`.
+        """
+        *folders, name = place
+        faces = self.extract_faces(source, name, self.config.face_sets.joinpath(*folders), "one", "data.source")
+        if len(faces) < self.config.min_faces:
+            raise UserError(
+                f"data.source={source}: {len(faces)} usable faces are too few to learn a person from; give more photos "
+                f"or a longer video, or go on with data.min_faces={len(faces)} ({faces.path / 'contact_sheet.png'})"
+            )
+        return faces
+
+    def scene_faces(self, source: str | Path | Sequence[str], setting: str) -> FaceSet:
+        """Extract everybody's faces in scenes; `setting` is the key that error messages name."""
+        return self.extract_faces(source, "scenes", self.config.face_sets / self.identity, "many", setting)
+
+    def extract_faces(
+        self,
+        source: str | Path | Sequence[str],
+        name: str,
+        root: Path,
+        people: Literal["one", "many"],
+        setting: str,
+    ) -> FaceSet:
+        """Extract faces as the settings say, or find them extracted; see `extract`."""
+        settings = ExtractionSettings.from_config(self.config, people=people, name=name, root=root, setting=setting)
+        return extract(source, settings)
+
+    def _build_augment(self) -> Augment | None:
+        augment: Augment | None = self.config.augment.build() if self.config.augment else None
+        return augment
+
+    def _training_set(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
+        """Gather what is trained on; items are at the size that is trained at."""
+        return SwapDataset(items, sources, range(len(items)))
+
+    def _faces_per_epoch(self) -> int:
+        """Count the faces after which an epoch ends."""
+        return sum(len(split.frames) for split in self.splits)
+
+    def _sampler(self, seed: int, process: int, processes: int) -> MixedBatchSampler:
+        return MixedBatchSampler(
+            kinds=self.training.kinds,
+            shares=self.config.shares,
+            batch_size=self.config.batch_size,
+            batches=self.batches_per_epoch,
+            seed=seed,
+            process=process,
+            processes=processes,
+        )
+
+    def _validation_set(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
+        """Gather what is validated, of a few people where there are many."""
+        few = self.config.validation_faces
+        self._validated = evenly_spaced(len(self.splits), max(1, few // 4), ends=True)
+        each = max(1, few // len(self._validated))
+        parts, people, roles = [], [], []
+        self._names: list[str] = []
+        for number in self._validated:
+            split = self.splits[number]
+            for role, part in (
+                (SEEN, split.seen_targets(items[number], each)),
+                (HELD_OUT_TARGET, split.held_out_targets(self.options, few, self.config.progress)),
+                (HELD_OUT_FRAME, split.held_out_selves(items[number], each)),
+            ):
+                if part is not None:
+                    parts.append(part.items)
+                    people.append(number)
+                    roles.append(np.full(len(part.items), role))
+                    self._names += part.names
+        return SwapDataset(parts, sources, people, roles)
+
+    def _process(self) -> tuple[int, int]:
+        """Return which process this is and how many share a batch."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -1,0 +1,124 @@
+"""What validation saw, and how it holds against the quality gate."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from facesmith.faces.face import Analyzer
+from facesmith.metrics.recogniser import HeldOutRecogniser
+from facesmith.metrics.swap import SwapEvaluator, SwapMetrics, SwapPictures, held_out_ssim
+from facesmith.training.swapping.grid import to_bytes
+from facesmith.training.swapping.splits import FaceSubset
+
+SEEN: Final = 0  # a target that is trained on
+HELD_OUT_TARGET: Final = 1
+HELD_OUT_FRAME: Final = 2  # the person's own, under their own face
+_REFERENCE_FRAMES: Final = 16
+
+
+@dataclass(frozen=True)
+class ValidationBatch:
+    """N validated pictures.
+
+    Attributes:
+        pictures: What was put in and what came out.
+        role: (N,) SEEN, HELD_OUT_TARGET or HELD_OUT_FRAME.
+        person: (N,) number of the person each shows.
+    """
+
+    pictures: SwapPictures
+    role: NDArray[np.int64]
+    person: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, batch: Mapping[str, Tensor], raw: Tensor, mask: Tensor, composite: Tensor) -> Self:
+        """Take a batch and what a generator made of it to the CPU.
+
+        Args:
+            batch: target and truth (N,3,S,S) -1..1, hull (N,1,S,S) 0..1, role and person (N,).
+            raw: (N,3,S,S) -1..1, the generator's face.
+            mask: (N,1,S,S) 0..1.
+            composite: (N,3,S,S) -1..1, what a client shows.
+        """
+        target, truth, face, result = map(to_bytes, (batch["target"], batch["truth"], raw, composite))
+        covered, hull = (to_bytes(plane * 2 - 1)[..., 0] for plane in (mask, batch["hull"]))
+        role, person = (batch[name].cpu().numpy() for name in ("role", "person"))
+        return cls(SwapPictures(target, truth, face, result, covered, hull), role, person)
+
+    @classmethod
+    def concat(cls, batches: Sequence[Self]) -> Self:
+        """Join batches, in order."""
+        return cls(
+            SwapPictures.concat([batch.pictures for batch in batches]),
+            np.concatenate([batch.role for batch in batches]),
+            np.concatenate([batch.person for batch in batches]),
+        )
+
+
+class ValidationEvaluator:
+    """Holds the pictures of everybody who is validated against the quality gate; figures are means over people.
+
+    Args:
+        analyzer: Makes the analyzer, which is closed with the evaluator.
+        people: Each person's frames, by the number that their pictures carry.
+        names: Which target each validated picture shows.
+        size: Side of the crops in px.
+
+    Attributes:
+        quality: The last metrics of every picture, by prefix: before, val, val_holdout.
+    """
+
+    def __init__(
+        self, analyzer: Callable[[], Analyzer], people: Mapping[int, FaceSubset], names: Sequence[str], size: int
+    ) -> None:
+        self._analyzer = analyzer()
+        recogniser = HeldOutRecogniser()
+        self._evaluators = {
+            number: SwapEvaluator(
+                self._analyzer,
+                recogniser,
+                faces.thinned(_REFERENCE_FRAMES).aligned(size),
+                faces.faces.embedding_mean("weighted"),
+            )
+            for number, faces in people.items()
+        }
+        self._names = np.array(names)
+        self.quality: dict[str, SwapMetrics] = {}
+
+    def __call__(self, validated: ValidationBatch) -> dict[str, float]:
+        """Return figures by metric name: val/, val_holdout/ for held-out targets, and the first time before/."""
+        figures: dict[str, float] = {}
+        if "before" not in self.quality:
+            figures |= self._figures("before", validated, validated.role != HELD_OUT_FRAME, before=True)
+        return figures | self.after(validated, "val")
+
+    def after(self, validated: ValidationBatch, prefix: str) -> dict[str, float]:
+        """Return the figures of what a generator made: `prefix`/, and `prefix`_holdout/ for held-out targets."""
+        figures = self._figures(prefix, validated, validated.role == SEEN)
+        if (validated.role == HELD_OUT_TARGET).any():
+            figures |= self._figures(f"{prefix}_holdout", validated, validated.role == HELD_OUT_TARGET)
+        own = validated.pictures[validated.role == HELD_OUT_FRAME]
+        if len(own):
+            figures[f"{prefix}/ssim"] = held_out_ssim(own.target, own.raw, own.hull)
+        return figures
+
+    def close(self) -> None:
+        """Close the analyzer's native sessions."""
+        self._analyzer.close()
+
+    def _figures(
+        self, prefix: str, validated: ValidationBatch, rows: NDArray[np.bool_], before: bool = False
+    ) -> dict[str, float]:
+        pictures = []
+        for number, evaluate in self._evaluators.items():
+            mine = rows & (validated.person == number)
+            if not mine.any():
+                continue
+            few, names = validated.pictures[mine], self._names[mine].tolist()
+            pictures += (evaluate.before(few, names) if before else evaluate(few, names)).pictures
+        self.quality[prefix] = SwapMetrics(pictures)
+        return self.quality[prefix].figures(prefix)

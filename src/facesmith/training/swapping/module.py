@@ -1,0 +1,162 @@
+"""The training loop that every swapper shares: swap, compare, log; validate against the quality gate; export."""
+
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, runtime_checkable
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from facesmith.errors import UserError
+from facesmith.models.checkpoint import RECORD, describe, same_faces
+from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
+from facesmith.models.swapper.wrappers import Shown, SwapGenerator, SwapOutput
+from facesmith.training.schedule import WarmupCosine, optimiser_steps
+from facesmith.training.swapping.config import SwapModuleConfig
+from facesmith.training.swapping.data import SwapDataModule
+from facesmith.training.swapping.dataset import Batch
+from facesmith.training.swapping.evaluation import ValidationBatch
+
+RENDERED_ROWS: Final = 12
+"""At most so many rows of a rendered grid."""
+_PARTS_EVERY: Final = 10  # batches between two logs of a loss's parts: at every step they would cost a tenth of it
+
+
+@runtime_checkable
+class TakesRegions(Protocol):
+    """A loss that weighs eyes and mouth."""
+
+    def set_regions(self, regions: Tensor) -> None:
+        """Take (2,S,S), eyes and mouth in canonical coordinates."""
+        ...
+
+
+class SwapModule(LightningModule):
+    """Trains a generator to turn targets into a person. A child builds generator and loss, and sets them up.
+
+    Args:
+        config: Settings.
+        generator: Takes targets (N,3,S,S) RGB -1..1 and embeddings (N,E).
+        loss: Called with the generator's output, the batch and the progress 0..1; returns "loss" and its parts.
+
+    Attributes:
+        provenance: Whose face it is, in plain values; empty before training.
+        loss_parts: The parts of the last step's loss, detached, by metric name.
+    """
+
+    def __init__(self, config: SwapModuleConfig, generator: SwapGenerator, loss: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.generator = generator
+        self.loss = loss
+        self.provenance: dict[str, Any] = {}
+        self.loss_parts: Mapping[str, Tensor] = {}
+        self._validated: list[ValidationBatch] = []
+
+    @property
+    def datamodule(self) -> SwapDataModule:
+        """The data being trained on; never kept, or copies of the module would copy it."""
+        data = getattr(self.trainer, "datamodule", None)
+        assert isinstance(data, SwapDataModule)
+        return data
+
+    @abstractmethod
+    def setup(self, stage: str) -> None:
+        """Take over what the data know: whose face it is."""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW on generator and loss (a discriminator, if any), with a cosine after a warm-up, per step."""
+        settings = self.config.optimizer
+        optimizer = AdamW(
+            [parameter for parameter in self.parameters() if parameter.requires_grad],
+            settings.lr,
+            betas=(settings.betas[0], settings.betas[1]),
+            weight_decay=settings.weight_decay,
+            # gradients scaled for float16 are clipped by Lightning, which a fused step does not allow
+            fused=not str(self.trainer.precision).startswith("16"),
+        )
+        self._steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
+        schedule = WarmupCosine(optimizer, self._steps, settings.warmup, settings.final)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Swap, compare, log."""
+        output = self.generator(batch["target"], batch["source"])
+        with torch.autocast(self.device.type, enabled=False):
+            face, mask, aux = output
+            output = SwapOutput(face.float(), mask.float(), {name: value.float() for name, value in aux.items()})
+            losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
+        loss = losses.pop("loss")
+        self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
+        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=self.trainer.world_size > 1)
+        if batch_idx % _PARTS_EVERY == 0:
+            self.log_dict(dict(self.loss_parts))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep what a client would show."""
+        raw, mask, composite = self.swap(batch)
+        self._validated.append(ValidationBatch.of(batch, raw, mask, composite))
+
+    def on_validation_epoch_end(self) -> None:
+        """Hold the pictures against the quality gate."""
+        validated = self._take_validated()
+        figures = self.datamodule.evaluate(validated) if self.trainer.is_global_zero else {}
+        figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
+        self._log_figures(figures)
+
+    def swap(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return raw faces (N,3,S,S) -1..1, masks (N,1,S,S) 0..1 and composites (N,3,S,S), without gradients."""
+        with torch.no_grad():
+            raw, mask, composite, _ = Shown(self.generator).all(batch["target"], batch["source"])
+        return raw, mask, composite
+
+    def export_spec(self) -> ExportSpec:
+        """Return what is traced: the generator with its composite, as clients run it.
+
+        Raises:
+            UserError: The module was not trained yet, so that it is nobody's.
+        """
+        if not self.provenance:
+            raise UserError("model: was not trained, so there is nobody to export; give a checkpoint of a run")
+        generator = self._export_generator().cpu().eval()
+        size, embedding_size = generator.size, generator.embedding_size
+        info = SwapperInfo(template=generator.template, size=size, embedding_size=embedding_size, **self.provenance)
+        inputs = {TARGET: torch.zeros(1, 3, size, size)}
+        if embedding_size is not None:
+            inputs[SOURCE] = nn.functional.normalize(torch.ones(1, embedding_size))
+        return ExportSpec(Shown(generator), inputs, [OUTPUT, MASK], info.metadata())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the module without any YAML."""
+        checkpoint[RECORD] = describe(self.config, self.provenance)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember whose face it is.
+
+        Raises:
+            UserError: A training is to go on with other faces than it began with.
+        """
+        self.provenance = same_faces(self.provenance, checkpoint)
+
+    def _take_validated(self) -> ValidationBatch:
+        validated, self._validated = ValidationBatch.concat(self._validated), []
+        return validated
+
+    def _log_figures(self, figures: Mapping[str, float]) -> None:
+        self.provenance["gate"] = {name: value for name, value in figures.items() if name.startswith("val")}
+        self.log_dict(dict(figures))
+
+    def _export_generator(self) -> SwapGenerator:
+        """Return a copy of the generator as it is exported."""
+        return copy.deepcopy(self.generator)
+
+
+def first_rows(pictures: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return at most RENDERED_ROWS rows of each tensor of a batch."""
+    return {name: value[:RENDERED_ROWS] for name, value in pictures.items()}

@@ -1,0 +1,40 @@
+from facesmith.config.renamed import KEYS, TARGETS, upgrade
+from facesmith.config.settings import Component, settings_class
+
+
+def test_upgrade_kinds_of_pairs_are_words() -> None:
+    saved = {
+        "data": {
+            "_target_": "facesmith.swapper.lora.data.SwapLoraDataModule",
+            "shares": {"P": 5, "V": 1, "R": 1, "I": 1},
+            "elsewhere": 0.5,
+            "batch_size": 4,
+        },
+        "model": {
+            "_target_": "facesmith.swapper.lora.module.SwapLoraModule",
+            "loss": {"identity": 3.0, "elsewhere": 1},
+        },
+    }
+    assert upgrade(saved) == {
+        "data": {
+            "_target_": "facesmith.methods.swap_lora.data.SwapLoraDataModule",
+            "shares": {"target": 5, "reposed": 1, "reversed": 1, "self": 1, "prior": 0.5},
+            "batch_size": 4,
+        },
+        "model": {
+            "_target_": "facesmith.methods.swap_lora.module.SwapLoraModule",
+            "loss": {"identity": 3.0, "prior": 1},
+        },
+    }
+    assert saved["data"]["elsewhere"] == 0.5
+
+
+def test_upgrade_settings_of_this_version_stay() -> None:
+    target = "facesmith.methods.swapper.data.SwapperDataModule"
+    settings = {"_target_": target, "shares": {"target": 4, "self": 1}, "callbacks": [{"_target_": "torch.nn.ReLU"}]}
+    assert upgrade(settings) == settings
+
+
+def test_renamed_targets_and_keys_lead_to_settings_that_exist() -> None:
+    for target in {*TARGETS.values(), *KEYS}:
+        settings_class(target, Component)
