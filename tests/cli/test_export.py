@@ -54,7 +54,7 @@ def configured(path: Path, output: Path, *more: str) -> ExportConfig:
     return load_config("export", ExportConfig, [f"ckpt_path={path}", f"output={output}", *more])
 
 
-def test_a_checkpoint_and_its_export_swap_alike(tmp_path, capsys):
+def test_export_swaps_as_its_checkpoint(tmp_path, capsys):
     path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
     report = export(configured(path, tmp_path / "exports"))
     assert report.path == tmp_path / "exports" / "ada.onnx"
@@ -68,7 +68,7 @@ def test_a_checkpoint_and_its_export_swap_alike(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_an_identity_conditioned_swapper_keeps_its_source(tmp_path):
+def test_export_identity_conditioned_swapper_keeps_its_source(tmp_path):
     path = checkpoint(tmp_path / "last.ckpt", "aad_fast")
     report = export(configured(path, tmp_path / "exports"))
     model = load_swapper(report.path)
@@ -77,7 +77,7 @@ def test_an_identity_conditioned_swapper_keeps_its_source(tmp_path):
     assert np.abs(model(CROPS, embedding)[0].astype(int) - load_swapper(path)(CROPS, embedding)[0]).max() <= 1
 
 
-def test_what_is_no_checkpoint(tmp_path):
+def test_export_no_checkpoint_raises(tmp_path):
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
     with pytest.raises(UserError, match=r"text\.ckpt"):
         export(configured(tmp_path / "text.ckpt", tmp_path))
@@ -86,7 +86,7 @@ def test_what_is_no_checkpoint(tmp_path):
         load_swapper(tmp_path / "other.ckpt")
 
 
-def test_a_checkpoint_of_another_class(tmp_path):
+def test_export_checkpoint_of_another_class_raises(tmp_path):
     """One that facesmith can rebuild, but that swaps nothing."""
     other = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2}
     record = {"settings": other, "provenance": {}, "version": "0.1.0"}
@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_class(tmp_path):
     ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_person_swaps_alike_in_every_client(tmp_path, client, files, precision):
+def test_export_swaps_alike_in_every_client(tmp_path, client, files, precision):
     """The same frame, through our own file at 256 px and through the client's."""
     path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
     output = tmp_path / "exports"

@@ -34,13 +34,13 @@ def test_help_needs_no_torch_and_lists_the_commands_own_groups(tmp_path: Path, c
             assert (f"      {group} " in done.stdout or f"  {group} " in done.stdout) == (name == command), group
 
 
-def test_cfg_job_needs_no_torch(tmp_path: Path) -> None:
+def test_train_cfg_job_needs_no_torch(tmp_path: Path) -> None:
     done = run(tmp_path, "train", "experiment=identity", "--cfg", "job")
     assert done.returncode == 0, done.stderr
     assert "max_frames: 1000" in done.stdout
 
 
-def test_mistakes_in_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> None:
+def test_train_wrong_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> None:
     done = run(tmp_path, "experiment=identity", "data.consent=slef", "+trainer.max_epoch=3", script="train.py")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -52,7 +52,7 @@ def test_mistakes_in_values_need_no_torch_and_leave_nothing(tmp_path: Path) -> N
     assert tmp_path.is_dir()  # the folder one stands in is nobody's to tidy
 
 
-def test_misspelt_overrides_and_options_are_told_together(tmp_path: Path) -> None:
+def test_train_misspelt_overrides_are_listed_together(tmp_path: Path) -> None:
     given = ["experiment=identity", "traner.max_epochs=3", "logger=wandbb", "data.consent=self"]
     done = run(tmp_path, "train", *given)
     assert done.returncode == 1
@@ -63,7 +63,7 @@ def test_misspelt_overrides_and_options_are_told_together(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("given", [["-cd", str(ROOT / "sweeps"), "-cn", "identity_grid"], ["sweep=identity_grid"]])
-def test_a_sweep_names_its_missing_keys(tmp_path: Path, given: list[str]) -> None:
+def test_train_sweep_names_its_missing_keys(tmp_path: Path, given: list[str]) -> None:
     done = run(tmp_path, *given, script="train.py")
     assert done.returncode == 1
     assert "error: data.consent: required" in done.stderr

@@ -19,7 +19,7 @@ from facesmith.errors import UserError
 ROOT = Path(__file__).parents[2]
 
 
-def test_help_lists_every_command_and_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == main([]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in COMMANDS)
@@ -28,7 +28,7 @@ def test_help_lists_every_command_and_version_is_the_packages(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("command", ["sweep", "doctor", "assets", "purge", "provenance", "adapters"])
-def test_help_of_a_command_names_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_help_of_a_command_names_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert f"facesmith {command}" in capsys.readouterr().out
 
@@ -52,7 +52,7 @@ def test_help_of_a_command_names_it(command: str, capsys: pytest.CaptureFixture[
         ("adapters", "place: required"),
     ],
 )
-def test_a_mistake_is_one_line_with_its_mend(line: str, error: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_mistake_is_one_line_with_its_mend(line: str, error: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line.split()) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"error: {error}")
@@ -73,7 +73,7 @@ def test_train_help_lists_every_group_of_a_training() -> None:
     assert listed == {one for one in folders if one.split("/")[0] not in {"hydra", "memory", *others}}
 
 
-def test_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expand_sweep_finds_names_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     flags = ["--config-dir", str(ROOT / "sweeps"), "--config-name", "identity_grid"]
     assert expand_sweep(["sweep=identity_grid", "seed=1"]) == [*flags, "seed=1"]
@@ -85,7 +85,7 @@ def test_sweep_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("module", ["facesmith.cli.train", "facesmith.purge", "facesmith.provenance"])
-def test_modules_of_commands_are_never_silent(module: str, tmp_path: Path) -> None:
+def test_main_modules_of_commands_are_never_silent(module: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -103,7 +103,7 @@ def test_modules_of_commands_are_never_silent(module: str, tmp_path: Path) -> No
         ("facesmith infer task=sw", ["task=swap "]),
     ],
 )
-def test_bash_completes_commands_groups_and_keys(line: str, choices: list[str], tmp_path: Path) -> None:
+def test_completion_bash_commands_groups_and_keys(line: str, choices: list[str], tmp_path: Path) -> None:
     command = tmp_path / "facesmith"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m facesmith "$@"\n')
     command.chmod(0o755)

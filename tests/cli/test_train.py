@@ -40,7 +40,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[subproc
         ("few", ["data.source", "1 usable faces", "data.min_faces=1"]),
     ],
 )
-def test_bad_media_end_in_one_line_that_names_them(results, name: str, words: list[str]) -> None:
+def test_train_bad_media_end_in_one_line_that_names_them(results, name: str, words: list[str]) -> None:
     done, runs = results[name]
     assert done.returncode == 1, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -40,7 +40,7 @@ def files(tmp_path):
         ("resaved", UNMARKED, ["the signature is gone", "identity:   ada"]),
     ],
 )
-def test_what_is_true_is_told_in_plain_words(files, capsys, name, code, words):
+def test_verify_explains_each_state(files, capsys, name, code, words):
     assert main(["verify", str(files[name])]) == code
     told = capsys.readouterr().out
     for word in words:
@@ -51,7 +51,7 @@ def test_what_is_true_is_told_in_plain_words(files, capsys, name, code, words):
         assert "a real scene with synthetic parts" in told
 
 
-def test_of_several_files_the_gravest_counts(files, capsys):
+def test_verify_several_files_exit_code_is_the_gravest(files, capsys):
     assert main(["verify", str(files["marked"]), str(files["marked"])]) == MARKED
     assert main(["verify", str(files["marked"]), str(files["unmarked"])]) == UNMARKED
     assert main(["verify", str(files["text"]), str(files["unmarked"])]) == UNREADABLE
@@ -59,7 +59,7 @@ def test_of_several_files_the_gravest_counts(files, capsys):
     assert main(["verify", *map(str, files.values())]) == CHANGED
 
 
-def test_json_for_scripts_and_roots_to_trust(files, capsys):
+def test_verify_json_and_trust(files, capsys):
     main(["verify", str(files["marked"]), "json=true"])
     told = json.loads(capsys.readouterr().out)
     assert (told["state"], told["trust"], told["mark"]["identity"], told["exit_code"]) == ("signed", "own", "ada", 0)

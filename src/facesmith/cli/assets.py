@@ -36,13 +36,13 @@ def main(given: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from facesmith.assets import obtain, use_directory
+    from facesmith.assets import fetch_with_source, use_directory
     from facesmith.assets.catalog import ASSETS
 
     use_directory(config.assets.dir)
     table = Table("name", "licence", "source", "path")
     for name in config.names or [name for name, asset in ASSETS.items() if asset.sha256]:
-        path, source = obtain(name, progress=True)
+        path, source = fetch_with_source(name)
         table.add_row(name, ASSETS[name].licence, source, str(path))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0
