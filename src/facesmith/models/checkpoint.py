@@ -39,8 +39,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, ValueError, KeyError):
         raise UserError(f"{path}: is no checkpoint, or a damaged one; give a file of a run's checkpoints/") from None
     record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
-    parts = (record, checkpoint.get("state_dict"), *map(record.get, ("settings", "provenance"))) if record else ()
-    if not parts or not all(isinstance(part, dict) for part in parts):
+    if not isinstance(record, dict) or not all(
+        isinstance(part, dict)
+        for part in (checkpoint.get("state_dict"), record.get("settings"), record.get("provenance"))
+    ):
         raise UserError(f"{path}: is not a checkpoint of facesmith; give a file of a run's checkpoints/")
     return checkpoint
 

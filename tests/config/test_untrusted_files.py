@@ -1,0 +1,347 @@
+"""Nothing runs that a file says: every door that opens a file is tried with files that ask for it.
+
+Each attack would leave a sentinel file behind if it ran. It must not, and the error must be one line.
+"""
+
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning import LightningModule
+from omegaconf import OmegaConf
+
+from facesmith.annotate.suggestion import occluder_at
+from facesmith.cli.composition import compose_config, load_config
+from facesmith.cli.export import export
+from facesmith.config.schema import ExportConfig, TrainConfig
+from facesmith.errors import UserError
+from facesmith.methods.occluder.module import OccluderModule
+from facesmith.methods.swapper.module import SwapperModule
+from facesmith.methods.video_lora.adapter_bundle import load_person
+from facesmith.methods.video_lora.base import open_base
+from facesmith.models.adapters.store import load_adapter
+from facesmith.models.checkpoint import RECORD
+from facesmith.models.onnx.session import load_swapper
+from facesmith.training.run.resume import arguments
+
+from ..training.run.test_resume import a_run
+
+Settings = dict[str, Any]
+Attack = Callable[[Settings, Path], Any]
+
+NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
+
+
+class Touch:
+    """What pickle would run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[Path]:
+    """Return the file that no attack may leave behind; a resolver that would leave it is registered."""
+    path = tmp_path / "sentinel"
+    OmegaConf.register_new_resolver("untrusted_touch", lambda *_: path.touch() or 1, replace=True)
+    yield path
+    OmegaConf.clear_resolver("untrusted_touch")
+    assert not path.exists()
+
+
+@pytest.fixture(scope="module")
+def swapper_settings() -> Settings:
+    cfg = compose_config("train", ["experiment=identity", "model/generator=aad_fast", *NEEDED])
+    return OmegaConf.to_container(cfg.model, resolve=True)  # type: ignore[return-value]
+
+
+def shell(path: Path) -> Settings:
+    """Return settings that torch would run as a command."""
+    return {"_target_": "torch.utils.collect_env.run", "command": f"touch {path}"}
+
+
+def pickled(path: Path) -> Path:
+    """Write a pickle that leaves the sentinel when it is loaded."""
+    found = path.with_name("evil.pkl")
+    found.write_bytes(pickle.dumps(Touch(path)))
+    return found
+
+
+# name -> from settings that a checkpoint may hold, and the sentinel, to those of an attack
+ATTACKS: dict[str, Attack] = {
+    "shell_function": lambda good, path: shell(path),
+    "nested_loss": lambda good, path: {**good, "loss": shell(path)},
+    "nested_generator": lambda good, path: {**good, "generator": {"_target_": "os.system", "command": f"touch {path}"}},
+    "optimizer": lambda good, path: {**good, "optimizer": {**shell(path), **good["optimizer"]}},
+    "optimizer_of_torch": lambda good, path: {**good, "optimizer": {"_target_": "torch.optim.SGD", "params": []}},
+    "torch_hub": lambda good, path: {
+        **good,
+        "loss": {"_target_": "torch.hub.load", "repo_or_dir": str(path.parent), "model": "x", "source": "local"},
+    },
+    "torch_load": lambda good, path: {
+        **good,
+        "loss": {"_target_": "torch.load", "f": str(pickled(path)), "weights_only": False},
+    },
+    "function_of_torch_nn": lambda good, path: {**good, "loss": {"_target_": "torch.nn.init.zeros_", "tensor": None}},
+    "class_of_torch_nn": lambda good, path: {**good, "generator": {"_target_": "torch.nn.Identity"}},
+    "class_with_a_side_effect": lambda good, path: {
+        **good,
+        "loss": {"_target_": "lightning.pytorch.profilers.SimpleProfiler", "dirpath": str(path), "filename": "x"},
+    },
+    "own_class_of_another_kind": lambda good, path: {
+        **good,
+        "loss": {"_target_": "facesmith.training.run.csv_log.CsvLog", "folder": str(path), "flush_seconds": 1.0},
+    },
+    "own_function": lambda good, path: {
+        **good,
+        "loss": {"_target_": "facesmith.files.private_folder", "path": str(path)},
+    },
+    "re_export_of_torch": lambda good, path: {
+        **good,
+        "loss": {"_target_": "torch.nn.modules.module.torch.utils.collect_env.run", "command": f"touch {path}"},
+    },
+    "re_export_of_ours": lambda good, path: {
+        **good,
+        "loss": {"_target_": "facesmith.cli.doctor.platform.os.system", "command": f"touch {path}"},
+    },
+    "settings_imported_elsewhere": lambda good, path: {
+        **good,
+        "_target_": "facesmith.methods.swap_lora.x.OptimizerConfig",
+    },
+    "module_of_a_path": lambda good, path: {**good, "_target_": "..config.SwapperModule"},
+    "partial": lambda good, path: {**good, "loss": {**good["loss"], "_partial_": True}},
+    "args": lambda good, path: {**good, "loss": {**good["loss"], "_args_": [f"touch {path}"]}},
+    "recursive": lambda good, path: {**good, "_recursive_": True},
+    "resolver": lambda good, path: {**good, "loss": {**good["loss"], "embedder": "${untrusted_touch:}"}},
+    "resolver_in_a_key": lambda good, path: {**good, "${untrusted_touch:}": 1},
+    "environment": lambda good, path: {**good, "init_from": "${oc.env:HOME}"},
+    "number_as_target": lambda good, path: {**good, "_target_": 7},
+    "list_of_targets": lambda good, path: {**good, "loss": {"_target_": ["os.system", "os.remove"]}},
+    "settings_as_target": lambda good, path: {**good, "loss": {"_target_": shell(path)}},
+    "list_of_settings": lambda good, path: [shell(path)],
+    "target_in_a_list": lambda good, path: {**good, "optimizer": {**good["optimizer"], "betas": [shell(path), 0.9]}},
+    "no_target": lambda good, path: {key: value for key, value in good.items() if key != "_target_"},
+    "data_module_as_module": lambda good, path: {
+        **good,
+        "_target_": "facesmith.methods.swapper.data.SwapperDataModule",
+    },
+}
+
+
+Door = Callable[[Path], Any]
+
+
+def init_from(kind: type[LightningModule], overrides: list[str]) -> Door:
+    """Return the door model.init_from= of a method; what the module asks of its data is left out."""
+    built: list[Any] = []
+
+    def start(path: Path) -> None:
+        built[:] = built or [load_config("train", TrainConfig, [*overrides, "model.init_from=x"]).model.build()]
+        module = built[0]
+        module.config = module.config.model_copy(update={"init_from": path})
+        data = SimpleNamespace(provenance=dict, require_embedder=lambda *_: None, unseen=[])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kind, "datamodule", data)
+            module.setup("fit")
+
+    return start
+
+
+@cache
+def configured(name: str, schema: type[Any], *overrides: str) -> Any:
+    return load_config(name, schema, overrides)
+
+
+def base_of_lora(path: Path) -> None:
+    needed = ["model.base=x", "data.target=scene.mp4", "data.name=ada", "data.consent=self"]
+    configured("train", TrainConfig, "experiment=swap_lora", *needed).model.model_copy(update={"base": path}).build()
+
+
+def ckpt_path_of_export(path: Path) -> None:
+    export(configured("export", ExportConfig, "ckpt_path=x").model_copy(update={"ckpt_path": path}))
+
+
+DOORS: dict[str, Door] = {
+    "infer": load_swapper,
+    "export": ckpt_path_of_export,
+    "swapper_init_from": init_from(SwapperModule, ["experiment=identity", "model/generator=aad_fast", *NEEDED]),
+    "occluder_init_from": init_from(OccluderModule, ["experiment=occluder", "model.encoder_weights=null", *NEEDED]),
+    "swap_lora_base": base_of_lora,
+    "annotate": occluder_at,
+    "generate": load_person,
+}
+
+
+def checkpoint(path: Path, settings: object) -> Path:
+    """Write a checkpoint of settings, otherwise as every door likes it."""
+    provenance = {"base_hash": "0", "embedding": [1.0], "embedder": "sface", "identity": "ada", "face_set": "key"}
+    torch.save({RECORD: {"settings": settings, "provenance": provenance, "version": "0.1"}, "state_dict": {}}, path)
+    return path
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_checkpoint_settings_that_ask_for_more_run_nowhere(
+    door: str, swapper_settings: Settings, sentinel: Path, tmp_path: Path
+) -> None:
+    for name, attack in ATTACKS.items():
+        path = checkpoint(tmp_path / f"{name}.ckpt", attack(swapper_settings, sentinel))
+        with pytest.raises(UserError) as caught:
+            DOORS[door](path)
+        assert len(str(caught.value).splitlines()) == 1, (name, str(caught.value))
+        assert str(path) in str(caught.value), (name, str(caught.value))
+        assert not sentinel.exists(), name
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("place", ["whole", RECORD, "settings", "state_dict"])
+def test_checkpoint_with_pickled_code_does_not_load(door: str, place: str, sentinel: Path, tmp_path: Path) -> None:
+    evil: Any = Touch(sentinel)
+    whole: Any = {RECORD: {"settings": {}, "provenance": {}}, "state_dict": {}}
+    content = evil if place == "whole" else {**whole, place: evil}
+    if place == "settings":
+        content = {**whole, RECORD: {"settings": evil, "provenance": {}}}
+    path = tmp_path / "evil.ckpt"
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"evil\.ckpt") as caught:
+        DOORS[door](path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[], 7, {RECORD: None}, {RECORD: 7, "state_dict": {}}, {RECORD: {}, "state_dict": []}, {RECORD: {"settings": 1}}],
+    ids=str,
+)
+def test_checkpoint_of_another_shape_is_one_line(content: object, tmp_path: Path) -> None:
+    path = tmp_path / "odd.ckpt"
+    torch.save(content, path)
+    for door in DOORS.values():
+        with pytest.raises(UserError, match=r"odd\.ckpt") as caught:
+            door(path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_checkpoint_settings_that_contain_themselves_are_one_line(swapper_settings: Settings, tmp_path: Path) -> None:
+    looped = {**swapper_settings}
+    looped["loss"] = looped
+    with pytest.raises(UserError, match="they contain themselves"):
+        load_swapper(checkpoint(tmp_path / "loop.ckpt", looped))
+
+
+def goes_on(run: Path) -> TrainConfig:
+    """Compose and validate what `resume=<run>` becomes, as the command does."""
+    given = [one for one in arguments([f"resume={run}"]) if not one.startswith("hydra.run.dir=")]
+    return load_config("train", TrainConfig, given)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+callbacks.evil={_target_: os.system, command: 'touch SENTINEL'}",
+        "+callbacks.evil={_target_: torch.utils.collect_env.run, command: 'touch SENTINEL'}",
+        "+callbacks.evil={_target_: torch.hub.load, repo_or_dir: x, model: y}",
+        "+callbacks.evil={_target_: torch.load, f: PICKLE, weights_only: false}",
+        "+callbacks.evil={_target_: lightning.pytorch.callbacks.os.system, command: 'touch SENTINEL'}",
+        "+callbacks.evil={_target_: torch.nn.init.zeros_, tensor: x}",
+        "+callbacks.evil={_target_: torch.nn.Identity}",
+        "+callbacks.evil={_target_: lightning.pytorch.loggers.CSVLogger, save_dir: SENTINEL}",
+        "+callbacks.evil={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: {_target_: os.system}}",
+        "callbacks.last._target_=os.system",
+        "+logger.evil={_target_: os.system, command: 'touch SENTINEL'}",
+        "+trainer.profiler={_target_: os.system, command: 'touch SENTINEL'}",
+        "+trainer.plugins=[{_target_: os.system, command: 'touch SENTINEL'}]",
+        "trainer._target_=torch.utils.collect_env.run",
+        "++model.loss={_target_: os.system, command: 'touch SENTINEL'}",
+        "model._target_=os.system",
+        "+callbacks.evil={_target_: [os.system]}",
+        "+callbacks.evil={_target_: 7}",
+        "logging.file=SENTINEL",
+        "callbacks.export.path=SENTINEL",
+        "data.source=${untrusted_touch:}",
+        "+callbacks.evil={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: '${untrusted_touch:}'}",
+        "+callbacks.evil={_target_: lightning.pytorch.callbacks.EarlyStopping, _partial_: true}",
+        "+callbacks.evil={_target_: lightning.pytorch.callbacks.EarlyStopping, _args_: [x]}",
+        "hydra.launcher._target_=os.system",
+        "hydra.sweeper._target_=os.system",
+        "+hydra.callbacks.evil={_target_: os.system}",
+        "hydra.job_logging.handlers.console={(): os.system}",
+        "hydra.searchpath=[file://SENTINEL]",
+    ],
+)
+def test_run_folder_that_asks_for_more_runs_nothing(override: str, sentinel: Path, tmp_path: Path) -> None:
+    override = override.replace("SENTINEL", str(sentinel)).replace("PICKLE", str(pickled(sentinel)))
+    run = a_run(tmp_path / "run", "experiment=identity", *NEEDED)
+    (run / "run.json").write_text(json.dumps({"overrides": ["experiment=identity", *NEEDED, override]}))
+    with pytest.raises(UserError) as caught:
+        goes_on(run)
+    assert len(str(caught.value).splitlines()) == 1, str(caught.value)
+
+
+def test_run_folder_with_the_users_own_callbacks_goes_on(tmp_path: Path) -> None:
+    early = "+callbacks.early={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/loss, patience: 5}"
+    profiler = "+trainer.profiler={_target_: lightning.pytorch.profilers.SimpleProfiler}"
+    run = a_run(tmp_path / "run", "experiment=identity", *NEEDED, early, profiler)
+    config = goes_on(run)
+    assert config.callbacks["early"].build().patience == 5  # type: ignore[union-attr]
+    assert type(config.trainer.arguments()["profiler"].build()).__name__ == "SimpleProfiler"
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder", "scheduler", "transformer"])
+@pytest.mark.parametrize(
+    "said", [["os", "system"], ["diffusers", "DiffusionPipeline"], ["evil", "X"], "os", None, [1, 2]]
+)
+def test_video_base_that_names_another_class_does_not_load(part: str, said: object, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    for name in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
+        (base / name).mkdir(parents=True)
+    (base / "transformer/config.json").write_text('{"_class_name": "WanVACETransformer3DModel"}')
+    (base / "model_index.json").write_text(json.dumps({part: said}))
+    opened = open_base(str(base))
+    load = {"vae": "codec", "transformer": "bare_transformer"}.get(part, part)
+    with pytest.raises(UserError, match=f"its {part} is") as caught:
+        getattr(opened, load)()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_adapter_with_pickled_weights_does_not_load(sentinel: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    evil = {"peft_type": "LORA", "auto_mapping": {"base_model_class": "system", "parent_library": "os"}}
+    (folder / "adapter_config.json").write_text(json.dumps(evil))
+    torch.save(Touch(sentinel), folder / "adapter_model.bin")
+    (folder / "adapter_model.safetensors").write_bytes(pickled(sentinel).read_bytes())
+    (folder / "adapter.json").write_text(json.dumps({"_target_": "os.system", "command": f"touch {sentinel}"}))
+    with pytest.raises(UserError, match="adapter=") as caught:
+        load_adapter(folder)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_onnx_with_data_outside_its_folder_does_not_load(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    (tmp_path / "secret.bin").write_bytes(bytes(16))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    for location in ("../secret.bin", str(tmp_path / "secret.bin"), "link.bin"):
+        weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+        for key, value in {"location": location, "offset": "0", "length": "16"}.items():
+            weight.external_data.add(key=key, value=value)
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+        graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weight])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        path = folder / "inswapper_128.onnx"
+        path.write_bytes(model.SerializeToString())
+        for door in (DOORS["infer"], DOORS["swap_lora_base"], DOORS["annotate"]):
+            with pytest.raises(UserError, match=r"inswapper_128\.onnx") as caught:
+                door(path)
+            assert len(str(caught.value).splitlines()) == 1
