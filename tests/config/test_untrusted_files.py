@@ -23,7 +23,7 @@ from facesmith.config.schema import ExportConfig, TrainConfig
 from facesmith.errors import UserError
 from facesmith.methods.occluder.module import OccluderModule
 from facesmith.methods.swapper.module import SwapperModule
-from facesmith.methods.video_lora.adapter_bundle import load_person
+from facesmith.methods.video_lora.adapter_bundle import load_bundle
 from facesmith.methods.video_lora.base import open_base
 from facesmith.models.adapters.store import load_adapter
 from facesmith.models.checkpoint import RECORD
@@ -177,7 +177,7 @@ DOORS: dict[str, Door] = {
     "occluder_init_from": init_from(OccluderModule, ["experiment=occluder", "model.encoder_weights=null", *NEEDED]),
     "swap_lora_base": base_of_lora,
     "annotate": occluder_at,
-    "generate": load_person,
+    "generate": load_bundle,
 }
 
 
@@ -306,7 +306,7 @@ def test_video_base_that_names_another_class_does_not_load(part: str, said: obje
     (base / "transformer/config.json").write_text('{"_class_name": "WanVACETransformer3DModel"}')
     (base / "model_index.json").write_text(json.dumps({part: said}))
     opened = open_base(str(base))
-    load = {"vae": "codec", "transformer": "bare_transformer"}.get(part, part)
+    load = "empty_transformer" if part == "transformer" else f"load_{part}"
     with pytest.raises(UserError, match=f"its {part} is") as caught:
         getattr(opened, load)()
     assert len(str(caught.value).splitlines()) == 1
