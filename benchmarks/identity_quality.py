@@ -42,8 +42,8 @@ from facesmith.media.video import open_video
 from facesmith.methods.swapper.losses import TextureWarpLoss
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.metrics.swap import SwapEvaluator, SwapMetrics, SwapPictures, held_out_ssim
+from facesmith.models.swapper.generator import composite
 from facesmith.models.swapper.texture_warp import TextureWarp
-from facesmith.models.swapper.wrappers import composite
 from facesmith.training.swapping.augment import Augment
 from facesmith.training.swapping.dataset import MixedBatchSampler
 

@@ -26,7 +26,7 @@ from facesmith.models.adapters.lora import add_lora, merge_lora
 from facesmith.models.checkpoint import load_module
 from facesmith.models.onnx.swapper_file import read_info
 from facesmith.models.onnx.to_torch.generator import load_generator
-from facesmith.models.swapper.wrappers import Shown
+from facesmith.models.swapper.generator import ExportWrapper
 
 LORA = {"rank": 8, "alpha": None, "dropout": 0.0, "rslora": False, "dora": False}
 
@@ -61,7 +61,7 @@ def main() -> None:
     add_lora(network, LoraSettings(**LORA, targets=[name.removeprefix("graph.generator.") for name in names]))
     target = torch.rand(given.batch, 3, base.size, base.size) * 2 - 1
     source = torch.nn.functional.normalize(torch.ones(given.batch, base.embedding_size or 1))
-    shown = Shown(network)
+    shown = ExportWrapper(network)
 
     def step(forward: Callable[[], torch.Tensor]) -> Callable[[], None]:
         return lambda: forward().square().mean().backward()

@@ -21,8 +21,8 @@ from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.aad import Aad
+from facesmith.models.swapper.generator import ExportWrapper, SwapOutput
 from facesmith.models.swapper.texture_warp import TextureWarp, from_opponent
-from facesmith.models.swapper.wrappers import Shown, SwapOutput
 
 SIZE = 128
 
@@ -101,7 +101,7 @@ def write(generator: nn.Module, path: Path) -> ExportReport:
         inputs[SOURCE] = F.normalize(torch.randn(1, 128), dim=-1)
     embedding = 128 if generator.embedding_size else None
     contract = SwapperInfo("arcface_128", SIZE, "sface", embedding, "noise", "synthetic", "random textures", "", 0)
-    return export(ExportSpec(Shown(generator).eval(), inputs, [OUTPUT, MASK], contract.metadata()), path)
+    return export(ExportSpec(ExportWrapper(generator).eval(), inputs, [OUTPUT, MASK], contract.metadata()), path)
 
 
 def cpu_milliseconds(path: Path, runs: int) -> float:

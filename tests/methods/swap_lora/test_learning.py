@@ -17,7 +17,7 @@ from facesmith.methods.swap_lora.neighbours import (
     nearest_textures,
     next_frames,
 )
-from facesmith.models.swapper.wrappers import SwapOutput
+from facesmith.models.swapper.generator import SwapOutput
 
 SIZE = 32
 

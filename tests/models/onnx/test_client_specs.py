@@ -19,7 +19,7 @@ from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import load_swapper
-from facesmith.models.swapper.wrappers import Shown, SwapOutput
+from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
 
 from ...made_profiles import made_profile
 
@@ -27,7 +27,7 @@ SIZE = 64
 ORIGIN = Path("last.ckpt")
 
 
-class Disc(nn.Module):
+class Disc(SwapGenerator):
     """A generator that lays a disc of one colour around the nose of its template, by a learnt-looking detour."""
 
     template = "arcface_128"
@@ -77,7 +77,7 @@ def spec_of(generator: nn.Module, embedder: str = "sface") -> ExportSpec:
         42,
         {"val/nme": 0.03},
     )
-    return ExportSpec(Shown(generator).eval(), {}, ["output", "mask"], contract.metadata())
+    return ExportSpec(ExportWrapper(generator).eval(), {}, ["output", "mask"], contract.metadata())
 
 
 def exported(folder: Path, client: str, generator: nn.Module, embedder="sface", profile=None, size=None, **settings):
@@ -235,7 +235,7 @@ def test_what_a_client_cannot_run_is_one_line(client, generator, embedder, profi
     assert "\n" not in str(told.value)
 
 
-class RedHides(nn.Module):
+class RedHides(SwapGenerator):
     """An occluder of RGB -1..1: visible where there is no red."""
 
     def forward(self, picture: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportError, ExportSpec
 from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.session import load_swapper
-from facesmith.models.swapper.wrappers import composite
+from facesmith.models.swapper.generator import composite
 
 SIZE = 32
 

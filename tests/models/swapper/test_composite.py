@@ -1,6 +1,6 @@
 import torch
 
-from facesmith.models.swapper.wrappers import composite, feather
+from facesmith.models.swapper.generator import composite, feather
 
 
 def test_face_inside_target_outside() -> None:

@@ -15,7 +15,7 @@ from facesmith.models.checkpoint import RECORD, load_module, read_checkpoint
 from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.swapper_file import read_info
 from facesmith.models.onnx.to_torch.generator import load_generator
-from facesmith.models.swapper.wrappers import SwapGenerator
+from facesmith.models.swapper.generator import SwapGenerator
 from facesmith.training.run.checkpoint_files import FOLDER, LAST
 from facesmith.training.run.record import FILE
 from facesmith.training.swapping.module import SwapModule

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facesmith.methods.swap_lora.neighbours import face_difference, neighbour_rows
-from facesmith.models.swapper.wrappers import SwapOutput, composite
+from facesmith.models.swapper.generator import SwapOutput, composite
 from facesmith.training.losses import IdentityLoss, ramp
 
 BASE_FACE, BASE_MASK = "base_face", "base_mask"

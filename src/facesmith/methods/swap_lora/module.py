@@ -28,7 +28,7 @@ from facesmith.models.adapters.spec import load_adapters
 from facesmith.models.checkpoint import RECORD, describe
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch.generator import OnnxGenerator
-from facesmith.models.swapper.wrappers import SwapGenerator
+from facesmith.models.swapper.generator import SwapGenerator
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
 from facesmith.training.swapping.grid import titled_grid

@@ -25,7 +25,7 @@ from facesmith.models.onnx.parity import parity
 from facesmith.models.onnx.to_torch.module import OnnxModule
 from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.onnx.to_torch.write_back import write_back
-from facesmith.models.swapper.wrappers import Shown
+from facesmith.models.swapper.generator import ExportWrapper
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -137,10 +137,10 @@ def merge_into_export(spec: ExportSpec, adapters: AdapterSpec, path: Path) -> Ex
     Raises:
         UserError: The module exports no swapper, or an adapter was trained on another base.
     """
-    if not isinstance(spec.module, Shown):
+    if not isinstance(spec.module, ExportWrapper):
         raise UserError(f"adapter={adapters.folders[0]}: {path} holds no swapper; give the adapter's own base")
     generator = merge_adapters(spec.module.generator, adapters, path)
-    return replace(spec, module=Shown(generator).eval(), metadata={**spec.metadata, **adapters.metadata})
+    return replace(spec, module=ExportWrapper(generator).eval(), metadata={**spec.metadata, **adapters.metadata})
 
 
 def merge_into_file(path: Path, adapters: AdapterSpec) -> MergedFile:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from facesmith.models.onnx.info import (
     SwapperInfo,
     TensorLayout,
 )
-from facesmith.models.swapper.wrappers import Baked, Placed, Shown
+from facesmith.models.swapper.generator import AlignedGenerator, ExportWrapper, FixedIdentityGenerator, SwapGenerator
 
 DFM_OUTPUTS: Final = ("out_face_mask:0", "out_celeb_face:0", "out_celeb_face_mask:0")
 XSEG_INPUT, XSEG_OUTPUT = "input", "output"
@@ -84,7 +84,7 @@ def spec_for(
         UserError: the client cannot run such a model, or the profile does not fit it.
     """
     info = SwapperInfo.from_metadata(spec.metadata, origin)
-    if not isinstance(spec.module, Shown):
+    if not isinstance(spec.module, ExportWrapper):
         raise UserError(f"ckpt_path={origin}: holds no swapper that {client} can run; give a swapper's checkpoint")
     generator = spec.module.generator
     if profile is not None:
@@ -96,7 +96,7 @@ def spec_for(
         _require_arcface(info, origin)
     tensors = DFM_LAYOUT if client == "dfm" else TensorLayout()
     info = replace(info, kind=client, template=template, size=size, tensors=tensors)
-    swapper = Shown(_fitted(generator, template, size))
+    swapper = ExportWrapper(_fitted(generator, template, size))
     if client == "dfm":
         inputs = {DFM_INPUT: torch.full((1, size, size, 3), 0.5)}
         return ExportSpec(
@@ -119,8 +119,8 @@ def _crop(client: str, info: SwapperInfo, size: int | None) -> tuple[str, int]:
 
 
 def _with_identity(
-    generator: nn.Module, info: SwapperInfo, profile: IdentityProfile, origin: Path
-) -> tuple[nn.Module, SwapperInfo]:
+    generator: SwapGenerator, info: SwapperInfo, profile: IdentityProfile, origin: Path
+) -> tuple[SwapGenerator, SwapperInfo]:
     if info.embedding_size is None:
         raise UserError(f"profile={profile.id}: {origin} has its identity baked in; leave profile out")
     profile.require(info.embedder, info.embedding_size)
@@ -131,7 +131,7 @@ def _with_identity(
         consent=profile.consent,
         consent_note=profile.consent_note or "",
     )
-    return Baked(generator, torch.from_numpy(profile.mean)), told
+    return FixedIdentityGenerator(generator, torch.from_numpy(profile.mean)), told
 
 
 def _require_arcface(info: SwapperInfo, origin: Path) -> None:
@@ -144,11 +144,10 @@ def _require_arcface(info: SwapperInfo, origin: Path) -> None:
         )
 
 
-def _fitted(generator: nn.Module, template: str, size: int) -> nn.Module:
+def _fitted(generator: SwapGenerator, template: str, size: int) -> SwapGenerator:
     """The generator on these crops: resampled where it must, at a larger size where it can run at one."""
-    network: Any = generator
-    step = getattr(network, "size_step", None)
-    inner = size if step is not None and size % step == 0 else network.size
-    if (template, size) == (network.template, inner):
+    step = generator.size_step
+    inner = size if step is not None and size % step == 0 else generator.size
+    if (template, size) == (generator.template, inner):
         return generator
-    return Placed(generator, template, size, inner)
+    return AlignedGenerator(generator, template, size, inner)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from facesmith.models.swapper.wrappers import SwapGenerator, SwapOutput
+from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
 
 _ENCODER_SLOPE = 0.1
 _DECODER_SLOPE = 0.2

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facesmith.models.swapper.wrappers import SwapGenerator, SwapOutput
+from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
 
 REGIONS = 3  # eyes with brows, mouth, the rest
 _TRUNK = 64  # px the network looks at, whatever the crop's size

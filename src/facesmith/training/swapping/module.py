@@ -15,7 +15,7 @@ from facesmith.errors import UserError
 from facesmith.models.checkpoint import RECORD, describe, same_faces
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
-from facesmith.models.swapper.wrappers import Shown, SwapGenerator, SwapOutput
+from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
 from facesmith.training.schedule import WarmupCosine, optimiser_steps
 from facesmith.training.swapping.config import SwapModuleConfig
 from facesmith.training.swapping.data import SwapDataModule
@@ -113,7 +113,7 @@ class SwapModule(LightningModule):
     def swap(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return raw faces (N,3,S,S) -1..1, masks (N,1,S,S) 0..1 and composites (N,3,S,S), without gradients."""
         with torch.no_grad():
-            raw, mask, composite, _ = Shown(self.generator).all(batch["target"], batch["source"])
+            raw, mask, composite, _ = ExportWrapper(self.generator).forward_all(batch["target"], batch["source"])
         return raw, mask, composite
 
     def export_spec(self) -> ExportSpec:
@@ -130,7 +130,7 @@ class SwapModule(LightningModule):
         inputs = {TARGET: torch.zeros(1, 3, size, size)}
         if embedding_size is not None:
             inputs[SOURCE] = nn.functional.normalize(torch.ones(1, embedding_size))
-        return ExportSpec(Shown(generator), inputs, [OUTPUT, MASK], info.metadata())
+        return ExportSpec(ExportWrapper(generator), inputs, [OUTPUT, MASK], info.metadata())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module without any YAML."""

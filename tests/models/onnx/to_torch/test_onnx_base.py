@@ -25,8 +25,8 @@ from facesmith.models.onnx.to_torch.generator import load_generator
 from facesmith.models.onnx.to_torch.module import SUPPORTED, OnnxModule
 from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.swapper.aad import Aad
+from facesmith.models.swapper.generator import AlignedGenerator, ExportWrapper
 from facesmith.models.swapper.texture_warp import TextureWarp
-from facesmith.models.swapper.wrappers import Placed, Shown
 
 from ....foreign_swappers import NETS, write_converter, write_foreign
 
@@ -37,7 +37,7 @@ def own_file(folder, client, generator):
     contract = SwapperInfo(
         "arcface_128", generator.size, "arcface_w600k_r50", generator.embedding_size, "ada", "self", "", "key", 1
     )
-    spec = ExportSpec(Shown(generator.eval()), {}, ["output", "mask"], contract.metadata())
+    spec = ExportSpec(ExportWrapper(generator.eval()), {}, ["output", "mask"], contract.metadata())
     size = 64 if client == "dfm" else None
     spec = spec_for(client, spec, origin=folder / "last.ckpt", size=size, profile=None)
     path = folder / f"{client}.{'dfm' if client == 'dfm' else 'onnx'}"
@@ -298,11 +298,11 @@ def test_files_in_half_precision_come_back_in_it(files, tmp_path):
 
 @pytest.mark.parametrize("name", ["ghost", "blendswap"])
 def test_a_base_takes_the_crops_that_are_trained_on(files, name):
-    """Faces on another template are swapped as `Placed` has them swapped."""
+    """Faces on another template are swapped as `AlignedGenerator` has them swapped."""
     base = loaded(files(name))
     assert base.template != "arcface_128"
     target, source = fed(base, 1)
-    by_hand = Placed(copy.deepcopy(base), "arcface_128", base.size, base.size)
+    by_hand = AlignedGenerator(copy.deepcopy(base), "arcface_128", base.size, base.size)
     base.set_template("arcface_128")
     assert (base.template, base.composited) == ("arcface_128", False)
     with torch.no_grad():

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from facesmith.errors import UserError
 from facesmith.faces.geometry.alignment import invert_transform, template_transform, transform_scale
@@ -20,14 +20,14 @@ from facesmith.models.onnx.parity import parity
 from facesmith.models.onnx.to_torch.module import OnnxModule
 from facesmith.models.onnx.to_torch.reading import read
 from facesmith.models.onnx.to_torch.write_back import write_back
-from facesmith.models.swapper.wrappers import SwapOutput, grid, sampled
+from facesmith.models.swapper.generator import SwapGenerator, SwapOutput, resample, sampling_grid
 
 log = logging.getLogger(__name__)
 
 _SAME = 1e-4  # largest difference between a crop computed alone and in a batch
 
 
-class OnnxGenerator(nn.Module):
+class OnnxGenerator(SwapGenerator):
     """A swapper that is only a file, frozen and differentiable.
 
     Attributes:
@@ -77,8 +77,10 @@ class OnnxGenerator(nn.Module):
             return
         outwards = template_transform(self.info.template, self.info.size, template, self.size)
         self._shrink = max(int(transform_scale(outwards) + 0.25), 1)
-        self.register_buffer("target_grid", grid(outwards, self.info.size, self.size), persistent=False)
-        self.register_buffer("face_grid", grid(invert_transform(outwards), self.size, self.info.size), persistent=False)
+        self.register_buffer("target_grid", sampling_grid(outwards, self.info.size, self.size), persistent=False)
+        self.register_buffer(
+            "face_grid", sampling_grid(invert_transform(outwards), self.size, self.info.size), persistent=False
+        )
         self.template, self.composited = template, False
 
     def set_photo(self, photo: Tensor) -> None:
@@ -103,9 +105,9 @@ class OnnxGenerator(nn.Module):
         if self.template == self.info.template:
             return self._swap(target, source)
         seen = F.avg_pool2d(target, self._shrink) if self._shrink > 1 else target
-        made = self._swap(sampled(seen, self.target_grid, "bilinear", "border"), source)
-        face = sampled(made.face, self.face_grid, "bicubic", "border")
-        return SwapOutput(face, sampled(made.mask, self.face_grid, "bilinear", "zeros"), {})
+        made = self._swap(resample(seen, self.target_grid, "bilinear", "border"), source)
+        face = resample(made.face, self.face_grid, "bicubic", "border")
+        return SwapOutput(face, resample(made.mask, self.face_grid, "bilinear", "zeros"), {})
 
     def parity(self) -> float:
         """Compare the module with onnxruntime on the file itself.

@@ -1,7 +1,8 @@
-"""What every swapper network gives back."""
+"""What every swapper network is: what it returns, how that is blended into the target, how it is wrapped for export."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -10,12 +11,18 @@ from torch import Tensor, nn
 
 from facesmith.faces.geometry.alignment import Matrix, invert_transform, template_transform, transform_scale
 
+_ERODE: Final = 2 / 128  # of the crop's side: keeps the stretched texture at the hull's rim out of the picture
+_BLUR: Final = 2.5 / 128
+_STEEPNESS: Final = 16
+
 
 class SwapOutput(NamedTuple):
     """A face and where it belongs.
 
-    face: (N,3,S,S) RGB in -1..1, meaningful inside the mask only. mask: (N,1,S,S) in 0..1, 1 where the
-    target's face is. aux: what the generator's own loss reads besides, by name.
+    Attributes:
+        face: (N,3,S,S) RGB in -1..1, meaningful inside the mask only.
+        mask: (N,1,S,S) in 0..1, 1 where the target's face is.
+        aux: What the generator's own loss reads besides, by name.
     """
 
     face: Tensor
@@ -30,11 +37,17 @@ class SwapGenerator(nn.Module):
         template: Where the face lies in its crops.
         size: Side of the crops in px.
         embedding_size: Numbers in the embeddings it takes; None where the identity is baked in.
+        size_step: It runs at any multiple of so many px; None: at `size` only.
+        composited: Whether its faces are blended into the target already.
+        adaptable: Parts of the names of the layers that an adapter changes by default; None for all.
     """
 
     template: str
     size: int
     embedding_size: int | None
+    size_step: ClassVar[int | None] = None
+    composited: bool = False
+    adaptable: Sequence[str] | None = None
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap targets.
@@ -46,17 +59,18 @@ class SwapGenerator(nn.Module):
         raise NotImplementedError
 
 
-_ERODE = 2 / 128  # of the crop's side: keeps the stretched texture at the hull's rim out of the picture
-_BLUR = 2.5 / 128
-_STEEPNESS = 16
-
-
 def composite(face: Tensor, mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Blend a face into its target under the mask, thresholded, eroded and feathered.
 
-    face, target: (N,3,S,S) RGB in -1..1. mask: (N,1,S,S) in 0..1. Returns the picture (N,3,S,S) in -1..1
-    and the mask it was blended with (N,1,S,S) in 0..1, low at the crop's rim. Traces to plain ONNX operators;
-    S must be fixed.
+    Traces to plain ONNX operators; S must be fixed.
+
+    Args:
+        face: (N,3,S,S) RGB in -1..1.
+        mask: (N,1,S,S) in 0..1.
+        target: (N,3,S,S) RGB in -1..1.
+
+    Returns:
+        The picture (N,3,S,S) in -1..1, and the mask it was blended with (N,1,S,S) in 0..1, low at the crop's rim.
     """
     soft = feather(mask)
     return torch.lerp(target, face.clamp(-1, 1), soft), soft
@@ -79,7 +93,7 @@ def feather(mask: Tensor) -> Tensor:
     return F.conv2d(blurred, kernel.transpose(2, 3), padding=(radius, 0))
 
 
-class Shown(nn.Module):
+class ExportWrapper(nn.Module):
     """A generator with its composite, which is all that is exported: outside the face its raw picture means nothing."""
 
     def __init__(self, generator: SwapGenerator) -> None:
@@ -87,16 +101,16 @@ class Shown(nn.Module):
         self.generator = generator
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the finished crop (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
-        return self._finished(self._swap(target, source), target)
+        """Return the composite (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
+        return self._composite(self._swap(target, source), target)
 
-    def all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the raw face, the raw mask, the finished crop and what of it was changed."""
+    def forward_all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the raw face, the raw mask, the composite and what of it was changed."""
         output = self._swap(target, source)
-        return output.face, output.mask, *self._finished(output, target)
+        return output.face, output.mask, *self._composite(output, target)
 
-    def _finished(self, output: SwapOutput, target: Tensor) -> tuple[Tensor, Tensor]:
-        if getattr(self.generator, "composited", False):  # a file that composites by itself
+    def _composite(self, output: SwapOutput, target: Tensor) -> tuple[Tensor, Tensor]:
+        if self.generator.composited:
             return output.face, output.mask
         return composite(output.face, output.mask, target)
 
@@ -105,14 +119,18 @@ class Shown(nn.Module):
         return self.generator.forward(target, source if self.generator.embedding_size else None)
 
 
-class Placed(SwapGenerator):
-    """Resample a target to the generator's own crop, and its face and mask back, by two constant grids.
+class AlignedGenerator(SwapGenerator):
+    """A generator on crops of another template or size: two constant grids resample the target, and face and mask back.
 
-    template, size: of the crops it takes and gives. inner_size: px at which the generator runs.
+    Args:
+        generator: The network.
+        template: Of the crops it takes and returns.
+        size: Their side in px.
+        inner_size: Side in px at which the network runs.
     """
 
-    seen_at: Tensor
-    laid_at: Tensor
+    target_grid: Tensor
+    face_grid: Tensor
 
     def __init__(self, generator: SwapGenerator, template: str, size: int, inner_size: int) -> None:
         super().__init__()
@@ -120,22 +138,27 @@ class Placed(SwapGenerator):
         self.template, self.size = template, size
         self.embedding_size = generator.embedding_size
         outwards = template_transform(generator.template, inner_size, template, size)
-        self.shrink = max(int(transform_scale(outwards) + 0.25), 1)
-        self.register_buffer("seen_at", grid(outwards, inner_size, size), persistent=False)
-        self.register_buffer("laid_at", grid(invert_transform(outwards), size, inner_size), persistent=False)
+        self._shrink = max(int(transform_scale(outwards) + 0.25), 1)
+        self.register_buffer("target_grid", sampling_grid(outwards, inner_size, size), persistent=False)
+        self.register_buffer("face_grid", sampling_grid(invert_transform(outwards), size, inner_size), persistent=False)
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
-        """Swap `target` (N,3,size,size) RGB -1..1; see the generator's own."""
+        """Swap targets (N,3,size,size) RGB -1..1; `source` is the generator's."""
         # A grid samples single pixels: what shrinks is averaged first.
-        seen = F.avg_pool2d(target, self.shrink) if self.shrink > 1 else target
-        output = self.generator.forward(sampled(seen, self.seen_at, "bilinear", "border"), source)
+        seen = F.avg_pool2d(target, self._shrink) if self._shrink > 1 else target
+        output = self.generator.forward(resample(seen, self.target_grid, "bilinear", "border"), source)
         # Cubic where the face grows, or it would be softer than the generator made it.
-        face = sampled(output.face, self.laid_at, "bicubic", "border")
-        return SwapOutput(face, sampled(output.mask, self.laid_at, "bilinear", "zeros"), {})
+        face = resample(output.face, self.face_grid, "bicubic", "border")
+        return SwapOutput(face, resample(output.mask, self.face_grid, "bilinear", "zeros"), {})
 
 
-class Baked(SwapGenerator):
-    """A generator that takes any identity, with one of them inside. embedding: (E,), L2-normalised."""
+class FixedIdentityGenerator(SwapGenerator):
+    """A generator that takes any identity, with one of them baked in.
+
+    Args:
+        generator: The network.
+        embedding: (E,), L2-normalised.
+    """
 
     embedding: Tensor
 
@@ -147,18 +170,27 @@ class Baked(SwapGenerator):
         self.register_buffer("embedding", embedding[None].float())
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
-        """Swap `target` (N,3,S,S) RGB -1..1; there is no source."""
+        """Swap targets (N,3,S,S) RGB -1..1; `source` is not read."""
         return self.generator.forward(target, self.embedding.expand(target.shape[0], -1))
 
 
-def grid(matrix: Matrix, size: int, sampled: int) -> Tensor:
-    """Return the grid (1,size,size,2) that samples a picture of `sampled` px where `matrix` takes each pixel."""
+def sampling_grid(matrix: Matrix, size: int, picture_size: int) -> Tensor:
+    """Make the grid that samples a picture where a matrix takes each pixel.
+
+    Args:
+        matrix: (2,3), from px of the result to px of the picture.
+        size: Side of the result in px.
+        picture_size: Side of the picture in px.
+
+    Returns:
+        (1,size,size,2) -1..1, for `resample`.
+    """
     at = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float64)
     places = at @ matrix[:, :2].T + matrix[:, 2]
-    return torch.from_numpy((places + 0.5) * (2 / sampled) - 1)[None].float()
+    return torch.from_numpy((places + 0.5) * (2 / picture_size) - 1)[None].float()
 
 
-def sampled(picture: Tensor, at: Tensor, mode: str, padding: str) -> Tensor:
-    """Sample a picture (N,C,S,S) at a grid (1,h,w,2)."""
-    where = at.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
+def resample(picture: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
+    """Sample a picture (N,C,S,S) at a grid (1,h,w,2); mode and padding are `grid_sample`'s."""
+    where = grid.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
     return F.grid_sample(picture, where, mode=mode, padding_mode=padding, align_corners=False)
