@@ -11,7 +11,7 @@ from facesmith.faces.geometry import masks
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
 from facesmith.faces.geometry.thin_plate import compute_warp_maps, fit_similarity
-from facesmith.faces.pseudo_labels.frame_choice import spread_out
+from facesmith.faces.pseudo_labels.frame_choice import sample_farthest
 from facesmith.faces.pseudo_labels.pseudo_truth import build
 from facesmith.faces.pseudo_labels.training_items import KINDS, TrainingItems
 
@@ -124,10 +124,10 @@ def test_similarity_undoes_a_turn() -> None:
     assert np.allclose(fit_similarity(turned[None], shape)[0], shape)
 
 
-def test_spread_out_begins_with_the_first_and_repeats_when_few() -> None:
+def test_sample_farthest_begins_with_the_first_and_repeats_when_few() -> None:
     features = np.array([[0.0], [1.0], [10.0]])
-    assert spread_out(features, 2, [1]).tolist() == [1, 2]
-    assert len(spread_out(features, 7)) == 7
+    assert sample_farthest(features, 2, [1]).tolist() == [1, 2]
+    assert len(sample_farthest(features, 7)) == 7
 
 
 def test_training_items_of_an_earlier_version_load_with_kinds_in_words(items: TrainingItems, tmp_path: Path) -> None:

@@ -20,10 +20,15 @@ _FEATURE_WEIGHT: Final = 6.0
 
 
 @dataclass(frozen=True)
-class Choice:
+class FrameChoice:
     """Rows of the person's frames for the whole face, the eyes and the mouth.
 
-    residual: px by which the base's points miss the wanted ones. blendshapes: (52,) of the wanted face.
+    Attributes:
+        base: Row of the frame for the whole face.
+        eyes: Row of the frame for the eyes.
+        mouth: Row of the frame for the mouth.
+        residual: Px by which the base's landmarks miss the wanted ones, RMS.
+        blendshapes: (52,) of the wanted face.
     """
 
     base: int
@@ -34,12 +39,19 @@ class Choice:
 
     @property
     def frames(self) -> tuple[int, int, int]:
-        """Base, eyes, mouth."""
+        """Rows of base, eyes and mouth."""
         return self.base, self.eyes, self.mouth
 
 
 class FrameChooser:
-    """Scores a person's faces, the second half being mirror images of the first, against a wanted face."""
+    """Scores a person's faces against a wanted face.
+
+    Args:
+        faces: Of the person; the second half are mirror images of the first.
+
+    Attributes:
+        canonical: (478,3) px, the person's mean face, made symmetric.
+    """
 
     def __init__(self, faces: AlignedFaces) -> None:
         self._unit = faces.size / 128
@@ -54,11 +66,16 @@ class FrameChooser:
         self._fitted = fit_similarity(self._points, symmetric)
 
     def residuals(self, landmarks: NDArray[np.floating]) -> Floats:
-        """Return the RMS px by which each frame's mesh misses the wanted (478,2+); (n,)."""
+        """Compute how far each frame's mesh is from wanted landmarks (478,2+) px: (n,) RMS px."""
         return np.sqrt((self._errors(landmarks)[:, : topology.MESH] ** 2).mean(1))
 
-    def choose(self, landmarks: NDArray[np.floating], blendshapes: NDArray[np.floating]) -> Choice:
-        """Return the frames that fit a wanted face (478,2+) px with expression (52,) best."""
+    def choose(self, landmarks: NDArray[np.floating], blendshapes: NDArray[np.floating]) -> FrameChoice:
+        """Choose the frames that fit a wanted face best.
+
+        Args:
+            landmarks: (478,2+) px.
+            blendshapes: (52,), its expression.
+        """
         errors = self._errors(landmarks) / self._unit
         whole = np.sqrt((errors[:, : topology.MESH] ** 2).mean(1))
         base = int(np.argmin(whole + self._mirror_cost))
@@ -70,16 +87,21 @@ class FrameChooser:
             expression = np.abs(self._shapes[:, shapes] - blendshapes[shapes]).mean(1)
             score = _POSE_SHARE * whole + errors[:, points].mean(1) + weight * expression + self._mirror_cost
             parts.append(int(np.argmin(score)))
-        return Choice(base, parts[0], parts[1], float(whole[base] * self._unit), blendshapes)
+        return FrameChoice(base, parts[0], parts[1], float(whole[base] * self._unit), blendshapes)
 
     def features(self) -> Floats:
-        """Describe each frame by pose, eyes and mouth on one scale; (n,f)."""
+        """Compute features (n,f) of each frame's pose, eyes and mouth on one scale."""
         return np.concatenate([self._shape_features(), self._eye_features(), self._mouth_features()], axis=1)
 
-    def textures(self, wanted: Sequence[Choice], count: int) -> list[Choice]:
-        """Choose which frames to keep: a region each, those the wanted faces use, then the most different."""
+    def choose_textures(self, wanted: Sequence[FrameChoice], count: int) -> list[FrameChoice]:
+        """Choose which frames to keep as textures.
+
+        Args:
+            wanted: Choices for the targets; the frames they use come first, then the most different ones.
+            count: Of textures.
+        """
         columns = [
-            spread_out(features, count, list(dict.fromkeys(used)))
+            sample_farthest(features, count, list(dict.fromkeys(used)))
             for features, used in (
                 (self._shape_features(), [choice.base for choice in wanted]),
                 (self._eye_features(), [choice.eyes for choice in wanted]),
@@ -87,23 +109,34 @@ class FrameChooser:
             )
         ]
         return [
-            Choice(int(base), int(eyes), int(mouth), 0.0, self._shapes[base])
+            FrameChoice(int(base), int(eyes), int(mouth), 0.0, self._shapes[base])
             for base, eyes, mouth in zip(*columns, strict=True)
         ]
 
-    def nearest(self, landmarks: NDArray[np.floating], choice: Choice, kept: Sequence[Choice]) -> tuple[int, int, int]:
-        """Say which kept texture serves eyes, mouth and the rest of a face best."""
+    def nearest_textures(
+        self, landmarks: NDArray[np.floating], choice: FrameChoice, kept: Sequence[FrameChoice]
+    ) -> tuple[int, int, int]:
+        """Find the kept textures that serve a face best.
+
+        Args:
+            landmarks: (478,2+) px of the face.
+            choice: Frames it is made of.
+            kept: Textures.
+
+        Returns:
+            Positions in `kept`, for eyes, mouth and the rest.
+        """
         labels = []
         for used, rows, part in (
             (choice.eyes, [k.eyes for k in kept], topology.EYE_BLENDSHAPES),
             (choice.mouth, [k.mouth for k in kept], topology.MOUTH_BLENDSHAPES),
         ):
-            apart = np.abs(self._shapes[rows][:, part] - choice.blendshapes[part]).sum(1)
-            labels.append(rows.index(used) if used in rows else int(np.argmin(apart)))
+            distance = np.abs(self._shapes[rows][:, part] - choice.blendshapes[part]).sum(1)
+            labels.append(rows.index(used) if used in rows else int(np.argmin(distance)))
         bases = [k.base for k in kept]
         fitted = fit_similarity(np.asarray(landmarks, np.float64)[None, :, :2], self.canonical[:, :2])[0]
-        apart = ((self._fitted[bases] - fitted)[:, CONTROL_POINTS] ** 2).sum((1, 2))
-        labels.append(bases.index(choice.base) if choice.base in bases else int(np.argmin(apart)))
+        distance = ((self._fitted[bases] - fitted)[:, CONTROL_POINTS] ** 2).sum((1, 2))
+        labels.append(bases.index(choice.base) if choice.base in bases else int(np.argmin(distance)))
         return labels[0], labels[1], labels[2]
 
     def _errors(self, landmarks: NDArray[np.floating]) -> Floats:
@@ -121,12 +154,21 @@ class FrameChooser:
         return self._shapes[:, topology.MOUTH_BLENDSHAPES] * _FEATURE_WEIGHT
 
 
-def spread_out(features: Floats, count: int, first: Sequence[int] = ()) -> NDArray[np.intp]:
-    """Choose `count` rows (n,f) far from one another, beginning with `first`; repeats when n is too small."""
+def sample_farthest(features: Floats, count: int, first: Sequence[int] = ()) -> NDArray[np.intp]:
+    """Choose rows far from one another: farthest point sampling.
+
+    Args:
+        features: (n,f).
+        count: Of rows to choose; they repeat when n is smaller.
+        first: Rows to begin with; without any, the row nearest to the mean.
+
+    Returns:
+        (count,) rows.
+    """
     chosen = list(first[:count]) or [int(((features - features.mean(0)) ** 2).sum(1).argmin())]
-    apart = np.min([((features - features[row]) ** 2).sum(1) for row in chosen], axis=0)
+    distance = np.min([((features - features[row]) ** 2).sum(1) for row in chosen], axis=0)
     while len(chosen) < min(count, len(features)):
-        row = int(apart.argmax())
+        row = int(distance.argmax())
         chosen.append(row)
-        apart = np.minimum(apart, ((features - features[row]) ** 2).sum(1))
+        distance = np.minimum(distance, ((features - features[row]) ** 2).sum(1))
     return np.resize(np.array(chosen), count)

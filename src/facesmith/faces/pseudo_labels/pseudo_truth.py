@@ -16,7 +16,7 @@ from rich.progress import track
 from facesmith.faces.geometry import colour, masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import blend_proportions, compute_warp_maps, fit_similarity, resample
-from facesmith.faces.pseudo_labels.frame_choice import Choice, FrameChooser, spread_out
+from facesmith.faces.pseudo_labels.frame_choice import FrameChoice, FrameChooser, sample_farthest
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class _Item:
     canonical: NDArray[np.float32]
     kind: str
     who: int
-    labels: Choice
+    labels: FrameChoice
 
 
 def build(
@@ -59,31 +59,42 @@ def build(
 ) -> TrainingItems:
     """Make training items of a person's faces and the faces of the scenes to swap into.
 
-    person, targets: faces on one template and size; mirror images are added here. names: what to call the
-    targets in warnings. textures: pictures of the person to keep (K). frames: at most so many of the person's
-    frames, chosen for variety, become R and I items; every frame may serve as a source. donors: R items a
-    frame. variants: re-posed copies ("reposed") of the targets in all. The same seed gives the same items. With no
-    target only I items are made. Raises ValueError when the person has no frame or the faces do not match.
+    The same seed gives the same items. Without targets only items of the kind self are made.
+
+    Args:
+        person: Faces of the person; mirror images are added here.
+        targets: Faces of the scenes, on the same template and of the same size.
+        names: What to call the targets in warnings.
+        textures: Pictures of the person to keep (K).
+        frames: At most so many of the person's frames, chosen for variety, become items of the kinds reversed and
+            self; every frame may serve as a source.
+        donors: Reversed items a frame.
+        variants: Reposed items in all.
+        seed: Of what is drawn at random.
+        progress: Whether to show a bar.
+
+    Raises:
+        ValueError: The person has no frame, or the faces do not match.
     """
     if not len(person):
         raise ValueError("pseudo truth needs at least one frame of the person")
     if len(targets) and (targets.size, targets.template) != (person.size, person.template):
         raise ValueError("person and targets must be aligned on the same template at the same size")
-    workshop = _Workshop(person, targets, names, textures, np.random.default_rng(seed))
-    rows = spread_out(workshop.chooser.features(), min(frames, len(workshop.person)))
-    total = len(workshop.targets) + len(rows) * (1 + donors * bool(len(targets))) + variants * bool(len(targets))
+    builder = _Builder(person, targets, names, textures, np.random.default_rng(seed))
+    rows = sample_farthest(builder.chooser.features(), min(frames, len(builder.person)))
+    total = len(builder.targets) + len(rows) * (1 + donors * bool(len(targets))) + variants * bool(len(targets))
     items = list(
         track(
-            workshop.items(rows, donors, variants),
+            builder.items(rows, donors, variants),
             description="pseudo ground truth",
             total=total,
             disable=not progress,
         )
     )
-    return workshop.collect(items)
+    return builder.collect(items)
 
 
-class _Workshop:
+class _Builder:
     """The person's frames and the targets with their mirror images, and what can be made of them."""
 
     def __init__(
@@ -107,11 +118,11 @@ class _Workshop:
         self.canon = self.chooser.canonical
         self.canon_regions = masks.eyes_and_mouth_masks(self.canon, self.size)
         self.canon_core = masks.skin_mask(self.canon, self.size)
-        kept = self.chooser.textures(self.choices, textures)
+        kept = self.chooser.choose_textures(self.choices, textures)
         self.kept, self.textures = kept, self._textures(kept)
 
     def items(self, rows: NDArray[np.intp], donors: int, variants: int) -> Iterator[_Item]:
-        """Make P, then V, then R and I items."""
+        """Make target items, then reposed, then reversed and self."""
         for j in range(len(self.targets)):
             face = self.targets
             yield self._pseudo(
@@ -126,7 +137,7 @@ class _Workshop:
         """Lay the items side by side."""
         size = self.size
         shapes = [item.landmarks for item in items]
-        labels = [self.chooser.nearest(item.landmarks, item.labels, self.kept) for item in items]
+        labels = [self.chooser.nearest_textures(item.landmarks, item.labels, self.kept) for item in items]
         return TrainingItems(
             target=np.stack([item.target for item in items]),
             truth=np.stack([item.truth for item in items]),
@@ -152,7 +163,7 @@ class _Workshop:
                     self.size,
                 )
 
-    def _textures(self, kept: Sequence[Choice]) -> NDArray[np.uint8]:
+    def _textures(self, kept: Sequence[FrameChoice]) -> NDArray[np.uint8]:
         pictures = []
         for choice in kept:
             maps = compute_warp_maps(
@@ -167,7 +178,7 @@ class _Workshop:
     def _compose(
         self,
         maps: NDArray[np.float32],
-        choice: Choice,
+        choice: FrameChoice,
         regions: NDArray[np.float32],
         core: NDArray[np.float32],
     ) -> NDArray[np.float32]:
@@ -185,7 +196,7 @@ class _Workshop:
         target: NDArray[np.uint8],
         landmarks: NDArray[np.floating],
         blendshapes: NDArray[np.floating],
-        choice: Choice,
+        choice: FrameChoice,
         kind: str,
         who: int,
     ) -> _Item:
@@ -196,7 +207,7 @@ class _Workshop:
         core = masks.skin_mask(landmarks, self.size)
         face = self._compose(maps, choice, masks.eyes_and_mouth_masks(aim, self.size), core)
         truth = self._blend(face, target, landmarks, core)
-        described = Choice(*choice.frames, choice.residual, blendshapes)
+        described = FrameChoice(*choice.frames, choice.residual, blendshapes)
         return _Item(target, truth, landmarks, maps[3], kind, who, described)
 
     def _blend(
@@ -238,7 +249,7 @@ class _Workshop:
 
     def _from_frame(self, row: int, donors: int) -> Iterator[_Item]:
         image, landmarks = self.person.images[row], self.person.landmarks[row]
-        shapes = Choice(row, row, row, 0.0, self.person.blendshapes[row])
+        shapes = FrameChoice(row, row, row, 0.0, self.person.blendshapes[row])
         chosen = self._donors(landmarks, donors) if donors else []
         canonical = compute_warp_maps(landmarks, self.canon[None], self.size, smoothing=_SMOOTH)[0]
         core = masks.skin_mask(landmarks, self.size)

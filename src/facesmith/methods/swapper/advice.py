@@ -23,8 +23,13 @@ def advice(
 ) -> list[str]:
     """Return a line for each thing that is wrong, the gravest first.
 
-    figures: of the gate, by metric name. steps, epochs: trained. faces: of the person, that are learnt from; size:
-    their mean size in the media, px. losses: the keys of model.loss, which differ from generator to generator.
+    Args:
+        figures: Of the gate, by metric name.
+        steps: Trained so far.
+        epochs: Trained so far.
+        faces: Of the person, that are learnt from.
+        size: Their mean size in the media, px.
+        losses: Keys of model.loss, which differ from generator to generator.
     """
     return list(_lines(figures, steps, epochs, faces, size, losses))
 

@@ -15,7 +15,7 @@ _DECODER_SLOPE = 0.2
 
 
 class AttributeModulation(nn.Module):
-    """Blend what the embedding says and what the target's attributes say, by a gate learnt per pixel.
+    """Blends what the embedding says and what the target's attributes say, by a gate learnt per pixel.
 
     The adaptive attentional denormalisation of FaceShifter (Li et al. 2019): features are instance-normalised, the
     embedding scales and shifts them per channel, the attributes per pixel, and the gate chooses. Where
@@ -35,7 +35,7 @@ class AttributeModulation(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, source: Tensor, attributes: Tensor) -> Tensor:
-        """Modulate `features` (N,C,h,w) by `source` (N,E) and `attributes` (N,A,h,w)."""
+        """Modulate features (N,C,h,w) by a source (N,E) and attributes (N,A,h,w)."""
         features = self.normalise(features)
         scale, shift = self.identity(source)[:, :, None, None].chunk(2, 1)
         as_source = (1 + scale) * features + shift
@@ -110,16 +110,24 @@ class AttributeEncoder(nn.Module):
 class Aad(SwapGenerator):
     """Swap any face for the one an embedding describes; for pretraining on many people and as the base of adapters.
 
-    size: of the crop in px. embedding_size: of the recogniser. encoder_channels: one a stride-2 level, fine to
-    coarse; decoder_channels: one a level, coarse to fine. convolutions: in each decoder stage. unshuffle: 2 folds
-    2x2 pixels into channels at both ends (a quarter of the finest work), 1 does not. finest_skip: finest resolution
-    in px whose attributes reach the decoder; finer than size/4 leaks the target's identity into the face.
-    checkpointing: trades a second decoder pass for memory while training.
+    Args:
+        size: Side of the crop in px.
+        embedding_size: Numbers in the recogniser's embedding.
+        encoder_channels: One a stride-2 level, fine to coarse.
+        decoder_channels: One a level, coarse to fine.
+        convolutions: In each decoder stage.
+        unshuffle: 2 folds 2x2 pixels into channels at both ends (a quarter of the finest work), 1 does not.
+        finest_skip: Finest resolution in px whose attributes reach the decoder; finer than size / 4 leaks the target's
+            identity into the face.
+        checkpointing: Trade a second decoder pass for memory while training.
+
+    Raises:
+        ValueError: Channels do not fit each other, or the size cannot be halved so often.
     """
 
     template = "arcface_128"
     adaptable = ("convolutions", "face", "mask")
-    """What an adapter changes unless told: what the decoder draws with, not what it knows of identity and target."""
+    """What the decoder draws with, not what it knows of identity and target."""
 
     def __init__(
         self,
@@ -158,9 +166,14 @@ class Aad(SwapGenerator):
         self.mask = nn.Conv2d(self.encoder.channels[-1], unshuffle**2, 3, padding=1)
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
-        """Swap `target` (N,3,S,S) RGB -1..1 for the person of `source` (N,E), L2-normalised.
+        """Swap targets.
 
-        Raises ValueError without a source: this generator has no identity of its own.
+        Args:
+            target: (N,3,S,S) RGB -1..1.
+            source: (N,E) embeddings, L2-normalised.
+
+        Raises:
+            ValueError: There is no source: this generator has no identity of its own.
         """
         if source is None:
             raise ValueError("source: Aad needs an embedding for every target")

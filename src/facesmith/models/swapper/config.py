@@ -11,20 +11,33 @@ class AadConfig(GeneratorConfig):
     """Settings of `Aad`."""
 
     size: int = Field(ge=32, le=1024)
+    """Side of the crop in px."""
     embedding_size: int = Field(ge=1)
+    """Numbers in the recogniser's embedding."""
     encoder_channels: list[int] = Field(min_length=2)
+    """One a stride-2 level, fine to coarse."""
     decoder_channels: list[int] = Field(min_length=2)
+    """One a level, coarse to fine."""
     convolutions: int = Field(ge=1, le=4)
+    """In each decoder stage."""
     unshuffle: Literal[1, 2]
+    """2 folds 2x2 pixels into channels at both ends, a quarter of the finest work."""
     finest_skip: int = Field(ge=1)
+    """Finest resolution in px whose attributes reach the decoder."""
     checkpointing: bool
+    """Trade a second decoder pass for memory while training."""
 
 
 class TextureWarpConfig(GeneratorConfig):
     """Settings of `TextureWarp`."""
 
     size: int = Field(ge=64, le=1024, multiple_of=64)
+    """Side in px of the crops it is meant for."""
     textures: int = Field(ge=1, le=64)
+    """Pictures of the person that it holds."""
     texture_size: int = Field(ge=64, le=1024)
+    """Their side in px."""
     channels: list[int] = Field(min_length=4, max_length=4)
+    """Of the encoder's four levels: 32, 16, 8 and 4 px."""
     blocks: int = Field(ge=1)
+    """Residual blocks at 4 px."""

@@ -26,15 +26,23 @@ class TextureWarp(SwapGenerator):
     light at 4x4 and a contrast. The mix is made before it is sampled: three channels are sampled, not 3K.
     Crops of any square size that is a multiple of 64 are accepted, whatever the training size was.
 
-    size: px of the crops it is meant for. textures: K. texture_size: px of the stored pictures. channels: of
-    the encoder's four levels (32, 16, 8, 4 px). blocks: residual blocks at 4 px.
     The pictures are buffers (`set_textures`), so a checkpoint holds recognisable pictures of the person.
+
+    Args:
+        size: Side in px of the crops it is meant for, a multiple of 64.
+        textures: Count of pictures, K.
+        texture_size: Side of the pictures in px.
+        channels: Of the encoder's four levels (32, 16, 8, 4 px).
+        blocks: Residual blocks at 4 px.
+
+    Raises:
+        ValueError: `size` is no multiple of 64.
     """
 
     template = "arcface_128"
     size_step = _TRUNK  # px: it runs at any multiple of it
     adaptable = ("up", "squeeze", "mix", "pose", "light", "contrast", "geometry")
-    """What an adapter changes unless told: what flow, mix, colour and mask are made by, not what is seen before."""
+    """What flow, mix, colour and mask are made by, not what is seen before."""
     embedding_size: int | None = None
     textures: Tensor
     regions: Tensor
@@ -49,7 +57,7 @@ class TextureWarp(SwapGenerator):
         self.register_buffer("textures", torch.zeros(textures, 3, texture_size, texture_size))
         self.register_buffer("regions", torch.zeros(1, REGIONS, texture_size, texture_size))
         self.register_buffer("core", torch.zeros(1, 1, texture_size, texture_size))
-        self.register_buffer("spread", torch.ones(1, 3, 1, 1))  # of the person's skin, in opponent colours
+        self.register_buffer("spread", torch.ones(1, 3, 1, 1))  # deviation of the skin, in opponent colours
         self.colour = ColourTransfer()
         self.stem = _block(12 + 2, channels[0])  # and where each pixel lies: a turned face moves with it
         pairs = list(itertools.pairwise(channels))
@@ -71,10 +79,15 @@ class TextureWarp(SwapGenerator):
 
     @torch.no_grad()
     def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
-        """Take the person's pictures: (K,S,S,3) uint8 RGB; regions (2,S,S), eyes and mouth; core (S,S), skin.
+        """Store the person's pictures, in opponent colours with zero mean and unit deviation on the skin.
 
-        They are stored in opponent colours with zero mean and unit spread on the skin core. Raises
-        ValueError when count or size are not those the network was made for.
+        Args:
+            textures: (K,S,S,3) uint8 RGB.
+            regions: (2,S,S) 0..1, eyes and mouth.
+            core: (S,S) 0..1, skin.
+
+        Raises:
+            ValueError: Count or size are not those the network was made for.
         """
         if textures.shape[:3] != (self.count, *self.textures.shape[-2:]):
             wanted = (self.count, *self.textures.shape[-2:])
@@ -82,19 +95,25 @@ class TextureWarp(SwapGenerator):
         pictures = opponent(textures.permute(0, 3, 1, 2).float() / 127.5 - 1)
         weight = core[None, None] / core.sum()
         mean = (pictures * weight).sum((2, 3), keepdim=True)
-        spread = ((pictures - mean) ** 2 * weight).sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
-        self.textures.copy_(((pictures - mean) / spread).clamp(-_CLAMP, _CLAMP))
+        deviation = ((pictures - mean) ** 2 * weight).sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+        self.textures.copy_(((pictures - mean) / deviation).clamp(-_CLAMP, _CLAMP))
         rest = (1 - regions.sum(0, keepdim=True)).clamp_min(0)
         whole = torch.cat([regions, rest])
         self.regions.copy_((whole / whole.sum(0, keepdim=True))[None])
         self.core.copy_(core[None, None])
-        self.spread.copy_(spread.mean(0, keepdim=True))
+        self.spread.copy_(deviation.mean(0, keepdim=True))
 
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
-        """Swap target crops (N,3,S,S) RGB in -1..1.
+        """Swap targets.
 
-        aux: flow (N,2,S,S), place in the canonical picture -1..1; mix (N,3,K) logits a region; contrast
-        (N,3) natural log; light (N,3,S,S) and sampled (N,3,S,S), opponent colours before contrast and light.
+        Args:
+            target: (N,3,S,S) RGB -1..1, S a multiple of 64.
+            source: Not read.
+
+        Returns:
+            Face and mask, and in aux: flow (N,2,S,S), place in the canonical picture -1..1; mix (N,3,K), logits a
+            region; contrast (N,3), natural log; light (N,3,S,S) and sampled (N,3,S,S), opponent colours, the latter
+            before contrast and light.
         """
         size = int(target.shape[-1])
         seen = _reduced(target, _TRUNK)
@@ -141,7 +160,7 @@ class TextureWarp(SwapGenerator):
 
 
 class ColourTransfer(nn.Module):
-    """The colour of a face and the light on it, read off its skin: no parameter, at the trunk's size."""
+    """Reads the colour of a face and the light on it off its skin: no parameter, at the trunk's size."""
 
     kernel: Tensor
 
@@ -153,19 +172,25 @@ class ColourTransfer(nn.Module):
         plane = line[:, None] * line[None]
         self.register_buffer("kernel", (plane / plane.sum())[None, None], persistent=False)
 
-    def forward(self, seen: Tensor, face: Tensor, skin: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log contrast (N,3) and offset (N,3,16,16) that bring `face` to what is `seen`.
+    def forward(self, seen: Tensor, face: Tensor, skin: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what brings sampled pictures to the target's colour and light.
 
-        seen, face: (N,3,S,S) opponent colours of the target and of the sampled pictures. skin: (N,1,S,S) in
-        0..1, where the two may be compared. spread: (1,3,1,1) of the person's skin: it limits the contrast.
+        Args:
+            seen: (N,3,S,S), opponent colours of the target.
+            face: (N,3,S,S), opponent colours of the sampled pictures.
+            skin: (N,1,S,S) 0..1, where the two may be compared.
+            deviation: (1,3,1,1) of the person's skin; it limits the contrast.
+
+        Returns:
+            Natural log of the contrast (N,3), and offset (N,3,16,16).
         """
         total = skin.sum((2, 3), keepdim=True).clamp_min(1e-3)
         mean_seen, mean_face = ((p * skin).sum((2, 3), keepdim=True) / total for p in (seen, face))
-        spread_seen, spread_face = (
+        deviation_seen, deviation_face = (
             (((p - m) ** 2 * skin).sum((2, 3), keepdim=True) / total + 1e-6).sqrt()
             for p, m in ((seen, mean_seen), (face, mean_face))
         )
-        scale = (spread_seen / spread_face).clamp(_LEAST * spread, _MOST * spread)
+        scale = (deviation_seen / deviation_face).clamp(_LEAST * deviation, _MOST * deviation)
         offset = mean_seen - mean_face * scale
         window = seen.shape[-1] // _LIGHT_CELLS
         weight = F.avg_pool2d(skin, window) + 1e-3
@@ -175,13 +200,13 @@ class ColourTransfer(nn.Module):
 
 
 def opponent(picture: Tensor) -> Tensor:
-    """Turn RGB (N,3,S,S) into lightness, red minus lightness, blue minus lightness."""
+    """Convert RGB (N,3,S,S) to opponent colours: lightness, red minus lightness, blue minus lightness."""
     lightness = picture.mean(1, keepdim=True)
     return torch.cat([lightness, picture[:, :1] - lightness, picture[:, 2:] - lightness], 1)
 
 
 def from_opponent(colours: Tensor) -> Tensor:
-    """Undo `opponent`."""
+    """Convert opponent colours (N,3,S,S) to RGB: undo `opponent`."""
     lightness, red, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
     return torch.cat([lightness + red, lightness - red - blue, lightness + blue], 1)
 
