@@ -36,7 +36,7 @@ def items(person: AlignedFaces, portrait: AlignedFaces) -> TrainingItems:
     return build(person, portrait, textures=6, frames=5, donors=2, variants=4, progress=False)
 
 
-def test_every_kind_with_its_shapes(items: TrainingItems) -> None:
+def test_build_makes_every_kind_with_its_shapes(items: TrainingItems) -> None:
     assert [int((items.kind == kind).sum()) for kind in KINDS[:4]] == [2, 4, 10, 5]
     assert items.target.shape == items.truth.shape == (21, 128, 128, 3)
     assert items.textures.shape == (6, 128, 128, 3)
@@ -46,7 +46,7 @@ def test_every_kind_with_its_shapes(items: TrainingItems) -> None:
     assert np.isfinite(items.canonical.astype(np.float32)).all()
 
 
-def test_truth_is_the_scene_outside_the_face_and_another_face_inside(items: TrainingItems) -> None:
+def test_build_truth_differs_inside_the_face_only(items: TrainingItems) -> None:
     pseudo = int(np.flatnonzero(items.kind == "target")[0])
     change = np.abs(items.truth[pseudo].astype(int) - items.target[pseudo]).mean(-1)
     assert change[items.alpha[pseudo] == 0].max() == 0
@@ -57,13 +57,13 @@ def test_truth_is_the_scene_outside_the_face_and_another_face_inside(items: Trai
     assert all((truth == items.truth[own]).all((1, 2, 3)).any() for truth in items.truth[worn])
 
 
-def test_pseudo_truth_keeps_the_scenes_skin_colour(items: TrainingItems, portrait: AlignedFaces) -> None:
+def test_build_truth_keeps_the_scenes_skin_colour(items: TrainingItems, portrait: AlignedFaces) -> None:
     core = masks.skin_mask(portrait.landmarks[0], 128) > 0.5
     scene, truth = items.target[0][core].mean(0), items.truth[0][core].mean(0)
     assert np.abs(scene - truth).max() < 6
 
 
-def test_canonical_places_map_the_eyes_onto_the_eyes(items: TrainingItems) -> None:
+def test_build_canonical_maps_eyes_onto_eyes(items: TrainingItems) -> None:
     # the regions are drawn in canonical coordinates: looked up through the map they cover the target's eyes
     pseudo = items.canonical[0].astype(np.float32)
     at = np.clip(((pseudo + 1) * 64 - 0.5).round().astype(int), 0, 127)
@@ -73,7 +73,7 @@ def test_canonical_places_map_the_eyes_onto_the_eyes(items: TrainingItems) -> No
     assert abs(columns.mean() - 64) < 6
 
 
-def test_same_seed_same_items_and_a_round_trip(
+def test_build_same_seed_same_items_and_round_trip(
     person: AlignedFaces, portrait: AlignedFaces, items: TrainingItems, tmp_path
 ) -> None:
     again = build(person, portrait, textures=6, frames=5, donors=2, variants=4, progress=False)
@@ -88,13 +88,15 @@ def test_same_seed_same_items_and_a_round_trip(
     assert np.abs(small.canonical[0, 32, 32] - items.canonical[0, 64:66, 64:66].mean((0, 1))).max() < 0.02
 
 
-def test_no_target_gives_frames_only(person: AlignedFaces, portrait: AlignedFaces) -> None:
+def test_build_without_targets_makes_self_items_only(person: AlignedFaces, portrait: AlignedFaces) -> None:
     items = build(person[:1], portrait[:0], textures=4, frames=3, variants=5, progress=False)
     assert items.kind.tolist() == ["self", "self"]
     assert items.textures.shape[0] == 4
 
 
-def test_a_far_pose_is_named(person: AlignedFaces, portrait: AlignedFaces, caplog: pytest.LogCaptureFixture) -> None:
+def test_build_far_pose_is_warned_of(
+    person: AlignedFaces, portrait: AlignedFaces, caplog: pytest.LogCaptureFixture
+) -> None:
     turned = portrait.landmarks.copy()
     turned[..., 0] = 64 + (turned[..., 0] - 64) * 0.4
     profile = AlignedFaces(portrait.images, turned, portrait.blendshapes, portrait.template)
@@ -103,7 +105,7 @@ def test_a_far_pose_is_named(person: AlignedFaces, portrait: AlignedFaces, caplo
     assert "side.jpg" in caplog.text
 
 
-def test_mismatched_faces_are_refused(person: AlignedFaces, portrait: AlignedFaces) -> None:
+def test_build_mismatched_faces_are_refused(person: AlignedFaces, portrait: AlignedFaces) -> None:
     other = AlignedFaces(portrait.images, portrait.landmarks, portrait.blendshapes, "ffhq_512")
     with pytest.raises(ValueError, match="same template"):
         build(person, other, progress=False)
@@ -111,26 +113,26 @@ def test_mismatched_faces_are_refused(person: AlignedFaces, portrait: AlignedFac
         build(person[:0], portrait, progress=False)
 
 
-def test_warp_through_its_own_points_is_the_identity(portrait: AlignedFaces) -> None:
+def test_warp_maps_own_points_are_the_identity(portrait: AlignedFaces) -> None:
     points = portrait.landmarks[0]
     where = compute_warp_maps(points, points[None], 128, smoothing=0.0)[0]
     x, y = np.meshgrid(np.arange(128), np.arange(128))
     assert np.abs(where - np.stack([x, y], -1)).max() < 0.01
 
 
-def test_similarity_undoes_a_turn() -> None:
+def test_fit_similarity_undoes_a_turn() -> None:
     shape = np.random.default_rng(0).normal(size=(30, 2))
     turned = shape @ np.array([[0.6, 0.8], [-0.8, 0.6]]) * 1.7 + (3, -2)
     assert np.allclose(fit_similarity(turned[None], shape)[0], shape)
 
 
-def test_sample_farthest_begins_with_the_first_and_repeats_when_few() -> None:
+def test_sample_farthest_begins_with_first_and_repeats_when_few() -> None:
     features = np.array([[0.0], [1.0], [10.0]])
     assert sample_farthest(features, 2, [1]).tolist() == [1, 2]
     assert len(sample_farthest(features, 7)) == 7
 
 
-def test_training_items_of_an_earlier_version_load_with_kinds_in_words(items: TrainingItems, tmp_path: Path) -> None:
+def test_training_items_of_earlier_version_load_with_kinds_in_words(items: TrainingItems, tmp_path: Path) -> None:
     letters = dict(zip(KINDS, "PVRIE", strict=True))
     earlier = items.replace(kind=np.array([letters[kind] for kind in items.kind.tolist()]))
     earlier.save(tmp_path / "items.npz")

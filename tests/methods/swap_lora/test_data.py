@@ -24,7 +24,7 @@ def data(lora: Settings, places: Path) -> SwapLoraDataModule:
     return module
 
 
-def test_the_tail_is_held_out_and_the_person_is_the_bases(data: SwapLoraDataModule) -> None:
+def test_swap_lora_data_holds_out_the_tail(data: SwapLoraDataModule) -> None:
     (split,) = data.splits
     assert split.scenes[0].rows.tolist() == list(range(9))
     assert split.held_out_scenes[0].rows.tolist() == [9, 10, 11]
@@ -33,7 +33,7 @@ def test_the_tail_is_held_out_and_the_person_is_the_bases(data: SwapLoraDataModu
     assert (data.size, data.train_size, data.identity) == (128, 64, "carphone")
 
 
-def test_a_batch_begins_with_a_moment_and_the_next(data: SwapLoraDataModule) -> None:
+def test_swap_lora_data_batch_begins_with_neighbours(data: SwapLoraDataModule) -> None:
     met = 0
     for batch in data.train_dataloader():
         first = int(batch["after"][0])
@@ -44,7 +44,7 @@ def test_a_batch_begins_with_a_moment_and_the_next(data: SwapLoraDataModule) -> 
     assert int(data.training.tensors["prior"].sum()) == 1  # the portrait the base learnt
 
 
-def test_neighbours_are_moved_and_lit_alike(data: SwapLoraDataModule) -> None:
+def test_swap_lora_data_neighbours_are_augmented_alike(data: SwapLoraDataModule) -> None:
     data.trainer = type("Training", (), {"training": True, "global_rank": 0, "world_size": 1})()  # type: ignore[assignment]
     pair = data.training.__getitems__([0, 0])
     pair["item"], pair["after"] = torch.tensor([0, 1]), torch.tensor([1, -1])
@@ -56,13 +56,13 @@ def test_neighbours_are_moved_and_lit_alike(data: SwapLoraDataModule) -> None:
     assert not torch.equal(ready["target"][0], ready["target"][1])  # a camera's noise is its own
 
 
-def test_a_name_is_taken_from_the_scene(lora: Settings, tmp_path: Path) -> None:
+def test_swap_lora_data_name_is_of_the_scene(lora: Settings, tmp_path: Path) -> None:
     assert lora(tmp_path).name == "scene"
     assert lora(tmp_path, "data.target=[asset:My Clip.mp4,b.mp4]").name == "my-clip"
     assert lora(tmp_path, "data.name=stage").name == "stage"
 
 
-def test_consent_is_asked_for(lora: Settings, tmp_path: Path) -> None:
+def test_swap_lora_data_missing_consent_is_refused(lora: Settings, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^data\.consent: required"):
         lora(tmp_path, "data.consent=null")
 
@@ -74,12 +74,12 @@ def refused(lora: Settings, run: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_no_face_in_the_scene(lora: Settings, tmp_path: Path) -> None:
+def test_swap_lora_data_scene_without_face_is_refused(lora: Settings, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((128, 128, 3), 90, np.uint8))
     assert refused(lora, tmp_path, f"data.target={tmp_path / 'wall.png'}").startswith("data.target")
 
 
-def test_bases_that_do_not_serve(lora: Settings, base: Path, tmp_path: Path) -> None:
+def test_swap_lora_data_unusable_base_is_refused(lora: Settings, base: Path, tmp_path: Path) -> None:
     assert refused(lora, tmp_path, "model.base=nowhere").startswith("model.base=nowhere: no such file")
     assert refused(lora, tmp_path, f"model.base={tmp_path}").startswith(f"model.base={tmp_path}: no run")
     missing = refused(lora, tmp_path, f"paths.face_sets={tmp_path / 'none'}")
@@ -90,7 +90,7 @@ def test_bases_that_do_not_serve(lora: Settings, base: Path, tmp_path: Path) -> 
     assert "holds no face swapper" in refused(lora, tmp_path, f"model.base={tmp_path / 'other.ckpt'}")
 
 
-def test_a_base_of_another_recogniser_is_refused(lora: Settings, base: Path, tmp_path: Path) -> None:
+def test_swap_lora_data_base_of_other_recogniser_is_refused(lora: Settings, base: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(base / "checkpoints/best.ckpt", weights_only=True)
     checkpoint["facesmith"]["provenance"]["embedder"] = "arcface_w600k_r50"
     torch.save(checkpoint, tmp_path / "arc.ckpt")
@@ -100,7 +100,7 @@ def test_a_base_of_another_recogniser_is_refused(lora: Settings, base: Path, tmp
         data.require_embedder(None, None)
 
 
-def test_the_person_in_the_scene_is_told(
+def test_swap_lora_data_person_in_scene_is_warned_of(
     lora: Settings, tmp_path: Path, asset: Callable[[str], Path], caplog: Any
 ) -> None:
     lora(tmp_path, f"data.target={asset('carphone_pristine.mp4')}", "data.max_frames=4").data.build().split_identities()

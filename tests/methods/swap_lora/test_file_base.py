@@ -39,7 +39,7 @@ def composed(run: Path, *overrides: str) -> TrainConfig:
 
 
 @pytest.mark.parametrize("name", ["blendswap", "hyperswap"])
-def test_a_file_of_another_project_learns_a_scene(fit, scene, tmp_path, name):
+def test_swap_lora_onnx_base_learns_a_scene(fit, scene, tmp_path, name):
     """Blendswap looks at a photo, on another template; this hyperswap has its identity baked in."""
     path = write_foreign(tmp_path, name)
     if name == "hyperswap":

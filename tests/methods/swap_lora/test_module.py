@@ -31,7 +31,7 @@ def run(fit: Fit, lora: Settings, places: Path) -> Path:
     return folder
 
 
-def test_base_and_adapter_are_judged_side_by_side(run: Path) -> None:
+def test_swap_lora_module_logs_base_and_adapter(run: Path) -> None:
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     (gate,) = [row for row in rows if row["val/judge_distance"]]
     for prefix in ("base", "val", "base_holdout", "val_holdout"):
@@ -43,7 +43,7 @@ def test_base_and_adapter_are_judged_side_by_side(run: Path) -> None:
     assert {"train/loss_flow", "train/loss_temporal", "train/loss_prior"} <= rows[0].keys()
 
 
-def test_the_adapter_is_small_and_says_where_it_belongs(run: Path, base: Path, places: Path) -> None:
+def test_swap_lora_module_adapter_is_small_and_names_its_base(run: Path, base: Path, places: Path) -> None:
     tensors, card = store.load_adapter(run / "adapter")
     generator = load_module(base / "checkpoints/best.ckpt").generator
     assert card.base.sha256 == base_hash(generator)
@@ -55,7 +55,7 @@ def test_the_adapter_is_small_and_says_where_it_belongs(run: Path, base: Path, p
     assert sum(value.numel() for value in tensors.values()) < 0.05 * whole
 
 
-def test_a_checkpoint_holds_the_lora_alone_and_rebuilds_both(run: Path, base: Path) -> None:
+def test_swap_lora_module_checkpoint_holds_lora_and_rebuilds_both(run: Path, base: Path) -> None:
     record = read_checkpoint(run / "checkpoints/last.ckpt")
     kept = [name for name in record["state_dict"] if name.startswith("generator.")]
     assert kept
@@ -71,7 +71,7 @@ def test_a_checkpoint_holds_the_lora_alone_and_rebuilds_both(run: Path, base: Pa
         assert not torch.allclose(module.generator(target).face, own, atol=1e-3)
 
 
-def test_merged_onnx_is_what_torch_computes(run: Path) -> None:
+def test_swap_lora_module_merged_onnx_equals_torch(run: Path) -> None:
     spec = load_module(run / "checkpoints/last.ckpt").export_spec()
     assert not any(".lora_" in name for name in spec.module.state_dict())
     assert spec.metadata["identity"] == "carphone"
@@ -84,13 +84,13 @@ def test_merged_onnx_is_what_torch_computes(run: Path) -> None:
     assert np.abs(session.run(["output"], {"target": feed})[0] - wanted.numpy()).max() < 1e-4
 
 
-def test_the_film_shows_the_tail(run: Path) -> None:
+def test_swap_lora_module_video_shows_the_tail(run: Path) -> None:
     with open_video(run / "renders/epoch_0002_tail.mp4") as film:
         assert len(film) == 3
     assert read_image(run / "renders/epoch_0002.png").shape[1] == 4 * 132
 
 
-def test_another_base_is_refused(run: Path, base: Path, tmp_path: Path) -> None:
+def test_swap_lora_module_other_base_is_refused(run: Path, base: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     other = torch.load(base / "checkpoints/best.ckpt", weights_only=True)
     other["state_dict"]["generator.stem.0.weight"] += 1e-3
@@ -101,7 +101,7 @@ def test_another_base_is_refused(run: Path, base: Path, tmp_path: Path) -> None:
         load_module(tmp_path / "adapter.ckpt")
 
 
-def test_statistics_of_the_base_stay_in_training(lora: Settings, tmp_path: Path) -> None:
+def test_swap_lora_module_batch_norm_stays_in_eval(lora: Settings, tmp_path: Path) -> None:
     module = lora(tmp_path).model.build().train()
     assert not any(layer.training for layer in module.generator.modules() if isinstance(layer, torch.nn.BatchNorm2d))
     trained = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
@@ -109,19 +109,19 @@ def test_statistics_of_the_base_stay_in_training(lora: Settings, tmp_path: Path)
     assert all(".lora_" in name for name in trained)
 
 
-def test_layers_that_do_not_exist_are_told(lora: Settings, tmp_path: Path) -> None:
+def test_swap_lora_module_unknown_layers_are_refused(lora: Settings, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^model\.targets: no layer is called decoder"):
         lora(tmp_path, "model.targets=[decoder]").model.build()
 
 
 @pytest.mark.parametrize("rank", [2, 200])
-def test_a_rank_out_of_range_is_told(lora: Settings, tmp_path: Path, rank: int) -> None:
+def test_swap_lora_module_rank_out_of_range_is_refused(lora: Settings, tmp_path: Path, rank: int) -> None:
     with pytest.raises(UserError, match=r"^model\.rank=.*(4|128)"):
         lora(tmp_path, f"model.rank={rank}")
 
 
 @pytest.mark.slow
-def test_a_resumed_training_is_the_uninterrupted_one(fit: Fit, lora: Settings, tmp_path: Path) -> None:
+def test_swap_lora_module_resume_equals_uninterrupted(fit: Fit, lora: Settings, tmp_path: Path) -> None:
     short = ["callbacks.export=null", "callbacks.adapter=null", "callbacks.videos=null", "trainer.max_epochs=2"]
     often = ["callbacks.last.every_seconds=null", "callbacks.last.every_steps=3", "model.loss.identity_from=0"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -137,7 +137,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(fit: Fit, lora: Settings, t
 
 
 @pytest.mark.slow
-def test_the_decoder_of_an_aad_learns_a_scene(fit: Fit, identity: Settings, lora: Settings, tmp_path: Path) -> None:
+def test_swap_lora_module_aad_base_learns_a_scene(fit: Fit, identity: Settings, lora: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "aad"
     fit(identity(folder, "model/generator=aad_fast", "trainer.max_epochs=1"), folder)
     run = tmp_path / "run"

@@ -56,7 +56,7 @@ def batch(count: int = 4) -> dict[str, Tensor]:
     return {"target": target, "truth": truth, "hull": hull, "source": source}
 
 
-def test_a_tiny_set_is_memorised() -> None:
+def test_aad_loss_overfits_a_tiny_set() -> None:
     net, loss, data = generator(), aad_loss(), batch()
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
     history = []
@@ -69,7 +69,7 @@ def test_a_tiny_set_is_memorised() -> None:
     assert history[-1] < history[0] / 5
 
 
-def test_likeness_and_adversary_come_late_and_ramp_in() -> None:
+def test_aad_loss_identity_and_adversary_ramp_in_late() -> None:
     net, data = generator().eval(), batch()
     loss = aad_loss(identity=0.35, adversarial=0.05)
     output = net(data["target"], data["source"])
@@ -82,7 +82,7 @@ def test_likeness_and_adversary_come_late_and_ramp_in() -> None:
     torch.testing.assert_close(ramped, 0.35 * 0.5 * mid["identity"], rtol=1e-3, atol=1e-4)
 
 
-def test_the_recogniser_is_neither_saved_nor_trained() -> None:
+def test_aad_loss_recogniser_is_neither_saved_nor_trained() -> None:
     net, data = generator(), batch()
     loss = aad_loss(identity=0.35)
     loss(net(data["target"], data["source"]), data, 1.0)["loss"].backward()
@@ -91,7 +91,7 @@ def test_the_recogniser_is_neither_saved_nor_trained() -> None:
     assert all(p.grad is not None for p in net.face.parameters())
 
 
-def test_each_side_of_the_adversary_gets_its_own_gradient() -> None:
+def test_adversarial_loss_each_side_gets_its_own_gradient() -> None:
     torch.manual_seed(0)
     adversary, truth = AdversarialLoss(8), torch.rand(2, 3, 32, 32)
     picture = torch.rand(2, 3, 32, 32, requires_grad=True)
@@ -105,7 +105,7 @@ def test_each_side_of_the_adversary_gets_its_own_gradient() -> None:
     assert all(p.grad is not None for p in adversary.parameters() if p.requires_grad)
 
 
-def test_ssim_loss_is_0_for_the_same_picture() -> None:
+def test_masked_ssim_loss_same_picture_is_zero() -> None:
     picture, weight = torch.rand(1, 3, 32, 32) * 2 - 1, torch.ones(1, 1, 32, 32)
     assert masked_ssim_loss(picture, picture, weight).abs() < 1e-5
     assert masked_ssim_loss(picture, -picture, weight) > 0.3

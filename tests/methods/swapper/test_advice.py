@@ -23,7 +23,7 @@ def told(steps: int = 3000, faces: int = 200, size: float = 200.0, losses: tuple
     return advice(figures, steps=steps, epochs=60, faces=faces, size=size, losses=losses)
 
 
-def test_nothing_is_said_of_a_good_result() -> None:
+def test_advice_good_result_is_empty() -> None:
     assert told() == []
 
 
@@ -45,12 +45,12 @@ def test_nothing_is_said_of_a_good_result() -> None:
         ({"val__miss_rate": 0.5}, ["no face in the result", "model.optimizer.lr"]),
     ],
 )
-def test_each_cause_names_figure_limit_and_key(changed: dict, words: list[str]) -> None:
+def test_advice_bad_figure_names_limit_and_key(changed: dict, words: list[str]) -> None:
     (line,) = told(**changed)
     assert all(word in line for word in words), line
     assert "\n" not in line
 
 
-def test_the_gravest_comes_first() -> None:
+def test_advice_gravest_comes_first() -> None:
     lines = told(val__sharpness=0.1, val__judge_distance=0.9, val__miss_rate=0.2)
     assert [line.split(":")[0] for line in lines] == ["no face in the result", "identity not preserved", "blurry"]

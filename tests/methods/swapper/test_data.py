@@ -25,7 +25,7 @@ def data(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> SwapperDat
     return module
 
 
-def test_batches_are_of_the_mixture_and_of_the_training_size(data: SwapperDataModule) -> None:
+def test_swapper_data_batches_have_shares_and_training_size(data: SwapperDataModule) -> None:
     loader = data.train_dataloader()
     assert len(loader) == data.batches_per_epoch == 7  # 14 frames, two of them a batch
     last = set()
@@ -41,7 +41,7 @@ def test_batches_are_of_the_mixture_and_of_the_training_size(data: SwapperDataMo
     assert ready["source"].norm(dim=1).allclose(torch.ones(4))
 
 
-def test_validation_shows_targets_and_held_out_frames_at_full_size(data: SwapperDataModule) -> None:
+def test_swapper_data_validation_has_roles_at_full_size(data: SwapperDataModule) -> None:
     (batch,) = data.val_dataloader()
     assert batch["target"].shape == (3, 3, 128, 128)
     assert batch["role"].tolist() == [0, 2, 2]
@@ -49,13 +49,13 @@ def test_validation_shows_targets_and_held_out_frames_at_full_size(data: Swapper
     assert not torch.equal(batch["target"][0], batch["truth"][0])
 
 
-def test_held_out_frames_are_not_learnt_from(data: SwapperDataModule) -> None:
+def test_swapper_data_held_out_frames_are_not_trained_on(data: SwapperDataModule) -> None:
     (split,) = data.splits
     assert split.frames.rows.tolist() == list(range(14))
     assert split.held_out_frames.rows.tolist() == [14, 15]
 
 
-def test_the_second_time_nothing_is_made_again(
+def test_swapper_data_second_time_reuses_items(
     data: SwapperDataModule, tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: Any, **__: Any) -> Any:
@@ -68,7 +68,7 @@ def test_the_second_time_nothing_is_made_again(
     assert torch.equal(again.training.tensors["truth"], data.training.tensors["truth"])
 
 
-def test_profile_and_provenance(data: SwapperDataModule) -> None:
+def test_swapper_data_profile_and_provenance_name_the_person(data: SwapperDataModule) -> None:
     profile = data.profile()
     assert profile.id == "carphone"
     assert profile.num_frames == 16
@@ -78,14 +78,14 @@ def test_profile_and_provenance(data: SwapperDataModule) -> None:
     assert data.provenance()["consent"] == "licensed"
 
 
-def test_another_recogniser_is_refused(data: SwapperDataModule) -> None:
+def test_swapper_data_other_recogniser_is_refused(data: SwapperDataModule) -> None:
     with pytest.raises(UserError, match=r"model\.generator\.embedding_size=512.*gives 128"):
         data.require_embedder(512, "sface")
     with pytest.raises(UserError, match=r"model\.loss\.embedder"):
         data.require_embedder(None, "arcface_w600k_r50")
 
 
-def test_holdout_by_stem_and_by_share(data: SwapperDataModule) -> None:
+def test_split_scenes_by_stem_and_by_share(data: SwapperDataModule) -> None:
     faces = data.splits[0].frames.faces
     train, held = split_scenes(faces, 0.25)
     assert (len(train), len(held)) == (12, 4)
@@ -96,6 +96,6 @@ def test_holdout_by_stem_and_by_share(data: SwapperDataModule) -> None:
         split_scenes(faces, ["carphone_pristine"])
 
 
-def test_missing_consent_is_told_in_one_line(tiny: Settings, tmp_path: Path) -> None:
+def test_swapper_data_missing_consent_is_one_line_error(tiny: Settings, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^data\.consent: required; choose one of self, written"):
         tiny(tmp_path, "data.consent=null")

@@ -44,7 +44,7 @@ def run(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_logs_hold_every_step_and_the_gate(run: Path) -> None:
+def test_swapper_module_logs_every_step_and_the_gate(run: Path) -> None:
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows if row["train/loss"]] == list(range(14))
     (gate,) = [row for row in rows if row["val/judge_distance"]]
@@ -53,7 +53,7 @@ def test_logs_hold_every_step_and_the_gate(run: Path) -> None:
     assert {"train/loss_flow", "val/identity_similarity", "val/nme", "val/mask_iou"} <= rows[0].keys()
 
 
-def test_renders_profile_and_export(run: Path) -> None:
+def test_swapper_module_writes_renders_profile_and_onnx(run: Path) -> None:
     grid = read_image(run / "renders/epoch_0002.png")
     assert grid.shape[1] == 4 * 132
     profile = json.loads((run / "profiles/carphone.json").read_text())
@@ -62,7 +62,7 @@ def test_renders_profile_and_export(run: Path) -> None:
     assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
 
 
-def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
+def test_swapper_module_checkpoint_rebuilds_it(run: Path) -> None:
     module = load_module(run / "checkpoints/last.ckpt")
     assert isinstance(module, SwapperModule)
     assert not module.training
@@ -76,7 +76,7 @@ def test_a_checkpoint_rebuilds_its_module(run: Path) -> None:
     assert not torch.equal(averaged, record["current_model_state"]["generator.stem.0.weight"])
 
 
-def test_export_says_whose_face_it_is(run: Path) -> None:
+def test_swapper_module_export_names_identity_and_consent(run: Path) -> None:
     spec = load_module(run / "checkpoints/last.ckpt").export_spec()
     assert spec.metadata["identity"] == "carphone"
     assert spec.metadata["consent"] == "licensed"
@@ -86,7 +86,7 @@ def test_export_says_whose_face_it_is(run: Path) -> None:
     assert mask.shape == (1, 1, 128, 128)
 
 
-def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path, run: Path) -> None:
+def test_load_module_bad_file_is_one_line_error(tmp_path: Path, run: Path) -> None:
     text = tmp_path / "text.ckpt"
     text.write_text("hello")
     whole = (run / "checkpoints/last.ckpt").read_bytes()
@@ -104,7 +104,7 @@ def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path, run: Path) ->
         assert "\n" not in str(caught.value)
 
 
-def test_training_starts_from_another_checkpoint(run: Path, tiny: Settings, tmp_path: Path) -> None:
+def test_swapper_module_init_from_loads_generator(run: Path, tiny: Settings, tmp_path: Path) -> None:
     from_run = f"model.init_from={run / 'checkpoints/last.ckpt'}"
     config = tiny(tmp_path, *SHORT, from_run)
     module, data = config.model.build(), config.data.build()
@@ -117,7 +117,7 @@ def test_training_starts_from_another_checkpoint(run: Path, tiny: Settings, tmp_
         trainer.fit(other, data)
 
 
-def test_the_schedule_counts_optimiser_steps(tiny: Settings, tmp_path: Path) -> None:
+def test_swapper_module_schedule_counts_optimiser_steps(tiny: Settings, tmp_path: Path) -> None:
     config = tiny(tmp_path, "trainer.max_epochs=3", "trainer.accumulate_grad_batches=2", "model.optimizer.warmup=0.25")
     rates: list[float] = []
     module = config.model.build()
@@ -134,7 +134,7 @@ def test_the_schedule_counts_optimiser_steps(tiny: Settings, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_aad_learns_likeness_end_to_end(tiny: Settings, tmp_path: Path) -> None:
+def test_swapper_module_aad_learns_likeness(tiny: Settings, tmp_path: Path) -> None:
     config = tiny(
         tmp_path,
         *SHORT,

@@ -46,7 +46,7 @@ def _perfect(batch: dict[str, torch.Tensor]) -> SwapOutput:
     return SwapOutput(from_opponent(sampled), batch["hull"].clone(), aux)
 
 
-def test_perfect_geometry_light_and_mix_cost_nothing() -> None:
+def test_texture_warp_loss_perfect_output_is_zero() -> None:
     batch = _batch()
     terms = _loss()(_perfect(batch), batch, 0.5)
     assert set(terms) == {"loss", *WEIGHTS}
@@ -55,7 +55,7 @@ def test_perfect_geometry_light_and_mix_cost_nothing() -> None:
     assert torch.isclose(terms["loss"], torch.as_tensor(total))
 
 
-def test_an_error_at_the_eyes_costs_more_than_elsewhere() -> None:
+def test_texture_warp_loss_error_at_the_eyes_costs_more() -> None:
     batch, loss = _batch(), _loss(detail=8.0)
 
     def cost(rows: slice) -> float:
@@ -66,7 +66,7 @@ def test_an_error_at_the_eyes_costs_more_than_elsewhere() -> None:
     assert cost(slice(18, 26)) > 3 * cost(slice(30, 38))
 
 
-def test_pixels_do_not_teach_but_light_does() -> None:
+def test_texture_warp_loss_gradient_is_of_light_not_pixels() -> None:
     batch = _batch()
     output = _perfect(batch)
     shifted = output.aux | {"light": output.aux["light"] + 0.2}
@@ -75,7 +75,7 @@ def test_pixels_do_not_teach_but_light_does() -> None:
     assert loss(SwapOutput(output.face, output.mask, shifted), batch, 0.0)["light"] > 0.05
 
 
-def test_every_parameter_learns() -> None:
+def test_texture_warp_loss_reaches_every_parameter() -> None:
     batch = _batch() | {"target": torch.rand(2, 3, 64, 64) * 2 - 1}
     generator = TextureWarp(size=64, textures=4, texture_size=64, channels=[8, 8, 8, 8], blocks=1)
     generator.textures.normal_()

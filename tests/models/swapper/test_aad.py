@@ -26,7 +26,7 @@ def fast() -> Aad:
     return Aad(**settings("aad_fast"))
 
 
-def test_shapes_ranges_and_parameters(fast: Aad) -> None:
+def test_aad_shapes_ranges_and_parameters(fast: Aad) -> None:
     output = fast(torch.rand(2, 3, 128, 128) * 2 - 1, F.normalize(torch.randn(2, 128)))
     assert output.face.shape == (2, 3, 128, 128)
     assert output.mask.shape == (2, 1, 128, 128)
@@ -35,7 +35,7 @@ def test_shapes_ranges_and_parameters(fast: Aad) -> None:
     assert 1.3e6 < sum(p.numel() for p in fast.parameters()) < 1.7e6
 
 
-def test_full_halves_256_px_down_to_4() -> None:
+def test_aad_full_halves_256_px_down_to_4() -> None:
     with torch.device("meta"):
         full = Aad(**settings("aad_full"))
         output = full(torch.empty(1, 3, 256, 256), torch.empty(1, 128))
@@ -44,7 +44,7 @@ def test_full_halves_256_px_down_to_4() -> None:
     assert sum(p.numel() for p in full.parameters()) > 50e6
 
 
-def test_the_embedding_changes_the_face_but_not_the_mask(fast: Aad) -> None:
+def test_aad_embedding_changes_face_not_mask(fast: Aad) -> None:
     target = torch.rand(1, 3, 128, 128).expand(2, -1, -1, -1) * 2 - 1
     output = fast.eval()(target, F.normalize(torch.randn(2, 128)))
     fast.train()
@@ -52,12 +52,12 @@ def test_the_embedding_changes_the_face_but_not_the_mask(fast: Aad) -> None:
     assert torch.equal(output.mask[0], output.mask[1])
 
 
-def test_attributes_finer_than_a_quarter_do_not_reach_the_decoder(fast: Aad) -> None:
+def test_aad_fine_attributes_do_not_reach_decoder(fast: Aad) -> None:
     reached = [block.modulations[0].attributes is not None for block in fast.blocks]
     assert reached == [True, True, True, False]  # 8, 16, 32 px, not 64
 
 
-def test_checkpointing_changes_no_gradient() -> None:
+def test_aad_checkpointing_changes_no_gradient() -> None:
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(1)
@@ -69,7 +69,7 @@ def test_checkpointing_changes_no_gradient() -> None:
         torch.testing.assert_close(plain, again)
 
 
-def test_asks_for_an_embedding_and_for_a_size_that_halves(fast: Aad) -> None:
+def test_aad_missing_embedding_and_odd_size_are_refused(fast: Aad) -> None:
     with pytest.raises(ValueError, match="source"):
         fast(torch.zeros(1, 3, 128, 128))
     with pytest.raises(ValueError, match="size"):

@@ -3,7 +3,7 @@ import torch
 from facesmith.models.swapper.generator import composite, feather
 
 
-def test_face_inside_target_outside() -> None:
+def test_composite_has_face_inside_target_outside() -> None:
     target, face = torch.full((1, 3, 64, 64), -0.5), torch.full((1, 3, 64, 64), 0.5)
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:48, 16:48] = 1
@@ -15,7 +15,7 @@ def test_face_inside_target_outside() -> None:
     assert soft.max() <= 1 + 1e-6
 
 
-def test_a_mask_over_everything_still_fades_at_the_rim() -> None:
+def test_composite_full_mask_fades_at_the_rim() -> None:
     soft = feather(torch.ones(1, 1, 128, 128))
     assert soft[0, 0, 64, 64] > 0.999
     assert soft[0, 0, 0].max() < 0.3

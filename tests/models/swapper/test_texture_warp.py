@@ -30,7 +30,7 @@ def generator() -> TextureWarp:
     return made.eval()
 
 
-def test_contract(generator: TextureWarp) -> None:
+def test_texture_warp_shapes_and_ranges(generator: TextureWarp) -> None:
     target = torch.rand(2, 3, 128, 128) * 2 - 1
     face, mask, aux = generator(target)
     assert face.shape == (2, 3, 128, 128)
@@ -41,7 +41,7 @@ def test_contract(generator: TextureWarp) -> None:
     assert (generator.size, generator.template, generator.embedding_size) == (128, "arcface_128", None)
 
 
-def test_resolution_free(generator: TextureWarp) -> None:
+def test_texture_warp_runs_at_other_sizes(generator: TextureWarp) -> None:
     smooth = nn.functional.interpolate(torch.rand(1, 3, 8, 8), size=(256, 256), mode="bicubic") * 2 - 1
     with torch.no_grad():
         large = generator(smooth).face
@@ -50,7 +50,7 @@ def test_resolution_free(generator: TextureWarp) -> None:
     assert (nn.functional.avg_pool2d(large, 4)[middle] - small[middle]).abs().mean() < 0.03
 
 
-def test_untrained_it_shows_the_pictures_in_the_targets_colours(generator: TextureWarp) -> None:
+def test_texture_warp_untrained_shows_textures_in_target_colours(generator: TextureWarp) -> None:
     dark, bright = torch.full((1, 3, 64, 64), -0.6), torch.full((1, 3, 64, 64), 0.4)
     nn.init.constant_(generator.geometry.bias[-4:], 5.0)  # all is face
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_untrained_it_shows_the_pictures_in_the_targets_colours(generator: Textu
     assert difference == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_state_dict_rebuilds_the_person(generator: TextureWarp) -> None:
+def test_texture_warp_state_dict_rebuilds_the_person(generator: TextureWarp) -> None:
     stored = io.BytesIO()
     torch.save(generator.state_dict(), stored)
     stored.seek(0)
@@ -68,12 +68,12 @@ def test_a_state_dict_rebuilds_the_person(generator: TextureWarp) -> None:
     assert torch.equal(other(target).face, generator(target).face)
 
 
-def test_textures_of_another_count_are_refused(generator: TextureWarp) -> None:
+def test_texture_warp_wrong_texture_count_is_refused(generator: TextureWarp) -> None:
     with pytest.raises(ValueError, match="textures must be"):
         generator.set_textures(*_textures(4, 64))
 
 
-def test_opponent_colours_round_trip() -> None:
+def test_opponent_round_trip_is_exact() -> None:
     picture = torch.rand(1, 3, 4, 4)
     assert torch.allclose(from_opponent(opponent(picture)), picture, atol=1e-6)
 
@@ -88,7 +88,7 @@ class _Shown(nn.Module):
         return composite(face, mask, target)
 
 
-def test_onnx_samples_three_channels_and_agrees(generator: TextureWarp, tmp_path: Path) -> None:
+def test_texture_warp_onnx_samples_three_channels_and_agrees(generator: TextureWarp, tmp_path: Path) -> None:
     nn.init.constant_(generator.geometry.bias[-4:], 5.0)
     target = torch.rand(1, 3, 128, 128) * 2 - 1
     shown, path = _Shown(generator).eval(), tmp_path / "x.onnx"
@@ -103,7 +103,7 @@ def test_onnx_samples_three_channels_and_agrees(generator: TextureWarp, tmp_path
         assert np.abs(a - b.numpy()).max() < 1e-4
 
 
-def test_places_that_are_no_numbers_end_in_the_loss_and_not_in_a_crash() -> None:
+def test_texture_warp_nan_places_reach_the_loss() -> None:
     places = torch.zeros(1, 2, 8, 8)
     places[..., 0] = float("nan")
     places[..., 1] = float("inf")

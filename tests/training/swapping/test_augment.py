@@ -19,7 +19,7 @@ def _batch(size: int = 64) -> dict[str, torch.Tensor]:
     return batch | {"labels": torch.arange(24).view(8, 3)}
 
 
-def test_nothing_asked_nothing_changed_but_the_size() -> None:
+def test_augment_zero_strength_changes_size_only() -> None:
     batch = _batch(128)
     small = Augment(size=64, **STILL)(batch)
     assert torch.allclose(small["target"], torch.nn.functional.avg_pool2d(batch["target"], 2), atol=1e-4)
@@ -27,7 +27,7 @@ def test_nothing_asked_nothing_changed_but_the_size() -> None:
     assert torch.equal(small["labels"], batch["labels"])
 
 
-def test_everything_moves_together() -> None:
+def test_augment_moves_everything_together() -> None:
     moved = Augment(size=64, **STILL | {"degrees": 20.0, "shift": 0.1, "elastic": 0.05})(_batch())
     assert torch.equal(moved["target"], moved["truth"])
     inside = moved["canonical"].norm(dim=1, keepdim=True) < 0.5
@@ -36,7 +36,7 @@ def test_everything_moves_together() -> None:
     assert (moved["hull"] - _batch()["hull"]).abs().mean() > 0.005
 
 
-def test_light_falls_on_both_and_the_camera_on_the_target_only() -> None:
+def test_augment_light_on_both_camera_on_target_only() -> None:
     lit = Augment(size=64, **STILL | {"colour": 1.0, "grey": 0.5, "relight": 0.3})(_batch())
     assert torch.equal(lit["target"], lit["truth"])
     assert not torch.allclose(lit["target"], _batch()["target"], atol=0.05)
@@ -47,7 +47,7 @@ def test_light_falls_on_both_and_the_camera_on_the_target_only() -> None:
     assert not torch.equal(shot["target"], shot["truth"])
 
 
-def test_the_random_state_decides() -> None:
+def test_augment_same_seed_same_batch() -> None:
     augment = Augment(size=64, **STILL | {"degrees": 20.0, "colour": 1.0})
     batch = _batch()
     torch.manual_seed(3)
@@ -56,12 +56,12 @@ def test_the_random_state_decides() -> None:
     assert torch.equal(augment(batch)["target"], first)
 
 
-def test_a_size_that_is_no_multiple_is_refused() -> None:
+def test_augment_size_that_is_no_multiple_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple"):
         Augment(size=48, **STILL)(_batch(64))
 
 
-def test_processes_change_their_pictures_as_one_would() -> None:
+def test_augment_processes_equal_one_process() -> None:
     augment = Augment(
         **{"size": 64, "degrees": 20.0, "scale": 0.1, "shift": 0.1, "elastic": 0.05},
         **{"colour": 1.0, "grey": 0.5, "relight": 0.3, "camera": 1.0},

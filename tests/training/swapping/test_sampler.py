@@ -19,24 +19,24 @@ def sampler(batch_size: int, batches: int = 10, kinds: np.ndarray = KINDS) -> Mi
 
 
 @pytest.mark.parametrize(("size", "wanted"), [(4, "PPRI"), (8, "PPPPRRII"), (16, "P" * 8 + "R" * 4 + "I" * 4)])
-def test_composition(size: int, wanted: str) -> None:
+def test_mixed_batch_sampler_composition(size: int, wanted: str) -> None:
     for batch in sampler(size):
         assert "".join(KINDS[batch]) == wanted
 
 
-def test_a_batch_of_one_draws_kinds_by_weight() -> None:
+def test_mixed_batch_sampler_batch_of_one_draws_by_weight() -> None:
     counts = Counter(KINDS[batch[0]] for batch in sampler(1, batches=2000))
     assert counts["P"] / 2000 == pytest.approx(0.5, abs=0.04)
     assert counts["R"] / 2000 == pytest.approx(0.25, abs=0.04)
 
 
-def test_odd_sizes_hold_at_least_the_whole_shares() -> None:
+def test_mixed_batch_sampler_odd_size_holds_whole_shares() -> None:
     for batch in sampler(3, batches=50):
         assert len(batch) == 3
         assert "P" in KINDS[batch]
 
 
-def test_no_item_comes_again_before_all_of_its_kind_came() -> None:
+def test_mixed_batch_sampler_visits_all_items_before_repeating() -> None:
     seen = [i for batch in sampler(4, batches=20) for i in batch]
     frames = [i for i in seen if KINDS[i] == "I"]
     assert sorted(frames) == list(range(46, 66))
@@ -44,7 +44,7 @@ def test_no_item_comes_again_before_all_of_its_kind_came() -> None:
     assert all(sorted(targets[n : n + 6]) == list(range(6)) for n in range(0, 36, 6))
 
 
-def test_epochs_differ_and_missing_kinds_are_left_out() -> None:
+def test_mixed_batch_sampler_epochs_differ_and_missing_kinds_are_skipped() -> None:
     one = sampler(4)
     first = list(one)
     assert list(one) == first
@@ -72,7 +72,7 @@ def _loader(workers: int = 0) -> ResumableLoader[Any]:
 
 
 @pytest.mark.parametrize(("stop", "workers"), [(3, 0), (10, 0), (14, 0), (14, 2)])
-def test_a_loader_goes_on_where_its_state_was_saved_whatever_its_workers(stop: int, workers: int) -> None:
+def test_resumable_loader_continues_with_any_worker_count(stop: int, workers: int) -> None:
     whole = _loader()
     expected = [batch for _ in range(3) for batch in whole]
     first, seen, state = _loader(), [], None
@@ -91,7 +91,7 @@ def test_a_loader_goes_on_where_its_state_was_saved_whatever_its_workers(stop: i
     assert seen == expected
 
 
-def test_processes_share_each_batch() -> None:
+def test_mixed_batch_sampler_processes_share_each_batch() -> None:
     kinds = np.array(["P"] * 10 + ["R"] * 6)
     whole, *parts = (
         list(MixedBatchSampler(kinds, {"P": 3, "R": 1}, 4, 5, seed=3, process=process, processes=processes))

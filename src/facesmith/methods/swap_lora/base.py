@@ -165,7 +165,7 @@ def _training_settings(checkpoint: Any) -> dict[str, Any]:
 
 
 def _recorded(run: Path) -> Path | None:
-    """The best checkpoint, as the run's own record names it."""
+    """Return the best checkpoint, as the run's own record names it."""
     try:
         named = json.loads((run / FILE).read_text(encoding="utf-8")).get("checkpoint")
     except (OSError, ValueError):

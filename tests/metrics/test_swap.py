@@ -33,7 +33,7 @@ def _masks(faces: AlignedFaces) -> np.ndarray:
     return np.stack([outline_mask(points, faces.size) * 255 for points in faces.landmarks]).astype(np.uint8)
 
 
-def test_the_person_unchanged_is_accepted(gate: SwapEvaluator, person: AlignedFaces) -> None:
+def test_swap_evaluator_unchanged_person_is_accepted(gate: SwapEvaluator, person: AlignedFaces) -> None:
     last = person[-2:]
     masks = _masks(last)
     quality = gate(SwapPictures(last.images, last.images, last.images, last.images, masks, masks))
@@ -47,7 +47,7 @@ def test_the_person_unchanged_is_accepted(gate: SwapEvaluator, person: AlignedFa
     assert 0.4 < figures["val/sharpness_own"] < 2
 
 
-def test_a_stranger_and_a_missing_face_are_rejected(
+def test_swap_evaluator_stranger_and_missing_face_are_rejected(
     gate: SwapEvaluator, analyzer: MediaPipeAnalyzer, astronaut: np.ndarray
 ) -> None:
     crop = astronaut[40:168, 160:288]
@@ -63,9 +63,7 @@ def test_a_stranger_and_a_missing_face_are_rejected(
     assert gone.figures("val")["val/accepted"] == 0
 
 
-def test_landmark_mirror_agrees_with_detection_on_mirrored_crops(
-    analyzer: MediaPipeAnalyzer, person: AlignedFaces
-) -> None:
+def test_landmark_mirror_agrees_with_detection(analyzer: MediaPipeAnalyzer, person: AlignedFaces) -> None:
     some = person[:6]
     found = analyzer.find_landmarks(list(np.ascontiguousarray(some.images[:, :, ::-1])))
     mirrored = some.mirrored()
@@ -81,14 +79,14 @@ def test_landmark_mirror_agrees_with_detection_on_mirrored_crops(
     assert (mirrored.blendshapes == some.blendshapes[:, BLENDSHAPE_MIRROR]).all()
 
 
-def test_ssim_of_unseen_frames(person: AlignedFaces) -> None:
+def test_held_out_ssim_same_frames_is_one(person: AlignedFaces) -> None:
     frames, masks = person.images[:2], _masks(person[:2])
     assert held_out_ssim(frames, frames, masks) == pytest.approx(1)
     assert held_out_ssim(frames, frames[:, ::-1], masks) < 0.6
     assert np.isnan(held_out_ssim(frames[:0], frames[:0], masks[:0]))
 
 
-def test_an_edge_that_was_not_there_is_a_seam(astronaut: np.ndarray) -> None:
+def test_seam_added_edge_is_measured(astronaut: np.ndarray) -> None:
     target = astronaut[40:168, 160:288]
     away = np.hypot(*np.mgrid[-1:1:128j, -1:1:128j])
     mask = ((away < 0.6) * 255).astype(np.uint8)

@@ -32,7 +32,7 @@ def places(shift: float = 0.0, stretch: float = 1.0) -> torch.Tensor:
     return torch.stack(torch.meshgrid(at, at, indexing="xy"))[None] * stretch + shift
 
 
-def test_a_point_of_the_face_is_found_where_it_went() -> None:
+def test_correspondence_finds_moved_points() -> None:
     first, second = places(0.05, 1.2), places(-0.03, 1.4)
     grid = correspondence(first, second)
     found = F.grid_sample(second, grid, align_corners=False)
@@ -40,7 +40,7 @@ def test_a_point_of_the_face_is_found_where_it_went() -> None:
     assert (found - first)[..., inside, inside].abs().max() < 0.01
 
 
-def test_one_face_seen_from_two_places_is_alike() -> None:
+def test_face_difference_of_moved_face_is_small() -> None:
     face, hull = smooth(1), torch.ones(1, 1, SIZE, SIZE)
     first, second = places(), places(0.08)
     moved = F.grid_sample(face, second.permute(0, 2, 3, 1), align_corners=False)
@@ -53,14 +53,14 @@ def test_one_face_seen_from_two_places_is_alike() -> None:
     assert face.grad.abs().sum() > 0
 
 
-def test_what_follows_stays_within_a_track() -> None:
+def test_next_frames_stay_within_a_track() -> None:
     faces: Any = SimpleNamespace(tracks=np.array([0, 0, 1, 0, 2]), times=np.array([0.0, 0.1, 0.1, 0.2, np.nan]))
     part: Any = SimpleNamespace(faces=faces, rows=np.arange(5))
     part = type("Rows", (), {"faces": faces, "rows": np.arange(5), "__len__": lambda self: 5})()
     assert next_frames(part).tolist() == [1, 3, -1, -1, -1]
 
 
-def test_pairs_meet_and_the_order_is_the_epochs_own() -> None:
+def test_neighbour_sampler_pairs_meet_and_resume_continues() -> None:
     kinds = np.array(["target"] * 6 + ["self"] * 4)
     after = np.array([1, 2, 3, 4, 5, -1, -1, -1, -1, -1])
 
@@ -74,7 +74,7 @@ def test_pairs_meet_and_the_order_is_the_epochs_own() -> None:
     assert list(again) == plan[2:]
 
 
-def test_the_picture_a_truth_was_made_of_is_found() -> None:
+def test_nearest_textures_finds_the_source_texture() -> None:
     pictures = smooth(5, seed=3)
     regions = torch.zeros(1, 3, SIZE, SIZE)
     regions[:, 0, :12], regions[:, 1, 20:], regions[:, 2, 12:20] = 1, 1, 1
@@ -119,7 +119,7 @@ def output(count: int) -> SwapOutput:
     return SwapOutput(smooth(count, 5), torch.full((count, 1, SIZE, SIZE), 0.9), {"flow": torch.zeros(count, 2)})
 
 
-def test_elsewhere_what_the_base_makes_is_the_measure() -> None:
+def test_swap_lora_loss_prior_compares_with_the_base() -> None:
     given, made = batch(3), output(3)
     given["prior"] = torch.tensor([False, True, False])
     same = {**given, BASE_FACE: made.face[1:2], BASE_MASK: made.mask[1:2]}
@@ -130,7 +130,7 @@ def test_elsewhere_what_the_base_makes_is_the_measure() -> None:
     assert loss()(made, other, 0.0)["loss"] == pytest.approx(float(parts["loss"]) + 1.0, abs=1e-5)
 
 
-def test_neighbours_count_where_they_meet() -> None:
+def test_swap_lora_loss_temporal_counts_neighbours_only() -> None:
     given, made = batch(3), output(3)
     assert "temporal" not in loss(temporal=1.0)(made, given, 0.0)
     given["after"] = torch.tensor([1, -1, -1])
@@ -139,7 +139,7 @@ def test_neighbours_count_where_they_meet() -> None:
     assert parts["temporal"] > 0
 
 
-def test_likeness_comes_late() -> None:
+def test_swap_lora_loss_identity_comes_late() -> None:
     given, made = batch(2), output(2)
     late = loss(identity=0.5)
     assert "identity" not in late(made, given, 0.4)
