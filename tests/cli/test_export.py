@@ -31,7 +31,7 @@ PROVENANCE = {
 
 
 def checkpoint(path: Path, generator: str) -> Path:
-    """A swapper as training leaves it, but with random weights and a mask that is there."""
+    """Write a swapper as training leaves it, but with random weights and a mask that is there."""
     cfg = compose_config("train", ["experiment=identity", f"model/generator={generator}", "name=ada"])
     plain = OmegaConf.to_container(cfg.model, resolve=True)
     settings = read_settings(plain, ModuleConfig, "test")

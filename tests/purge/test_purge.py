@@ -12,7 +12,7 @@ from filelock import FileLock
 from skimage import data
 
 from facesmith.cli.main import main as command_line
-from facesmith.cli.purge import SOME_ARE_PAST
+from facesmith.cli.purge import CONSENT_EXPIRED
 from facesmith.faces.profiles.profile import Ancestor, IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
@@ -253,7 +253,7 @@ def test_purge_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):
 
 def test_retention_lists_expired_consent(world, capsys):
     assert main(["retention", "on=2026-01-31"]) == 0
-    assert main(["retention", "on=2026-02-01"]) == SOME_ARE_PAST
+    assert main(["retention", "on=2026-02-01"]) == CONSENT_EXPIRED
     told = capsys.readouterr().out
     assert "ada: consent ran out on 2026-01-31; facesmith purge name=ada" in told
     assert "profiles/ada.json" in told

@@ -11,12 +11,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from facesmith.cli.arguments import read_arguments, wants_help
 from facesmith.errors import UserError
-from facesmith.purge.artefacts import models_named
-from facesmith.purge.face_sets import expiries, past
+from facesmith.purge.artefacts import find_doubtful_models
+from facesmith.purge.face_sets import expired, expiries
 from facesmith.purge.find import PurgeConfig, find_traces
-from facesmith.purge.removal import describe, finished, remove, undisturbed, write_record
+from facesmith.purge.removal import deletion_record, finish_record, lock_traces, remove, write_record
 
-SOME_ARE_PAST = 2
+CONSENT_EXPIRED = 2
 """Exit code of `retention` when somebody's consent has run out."""
 
 _SHOWN = 4  # files of one trace
@@ -53,10 +53,10 @@ def _purge(config: PurgeConfig) -> int:
         raise UserError("name: say whom: name=<identity>")
     traces = find_traces(config, config.name)
     folders = [folder for folder in config.folders if folder.is_dir()]
-    doubtful = list(models_named(config.name, folders, traces))
+    doubtful = list(find_doubtful_models(config.name, folders, traces))
     if not traces:
-        console.print(f"nothing of {config.name} was found in {_searched(config)}")
-        _doubt(console, doubtful)
+        console.print(f"nothing of {config.name} was found in {_places(config)}")
+        _print_doubtful(console, doubtful)
         return 0
     total = 0
     for trace in traces:
@@ -67,20 +67,20 @@ def _purge(config: PurgeConfig) -> int:
             console.print(f"{'':<11} {more}", markup=False)
         if len(trace.files) > _SHOWN:
             console.print(f"{'':<11} and {len(trace.files) - _SHOWN} more beside them", markup=False)
-    _doubt(console, doubtful)
+    _print_doubtful(console, doubtful)
     console.print("Photos and videos given as data.source are never touched; what was sent elsewhere is not reached.")
-    if not (config.yes or _agreed(console, f"Remove these {len(traces)} ({decimal(total)}) for good?")):
+    if not (config.yes or _confirm(console, f"Remove these {len(traces)} ({decimal(total)}) for good?")):
         console.print("nothing was removed; add yes=true to remove it")
         return 1
-    with undisturbed(traces):
+    with lock_traces(traces):
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("hashing for the record", total=total)
-            record = describe(config.name, traces, lambda size: bar.advance(task, size))
+            record = deletion_record(config.name, traces, lambda size: bar.advance(task, size))
         path = config.record / f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}_{config.name}.json"
         write_record(path, record)
         remove(traces, [config.paths.runs, config.paths.face_sets, config.paths.profiles, *folders])
-        write_record(path, finished(record))
+        write_record(path, finish_record(record))
     console.print(f"removed {len(traces)} ({decimal(total)}); recorded in {path}", markup=False)
     return 0
 
@@ -88,7 +88,7 @@ def _purge(config: PurgeConfig) -> int:
 def _retention(config: PurgeConfig) -> int:
     console = Console(highlight=False, soft_wrap=True)
     today = date.fromisoformat(config.on) if config.on else date.today()
-    over = past(expiries(config.paths.face_sets, config.paths.profiles, config.paths.runs), today)
+    over = expired(expiries(config.paths.face_sets, config.paths.profiles, config.paths.runs), today)
     for identity, places in over.items():
         first = min(one.expires for one in places)
         mend = f"facesmith purge name={identity}"
@@ -96,20 +96,20 @@ def _retention(config: PurgeConfig) -> int:
         for one in places:
             console.print(f"  {one.expires}  {one.where}", markup=False)
     if not over:
-        console.print(f"nobody's consent has run out by {today} in {_searched(config)}", markup=False)
-    return SOME_ARE_PAST if over else 0
+        console.print(f"nobody's consent has run out by {today} in {_places(config)}", markup=False)
+    return CONSENT_EXPIRED if over else 0
 
 
-def _agreed(console: Console, question: str) -> bool:
+def _confirm(console: Console, question: str) -> bool:
     return sys.stdin.isatty() and console.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _searched(config: PurgeConfig) -> str:
+def _places(config: PurgeConfig) -> str:
     places = [config.paths.face_sets, config.paths.profiles, config.paths.runs, *config.folders]
     return ", ".join(str(place) + ("" if place.is_dir() else " (no such folder)") for place in places)
 
 
-def _doubt(console: Console, doubtful: Sequence[Path]) -> None:
+def _print_doubtful(console: Console, doubtful: Sequence[Path]) -> None:
     for path in doubtful:
         console.print(f"look at it  {path}  (bears the name, but says no identity: not removed)", markup=False)
 

@@ -18,7 +18,13 @@ _LARGEST_HEADER: Final = 100_000_000
 
 
 def traces_in_profiles(name: str, keys: set[str], root: Path) -> list[Trace]:
-    """Find the profiles of an identity, and those that were combined from it."""
+    """Find the profiles of an identity, and those that were combined from it.
+
+    Args:
+        name: The identity.
+        keys: Of the person's own face sets.
+        root: Folder of profiles.
+    """
     traces = []
     for path in sorted(root.glob("*.json")):
         try:
@@ -49,9 +55,14 @@ def traces_of_adapters(name: str, root: Path) -> list[Trace]:
 def traces_in_folders(
     name: str, keys: set[str], folders: Sequence[Path], copies: Sequence[Path], *, media: bool
 ) -> list[Trace]:
-    """Find models, adapters and cached tensors that say this identity or its face sets, and copies of models.
+    """Find models, adapters and cached tensors that name this identity or its face sets, and copies of models.
 
-    copies: models whose copies count too. media: also pictures and videos that are marked with the identity.
+    Args:
+        name: The identity.
+        keys: Of the person's own face sets.
+        folders: Where to look, subfolders included.
+        copies: Models whose copies count too.
+        media: Also find pictures and videos that are marked with the identity.
     """
     hashes = {file_sha256(path) for path in copies}
     traces: list[Trace] = []
@@ -59,7 +70,7 @@ def traces_in_folders(
         for path in sorted(folder.rglob("*")):
             if not path.is_file() or path.is_symlink():
                 continue
-            trace = _model(path, name, keys, hashes) if path.suffix in MODELS else _tensors(path, name, keys)
+            trace = _model(path, name, keys, hashes) if path.suffix in MODELS else _tensor_file(path, name, keys)
             if trace is None and media and path.suffix.lower() in IMAGES | VIDEOS:
                 trace = _media(path, name)
             if trace is not None:
@@ -67,9 +78,24 @@ def traces_in_folders(
     return traces
 
 
+def find_doubtful_models(name: str, folders: Sequence[Path], found: Sequence[Trace]) -> Iterator[Path]:
+    """Yield models that bear the name but state no identity: somebody must look at them.
+
+    Args:
+        name: The identity.
+        folders: Where to look.
+        found: What is removed anyway.
+    """
+    known = {path for trace in found for path in trace.files}
+    for folder in folders:
+        for path in sorted(folder.rglob(f"*{name}*")):
+            if path.suffix in MODELS and path not in known and path.is_file():
+                yield path
+
+
 def _model(path: Path, name: str, keys: set[str], hashes: set[str]) -> Trace | None:
-    said = _metadata(path)
-    why = _why(said, name, keys)
+    info = _onnx_metadata(path)
+    why = _reason(info, name, keys)
     if why is None and hashes and file_sha256(path) in hashes:
         why = "a copy of a model of such a run"
     if why is None:
@@ -77,24 +103,24 @@ def _model(path: Path, name: str, keys: set[str], hashes: set[str]) -> Trace | N
     # hash, model card and external data lie beside it under its name
     beside = [
         one
-        for one in sorted(path.parent.glob(f"{_escaped(path.stem)}.*"))
+        for one in sorted(path.parent.glob(f"{_escape_glob(path.stem)}.*"))
         if one.is_file() and one != path and one.suffix in (".hash", ".md", ".json", ".data")
     ]
     return Trace("model", (path, *beside), why)
 
 
-def _why(said: dict[str, Any], name: str, keys: set[str]) -> str | None:
-    if name in str(said.get("identity")).split(","):
+def _reason(info: dict[str, Any], name: str, keys: set[str]) -> str | None:
+    if name in str(info.get("identity")).split(","):
         return "says this identity"
-    if keys & set(str(said.get("face_set", "")).split("+")):
-        return f"learnt from the same face set, as {said.get('identity')}"
-    scene = said.get("scene")
+    if keys & set(str(info.get("face_set", "")).split("+")):
+        return f"learnt from the same face set, as {info.get('identity')}"
+    scene = info.get("scene")
     if isinstance(scene, dict) and scene.get("key") in keys:
-        return f"learnt a scene of this face, for {said.get('identity')}"
+        return f"learnt a scene of this face, for {info.get('identity')}"
     return None
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def _onnx_metadata(path: Path) -> dict[str, Any]:
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -105,21 +131,21 @@ def _metadata(path: Path) -> dict[str, Any]:
     return {one.key: one.value for one in model.metadata_props}
 
 
-def _tensors(path: Path, name: str, keys: set[str]) -> Trace | None:
+def _tensor_file(path: Path, name: str, keys: set[str]) -> Trace | None:
     if path.suffix != ".safetensors":
         return None
-    said = _header(path)
+    info = _safetensors_metadata(path)
     described = path.with_name("adapter_config.json")
     if described.is_file():
         for file in sorted(path.parent.glob("*.json")):
-            said = {**_json(file), **said}
-        why = _why(said, name, keys)
+            info = {**_json(file), **info}
+        why = _reason(info, name, keys)
         return None if why is None else Trace("adapter", (path.parent,), why)
-    why = _why(said, name, keys)
+    why = _reason(info, name, keys)
     return None if why is None else Trace("cache", (path,), why)
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _safetensors_metadata(path: Path) -> dict[str, Any]:
     """Return the metadata of a safetensors file without reading its tensors."""
     try:
         with path.open("rb") as file:
@@ -127,14 +153,14 @@ def _header(path: Path) -> dict[str, Any]:
             header = json.loads(file.read(size)) if size < _LARGEST_HEADER else {}
     except (OSError, ValueError, struct.error):
         return {}
-    said = header.get("__metadata__", {})
-    if not isinstance(said, dict):
+    info = header.get("__metadata__", {})
+    if not isinstance(info, dict):
         return {}
     try:
-        facts = json.loads(said.get("facesmith", "{}"))  # LoRA and mapper files say what they are in one value
+        facts = json.loads(info.get("facesmith", "{}"))  # LoRA and mapper files say what they are in one value
     except (TypeError, ValueError):
-        return said
-    return {**facts, **said} if isinstance(facts, dict) else said
+        return info
+    return {**facts, **info} if isinstance(facts, dict) else info
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -155,14 +181,5 @@ def _media(path: Path, name: str) -> Trace | None:
     return Trace("picture or video", (path,), f"marked with this identity: {mark.title}")
 
 
-def _escaped(text: str) -> str:
+def _escape_glob(text: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in text)
-
-
-def models_named(name: str, folders: Sequence[Path], found: Sequence[Trace]) -> Iterator[Path]:
-    """Return models that bear the name but say no identity: somebody must look at them."""
-    known = {path for trace in found for path in trace.files}
-    for folder in folders:
-        for path in sorted(folder.rglob(f"*{name}*")):
-            if path.suffix in MODELS and path not in known and path.is_file():
-                yield path

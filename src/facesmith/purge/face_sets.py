@@ -11,13 +11,13 @@ from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import META
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.purge.removal import Trace
-from facesmith.purge.runs import known_runs
+from facesmith.purge.runs import find_run_folders
 
 TRAINING = "training"
 
 
 @dataclass(frozen=True)
-class KnownSet:
+class FaceSetFolder:
     """A finished face set: its folder and what its meta.json says."""
 
     path: Path
@@ -29,7 +29,7 @@ class KnownSet:
         return {source["sha256"] for source in self.meta.get("sources", [])}
 
 
-def known_sets(root: Path) -> Iterator[KnownSet]:
+def find_face_sets(root: Path) -> Iterator[FaceSetFolder]:
     """Return the finished sets under a folder; what cannot be read is none."""
     for file in sorted(root.rglob(META)):
         try:
@@ -37,12 +37,17 @@ def known_sets(root: Path) -> Iterator[KnownSet]:
         except (OSError, ValueError):
             continue
         if isinstance(meta, dict) and "key" in meta:
-            yield KnownSet(file.parent, meta)
+            yield FaceSetFolder(file.parent, meta)
 
 
 def traces_in_face_sets(name: str, root: Path) -> tuple[list[Trace], set[str]]:
-    """Find what is to go, and the keys of the person's own sets."""
-    sets = list(known_sets(root))
+    """Find the face sets that hold a person's face, and the keys of the person's own sets.
+
+    Args:
+        name: The identity.
+        root: Folder of face sets.
+    """
+    sets = list(find_face_sets(root))
     own = [one for one in sets if one.meta.get("name") == name]
     folders = {root / name} if (root / name).exists() or (root / name).is_symlink() else set()
     folders |= {one.path.parent for one in own if not _beneath(one.path, folders)}
@@ -71,7 +76,7 @@ def _target(folder: Path) -> tuple[Path, ...]:
     return (folder.resolve(),) if folder.is_symlink() and folder.exists() else ()
 
 
-def _count(folder: Path, sets: Sequence[KnownSet]) -> str:
+def _count(folder: Path, sets: Sequence[FaceSetFolder]) -> str:
     sets = [one for one in sets if _beneath(one.path, {folder})]
     kept = sum(int(one.meta.get("kept", 0)) for one in sets)
     unfinished = len(list(folder.glob("*.partial")))
@@ -88,8 +93,14 @@ class Expiry:
 
 
 def expiries(face_sets: Path, profiles: Path, runs: Path) -> Iterator[Expiry]:
-    """Return every date that a face set, a profile or a run states."""
-    for one in known_sets(face_sets):
+    """Yield every date until which consent holds, as face sets, profiles and runs state it.
+
+    Args:
+        face_sets: Folder of face sets.
+        profiles: Folder of profiles.
+        runs: Folder of runs.
+    """
+    for one in find_face_sets(face_sets):
         if one.meta.get("settings", {}).get("people") == "many":
             continue  # scenes: the date is that of the person they were taken for
         yield from _stated(one.meta.get("name"), one.meta.get("expires"), one.path)
@@ -99,12 +110,17 @@ def expiries(face_sets: Path, profiles: Path, runs: Path) -> Iterator[Expiry]:
         except UserError:
             continue
         yield from _stated(profile.id, profile.expires, path)
-    for run in known_runs(runs):
+    for run in find_run_folders(runs):
         yield from _stated(run.identity, (run.settings.get("data") or {}).get("expires"), run.path)
 
 
-def past(found: Iterator[Expiry], today: date) -> dict[str, list[Expiry]]:
-    """Return those whose day is over, by identity."""
+def expired(found: Iterator[Expiry], today: date) -> dict[str, list[Expiry]]:
+    """Group those whose day is over by identity.
+
+    Args:
+        found: As `expiries` yields them.
+        today: The day for which it is asked.
+    """
     over: dict[str, list[Expiry]] = {}
     for one in found:
         if one.expires < today:

@@ -5,7 +5,7 @@ from facesmith.config.settings import IsoDate, PathSetting, Settings, Slug
 from facesmith.purge.artefacts import traces_in_folders, traces_in_profiles, traces_of_adapters
 from facesmith.purge.face_sets import traces_in_face_sets
 from facesmith.purge.removal import Trace
-from facesmith.purge.runs import exported_hashes, traces_in_runs
+from facesmith.purge.runs import models_in_runs, traces_in_runs
 
 
 class PurgeConfig(Settings):
@@ -27,12 +27,17 @@ class PurgeConfig(Settings):
 
 
 def find_traces(config: PurgeConfig, name: str) -> list[Trace]:
-    """List everything on disk that holds the person's face or was learnt from it."""
+    """List everything on disk that holds the person's face or was learnt from it.
+
+    Args:
+        config: Where to look.
+        name: The identity.
+    """
     sets, keys = traces_in_face_sets(name, config.paths.face_sets)
     runs = traces_in_runs(name, keys, config.paths.runs)
     profiles = traces_in_profiles(name, keys, config.paths.profiles)
     folders = [folder for folder in config.folders if folder.is_dir()]
-    copies = list(exported_hashes(runs))
+    copies = list(models_in_runs(runs))
     elsewhere = traces_in_folders(name, keys, folders, copies, media=config.marked_media)
     found = {one.files[0].resolve() for one in elsewhere}
     listed = traces_of_adapters(name, config.paths.profiles)

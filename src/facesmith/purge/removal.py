@@ -1,4 +1,4 @@
-"""One thing on disk that holds a person's face, or was learnt from it."""
+"""Remove traces of a person, with their locks held and a record written."""
 
 import contextlib
 import hashlib
@@ -22,16 +22,20 @@ from facesmith.training.run.record import read
 
 Kind = Literal["face set", "run", "profile", "model", "adapter", "cache", "W&B record", "picture or video"]
 
-RECORD = "run.json"
+RECORD: Final = "run.json"
+_MODELS: Final = (".onnx", ".dfm", ".ckpt", ".safetensors")
+_LOCKS: Final = ("*.lock", ".hydra/lock", ".lock", ".sweep.lock")
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What is there, and why it counts. files: files and folders, as they are named; links are links."""
+    """One thing on disk that holds a person's face or was learnt from it."""
 
     kind: Kind
     files: tuple[Path, ...]
+    """Files and folders, as they are named; links are links."""
     why: str
+    """Why it counts, in words."""
 
     def contents(self) -> Iterator[Path]:
         """Return every file in it; links to files elsewhere are not followed, a link that was named itself is."""
@@ -42,17 +46,15 @@ class Trace:
                 yield path
 
 
-RECORD: Final = "run.json"
-_MODELS: Final = (".onnx", ".dfm", ".ckpt", ".safetensors")
-_LOCKS: Final = ("*.lock", ".hydra/lock", ".lock", ".sweep.lock")
-
-
 @contextlib.contextmanager
-def undisturbed(traces: Sequence[Trace]) -> Iterator[None]:
-    """Hold the locks of everything that is to go.
+def lock_traces(traces: Sequence[Trace]) -> Iterator[None]:
+    """Hold the locks of everything that is to be removed.
+
+    Args:
+        traces: What is to be removed.
 
     Raises:
-        UserError: a run or an extraction is at work on it.
+        UserError: A run or an extraction is at work on it.
     """
     with ExitStack() as held:
         for folder in (path for trace in traces for path in trace.files if path.is_dir()):
@@ -66,22 +68,32 @@ def undisturbed(traces: Sequence[Trace]) -> Iterator[None]:
         yield
 
 
-def describe(name: str, traces: Sequence[Trace], advance: Callable[[int], None]) -> dict[str, Any]:
-    """Return the deletion record: what, how much, hashes; nothing of a face. advance: is told of bytes hashed."""
+def deletion_record(name: str, traces: Sequence[Trace], advance: Callable[[int], None]) -> dict[str, Any]:
+    """Return the deletion record: what is removed, how much, hashes; nothing of a face.
+
+    Args:
+        name: The identity.
+        traces: What is to be removed; it is read for the hashes.
+        advance: Called with the number of bytes hashed, for a progress bar.
+    """
     return {
         "identity": name,
         "started": _now(),
         "finished": None,
         "facesmith": facesmith.__version__,
-        "items": [_described(trace, advance) for trace in traces],
+        "items": [_describe(trace, advance) for trace in traces],
     }
 
 
 def remove(traces: Sequence[Trace], roots: Sequence[Path]) -> None:
-    """Remove files, folders and links, then the folders above that this empties, up to the roots.
+    """Remove files, folders and links, then the folders above that this empties.
+
+    Args:
+        traces: What to remove.
+        roots: Folders that stay, also when they are empty.
 
     Raises:
-        UserError: something cannot be removed; what was removed before stays removed.
+        UserError: Something cannot be removed; what was removed before stays removed.
     """
     for trace in traces:
         for path in trace.files:
@@ -94,20 +106,20 @@ def remove(traces: Sequence[Trace], roots: Sequence[Path]) -> None:
                 raise UserError(
                     f"{path}: cannot be removed ({error.strerror}); mend its permissions and purge again"
                 ) from error
-            _tidy(path.parent, roots)
+            _remove_emptied(path.parent, roots)
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Write the record."""
+    """Write a deletion record as JSON."""
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def finished(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a removal that came to its end."""
+def finish_record(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with the time at which the removal was complete."""
     return {**record, "finished": _now()}
 
 
-def _described(trace: Trace, advance: Callable[[int], None]) -> dict[str, Any]:
+def _describe(trace: Trace, advance: Callable[[int], None]) -> dict[str, Any]:
     whole, count, size = hashlib.sha256(), 0, 0
     models: dict[str, str] = {}
     base = trace.files[0]
@@ -131,7 +143,7 @@ def _described(trace: Trace, advance: Callable[[int], None]) -> dict[str, Any]:
     }
 
 
-def _tidy(folder: Path, roots: Sequence[Path]) -> None:
+def _remove_emptied(folder: Path, roots: Sequence[Path]) -> None:
     """Remove folders that hold nothing but locks, below the roots."""
     tops = {root.resolve() for root in roots}
     while folder.resolve() not in tops and any(folder.resolve().is_relative_to(top) for top in tops):

@@ -19,7 +19,7 @@ _SWEEP = "_sweep"
 
 
 @dataclass(frozen=True)
-class KnownRun:
+class RunFolder:
     """A run's folder, its settings, and its record as far as there is one."""
 
     path: Path
@@ -28,7 +28,7 @@ class KnownRun:
 
     @property
     def identity(self) -> str:
-        """Whose face it learns, "" when that is not known."""
+        """The identity whose face it learns, "" when that is not known."""
         if said := _json(self.path / "adapter" / "adapter.json").get("identity"):
             return str(said)  # such a run is called by its scene
         data = self.settings.get("data")
@@ -42,7 +42,7 @@ class KnownRun:
         return {self.identity, *map(str, faces)} if isinstance(faces, Mapping) else {self.identity}
 
 
-def known_runs(root: Path) -> Iterator[KnownRun]:
+def find_run_folders(root: Path) -> Iterator[RunFolder]:
     """Return the runs under a folder, links not followed."""
     if not root.is_dir():
         return
@@ -51,17 +51,23 @@ def known_runs(root: Path) -> Iterator[KnownRun]:
         folder = folders.pop()
         if (folder / RECORD).is_file() or (folder / COMPOSED).is_file() or (folder / CHECKPOINTS).is_dir():
             record = _json(folder / RECORD)
-            yield KnownRun(folder, record.get("settings") or _composed(folder / COMPOSED), record)
+            yield RunFolder(folder, record.get("settings") or _composed(folder / COMPOSED), record)
             continue
         folders += [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()]
 
 
 def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
-    """Find the runs that learnt a person: by name, by the key of a face set, or because they began from such a run.
+    """Find the runs that learnt a person, with W&B's local records and the caches of them.
 
-    A sweep all of whose jobs did goes whole; so do W&B's local records and the caches of them.
+    A run counts by the identity's name, by the key of a face set, or because it began from such a run. A sweep all of
+    whose jobs count is one trace.
+
+    Args:
+        name: The identity.
+        keys: Of the person's own face sets.
+        root: Folder of runs.
     """
-    runs = sorted(known_runs(root), key=lambda run: run.path)
+    runs = sorted(find_run_folders(root), key=lambda run: run.path)
     why: dict[Path, str] = {}
     for run in runs:
         if name in run.identities:
@@ -85,22 +91,22 @@ def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
     return [*traces, *_caches(run for run in runs if run.path in why), *_wandb(root, ids)]
 
 
-def exported_hashes(traces: list[Trace]) -> Iterator[Path]:
-    """Return the models that lie in runs that are to go: copies of them may lie elsewhere."""
+def models_in_runs(traces: list[Trace]) -> Iterator[Path]:
+    """Yield the models that lie in runs among the traces: copies of them may lie elsewhere."""
     for trace in traces:
         if trace.kind == "run":
             yield from (path for path in trace.contents() if path.suffix in (".onnx", ".dfm"))
 
 
-def _from_checkpoint(run: KnownRun, name: str, keys: set[str]) -> str | None:
+def _from_checkpoint(run: RunFolder, name: str, keys: set[str]) -> str | None:
     newest = sorted((run.path / CHECKPOINTS).glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
     if not newest:
         return None
-    from facesmith.models.checkpoint import RECORD as SAID  # imports torch
+    from facesmith.models.checkpoint import RECORD as CHECKPOINT_RECORD  # imports torch
     from facesmith.models.checkpoint import read_checkpoint
 
     try:
-        provenance = read_checkpoint(newest[-1])[SAID].get("provenance") or {}
+        provenance = read_checkpoint(newest[-1])[CHECKPOINT_RECORD].get("provenance") or {}
     except UserError:
         return None
     if name in str(provenance.get("identity")).split(","):
@@ -110,7 +116,7 @@ def _from_checkpoint(run: KnownRun, name: str, keys: set[str]) -> str | None:
     return None
 
 
-def _parent(run: KnownRun, involved: Mapping[Path, str]) -> Path | None:
+def _parent(run: RunFolder, involved: Mapping[Path, str]) -> Path | None:
     """Return the run that one began from, when it is among the involved."""
     for text in _strings({key: run.settings.get(key) for key in ("model", "data")}):
         path = Path(text).absolute()
@@ -131,7 +137,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(one)
 
 
-def _caches(runs: Iterable[KnownRun]) -> Iterator[Trace]:
+def _caches(runs: Iterable[RunFolder]) -> Iterator[Trace]:
     """Return what runs kept of faces and films in a cache that others share: the entries do not say whose they are."""
     folders = {str((run.settings.get("data") or {}).get("cache") or "") for run in runs} - {""}
     for folder in sorted(folders):
