@@ -66,7 +66,7 @@ def test_swap_evaluator_stranger_and_missing_face_are_rejected(
 def test_landmark_mirror_agrees_with_detection(analyzer: MediaPipeAnalyzer, person: AlignedFaces) -> None:
     some = person[:6]
     found = analyzer.find_landmarks(list(np.ascontiguousarray(some.images[:, :, ::-1])))
-    mirrored = some.mirrored()
+    mirrored = some.mirror()
     errors = [
         np.linalg.norm(seen[0][:, :2] - wanted[:, :2], axis=1).mean()
         for seen, wanted in zip(found, mirrored.landmarks, strict=True)

@@ -59,12 +59,12 @@ def test_resampled_crops_are_those_that_a_frame_gives_directly(
 
 def test_mirroring_twice_gives_the_same_faces(carphone_set: FaceSet) -> None:
     faces = carphone_set.aligned()[:4]
-    mirrored = faces.mirrored()
+    mirrored = faces.mirror()
     np.testing.assert_array_equal(mirrored.images[:, :, 0], faces.images[:, :, -1])
     # Eyes keep their sides in the picture: the template still fits.
     off = keypoints_from_landmarks(mirrored.landmarks) - TEMPLATES["arcface_128"] * 128
     assert np.abs(off).mean() < 5
-    again = mirrored.mirrored()
+    again = mirrored.mirror()
     np.testing.assert_array_equal(again.images, faces.images)
     np.testing.assert_allclose(again.landmarks, faces.landmarks, atol=1e-4)
     np.testing.assert_array_equal(again.blendshapes, faces.blendshapes)

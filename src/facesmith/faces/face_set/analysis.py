@@ -1,4 +1,4 @@
-"""Pictures in, faces and their crops out: decoding on one thread, analysis on several."""
+"""Analysis of media: decoding on one thread, faces and their crops on several."""
 
 import contextlib
 import queue
@@ -24,7 +24,7 @@ from facesmith.media.video import open_video
 
 Backend = Literal["pyav", "decord"]
 
-_MAKING = threading.Lock()
+_MAKE_LOCK = threading.Lock()
 
 # 4:4:4 at 95: 46.6 dB against the picture it came from, 2 dB over 4:2:0, at 1.3 times the bytes and equal
 # time.
@@ -38,7 +38,13 @@ JPEG = (
 
 @dataclass(frozen=True)
 class ChosenMedia:
-    """A medium, the sha256 of its bytes, and which of its frames are wanted ([0] for a still)."""
+    """A medium and which of its pictures are wanted.
+
+    Attributes:
+        media: The file.
+        content: sha256 of its bytes.
+        frames: Numbers of the frames; [0] for a still.
+    """
 
     media: Media
     content: str
@@ -54,7 +60,13 @@ class AnalysedPicture:
 
 @dataclass(frozen=True)
 class ReadFailure:
-    """Something of a medium that could not be read, in words; unreadable: nothing of it could."""
+    """Something of a medium that could not be read.
+
+    Attributes:
+        media: The file.
+        message: What is wrong, one line.
+        unreadable: Whether nothing of the file could be read.
+    """
 
     media: Media
     message: str
@@ -82,19 +94,29 @@ def analyse_media(
     workers: int,
     crops: Path,
 ) -> Generator[AnalysedPicture | ReadFailure, None, None]:
-    """Analyse the chosen pictures that are not in `done` (content, frame), in no certain order.
+    """Analyse the chosen pictures that are not done, in no certain order.
 
-    first: the first worker's analyzer, left open; factory makes those of the others, closed at the end.
-    crops: existing folder; each face's crop is there before its row is given. Memory holds a few
-    frames a worker, whatever the length of the media. An exception in any thread ends all of them and is
-    raised here.
+    Decoding runs on one thread, analysis on several. Memory holds a few frames a worker, whatever the length of the
+    media. An exception in any thread ends all of them and is raised here.
+
+    Args:
+        chosen: The media and their frames.
+        done: (content, frame) of pictures that an earlier attempt has analysed.
+        first: The first worker's analyzer, left open.
+        factory: Makes the analyzers of the other workers, closed at the end.
+        backend: Reader of videos.
+        workers: Number of analysis threads.
+        crops: Existing folder; each face's crop is there before its row is yielded.
+
+    Yields:
+        AnalysedPicture pictures, and what could not be read.
     """
     pictures: queue.Queue[_Picture | None] = queue.Queue(maxsize=2 * workers)
     events: queue.Queue[_Event] = queue.Queue(maxsize=4 * workers)
     stop = threading.Event()
-    threads = [_thread(_decode, chosen, done, backend, workers, pictures, events, stop)]
+    threads = [_start(_decode, chosen, done, backend, workers, pictures, events, stop)]
     for number in range(workers):
-        threads.append(_thread(_work, first if number == 0 else None, factory, crops, pictures, events, stop))
+        threads.append(_start(_work, first if number == 0 else None, factory, crops, pictures, events, stop))
     running = workers
     try:
         while running:
@@ -111,7 +133,7 @@ def analyse_media(
             thread.join()
 
 
-def _thread(target: Callable[..., None], *arguments: Any) -> threading.Thread:
+def _start(target: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=target, args=arguments, name=f"facesmith{target.__name__}", daemon=True)
     thread.start()
     return thread
@@ -174,7 +196,7 @@ def _decode(
 
 def _make_analyzer(factory: Callable[[], Analyzer]) -> Analyzer:
     # One after another: building native graphs side by side gains nothing.
-    with _MAKING:
+    with _MAKE_LOCK:
         return factory()
 
 

@@ -27,7 +27,13 @@ INK: Final = (30, 30, 30)
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A face on the sheet: file of its crop, where it is from, and why it was rejected (None: kept)."""
+    """A face on the sheet.
+
+    Attributes:
+        crop: File of its crop.
+        origin: Where it is from.
+        reason: Why it was rejected; None: kept.
+    """
 
     crop: Path
     origin: str
@@ -37,8 +43,13 @@ class Thumbnail:
 def write_contact_sheet(path: Path, faces: Sequence[Thumbnail], title: str) -> None:
     """Write a PNG of up to MOST faces: kept ones first, in green, then rejected ones in red with the reason.
 
-    More faces are thinned out evenly, kept and rejected ones by their share, but at least a quarter of the
-    sheet is for the rejected when there are that many: they are what one looks for.
+    More faces are thinned out evenly, kept and rejected ones by their share, but at least a quarter of the sheet is for
+    the rejected when there are that many: they are what one looks for.
+
+    Args:
+        path: The file.
+        faces: All faces, kept and rejected.
+        title: Heading.
     """
     kept = [face for face in faces if face.reason is None]
     rejected = sorted((face for face in faces if face.reason is not None), key=lambda face: face.reason or "")
@@ -80,14 +91,14 @@ def _read(path: Path) -> Image.Image:
         return picture.convert("RGB").resize((THUMB, THUMB), Image.Resampling.LANCZOS)
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, most: int) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, max_lines: int) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
-    if len(lines) > most:
-        lines[most - 1] = " ".join(lines[most - 1 :])
-        lines = lines[:most]
+    if len(lines) > max_lines:
+        lines[max_lines - 1] = " ".join(lines[max_lines - 1 :])
+        lines = lines[:max_lines]
     return [shorten_text(line, font, width) for line in lines]

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class ContentHashes:
     """The sha256 of files, remembered by path, size and time of change in a JSON file.
 
-    Hashing a film takes seconds; asking again whether it is the same one must not. The memory is only a
-    shortcut: when its file cannot be read it starts anew and says so.
+    Hashing a video takes seconds; asking again whether it is the same one must not. The memory is only a shortcut: when
+    its file cannot be read it starts anew and says so.
     """
 
     def __init__(self, memory: Path) -> None:
@@ -29,8 +29,8 @@ class ContentHashes:
             except ValueError:
                 log.warning("%s is damaged; the media are hashed again", memory)
 
-    def of(self, path: Path) -> str:
-        """Return the sha256 of a file's bytes as hex; OSError when it cannot be read."""
+    def sha256(self, path: Path) -> str:
+        """Return the sha256 of a file's bytes, hex; OSError when it cannot be read."""
         stat = path.stat()
         name, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
         known = self._known.get(name)
@@ -53,8 +53,11 @@ def compute_face_set_key(
 ) -> str:
     """Return the key of a face set, 64 hex digits.
 
-    contents: sha256 of each medium; their order, names and places do not matter. fingerprint: the analyzer's.
-    settings: everything else that decides the result, JSON-serialisable.
+    Args:
+        contents: sha256 of each medium; their order, names and places do not matter.
+        fingerprint: The analyzer's.
+        settings: Everything else that decides the result, JSON-serialisable.
+        schema_version: Of the face set's table.
     """
     identity = {
         "contents": sorted(contents),

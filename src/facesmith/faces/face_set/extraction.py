@@ -201,7 +201,7 @@ def _hash_media(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Med
     skipped = {str(path): "neither image nor video" for path in found.skipped}
     for one in found:
         try:
-            content = hashes.of(one.path)
+            content = hashes.sha256(one.path)
         except OSError as error:
             skipped[str(one.path)] = f"cannot be read ({error.strerror})"
             continue

@@ -1,4 +1,4 @@
-"""The columns of a face set's table, and the way between them and numpy."""
+"""A face set on disk, opened: its table, crops and what was done to make it."""
 
 import json
 from collections.abc import Sequence
@@ -27,73 +27,25 @@ TEMPLATE: Final = "ffhq_512"
 CROP_SIZE: Final = 512
 
 
-def analysis_schema(embedding_size: int) -> pa.Schema:
-    """Return the columns that analysis fills: one row a face, or one with face -1 for a picture without any.
-
-    content: sha256 of the medium. frame: 0 for stills. time: seconds, null for stills. box: xyxy px of the
-    picture. size: shorter side of the box, px. landmarks: 478 x 3 flattened, px of the picture, as found.
-    matrix: 2 x 3 flattened, picture to crop. crop: file name. crop_bytes and thumbnail serve resuming and
-    cut detection only.
-    """
-    return pa.schema(
-        [
-            pa.field("content", pa.string(), nullable=False),
-            pa.field("frame", pa.int32(), nullable=False),
-            pa.field("time", pa.float64()),
-            pa.field("face", pa.int16(), nullable=False),
-            pa.field("box", pa.list_(pa.float32(), 4)),
-            pa.field("score", pa.float32()),
-            pa.field("size", pa.float32()),
-            pa.field("sharpness", pa.float32()),
-            pa.field("pose", pa.list_(pa.float32(), 3)),
-            pa.field("landmarks", pa.list_(pa.float32(), LANDMARKS * 3)),
-            pa.field("blendshapes", pa.list_(pa.float32(), len(BLENDSHAPES))),
-            pa.field("embedding", pa.list_(pa.float32(), embedding_size)),
-            pa.field("matrix", pa.list_(pa.float64(), 6)),
-            pa.field("crop", pa.string()),
-            pa.field("crop_bytes", pa.int64()),
-            pa.field("thumbnail", pa.binary(THUMBNAIL * THUMBNAIL)),
-        ]
-    )
-
-
-def column_to_array(table: pa.Table, column: str) -> NDArray[Any]:
-    """Return a column without nulls as an array: numbers (N,), fixed-size lists (N,K)."""
-    data = table.column(column).combine_chunks()
-    if pa.types.is_fixed_size_list(data.type):
-        # flatten() and not .values: the latter ignores where a sliced array begins.
-        return np.asarray(data.flatten().to_numpy(zero_copy_only=False)).reshape(len(data), -1)
-    if pa.types.is_fixed_size_binary(data.type):
-        return np.frombuffer(b"".join(data.to_pylist()), np.uint8).reshape(len(data), -1)
-    return np.asarray(data.to_numpy(zero_copy_only=False))
-
-
-def scatter_column(values: NDArray[Any], rows: NDArray[np.intp], length: int, kind: pa.DataType) -> pa.Array:
-    """Make a column of `length` rows with values (M,) or (M,K) at the given rows and null elsewhere."""
-    column: list[Any] = [None] * length
-    for row, value in zip(rows.tolist(), values, strict=True):
-        column[row] = value
-    return pa.array(column, kind)
-
-
-def rows_to_table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Make a table of row dictionaries; missing keys are null."""
-    return pa.Table.from_pylist(list(rows), schema=schema)
-
+META: Final = "meta.json"
+TABLE: Final = "faces.parquet"
+CROPS: Final = "crops"
+SHEET: Final = "contact_sheet.png"
 
 Floats = NDArray[np.float32]
-
-META = "meta.json"
-TABLE = "faces.parquet"
-CROPS = "crops"
-SHEET = "contact_sheet.png"
 
 
 class FaceSet:
     """A finished face set: a table of kept and rejected faces, the crops of the kept, what was done and lost.
 
-    Arrays are over the kept faces, ordered by medium, frame and face: N faces, E the embedder's size.
-    Everything is read when first asked for and then stays in memory, but for the crops.
+    Arrays are over the kept faces, ordered by medium, frame and face: N faces, E the embedder's size. Everything is
+    read when first asked for and then stays in memory, but for the crops.
+
+    Attributes:
+        path: Its folder.
+        meta: Contents of meta.json.
+        key: Hash of contents, analyzer and settings.
+        embedder: Name of the recogniser of its embeddings.
     """
 
     template = TEMPLATE
@@ -130,7 +82,7 @@ class FaceSet:
     @cached_property
     def landmarks(self) -> Floats:
         """Smoothed landmarks (N,478,3), px of the 512 crop."""
-        points = column_to_array(self.kept, "landmarks_smoothed").reshape(-1, 478, 3)
+        points = column_to_array(self.kept, "landmarks_smoothed").reshape(-1, LANDMARKS, 3)
         return np.stack([transform_points(p, m) for p, m in zip(points, self._matrices, strict=True)])
 
     @cached_property
@@ -197,12 +149,16 @@ class FaceSet:
     def aligned(self, template: str = "arcface_128", size: int = 128) -> AlignedFaces:
         """Resample all kept faces to a template and size, anti-aliased; nothing is cached.
 
-        The alignment is that of the unsmoothed five points, as when a frame is aligned directly, so that
-        training and inference see the same crops. KeyError for an unknown template.
+        The alignment is that of the unsmoothed keypoints, as when a frame is aligned directly, so that training and
+        inference see the same crops.
+
+        Args:
+            template: A key of `alignment.TEMPLATES`; KeyError for an unknown one.
+            size: Side of the crops in px.
         """
-        raw = column_to_array(self.kept, "landmarks").reshape(-1, 478, 3)
+        raw = column_to_array(self.kept, "landmarks").reshape(-1, LANDMARKS, 3)
         images = np.empty((len(self), size, size, 3), np.uint8)
-        landmarks = np.empty((len(self), 478, 3), np.float32)
+        landmarks = np.empty((len(self), LANDMARKS, 3), np.float32)
         for i, (points, matrix) in enumerate(zip(raw, self._matrices, strict=True)):
             keypoints = transform_points(keypoints_from_landmarks(points), matrix)
             to_template = estimate_alignment(keypoints, template, size)
@@ -211,20 +167,30 @@ class FaceSet:
         return AlignedFaces(images, landmarks, self.blendshapes, template)
 
     def to_template(self, i: int, template: str, size: int) -> NDArray[np.float64]:
-        """Return the matrix (2,3) from a kept face's crop to a template at a size, as `aligned` uses it."""
-        points = column_to_array(self.kept, "landmarks")[i].reshape(478, 3)
+        """Return the matrix (2, 3) from a kept face's crop to a template, as `aligned` uses it.
+
+        Args:
+            i: Number of the kept face.
+            template: A key of `alignment.TEMPLATES`.
+            size: Side of the template's crop in px.
+        """
+        points = column_to_array(self.kept, "landmarks")[i].reshape(LANDMARKS, 3)
         return estimate_alignment(transform_points(keypoints_from_landmarks(points), self._matrices[i]), template, size)
 
     def to_source(self, i: int) -> NDArray[np.float64]:
-        """Return the matrix (2,3) from a kept face's crop to its source picture."""
+        """Return the matrix (2, 3) from a kept face's crop to its source picture."""
         return invert_transform(self._matrices[i])
 
     def embedding_mean(self, method: Literal["weighted", "mean", "median"]) -> Floats:
         """Aggregate the embeddings to one (E,), L2-normalised.
 
-        weighted: by detection score * rank of sharpness (1/N for the most blurred, 1 for the sharpest) *
-        frontalness (cos yaw * cos pitch, at least .05). mean: all alike. median: per dimension, least moved
-        by odd ones.
+        Args:
+            method: weighted: by detection score * rank of sharpness (1/N for the most blurred, 1 for the sharpest) *
+                frontalness (cos yaw * cos pitch, at least .05). mean: all alike. median: per dimension, least moved by
+                odd ones.
+
+        Raises:
+            ValueError: Another method.
         """
         if method == "weighted":
             total = np.average(self.embeddings, axis=0, weights=self._weights())
@@ -237,7 +203,7 @@ class FaceSet:
         return np.asarray(total / np.linalg.norm(total), np.float32)
 
     def embedding_std(self) -> Floats:
-        """Standard deviation of the embeddings per dimension (E,)."""
+        """Return the standard deviation of the embeddings per dimension, (E,)."""
         return np.asarray(self.embeddings.std(axis=0), np.float32)
 
     def _weights(self) -> NDArray[np.float64]:
@@ -245,3 +211,66 @@ class FaceSet:
         pitch, yaw = np.radians(self.pose[:, 0]), np.radians(self.pose[:, 1])
         frontal = np.maximum(np.cos(yaw) * np.cos(pitch), 0.05)
         return np.asarray(np.maximum(self.scores, 1e-3) * rank * frontal, np.float64)
+
+
+def analysis_schema(embedding_size: int) -> pa.Schema:
+    """Return the columns that analysis fills: one row a face, or one with face -1 for a picture without any.
+
+    content: sha256 of the medium. frame: 0 for stills. time: seconds, null for stills. box: xyxy px of the picture.
+    size: shorter side of the box, px. landmarks: 478 x 3 flattened, px of the picture, as found. matrix: 2 x 3
+    flattened, picture to crop. crop: file name. crop_bytes and thumbnail serve resuming and cut detection only.
+
+    Args:
+        embedding_size: E, length of an embedding.
+    """
+    return pa.schema(
+        [
+            pa.field("content", pa.string(), nullable=False),
+            pa.field("frame", pa.int32(), nullable=False),
+            pa.field("time", pa.float64()),
+            pa.field("face", pa.int16(), nullable=False),
+            pa.field("box", pa.list_(pa.float32(), 4)),
+            pa.field("score", pa.float32()),
+            pa.field("size", pa.float32()),
+            pa.field("sharpness", pa.float32()),
+            pa.field("pose", pa.list_(pa.float32(), 3)),
+            pa.field("landmarks", pa.list_(pa.float32(), LANDMARKS * 3)),
+            pa.field("blendshapes", pa.list_(pa.float32(), len(BLENDSHAPES))),
+            pa.field("embedding", pa.list_(pa.float32(), embedding_size)),
+            pa.field("matrix", pa.list_(pa.float64(), 6)),
+            pa.field("crop", pa.string()),
+            pa.field("crop_bytes", pa.int64()),
+            pa.field("thumbnail", pa.binary(THUMBNAIL * THUMBNAIL)),
+        ]
+    )
+
+
+def column_to_array(table: pa.Table, column: str) -> NDArray[Any]:
+    """Return a column without nulls as an array: numbers (N,), fixed-size lists (N,K)."""
+    data = table.column(column).combine_chunks()
+    if pa.types.is_fixed_size_list(data.type):
+        # flatten() and not .values: the latter ignores where a sliced array begins.
+        return np.asarray(data.flatten().to_numpy(zero_copy_only=False)).reshape(len(data), -1)
+    if pa.types.is_fixed_size_binary(data.type):
+        return np.frombuffer(b"".join(data.to_pylist()), np.uint8).reshape(len(data), -1)
+    return np.asarray(data.to_numpy(zero_copy_only=False))
+
+
+def scatter_column(values: NDArray[Any], rows: NDArray[np.intp], length: int, kind: pa.DataType) -> pa.Array:
+    """Make a column with values at given rows and null elsewhere.
+
+    Args:
+        values: (M,) or (M, K).
+        rows: (M,) rows of the values.
+        length: Rows of the column.
+        kind: Its type.
+    """
+    column: list[Any] = [None] * length
+    for row, value in zip(rows.tolist(), values, strict=True):
+        column[row] = value
+    return pa.array(column, kind)
+
+
+def rows_to_table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Make a table of row dictionaries; missing keys are null."""
+    return pa.Table.from_pylist(list(rows), schema=schema)

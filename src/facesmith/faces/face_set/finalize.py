@@ -1,10 +1,11 @@
-"""From analysed pictures to a finished face set: tracks, selection, smoothing, contact sheet, one rename."""
+"""From analysed pictures to a finished face set: selection, tracks, smoothing, contact sheet, one rename."""
 
 import json
 import logging
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,6 +34,7 @@ from facesmith.faces.face_set.face_set import (
 )
 from facesmith.faces.face_set.selection import NO_FACE, Candidates, rejection_kind, select_faces
 from facesmith.faces.face_set.staging import LOG
+from facesmith.faces.geometry.topology import LANDMARKS
 from facesmith.faces.measures import mean_jitter
 from facesmith.faces.tracking.smoothing import smooth_landmarks
 from facesmith.faces.tracking.tracker import assign_tracks
@@ -47,9 +49,12 @@ LIBRARIES = ("mediapipe", "onnxruntime", "opencv-python", "av", "numpy", "scipy"
 class ExtractionRecord:
     """What is known of an extraction besides its faces; becomes meta.json.
 
-    description: keys that go into meta.json as they are. setting: the key that named the source. chosen: the
-    readable media. skipped: path to reason, of media of which nothing could be used. losses: what else
-    could not be read.
+    Attributes:
+        description: Keys that go into meta.json as they are.
+        setting: The key that named the source.
+        chosen: The readable media.
+        skipped: Path to reason, of media of which nothing could be used.
+        losses: What else could not be read.
     """
 
     description: dict[str, Any]
@@ -77,48 +82,39 @@ def finalize(
     partial: Path,
     final: Path,
 ) -> FaceSet:
-    """Judge, track and smooth the analysed faces, write the set into `partial` and rename it to `final`.
+    """Select, track and smooth the analysed faces, write the set into `partial` and rename it to `final`.
 
-    Raises UserError, counting the reasons, when no face is kept; `partial` is then removed.
+    Args:
+        table: Rows of `analysis_schema`, in no certain order.
+        record: What else is known of the extraction.
+        selection: Limits a face must keep to.
+        smoothing: Smoothing of landmarks along time.
+        people: "one" keeps one person only, see `select_faces`.
+        partial: Folder with the crops.
+        final: Where the set is going to be.
+
+    Raises:
+        UserError: No face is kept; counts the reasons. `partial` is then removed.
     """
-    order = {chosen.content: number for number, chosen in enumerate(record.chosen)}
-    medium = np.array([order[content] for content in table.column("content").to_pylist()], np.int64)
-    frame, face = column_to_array(table, "frame"), column_to_array(table, "face")
-    table = table.take(np.lexsort((face, frame, medium)))
-    medium, frame = np.sort(medium), column_to_array(table, "frame")
-    rows = np.flatnonzero(column_to_array(table, "face") >= 0)
-    found = table.take(rows)
-
-    reasons, similarity = _judge(found, medium[rows], frame[rows], selection, people)
-    kept = np.array([reason is None for reason in reasons], np.bool_)
-    pictures = len(np.unique(np.stack([medium, frame]), axis=1).T)
-    counts = Counter(rejection_kind(reason) for reason in reasons if reason is not None)
-    if table.num_rows > len(rows):
-        counts[NO_FACE] = table.num_rows - len(rows)
-    if not kept.any():
+    analysed = _Analysed.sort(table, record.chosen)
+    faces = _SelectedFaces.select(analysed, record.chosen, selection, smoothing, people)
+    counts = Counter(rejection_kind(reason) for reason in faces.reasons if reason is not None)
+    if analysed.table.num_rows > len(analysed.rows):
+        counts[NO_FACE] = analysed.table.num_rows - len(analysed.rows)
+    pictures = len(np.unique(np.stack([analysed.medium, analysed.frame]), axis=1).T)
+    if not faces.kept.any():
         shutil.rmtree(partial)
         raise UserError(_no_usable_face(record, pictures, counts))
-
-    times = found.column("time").to_numpy(zero_copy_only=False).astype(np.float64)
-    raw = column_to_array(found, "landmarks").reshape(-1, 478, 3)
-    tracks = _tracks(record.chosen, found, medium[rows], frame[rows], times, raw)
-    smoothed, steadied = raw.copy(), np.zeros(len(raw), np.bool_)
-    smoothed[kept], steadied[kept] = smooth_landmarks(times[kept], raw[kept], tracks[kept], smoothing)
-
     description = {
         **record.description,
         "schema_version": SCHEMA_VERSION,
         "versions": {"facesmith": facesmith.__version__, **{name: version(name) for name in LIBRARIES}},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "pictures": pictures,
-        "faces": len(rows),
-        "kept": int(kept.sum()),
+        "faces": len(analysed.rows),
+        "kept": int(faces.kept.sum()),
         "rejected": dict(counts.most_common()),
-        "jitter": {
-            "before": mean_jitter(times[kept], raw[kept], tracks[kept]),
-            "after": mean_jitter(times[kept], smoothed[kept], tracks[kept]),
-            "smoothed_faces": int(steadied.sum()),
-        },
+        "jitter": faces.jitter(),
         "sources": [
             {
                 "path": str(chosen.media.path),
@@ -132,59 +128,143 @@ def finalize(
         "skipped": record.skipped,
         "losses": record.losses,
     }
-    finished = _finished_table(
-        table, rows, record.chosen, medium, smoothed, steadied, tracks, similarity, kept, reasons
-    )
     with atomic_write(partial / TABLE) as temporary:
-        pq.write_table(finished, temporary, compression="zstd")
-    _draw_sheet(partial, found, medium[rows], reasons, record, description)
+        pq.write_table(_finished_table(analysed, faces, record.chosen), temporary, compression="zstd")
+    _draw_sheet(partial, analysed, faces.reasons, record, description)
     write_text(partial / META, json.dumps(description, indent=2, ensure_ascii=False))
     make_private(partial)
-    _leave_only_kept(partial, found.filter(pa.array(kept)))
+    _remove_rejected(partial, analysed.faces.filter(pa.array(faces.kept)))
     partial.rename(final)
     _sync(final.parent)
     return FaceSet(final)
 
 
 def update_consent(final: Path, consent: str, consent_note: str, expires: str | None) -> None:
-    """Let a finished set carry the consent as it is stated now; the statement is no part of its key."""
+    """Write the consent as it is stated now into a finished set; the statement is no part of its key."""
     meta = json.loads((final / META).read_text(encoding="utf-8"))
     if (meta["consent"], meta["consent_note"], meta.get("expires")) != (consent, consent_note, expires):
         meta.update(consent=consent, consent_note=consent_note, expires=expires)
         write_private_text(final / META, json.dumps(meta, indent=2, ensure_ascii=False))
 
 
-def _judge(
-    found: pa.Table,
+@dataclass(frozen=True)
+class _Analysed:
+    """The analysed pictures in order of medium, frame and face.
+
+    Attributes:
+        table: P rows, one a face or one that says there is none.
+        medium: (P,) number of the medium.
+        frame: (P,) number of its frame.
+        rows: (N,) rows of `table` that hold a face.
+        faces: These N rows.
+    """
+
+    table: pa.Table
+    medium: NDArray[np.int64]
+    frame: NDArray[np.int32]
+    rows: NDArray[np.intp]
+    faces: pa.Table
+
+    @classmethod
+    def sort(cls, table: pa.Table, chosen: Sequence[ChosenMedia]) -> "_Analysed":
+        order = {one.content: number for number, one in enumerate(chosen)}
+        medium = np.array([order[content] for content in table.column("content").to_pylist()], np.int64)
+        frame, face = column_to_array(table, "frame"), column_to_array(table, "face")
+        table = table.take(np.lexsort((face, frame, medium)))
+        rows = np.flatnonzero(column_to_array(table, "face") >= 0)
+        return cls(table, np.sort(medium), column_to_array(table, "frame"), rows, table.take(rows))
+
+
+@dataclass(frozen=True)
+class _SelectedFaces:
+    """What becomes of N faces.
+
+    Attributes:
+        reasons: Why each is rejected; None: it is kept.
+        kept: (N,) whether it is.
+        similarity: (N,) cosine with the person's mean, NaN where it was not looked at.
+        times: (N,) seconds, NaN for stills.
+        tracks: (N,) number of the track.
+        found: (N, 478, 3) landmarks as they were found.
+        smoothed: (N, 478, 3) landmarks, of the kept smoothed along time.
+        was_smoothed: (N,) whether they were.
+    """
+
+    reasons: list[str | None]
+    kept: NDArray[np.bool_]
+    similarity: NDArray[np.float32]
+    times: NDArray[np.float64]
+    tracks: NDArray[np.int32]
+    found: NDArray[np.float32]
+    smoothed: NDArray[np.float32]
+    was_smoothed: NDArray[np.bool_]
+
+    @classmethod
+    def select(
+        cls,
+        analysed: _Analysed,
+        chosen: Sequence[ChosenMedia],
+        selection: SelectionConfig,
+        smoothing: SmoothingConfig,
+        people: Literal["one", "many"],
+    ) -> "_SelectedFaces":
+        faces, medium, frame = analysed.faces, analysed.medium[analysed.rows], analysed.frame[analysed.rows]
+        reasons, similarity = _select(faces, medium, frame, selection, people)
+        kept = np.array([reason is None for reason in reasons], np.bool_)
+        times = faces.column("time").to_numpy(zero_copy_only=False).astype(np.float64)
+        found = np.empty((0, LANDMARKS, 3), np.float32)
+        if faces.num_rows:
+            found = column_to_array(faces, "landmarks").reshape(-1, LANDMARKS, 3)
+        tracks = _track(chosen, faces, medium, frame, times, found)
+        smoothed, was_smoothed = found.copy(), np.zeros(len(found), np.bool_)
+        if kept.any():
+            smoothed[kept], was_smoothed[kept] = smooth_landmarks(times[kept], found[kept], tracks[kept], smoothing)
+        return cls(reasons, kept, similarity, times, tracks, found, smoothed, was_smoothed)
+
+    def jitter(self) -> dict[str, Any]:
+        """Measure the kept faces' jitter before and after smoothing, in eye distances."""
+        times, tracks = self.times[self.kept], self.tracks[self.kept]
+        return {
+            "before": mean_jitter(times, self.found[self.kept], tracks),
+            "after": mean_jitter(times, self.smoothed[self.kept], tracks),
+            "smoothed_faces": int(self.was_smoothed.sum()),
+        }
+
+
+def _select(
+    faces: pa.Table,
     medium: NDArray[np.int64],
     frame: NDArray[np.int32],
     selection: SelectionConfig,
     people: Literal["one", "many"],
 ) -> tuple[list[str | None], NDArray[np.float32]]:
-    if not found.num_rows:
+    if not faces.num_rows:
         return [], np.empty(0, np.float32)
     candidates = Candidates(
         pictures=np.unique(np.stack([medium, frame]), axis=1, return_inverse=True)[1].ravel(),
-        scores=column_to_array(found, "score"),
-        sizes=column_to_array(found, "size"),
-        sharpness=column_to_array(found, "sharpness"),
-        pose=column_to_array(found, "pose"),
-        embeddings=column_to_array(found, "embedding"),
+        scores=column_to_array(faces, "score"),
+        sizes=column_to_array(faces, "size"),
+        sharpness=column_to_array(faces, "sharpness"),
+        pose=column_to_array(faces, "pose"),
+        embeddings=column_to_array(faces, "embedding"),
     )
     return select_faces(candidates, selection, people)
 
 
-def _tracks(
-    chosen: list[ChosenMedia],
-    found: pa.Table,
+def _track(
+    chosen: Sequence[ChosenMedia],
+    faces: pa.Table,
     medium: NDArray[np.int64],
     frame: NDArray[np.int32],
     times: NDArray[np.float64],
     landmarks: NDArray[np.float32],
 ) -> NDArray[np.int32]:
+    """Number the tracks of all media; each face of a still has its own."""
     tracks = np.zeros(len(medium), np.int32)
-    embeddings, thumbnails = column_to_array(found, "embedding"), column_to_array(found, "thumbnail")
-    following = 0
+    if not len(medium):
+        return tracks
+    embeddings, thumbnails = column_to_array(faces, "embedding"), column_to_array(faces, "thumbnail")
+    first = 0
     for number in np.unique(medium):
         rows = np.flatnonzero(medium == number)
         if chosen[number].media.kind == "image":
@@ -192,43 +272,33 @@ def _tracks(
         else:
             positions = np.searchsorted(chosen[number].frames, frame[rows])
             own = assign_tracks(positions, times[rows], landmarks[rows], embeddings[rows], thumbnails[rows])
-        tracks[rows] = following + own
-        following += int(own.max()) + 1
+        tracks[rows] = first + own
+        first += int(own.max()) + 1
     return tracks
 
 
-def _finished_table(
-    table: pa.Table,
-    rows: NDArray[np.intp],
-    chosen: list[ChosenMedia],
-    medium: NDArray[np.int64],
-    smoothed: NDArray[np.float32],
-    steadied: NDArray[np.bool_],
-    tracks: NDArray[np.int32],
-    similarity: NDArray[np.float32],
-    kept: NDArray[np.bool_],
-    reasons: list[str | None],
-) -> pa.Table:
-    n = table.num_rows
-    flat = smoothed.reshape(len(rows), 478 * 3)
-    everyone: list[str | None] = [NO_FACE] * n
-    for row, reason in zip(rows.tolist(), reasons, strict=True):
-        everyone[row] = reason
-    known = rows[~np.isnan(similarity)]
+def _finished_table(analysed: _Analysed, faces: _SelectedFaces, chosen: Sequence[ChosenMedia]) -> pa.Table:
+    table, rows, n = analysed.table, analysed.rows, analysed.table.num_rows
+    reasons: list[str | None] = [NO_FACE] * n
+    for row, reason in zip(rows.tolist(), faces.reasons, strict=True):
+        reasons[row] = reason
+    known = ~np.isnan(faces.similarity)
     # A rejected face may be somebody who was not asked: neither embedding nor crop of it stays.
-    asked = rows[kept]
+    kept = rows[faces.kept]
+    crops = np.array(table.column("crop").take(kept).to_pylist())
+    embeddings = column_to_array(table.take(kept), "embedding")
+    smoothed = faces.smoothed.reshape(len(rows), LANDMARKS * 3)
     result = table.drop_columns(["thumbnail", "crop_bytes", "embedding", "crop"])
-    embedding = table.schema.field("embedding").type
     for name, column in {
-        "source": pa.array([str(chosen[number].media.path) for number in medium]),
-        "crop": scatter_column(np.array(table.column("crop").take(asked).to_pylist()), asked, n, pa.string()),
-        "embedding": scatter_column(column_to_array(table.take(asked), "embedding"), asked, n, embedding),
-        "landmarks_smoothed": scatter_column(flat, rows, n, table.schema.field("landmarks").type),
-        "smoothed": scatter_column(steadied, rows, n, pa.bool_()),
-        "track": scatter_column(tracks, rows, n, pa.int32()),
-        "similarity": scatter_column(similarity[~np.isnan(similarity)], known, n, pa.float32()),
-        "kept": pa.array([reason is None for reason in everyone]),
-        "reason": pa.array(everyone, pa.string()),
+        "source": pa.array([str(chosen[number].media.path) for number in analysed.medium]),
+        "crop": scatter_column(crops, kept, n, pa.string()),
+        "embedding": scatter_column(embeddings, kept, n, table.schema.field("embedding").type),
+        "landmarks_smoothed": scatter_column(smoothed, rows, n, table.schema.field("landmarks").type),
+        "smoothed": scatter_column(faces.was_smoothed, rows, n, pa.bool_()),
+        "track": scatter_column(faces.tracks, rows, n, pa.int32()),
+        "similarity": scatter_column(faces.similarity[known], rows[known], n, pa.float32()),
+        "kept": pa.array([reason is None for reason in reasons]),
+        "reason": pa.array(reasons, pa.string()),
     }.items():
         result = result.append_column(name, column)
     return result
@@ -236,26 +306,27 @@ def _finished_table(
 
 def _draw_sheet(
     partial: Path,
-    found: pa.Table,
-    medium: NDArray[np.int64],
+    analysed: _Analysed,
     reasons: list[str | None],
     record: ExtractionRecord,
     description: dict[str, Any],
 ) -> None:
-    faces = []
-    for row, number, reason in zip(found.select(["crop", "frame"]).to_pylist(), medium, reasons, strict=True):
+    thumbnails = []
+    medium = analysed.medium[analysed.rows]
+    crops = analysed.faces.select(["crop", "frame"]).to_pylist()
+    for row, number, reason in zip(crops, medium, reasons, strict=True):
         media = record.chosen[number].media
         origin = media.path.name if media.kind == "image" else f"{media.path.stem} {row['frame']}"
-        faces.append(Thumbnail(partial / CROPS / row["crop"], origin, reason))
+        thumbnails.append(Thumbnail(partial / CROPS / row["crop"], origin, reason))
     rejected = ", ".join(f"{reason} {count}" for reason, count in description["rejected"].items()) or "nothing"
     title = (
         f"{description['name']}: {description['kept']} of {description['faces']} faces kept, "
         f"from {description['pictures']} pictures; rejected: {rejected}"
     )
-    write_contact_sheet(partial / SHEET, faces, title)
+    write_contact_sheet(partial / SHEET, thumbnails, title)
 
 
-def _leave_only_kept(partial: Path, kept: pa.Table) -> None:
+def _remove_rejected(partial: Path, kept: pa.Table) -> None:
     names = set(kept.column("crop").to_pylist())
     for crop in (partial / CROPS).iterdir():
         if crop.name not in names:

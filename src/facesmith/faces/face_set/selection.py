@@ -1,4 +1,4 @@
-"""Which pictures of the given media are analysed."""
+"""Which of the analysed faces are kept: score, size, sharpness, pose, and one person's identity."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,8 +19,13 @@ MOST_COMPARED = 3000
 class Candidates:
     """What selection looks at, one row a detected face.
 
-    pictures: (N,) number of the picture the face is in; scores, sizes, sharpness: (N,); pose: (N,3) degrees
-    pitch, yaw, roll; embeddings: (N,E) L2-normalised.
+    Attributes:
+        pictures: (N,) number of the picture the face is in.
+        scores: (N,) detection scores, 0..1.
+        sizes: (N,) shorter side of the box, px of the source.
+        sharpness: (N,) see `measures.face_sharpness`.
+        pose: (N, 3) pitch, yaw, roll in degrees.
+        embeddings: (N, E), L2-normalised.
     """
 
     pictures: NDArray[np.integer]
@@ -34,11 +39,17 @@ class Candidates:
 def select_faces(
     faces: Candidates, selection: SelectionConfig, people: Literal["one", "many"]
 ) -> tuple[list[str | None], NDArray[np.float32]]:
-    """Judge every face: None where it is kept, else the reason, "<kind> (<figures>)".
+    """Decide which faces are kept.
 
-    With people="one" the identity that most pictures show is kept and, in each picture, the one face most
-    like it; with "many" identity is not looked at, the other limits hold. Gives the reasons (N) and the
-    cosine of each face with the kept person's mean (N,) float32, NaN where it was not looked at.
+    Args:
+        faces: The N faces.
+        selection: Limits a face must keep to.
+        people: With "one" the identity that most pictures show is kept and, in each picture, the one face most like it;
+            with "many" identity is not looked at, the other limits hold.
+
+    Returns:
+        For each face None where it is kept, else the reason, "<kind> (<figures>)"; and the cosine of each face with the
+        kept person's mean (N,), NaN where it was not looked at.
     """
     reasons = [_flaw(faces, i, selection) for i in range(len(faces.scores))]
     similarity = np.full(len(reasons), np.nan, np.float32)
@@ -67,11 +78,18 @@ def rejection_kind(reason: str) -> str:
 def majority_embedding(
     embeddings: NDArray[np.float32], sizes: NDArray[np.float32], min_similarity: float
 ) -> NDArray[np.float32]:
-    """Return the mean embedding (E,), L2-normalised, of the person with most faces.
+    """Return the mean embedding of the person with most faces.
 
-    Starts at the face with most look-alikes (robust: strangers cannot pull it, unlike a mean), then moves
-    to the mean of all faces within min_similarity until that settles. Where two people appear equally
-    often, the larger faces win.
+    Starts at the face with most look-alikes (robust: strangers cannot pull it, unlike a mean), then moves to the mean
+    of all faces within min_similarity until that settles. Where two people appear equally often, the larger faces win.
+
+    Args:
+        embeddings: (N, E), L2-normalised.
+        sizes: (N,) shorter side of the box, px.
+        min_similarity: Cosine from which on two faces are one person's.
+
+    Returns:
+        (E,), L2-normalised.
     """
     sample = evenly_spaced(len(embeddings), MOST_COMPARED, ends=True)
     votes = 1 + 0.1 * sizes[sample] / sizes[sample].max()

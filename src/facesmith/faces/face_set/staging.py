@@ -1,4 +1,4 @@
-"""Sets in the making: one process at a time, a folder that no reader sees, and the end of abandoned ones."""
+"""Sets in the making: what is analysed so far, in a folder that no reader sees, and the end of abandoned ones."""
 
 import logging
 import shutil
@@ -24,7 +24,12 @@ STALE_SECONDS: Final = 2 * 24 * 3600.0
 
 
 def remove_stale(folder: Path, keep: Path) -> None:
-    """Remove unfinished sets in `folder` that nobody works on and nobody has touched for STALE_SECONDS."""
+    """Remove unfinished sets that nobody works on and nobody has touched for STALE_SECONDS.
+
+    Args:
+        folder: Where they lie.
+        keep: The set that is being made; its folder stays.
+    """
     for partial in folder.glob("*.partial"):
         if partial == partial_folder(keep):
             continue
@@ -46,12 +51,22 @@ def remove_stale(folder: Path, keep: Path) -> None:
 class ExtractionLog:
     """Analysed pictures as Parquet fragments in a folder, appended every few seconds.
 
-    A picture is journalled whole, all its faces or its having none, after its crops are written. What a
-    kill can cost is the analysis since the last append.
+    A picture is logged whole, all its faces or its having none, after its crops are written. What a kill can cost is
+    the analysis since the last append.
+
+    Attributes:
+        done: (content, frame) of the pictures that an earlier attempt has logged.
     """
 
     def __init__(self, folder: Path, crops: Path, schema: pa.Schema, seconds: float = 2.0) -> None:
-        """Read what an earlier attempt left in `folder`; pictures whose crops are not whole are forgotten."""
+        """Read what an earlier attempt left; pictures whose crops are not whole are analysed again.
+
+        Args:
+            folder: Where the fragments lie.
+            crops: Where the crops lie.
+            schema: Of the rows.
+            seconds: How long rows wait before they are appended.
+        """
         self._folder = folder
         self._schema = schema
         self._seconds = seconds

@@ -15,9 +15,13 @@ Rows = slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
 class AlignedFaces:
     """Square face crops on one template with their landmarks and expressions.
 
-    images: (N,S,S,3) uint8 RGB. landmarks: (N,478,3) float32, px of the crop (pixel centres at whole
-    numbers), z on the same scale. blendshapes: (N,52) float32 in 0..1. template: a key of `TEMPLATES`.
-    Raises ValueError when the shapes do not belong together.
+    ValueError is raised when the shapes do not belong together.
+
+    Attributes:
+        images: (N, S, S, 3) uint8 RGB.
+        landmarks: (N, 478, 3) px of the crop (pixel centres at whole numbers), z on the same scale.
+        blendshapes: (N, 52) 0..1.
+        template: A key of `alignment.TEMPLATES`.
     """
 
     images: NDArray[np.uint8]
@@ -53,7 +57,7 @@ class AlignedFaces:
             chosen = chosen.astype(np.intp)
         return AlignedFaces(self.images[chosen], self.landmarks[chosen], self.blendshapes[chosen], self.template)
 
-    def mirrored(self) -> "AlignedFaces":
+    def mirror(self) -> "AlignedFaces":
         """Return the faces as a mirror shows them: pictures flipped, left and right names exchanged.
 
         The templates are not quite symmetric, so a mirrored face lies up to 3 % of the crop off its own.

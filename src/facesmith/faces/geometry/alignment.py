@@ -1,8 +1,8 @@
-"""Where the five points of a face lie in an aligned crop, for every crop convention that is in use.
+"""Alignment of faces: templates of every crop convention in use, similarities onto them, and warping.
 
-Points are (x, y) as fractions of the crop's side, in the order left eye, right eye, nose tip, left mouth
-corner, right mouth corner as seen in the picture. The values are those of FaceFusion 3.8 and of the models
-they were made for.
+A template says where the five keypoints of a face lie in an aligned crop. Points are (x, y) as fractions of the crop's
+side, in the order left eye, right eye, nose tip, left mouth corner, right mouth corner as seen in the picture. The
+values are those of FaceFusion 3.8 and of the models they were made for.
 """
 
 import math
@@ -84,28 +84,52 @@ _COARSE = 0.5
 
 
 def estimate_alignment(keypoints: Array, template: str, size: int) -> Matrix:
-    """The similarity that brings five points of a frame onto a template with the least squared error.
+    """Estimate the similarity that brings the keypoints of a frame onto a template, by least squares.
 
-    keypoints: (5, 2) px of the frame, in the template's order. size: side of the square crop in px.
-    Returns (2, 3), frame to crop. Raises KeyError for an unknown template.
+    Args:
+        keypoints: (5, 2) px of the frame, in the template's order.
+        template: A key of TEMPLATES; KeyError for an unknown one.
+        size: Side of the square crop in px.
+
+    Returns:
+        (2, 3), frame to crop.
+
+    Raises:
+        ValueError: The points lie in one place, or are not finite.
     """
     return _least_squares(np.asarray(keypoints, dtype=np.float64), TEMPLATES[template] * size)
 
 
 def template_transform(template_a: str, size_a: int, template_b: str, size_b: int) -> Matrix:
-    """The similarity from a crop on one template to a crop on another: (2, 3), crop a to crop b."""
+    """Return the similarity from a crop on one template to a crop on another.
+
+    Args:
+        template_a: The first crop's, a key of TEMPLATES.
+        size_a: Its side in px.
+        template_b: The second crop's.
+        size_b: Its side in px.
+
+    Returns:
+        (2, 3), crop a to crop b.
+    """
     return _least_squares(TEMPLATES[template_a] * size_a, TEMPLATES[template_b] * size_b)
 
 
 def invert_transform(matrix: Matrix) -> Matrix:
-    """The matrix that undoes `matrix`: (2, 3)."""
+    """Return the matrix (2, 3) that undoes `matrix` (2, 3)."""
     return np.asarray(cv2.invertAffineTransform(np.asarray(matrix, dtype=np.float64)), dtype=np.float64)
 
 
 def transform_points(points: Array, matrix: Matrix) -> Array:
-    """Points (..., 2), or (..., 3) with a depth in px, taken through a matrix; same shape and dtype.
+    """Take points through a matrix.
 
-    A depth is multiplied by the matrix's scale, so that it stays in px of the new picture.
+    Args:
+        points: (..., 2) px, or (..., 3) with a depth in px, which is multiplied by the matrix's scale, so that it stays
+            in px of the new picture.
+        matrix: (2, 3).
+
+    Returns:
+        Same shape and dtype as `points`.
     """
     points = np.asarray(points)
     flat = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]
@@ -115,20 +139,28 @@ def transform_points(points: Array, matrix: Matrix) -> Array:
 
 
 def transform_scale(matrix: Matrix) -> float:
-    """How many px of the second picture one px of the first becomes."""
+    """Return how many px of the second picture one px of the first becomes."""
     return math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
 
 def warp_face(image: Pixels, matrix: Matrix, size: int) -> Pixels:
-    """The (size, size, C) crop that `matrix` (frame to crop) cuts out of an image (H, W, C) uint8.
+    """Cut an aligned crop out of an image.
 
-    Where the crop is smaller than what it shows, its pixels are means of the image's: no aliasing. Outside
-    the image its border is repeated.
+    Where the crop is smaller than what it shows, its pixels are means of the image's: no aliasing. Outside the image
+    its border is repeated.
+
+    Args:
+        image: (H, W, C) uint8.
+        matrix: (2, 3), frame to crop.
+        size: Side of the crop in px.
+
+    Returns:
+        (size, size, C) uint8.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     shrink = int(_COARSE / transform_scale(matrix))
     if shrink > 1:
-        image, matrix = _shrunk(image, matrix, size, shrink)
+        image, matrix = _shrink(image, matrix, size, shrink)
     samples = max(math.ceil(1.0 / transform_scale(matrix) - 1e-6), 1)
     fine = matrix * samples
     fine[:, 2] += (samples - 1) / 2
@@ -140,8 +172,8 @@ def warp_face(image: Pixels, matrix: Matrix, size: int) -> Pixels:
     return np.asarray(crop, dtype=np.uint8)
 
 
-def _shrunk(image: Pixels, matrix: Matrix, size: int, k: int) -> tuple[Pixels, Matrix]:
-    """The part of the image that the crop shows, in means of k by k pixels, and its matrix to the crop."""
+def _shrink(image: Pixels, matrix: Matrix, size: int, k: int) -> tuple[Pixels, Matrix]:
+    """Return the part of the image that the crop shows, in means of k by k pixels, and its matrix to the crop."""
     sides = np.array([image.shape[1], image.shape[0]])
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
     seen = transform_points(corners, invert_transform(matrix))

@@ -1,4 +1,4 @@
-"""Face regions as pictures, and light and colour brought from one face to another."""
+"""Light and colour brought from one face picture to another."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,20 @@ def match_colour(
     relight: float,
     sigma: float,
 ) -> NDArray[np.float32]:
-    """Return a picture the colour of a reference, and a share of its light.
+    """Give a picture the colour of a reference, and a share of its light.
 
-    Mean and spread of the LAB channels are matched on the core; then `relight` (0..1) of the remaining
-    difference, blurred by `sigma` px inside the core, is added. picture, reference: (S,S,3) RGB 0..255.
+    Mean and standard deviation of the LAB channels are matched on the core; then a share of the remaining difference is
+    added, blurred inside the core.
+
+    Args:
+        picture: (S, S, 3) RGB, 0..255.
+        reference: (S, S, 3) RGB, 0..255.
+        core: (S, S) 0..1, the skin that colour is measured on.
+        relight: Share of the remaining difference, 0..1.
+        sigma: Blur of that difference in px.
+
+    Returns:
+        (S, S, 3) float32, 0..255.
     """
     a, b = _to_lab(picture), _to_lab(reference)
     inside = core > 0.5
@@ -42,16 +52,24 @@ def equalise_light(
 ) -> list[NDArray[np.float32]]:
     """Bring pictures of one face in one place to their common colour and light, so that they mix unseen.
 
-    pictures: (S,S,3) RGB 0..255. share, sigma: as `relight` and `sigma` of `match`.
+    Args:
+        pictures: (S, S, 3) RGB, 0..255.
+        core: (S, S) 0..1, the skin that colour is measured on.
+        share: As `relight` of `match_colour`.
+        sigma: As of `match_colour`.
     """
     mean = np.mean(np.stack(pictures), 0)
     return [match_colour(picture, mean, core, share, sigma) for picture in pictures]
 
 
 def equalise_hue(pictures: Sequence[NDArray[np.floating]], share: Plane) -> list[NDArray[np.float32]]:
-    """Return pictures of one face in one place their mean hue, by `share` (S,S) 0..1; lightness stays.
+    """Give pictures of one face in one place their mean hue; lightness stays.
 
-    Video stores hue coarsely: a frame alone gives irises two colours. pictures: (S,S,3) RGB 0..255.
+    Video stores hue coarsely: a frame alone gives irises two colours.
+
+    Args:
+        pictures: (S, S, 3) RGB, 0..255.
+        share: (S, S) 0..1, how far each pixel takes the mean.
     """
     lab = np.stack([_to_lab(picture) for picture in pictures])
     lab[..., 1:] += (lab[..., 1:].mean(0) - lab[..., 1:]) * share[..., None]

@@ -1,4 +1,4 @@
-"""Masks that say where a swapped crop may show: box, hull, landmark regions; combined by their minimum."""
+"""Masks of a face drawn from its landmarks: where a swap may show, where colour is measured, eyes and mouth."""
 
 import functools
 from collections.abc import Sequence
@@ -35,9 +35,15 @@ _HOLES: Final = ("mouth", "eyes", "brows")  # what is not skin
 
 @functools.lru_cache(maxsize=16)
 def box_mask(size: int, blur: float, padding: tuple[float, float, float, float]) -> Plane:
-    """Return the box mask (size,size) of a crop: 0 at its border, 1 inside, by CONTRACTS A7.
+    """Return the box mask of a crop: 0 at its border, 1 inside, with FaceFusion's proportions.
 
-    blur: 0..1, of half the crop. padding: top, right, bottom, left in % of the crop, kept out.
+    Args:
+        size: Side of the crop in px.
+        blur: 0..1, of half the crop.
+        padding: Top, right, bottom, left in % of the crop, kept out.
+
+    Returns:
+        (size, size), read-only.
     """
     amount = int(size * 0.5 * blur)
     # one row at the least: a crop's own edge never shows
@@ -51,12 +57,21 @@ def box_mask(size: int, blur: float, padding: tuple[float, float, float, float])
 
 
 def hull_mask(landmarks: Floats, size: int) -> Plane:
-    """Return the mask (size,size) of the face's outline; landmarks: (478,2+) in px of the crop."""
+    """Return the mask (size, size) of the face's outline with a soft rim; landmarks: (478, 2+) px of the crop."""
     return soften_mask(draw_hull(landmarks[: topology.MESH], size))
 
 
 def region_mask(landmarks: Floats, size: int, names: Sequence[str]) -> Plane:
-    """Return the mask (size,size) of named parts of the face, of REGION_NAMES; landmarks: (478,2+) in px."""
+    """Return the mask of named parts of the face with soft rims.
+
+    Args:
+        landmarks: (478, 2+) px of the crop.
+        size: Side of the crop in px.
+        names: Of REGION_NAMES.
+
+    Returns:
+        (size, size), the maximum of the parts.
+    """
     whole = np.zeros((size, size), np.float32)
     for name in names:
         part = _parts(landmarks, size, name)
@@ -68,9 +83,12 @@ def region_mask(landmarks: Floats, size: int, names: Sequence[str]) -> Plane:
 
 
 def soften_mask(mask: Plane) -> Plane:
-    """Blur a mask (S,S) in 0..1 and keep its upper half, stretched: by CONTRACTS A5.
+    """Blur a mask and keep its upper half, stretched, as FaceFusion does: what was under one half becomes 0.
 
-    What was under one half becomes 0. The contract's sigma of 5 px belongs to its 256 px crop and grows with S.
+    Its sigma of 5 px belongs to a crop of 256 px and grows with the crop.
+
+    Args:
+        mask: (S, S) 0..1.
     """
     blurred = cv2.GaussianBlur(np.clip(mask, 0, 1), (0, 0), _SOFT * mask.shape[0])
     return np.asarray((np.clip(blurred, 0.5, 1) - 0.5) * 2, np.float32)
@@ -83,12 +101,12 @@ def _parts(landmarks: Floats, size: int, name: str) -> Plane:
 
 
 def outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
-    """Return the face's outline (478,2+) in px as (size,size) float32, 1 inside."""
+    """Return the face's outline as (size, size), 1 inside; landmarks: (478, 2+) px."""
     return draw_hull(landmarks[: topology.MESH], size)
 
 
 def feathered_outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
-    """Return the hull with a rim that rises over 5/128 of the crop inside, over 10/128 above the brows."""
+    """Return the outline with a rim that rises over 5/128 of the crop inside, over 10/128 above the brows."""
     unit, margin = size / 128, round(_MARGIN * size)
     wide = np.zeros((size + 2 * margin,) * 2, np.uint8)
     outline = cv2.convexHull((landmarks[: topology.MESH, :2] + margin).astype(np.float32)).astype(np.int32)
@@ -101,7 +119,7 @@ def feathered_outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
 
 
 def skin_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
-    """Return the skin that colour is measured on: the hull, eroded, without eyes and mouth; (size,size)."""
+    """Return the skin that colour is measured on: the outline, eroded, without eyes and mouth; (size, size)."""
     unit = size / 128
     side = 2 * round(4 * unit) + 1
     core = cv2.erode(outline_mask(landmarks, size), np.ones((side, side)))
@@ -111,7 +129,7 @@ def skin_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
 
 
 def eyes_and_mouth_masks(landmarks: NDArray[np.floating], size: int) -> NDArray[np.float32]:
-    """Return (2,size,size) float32 in 0..1: the eyes with their brows, and the mouth, with soft rims."""
+    """Return (2, size, size) 0..1: the eyes with their brows, and the mouth, with soft rims."""
     unit = size / 128
     eyes = [
         draw_hull(landmarks[part], size, 3 * unit, 2.5 * unit)
@@ -122,7 +140,17 @@ def eyes_and_mouth_masks(landmarks: NDArray[np.floating], size: int) -> NDArray[
 
 
 def draw_hull(points: NDArray[np.floating], size: int, grow: float = 0, blur: float = 0) -> Plane:
-    """Draw the convex hull of points (k,2+) in px as (size,size) float32 0..1, grown and blurred by px."""
+    """Draw the convex hull of points.
+
+    Args:
+        points: (K, 2+) px.
+        size: Side of the crop in px.
+        grow: By how many px the hull is grown.
+        blur: Sigma in px by which its rim is blurred.
+
+    Returns:
+        (size, size) 0..1.
+    """
     plane: Any = np.zeros((size, size), np.float32)
     cv2.fillConvexPoly(plane, cv2.convexHull(points[:, :2].astype(np.float32)).astype(np.int32), 1.0)
     if grow:

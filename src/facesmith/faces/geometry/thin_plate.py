@@ -28,10 +28,10 @@ CONTROL_POINTS: Final[NDArray[np.intp]] = np.unique(
 
 
 def find_visible(landmarks: NDArray[np.floating], size: int) -> NDArray[np.bool_]:
-    """Tell which of the points (478,3), in px of a crop of `size`, no other point hides; (478,)."""
+    """Return which of the points (478, 3), in px of a crop of `size`, no other point hides; (478,)."""
     flat, depth = landmarks[:, :2], landmarks[:, 2]
-    apart = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
-    hides = (apart < _HIDDEN_NEAR * size) & (depth[None] < depth[:, None] - _HIDDEN_BEHIND * size)
+    distance = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
+    hides = (distance < _HIDDEN_NEAR * size) & (depth[None] < depth[:, None] - _HIDDEN_BEHIND * size)
     return ~hides.any(1)
 
 
@@ -43,12 +43,19 @@ def compute_warp_maps(
     smoothing: float,
     anchors: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
-    """For each pixel of a target crop give the place in each source crop that corresponds.
+    """Compute for each pixel of a target crop the place in each source crop that corresponds.
 
-    target: (478,3) landmarks in px of the target crop; points hidden behind others are left out.
-    sources: (k,478,2 or 3) landmarks in px of the source crops. smoothing: 0 passes through every point.
-    anchors: (m,2) px places that stay where they are. Returns (k,size,size,2) float32 x, y in px, without
-    holes and extrapolated past the face. One system is solved for all sources.
+    One system is solved for all sources; the maps have no holes and extrapolate past the face.
+
+    Args:
+        target: (478, 3) landmarks in px of the target crop; points hidden behind others do not count.
+        sources: (K, 478, 2 or 3) landmarks in px of the source crops.
+        size: Side of the crops in px.
+        smoothing: 0 passes through every point.
+        anchors: (M, 2) px, places that stay where they are.
+
+    Returns:
+        (K, size, size, 2) x, y in px.
     """
     chosen = CONTROL_POINTS[find_visible(target, size)[CONTROL_POINTS]]
     centres = target[chosen, :2]
@@ -70,19 +77,35 @@ def compute_warp_maps(
     return np.ascontiguousarray(fine.reshape(size, size, len(sources), 2).transpose(2, 0, 1, 3), np.float32)
 
 
-def resample(image: NDArray[np.uint8], where: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Read a picture (H,W,3) uint8 at the places (S,S,2) in px; gives (S,S,3) float32 in 0..255."""
-    picked = cv2.remap(image, where[..., 0], where[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+def resample(image: NDArray[np.uint8], coordinates: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Read a picture at given coordinates, bicubically; its border is mirrored.
+
+    Args:
+        image: (H, W, 3) uint8.
+        coordinates: (S, S, 2) x, y in px.
+
+    Returns:
+        (S, S, 3) float32, 0..255.
+    """
+    picked = cv2.remap(image, coordinates[..., 0], coordinates[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return picked.astype(np.float32)
 
 
 def fit_similarity(shapes: NDArray[np.floating], onto: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Turn, scale and move each shape (n,k,2) so that it lies best on `onto` (k,2), by least squares."""
+    """Turn, scale and move each shape so that it lies best on another, by least squares.
+
+    Args:
+        shapes: (N, K, 2).
+        onto: (K, 2).
+
+    Returns:
+        (N, K, 2).
+    """
     centre, goal = shapes.mean(1, keepdims=True), onto.mean(0)
     a, b = (shapes - centre).astype(np.float64), (onto - goal).astype(np.float64)
-    spread = (a**2).sum((1, 2))
-    cosine = (a * b).sum((1, 2)) / spread
-    sine = (a[..., 0] * b[:, 1] - a[..., 1] * b[:, 0]).sum(1) / spread
+    power = (a**2).sum((1, 2))
+    cosine = (a * b).sum((1, 2)) / power
+    sine = (a[..., 0] * b[:, 1] - a[..., 1] * b[:, 0]).sum(1) / power
     x = cosine[:, None] * a[..., 0] - sine[:, None] * a[..., 1]
     y = sine[:, None] * a[..., 0] + cosine[:, None] * a[..., 1]
     return np.stack([x, y], -1) + goal
@@ -91,9 +114,18 @@ def fit_similarity(shapes: NDArray[np.floating], onto: NDArray[np.floating]) -> 
 def blend_proportions(
     landmarks: NDArray[np.floating], other: NDArray[np.floating], size: int, share: float
 ) -> NDArray[np.floating]:
-    """Return a face (478,3) in px a share (0..1) of another face's proportions; the outline stays.
+    """Give a face a share of another face's proportions; the outline stays.
 
     Eyes and mouth move as wholes, so that their expression stays too.
+
+    Args:
+        landmarks: (478, 3) px.
+        other: (478, 2+) px, the other face.
+        size: Side of the crop in px.
+        share: 0..1.
+
+    Returns:
+        (478, 3) px.
     """
     flat = landmarks[:, :2]
     shift = fit_similarity(other[None, :, :2], flat)[0] - flat

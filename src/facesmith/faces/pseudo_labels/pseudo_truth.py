@@ -106,8 +106,8 @@ class _Builder:
         random: np.random.Generator,
     ) -> None:
         self.size, self.count, self.random = person.size, len(targets), random
-        self.person = AlignedFaces.concat([person, person.mirrored()])
-        self.targets = AlignedFaces.concat([targets, targets.mirrored()]) if len(targets) else targets
+        self.person = AlignedFaces.concat([person, person.mirror()])
+        self.targets = AlignedFaces.concat([targets, targets.mirror()]) if len(targets) else targets
         self.chooser = FrameChooser(self.person)
         self.scenes = FrameChooser(self.targets) if len(targets) else None
         self.choices = [

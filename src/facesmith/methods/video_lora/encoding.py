@@ -38,7 +38,7 @@ def embed_photos(
         UserError: a photo shows no face, or somebody else's.
     """
     tell_count(len(photos), f"data.faces={photos[0].parent}")
-    path = cache.path("faces", photos=sorted(hashes.of(photo) for photo in photos), reader=settings)
+    path = cache.path("faces", photos=sorted(hashes.sha256(photo) for photo in photos), reader=settings)
     if cache.has(path):
         return FaceEmbeddings.from_tensors(cache.read(path))
     embeddings = encoder().encode(photos)
@@ -75,8 +75,8 @@ def encode_clips(
     paths = [
         cache.path(
             "clips",
-            video=hashes.of(clip.pair.video),
-            pose=hashes.of(clip.pair.pose),
+            video=hashes.sha256(clip.pair.video),
+            pose=hashes.sha256(clip.pair.pose),
             indices=clip.indices,
             size=[clip.height, clip.width],
             codec=base.vae_fingerprint,
