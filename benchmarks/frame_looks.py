@@ -18,20 +18,20 @@ from skimage.data import astronaut
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.models.onnx.info import SwapperInfo
-from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
-from facesmith.tasks.swap.paste import paste
+from facesmith.tasks.swap.frame_swap import FrameSwapper, MaskOptions
+from facesmith.tasks.swap.paste import paste_back
 
 SIZE = 128
-BOX = Masks(("box",), 0.3)
+BOX = MaskOptions(("box",), 0.3)
 ROWS = {
     "plain": {},
     "box": {"masks": BOX},
-    "box, hull": {"masks": Masks(("box", "hull"), 0.3)},
-    "region (three)": {"masks": Masks(("region",), regions=("mouth", "eyes", "skin"))},
+    "box, hull": {"masks": MaskOptions(("box", "hull"), 0.3)},
+    "region (three)": {"masks": MaskOptions(("region",), regions=("mouth", "eyes", "skin"))},
     "multiband": {"masks": BOX, "blend": "multiband"},
     "poisson": {"masks": BOX, "blend": "poisson"},
     "colour match": {"masks": BOX, "colour_match": True},
-    "pixel boost 512": {"boost": 512},
+    "pixel boost 512": {"pixel_boost": 512},
 }
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     model = Tint()
     jobs: dict[str, Callable[[], object]] = {}
     for name, settings in ROWS.items():
-        swap = FrameSwap(model, source=None, **settings)
+        swap = FrameSwapper(model, **settings)
         jobs[name] = lambda swap=swap: swap.swap(frame, faces)
     matrix = estimate_alignment(faces[0].keypoints, "arcface_128", SIZE)
     face, mask = (one[0] for one in tint(warp_face(frame, matrix, SIZE)[None], None))
@@ -79,6 +79,12 @@ class Tint:
 
     def __call__(self, crops: np.ndarray, source: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         return tint(crops, source)
+
+
+def paste(frame: np.ndarray, face: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    result = frame.copy()
+    paste_back(result, face, mask, matrix)
+    return result
 
 
 def seamless(frame: np.ndarray, pasted: np.ndarray, mask: np.ndarray) -> np.ndarray:

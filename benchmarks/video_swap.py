@@ -42,9 +42,9 @@ from facesmith.faces.tracking.stream import StreamTracker, TrackedFrame
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.tasks.swap.faces import Analyzers, Frame, analysed
-from facesmith.tasks.swap.frame_swap import FrameSwap, load_frame_swap
-from facesmith.tasks.swap.video_swap import in_order
+from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
+from facesmith.tasks.swap.frame_swap import FrameSwapper, load_frame_swapper
+from facesmith.tasks.swap.video_processing import map_in_order
 from facesmith.training.run.log import quiet_libraries
 from looped import repeat
 
@@ -84,7 +84,7 @@ def settings(model: Path, video: Path, output: Path) -> InferConfig:
     return load_config("infer", InferConfig, overrides)
 
 
-def plain(video: Path, output: Path, swap: FrameSwap, preset: str) -> None:
+def plain(video: Path, output: Path, swap: FrameSwapper, preset: str) -> None:
     analyzer = make_analyzer()
     with open_video(video) as reader, VideoWriter(output, video, mark=MARK, preset=preset) as writer:
         for _, frame in reader.frames(range(len(reader))):
@@ -93,7 +93,7 @@ def plain(video: Path, output: Path, swap: FrameSwap, preset: str) -> None:
 
 
 def stages(
-    video: Path, output: Path, swap: FrameSwap, preset: str, frames: int, workers: int
+    video: Path, output: Path, swap: FrameSwapper, preset: str, frames: int, workers: int
 ) -> dict[str, tuple[float, float]]:
     """Wall and CPU seconds of each stage alone, for so many frames."""
     pictures: list[Frame] = []
@@ -104,14 +104,14 @@ def stages(
 
     spent = {"reading": timed(read)}
     times = np.arange(frames) / FPS
-    analyzers = Analyzers(make_analyzer)
-    with analyzers.lend():
-        analyzers.lend().__enter__()  # both are made before the clock runs
+    analyzers = AnalyzerPool(make_analyzer)
+    with analyzers.borrow():
+        analyzers.borrow().__enter__()  # both are made before the clock runs
 
     tracked: list[TrackedFrame[Frame]] = []
 
     def analyse() -> None:
-        seen = analysed(pictures, times, analyzers, every=8, embed=False, workers=workers)
+        seen = analyze_frames(pictures, times, analyzers, every=8, embed=False, workers=workers)
         tracked.extend(
             StreamTracker[Frame](smoothing=SmoothingConfig(window_seconds=0.25, polyorder=2), max_gap=0.4)(seen)
         )
@@ -125,7 +125,7 @@ def stages(
 
         with ThreadPoolExecutor(workers) as pool:
             work = ((each.item[1], list(each.faces.values())[:1]) for each in tracked)
-            swapped.extend(in_order(pool, one, work, 2 * workers))
+            swapped.extend(map_in_order(pool, one, work, 2 * workers))
 
     spent["swapping"] = timed(swapping)
 
@@ -200,8 +200,8 @@ def main() -> None:
             random_model(model)
         frames = arguments.seconds * FPS
         config = settings(model, video, scratch / "ours.mp4")
-        preset = config.task.arguments()["preset"]
-        swap = load_frame_swap(model, analyzer=make_analyzer, profile=None, **config.task.arguments()["frame"])
+        preset = config.task.preset
+        swap = load_frame_swapper(model, config.task, analyzer=make_analyzer, profile=None)
         print(f"{frames} frames of 720p, {cores} cores", flush=True)
         make_analyzer().close()
         a = timed(lambda: infer(config))

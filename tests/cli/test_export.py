@@ -16,7 +16,7 @@ from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.models.checkpoint import RECORD, describe
 from facesmith.models.onnx.session import load_swapper
-from facesmith.tasks.swap.frame_swap import FrameSwap
+from facesmith.tasks.swap.frame_swap import FrameSwapper
 
 CROPS = np.stack([astronaut()[40:168, 150:278], astronaut()[56:184, 160:288]])
 PROVENANCE = {
@@ -117,8 +117,7 @@ def test_export_swaps_alike_in_every_client(tmp_path, client, files, precision):
     with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
         faces = analyzer(astronaut())
     results = [
-        FrameSwap(load_swapper(each), source=None).swap(astronaut(), faces).astype(int)
-        for each in (report.path, own.path)
+        FrameSwapper(load_swapper(each)).swap(astronaut(), faces).astype(int) for each in (report.path, own.path)
     ]
     changed = (results[1] != astronaut()).any(-1)
     assert changed.sum() > 500

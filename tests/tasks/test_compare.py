@@ -7,6 +7,7 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import file_sha256
 from facesmith.media.verification import verify_provenance
+from facesmith.tasks.compare.config import CompareTaskConfig
 from facesmith.tasks.compare.sheet import CELL, MARGIN, TITLE
 from facesmith.tasks.compare.task import CompareTask
 
@@ -22,6 +23,11 @@ def profile(path):
     made_profile("disc", mean, name="disc", num_frames=1, face_set="", consent="synthetic").save(path)
 
 
+def compare(settings) -> None:
+    config = CompareTaskConfig(target_="facesmith.tasks.compare.task.CompareTask", **settings)
+    CompareTask(config, analyzer=analyzer, progress=False).run()
+
+
 def test_person_target_and_swaps_stand_side_by_side_with_their_figures(swapper_file, tmp_path, capsys):
     other = tmp_path / "other.onnx"
     other.write_bytes(swapper_file.read_bytes())
@@ -31,8 +37,8 @@ def test_person_target_and_swaps_stand_side_by_side_with_their_figures(swapper_f
     settings = {"model": [swapper_file, other], "source": str(tmp_path / "scenes"), "output": tmp_path / "sheet.png"}
     settings |= {"profile": None, "reference": tmp_path / "scenes" / "a.png", "source_photo": None, "consent": None}
     settings |= {"converter": None, "raw_length": 22.0, "frames": 2, "quality": 95, "face_sets": tmp_path / "none"}
-    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav", "analyzer": analyzer, "progress": False}
-    CompareTask(**settings).run()
+    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav"}
+    compare(settings)
     picture = read_image(tmp_path / "sheet.png")
     assert picture.shape[1] == MARGIN + 4 * (CELL + MARGIN)
     columns = [picture[TITLE + 60 : TITLE + 200, MARGIN + i * (CELL + MARGIN) :][:, 60:200] for i in range(4)]
@@ -42,10 +48,10 @@ def test_person_target_and_swaps_stand_side_by_side_with_their_figures(swapper_f
     mark = verify_provenance(tmp_path / "sheet.png").mark
     assert (mark.identity, mark.model_hash) == ("disc", f"{file_sha256(swapper_file)},{file_sha256(other)}")
     told = capsys.readouterr().out
-    assert "left out: wall.png: no face found" in told
+    assert "skipped: wall.png: no face found" in told
     assert told.count("a.png  ") == 2
 
     with pytest.raises(UserError, match=r"is disc, and there is no .*give task.profile"):
-        CompareTask(**(settings | {"profiles": tmp_path / "nowhere"})).run()
+        compare(settings | {"profiles": tmp_path / "nowhere"})
     with pytest.raises(UserError, match="no face found in any scene"):
-        CompareTask(**(settings | {"source": str(tmp_path / "scenes" / "wall.png")})).run()
+        compare(settings | {"source": str(tmp_path / "scenes" / "wall.png")})

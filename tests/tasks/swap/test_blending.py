@@ -3,7 +3,10 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facesmith.tasks.swap.paste import blend, paste, uncovered
+from facesmith.tasks.swap.blending import blend
+from facesmith.tasks.swap.paste import unmix
+
+from .pasting import paste
 
 SIDE = 160
 BELOW = astronaut()[20 : 20 + SIDE, 140 : 140 + SIDE].astype(np.float32)
@@ -91,6 +94,6 @@ def test_a_face_is_taken_out_of_the_crop_it_was_blended_into():
     original = BELOW.astype(np.uint8)
     face, mask = np.full_like(BELOW, 230.0), oval()
     finished = np.rint(BELOW + (face - BELOW) * mask[..., None]).astype(np.uint8)
-    bare = uncovered(original, finished, mask)
+    bare = unmix(original, finished, mask)
     assert np.abs(bare[mask > 0.3].astype(int) - 230).max() <= 2
     np.testing.assert_array_equal(bare[mask == 0], original[mask == 0])

@@ -12,8 +12,9 @@ from facesmith.faces.geometry.masks import skin_mask
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.enhancer import Enhancer
-from facesmith.tasks.swap.frame_swap import FrameSwap, Masks
-from facesmith.tasks.swap.paste import paste
+from facesmith.tasks.swap.frame_swap import FrameSwapper, MaskOptions
+
+from .pasting import paste
 
 MAGENTA = (255, 0, 255)
 
@@ -48,13 +49,13 @@ def magenta(colour: np.ndarray) -> bool:
 
 def test_without_a_face_the_frame_itself_comes_back(swapper_file):
     frame = astronaut()
-    assert FrameSwap(load_swapper(swapper_file), source=None).swap(frame, []) is frame
+    assert FrameSwapper(load_swapper(swapper_file)).swap(frame, []) is frame
 
 
 @pytest.mark.parametrize("boost", [None, 512, 1024])
 def test_pixel_boost_puts_each_pixel_back(tinting, faces, boost):
     """A swapper that changes nothing gives the frame back, but for what the crop cannot hold."""
-    result = FrameSwap(tinting(1, 0), source=None, boost=boost).swap(astronaut(), faces)
+    result = FrameSwapper(tinting(1, 0), pixel_boost=boost).swap(astronaut(), faces)
     difference = np.abs(result.astype(int) - astronaut()).max(-1)
     assert (difference > 0).sum() > 10_000
     assert difference[difference > 0].mean() < 6
@@ -64,13 +65,13 @@ def test_pixel_boost_puts_each_pixel_back(tinting, faces, boost):
 
 def test_pixel_boost_must_be_a_multiple(tinting):
     with pytest.raises(UserError, match=r"task\.pixel_boost=300: is no multiple of the model's 256 px"):
-        FrameSwap(tinting(1, 0), source=None, boost=300)
+        FrameSwapper(tinting(1, 0), pixel_boost=300)
 
 
 def test_regions_let_only_their_part_through(swapper_file, faces):
     model = load_swapper(swapper_file)
-    everywhere = FrameSwap(model, source=None).swap(astronaut(), faces)
-    only = FrameSwap(model, source=None, masks=Masks(("region",), regions=("mouth",))).swap(astronaut(), faces)
+    everywhere = FrameSwapper(model).swap(astronaut(), faces)
+    only = FrameSwapper(model, masks=MaskOptions(("region",), regions=("mouth",))).swap(astronaut(), faces)
     (face,) = faces
     assert magenta(at(everywhere, face, 13))
     assert magenta(at(everywhere, face, 6))
@@ -81,8 +82,8 @@ def test_regions_let_only_their_part_through(swapper_file, faces):
 def test_masks_combine_by_their_minimum(swapper_file, faces):
     model = load_swapper(swapper_file)
     (face,) = faces
-    masks = Masks(("box", "hull", "region"), 0.3, (0.0, 0.0, 50.0, 0.0), regions=("mouth", "nose"))
-    result = FrameSwap(model, source=None, masks=masks).swap(astronaut(), faces)
+    masks = MaskOptions(("box", "hull", "region"), 0.3, (0.0, 0.0, 50.0, 0.0), regions=("mouth", "nose"))
+    result = FrameSwapper(model, masks=masks).swap(astronaut(), faces)
     assert magenta(at(result, face, 6))  # the bridge of the nose, above the padding
     np.testing.assert_array_equal(at(result, face, 13), at(astronaut(), face, 13))
 
@@ -105,7 +106,7 @@ def test_what_covers_the_face_stays_in_front_of_it(swapper_file, faces, graph_fi
     frame = astronaut()
     _, y = face.landmarks[1, :2].round().astype(int)
     frame[y - 8 : y + 8] = (255, 0, 0)
-    swap = FrameSwap(load_swapper(swapper_file), source=None, masks=Masks(("occlusion",), occluder=Occluder(path)))
+    swap = FrameSwapper(load_swapper(swapper_file), masks=MaskOptions(("occlusion",), occluder=Occluder(path)))
     result = swap.swap(frame, faces)
     np.testing.assert_array_equal(at(result, face, 1), (255, 0, 0))
     assert magenta(at(result, face, 6))
@@ -126,7 +127,7 @@ def test_colour_match_brings_the_skin_back(tinting, faces):
     assert skin.sum() > 1000
     off = {}
     for match in (False, True):
-        result = FrameSwap(model, source=None, colour_match=match).swap(frame, faces)
+        result = FrameSwapper(model, colour_match=match).swap(frame, faces)
         off[match] = np.abs(result[skin].mean(0) - frame[skin].mean(0)).max()
     assert off[False] > 40
     assert off[True] < 5
@@ -137,9 +138,9 @@ def test_the_enhancer_touches_only_what_was_swapped(swapper_file, faces, graph_f
     path = graph_file("invert.onnx", [("Neg", ["input"], ["output"], {})], {"input": shape}, {"output": shape})
     model, frame = load_swapper(swapper_file), astronaut()
     (face,) = faces
-    plain = FrameSwap(model, source=None).swap(frame, faces)
-    full = FrameSwap(model, source=None, enhancer=Enhancer(path)).swap(frame, faces)
-    half = FrameSwap(model, source=None, enhancer=Enhancer(path), enhancer_blend=0.5).swap(frame, faces)
+    plain = FrameSwapper(model).swap(frame, faces)
+    full = FrameSwapper(model, enhancer=Enhancer(path)).swap(frame, faces)
+    half = FrameSwapper(model, enhancer=Enhancer(path, strength=0.5)).swap(frame, faces)
     np.testing.assert_allclose(at(full, face, 1), (0, 255, 0), atol=3)
     np.testing.assert_allclose(at(half, face, 1), (128, 128, 128), atol=3)
     untouched = (plain == frame).all(-1)
@@ -149,7 +150,7 @@ def test_the_enhancer_touches_only_what_was_swapped(swapper_file, faces, graph_f
 
 @pytest.mark.parametrize("blend", ["linear", "poisson", "multiband"])
 def test_threads_get_the_same(tinting, faces, blend):
-    swap = FrameSwap(tinting(0.8, 0.1), source=None, masks=Masks(("box", "hull"), 0.3), blend=blend, colour_match=True)
+    swap = FrameSwapper(tinting(0.8, 0.1), masks=MaskOptions(("box", "hull"), 0.3), blend=blend, colour_match=True)
     alone = swap.swap(astronaut(), faces)
     with ThreadPoolExecutor(4) as pool:
         for result in pool.map(lambda _: swap.swap(astronaut(), faces), range(8)):
@@ -167,7 +168,7 @@ def test_the_first_face_lies_on_top(graph_file, faces):
     model = load_swapper(graph_file("hyperswap.onnx", nodes, {"target": shape}, {"output": shape}, {"zero": 0.0}))
     (face,) = faces
     aside = replace(face, landmarks=face.landmarks + np.array([40, 0, 0], np.float32))
-    swap = FrameSwap(model, source=None)
+    swap = FrameSwapper(model)
     first, second = swap.swap(astronaut(), [face, aside]), swap.swap(astronaut(), [aside, face])
     alone = swap.swap(astronaut(), [face])
     np.testing.assert_array_equal(at(first, face, 1), at(alone, face, 1))

@@ -4,7 +4,8 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.faces.geometry.alignment import warp_face
-from facesmith.tasks.swap.paste import paste
+
+from .pasting import paste
 
 SIZE = 128
 

@@ -12,6 +12,7 @@ from facesmith.media.provenance import file_sha256
 from facesmith.media.verification import verify_provenance
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.tasks.swap.config import SwapTaskConfig
 from facesmith.tasks.swap.task import SwapTask
 
 MAGENTA = np.array([255, 0, 255])
@@ -60,11 +61,11 @@ def task(model, source, output, **changes) -> SwapTask:
         "backend": "pyav",
         "quality": 95,
         "workers": 2,
-        "analyzer": analyzer,
-        "frame": FRAME,
-        "progress": False,
+        **FRAME,
     }
-    return SwapTask(model=model, source=str(source), output=output, **(settings | changes))
+    given = {"model": model, "source": str(source), "output": output, **settings, **changes}
+    config = SwapTaskConfig(target_="facesmith.tasks.swap.task.SwapTask", **given)
+    return SwapTask(config, analyzer=analyzer, progress=False)
 
 
 def magenta(picture: np.ndarray) -> np.ndarray:
@@ -154,8 +155,8 @@ def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(swapper_fil
     assert written == [tmp_path / "out" / "deep" / "good.png"]
     assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["good.png"]
     said = capsys.readouterr().out
-    assert said.count("left out: ") == 2
-    assert "1 files swapped, 2 left out" in said
+    assert said.count("skipped: ") == 2
+    assert "swapped 1 files, skipped 2" in said
 
 
 @pytest.mark.parametrize(("select", "faces"), [("largest", 1), ("all", 2)])

@@ -1,4 +1,3 @@
-from inspect import signature
 from pathlib import Path
 from typing import get_args
 
@@ -9,8 +8,7 @@ from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import REGION_NAMES
 from facesmith.models.onnx.info import FOREIGN
-from facesmith.tasks.swap.config import FrameConfig, SwapTaskConfig
-from facesmith.tasks.swap.frame_swap import load_frame_swap
+from facesmith.tasks.swap.config import FrameSwapSettings, SwapTaskConfig
 
 NEEDED = ["task=swap", "task.model=m.onnx", "source=a.png", "output=o.png"]
 
@@ -37,18 +35,17 @@ def test_a_wrong_choice_is_told():
         composed("task=swap", "task.model=m.onnx", "source=a.png", "output=o.png", "task.select=smallest")
 
 
-def test_how_a_frame_is_swapped_reaches_the_task_as_one_mapping():
+def test_frame_settings_are_those_of_a_frame():
     task = composed(*NEEDED, "task.masks=[box,region]", "task.regions=[mouth,eyes]", "task.pixel_boost=512").task
-    frame = task.arguments()["frame"]
+    frame = task.frame_settings()
     assert (frame["masks"], frame["regions"], frame["pixel_boost"]) == (["box", "region"], ["mouth", "eyes"], 512)
-    named = signature(load_frame_swap).parameters
-    assert set(frame) == set(named) - {"model", "analyzer", "profile"}
+    assert set(frame) == set(FrameSwapSettings.model_fields)
 
 
 def test_the_choices_are_those_that_exist():
-    kinds = get_args(FrameConfig.model_fields["model_type"].annotation)
+    kinds = get_args(FrameSwapSettings.model_fields["model_type"].annotation)
     assert set(kinds) == {"auto", "facesmith", "dfm", *FOREIGN}
-    (regions,) = get_args(FrameConfig.model_fields["regions"].annotation)
+    (regions,) = get_args(FrameSwapSettings.model_fields["regions"].annotation)
     assert get_args(regions) == REGION_NAMES
 
 

@@ -1,12 +1,17 @@
 """Light and colour brought from one face picture to another."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
+
+_LIGHT_SIGMA: Final = 1 / 24  # of the side: pores and blur are no contrast of light
+_CONTRAST_CHANGE = 0.7, 1.4  # bounds of the change of contrast
+_LEAST_SKIN: Final = 0.002  # of the crop: less skin in sight says nothing about its colour
 
 
 def match_colour(
@@ -74,6 +79,40 @@ def equalise_hue(pictures: Sequence[NDArray[np.floating]], share: Plane) -> list
     lab = np.stack([_to_lab(picture) for picture in pictures])
     lab[..., 1:] += (lab[..., 1:].mean(0) - lab[..., 1:]) * share[..., None]
     return [np.asarray(cv2.cvtColor(one, cv2.COLOR_LAB2RGB) * 255, np.float32) for one in lab]
+
+
+def match_skin_colour(face: NDArray[np.uint8], target: NDArray[np.uint8], skin: Plane) -> NDArray[np.uint8]:
+    """Return the face with mean and spread of the target's skin in CIELAB (Reinhard et al. 2001).
+
+    The spread is that of the blurred pictures: light, not detail. Histograms would carry over beards and shadows too.
+
+    Args:
+        face: (S,S,3) RGB.
+        target: (S,S,3) RGB, aligned like the face.
+        skin: (S,S) 0..1, where both show skin: eyes, mouth, hair and what covers the face have other colours in either.
+
+    Returns:
+        (S,S,3) RGB; the face itself where too little skin is visible.
+    """
+    total = float(skin.sum())
+    if total < _LEAST_SKIN * skin.size:
+        return face
+    here, there = _to_lab(face), _to_lab(target)
+    mean, wanted = ((lab * skin[..., None]).sum((0, 1)) / total for lab in (here, there))
+    spread, spread_wanted = (_light_spread(lab, skin) for lab in (here, there))
+    contrast = np.clip(spread_wanted / np.maximum(spread, 1e-3), *_CONTRAST_CHANGE)
+    matched = np.asarray((here - mean) * contrast + wanted, np.float32)
+    return np.clip(np.rint(cv2.cvtColor(matched, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+
+
+def _light_spread(lab: Plane, skin: Plane) -> Plane:
+    """Return the standard deviation (3,) of the light on the skin."""
+    sigma = _LIGHT_SIGMA * skin.shape[0]
+    weight = cv2.GaussianBlur(skin, (0, 0), sigma) + 1e-3
+    blurred = cv2.GaussianBlur(lab * skin[..., None], (0, 0), sigma) / weight[..., None]
+    share = (skin / skin.sum())[..., None]
+    mean = (blurred * share).sum((0, 1))
+    return np.asarray(np.sqrt((((blurred - mean) ** 2) * share).sum((0, 1))), np.float32)
 
 
 def _to_lab(picture: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.float32]:

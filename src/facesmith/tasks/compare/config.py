@@ -4,27 +4,41 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, TaskConfig
+from facesmith.config.settings import PathSetting, WholeTaskConfig
 from facesmith.tasks.profiles.config import Consent, needs
 
 
-class CompareTaskConfig(TaskConfig):
+class CompareTaskConfig(WholeTaskConfig):
     """Settings of `CompareTask`."""
 
     model: PathSetting | list[PathSetting]
+    """The swappers to compare, or one."""
     source: str | list[str]
+    """The scenes: images, videos, or a folder."""
     output: PathSetting
+    """The picture to write."""
     profile: PathSetting | None
+    """The person, for metrics and models that take any identity; null: <profiles>/<the model's identity>.json."""
     reference: PathSetting | None
+    """A photo of the person, shown first and measured against; null: the profile's face set."""
     source_photo: PathSetting | None
+    """A picture of the person, for models that take one."""
     consent: Consent | None
+    """Of the person, where neither model nor profile states it."""
     converter: PathSetting | None
+    """crossface_*.onnx, for the models that need one."""
     raw_length: float = Field(gt=0)
+    """Length of an ArcFace embedding before normalisation, for converters."""
     frames: int = Field(ge=1)
+    """Of each video, evenly spaced."""
     quality: int = Field(ge=1, le=100)
+    """Of JPEG and WebP."""
     face_sets: PathSetting
+    """Folder of the face sets."""
     profiles: PathSetting
+    """Folder of the profiles."""
     backend: Literal["pyav", "decord"]
+    """What decodes videos."""
 
     @model_validator(mode="before")
     @classmethod

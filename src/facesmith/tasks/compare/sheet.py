@@ -1,4 +1,4 @@
-"""The picture of a comparison: person, target and swaps in columns, a scene a row, figures under each."""
+"""Draw a comparison: person, target and swaps in columns, one scene in each row, metrics below."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,19 @@ CELL: Final = 256
 MARGIN: Final = 12
 TITLE: Final = 34
 LINE: Final = 18
-_PAPER: Final = (250, 250, 250)
+_BACKGROUND: Final = (250, 250, 250)
 _INK: Final = (30, 30, 30)
-_SOFT: Final = (110, 110, 110)
+_GREY: Final = (110, 110, 110)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A swap: (H,W,3) RGB uint8 and the lines under it."""
+    """A swap.
+
+    Attributes:
+        picture: (H,W,3) RGB uint8.
+        lines: Text below it.
+    """
 
     picture: Pixels
     lines: Sequence[str]
@@ -32,20 +37,35 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A scene: its name, the face before, and what each model made of it."""
+    """A scene.
+
+    Attributes:
+        name: Its name.
+        before: The target's face, (H,W,3) RGB uint8.
+        swaps: The swap of each model.
+    """
 
     name: str
     before: Pixels
     swaps: Sequence[Cell]
 
 
-def sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row]) -> Pixels:
-    """Draw it, (H,W,3) RGB uint8; without a picture of the person that column is left out."""
+def draw_sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row]) -> Pixels:
+    """Draw a comparison.
+
+    Args:
+        person: A picture of the person, (H,W,3) RGB uint8; None leaves that column out.
+        models: Name of each model.
+        rows: The scenes.
+
+    Returns:
+        (H,W,3) RGB uint8.
+    """
     titles = [*(["person"] if person is not None else []), "target", *models]
     lines = max(len(cell.lines) for row in rows for cell in row.swaps)
     step, height = CELL + MARGIN, CELL + LINE * max(lines, 1) + 2 * MARGIN
-    paper = Image.new("RGB", (MARGIN + step * len(titles), TITLE + height * len(rows)), _PAPER)
-    draw, font, large = ImageDraw.Draw(paper), ImageFont.load_default(13), ImageFont.load_default(17)
+    canvas = Image.new("RGB", (MARGIN + step * len(titles), TITLE + height * len(rows)), _BACKGROUND)
+    draw, font, large = ImageDraw.Draw(canvas), ImageFont.load_default(13), ImageFont.load_default(17)
     for column, title in enumerate(titles):
         draw.text((MARGIN + column * step, MARGIN // 2), shorten_text(title, large, CELL), _INK, large)
     for number, row in enumerate(rows):
@@ -54,19 +74,19 @@ def sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row]) -> 
         top = TITLE + number * height
         for column, cell in enumerate(cells):
             left = MARGIN + column * step
-            paper.paste(_square(cell.picture), (left, top))
+            canvas.paste(_square(cell.picture), (left, top))
             for i, line in enumerate(cell.lines):
-                ink = _SOFT if column < len(cells) - len(row.swaps) else _INK
+                ink = _GREY if column < len(cells) - len(row.swaps) else _INK
                 draw.text((left, top + CELL + 4 + i * LINE), shorten_text(line, font, CELL), ink, font)
-    return np.asarray(paper)
+    return np.asarray(canvas)
 
 
 def _square(picture: Pixels) -> Image.Image:
-    """Fit a picture into a cell, whole, over the paper's colour."""
+    """Fit a picture into a cell, whole, over the canvas's colour."""
     height, width = picture.shape[:2]
     factor = CELL / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     resized = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-    cell = Image.new("RGB", (CELL, CELL), _PAPER)
+    cell = Image.new("RGB", (CELL, CELL), _BACKGROUND)
     cell.paste(Image.fromarray(resized), ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
     return cell

@@ -1,11 +1,10 @@
-"""The compare task: one picture of what several models make of the same scenes, with their figures."""
+"""The compare task: draw the swaps of several models side by side, with their metrics."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,121 +25,109 @@ from facesmith.media.video import open_video
 from facesmith.metrics.person import FrameEvaluator, known_crops
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
-from facesmith.tasks.compare.sheet import Cell, Row, sheet
-from facesmith.tasks.swap.frame_swap import FrameSwap
+from facesmith.tasks.compare.config import CompareTaskConfig
+from facesmith.tasks.compare.sheet import Cell, Row, draw_sheet
+from facesmith.tasks.swap.frame_swap import FrameSwapper
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class _Contestant:
+class _Candidate:
+    """A model to compare: its name, what swaps with it, and the person it is measured against."""
+
     name: str
-    swap: FrameSwap
-    meter: FrameEvaluator
+    swapper: FrameSwapper
+    evaluator: FrameEvaluator
     person: Sequence[Pixels]
     sha256: str
 
 
 class CompareTask:
-    """Swap the largest face of some scenes with each model, bare of masks and blending, and lay all side by side.
+    """Swap the largest face of some scenes with each model, without masks and blending, and draw all side by side."""
 
-    model: two or more, or one. source: the scenes; of a video, `frames` evenly spread ones. profile: the person, for
-    the figures and for models that take any identity; None: <profiles>/<identity of the model>.json. reference: a photo
-    of the person, shown first and given to the judge; None: the profile's face set. source_photo, consent, converter,
-    raw_length: as in the swap task. output: the picture. face_sets, profiles: where these lie. analyzer: makes an
-    analyzer.
+    def __init__(self, config: CompareTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
+        """Find the scenes.
 
-    Raises:
-        UserError: a model, the profile or a scene is of no use; says which.
-    """
+        Args:
+            config: The settings.
+            analyzer: Makes an analyzer.
+            progress: Whether to show a progress bar.
 
-    def __init__(
-        self,
-        *,
-        model: Path | Sequence[Path],
-        source: str | Sequence[str],
-        output: Path,
-        profile: Path | None,
-        reference: Path | None,
-        source_photo: Path | None,
-        consent: Literal["self", "written", "licensed", "public_domain", "synthetic"] | None,
-        converter: Path | None,
-        raw_length: float,
-        frames: int,
-        quality: int,
-        face_sets: Path,
-        profiles: Path,
-        backend: Literal["pyav", "decord"],
-        analyzer: Callable[[], Analyzer],
-        progress: bool = True,
-    ) -> None:
-        self._models = [model] if isinstance(model, Path) else list(model)
-        self._media = find_media(source)
-        self._source, self._output = source, output
-        self._profile, self._reference, self._source_photo = profile, reference, source_photo
-        self._consent, self._converter, self._raw_length = consent, converter, raw_length
-        self._frames, self._quality = frames, quality
-        self._face_sets, self._profiles, self._backend = face_sets, profiles, backend
-        self._analyzer, self._progress = analyzer, progress
+        Raises:
+            UserError: A source is missing.
+        """
+        self._config, self._analyzer, self._progress = config, analyzer, progress
+        self._models = config.model if isinstance(config.model, list) else [config.model]
+        self._media = find_media(config.source)
         self._console = Console(highlight=False, soft_wrap=True)
 
     def run(self) -> list[Path]:
-        """Swap, measure, draw and write."""
-        rows: list[Row] = []
+        """Swap, measure, draw and write.
+
+        Returns:
+            The picture that was written.
+
+        Raises:
+            UserError: A model or the profile does not fit, or no scene shows a face.
+        """
+        config, rows = self._config, list[Row]()
         with closing(self._analyzer()) as analyzer:
-            given = self._given(analyzer)
-            contestants = [self._load(path, analyzer, given) for path in self._models]
+            reference = self._reference_crops(analyzer)
+            candidates = [self._load(path, analyzer, reference) for path in self._models]
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=self._console, disable=not self._progress) as bar:
                 task = bar.add_task("scenes", total=None)
                 for name, frame in self._scenes():
                     faces = analyzer(frame)
                     if not faces:
-                        bar.console.print(f"left out: {name}: no face found", markup=False)
+                        bar.console.print(f"skipped: {name}: no face found", markup=False)
                         continue
-                    rows.append(_row(name, frame, faces[0], contestants, analyzer))
-                    bar.advance(task, len(contestants))
-                bar.update(task, total=len(rows) * len(contestants))
+                    rows.append(_row(name, frame, faces[0], candidates, analyzer))
+                    bar.advance(task, len(candidates))
+                bar.update(task, total=len(rows) * len(candidates))
         if not rows:
-            raise UserError(f"source={self._source}: no face found in any scene; give larger or clearer ones")
-        person = next((one.person[0] for one in contestants if len(one.person)), None)
-        picture = sheet(person, [one.name for one in contestants], rows)
-        write_image(self._output, picture, mark=self._mark(contestants), quality=self._quality)
+            raise UserError(f"source={config.source}: no face found in any scene; give larger or clearer ones")
+        person = next((one.person[0] for one in candidates if len(one.person)), None)
+        picture = draw_sheet(person, [one.name for one in candidates], rows)
+        write_image(config.output, picture, mark=self._mark(candidates), quality=config.quality)
         for row in rows:
-            for contestant, cell in zip(contestants, row.swaps, strict=True):
-                self._console.print(f"{row.name}  {contestant.name}: {', '.join(cell.lines)}", markup=False)
-        self._console.print(f"compared in {self._output}", markup=False)
-        return [self._output]
+            for candidate, cell in zip(candidates, row.swaps, strict=True):
+                self._console.print(f"{row.name}  {candidate.name}: {', '.join(cell.lines)}", markup=False)
+        self._console.print(f"compared in {config.output}", markup=False)
+        return [config.output]
 
-    def _load(self, path: Path, analyzer: Analyzer, given: Sequence[Pixels]) -> _Contestant:
-        model = load_swapper(path, converter=self._converter, raw_length=self._raw_length)
-        whose = find_source(
+    def _load(self, path: Path, analyzer: Analyzer, reference: Sequence[Pixels]) -> _Candidate:
+        config = self._config
+        model = load_swapper(path, converter=config.converter, raw_length=config.raw_length)
+        source = find_source(
             model.info,
             path,
-            profile=self._profile if model.info.embedding_size is not None else None,
-            photo=self._source_photo if model.info.photo is not None else None,
-            consent=self._consent,
+            profile=config.profile if model.info.embedding_size is not None else None,
+            photo=config.source_photo if model.info.photo is not None else None,
+            consent=config.consent,
             analyzer=self._analyzer,
         )
-        known = self._profile or self._profiles / f"{whose.identity}.json"
+        known = config.profile or config.profiles / f"{source.identity}.json"
         if not known.is_file():
             raise UserError(
-                f"task.profile: {path} is {whose.identity}, and there is no {known}; give task.profile=<.json>"
+                f"task.profile: {path} is {source.identity}, and there is no {known}; give task.profile=<.json>"
             )
         profile = IdentityProfile.load(known)
         profile.require(analyzer.embedder, analyzer.embedding_size)
-        crops = given or known_crops(profile, self._face_sets)
-        swap = FrameSwap(model, source=whose.value, whose=whose)
-        return _Contestant(path.stem, swap, FrameEvaluator(profile, crops), crops, file_sha256(path))
+        crops = reference or known_crops(profile, config.face_sets)
+        swapper = FrameSwapper(model, source=source)
+        return _Candidate(path.stem, swapper, FrameEvaluator(profile, crops), crops, file_sha256(path))
 
-    def _given(self, analyzer: Analyzer) -> list[Pixels]:
-        """The crop of the reference on `arcface_128`; none when there is no reference."""
-        if self._reference is None:
+    def _reference_crops(self, analyzer: Analyzer) -> list[Pixels]:
+        """Return the crop of the reference on `arcface_128`; none where there is no reference."""
+        reference = self._config.reference
+        if reference is None:
             return []
-        picture = read_image(self._reference)
+        picture = read_image(reference)
         faces = analyzer(picture)
         if not faces:
-            raise UserError(f"task.reference={self._reference}: no face found; give a larger or clearer one")
+            raise UserError(f"task.reference={reference}: no face found; give a larger or clearer one")
         return [warp_face(picture, estimate_alignment(faces[0].keypoints, "arcface_128", 128), 128)]
 
     def _scenes(self) -> Iterator[tuple[str, Pixels]]:
@@ -148,28 +135,29 @@ class CompareTask:
             if media.kind == "image":
                 yield media.path.name, read_image(media.path)
                 continue
-            with open_video(media.path, self._backend) as reader:
-                wanted = evenly_spaced(len(reader), self._frames, ends=True)
+            with open_video(media.path, self._config.backend) as reader:
+                wanted = evenly_spaced(len(reader), self._config.frames, ends=True)
                 for index, frame in reader.frames(wanted):
                     yield f"{media.path.name} {index}", frame
 
-    def _mark(self, contestants: Sequence[_Contestant]) -> Mark:
-        consents = [one.swap.consent for one in contestants]
+    def _mark(self, candidates: Sequence[_Candidate]) -> Mark:
+        consents = [one.swapper.source.consent for one in candidates]
         return Mark(
-            identity=",".join(dict.fromkeys(one.swap.identity for one in contestants)),
+            identity=",".join(dict.fromkeys(one.swapper.source.identity for one in candidates)),
             consent=min(consents, key=STRICTEST_FIRST.index),
-            model_hash=",".join(one.sha256 for one in contestants),
-            title=f"comparison of {len(contestants)} face swap models",
+            model_hash=",".join(one.sha256 for one in candidates),
+            title=f"comparison of {len(candidates)} face swap models",
         )
 
 
-def _row(name: str, frame: Pixels, face: Face, contestants: Sequence[_Contestant], analyzer: Analyzer) -> Row:
+def _row(name: str, frame: Pixels, face: Face, candidates: Sequence[_Candidate], analyzer: Analyzer) -> Row:
+    """Swap and measure the face of a scene with each model."""
     cells = []
-    for one in contestants:
+    for one in candidates:
         began = time.perf_counter()
-        swapped = one.swap.swap(frame, [face])
+        swapped = one.swapper.swap(frame, [face])
         seconds = time.perf_counter() - began
-        found = one.meter(swapped, analyzer(swapped), frame, [face])
+        found = one.evaluator(swapped, analyzer(swapped), frame, [face])
         if found.similarity is None:
             lines = ["no face found"]
         else:
@@ -181,6 +169,7 @@ def _row(name: str, frame: Pixels, face: Face, contestants: Sequence[_Contestant
 
 
 def _surroundings(frame: Pixels, face: Face) -> Pixels:
+    """Return a view of the frame around a face."""
     half = max(round(1.7 * float(eye_distance(face.landmarks))), 8)
     x, y = np.rint(face.landmarks[:, :2].mean(0)).astype(int)
     height, width = frame.shape[:2]

@@ -23,9 +23,10 @@ from facesmith.media.video_writer import VideoWriter
 from facesmith.media.visualization import overlay_mask
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.tasks.mask.config import MaskTaskConfig
-from facesmith.tasks.swap.faces import Analyzers, FaceChoice
-from facesmith.tasks.swap.outputs import targets
-from facesmith.tasks.swap.video_swap import VideoSwap
+from facesmith.tasks.swap.analysis import AnalyzerPool
+from facesmith.tasks.swap.face_selection import FaceSelector
+from facesmith.tasks.swap.outputs import output_paths
+from facesmith.tasks.swap.video_processing import VideoProcessor
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,14 +49,14 @@ class MaskTask:
     def __init__(self, config: MaskTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
         self._config, self._progress = config, progress
         self._media = find_media(config.source)
-        self._targets = targets(self._media, config.source, config.output)
+        self._outputs = output_paths(self._media, config.source, config.output)
         self._predictor = MaskPredictor(Occluder(config.occluder), config.template)
-        self._analyzers = Analyzers(analyzer)
+        self._analyzers = AnalyzerPool(analyzer)
         self._console = Console(highlight=False, soft_wrap=True)
-        self._process_video = VideoSwap(
+        self._process_video = VideoProcessor(
             self._analyzers,
-            self._predictor,
-            choice=self._face_choice,
+            self._predictor.swap,
+            selector=self._make_selector,
             embed=False,
             smoothing=SmoothingConfig(window_seconds=config.smoothing, polyorder=config.smoothing_order),
             max_gap=config.max_gap,
@@ -74,20 +75,20 @@ class MaskTask:
         """
         written: list[Path] = []
         with closing(self._analyzers):
-            for media, target in zip(self._media, self._targets, strict=True):
+            for media, target in zip(self._media, self._outputs, strict=True):
                 process = self._mask_image if media.kind == "image" else self._mask_video
                 written += process(media.path, target)
         if not written:
             raise UserError("source: no face found in any picture or frame; give one with a larger or clearer face")
         return written
 
-    def _face_choice(self) -> FaceChoice:
-        return FaceChoice(self._config.select)
+    def _make_selector(self) -> FaceSelector:
+        return FaceSelector(self._config.select)
 
     def _mask_image(self, path: Path, mask_path: Path) -> list[Path]:
         picture = read_image(path)
-        with self._analyzers.lend() as analyzer:
-            faces = self._face_choice()(dict(enumerate(analyzer(picture))))
+        with self._analyzers.borrow() as analyzer:
+            faces = self._make_selector()(dict(enumerate(analyzer(picture))))
         if not faces:
             self._report_no_face(f"{path}: no face found")
             return []

@@ -1,35 +1,48 @@
-"""Settings of the tasks of `facesmith infer`."""
+"""Settings of the swap task."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
-from facesmith.config.settings import PathSetting, TaskConfig
+from facesmith.config.settings import PathSetting, WholeTaskConfig
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
 
 
-class FrameConfig(AdapterSettings, SwapperFileSettings):
-    """How one frame is swapped; see `tasks.frame_swap.load_frame_swap`."""
+class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
+    """How one frame is swapped, see `frame_swap.FrameSwapper`."""
 
     source_photo: PathSetting | None
+    """A picture of the person, for models that take one."""
     consent: Literal["self", "written", "licensed", "public_domain", "synthetic"] | None
+    """Of the person, where neither model nor profile states it."""
     morph: float = Field(ge=0, le=1)
+    """How far a .dfm goes, where it takes that: 0 the target, 1 the person."""
     masks: list[Literal["box", "occlusion", "hull", "region"]]
+    """A swap shows where all of these masks and the model's own let it."""
     mask_blur: float = Field(ge=0, le=1)
+    """Of the box: width of its soft edge, 0..1 of half the crop."""
     mask_padding: list[Percent] = Field(min_length=4, max_length=4)
+    """Of the box: top, right, bottom, left in % of the crop."""
     regions: list[Literal["mouth", "eyes", "brows", "nose", "skin", "upper_face", "lower_face"]]
+    """Parts of the face that the mask `region` keeps."""
     occluder: PathSetting | None
+    """An xseg .onnx, for the mask `occlusion`."""
     blend: Literal["linear", "poisson", "multiband"]
+    """How the face is blended into the frame."""
     colour_match: bool
+    """Give the face's skin mean and spread of the target's."""
     pixel_boost: Literal[256, 512, 1024] | None
+    """Side of the crop in px: the model runs once for each tile of its own size; null: the model's own."""
     enhancer: PathSetting | None
+    """A face restoration model, .onnx of 512 px on ffhq_512."""
     enhancer_blend: float = Field(ge=0, le=1)
+    """How much of the enhanced face is shown, 0..1."""
 
     @model_validator(mode="after")
-    def _masks_have_what_they_need(self) -> "FrameConfig":
+    def _check_masks(self) -> "FrameSwapSettings":
         if "occlusion" in self.masks and self.occluder is None:
             raise ValueError("masks: occlusion needs an occluder; give occluder=<xseg .onnx>")
         if "region" in self.masks and not self.regions:
@@ -40,44 +53,61 @@ class FrameConfig(AdapterSettings, SwapperFileSettings):
         return self
 
 
-class SwapTaskConfig(FrameConfig, TaskConfig):
-    """Settings of the swap task; model, source and output are the flat keys of infer.yaml."""
+class SwapTaskConfig(FrameSwapSettings, WholeTaskConfig):
+    """Settings of `SwapTask`; `model`, `source` and `output` are top-level keys on the command line."""
 
     model: PathSetting
+    """A trained swapper, .onnx, .dfm or .ckpt."""
     source: str | list[str]
+    """An image, a video, a folder, or a list of these."""
     output: PathSetting
+    """A file for one source, else a folder."""
     profile: PathSetting | None
+    """An identity profile, for models that take any identity."""
     select: str | int
+    """Which faces: largest, all, reference, or a number from the left, counted from 0."""
     reference: PathSetting | None
+    """Of select=reference: a profile (.json) or a photo of the person whose face is replaced."""
     select_threshold: Cosine | dict[str, Cosine]
+    """Cosine similarity from which on a face is the reference's: by embedder, or one for all."""
     fail_when_no_face: bool
+    """Whether a file without a face to swap is an error; else it is written as it is."""
     smoothing: float = Field(ge=0, le=2)
+    """Seconds of video over which landmarks are smoothed; 0: not at all."""
     smoothing_order: int = Field(ge=0, le=5)
+    """Degree of the polynomial that smooths."""
     max_gap: float = Field(ge=0, le=5)
+    """Seconds of video that a face may be missing and is bridged over; 0: none."""
     detect_every: int = Field(ge=1, le=32)
+    """Frames of video between two detections; in between faces are tracked."""
     backend: Literal["pyav", "decord"]
+    """What decodes videos."""
     quality: int = Field(ge=1, le=100)
+    """Of JPEG, WebP and AVIF images."""
     crf: int = Field(ge=0, le=51)
+    """Of H.264: 0 lossless to 51."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+    """Of x264."""
     segment_seconds: float = Field(gt=0)
+    """Seconds of video that are written and kept at a time."""
     resume: bool
+    """Go on with what a stopped run left, and keep the files it finished."""
     workers: int | None = Field(ge=1)
+    """Threads that analyse, and as many that swap; null: one per core, 4 at most."""
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the fields by name, those of `FrameConfig` as one mapping `frame`."""
-        given = super().arguments()
-        frame = {name: given.pop(name) for name in FrameConfig.model_fields}
-        return {**given, "frame": frame}
+    def frame_settings(self) -> dict[str, Any]:
+        """Return the values of `FrameSwapSettings`, which decide how a frame is swapped."""
+        return {name: getattr(self, name) for name in FrameSwapSettings.model_fields}
 
     @field_validator("select")
     @classmethod
-    def _select_is_known(cls, select: str | int) -> str | int:
+    def _check_select(cls, select: str | int) -> str | int:
         if select not in ("largest", "all", "reference") and (isinstance(select, str) or select < 0):
             raise ValueError("choose one of largest, all, reference, or a number from the left: 0, 1, ...")
         return select
 
     @model_validator(mode="after")
-    def _reference_is_used(self) -> "SwapTaskConfig":
+    def _check_reference(self) -> "SwapTaskConfig":
         if self.select == "reference" and self.reference is None:
             raise ValueError("select=reference: whose face? give reference=<profile .json or photo>")
         if self.select != "reference" and self.reference is not None:
@@ -86,14 +116,14 @@ class SwapTaskConfig(FrameConfig, TaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_what_it_needs(cls, config: Any) -> Any:
-        needs = {
+    def _require_top_level_keys(cls, config: Any) -> Any:
+        required = {
             "model": "<.onnx or .ckpt>",
             "source": "<image, video or folder>",
             "output": "<file or folder>",
         }
         if isinstance(config, dict):
-            missing = [f"{key}={what}" for key, what in needs.items() if config.get(key) in (None, "", [])]
+            missing = [f"{key}={what}" for key, what in required.items() if config.get(key) in (None, "", [])]
             if missing:
                 raise ValueError(f"swap needs {' '.join(missing)}")
         return config

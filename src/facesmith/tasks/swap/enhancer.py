@@ -17,17 +17,28 @@ INPUT, WEIGHT = "input", "weight"
 class Enhancer:
     """A restoration model such as GFPGAN or CodeFormer as ONNX; may be called from several threads.
 
-    path: input `input` (N,3,512,512) float32 RGB -1..1 on the template ffhq_512, output 0 alike; where it has
-    an input `weight`, that is fed 1: as faithful as the model can be.
-
-    Raises:
-        UserError: the file is missing, unreadable or of another contract.
+    Attributes:
+        template: Alignment template of its crops.
+        size: Side of its crops in px.
+        strength: How much of the enhanced face is shown, 0..1.
     """
 
     template: Final = "ffhq_512"
     size: Final = 512
 
-    def __init__(self, path: Path, setting: str = "task.enhancer") -> None:
+    def __init__(self, path: Path, setting: str = "task.enhancer", strength: float = 1.0) -> None:
+        """Open a model.
+
+        Args:
+            path: ONNX file with input `input` (N,3,512,512) float32 RGB -1..1 on ffhq_512 and output 0 like it; an
+                input `weight` is set to 1, which is as faithful to the face as the model can be.
+            setting: Key that named the file, for errors.
+            strength: How much of the enhanced face is shown, 0..1.
+
+        Raises:
+            UserError: The file is missing, unreadable or of another contract.
+        """
+        self.strength = strength
         self._graph = graph = OnnxGraph(path, setting)
         if INPUT not in graph.inputs or set(graph.inputs) - {INPUT, WEIGHT}:
             raise UserError(f"{graph}: wrong contract: its inputs are {', '.join(graph.inputs)}, not input")
@@ -42,9 +53,9 @@ class Enhancer:
 
     def __call__(self, crops: Pixels) -> Pixels:
         """Return enhanced crops, both (N,512,512,3) RGB uint8 on ffhq_512."""
-        return np.concatenate([self._one(crop) for crop in crops])
+        return np.concatenate([self._enhance(crop) for crop in crops])
 
-    def _one(self, crop: Pixels) -> Pixels:
+    def _enhance(self, crop: Pixels) -> Pixels:
         target = crop.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - np.float32(1)
         feed: dict[str, npt.NDArray[np.floating]] = {INPUT: np.ascontiguousarray(target)}
         if self._weight_type is not None:

@@ -1,4 +1,4 @@
-"""Swap the faces of one frame."""
+"""Swap the faces of one frame: align, swap, mask, blend, enhance."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,29 +11,44 @@ import numpy.typing as npt
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.geometry import masks
-from facesmith.faces.geometry.alignment import Matrix, estimate_alignment, invert_transform, transform_points, warp_face
+from facesmith.faces.geometry.alignment import (
+    Matrix,
+    estimate_alignment,
+    invert_transform,
+    transform_points,
+    warp_face,
+)
+from facesmith.faces.geometry.colour import match_skin_colour
+from facesmith.faces.geometry.masks import box_mask, hull_mask, region_mask, skin_mask
 from facesmith.models.adapters.spec import AdapterSpec, load_adapters
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import Swapper, load_swapper
 from facesmith.models.onnx.source import SourceIdentity, find_source
+from facesmith.tasks.swap.blending import Blend
+from facesmith.tasks.swap.config import FrameSwapSettings
 from facesmith.tasks.swap.enhancer import Enhancer
-from facesmith.tasks.swap.paste import Blend, join, lay, match_colour, split, uncovered
+from facesmith.tasks.swap.paste import paste_back, tile, unmix, untile
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-MaskName = Literal["box", "occlusion", "hull", "region"]
 
 
 @dataclass(frozen=True)
-class Masks:
+class MaskOptions:
     """Where a swapped face may show: the minimum of the model's own mask and of those named.
 
-    names: of `box`, `occlusion`, `hull`, `region`. blur, padding: of the box, see `faces.masks.box`. regions:
-    parts of the face that `region` keeps. occluder: of `occlusion`; ValueError without one.
+    Attributes:
+        names: Masks to combine.
+        blur: Of the box, see `box_mask`.
+        padding: Of the box: top, right, bottom, left in % of the crop.
+        regions: Parts of the face that `region` keeps.
+        occluder: Finds what covers the face, for `occlusion`.
+
+    Raises:
+        ValueError: `occlusion` has no occluder.
     """
 
-    names: Sequence[MaskName] = ()
+    names: Sequence[Literal["box", "occlusion", "hull", "region"]] = ()
     blur: float = 0.0
     padding: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     regions: Sequence[str] = ()
@@ -44,171 +59,177 @@ class Masks:
             raise ValueError("occlusion needs an occluder")
 
 
-class FrameSwap:
-    """Align, swap, mask and blend the faces of a frame; may be called from several threads.
+class FrameSwapper:
+    """Swap the faces of frames; may be called from several threads.
 
-    model: the swapper. source: what it is told of the person, None when the identity is baked in. masks: where
-    the face may show. blend: how it is laid on. colour_match: bring its skin to the mean and spread of the
-    target's. boost: side of the crop in px, a multiple of the model's, which then swaps it in parts that
-    interleave; None for the model's own. enhancer: sharpens what was swapped, by the share enhancer_blend.
-    identity, consent: whose face it is, adapters: what was laid on the model, for marks.
+    Attributes:
+        source: Whose face is shown, by whose consent.
+        adapters: What was merged into the model, None for nothing.
     """
 
     def __init__(
         self,
         model: Swapper,
         *,
-        source: Floats | None,
-        masks: Masks | None = None,
+        source: SourceIdentity | None = None,
+        masks: MaskOptions | None = None,
         blend: Blend = "linear",
         colour_match: bool = False,
-        boost: int | None = None,
+        pixel_boost: int | None = None,
         enhancer: Enhancer | None = None,
-        enhancer_blend: float = 1.0,
-        whose: SourceIdentity | None = None,
         adapters: AdapterSpec | None = None,
     ) -> None:
-        self._model, self._source = model, source
-        self._masks = masks or Masks()
+        """Set how frames are swapped.
+
+        Args:
+            model: Swaps aligned crops.
+            source: Whose face is shown; None for the one that is baked into the model.
+            masks: Where the face may show; None for wherever the model's own mask lets it.
+            blend: How it is blended into the frame.
+            colour_match: Whether its skin gets mean and spread of the target's.
+            pixel_boost: Side of the crop in px, a multiple of the model's, which then swaps it in interleaved tiles;
+                None for the model's own.
+            enhancer: Sharpens what was swapped.
+            adapters: What was merged into the model, for marks.
+
+        Raises:
+            UserError: `pixel_boost` is no multiple of the model's size.
+        """
+        self._model = model
+        self._masks = masks or MaskOptions()
         self._blend: Blend = blend
         self._colour_match = colour_match
-        self._size = boost or model.info.size
-        self._enhancer, self._enhancer_blend = enhancer, enhancer_blend
-        self.identity = whose.identity if whose else model.info.identity
-        self.consent = whose.consent if whose else model.info.consent
-        self.consent_note = whose.consent_note if whose else model.info.consent_note
+        self._size = pixel_boost or model.info.size
+        self._enhancer = enhancer
+        self.source = source or SourceIdentity.of_swapper(model.info)
         self.adapters = adapters
         if self._size % model.info.size:
-            raise UserError(f"task.pixel_boost={boost}: is no multiple of the model's {model.info.size} px")
+            raise UserError(f"task.pixel_boost={pixel_boost}: is no multiple of the model's {model.info.size} px")
 
     def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
-        """Return the frame (H,W,3) RGB uint8 with these faces swapped; without a face it is the frame itself.
+        """Swap faces of a frame.
 
-        The faces overlap in the order given: the first lies on top.
+        Args:
+            frame: (H,W,3) RGB uint8.
+            faces: Faces to swap; where they overlap, the first is on top.
+
+        Returns:
+            A new frame, like `frame`; the frame itself where there is no face.
         """
         if not faces:
             return frame
-        size = self._size
-        matrices = [estimate_alignment(face.keypoints, self._model.info.template, size) for face in faces]
-        crops = np.stack([warp_face(frame, matrix, size) for matrix in matrices])
-        swapped, own = self._swapped(crops)
-        limits = self._limits(frame, faces, matrices)
+        matrices = [estimate_alignment(face.keypoints, self._model.info.template, self._size) for face in faces]
+        crops = np.stack([warp_face(frame, matrix, self._size) for matrix in matrices])
+        swapped, own_masks = self._swap_crops(crops)
+        masks = np.minimum(own_masks, self._combine_masks(frame, faces, matrices))
         result = frame.copy()
         for i in reversed(range(len(faces))):
-            mask = np.minimum(own[i], limits[i])
             face = swapped[i]
             if self._colour_match:
-                skin = masks.skin_mask(transform_points(faces[i].landmarks, matrices[i]), size) * mask
-                face = match_colour(face, crops[i], skin)
-            lay(result, face, mask, matrices[i], self._blend)
+                skin = skin_mask(transform_points(faces[i].landmarks, matrices[i]), self._size) * masks[i]
+                face = match_skin_colour(face, crops[i], skin)
+            paste_back(result, face, masks[i], matrices[i], self._blend)
             if self._enhancer is not None:
-                self._enhance(result, faces[i], mask, matrices[i], self._enhancer)
+                _enhance(result, faces[i], masks[i], matrices[i], self._enhancer)
         return result
 
-    def _swapped(self, crops: Pixels) -> tuple[Pixels, Floats]:
-        """The bare faces, like the crops, and the model's own masks (N,size,size)."""
+    def _swap_crops(self, crops: Pixels) -> tuple[Pixels, Floats]:
+        """Return the bare faces, like the crops, and the model's own masks (N,size,size)."""
         k = self._size // self._model.info.size
-        finished, own = self._model(split(crops, k) if k > 1 else crops, self._source)
+        finished, masks = self._model(tile(crops, k) if k > 1 else crops, self.source.value)
         if k > 1:
-            finished, own = join(finished, k), join(own[..., None], k)[..., 0]
-        return uncovered(crops, finished, own), own
+            finished, masks = untile(finished, k), untile(masks[..., None], k)[..., 0]
+        return unmix(crops, finished, masks), masks
 
-    def _limits(self, frame: Pixels, faces: Sequence[Face], matrices: Sequence[Matrix]) -> Floats:
-        """The minimum of the chosen masks, (N,size,size).
+    def _combine_masks(self, frame: Pixels, faces: Sequence[Face], matrices: Sequence[Matrix]) -> Floats:
+        """Return the minimum of the chosen masks, (N,size,size).
 
         Hull and regions follow the target's landmarks: a swap keeps them, they are smoothed over time where the
         caller smooths, and finding them anew in the swapped crop would cost more than the swap.
         """
-        size, chosen = self._size, self._masks
-        limits = np.ones((len(faces), size, size), np.float32)
-        for i, (face, matrix) in enumerate(zip(faces, matrices, strict=True)):
+        size, options = self._size, self._masks
+        combined = np.ones((len(faces), size, size), np.float32)
+        for mask, face, matrix in zip(combined, faces, matrices, strict=True):
             landmarks = transform_points(face.landmarks, matrix)
-            if "box" in chosen.names:
-                np.minimum(limits[i], masks.box_mask(size, chosen.blur, chosen.padding), out=limits[i])
-            if "hull" in chosen.names:
-                np.minimum(limits[i], masks.hull_mask(landmarks, size), out=limits[i])
-            if "region" in chosen.names:
-                np.minimum(limits[i], masks.region_mask(landmarks, size, chosen.regions), out=limits[i])
-        if chosen.occluder is not None and "occlusion" in chosen.names:
-            side = chosen.occluder.size
+            if "box" in options.names:
+                np.minimum(mask, box_mask(size, options.blur, options.padding), out=mask)
+            if "hull" in options.names:
+                np.minimum(mask, hull_mask(landmarks, size), out=mask)
+            if "region" in options.names:
+                np.minimum(mask, region_mask(landmarks, size, options.regions), out=mask)
+        if options.occluder is not None and "occlusion" in options.names:
+            side = options.occluder.size
             # From the frame, not from the crop: a small model's crop holds less than the occluder can see.
-            seen = np.stack([warp_face(frame, _resized(matrix, side / size), side) for matrix in matrices])
-            np.minimum(limits, chosen.occluder(seen, size), out=limits)
-        return limits
-
-    def _enhance(self, frame: Pixels, face: Face, mask: Floats, matrix: Matrix, enhancer: Enhancer) -> None:
-        """Sharpen, in place, what of the frame was swapped and nothing else."""
-        there = estimate_alignment(face.keypoints, enhancer.template, enhancer.size)
-        crop = warp_face(frame, there, enhancer.size)
-        (sharp,) = enhancer(crop[None])
-        carry = _then(invert_transform(matrix), there)
-        share = cv2.warpAffine(mask, carry, (enhancer.size, enhancer.size), flags=cv2.INTER_LINEAR)
-        lay(frame, sharp, np.asarray(share, np.float32) * np.float32(self._enhancer_blend), there)
+            seen = np.stack([warp_face(frame, _resize_crop(matrix, side / size), side) for matrix in matrices])
+            np.minimum(combined, options.occluder(seen, size), out=combined)
+        return combined
 
 
-def load_frame_swap(
-    model: Path,
-    *,
-    analyzer: Callable[[], Analyzer],
-    profile: Path | None,
-    source_photo: Path | None,
-    consent: str | None,
-    model_type: str,
-    converter: Path | None,
-    raw_length: float,
-    morph: float,
-    masks: Sequence[MaskName],
-    mask_blur: float,
-    mask_padding: Sequence[float],
-    regions: Sequence[str],
-    occluder: Path | None,
-    blend: Blend,
-    colour_match: bool,
-    pixel_boost: int | None,
-    enhancer: Path | None,
-    enhancer_blend: float,
-    adapter: Path | Sequence[Path] | None = None,
-    adapter_weights: Sequence[float] | None = None,
-    adapter_scale: float = 1.0,
-) -> FrameSwap:
-    """Load all that swapping one frame needs; see `load_swapper`, `load_adapters`, `find_source`, `Masks`, `FrameSwap`.
-
-    Raises:
-        UserError: a file is missing or of another contract, the identity is missing or does not fit the model.
-    """
-    adapters = load_adapters(adapter, adapter_weights, adapter_scale)
-    swapper = load_swapper(
-        model,
-        model_type=model_type,
-        converter=converter,
-        raw_length=raw_length,
-        morph=morph,
-        adapters=adapters,
-    )
-    whose = find_source(swapper.info, model, profile=profile, photo=source_photo, consent=consent, analyzer=analyzer)
-    top, right, bottom, left = mask_padding
-    return FrameSwap(
-        swapper,
-        source=whose.value,
-        masks=Masks(
-            masks, mask_blur, (top, right, bottom, left), regions, Occluder(occluder) if occluder is not None else None
-        ),
-        blend=blend,
-        colour_match=colour_match,
-        boost=pixel_boost,
-        enhancer=Enhancer(enhancer) if enhancer is not None else None,
-        enhancer_blend=enhancer_blend,
-        whose=whose,
-        adapters=adapters,
-    )
+def _enhance(frame: Pixels, face: Face, mask: Floats, matrix: Matrix, enhancer: Enhancer) -> None:
+    """Sharpen, in place, what of the frame was swapped and nothing else."""
+    to_enhancer = estimate_alignment(face.keypoints, enhancer.template, enhancer.size)
+    crop = warp_face(frame, to_enhancer, enhancer.size)
+    (sharp,) = enhancer(crop[None])
+    between = _chain(invert_transform(matrix), to_enhancer)
+    share = cv2.warpAffine(mask, between, (enhancer.size, enhancer.size), flags=cv2.INTER_LINEAR)
+    paste_back(frame, sharp, np.asarray(share, np.float32) * np.float32(enhancer.strength), to_enhancer)
 
 
-def _resized(matrix: Matrix, factor: float) -> Matrix:
-    """The matrix to a crop of the same content and `factor` times the side."""
-    return _then(matrix, np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]]))
+def _resize_crop(matrix: Matrix, factor: float) -> Matrix:
+    """Return the matrix to a crop of the same content and `factor` times the side."""
+    return _chain(matrix, np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]]))
 
 
-def _then(first: Matrix, second: Matrix) -> Matrix:
-    """The matrix that does the first, then the second."""
+def _chain(first: Matrix, second: Matrix) -> Matrix:
+    """Return the matrix that does the first, then the second."""
     turn = second[:, :2]
     return np.column_stack([turn @ first[:, :2], turn @ first[:, 2] + second[:, 2]])
+
+
+def load_frame_swapper(
+    model: Path, settings: FrameSwapSettings, *, analyzer: Callable[[], Analyzer], profile: Path | None
+) -> FrameSwapper:
+    """Load all that swapping a frame needs.
+
+    Args:
+        model: The swapper's file.
+        settings: How frames are swapped.
+        analyzer: Makes the analyzer that finds the face in a source photo.
+        profile: Identity profile, for models that take any identity.
+
+    Raises:
+        UserError: A file is missing or of another contract, or the identity is missing or does not fit the model.
+    """
+    adapters = load_adapters(settings.adapter, settings.adapter_weights, settings.adapter_scale)
+    swapper = load_swapper(
+        model,
+        model_type=settings.model_type,
+        converter=settings.converter,
+        raw_length=settings.raw_length,
+        morph=settings.morph,
+        adapters=adapters,
+    )
+    source = find_source(
+        swapper.info,
+        model,
+        profile=profile,
+        photo=settings.source_photo,
+        consent=settings.consent,
+        analyzer=analyzer,
+    )
+    top, right, bottom, left = settings.mask_padding
+    occluder = Occluder(settings.occluder) if settings.occluder is not None else None
+    masks = MaskOptions(settings.masks, settings.mask_blur, (top, right, bottom, left), settings.regions, occluder)
+    enhancer = None
+    if settings.enhancer is not None:
+        enhancer = Enhancer(settings.enhancer, strength=settings.enhancer_blend)
+    return FrameSwapper(
+        swapper,
+        source=source,
+        masks=masks,
+        blend=settings.blend,
+        colour_match=settings.colour_match,
+        pixel_boost=settings.pixel_boost,
+        enhancer=enhancer,
+        adapters=adapters,
+    )

@@ -1,4 +1,4 @@
-"""Where the swap of each source goes."""
+"""Choose where the result of each source is written."""
 
 import os
 import tempfile
@@ -13,12 +13,19 @@ IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".ti
 VIDEO_SUFFIXES: Final = (".mp4", ".mov", ".mkv")
 
 
-def targets(media: Sequence[Media], source: str | Sequence[str], output: Path) -> list[Path]:
-    """Return a path to each file: `output` itself for one file, else beneath the folder `output`, which is tried.
+def output_paths(media: Sequence[Media], source: str | Sequence[str], output: Path) -> list[Path]:
+    """Return the output path of each source file, and check that it can be written.
+
+    Args:
+        media: The source files.
+        source: As the user named them.
+        output: A file for one source, else a folder.
+
+    Returns:
+        `output` itself for one file, else paths beneath it that keep the source's folders.
 
     Raises:
-        UserError: a path is a source itself, has a suffix that cannot be written, or its folder cannot be; says
-        which.
+        UserError: A path is a source itself, has a suffix that cannot be written, or its folder cannot be.
     """
     paths = [one.path for one in media]
     one_file = len(media) == 1 and not (isinstance(source, str) and Path(source).is_dir())
@@ -31,32 +38,32 @@ def targets(media: Sequence[Media], source: str | Sequence[str], output: Path) -
         root = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
         result = [output / _writable_name(one.path.absolute().relative_to(root), one.kind) for one in media]
     originals = {path.resolve() for path in paths}
-    places = {_place(path) for path in paths}
+    places = {_disk_and_file(path) for path in paths}
     for target, one in zip(result, media, strict=True):
-        if target.resolve() in originals or (target.exists() and _place(target) in places):
+        if target.resolve() in originals or (target.exists() and _disk_and_file(target) in places):
             raise UserError(f"output={target}: is the source itself; choose another place")
         suffixes = IMAGE_SUFFIXES if one.kind == "image" else VIDEO_SUFFIXES
         if target.suffix.lower() not in suffixes:
             raise UserError(f"output={target}: unknown suffix for this {one.kind}; choose one of {', '.join(suffixes)}")
-    _try(result[0].parent)
+    _try_writing(result[0].parent)
     return result
 
 
-def _place(path: Path) -> tuple[int, int]:
-    """Which file on which disk a name stands for: hard links share it."""
+def _disk_and_file(path: Path) -> tuple[int, int]:
+    """Return disk and file that a name stands for: hard links share them."""
     found = path.stat()
     return found.st_dev, found.st_ino
 
 
 def _writable_name(path: Path, kind: str) -> Path:
-    """The name a copy gets: the same, or with a suffix that can be written."""
+    """Return the name of the output: the same, or with a suffix that can be written."""
     if path.suffix.lower() in (IMAGE_SUFFIXES if kind == "image" else VIDEO_SUFFIXES):
         return path
     return path.with_name(path.name + (".png" if kind == "image" else ".mp4"))
 
 
-def _try(folder: Path) -> None:
-    """Write something into the folder, or the nearest one above it that exists, and take it away again."""
+def _try_writing(folder: Path) -> None:
+    """Write something into the folder, or the nearest one above it that exists, and remove it again."""
     there = next(above for above in (folder, *folder.absolute().parents) if above.exists())
     try:
         with tempfile.NamedTemporaryFile(dir=there, prefix=".facesmith-"):

@@ -1,14 +1,16 @@
-"""The swap task: lay a trained face over the faces of images and videos."""
+"""The swap task: swap the faces of images and videos."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,19 +32,26 @@ from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
-from facesmith.tasks.swap.faces import Analyzers, FaceChoice, Select, reference_embedding, threshold_of
-from facesmith.tasks.swap.frame_swap import load_frame_swap
-from facesmith.tasks.swap.outputs import targets
-from facesmith.tasks.swap.video_swap import VideoSwap
+from facesmith.tasks.swap.analysis import AnalyzerPool
+from facesmith.tasks.swap.config import SwapTaskConfig
+from facesmith.tasks.swap.face_selection import FaceSelector, Select, reference_embedding, threshold_for
+from facesmith.tasks.swap.frame_swap import load_frame_swapper
+from facesmith.tasks.swap.outputs import output_paths
+from facesmith.tasks.swap.video_processing import VideoProcessor
 
-_MOST_WORKERS = 4
-_STOPPED = 130  # the exit code of a program that was told to stop by Ctrl-C
+_MAX_WORKERS = 4
+_STOPPED = 130  # the exit code of a program that was stopped by Ctrl-C
 
 
 @dataclass(frozen=True)
-class Swapped:
-    """What became of one file: where it was written, its frames, in how many of them no face was swapped, and in
-    how many one that was bridged over.
+class SwapResult:
+    """What became of one file.
+
+    Attributes:
+        path: Where it was written.
+        frames: How many frames it has.
+        without_face: In how many of them no face was swapped.
+        bridged: In how many of them a face was swapped that the analyzer did not see.
     """
 
     path: Path
@@ -52,90 +61,132 @@ class Swapped:
 
 
 class SwapTask:
-    """Swap the faces of every image and video of a source.
+    """Swap the faces of every image and video of a source."""
 
-    model: .onnx or .ckpt. source: an image, a video, a folder, or a list of them. output: a file for one source, else
-    a folder. profile: whose face, for models that take any identity. select, reference, select_threshold: which
-    faces, see `FaceChoice`; the threshold for each embedder, or one for any. fail_when_no_face: a file without such a
-    face is an error; else it is written as it is. smoothing, max_gap: of video, see `StreamTracker`. detect_every: see
-    `analysed`. backend: how video is read. quality: of JPEG, WebP and AVIF, 1..100. crf, preset: of x264.
-    segment_seconds: of video, written and kept at a time, see `SegmentedWriter`. resume: go on with what an earlier
-    run left, and keep what it finished. workers: threads that analyse, and that swap; None for one a core, 4 at most.
-    analyzer: makes an analyzer. frame: how a frame is swapped, see `load_frame_swap`. progress: show bars.
+    def __init__(self, config: SwapTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
+        """Load the model and check sources and outputs.
 
-    Raises:
-        UserError: the model is missing or of another contract, the profile or reference does not fit, the
-        output cannot be written.
-    """
+        Args:
+            config: The settings.
+            analyzer: Makes an analyzer; each thread gets its own.
+            progress: Whether videos show a progress bar.
 
-    def __init__(
-        self,
-        *,
-        model: Path,
-        source: str | Sequence[str],
-        output: Path,
-        profile: Path | None,
-        select: Select,
-        reference: Path | None,
-        select_threshold: float | Mapping[str, float],
-        fail_when_no_face: bool,
-        smoothing: float,
-        smoothing_order: int,
-        max_gap: float,
-        detect_every: int,
-        backend: Literal["pyav", "decord"],
-        quality: int,
-        crf: int,
-        preset: str,
-        segment_seconds: float,
-        resume: bool,
-        workers: int | None,
-        analyzer: Callable[[], Analyzer],
-        frame: Mapping[str, Any],
-        progress: bool = True,
-    ) -> None:
-        self._media = find_media(source)
-        self._source = source
-        self._backend = backend
-        self._quality = quality
-        self._crf, self._preset = crf, preset
-        self._segment_seconds, self._resume = segment_seconds, resume
-        self._progress = progress
-        self._fail_when_no_face = fail_when_no_face
-        self._console = Console()
-        self._targets = targets(self._media, source, output)
-        self._swap = load_frame_swap(model, profile=profile, analyzer=analyzer, **frame)
-        self._model_hash = file_sha256(model)
-        self._analyzers = Analyzers(analyzer)
-        self._select, self._embedding, self._threshold = select, None, 0.0
-        if reference is not None:
-            with self._analyzers.lend() as first:
-                self._embedding = reference_embedding(reference, first)
-                self._threshold = threshold_of(select_threshold, first.embedder)
-        self._facts: list[object] = [profile, select, self._embedding, self._threshold, smoothing, smoothing_order]
-        self._facts += [max_gap, detect_every, crf, preset, segment_seconds, sorted(frame.items())]
-        if self._swap.adapters:
-            self._facts.append(self._swap.adapters.facts())
-        self._video_swap = VideoSwap(
+        Raises:
+            UserError: The model is missing or of another contract, profile or reference does not fit, or the output
+                cannot be written.
+        """
+        self._config, self._progress = config, progress
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._media = find_media(config.source)
+        self._outputs = output_paths(self._media, config.source, config.output)
+        self._swapper = load_frame_swapper(config.model, config, analyzer=analyzer, profile=config.profile)
+        self._model_hash = file_sha256(config.model)
+        self._analyzers = AnalyzerPool(analyzer)
+        self._embedding: npt.NDArray[np.float32] | None = None
+        self._threshold = 0.0
+        if config.reference is not None:
+            with self._analyzers.borrow() as first:
+                self._embedding = reference_embedding(config.reference, first)
+                self._threshold = threshold_for(config.select_threshold, first.embedder)
+        self._process_video = VideoProcessor(
             self._analyzers,
-            self._swap,
-            choice=self._choice,
-            embed=reference is not None,
-            smoothing=SmoothingConfig(window_seconds=smoothing, polyorder=smoothing_order),
-            max_gap=max_gap,
-            every=detect_every,
-            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+            self._swapper.swap,
+            selector=self._make_selector,
+            embed=config.reference is not None,
+            smoothing=SmoothingConfig(window_seconds=config.smoothing, polyorder=config.smoothing_order),
+            max_gap=config.max_gap,
+            every=config.detect_every,
+            workers=config.workers or min(os.cpu_count() or 1, _MAX_WORKERS),
         )
 
     def run(self) -> list[Path]:
-        """Swap and write; one file that cannot be used among good ones is told and left out.
+        """Swap and write; among several files, one that cannot be used is reported and skipped.
+
+        Returns:
+            The files written, and those that an earlier run had finished.
 
         Raises:
-            UserError: nothing could be swapped; says why.
+            UserError: Nothing could be swapped.
         """
-        done: list[Swapped] = []
+        done: list[SwapResult] = []
         failed: list[UserError] = []
         kept: list[Path] = []
+        with closing(self._analyzers), self._progress_bar() as bar:
+            for media, output in zip(self._media, self._outputs, strict=True):
+                if self._is_finished(output):
+                    kept.append(output)
+                    continue
+                try:
+                    if media.kind == "image":
+                        done.append(self._swap_image(media.path, output))
+                    else:
+                        done.append(self._swap_video(media.path, output, bar))
+                except UserError as error:
+                    if len(self._media) == 1:
+                        raise
+                    failed.append(error)
+                    bar.console.print(f"skipped: {error}", markup=False)
+        if failed and not done and not kept:
+            raise UserError(
+                f"source={self._config.source}: no face swapped in any of {len(failed)} files; first: {failed[0]}"
+            )
+        self._report(done, kept, len(failed))
+        return [*kept, *(one.path for one in done)]
+
+    def _swap_image(self, path: Path, output: Path) -> SwapResult:
+        picture = read_image(path)
+        with self._analyzers.borrow() as analyzer:
+            faces = self._make_selector()(dict(enumerate(analyzer(picture))))
+        if not faces and self._config.fail_when_no_face:
+            raise UserError(f"{path}: {self._no_face()}")
+        swapped = self._swapper.swap(picture, faces)
+        write_image(output, swapped, mark=self._mark(path), quality=self._config.quality)
+        return SwapResult(output, 1, int(not faces), 0)
+
+    def _swap_video(self, path: Path, output: Path, bar: Progress) -> SwapResult:
+        config = self._config
+        with open_video(path, config.backend) as reader:
+            with SegmentedWriter(
+                output,
+                Timeline.of(reader),
+                mark=self._mark(path),
+                key=self._key(path),
+                frames=max(1, round(config.segment_seconds * reader.fps)),
+                resume=config.resume,
+                crf=config.crf,
+                preset=config.preset,
+            ) as writer:
+                try:
+                    self._write_frames(reader, writer, bar)
+                except UserError as error:
+                    raise UserError(f"{error}{_how_to_resume(writer)}") from error
+                except KeyboardInterrupt:
+                    bar.console.print(f"stopped{_how_to_resume(writer)}", markup=False)
+                    raise SystemExit(_STOPPED) from None
+                tally = writer.tally
+                if tally["without"] == tally["frames"] and config.fail_when_no_face:
+                    writer.discard()
+                    raise UserError(f"{path}: {self._no_face(tally['frames'])}")
+            for loss in reader.lost:
+                bar.console.print(f"{path}: {loss}", markup=False)
+        return SwapResult(output, tally["frames"], tally["without"], tally["bridged"])
+
+    def _write_frames(self, reader: VideoReader, writer: SegmentedWriter, bar: Progress) -> None:
+        task = bar.add_task(reader.path.name, total=len(reader), completed=writer.start)
+        if writer.start == len(reader):
+            return
+        with closing(self._process_video(reader, writer.start)) as frames:
+            for frame in frames:
+                writer.write(frame.picture, frame.number)
+                writer.tally.update(frames=1, without=int(frame.faces == 0), bridged=int(frame.bridged > 0))
+                bar.update(task, completed=frame.number + 1)
+
+    def _make_selector(self) -> FaceSelector:
+        # `select` is checked by the settings
+        select = cast(Select, self._config.select)
+        return FaceSelector(select, reference=self._embedding, threshold=self._threshold)
+
+    def _progress_bar(self) -> Progress:
         # Without a row, rich leaves an empty line.
         shown = self._progress and any(media.kind == "video" for media in self._media)
         columns = (
@@ -146,85 +197,33 @@ class SwapTask:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        with (
-            closing(self._analyzers),
-            Progress(*columns, console=self._console, disable=not shown) as bar,
-        ):
-            for media, target in zip(self._media, self._targets, strict=True):
-                if self._kept(target):
-                    kept.append(target)
-                    continue
-                try:
-                    done.append(
-                        self._image(media.path, target)
-                        if media.kind == "image"
-                        else self._video(media.path, target, bar)
-                    )
-                except UserError as error:
-                    if len(self._media) == 1:
-                        raise
-                    failed.append(error)
-                    bar.console.print(f"left out: {error}", highlight=False, soft_wrap=True, markup=False)
-        if failed and not done and not kept:
-            raise UserError(f"source={self._source}: no face swapped in any of {len(failed)} files; first: {failed[0]}")
-        self._tell(done, kept, len(failed))
-        return [*kept, *(one.path for one in done)]
+        return Progress(*columns, console=self._console, disable=not shown)
 
-    def _choice(self) -> FaceChoice:
-        return FaceChoice(self._select, reference=self._embedding, threshold=self._threshold)
-
-    def _image(self, path: Path, target: Path) -> Swapped:
-        picture = read_image(path)
-        with self._analyzers.lend() as analyzer:
-            faces = self._choice()(dict(enumerate(analyzer(picture))))
-        if not faces and self._fail_when_no_face:
-            raise UserError(f"{path}: {self._no_face()}")
-        write_image(target, self._swap.swap(picture, faces), mark=self._mark(path), quality=self._quality)
-        return Swapped(target, 1, int(not faces), 0)
-
-    def _video(self, path: Path, target: Path, bar: Progress) -> Swapped:
-        with open_video(path, self._backend) as reader:
-            timeline = Timeline.of(reader)
-            with SegmentedWriter(
-                target,
-                timeline,
-                mark=self._mark(path),
-                key=self._key(path),
-                frames=max(1, round(self._segment_seconds * reader.fps)),
-                resume=self._resume,
-                crf=self._crf,
-                preset=self._preset,
-            ) as writer:
-                try:
-                    self._write(reader, writer, bar)
-                except UserError as error:
-                    raise UserError(f"{error}{_goes_on(writer)}") from error
-                except KeyboardInterrupt:
-                    bar.console.print(f"stopped{_goes_on(writer)}", highlight=False, soft_wrap=True, markup=False)
-                    raise SystemExit(_STOPPED) from None
-                tally = writer.tally
-                if tally["without"] == tally["frames"] and self._fail_when_no_face:
-                    writer.discard()
-                    raise UserError(f"{path}: {self._no_face(tally['frames'])}")
-            for loss in reader.lost:
-                bar.console.print(f"{path}: {loss}", highlight=False, soft_wrap=True, markup=False)
-        return Swapped(target, tally["frames"], tally["without"], tally["bridged"])
-
-    def _write(self, reader: VideoReader, writer: SegmentedWriter, bar: Progress) -> None:
-        shown = bar.add_task(reader.path.name, total=len(reader), completed=writer.start)
-        if writer.start == len(reader):
-            return
-        with closing(self._video_swap(reader, writer.start)) as swapped:
-            for one in swapped:
-                writer.write(one.picture, one.number)
-                writer.tally.update(frames=1, without=int(one.faces == 0), bridged=int(one.bridged > 0))
-                bar.update(shown, completed=one.number + 1)
+    def _is_finished(self, output: Path) -> bool:
+        """Return whether a run that goes on finds this file done."""
+        return self._config.resume and output.exists() and not partial_folder(output).exists()
 
     def _key(self, path: Path) -> str:
-        """Hash of all that decides the frames of a video."""
-        found = path.stat()
-        facts = [str(path.resolve()), found.st_size, found.st_mtime_ns, self._model_hash, self._facts, __version__]
+        """Return the hash of all that decides the frames of a video."""
+        config, found = self._config, path.stat()
+        facts: list[object] = [str(path.resolve()), found.st_size, found.st_mtime_ns, self._model_hash, __version__]
+        facts += [config.profile, config.select, self._embedding, self._threshold, config.smoothing]
+        facts += [config.smoothing_order, config.max_gap, config.detect_every, config.crf, config.preset]
+        facts += [config.segment_seconds, sorted(config.frame_settings().items())]
+        if self._swapper.adapters:
+            facts.append(self._swapper.adapters.facts())
         return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+
+    def _mark(self, path: Path) -> Mark:
+        """Return what every written file says of itself."""
+        source, adapters = self._swapper.source, self._swapper.adapters
+        return Mark(
+            identity=source.identity,
+            consent=source.consent,
+            model_hash=self._model_hash,
+            title=f"face swap of {path.name}",
+            adapter=adapters.name if adapters else "",
+        )
 
     def _no_face(self, frames: int = 0) -> str:
         where = f" in any of {frames} frames" if frames else ""
@@ -232,23 +231,9 @@ class SwapTask:
             return f"no face matches the reference{where}; lower select_threshold={self._threshold} or leave it out"
         return f"no face found{where}; give a picture with a larger or clearer face"
 
-    def _mark(self, path: Path) -> Mark:
-        """What every file says of itself."""
-        return Mark(
-            identity=self._swap.identity,
-            consent=self._swap.consent,
-            model_hash=self._model_hash,
-            title=f"face swap of {path.name}",
-            adapter=self._swap.adapters.name if self._swap.adapters else "",
-        )
-
-    def _kept(self, target: Path) -> bool:
-        """Whether a run that goes on finds this file done."""
-        return self._resume and target.exists() and not partial_folder(target).exists()
-
-    def _tell(self, done: list[Swapped], kept: list[Path], failed: int) -> None:
+    def _report(self, done: Sequence[SwapResult], kept: Sequence[Path], failed: int) -> None:
         for path in kept:
-            self._console.print(f"kept {path}, which is there already", highlight=False, soft_wrap=True, markup=False)
+            self._console.print(f"kept {path}, which is there already", markup=False)
         for one in done:
             notes = []
             if one.without_face:
@@ -256,13 +241,13 @@ class SwapTask:
             if one.bridged:
                 notes.append(f"{one.bridged} bridged")
             note = f" ({'; '.join(notes)})" if notes else ""
-            self._console.print(f"swapped {one.path}{note}", highlight=False, soft_wrap=True, markup=False)
+            self._console.print(f"swapped {one.path}{note}", markup=False)
         if failed:
-            self._console.print(f"{len(done)} files swapped, {failed} left out", highlight=False)
+            self._console.print(f"swapped {len(done)} files, skipped {failed}")
 
 
-def _goes_on(writer: SegmentedWriter) -> str:
-    """What to do with a run that has ended too soon."""
+def _how_to_resume(writer: SegmentedWriter) -> str:
+    """Return what to do with a run that has ended too soon."""
     if not writer.kept:
         return "; nothing of it is kept"
     return f"; the first {writer.kept} parts are in {writer.folder}, resume=true goes on"

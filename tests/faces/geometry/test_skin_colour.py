@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from facesmith.tasks.swap.paste import match_colour
+from facesmith.faces.geometry.colour import match_skin_colour
 
 SKIN = np.zeros((128, 128), np.float32)
 SKIN[40:100, 40:90] = 1
@@ -18,15 +18,15 @@ def mean(picture: np.ndarray) -> np.ndarray:
 def test_another_light_is_undone(gain, offset):
     tinted = np.clip(FACE * gain + np.array(offset), 0, 255).astype(np.uint8)
     assert np.abs(mean(tinted) - mean(FACE)).max() > 15
-    assert np.abs(mean(match_colour(tinted, FACE, SKIN)) - mean(FACE)).max() < 5
+    assert np.abs(mean(match_skin_colour(tinted, FACE, SKIN)) - mean(FACE)).max() < 5
 
 
 def test_a_soft_face_does_not_become_harsh():
     """Detail is no contrast: a blurred face keeps its own."""
     soft = cv2.GaussianBlur(FACE, (0, 0), 3)
-    matched = match_colour(soft, FACE, SKIN)
+    matched = match_skin_colour(soft, FACE, SKIN)
     assert matched[SKIN > 0].std() < 1.15 * soft[SKIN > 0].std()
 
 
 def test_without_skin_in_sight_nothing_changes():
-    np.testing.assert_array_equal(match_colour(FACE, FACE[::-1], np.zeros_like(SKIN)), FACE)
+    np.testing.assert_array_equal(match_skin_colour(FACE, FACE[::-1], np.zeros_like(SKIN)), FACE)

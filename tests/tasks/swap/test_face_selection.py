@@ -7,7 +7,7 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
-from facesmith.tasks.swap.faces import FaceChoice, reference_embedding, threshold_of
+from facesmith.tasks.swap.face_selection import FaceSelector, reference_embedding, threshold_for
 
 ADA = np.array([1, 0, 0, 0], np.float32)
 
@@ -21,14 +21,14 @@ def face(left: float, side: float, angle: float = np.nan) -> Face:
 
 def test_largest_all_and_from_the_left():
     faces = {0: face(50, 10), 1: face(0, 30), 2: face(100, 20)}
-    assert FaceChoice("largest")(faces) == [faces[1]]
-    assert FaceChoice("all")(faces) == [faces[1], faces[2], faces[0]]
-    assert [FaceChoice(place)(faces) for place in range(4)] == [[faces[1]], [faces[0]], [faces[2]], []]
-    assert FaceChoice("largest")({}) == []
+    assert FaceSelector("largest")(faces) == [faces[1]]
+    assert FaceSelector("all")(faces) == [faces[1], faces[2], faces[0]]
+    assert [FaceSelector(place)(faces) for place in range(4)] == [[faces[1]], [faces[0]], [faces[2]], []]
+    assert FaceSelector("largest")({}) == []
 
 
 def test_two_of_one_size_do_not_take_turns():
-    choice = FaceChoice("largest")
+    choice = FaceSelector("largest")
     left, right = face(0, 30), face(50, 31)
     assert choice({0: left, 1: face(50, 29)}) == [left]
     assert choice({0: left, 1: right}) == [left]
@@ -38,7 +38,7 @@ def test_two_of_one_size_do_not_take_turns():
 
 
 def test_the_reference_is_the_most_alike_above_the_threshold():
-    choice = FaceChoice("reference", reference=ADA, threshold=0.5)
+    choice = FaceSelector("reference", reference=ADA, threshold=0.5)
     near, nearer, far, unknown = face(0, 9, 0.6), face(0, 5, 0.3), face(0, 99, 1.4), face(0, 20)
     assert choice({0: near, 1: nearer, 2: far, 3: unknown}) == [nearer]
     assert choice({2: far, 3: unknown}) == []
@@ -71,7 +71,7 @@ def test_reference_of_photo_and_profile(tmp_path):
 
 
 def test_threshold_of_an_embedder():
-    assert threshold_of(0.4, "sface") == 0.4
-    assert threshold_of({"sface": 0.36}, "sface") == 0.36
+    assert threshold_for(0.4, "sface") == 0.4
+    assert threshold_for({"sface": 0.36}, "sface") == 0.36
     with pytest.raises(UserError, match="no value for embedder dlib"):
-        threshold_of({"sface": 0.36}, "dlib")
+        threshold_for({"sface": 0.36}, "dlib")

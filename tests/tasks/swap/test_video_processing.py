@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from facesmith.tasks.swap.video_swap import ahead, in_order
+from facesmith.tasks.swap.video_processing import map_in_order, prefetch
 
 
 def test_results_come_in_order_though_work_ends_out_of_order():
@@ -13,7 +13,7 @@ def test_results_come_in_order_though_work_ends_out_of_order():
         return i * i
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(in_order(pool, work, range(40), 8)) == [i * i for i in range(40)]
+        assert list(map_in_order(pool, work, range(40), 8)) == [i * i for i in range(40)]
 
 
 def test_no_more_than_depth_are_under_way():
@@ -25,7 +25,7 @@ def test_no_more_than_depth_are_under_way():
             yield i
 
     with ThreadPoolExecutor(2) as pool:
-        results = in_order(pool, lambda i: i, ahead(source(), 3), 4)
+        results = map_in_order(pool, lambda i: i, prefetch(source(), 3), 4)
         assert next(results) == 0
         time.sleep(0.05)
         assert len(taken) <= 3 + 4 + 1
@@ -36,7 +36,7 @@ def test_the_source_runs_on_a_thread_of_its_own():
     def source():
         yield threading.current_thread()
 
-    assert next(ahead(source(), 2)) is not threading.main_thread()
+    assert next(prefetch(source(), 2)) is not threading.main_thread()
 
 
 def test_exceptions_pass_at_their_place():
@@ -44,12 +44,12 @@ def test_exceptions_pass_at_their_place():
         yield 1
         raise OSError("cut short")
 
-    stream = ahead(source(), 3)
+    stream = prefetch(source(), 3)
     assert next(stream) == 1
     with pytest.raises(OSError, match="cut short"):
         next(stream)
 
     with ThreadPoolExecutor(2) as pool:
-        results = in_order(pool, lambda i: 1 // i, [1, 1, 0, 1], 2)
+        results = map_in_order(pool, lambda i: 1 // i, [1, 1, 0, 1], 2)
         with pytest.raises(ZeroDivisionError):
             list(results)

@@ -1,0 +1,177 @@
+"""Process the faces of a video, frame by frame, on several threads."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from facesmith.faces.face import Face
+from facesmith.faces.face_set.config import SmoothingConfig
+from facesmith.faces.tracking.stream import HISTORY_SECONDS, StreamTracker, TrackedFrame
+from facesmith.media.video import VideoReader
+from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
+from facesmith.tasks.swap.face_selection import FaceSelector
+
+T = TypeVar("T")
+R = TypeVar("R")
+Pixels = npt.NDArray[np.uint8]
+Process = Callable[[Pixels, Sequence[Face]], Pixels]
+"""From a frame (H,W,3) RGB uint8 and faces in it to a picture; called from several threads."""
+
+_AHEAD: Final = 4  # frames ready before and after the work: they bridge the uneven pace of decoder and encoder
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedFrame:
+    """A frame that was processed.
+
+    Attributes:
+        number: Its number in the video.
+        picture: (H,W,3) RGB uint8.
+        faces: How many faces were processed.
+        bridged: How many of them the analyzer did not see.
+    """
+
+    number: int
+    picture: Pixels
+    faces: int
+    bridged: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    number: int
+    picture: Pixels
+    faces: list[Face]
+    bridged: int
+
+
+class VideoProcessor:
+    """Process the faces of one video after the other; memory holds some dozen frames, however long a video is."""
+
+    def __init__(
+        self,
+        analyzers: AnalyzerPool,
+        process: Process,
+        *,
+        selector: Callable[[], FaceSelector],
+        embed: bool,
+        smoothing: SmoothingConfig,
+        max_gap: float,
+        every: int,
+        workers: int,
+    ) -> None:
+        """Set how videos are processed.
+
+        Args:
+            analyzers: Shared by the threads.
+            process: Makes the picture of a frame and its selected faces.
+            selector: Makes the selector of a video's faces.
+            embed: Whether the selector needs embeddings.
+            smoothing: Of landmarks over time.
+            max_gap: Seconds that a face may be missing and is bridged over.
+            every: Frames between two detections.
+            workers: Number of threads that analyse, and as many that process.
+        """
+        self._analyzers = analyzers
+        self._process = process
+        self._selector = selector
+        self._embed = embed
+        self._smoothing = smoothing
+        self._max_gap = max_gap
+        self._every = every
+        self._workers = workers
+
+    def __call__(self, reader: VideoReader, start: int = 0) -> Generator[ProcessedFrame, None, None]:
+        """Process a video's frames.
+
+        Args:
+            reader: The video; frames that it cannot decode are skipped.
+            start: Number of the first frame; what comes is the same as if one had begun with frame 0.
+
+        Yields:
+            The processed frames, in order.
+        """
+        begin = self._warm_up(reader.times, start)
+        frames = prefetch(reader.frames(range(begin, len(reader))), _AHEAD)
+        detected = analyze_frames(
+            frames, reader.times, self._analyzers, every=self._every, embed=self._embed, workers=self._workers
+        )
+        tracked = StreamTracker[Frame](smoothing=self._smoothing, max_gap=self._max_gap)(detected)
+        selected = self._select(tracked, start)
+        pool = ThreadPoolExecutor(self._workers)
+        try:
+            yield from prefetch(map_in_order(pool, self._process_one, selected, 2 * self._workers), _AHEAD)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _warm_up(self, times: npt.NDArray[np.float64], start: int) -> int:
+        """Return the frame to begin with, so that tracks and smoothing at `start` are as if begun with frame 0."""
+        if start == 0:
+            return 0
+        needed = float(times[start]) - HISTORY_SECONDS - self._max_gap - self._smoothing.window_seconds
+        return int(np.searchsorted(times, needed)) // self._every * self._every
+
+    def _select(self, frames: Iterator[TrackedFrame[Frame]], start: int) -> Iterator[_Selected]:
+        select = self._selector()
+        for tracked in frames:
+            faces = select(tracked.faces)
+            number, picture = tracked.item
+            if number >= start:
+                bridged = sum(tracked.faces[track] is face for track in tracked.bridged for face in faces)
+                yield _Selected(number, picture, faces, bridged)
+
+    def _process_one(self, frame: _Selected) -> ProcessedFrame:
+        picture = self._process(frame.picture, frame.faces)
+        return ProcessedFrame(frame.number, picture, len(frame.faces), frame.bridged)
+
+
+def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+    """Prepare items on a thread of their own.
+
+    Args:
+        items: The source; its exception is raised where its item would have come.
+        depth: How many items are prepared ahead.
+
+    Yields:
+        The items, in order.
+    """
+    end = object()
+    iterator = iter(items)
+    thread = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(thread.submit(next, iterator, end) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, iterator, end))
+            yield item  # type: ignore[misc]  # not the end mark, so a T
+    finally:
+        thread.shutdown(cancel_futures=True)
+
+
+def map_in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
+    """Work on items in a pool.
+
+    Args:
+        pool: Where the work is done.
+        work: Called with each item.
+        items: The source.
+        depth: How many items are in the pool at most.
+
+    Yields:
+        The results, in the order of the items.
+    """
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
