@@ -21,7 +21,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
-from facesmith.training.run.checkpoint_files import damage, newest_good, sweep_stale
+from facesmith.training.run.checkpoint_files import find_damage, find_newest_checkpoint, remove_stale_files
 
 
 def save_for_ever(run: Path, writer: str, temporary: Path) -> None:
@@ -50,11 +50,11 @@ def kill_one(run: Path, writer: str, temporary: Path) -> tuple[bool, bool, int]:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     finished = int(done.read_text().split()[-1])
-    damaged = damage(run / "checkpoints/last.ckpt") is not None
-    found = newest_good(run).path
+    damaged = find_damage(run / "checkpoints/last.ckpt") is not None
+    found = find_newest_checkpoint(run).path
     lost = found is None or torch.load(found, weights_only=True)["step"] < finished
     before = len(list(run.rglob(".*")))
-    sweep_stale(run)
+    remove_stale_files(run)
     left = len([p for p in run.rglob(".*") if p.suffix == ".ckpt"])
     assert not left, "stale files stay"
     return damaged, lost, before

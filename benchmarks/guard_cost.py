@@ -15,8 +15,8 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from facesmith.training.callbacks.advise import Advise
-from facesmith.training.callbacks.guard import GuardTraining
+from facesmith.training.callbacks.detect_nonfinite import DetectNonFinite
+from facesmith.training.callbacks.suggest_fixes import SuggestFixes
 from step_overhead import settings
 
 _HOOKS = ("on_train_batch_start", "on_before_backward", "on_before_optimizer_step", "on_train_batch_end")
@@ -56,7 +56,7 @@ def main() -> None:
         run = Path(folder)
         given = ["data.max_frames=24", "data.pseudo_truth.variants=20", f"paths.profiles={run}", *overrides]
         config = settings(run, [f"paths.face_sets={run}/face_sets", *given])
-        guards = {"guard": GuardTraining("stop", 0, run), "advise": Advise(0.3, 2.0)}
+        guards = {"guard": DetectNonFinite("stop", 0, run), "advise": SuggestFixes(0.3, 2.0)}
         for name, callback in guards.items():
             for hook in _HOOKS:
                 if hook in vars(type(callback)):

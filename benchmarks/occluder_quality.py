@@ -59,7 +59,7 @@ def trained(run: Path, overrides: list[str]) -> dict[str, float]:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         spent.write_text(json.dumps({"CPU seconds": seconds}))
-    metrics = run_record.read(run).metrics.last
+    metrics = run_record.read_record(run).metrics.last
     parts = json.loads((run / "step_profile.json").read_text())["seconds"]
     waiting = parts.get("waiting for data", 0.0) / sum(parts.values())
     figures = {name: value for name, value in metrics.items() if name.startswith("val/")}

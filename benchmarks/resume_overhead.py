@@ -25,11 +25,11 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from facesmith.config.schema import TrainConfig
-from facesmith.training.callbacks.checkpoints import StopWhenAsked
+from facesmith.training.callbacks.checkpoints import GracefulShutdown
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
 from facesmith.training.hardware import choose_precision
-from facesmith.training.run.stopping import stopping
+from facesmith.training.run.preemption import handle_preemption
 from step_overhead import settings
 
 _WARM_UP = 20
@@ -108,7 +108,7 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     logging.getLogger("facesmith").setLevel(logging.WARNING)
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder, stopping(Path(folder)) as wish:
+    with tempfile.TemporaryDirectory() as folder, handle_preemption(Path(folder)) as preemption:
         run = Path(folder)
         config = settings(
             run,
@@ -118,7 +118,7 @@ def main() -> None:
         turns = Turns()
         ours, plain = (InTurns(turns, who, arguments.rounds, arguments.steps) for who in (0, 1))
         state = ExactState(config.model_dump(mode="json", by_alias=True))
-        exact = training(config, run, True, ours, [state, StopWhenAsked(wish, run / "checkpoints")])
+        exact = training(config, run, True, ours, [state, GracefulShutdown(preemption, run / "checkpoints")])
         other = training(config, run, False, plain, [])
 
         def alongside() -> None:

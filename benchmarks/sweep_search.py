@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from facesmith.cli.composition import compose_config
 from facesmith.sweep.config import PrunerConfig, SamplerConfig
 from facesmith.sweep.study import make_pruner, make_sampler
-from facesmith.training.run.record import RunRecord, read
+from facesmith.training.run.record import RunRecord, read_record
 
 METRIC = "val/judge_distance"
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,7 @@ def sweep(name: str, folder: Path, epochs: int, points: list[str]) -> list[RunRe
     command += [f"paths.profiles={folder / 'profiles'}"]
     subprocess.run(command, check=True, cwd=folder)
     jobs = sorted((p for p in place.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    return [read(job) for job in jobs]
+    return [read_record(job) for job in jobs]
 
 
 def replay(grid: list[RunRecord], curves: list[list[float]], seed: int) -> float:

@@ -28,7 +28,7 @@ from facesmith.files import write_text
 from facesmith.methods.video_lora.identities import write_profiles
 from facesmith.methods.video_lora.toy_wan.data import demo_person
 from facesmith.methods.video_lora.toy_wan.world import sample_clips
-from facesmith.training.run.log import quiet_libraries
+from facesmith.training.run.log import silence_libraries
 from video_lora_faces import DANCES, STAGE, Trial, distractors, fields, heads, settings, sheet, split, trained, truth_of
 
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -99,7 +99,7 @@ def one_pair(output: Path, pair: tuple[int, int], overrides: list[str]) -> dict[
 def main(arguments: list[str]) -> None:
     """Read key=value arguments: output, pairs, and those of the experiment."""
     given, overrides = split(arguments, {"output": "", "pairs": "0+1,0+2,0+4,1+4,2+4"})
-    quiet_libraries()
+    silence_libraries()
     for text in given["pairs"].split(","):
         first, second = map(int, text.split("+"))
         found = one_pair(Path(given["output"]), (first, second), overrides)

@@ -33,7 +33,7 @@ from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.toy_wan import faces
 from facesmith.methods.video_lora.toy_wan.data import demo_person
 from facesmith.methods.video_lora.toy_wan.world import Clips, render_portraits, sample_clips, sample_people
-from facesmith.training.run.log import quiet_libraries
+from facesmith.training.run.log import silence_libraries
 
 FACE_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 LORA_SCALES = (0.0, 0.5, 1.0)
@@ -268,7 +268,7 @@ def split(arguments: list[str], known: dict[str, str]) -> tuple[dict[str, str], 
 def main(arguments: list[str]) -> None:
     """Read key=value arguments: output, people, seeds, and those of the experiment."""
     given, overrides = split(arguments, {"people": "5", "seeds": "2", "output": ""})
-    quiet_libraries()
+    silence_libraries()
     output = Path(given["output"])
     trials = {}
     for seed in range(int(given["seeds"])):

@@ -26,7 +26,7 @@ from facesmith.methods.video_lora.memory_estimate import (
     training_step_bytes,
     weights_bytes,
 )
-from facesmith.training.run.log import quiet_libraries
+from facesmith.training.run.log import silence_libraries
 from facesmith.training.run.record import PeakMemory
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
@@ -107,7 +107,7 @@ def alone(base: Base, shape: ClipShape, checkpointing: bool, learns: bool) -> fl
 
 
 def main() -> None:
-    quiet_libraries()
+    silence_libraries()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         base = random_base(Path(name))

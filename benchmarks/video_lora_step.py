@@ -24,7 +24,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 from facesmith.methods.video_lora.base import cast_rope_to_float
 from facesmith.methods.video_lora.latents import encode_video
 from facesmith.methods.video_lora.lora import add_lora
-from facesmith.training.run.log import quiet_libraries
+from facesmith.training.run.log import silence_libraries
 from video_lora_faces import settings
 
 _MMAP_THRESHOLD = -3  # of malloc.h
@@ -238,7 +238,7 @@ def compare_memory() -> None:
 def main(arguments: list[str]) -> None:
     """Read key=value arguments: steps, only."""
     given = {"steps": "40", "only": "", **dict(argument.split("=", 1) for argument in arguments)}
-    quiet_libraries()
+    silence_libraries()
     torch.set_num_threads(1)
     if given["only"] in ("", "memory"):
         compare_memory()

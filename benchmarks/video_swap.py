@@ -45,7 +45,7 @@ from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
 from facesmith.tasks.swap.frame_swap import FrameSwapper, load_frame_swapper
 from facesmith.tasks.swap.video_processing import map_in_order
-from facesmith.training.run.log import quiet_libraries
+from facesmith.training.run.log import silence_libraries
 from looped import repeat
 
 FPS = 30
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--without-memory", action="store_true", help="leave the video ten times as long out")
     parser.add_argument("--only-swap", type=Path, metavar="VIDEO", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    quiet_libraries()
+    silence_libraries()
     if arguments.only_swap:
         only_swap(arguments.model, arguments.only_swap)
         return

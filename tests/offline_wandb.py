@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from facesmith.training.run.loggers import WandbRunLogger
+from facesmith.training.run.wandb_logger import WandbRunLogger
 
 CONF = Path(__file__).parents[1] / "conf/logger/wandb.yaml"
 WANDB = Path(sys.executable).with_name("wandb")

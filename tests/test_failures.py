@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from facesmith.errors import DiskFullError, UserError, explained, free_bytes
+from facesmith.errors import DiskFullError, UserError, explain_errors, free_bytes
 from facesmith.files import atomic_write, write_bytes
 
 TRAINING = SimpleNamespace(
@@ -23,7 +23,7 @@ TRAINING = SimpleNamespace(
 
 
 def line(error: Exception, config: Any = TRAINING, folder: Path | None = None) -> str:
-    with pytest.raises(UserError) as caught, explained(config, folder):
+    with pytest.raises(UserError) as caught, explain_errors(config, folder):
         raise error
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -47,7 +47,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ids=["torch", "numpy"],
 )
 def test_no_memory_names_what_costs_it(allocate: Any) -> None:
-    with pytest.raises(UserError) as caught, explained(TRAINING):
+    with pytest.raises(UserError) as caught, explain_errors(TRAINING):
         allocate()
     told = str(caught.value)
     assert told.startswith("out of memory, ")
@@ -89,7 +89,10 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_good_one(small_disk: Pat
     good, large = {"weights": torch.ones(1000)}, {"weights": torch.ones(1_000_000)}
     for path, content in ((folder / "last.ckpt", good), (folder / "last.ckpt", large)):
         try:
-            with explained(TRAINING, small_disk), atomic_write(path, needs=4 * content["weights"].numel()) as temporary:
+            with (
+                explain_errors(TRAINING, small_disk),
+                atomic_write(path, needs=4 * content["weights"].numel()) as temporary,
+            ):
                 torch.save(content, temporary)
         except UserError as error:
             told = str(error)
@@ -117,7 +120,7 @@ def test_room_is_given_back_although_the_writer_holds_the_file(small_disk: Path)
 def test_a_full_disk_outside_of_our_own_writer(small_disk: Path) -> None:
     told = ""
     try:
-        with explained(TRAINING, small_disk):
+        with explain_errors(TRAINING, small_disk):
             (small_disk / "crop.jpg").write_bytes(b"x" * 3_000_000)
     except UserError as error:
         told = str(error)
@@ -150,12 +153,12 @@ def test_lightning_itself_refuses_a_gpu_that_is_not_there() -> None:
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(UserError, match=r"trainer\.accelerator=auto"), explained(TRAINING):
+    with pytest.raises(UserError, match=r"trainer\.accelerator=auto"), explain_errors(TRAINING):
         Trainer(accelerator="gpu", logger=False)
 
 
 def test_bugs_and_user_mistakes_pass_through() -> None:
-    with pytest.raises(KeyError), explained(TRAINING):
+    with pytest.raises(KeyError), explain_errors(TRAINING):
         raise KeyError("bug")
-    with pytest.raises(UserError, match="as it is"), explained(TRAINING):
+    with pytest.raises(UserError, match="as it is"), explain_errors(TRAINING):
         raise UserError("as it is")

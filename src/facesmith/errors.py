@@ -128,7 +128,7 @@ class DiskFullError(UserError):
 
 
 @contextmanager
-def explained(config: Any, folder: Path | None = None) -> Iterator[None]:
+def explain_errors(config: Any, folder: Path | None = None) -> Iterator[None]:
     """Turn what the machine or a library refuses into a UserError that says what to change; bugs pass through.
 
     Args:

@@ -31,14 +31,14 @@ def test_every_experiment_can_be_debugged(experiment: str, debug: str) -> None:
 )
 def test_the_demo_is_debugged(debug: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from facesmith.cli.train import train
-    from facesmith.training.run.record import read
+    from facesmith.training.run.record import read_record
 
     places = [f"paths.{name}={tmp_path / name}" for name in ("runs", "face_sets")]
     run = tmp_path / "runs/debug/carphone/now"
     few = ["data.max_frames=24", "data.pseudo_truth.variants=8", "callbacks.progress.refresh_rate=0"]
     told = ["experiment=identity_demo", f"debug={debug}", "logger=wandb", *places, *few, f"paths.run={run}"]
     train(validate(composed("train", *told), TrainConfig))
-    assert read(run).status == "completed"
+    assert read_record(run).status == "completed"
     assert said in capsys.readouterr().out
     assert list((tmp_path / "runs/wandb").glob("offline-run-*-debug-carphone-now"))
     assert (run / "step_profile.json").exists() == (debug == "profile")

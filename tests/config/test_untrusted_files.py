@@ -28,7 +28,7 @@ from facesmith.methods.video_lora.base import open_base
 from facesmith.models.adapters.store import load_adapter
 from facesmith.models.checkpoint import RECORD
 from facesmith.models.onnx.session import load_swapper
-from facesmith.training.run.resume import arguments
+from facesmith.training.run.resume import expand_resume
 
 from ..training.run.test_resume import a_run
 
@@ -239,7 +239,7 @@ def test_checkpoint_settings_that_contain_themselves_are_one_line(swapper_settin
 
 def goes_on(run: Path) -> TrainConfig:
     """Compose and validate what `resume=<run>` becomes, as the command does."""
-    given = [one for one in arguments([f"resume={run}"]) if not one.startswith("hydra.run.dir=")]
+    given = [one for one in expand_resume([f"resume={run}"]) if not one.startswith("hydra.run.dir=")]
     return load_config("train", TrainConfig, given)
 
 

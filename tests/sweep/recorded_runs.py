@@ -10,14 +10,14 @@ import numpy as np
 
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
-from facesmith.training.run.record import Monitor, recording
+from facesmith.training.run.record import Monitor, record_run
 
 DISTANCE = Monitor(name="val/judge_distance", mode="min")
 SSIM = Monitor(name="val/ssim", mode="max")
 MARK = Mark(identity="ada", consent="synthetic", model_hash=None, title="test render")
 
 
-def record_run(
+def write_recorded_run(
     folder: Path,
     swept: Mapping[str, Any],
     values: list[float],
@@ -40,20 +40,20 @@ def record_run(
         node[last] = value
     folder.mkdir(parents=True)
     given = ["experiment=identity", *(f"{key}={value}" for key, value in swept.items())]
-    told: dict[str, Any] = {"settings": settings, "objectives": objectives, "swept": swept, "overrides": given}
+    told: dict[str, Any] = {"settings": settings, "objectives": objectives, "swept_values": swept, "overrides": given}
     expected = type(error) if error is not None else ()
-    with suppress(expected), recording(folder, experiment="identity", name="ada", **told) as recorder:
+    with suppress(expected), record_run(folder, experiment="identity", name="ada", **told) as recorder:
         with (folder / "metrics.csv").open("w", newline="") as file:
             log = csv.writer(file)
             log.writerow(["epoch", "step", "train/loss", objectives[0].name])
             for epoch, value in enumerate(values):
                 log.writerows([[epoch, 2 * epoch, 1 / (epoch + 1), ""], [epoch, 2 * epoch + 1, "", value]])
-                recorder.reached(epoch + 1, 2 * epoch + 2, {objectives[0].name: value}, epoch)
+                recorder.update_metrics(epoch + 1, 2 * epoch + 2, {objectives[0].name: value}, epoch)
         if picture:
             ramp = np.linspace(0, 255, 800 * 60 * 3).reshape(60, 800, 3).astype(np.uint8)
             write_image(folder / "renders/epoch_0003.png", ramp, mark=MARK)
         if error is not None:
             raise error
         done = final or [values[-1]]
-        recorder.completed(done if len(done) > 1 else done[0], None)
+        recorder.set_result(done if len(done) > 1 else done[0], None)
     return folder

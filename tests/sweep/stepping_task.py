@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import facesmith.cli.resolvers  # noqa: F401  # that the sweep settings use
 from facesmith.training.run import trial
-from facesmith.training.run.record import Monitor, recording
+from facesmith.training.run.record import Monitor, record_run
 
 
 def main(cfg: DictConfig) -> float:
@@ -25,8 +25,13 @@ def main(cfg: DictConfig) -> float:
         steps.unlink(missing_ok=True)
     settings = OmegaConf.to_container(cfg)
     objectives = [Monitor(name="val/error", mode="min")]
-    with recording(
-        folder, experiment="tiny", name="tiny", settings=settings, objectives=objectives, swept=trial.swept()
+    with record_run(
+        folder,
+        experiment="tiny",
+        name="tiny",
+        settings=settings,
+        objectives=objectives,
+        swept_values=trial.get_swept_values(),
     ) as recorder:
         done = len(steps.read_text()) if steps.exists() else 0
         for step in range(done, cfg.steps):
@@ -35,9 +40,9 @@ def main(cfg: DictConfig) -> float:
                 os.kill(os.getpid(), signal.SIGKILL)
             with steps.open("a") as file:
                 file.write(".")
-            recorder.reached(step + 1, step + 1, {"val/error": cfg.x + 1 / (step + 1)}, validated=step)
+            recorder.update_metrics(step + 1, step + 1, {"val/error": cfg.x + 1 / (step + 1)}, validated=step)
         value = float(cfg.x) + 1 / cfg.steps
-        recorder.completed(value, None)
+        recorder.set_result(value, None)
     return value
 
 

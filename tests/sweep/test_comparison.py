@@ -10,10 +10,10 @@ import pytest
 
 from facesmith.cli.main import main
 from facesmith.errors import PrunedError, UserError
-from facesmith.sweep.ranking import importance, rank, varied
-from facesmith.sweep.runs import continue_command, counts, find_runs, read_curves, rerun_command
+from facesmith.sweep.ranking import find_varied_keys, measure_importance, rank
+from facesmith.sweep.runs import continue_command, count_by_status, find_runs, read_curves, rerun_command
 
-from .recorded_runs import DISTANCE, SSIM, record_run
+from .recorded_runs import DISTANCE, SSIM, write_recorded_run
 
 LR = "model.optimizer.lr"
 
@@ -24,12 +24,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "2026-11-22_05-14-48_sweep"
     for number, (lr, batch) in enumerate([(1e-3, 4), (1e-3, 8), (4e-3, 4), (4e-3, 8)]):
         value = 0.7 - 50 * lr - batch / 100
-        record_run(
+        write_recorded_run(
             folder / str(number), {LR: lr, "data.batch_size": batch}, [0.9, value + 0.1, value], picture=number == 3
         )
-    record_run(folder / "4", {LR: 1e9, "data.batch_size": 4}, [0.9], RuntimeError("the loss is nan"))
-    record_run(folder / "5", {LR: 1e-9, "data.batch_size": 4}, [0.1, 0.9], PrunedError("at epoch 2"))
-    killed = record_run(folder / "6", {LR: 5e-3, "data.batch_size": 4}, [0.2])
+    write_recorded_run(folder / "4", {LR: 1e9, "data.batch_size": 4}, [0.9], RuntimeError("the loss is nan"))
+    write_recorded_run(folder / "5", {LR: 1e-9, "data.batch_size": 4}, [0.1, 0.9], PrunedError("at epoch 2"))
+    killed = write_recorded_run(folder / "6", {LR: 5e-3, "data.batch_size": 4}, [0.2])
     record = json.loads((killed / "run.json").read_text())
     record |= {"status": "running", "pid": 2**22 + 1, "objective": None, "finished": None}  # no process has this number
     (killed / "run.json").write_text(json.dumps(record))
@@ -44,7 +44,14 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_job_is_shown_as_what_it_is(sweep: Path) -> None:
     runs = find_runs(sweep)
     assert [run.name for run in runs] == ["0", "1", "2", "3", "4", "5", "6", "7", "10"]
-    assert counts(runs) == {"completed": 4, "pruned": 1, "failed": 1, "killed": 1, "damaged": 1, "not begun": 1}
+    assert count_by_status(runs) == {
+        "completed": 4,
+        "pruned": 1,
+        "failed": 1,
+        "killed": 1,
+        "damaged": 1,
+        "not begun": 1,
+    }
     assert runs[4].error == "RuntimeError: the loss is nan"
     assert runs[7].error.startswith("run.json: not a record of a run")
 
@@ -71,7 +78,7 @@ def test_any_recorded_metric_can_rank_either_way(sweep: Path) -> None:
 
 def test_several_objectives_mark_their_pareto_front(tmp_path: Path) -> None:
     for number, final in enumerate([[0.3, 0.5], [0.4, 0.9], [0.5, 0.8], [0.35, 0.5]]):
-        record_run(tmp_path / str(number), {LR: number}, [final[0]], objectives=(DISTANCE, SSIM), final=final)
+        write_recorded_run(tmp_path / str(number), {LR: number}, [final[0]], objectives=(DISTANCE, SSIM), final=final)
     ranking = rank(find_runs(tmp_path))
     assert ranking.objectives == (DISTANCE, SSIM)
     assert [(row.run.name, row.pareto) for row in ranking.rows] == [
@@ -84,14 +91,14 @@ def test_several_objectives_mark_their_pareto_front(tmp_path: Path) -> None:
 
 def test_runs_of_any_folder_are_told_apart_by_their_overrides(tmp_path: Path) -> None:
     for name, lr in (("ada/one", 1e-3), ("eve/two", 2e-3)):
-        record_run(tmp_path / "identity" / name, {LR: lr}, [lr])
+        write_recorded_run(tmp_path / "identity" / name, {LR: lr}, [lr])
     runs = find_runs(tmp_path)
     assert [run.name for run in runs] == ["ada/one", "eve/two"]
-    assert varied(runs) == (LR,)
+    assert find_varied_keys(runs) == (LR,)
 
 
 def test_a_running_job_is_as_far_as_its_log(tmp_path: Path) -> None:
-    folder = record_run(tmp_path / "0", {LR: 1.0}, [0.3])
+    folder = write_recorded_run(tmp_path / "0", {LR: 1.0}, [0.3])
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(record | {"status": "running", "epochs": 0, "seconds": 5.0}))
     with (folder / "metrics.csv").open("a") as log:
@@ -106,7 +113,7 @@ def test_nothing_to_compare_is_told_in_one_line(tmp_path: Path) -> None:
         find_runs(tmp_path / "none")
     with pytest.raises(UserError, match="holds no run"):
         find_runs(tmp_path)
-    record_run(tmp_path / "0", {LR: 1.0}, [0.3], RuntimeError("no"))
+    write_recorded_run(tmp_path / "0", {LR: 1.0}, [0.3], RuntimeError("no"))
     with pytest.raises(UserError, match="no run is complete"):
         _ = rank(find_runs(tmp_path)).best
 
@@ -114,16 +121,16 @@ def test_nothing_to_compare_is_told_in_one_line(tmp_path: Path) -> None:
 def test_importance_finds_the_parameter_that_matters(tmp_path: Path) -> None:
     for number in range(16):
         lr, batch = 10.0 ** -(1 + number % 4), 4 * (1 + number // 4)
-        record_run(tmp_path / str(number), {LR: lr, "data.batch_size": batch}, [-lr + batch * 1e-6])
-    found = importance(rank(find_runs(tmp_path)), tmp_path)
+        write_recorded_run(tmp_path / str(number), {LR: lr, "data.batch_size": batch}, [-lr + batch * 1e-6])
+    found = measure_importance(rank(find_runs(tmp_path)), tmp_path)
     assert found.source == "the runs' records"
     assert found.shares[LR] > 0.7
     assert sum(found.shares.values()) == pytest.approx(1)
 
 
 def test_importance_of_too_few_runs_says_so(tmp_path: Path) -> None:
-    record_run(tmp_path / "0", {LR: 1.0}, [0.3])
-    assert importance(rank(find_runs(tmp_path)), tmp_path).why == "1 runs are complete; it takes 4"
+    write_recorded_run(tmp_path / "0", {LR: 1.0}, [0.3])
+    assert measure_importance(rank(find_runs(tmp_path)), tmp_path).why == "1 runs are complete; it takes 4"
 
 
 def test_curves_hold_the_course_of_a_long_noisy_log(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.sweep.dashboard import workspace
+from facesmith.sweep.dashboard import build_workspace
 
 pytest.importorskip("wandb_workspaces")
 
 
 def sent(**arguments: Any) -> dict[str, Any]:
-    made = workspace("team/facesmith", **{"by": "val/judge_distance:min", **arguments})
+    made = build_workspace("team/facesmith", **{"by": "val/judge_distance:min", **arguments})
     view = made._to_model()
     assert (view.entity, view.project) == ("team", "facesmith")
     return view.spec.model_dump(by_alias=True, mode="json", exclude_none=True)["section"]
@@ -53,4 +53,4 @@ def test_a_sweep_alone_by_what_it_swept() -> None:
 )
 def test_mistakes_are_told(project: str, by: str) -> None:
     with pytest.raises(UserError, match=r"give the project as|which way it is good"):
-        workspace(project, by)
+        build_workspace(project, by)

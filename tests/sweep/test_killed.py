@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from facesmith.cli.sweep import main as sweep_command
-from facesmith.training.run.record import read
+from facesmith.training.run.record import read_record
 
 from .tiny_sweeps import TINY, outcomes, study
 
@@ -31,7 +31,7 @@ def begin(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
 def finished(folder: Path) -> int:
     """Count the jobs that are done."""
     records = [path.parent for path in folder.glob("runs/*/*/run.json")]
-    return sum(read(job).status == "completed" for job in records)
+    return sum(read_record(job).status == "completed" for job in records)
 
 
 @pytest.mark.parametrize("launcher", ["basic", "parallel"])
@@ -55,7 +55,7 @@ def test_a_sweep_killed_three_times_loses_nothing(tmp_path: Path, launcher: str)
     assert outcomes(sweep) == ["completed"] * 9
     interruptions = 0
     for number, job in enumerate(jobs):
-        record = read(job)
+        record = read_record(job)
         assert (record.status, record.swept, record.steps) == ("completed", {"x": number}, 8)
         assert record.objective == number + 1 / 8
         assert (job / "steps.txt").read_text() == "." * 8  # no step was taken twice
@@ -73,7 +73,7 @@ def test_a_killed_worker_costs_its_job_only(tmp_path: Path, launcher: str) -> No
     assert process.wait() == 0, process.stderr.read().decode()
     (sweep,) = (tmp_path / "runs").iterdir()
     assert outcomes(sweep) == ["completed", "failed", "completed", "completed"]
-    record = read(sweep / "1")
+    record = read_record(sweep / "1")
     assert record.status == "killed"
     assert record.error.kind == "Killed"
     assert "Traceback" in record.error.traceback

@@ -13,7 +13,7 @@ from facesmith.sweep.ranking import Importance, rank
 from facesmith.sweep.report import write_report
 from facesmith.sweep.runs import find_runs
 
-from .recorded_runs import record_run
+from .recorded_runs import write_recorded_run
 
 NOT_MEASURED = Importance({}, "the runs' records", "too few")
 
@@ -21,9 +21,9 @@ NOT_MEASURED = Importance({}, "the runs' records", "too few")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("runs")
-    record_run(made / "0", {"model.optimizer.lr": 1e-3}, [0.9, 0.5], picture=True)
-    record_run(made / "1", {"model.optimizer.lr": 2e-3}, [0.9, float("nan")], picture=True)
-    record_run(made / "2", {"model.optimizer.lr": 3e-3}, [0.8], RuntimeError("</script><b>no"))
+    write_recorded_run(made / "0", {"model.optimizer.lr": 1e-3}, [0.9, 0.5], picture=True)
+    write_recorded_run(made / "1", {"model.optimizer.lr": 2e-3}, [0.9, float("nan")], picture=True)
+    write_recorded_run(made / "2", {"model.optimizer.lr": 3e-3}, [0.8], RuntimeError("</script><b>no"))
     cut = made / "2/renders/epoch_0001.png"
     cut.parent.mkdir()
     cut.write_bytes((made / "0/renders/epoch_0003.png").read_bytes()[:300])

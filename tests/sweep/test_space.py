@@ -6,11 +6,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from facesmith.errors import UserError
-from facesmith.sweep.space import Space, space
+from facesmith.sweep.space import Space, parse_space
 
 
 def parsed(*overrides: str) -> Space:
-    return space(OverridesParser.create().parse_overrides(list(overrides)))
+    return parse_space(OverridesParser.create().parse_overrides(list(overrides)))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from omegaconf import DictConfig
 
 from facesmith.errors import Interrupted, PrunedError, UserError
-from facesmith.sweep.study import owning
-from facesmith.training.run.record import read
-from facesmith.training.run.trial import current
+from facesmith.sweep.study import lock_sweep
+from facesmith.training.run.record import read_record
+from facesmith.training.run.trial import get_current_trial
 
 from .tiny_sweeps import Sweeps, outcomes, points, study
 
@@ -72,7 +72,7 @@ def test_an_interrupted_point_goes_on_in_its_folder(sweep: Sweeps, tmp_path: Pat
 def test_an_error_costs_one_job_and_its_record_says_why(sweep: Sweeps) -> None:
     folder = sweep(Task(x2=ValueError("too large")), "x=1,2,3")
     assert outcomes(folder) == ["completed", "failed", "completed"]
-    record = read(folder / "1")
+    record = read_record(folder / "1")
     assert (record.status, record.overrides, record.swept) == ("failed", ["x=2"], {"x": 2})
     assert (record.error.kind, record.error.message) == ("ValueError", "too large")
     assert "raise error" in record.error.traceback
@@ -81,7 +81,7 @@ def test_an_error_costs_one_job_and_its_record_says_why(sweep: Sweeps) -> None:
 def test_a_point_that_does_not_compose_costs_one_job(sweep: Sweeps) -> None:
     folder = sweep(Task(), "trainer={max_epochs:4},5", "trainer.max_epochs=3")
     assert outcomes(folder) == ["completed", "failed"]
-    assert (read(folder / "1").status, read(folder / "1").swept) == ("failed", {"trainer": 5})
+    assert (read_record(folder / "1").status, read_record(folder / "1").swept) == ("failed", {"trainer": 5})
 
 
 def test_failed_points_run_again_only_when_asked(sweep: Sweeps) -> None:
@@ -167,7 +167,7 @@ def test_hopeless_jobs_are_pruned_and_recorded_as_such(sweep: Sweeps, pruner: st
         nonlocal epochs
         for epoch in range(1, 10):
             epochs += 1
-            if current().hopeless(cfg.x + 10 / epoch, epoch):
+            if get_current_trial().report(cfg.x + 10 / epoch, epoch):
                 raise PrunedError(f"after epoch {epoch}")
         return float(cfg.x)
 
@@ -235,5 +235,5 @@ def test_mistakes_in_the_sweep_are_one_line_and_leave_nothing(
 
 def test_one_process_runs_a_sweep(sweep: Sweeps) -> None:
     folder = sweep(Task(), "x=1")
-    with owning(folder), pytest.raises(UserError, match="running already"):
+    with lock_sweep(folder), pytest.raises(UserError, match="running already"):
         sweep(Task(), "x=1")

@@ -12,8 +12,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.training.distributed import GlobalBatchNorm2d, GlobalStatistics
-from facesmith.training.hardware import refuse_devices
+from facesmith.training.distributed import BatchNormSync, SyncedBatchNorm2d
+from facesmith.training.hardware import check_devices
 from facesmith.training.losses import masked_mean
 
 
@@ -31,8 +31,8 @@ def data() -> tuple[Tensor, Tensor]:
 def one(number: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
-    model = GlobalStatistics().apply(net())
-    assert any(isinstance(layer, GlobalBatchNorm2d) for layer in model)
+    model = BatchNormSync().apply(net())
+    assert any(isinstance(layer, SyncedBatchNorm2d) for layer in model)
     wrapped = nn.parallel.DistributedDataParallel(model)
     pictures, weights = data()
     loss = masked_mean(wrapped(pictures[number::2]).square(), weights[number::2])
@@ -60,7 +60,7 @@ def test_loss_gradients_and_statistics_are_those_of_one_process(tmp_path: Path) 
 def test_one_process_is_left_as_it_is() -> None:
     model, (pictures, _) = net(), data()
     expected = model(pictures)
-    statistics = GlobalStatistics()
+    statistics = BatchNormSync()
     ours = statistics.apply(net())
     assert torch.equal(ours(pictures), expected)
     reverted = statistics.revert(ours)
@@ -77,5 +77,5 @@ def test_one_process_is_left_as_it_is() -> None:
 )
 def test_devices_that_would_not_help_are_refused(trainer: int, datamodule: Any, sweep: bool, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        refuse_devices(SimpleNamespace(world_size=trainer), datamodule, sweep)
-    refuse_devices(SimpleNamespace(world_size=1), datamodule, sweep)
+        check_devices(SimpleNamespace(world_size=trainer), datamodule, sweep)
+    check_devices(SimpleNamespace(world_size=1), datamodule, sweep)

@@ -12,11 +12,11 @@ from facesmith import assets
 from facesmith.annotate import import_export
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.masks import Desk
-from facesmith.errors import UserError, explained
+from facesmith.errors import UserError, explain_errors
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.files import make_private_folder
 from facesmith.methods.occluder.data import extract_faces, report_pictures_without_face
-from facesmith.training.run.log import logged, quiet_libraries
+from facesmith.training.run.log import log_run, silence_libraries
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,10 @@ def annotate(config: AnnotateConfig) -> None:
     Raises:
         UserError: faces, masks, occluder or the other program's files are not what is needed.
     """
-    quiet_libraries()
+    silence_libraries()
     assets.use_directory(config.assets.dir)
     console = Console(highlight=False, soft_wrap=True)
-    with logged(config), explained(config), opened(config) as desk:
+    with log_run(config), explain_errors(config), opened(config) as desk:
         if config.import_from is not None and config.format is not None:
             count = import_export.take(desk, config.import_from, config.format)
             console.print(f"{count} masks of {config.import_from} are in {desk.folder}", markup=False)

@@ -11,7 +11,7 @@ from facesmith.annotate.masks import Mask, Predict
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.models.onnx.occlusion import Occluder
-from facesmith.training.run.checkpoint_files import newest_good
+from facesmith.training.run.checkpoint_files import find_newest_checkpoint
 
 Pixels = NDArray[np.uint8]
 Visible = Callable[[Pixels], NDArray[np.float32]]
@@ -43,7 +43,7 @@ def occluder_at(path: Path) -> Visible:
     if path.suffix == ".onnx":
         return _of_onnx(path)
     if path.is_dir():
-        found = newest_good(path).path
+        found = find_newest_checkpoint(path).path
         if found is None:
             raise UserError(f"occluder={path}: holds no checkpoint; give the folder of an occluder's run")
         path = found

@@ -18,7 +18,7 @@ from facesmith.models.onnx.clients import XSEG_CONTRACT, XSEG_INPUT, spec_for
 from facesmith.models.onnx.export_spec import ExportReport, Exports, ExportSpec
 from facesmith.models.onnx.graph import OnnxGraph
 from facesmith.models.onnx.info import CONTRACTS, SwapperInfo
-from facesmith.training.run.log import quiet_libraries
+from facesmith.training.run.log import silence_libraries
 
 
 def export(config: ExportConfig) -> ExportReport | None:
@@ -31,7 +31,7 @@ def export(config: ExportConfig) -> ExportReport | None:
             such a model.
         ExportError: the graph is not what the module computes.
     """
-    quiet_libraries()
+    silence_libraries()
     if config.to in ("diffusers", "comfyui", "onnx", "onnx_mapper"):
         _export_person(config)
         return None

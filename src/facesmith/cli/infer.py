@@ -6,9 +6,9 @@ from pathlib import Path
 from facesmith import assets
 from facesmith.config.schema import InferConfig
 from facesmith.config.signatures import signature
-from facesmith.errors import explained
+from facesmith.errors import explain_errors
 from facesmith.media.provenance import set_signing_key
-from facesmith.training.run.log import logged, quiet_libraries
+from facesmith.training.run.log import log_run, silence_libraries
 
 
 def infer(config: InferConfig) -> list[Path]:
@@ -17,12 +17,12 @@ def infer(config: InferConfig) -> list[Path]:
     Raises:
         UserError: a model, a source or an output is not what the task needs.
     """
-    quiet_libraries()
+    silence_libraries()
     assets.use_directory(config.assets.dir)
     set_signing_key(config.provenance.certificate, config.provenance.key)
     takes = signature(config.task.target_).parameters
     more = {"analyzer": config.analyzer.build} if "analyzer" in takes else {}
-    with logged(config), explained(config):
+    with log_run(config), explain_errors(config):
         written: list[Path] = config.task.build(**more).run()
     return written
 

@@ -11,7 +11,7 @@ from facesmith.training.run import resume
 
 
 def _train_arguments(given: Sequence[str]) -> list[str]:
-    return resume.arguments(expand_sweep(given))
+    return resume.expand_resume(expand_sweep(given))
 
 
 def _infer_arguments(given: Sequence[str]) -> list[str]:

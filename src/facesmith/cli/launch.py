@@ -22,7 +22,7 @@ from facesmith.config.schema import validate
 from facesmith.config.settings import Settings
 from facesmith.errors import Interrupted
 from facesmith.training.run.lock import FOLDER_LOCK, NAME_LOCK
-from facesmith.training.run.log import process_number
+from facesmith.training.run.log import get_rank
 
 _TRACEBACKS = "FACESMITH_TRACEBACKS"  # what the user wants; told to the processes a run starts
 
@@ -64,7 +64,7 @@ def hydra_command(
                 with _command_line([name[0], *expanded]):
                     hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
             except Interrupted as stop:
-                if process_number() == 0:
+                if get_rank() == 0:
                     print("\n".join(stop.lines), file=sys.stderr)
                 return int(stop.code)
             except Exception as error:
@@ -98,7 +98,7 @@ def _task(
             lines = explain_error(error)
             if tracebacks or lines is None or HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise
-            if process_number() == 0:
+            if get_rank() == 0:
                 _discard_if_empty(Path(HydraConfig.get().runtime.output_dir))
             _tell(lines)
 
@@ -132,7 +132,7 @@ def _mistakes(folder: Path, config_name: str, given: Sequence[str], schema: type
 
 
 def _tell(lines: Sequence[str]) -> NoReturn:
-    process = f" in process {process_number()}" if process_number() else ""
+    process = f" in process {get_rank()}" if get_rank() else ""
     for line in lines:
         print(f"error{process}: {line}", file=sys.stderr)
     sys.exit(1)

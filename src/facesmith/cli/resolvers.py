@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from facesmith.training.run.resume import record_folder, run_folder
+from facesmith.training.run.resume import choose_hydra_subdir, choose_run_folder
 
 
 def _run_folder(_root_: DictConfig) -> str:
@@ -40,8 +40,8 @@ def _options(group: str) -> str:
     return ", ".join(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
-OmegaConf.register_new_resolver("run_dir", run_folder, replace=True, use_cache=True)
-OmegaConf.register_new_resolver("record_folder", record_folder, replace=True)
+OmegaConf.register_new_resolver("run_dir", choose_run_folder, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("record_folder", choose_hydra_subdir, replace=True)
 OmegaConf.register_new_resolver("scene_name", _scene_name, replace=True)
 OmegaConf.register_new_resolver("options", _options, replace=True)
 OmegaConf.register_new_resolver("directions", _directions, replace=True)

@@ -116,26 +116,26 @@ def main(given: Sequence[str]) -> int:
 
 
 def _status(config: StatusConfig) -> None:
-    from facesmith.sweep.leaderboard import status_table
+    from facesmith.sweep.leaderboard import make_status_table
     from facesmith.sweep.runs import find_runs
 
-    Console().print(status_table(find_runs(config.folder)))
+    Console().print(make_status_table(find_runs(config.folder)))
 
 
 def _leaderboard(config: LeaderboardConfig) -> None:
-    from facesmith.sweep.leaderboard import ranking_table, write_csv
-    from facesmith.sweep.ranking import importance, rank
+    from facesmith.sweep.leaderboard import make_ranking_table, write_csv
+    from facesmith.sweep.ranking import measure_importance, rank
     from facesmith.sweep.report import write_report
     from facesmith.sweep.runs import find_runs
 
     ranking = rank(find_runs(config.folder), config.by)
     console = Console()
-    console.print(ranking_table(ranking, config.top, console))
+    console.print(make_ranking_table(ranking, config.top, console))
     folder = config.output or config.folder
     table, page = folder / "leaderboard.csv", folder / "leaderboard.html"
     write_csv(ranking, table)
     pictures = _PICTURES if config.pictures is True else int(config.pictures)
-    measured = importance(ranking, config.folder)
+    measured = measure_importance(ranking, config.folder)
     faces = write_report(ranking, measured, page, _title(config.folder), pictures)
     console.print(f"  {table}", highlight=False, soft_wrap=True)
     warning = "  (shows faces: readable by you alone; pictures=false leaves them out)" if faces else ""
@@ -161,15 +161,15 @@ def _best(config: BestConfig) -> None:
 
 
 def _lineage(config: LineageConfig) -> None:
-    from facesmith.training.run.wandb import tell_swap
+    from facesmith.training.run.wandb_artifacts import log_swap
 
-    print(tell_swap(config.output, config.model, config.project, config.entity, config.runs))
+    print(log_swap(config.output, config.model, config.project, config.entity, config.runs))
 
 
 def _dashboard(config: DashboardConfig) -> None:
-    from facesmith.sweep.dashboard import save, workspace
+    from facesmith.sweep.dashboard import build_workspace, save_workspace
 
-    print(save(workspace(config.project, config.by, config.parameters, config.group)))
+    print(save_workspace(build_workspace(config.project, config.by, config.parameters, config.group)))
 
 
 def _title(folder: Path) -> str:

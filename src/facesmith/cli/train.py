@@ -14,23 +14,23 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from facesmith import assets
 from facesmith.config.schema import TrainConfig
-from facesmith.errors import UserError, explained
+from facesmith.errors import UserError, explain_errors
 from facesmith.files import make_private_folder
 from facesmith.media.provenance import set_signing_key
-from facesmith.training.callbacks.checkpoints import StopWhenAsked
+from facesmith.training.callbacks.checkpoints import GracefulShutdown
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.callbacks.record import RecordRun
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
-from facesmith.training.distributed import GlobalStatistics
-from facesmith.training.hardware import choose_precision, notice_device, refuse_devices
+from facesmith.training.distributed import BatchNormSync
+from facesmith.training.hardware import check_devices, choose_precision, log_device_hint
 from facesmith.training.run import trial
-from facesmith.training.run.checkpoint_files import FOLDER, LAST
-from facesmith.training.run.lock import held
-from facesmith.training.run.log import logged, quiet_libraries
-from facesmith.training.run.record import Monitor, Recorder, recording
+from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
+from facesmith.training.run.lock import lock_run
+from facesmith.training.run.log import log_run, silence_libraries
+from facesmith.training.run.preemption import PreemptionHandler, handle_preemption
+from facesmith.training.run.record import Monitor, Recorder, record_run
 from facesmith.training.run.start import find_start
-from facesmith.training.run.stopping import StopWish, stopping
-from facesmith.training.run.wandb import ended_in_wandb
+from facesmith.training.run.wandb_logger import finish_wandb_run
 
 
 def train(config: TrainConfig) -> float | list[float] | None:
@@ -39,19 +39,22 @@ def train(config: TrainConfig) -> float | list[float] | None:
     Raises:
         UserError: the media, a checkpoint or the device cannot do what the config asks.
     """
-    quiet_libraries()
+    silence_libraries()
     assets.use_directory(config.assets.dir)
     set_signing_key(config.provenance.certificate, config.provenance.key)
     run, swept = config.paths.run or Path(), _in_sweep()
     settings = config.model_dump(mode="json", by_alias=True)
-    with stopping(run) as wish, held(run, name=None if swept else _name_folder(config, run), busy=config.busy):
+    with (
+        handle_preemption(run) as preemption,
+        lock_run(run, name=None if swept else _name_folder(config, run), busy=config.busy),
+    ):
         if config.paths.run is not None:
             make_private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
-        start = find_start(config, settings, run, swept=swept)
+        start = find_start(config, settings, run, in_sweep=swept)
         if start.finished:
             return start.objective
-        with logged(config), ended_in_wandb(_recording(config, settings)) as recorder, explained(config, run):
-            return _fit(config, recorder, start.checkpoint, wish)
+        with log_run(config), finish_wandb_run(_recording(config, settings)) as recorder, explain_errors(config, run):
+            return _fit(config, recorder, start.checkpoint, preemption)
 
 
 def _name_folder(config: TrainConfig, run: Path) -> Path | None:
@@ -66,41 +69,46 @@ def _in_sweep() -> bool:
 
 def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContextManager[Recorder]:
     wanted = config.objectives or ({config.monitor: config.monitor_mode} if config.monitor else {})
-    return recording(
+    return record_run(
         config.paths.run or Path(),
         experiment=config.experiment_name,
         name=config.name,
         settings=settings,
         objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
-        swept=trial.swept(),
+        swept_values=trial.get_swept_values(),
         writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
     )
 
 
 def _fit(
-    config: TrainConfig, recorder: Recorder, checkpoint: Path | None, wish: StopWish
+    config: TrainConfig, recorder: Recorder, checkpoint: Path | None, preemption: PreemptionHandler
 ) -> float | list[float] | None:
-    notice_device(config.trainer.accelerator)
+    log_device_hint(config.trainer.accelerator)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     datamodule: lightning.LightningDataModule = config.data.build()
     module: lightning.LightningModule = config.model.build()
     callbacks = [chosen.build() for chosen in config.callbacks.values() if chosen]
     exact = ExactState(recorder.record.settings)
-    callbacks = [RecordRun(recorder), *callbacks, exact, StopWhenAsked(wish, recorder.folder / FOLDER)]
+    callbacks = [
+        RecordRun(recorder),
+        *callbacks,
+        exact,
+        GracefulShutdown(preemption, recorder.folder / CHECKPOINT_FOLDER),
+    ]
     loggers: list[Logger] = [chosen.build() for chosen in config.logger.values() if chosen]
     trainer: lightning.Trainer = config.trainer.build(
         precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
         callbacks=callbacks,
         logger=loggers or False,
-        plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), GlobalStatistics()],
+        plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), BatchNormSync()],
         default_root_dir=config.paths.run,
     )
     # as Lightning does where several processes train: they then draw what one would
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    refuse_devices(trainer, datamodule, _in_sweep())
+    check_devices(trainer, datamodule, _in_sweep())
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     objective = _objective(recorder.record.objectives, trainer)
-    recorder.completed(objective, _checkpoint(trainer))
+    recorder.set_result(objective, _checkpoint(trainer))
     return objective
 
 
@@ -119,7 +127,7 @@ def _checkpoint(trainer: lightning.Trainer) -> Path | None:
     """Return the best checkpoint by the monitored metric, or else the last."""
     made = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
     best = [Path(one.best_model_path) for one in made if one.monitor and one.best_model_path]
-    last = Path(trainer.default_root_dir, FOLDER, LAST)
+    last = Path(trainer.default_root_dir, CHECKPOINT_FOLDER, LAST_CHECKPOINT)
     return next((path for path in [*best, last] if path.is_file()), None)
 
 

@@ -18,7 +18,7 @@ import facesmith
 from facesmith.errors import UserError
 from facesmith.files import write_text
 from facesmith.media.provenance import file_sha256
-from facesmith.training.run.record import read
+from facesmith.training.run.record import read_record
 
 Kind = Literal["face set", "run", "profile", "model", "adapter", "cache", "W&B record", "picture or video"]
 
@@ -155,7 +155,7 @@ def _remove_emptied(folder: Path, roots: Sequence[Path]) -> None:
 
 def _require_ended(folder: Path) -> None:
     try:
-        record = read(folder)
+        record = read_record(folder)
     except UserError:
         return  # a record that cannot be read keeps nobody from removing the run
     if record.status != "running":

@@ -22,7 +22,7 @@ _GATE: Final = (
 )
 
 
-def workspace(project: str, by: str, parameters: Sequence[str] | None = None, group: str | None = None) -> Any:
+def build_workspace(project: str, by: str, parameters: Sequence[str] | None = None, group: str | None = None) -> Any:
     """Build the workspace of `entity/project`: comparison, gate, losses, media.
 
     Args:
@@ -89,7 +89,7 @@ def workspace(project: str, by: str, parameters: Sequence[str] | None = None, gr
     )
 
 
-def save(made: Any) -> str:
+def save_workspace(made: Any) -> str:
     """Save a workspace on the W&B server as a view of its own, and give its address.
 
     Raises:

@@ -19,17 +19,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from facesmith.errors import PrunedError, UserError
 from facesmith.sweep.config import PrunerConfig
+from facesmith.sweep.optuna_internals import get_trial, make_reporter, reopen_trial, set_trial_attribute
 from facesmith.sweep.study import open_study
-from facesmith.training.run.naming import short_overrides
-from facesmith.training.run.record import FILE, RunRecord, close_killed, read, recording
-from facesmith.training.run.trial import RunningTrial, running
+from facesmith.training.run.naming import shorten_overrides
+from facesmith.training.run.record import RECORD_FILE, RunRecord, mark_killed, read_record, record_run
+from facesmith.training.run.trial import CurrentTrial, set_current_trial
 
 LOCK: Final = ".job.lock"
 POINT: Final = "point"
 OUTCOME: Final = "outcome"
 VALUES: Final = "values"
 ERROR: Final = "error"
-BEGUN: Final = "begun"  # how often
+ATTEMPTS: Final = "begun"  # how often
 
 _PATIENCE = 5  # seconds; a sweep that looks whether a job runs holds its lock for an instant
 
@@ -71,10 +72,10 @@ class TrackedJob:
         try:
             with FileLock(folder / LOCK, timeout=_PATIENCE):
                 study = open_study(self.sweep, self.pruner)
-                trial = find(study, number)
+                trial = get_trial(study, number)
                 if trial.state.is_finished():
                     return trial.values
-                if self.failures_allowed is not None and failures(study) >= self.failures_allowed:
+                if self.failures_allowed is not None and count_failures(study) >= self.failures_allowed:
                     raise JobPostponedError(f"#{number}: not begun, too many jobs have failed")
                 values, why = self._run(cfg, study, trial, folder)
         except Timeout:
@@ -90,57 +91,50 @@ class TrackedJob:
         """Run the task; give the values it returned, and why it failed if it did."""
         point = trial.user_attrs[POINT]
         prunes = self.pruner.name != "none" and len(study.directions) == 1
-        reports = optuna.trial.Trial(study, trial._trial_id) if prunes else None
-        title = f"#{trial.number} {readable(point)}"
+        report = make_reporter(reopen_trial(study, trial.number)) if prunes else None
+        title = f"#{trial.number} {format_point(point)}"
         log.info(title)
-        study._storage.set_trial_user_attr(trial._trial_id, BEGUN, trial.user_attrs.get(BEGUN, 0) + 1)
+        set_trial_attribute(study, trial.number, ATTEMPTS, trial.user_attrs.get(ATTEMPTS, 0) + 1)
         began = time.monotonic()
         values, why = None, None
         try:
-            with running(RunningTrial(trial.number, point, reports)):
+            with set_current_trial(CurrentTrial(trial.number, point, report)):
                 values = _numbers(self.task(cfg))
         except PrunedError as error:
-            tell(study, trial.number, "pruned")
+            finish_trial(study, trial.number, "pruned")
             line = f"pruned {error}"
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            _record_failure(folder, error, plain(cfg), point)
-            tell(study, trial.number, "failed", error=why)
+            _record_failure(folder, error, to_plain_values(cfg), point)
+            finish_trial(study, trial.number, "failed", error=why)
             line = f"failed, {why}"
         else:
-            tell(study, trial.number, "completed", values)
+            finish_trial(study, trial.number, "completed", values)
             line = "completed" if values is None else ", ".join(f"{one:.4g}" for one in values)
         log.info("%s: %s (%.0f s)", title, line, time.monotonic() - began)
         return values, why
 
 
-def readable(point: Mapping[str, Any]) -> str:
+def format_point(point: Mapping[str, Any]) -> str:
     """Write a point so that a person sees at once what it is."""
-    return " ".join(short_overrides([f"{key}={value}" for key, value in point.items()]))
+    return " ".join(shorten_overrides([f"{key}={value}" for key, value in point.items()]))
 
 
-def find(study: optuna.Study, number: int) -> FrozenTrial:
-    """Return a trial by its number."""
-    return study.get_trials(deepcopy=False)[number]
-
-
-def failures(study: optuna.Study) -> int:
+def count_failures(study: optuna.Study) -> int:
     """Count the jobs that failed."""
     return sum(trial.user_attrs.get(OUTCOME) == "failed" for trial in study.get_trials(deepcopy=False))
 
 
-def tell(
+def finish_trial(
     study: optuna.Study, number: int, outcome: str, values: Sequence[float] | None = None, error: str | None = None
 ) -> None:
     """Write how a trial ended.
 
     A completed job without a number to judge it by is a failure to Optuna, which learns nothing from it, but not to us.
     """
-    trial = find(study, number)
-    storage, key = study._storage, trial._trial_id
-    storage.set_trial_user_attr(key, VALUES, None if values is None else list(values))
-    storage.set_trial_user_attr(key, ERROR, error)
-    storage.set_trial_user_attr(key, OUTCOME, outcome)
+    set_trial_attribute(study, number, VALUES, None if values is None else list(values))
+    set_trial_attribute(study, number, ERROR, error)
+    set_trial_attribute(study, number, OUTCOME, outcome)
     judged = values is not None and len(values) == len(study.directions) and not any(map(math.isnan, values))
     if outcome == "pruned":
         study.tell(number, state=TrialState.PRUNED)
@@ -150,17 +144,16 @@ def tell(
         study.tell(number, state=TrialState.FAIL)
 
 
-def tell_repeated(study: optuna.Study, number: int, earlier: FrozenTrial) -> None:
+def finish_repeated(study: optuna.Study, number: int, earlier: FrozenTrial) -> None:
     """Return a trial, drawn where an earlier one was, that one's values; no job runs."""
-    key = find(study, number)._trial_id
-    study._storage.set_trial_user_attr(key, OUTCOME, "repeated")
+    set_trial_attribute(study, number, OUTCOME, "repeated")
     if earlier.state is TrialState.COMPLETE:
         study.tell(number, earlier.values)
     else:
         study.tell(number, state=TrialState.FAIL)
 
 
-def tell_killed(
+def finish_killed(
     study: optuna.Study,
     number: int,
     folder: Path,
@@ -170,36 +163,36 @@ def tell_killed(
     overrides: Sequence[str],
 ) -> None:
     """Write, for a job whose process died, into its record and the study that it was killed, and what is known."""
-    if not (folder / FILE).is_file():
-        _record_failure(folder, JobFailedError(why), config, find(study, number).user_attrs[POINT], overrides)
-    close_killed(folder, why, trace)
-    tell(study, number, "failed", error=f"killed: {why}")
+    if not (folder / RECORD_FILE).is_file():
+        _record_failure(folder, JobFailedError(why), config, get_trial(study, number).user_attrs[POINT], overrides)
+    mark_killed(folder, why, trace)
+    finish_trial(study, number, "failed", error=f"killed: {why}")
     log.error("#%d killed: %s", number, why)
 
 
-def refuse(study: optuna.Study, number: int, folder: Path, error: Exception, overrides: Sequence[str]) -> None:
+def finish_invalid(study: optuna.Study, number: int, folder: Path, error: Exception, overrides: Sequence[str]) -> None:
     """Write that a job could not be composed."""
     why = " ".join(f"{type(error).__name__}: {error}".split())
-    _record_failure(folder, error, {}, find(study, number).user_attrs[POINT], overrides)
-    tell(study, number, "failed", error=why)
+    _record_failure(folder, error, {}, get_trial(study, number).user_attrs[POINT], overrides)
+    finish_trial(study, number, "failed", error=why)
     log.error("#%d failed, %s", number, why)
 
 
-def adopt(study: optuna.Study, number: int, folder: Path) -> bool:
+def finish_from_record(study: optuna.Study, number: int, folder: Path) -> bool:
     """Tell the study of a job that ended, when its process died before it could; say whether it had."""
-    attributes = find(study, number).user_attrs
+    attributes = get_trial(study, number).user_attrs
     if OUTCOME in attributes:
-        tell(study, number, attributes[OUTCOME], attributes.get(VALUES), attributes.get(ERROR))
+        finish_trial(study, number, attributes[OUTCOME], attributes.get(VALUES), attributes.get(ERROR))
         return True
-    if not (folder / FILE).is_file():
+    if not (folder / RECORD_FILE).is_file():
         return False
-    record: RunRecord = read(folder)
+    record: RunRecord = read_record(folder)
     if record.status in ("completed", "pruned"):
-        tell(study, number, record.status, _numbers(record.objective))
+        finish_trial(study, number, record.status, _numbers(record.objective))
         return True
     if record.status == "failed":
         why = record.error
-        tell(study, number, "failed", error=None if why is None else f"{why.kind}: {why.message}")
+        finish_trial(study, number, "failed", error=None if why is None else f"{why.kind}: {why.message}")
         return True
     return False
 
@@ -214,7 +207,7 @@ def _numbers(value: Any) -> list[float] | None:
         raise UserError(f"a sweep's job must return a number, several or None, not {value!r}") from None
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def to_plain_values(cfg: DictConfig) -> dict[str, Any]:
     """Return a config's values as they were written, without Hydra's own."""
     container = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(container, dict)
@@ -229,12 +222,12 @@ def _record_failure(
     overrides: Sequence[str] | None = None,
 ) -> None:
     """See to it that the job's record says why, also when the job failed before it began one."""
-    if (folder / FILE).is_file() and read(folder).status == "failed":
+    if (folder / RECORD_FILE).is_file() and read_record(folder).status == "failed":
         return
     experiment = config.get("experiment_name")
     try:
-        with recording(
-            folder, experiment=experiment, name=folder.name, settings=config, swept=point, overrides=overrides
+        with record_run(
+            folder, experiment=experiment, name=folder.name, settings=config, swept_values=point, overrides=overrides
         ):
             raise error
     except type(error):

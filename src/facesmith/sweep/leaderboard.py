@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from facesmith.files import write_private_text
-from facesmith.sweep.ranking import Ranking, Row
-from facesmith.sweep.runs import Run, counts
+from facesmith.sweep.ranking import RankedRun, Ranking
+from facesmith.sweep.runs import Run, count_by_status
 
 _EXTRAS = ("best, epoch", "epochs", "time")
 _COLOURS = {
@@ -25,18 +25,20 @@ _COLOURS = {
 }
 
 
-def status_table(runs: Sequence[Run]) -> Table:
+def make_status_table(runs: Sequence[Run]) -> Table:
     """Lay out each run's state, progress and error."""
-    told = ", ".join(f"{number} {status}" for status, number in counts(list(runs)).items())
+    told = ", ".join(f"{number} {status}" for status, number in count_by_status(list(runs)).items())
     table = Table(title=f"{len(runs)} runs: {told}", title_justify="left")
     for title in ("run", "status", "epochs", "time", "memory", "error"):
         table.add_column(title, justify="right" if title in ("epochs", "time", "memory") else "left", overflow="fold")
     for run in runs:
-        table.add_row(run.name, _status(run.status), progress(run), duration(run), memory(run), run.error)
+        table.add_row(
+            run.name, _status(run.status), format_progress(run), format_duration(run), format_memory(run), run.error
+        )
     return table
 
 
-def ranking_table(ranking: Ranking, at_most: int, console: Console) -> Table:
+def make_ranking_table(ranking: Ranking, at_most: int, console: Console) -> Table:
     """Lay out the runs from best to worst; what a narrow terminal has no room for is left out, last columns first."""
     unbounded = console.options.update(width=10_000)
     for count in range(len(_EXTRAS), -1, -1):
@@ -60,8 +62,12 @@ def _ranking_table(ranking: Ranking, at_most: int, extras: Sequence[str]) -> Tab
         front = len(ranking.objectives) > 1 and row.pareto
         place = f"{row.rank or ''}{' ◆' if front else ''}"
         figures = ["" if value is None else f"{value:.4f}" for value in row.values]
-        more = {"best, epoch": best(row, ranking), "epochs": progress(row.run), "time": duration(row.run)}
-        figures += [shown(value) for value in row.parameters.values()] + [more[title] for title in extras]
+        more = {
+            "best, epoch": format_best(row, ranking),
+            "epochs": format_progress(row.run),
+            "time": format_duration(row.run),
+        }
+        figures += [format_value(value) for value in row.parameters.values()] + [more[title] for title in extras]
         table.add_row(place, row.run.name, _status(row.run.status), *figures)
     if len(ranking.objectives) > 1:
         table.caption = "◆ on the Pareto front: no run is better in one and as good in all"
@@ -84,14 +90,14 @@ def write_csv(ranking: Ranking, path: Path) -> None:
     write_private_text(path, text.getvalue())
 
 
-def progress(run: Run) -> str:
+def format_progress(run: Run) -> str:
     """Return epochs done, and planned where that is known."""
     if run.record is None:
         return ""
     return f"{run.epochs}/{run.planned_epochs}" if run.planned_epochs else str(run.epochs)
 
 
-def duration(run: Run) -> str:
+def format_duration(run: Run) -> str:
     """Return the time a run took, as h:mm:ss."""
     if run.record is None:
         return ""
@@ -99,7 +105,7 @@ def duration(run: Run) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def memory(run: Run) -> str:
+def format_memory(run: Run) -> str:
     """Return the peak memory, of the GPU where there was one."""
     if run.record is None:
         return ""
@@ -107,18 +113,18 @@ def memory(run: Run) -> str:
     return f"{peak / 1024:.1f} GB" if peak else ""
 
 
-def best(row: Row, ranking: Ranking) -> str:
+def format_best(row: RankedRun, ranking: Ranking) -> str:
     """Return the first objective's best value on the way, and the epoch, from 1, it was reached in."""
     found = row.run.record.metrics.best.get(ranking.objectives[0].name) if row.run.record else None
     return "" if found is None else f"{found.value:.4f}, {found.epoch + 1}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Write a parameter's value."""
     return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _cells(row: Row, metrics: Sequence[str]) -> list[Any]:
+def _cells(row: RankedRun, metrics: Sequence[str]) -> list[Any]:
     record = row.run.record
     told: list[Any] = [row.rank, row.run.name, row.run.status, int(row.pareto), *row.values, *row.parameters.values()]
     if record is None:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 from facesmith.errors import UserError
 from facesmith.sweep.runs import Run
 from facesmith.sweep.study import JOURNAL, SQLITE, open_study
-from facesmith.training.run.naming import short_keys
+from facesmith.training.run.naming import shorten_keys
 from facesmith.training.run.record import Monitor
 
 DEFAULT: Final = "default"
@@ -28,7 +28,7 @@ _NOT_TOLD: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Row:
+class RankedRun:
     """One run in its place.
 
     rank: from 1, among completed runs; None for the others. values: one an objective, None where there is none; of a
@@ -52,10 +52,10 @@ class Ranking:
 
     objectives: tuple[Monitor, ...]
     parameters: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[RankedRun, ...]
 
     @property
-    def best(self) -> Row:
+    def best(self) -> RankedRun:
         """Return the winner.
 
         Raises:
@@ -68,7 +68,7 @@ class Ranking:
     @property
     def short_parameters(self) -> list[str]:
         """Return the parameters' names as short as tells them apart."""
-        return short_keys(self.parameters)
+        return shorten_keys(self.parameters)
 
 
 def rank(runs: Sequence[Run], by: str | None = None) -> Ranking:
@@ -78,7 +78,7 @@ def rank(runs: Sequence[Run], by: str | None = None) -> Ranking:
         UserError: nothing was monitored, or `by` is no such metric.
     """
     objectives = _objectives(runs) if by is None else (_monitor(by, runs),)
-    parameters = varied(runs)
+    parameters = find_varied_keys(runs)
     values = {run.name: _values(run, objectives, given=by is not None) for run in runs}
     done = [run for run in runs if run.status == "completed" and None not in values[run.name]]
     front = {
@@ -96,12 +96,12 @@ def rank(runs: Sequence[Run], by: str | None = None) -> Ranking:
 
     rows = []
     for number, run in enumerate(sorted(runs, key=place), 1):
-        told = {key: parameter(run, key) for key in parameters}
-        rows.append(Row(run, number if run in done else None, values[run.name], run.name in front, told))
+        told = {key: get_parameter(run, key) for key in parameters}
+        rows.append(RankedRun(run, number if run in done else None, values[run.name], run.name in front, told))
     return Ranking(objectives, parameters, tuple(rows))
 
 
-def varied(runs: Sequence[Run]) -> tuple[str, ...]:
+def find_varied_keys(runs: Sequence[Run]) -> tuple[str, ...]:
     """Return the keys that were set to differ: what a sweep varied, and overrides that not all runs share."""
     swept = {key: None for run in runs if run.record for key in run.record.swept}
     told: Counter[str] = Counter(o for run in runs if run.record for o in run.record.overrides)
@@ -110,7 +110,7 @@ def varied(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(key for key in {**swept, **differing} if not _NOT_TOLD.match(key))
 
 
-def parameter(run: Run, key: str) -> Any:
+def get_parameter(run: Run, key: str) -> Any:
     """Return a run's value of a key: swept, or in its settings; of a config group what it was told."""
     if run.record is None:
         return None
@@ -181,7 +181,7 @@ class Importance(NamedTuple):
     why: str
 
 
-def importance(ranking: Ranking, folder: Path) -> Importance:
+def measure_importance(ranking: Ranking, folder: Path) -> Importance:
     """Measure the parameters of the sweep in `folder` from its study, or of any runs from their records."""
     has_study = (folder / JOURNAL).is_file() or (folder / SQLITE).is_file()
     study = open_study(folder) if has_study else _from_records(ranking)

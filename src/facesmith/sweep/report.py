@@ -16,8 +16,8 @@ from facesmith.errors import UserError
 from facesmith.files import write_private_text
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
-from facesmith.sweep.leaderboard import best, duration, memory, progress, shown
-from facesmith.sweep.ranking import Importance, Ranking, Row
+from facesmith.sweep.leaderboard import format_best, format_duration, format_memory, format_progress, format_value
+from facesmith.sweep.ranking import Importance, RankedRun, Ranking
 from facesmith.sweep.runs import Run, read_curves
 
 _HERE: Final = Path(__file__).parent
@@ -32,7 +32,7 @@ def write_report(ranking: Ranking, measured: Importance, path: Path, title: str,
     It holds its script, its data and its pictures; nothing is loaded from anywhere. `pictures` newest renders are
     shown at most, the best runs' first, small and marked as synthetic.
     """
-    shown_pictures = previews([row.run for row in ranking.rows], pictures)
+    shown_pictures = make_previews([row.run for row in ranking.rows], pictures)
     data = {
         "title": title,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -53,7 +53,7 @@ def write_report(ranking: Ranking, measured: Importance, path: Path, title: str,
     return bool(shown_pictures)
 
 
-def previews(runs: Sequence[Run], at_most: int) -> dict[str, str]:
+def make_previews(runs: Sequence[Run], at_most: int) -> dict[str, str]:
     """Return the newest render of the first runs that have one, as data URIs of small marked WebP pictures by run."""
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +82,7 @@ def _small(picture: Path, run: Run, temporary: Path) -> bytes:
     return temporary.read_bytes()
 
 
-def _row(row: Row, ranking: Ranking, picture: str | None) -> dict[str, Any]:
+def _row(row: RankedRun, ranking: Ranking, picture: str | None) -> dict[str, Any]:
     run, record = row.run, row.run.record
     return {
         "name": run.name,
@@ -90,12 +90,14 @@ def _row(row: Row, ranking: Ranking, picture: str | None) -> dict[str, Any]:
         "status": run.status,
         "pareto": row.pareto and len(ranking.objectives) > 1,
         "values": row.values,
-        "parameters": [value if isinstance(value, int | float) else shown(value) for value in row.parameters.values()],
-        "best": best(row, ranking),
-        "epochs": progress(run),
-        "time": duration(run),
+        "parameters": [
+            value if isinstance(value, int | float) else format_value(value) for value in row.parameters.values()
+        ],
+        "best": format_best(row, ranking),
+        "epochs": format_progress(run),
+        "time": format_duration(run),
         "seconds": run.seconds if record else None,
-        "memory": memory(run),
+        "memory": format_memory(run),
         "error": run.error,
         "metrics": record.metrics.last if record else {},
         "settings": {k: v for k, v in run.settings.items() if not k.startswith(_SKIPPED) and not _own(v, run)},

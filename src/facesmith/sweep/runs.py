@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from facesmith.config.conf_folder import folders
 from facesmith.errors import UserError
-from facesmith.training.run.record import FILE, RunRecord, read
-from facesmith.training.run.resume import command
+from facesmith.training.run.record import RECORD_FILE, RunRecord, read_record
+from facesmith.training.run.resume import resume_command
 
 _METRICS: Final = "metrics.csv"
 _POINTS: Final = 160  # a curve is thinned to about so many
@@ -34,7 +34,7 @@ def read_curves(folder: Path) -> Curves:
         return {}
 
 
-def epochs_logged(folder: Path) -> int:
+def count_logged_epochs(folder: Path) -> int:
     """Return how many whole epochs the end of a run's log tells of; 0 when there is none."""
     try:
         with (folder / _METRICS).open("rb") as file:
@@ -119,20 +119,24 @@ class Run:
         """Return the whole epochs done; of a run that did not end by itself as far as its log goes."""
         if self.record is None:
             return 0
-        return self.record.epochs if self.status == "completed" else max(self.record.epochs, epochs_logged(self.folder))
+        return (
+            self.record.epochs
+            if self.status == "completed"
+            else max(self.record.epochs, count_logged_epochs(self.folder))
+        )
 
     @cached_property
     def seconds(self) -> float:
         """Return the time it took so far."""
         if self.record is None:
             return 0.0
-        since = time.time() - (self.folder / FILE).stat().st_mtime if self.status == "running" else 0.0
+        since = time.time() - (self.folder / RECORD_FILE).stat().st_mtime if self.status == "running" else 0.0
         return self.record.seconds + max(0.0, since)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Return the settings by dotted key."""
-        return {} if self.record is None else flat(self.record.settings)
+        return {} if self.record is None else flatten(self.record.settings)
 
 
 def find_runs(root: Path) -> list[Run]:
@@ -150,25 +154,27 @@ def find_runs(root: Path) -> list[Run]:
     return sorted((_run(folder, str(folder.relative_to(shared))) for folder in folders), key=_place)
 
 
-def counts(runs: list[Run]) -> dict[str, int]:
+def count_by_status(runs: list[Run]) -> dict[str, int]:
     """Count the runs by status, in a fixed order."""
     found = Counter(run.status for run in runs)
     return {status: found[status] for status in ORDER if found[status]}
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one, by dotted key; lists are values."""
     if not isinstance(value, Mapping) or not value:
         return {prefix: value} if prefix else {}
     return {
-        k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+        k: v
+        for key, inner in value.items()
+        for k, v in flatten(inner, f"{prefix}.{key}" if prefix else str(key)).items()
     }
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
     for place, names, files in os.walk(root):
         folder = Path(place)
-        if FILE in files or ".hydra" in names:
+        if RECORD_FILE in files or ".hydra" in names:
             names.clear()
             yield folder
         elif folder.parent.name.endswith("_sweep") and folder.name.isdigit():
@@ -182,10 +188,10 @@ def _place(run: Run) -> list[tuple[bool, int, str]]:
 
 
 def _run(folder: Path, name: str) -> Run:
-    if not (folder / FILE).is_file():
+    if not (folder / RECORD_FILE).is_file():
         return Run(folder, name, None)
     try:
-        return Run(folder, name, read(folder))
+        return Run(folder, name, read_record(folder))
     except UserError as error:
         return Run(folder, name, None, str(error).removeprefix(f"{folder}/"))
 
@@ -203,7 +209,7 @@ def rerun_command(record: RunRecord) -> str:
 def continue_command(run: Run) -> str:
     """Return the command that goes on training a run in its own folder, for as many epochs again."""
     epochs = 2 * (run.planned_epochs or 1)
-    return f"{command(Path(run.folder).resolve())} trainer.max_epochs={epochs}"
+    return f"{resume_command(Path(run.folder).resolve())} trainer.max_epochs={epochs}"
 
 
 def _config_flags(arguments: list[str]) -> list[str]:

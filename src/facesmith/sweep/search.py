@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from facesmith.errors import UserError
 from facesmith.sweep import job
 from facesmith.sweep.config import SamplerConfig, SweepConfig
+from facesmith.sweep.optuna_internals import get_trial, reopen_trial
 from facesmith.sweep.space import Space, Value
 from facesmith.sweep.study import make_sampler
 
@@ -48,7 +49,7 @@ class Search:
     ) -> None:
         self.folder, self.config, self.space, self.study = folder, config, space, study
         self.launcher, self.batch_size, self.compose, self.resumes = launcher, batch_size, compose, resumes
-        self._earlier_failures = job.failures(study)
+        self._earlier_failures = job.count_failures(study)
         self._died: set[int] = set()
 
     def run(self) -> None:
@@ -80,7 +81,7 @@ class Search:
         for trial in self._trials(TrialState.RUNNING):
             self._wait(trial.number)
         left = [trial.number for trial in self._trials(TrialState.RUNNING)]
-        return [number for number in left if not job.adopt(self.study, number, self._folder(number))]
+        return [number for number in left if not job.finish_from_record(self.study, number, self._folder(number))]
 
     def _enqueue_grid(self) -> None:
         """Queue the combinations, once: their trials are numbered in Hydra's order."""
@@ -109,7 +110,7 @@ class Search:
                 asked.append(trial.number)
                 repeats = 0
             else:
-                job.tell_repeated(self.study, trial.number, earlier)
+                job.finish_repeated(self.study, trial.number, earlier)
                 repeats += 1
         return asked
 
@@ -170,7 +171,7 @@ class Search:
         try:
             self.compose(overrides)
         except Exception as error:
-            job.refuse(self.study, number, self._folder(number), error, overrides)
+            job.finish_invalid(self.study, number, self._folder(number), error, overrides)
             return True
         return False
 
@@ -182,12 +183,12 @@ class Search:
             return False
         trace = None if broken is None else "".join(traceback.format_exception(broken))
         config = self.compose(overrides)
-        job.tell_killed(self.study, number, self._folder(number), why, trace, config, overrides)
+        job.finish_killed(self.study, number, self._folder(number), why, trace, config, overrides)
         return True
 
     def _overrides(self, number: int) -> list[str]:
         self._draw_as(number)
-        point = self._draw(Trial(self.study, job.find(self.study, number)._trial_id))
+        point = self._draw(reopen_trial(self.study, number))
         goes_on = ["resume=auto"] if self.resumes and self._begun(number) else []
         return [*self.space.overrides(point), *goes_on, f"hydra.sweep.subdir={number}"]
 
@@ -205,16 +206,16 @@ class Search:
             return
 
     def _unfinished(self, number: int) -> bool:
-        if job.find(self.study, number).state.is_finished():
+        if get_trial(self.study, number).state.is_finished():
             return False
-        return not job.adopt(self.study, number, self._folder(number))
+        return not job.finish_from_record(self.study, number, self._folder(number))
 
     def _begun(self, number: int) -> int:
-        return int(job.find(self.study, number).user_attrs.get(job.BEGUN, 0))
+        return int(get_trial(self.study, number).user_attrs.get(job.ATTEMPTS, 0))
 
     def _too_many_failed(self) -> bool:
         allowed = self.config.max_failures
-        return allowed is not None and job.failures(self.study) - self._earlier_failures >= allowed
+        return allowed is not None and job.count_failures(self.study) - self._earlier_failures >= allowed
 
     def _stop_at_failures(self) -> None:
         if self._too_many_failed():

@@ -111,7 +111,7 @@ class Space:
             yield dict(zip(names, values, strict=True))
 
 
-def space(overrides: Sequence[Override]) -> Space:
+def parse_space(overrides: Sequence[Override]) -> Space:
     """Sort overrides into fixed and swept; of two with one key the later counts.
 
     Raises:

@@ -21,8 +21,16 @@ from facesmith.errors import Interrupted, UserError
 from facesmith.sweep import job
 from facesmith.sweep.config import SweepConfig
 from facesmith.sweep.search import Search
-from facesmith.sweep.space import Space, space
-from facesmith.sweep.study import choose, create, describe, fingerprint, make_pruner, make_sampler, owning
+from facesmith.sweep.space import Space, parse_space
+from facesmith.sweep.study import (
+    choose_folder,
+    compute_fingerprint,
+    create_study,
+    lock_sweep,
+    make_pruner,
+    make_sampler,
+    write_description,
+)
 
 # these run as many jobs of a batch at once as they are told to; others start all of them
 _LAUNCHERS_THAT_QUEUE = ("BasicLauncher", "JoblibLauncher", "SlurmLauncher", "RayLauncher")
@@ -46,16 +54,16 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
     first = context.config_loader.load_sweep_config(config, swept.overrides(swept.example()))
     _check(first, task)
     description = _description(settings, swept, first)
-    mark = fingerprint(description)
-    folder = choose(Path(str(config.hydra.sweep.dir)).absolute(), mark, settings.resume)
+    mark = compute_fingerprint(description)
+    folder = choose_folder(Path(str(config.hydra.sweep.dir)).absolute(), mark, settings.resume)
     _settle(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with owning(folder):
+    with lock_sweep(folder):
         OmegaConf.save(config, folder / "multirun.yaml")
-        describe(folder, mark, {**description, "n_trials": settings.n_trials})
-        study = create(folder, settings.storage, settings.directions, settings.pruner)
+        write_description(folder, mark, {**description, "n_trials": settings.n_trials})
+        study = create_study(folder, settings.storage, settings.directions, settings.pruner)
         _tell_start(folder, study)
-        allowed = None if settings.max_failures is None else job.failures(study) + settings.max_failures
+        allowed = None if settings.max_failures is None else job.count_failures(study) + settings.max_failures
         tracked = job.TrackedJob(task, folder, settings.pruner, allowed)
         launcher = Plugins.instance().instantiate_launcher(context, tracked, config)
         search = Search(
@@ -65,7 +73,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
             study,
             launcher,
             _batch_size(settings, launcher),
-            lambda overrides: job.plain(context.config_loader.load_sweep_config(config, overrides)),
+            lambda overrides: job.to_plain_values(context.config_loader.load_sweep_config(config, overrides)),
             resumes="resume" in config,
         )
         try:
@@ -96,7 +104,7 @@ def _settings(config: DictConfig) -> SweepConfig:
 def _space(settings: SweepConfig, context: HydraContext, arguments: list[str]) -> Space:
     params = [f"{key}={'null' if value is None else value}" for key, value in settings.params.items()]
     parser = OverridesParser.create(config_loader=context.config_loader)
-    found = space(parser.parse_overrides([*params, *arguments]))
+    found = parse_space(parser.parse_overrides([*params, *arguments]))
     if settings.sampler.name == "grid":
         list(found.grid())
     return found
@@ -123,7 +131,7 @@ def _check(first: DictConfig, task: TaskFunction) -> None:
 
 def _description(settings: SweepConfig, swept: Space, first: DictConfig) -> dict[str, Any]:
     """Say what makes this sweep what it is: changed, it is another; how and how long it runs is left out."""
-    own = {key: value for key, value in job.plain(first).items() if key != "resume"}
+    own = {key: value for key, value in job.to_plain_values(first).items() if key != "resume"}
     return {
         "config_name": first.hydra.job.config_name,
         "sampler": settings.sampler.model_dump(),
@@ -175,10 +183,10 @@ def _tell_end(folder: Path, study: Study) -> None:
         raise UserError(f"{folder}: every job failed; #{failed[0].number}: {failed[0].user_attrs[job.ERROR]}")
     log.info("%d jobs: %s", counts.total(), ", ".join(f"{count} {name}" for name, count in counts.items()))
     for trial in failed:
-        point = job.readable(trial.user_attrs[job.POINT])
+        point = job.format_point(trial.user_attrs[job.POINT])
         log.info("  failed: #%d %s: %s", trial.number, point, trial.user_attrs[job.ERROR])
     if any(trial.state is TrialState.COMPLETE for trial in trials):
         for trial in sorted(study.best_trials, key=lambda trial: trial.number)[:5]:
             values = ", ".join(f"{value:.4g}" for value in trial.values)
-            log.info("  best: #%d %s: %s", trial.number, job.readable(trial.user_attrs[job.POINT]), values)
+            log.info("  best: #%d %s: %s", trial.number, job.format_point(trial.user_attrs[job.POINT]), values)
     log.info("facesmith sweep leaderboard %s", folder)

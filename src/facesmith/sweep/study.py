@@ -15,23 +15,23 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.study import StudyDirection
 
 from facesmith.errors import UserError
 from facesmith.files import write_text
 from facesmith.sweep.config import Direction, PrunerConfig, SamplerConfig
+from facesmith.sweep.optuna_internals import ProcessLock
 
 FILE: Final = "sweep.json"
 LOCK: Final = ".sweep.lock"
 
 
-def fingerprint(description: Mapping[str, Any]) -> str:
+def compute_fingerprint(description: Mapping[str, Any]) -> str:
     """Return a hash of what makes two sweeps the same."""
     return hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def choose(proposed: Path, mark: str, resume: bool) -> Path:
+def choose_folder(proposed: Path, mark: str, resume: bool) -> Path:
     """Return the newest folder beside `proposed` that holds the sweep of this fingerprint, or else `proposed` itself.
 
     Raises:
@@ -47,14 +47,14 @@ def choose(proposed: Path, mark: str, resume: bool) -> Path:
     return next((folder for folder in reversed(found) if _mark(folder) == mark), proposed)
 
 
-def describe(folder: Path, mark: str, description: Mapping[str, Any]) -> None:
+def write_description(folder: Path, mark: str, description: Mapping[str, Any]) -> None:
     """Write what the sweep is, for people and for `facesmith.sweep`."""
     text = {"fingerprint": mark, "command": sys.argv, **description}
     write_text(folder / FILE, json.dumps(text, indent=2, default=str))
 
 
 @contextmanager
-def owning(folder: Path) -> Iterator[None]:
+def lock_sweep(folder: Path) -> Iterator[None]:
     """Hold the sweep against a second process with the same command.
 
     Raises:
@@ -101,21 +101,7 @@ _PRUNERS: dict[str, type[BasePruner]] = {
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-class _ProcessLock(BaseJournalFileLock):
-    """A lock that the system opens when its process dies; Optuna's own would wait half a minute."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
-def create(
+def create_study(
     folder: Path, storage: Literal["journal", "sqlite"], directions: list[Direction], pruner: PrunerConfig
 ) -> optuna.Study:
     """Make the study of a sweep folder, or open it; an entry cut off by a kill is dropped."""
@@ -180,7 +166,7 @@ def _make(kind: type[Any], role: str, name: str, options: dict[str, Any], **own:
 
 def _storage(folder: Path, kind: str) -> BaseStorage:
     if kind == "journal":
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL), _ProcessLock(folder / f".{JOURNAL}.lock")))
+        return JournalStorage(JournalFileBackend(str(folder / JOURNAL), ProcessLock(folder / f".{JOURNAL}.lock")))
     return RDBStorage(f"sqlite:///{folder.resolve() / SQLITE}", engine_kwargs={"connect_args": {"timeout": 120}})
 
 

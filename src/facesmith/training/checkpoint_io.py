@@ -7,45 +7,53 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
 from typing_extensions import override
 
 from facesmith.errors import UserError
 from facesmith.files import atomic_write
-from facesmith.training.run.checkpoint_files import LAST, PREVIOUS, damage
+from facesmith.training.lightning_internals import CheckpointPath
+from facesmith.training.run.checkpoint_files import LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, find_damage
 
 
 class VerifiedCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints beside their place, flush them to the disk, rename; check every byte when one is loaded.
+    """Write checkpoints atomically and verify every byte when one is loaded.
 
-    Lightning stages them in $TMPDIR: on another filesystem its rename is a copy, and a process killed in it leaves a
-    damaged file. The `last.ckpt` that is replaced stays as `previous.ckpt`.
+    A checkpoint is written beside its target, flushed to the disk and renamed. Lightning stages it in $TMPDIR: on
+    another filesystem its rename is a copy, and a process killed in it leaves a damaged file. The `last.ckpt` that is
+    replaced stays as `previous.ckpt`.
     """
 
     @override
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: CheckpointPath, storage_options: Any | None = None
+    ) -> None:
         path = Path(path)
-        with atomic_write(path, needs=_bytes(checkpoint)) as temporary:
+        with atomic_write(path, needs=_count_bytes(checkpoint)) as temporary:
             torch.save(checkpoint, temporary)
-            if path.name == LAST:
-                _keep(path)
+            if path.name == LAST_CHECKPOINT:
+                _keep_previous(path)
 
     @override
-    def load_checkpoint(self, path: _PATH, map_location: Any = None, weights_only: bool | None = True) -> Any:
-        problem = damage(Path(path))
+    def load_checkpoint(self, path: CheckpointPath, map_location: Any = None, weights_only: bool | None = True) -> Any:
+        """Load a checkpoint onto the CPU or `map_location`.
+
+        Raises:
+            UserError: The file is missing, cut off or damaged.
+        """
+        problem = find_damage(Path(path))
         if problem is not None:
             raise UserError(f"{path}: {problem}; give another checkpoint of the run")
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
     @override
-    def remove_checkpoint(self, path: _PATH) -> None:
-        if Path(path).suffix == ".ckpt":  # which to remove, a checkpoint of somebody else may say
+    def remove_checkpoint(self, path: CheckpointPath) -> None:
+        if Path(path).suffix == ".ckpt":  # a checkpoint from somebody else may say which file to remove
             Path(path).unlink(missing_ok=True)
 
 
-def _keep(path: Path) -> None:
-    """Return the file at `path` a second name, or the only one where a filesystem has no links."""
-    previous, link = path.with_name(PREVIOUS), path.with_name(f".{PREVIOUS}.link")
+def _keep_previous(path: Path) -> None:
+    """Link the file at `path` as `previous.ckpt`; rename it where the filesystem has no hard links."""
+    previous, link = path.with_name(PREVIOUS_CHECKPOINT), path.with_name(f".{PREVIOUS_CHECKPOINT}.link")
     with suppress(FileNotFoundError):
         link.unlink(missing_ok=True)
         try:
@@ -58,10 +66,10 @@ def _keep(path: Path) -> None:
             link.replace(previous)
 
 
-def _bytes(value: Any) -> int:
-    """Count the bytes of all tensors."""
+def _count_bytes(value: Any) -> int:
+    """Return the bytes of all tensors in a nested structure."""
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, dict):
         value = list(value.values())
-    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+    return sum(map(_count_bytes, value)) if isinstance(value, list | tuple) else 0

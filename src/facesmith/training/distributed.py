@@ -1,4 +1,4 @@
-"""What processes that share a batch must agree on, so that they compute what one would."""
+"""What processes that share a batch compute together, so that the result is that of one process."""
 
 from typing import Any
 
@@ -7,54 +7,70 @@ import torch.distributed as dist
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import Tensor, nn
-from torch.nn import Module
 from typing_extensions import override
 
 
-def mean_over_processes(value: Tensor) -> Tensor:
-    """Return the mean of a number without gradient over all processes; the number itself where there is one.
+def all_reduce_mean(value: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes, without gradient; the tensor itself where there is one process.
 
-    A sum that a batch's loss is divided by must be the whole batch's: then the mean of the processes' losses is the
-    loss one process would have.
+    Divide a loss by this mean of the normaliser instead of by the process's own: then the mean of the processes' losses
+    is the loss one process would compute on the whole batch.
+
+    Args:
+        value: Any shape, the same in every process.
     """
-    if not _shared():
+    if not _is_distributed():
         return value
     total = value.detach().clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
 
 
-class _Mean(torch.autograd.Function):
-    """Mean over processes that gradients flow through; processes' gradients are averaged after it, as DDP does."""
+class BatchNormSync(LayerSync):
+    """Lightning plugin that normalises by the whole batch: torch's `SyncBatchNorm` on GPUs, `SyncedBatchNorm2d` else.
 
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        return mean_over_processes(value)
+    It has no effect where one process trains.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        return mean_over_processes(gradients[0].contiguous())
+    def __init__(self) -> None:
+        self._torch = TorchSyncBatchNorm()
+
+    @override
+    def apply(self, model: nn.Module) -> nn.Module:
+        if next(model.parameters()).is_cuda:
+            return self._torch.apply(model)
+        for layer in model.modules():
+            if type(layer) is nn.BatchNorm2d:
+                layer.__class__ = SyncedBatchNorm2d  # the same weights and statistics, other arithmetic
+        return model
+
+    @override
+    def revert(self, model: nn.Module) -> nn.Module:
+        for layer in model.modules():
+            if isinstance(layer, SyncedBatchNorm2d):
+                layer.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+        return self._torch.revert(model)
 
 
-class GlobalBatchNorm2d(nn.BatchNorm2d):
+class SyncedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation by the mean and variance of the batch of all processes, on any device.
 
-    torch.nn.SyncBatchNorm does the same for GPUs only. Every process holds an equal share of the batch.
+    `torch.nn.SyncBatchNorm` does the same for GPUs only. Every process must hold an equal share of the batch.
     """
 
     @override
     def forward(self, input: Tensor) -> Tensor:
-        if not (self.training and _shared()):
+        if not (self.training and _is_distributed()):
             return super().forward(input)
         x = input.float()
-        mean, square = _Mean.apply(torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))]))
+        mean, square = _AllReduceMean.apply(torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))]))
         variance = (square - mean.square()).clamp_min(0)
-        self._follow(mean.detach(), variance.detach(), x[:, 0].numel() * dist.get_world_size())
+        self._update_statistics(mean.detach(), variance.detach(), x[:, 0].numel() * dist.get_world_size())
         scale = (variance + self.eps).rsqrt() * self.weight
-        shown: Tensor = (x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
-        return shown.to(input.dtype)
+        normalised: Tensor = (x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
+        return normalised.to(input.dtype)
 
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None
@@ -64,31 +80,17 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
 
 
-def _shared() -> bool:
+class _AllReduceMean(torch.autograd.Function):
+    """Mean over processes that gradients flow through; DDP averages the processes' gradients after it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return all_reduce_mean(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return all_reduce_mean(gradients[0].contiguous())
+
+
+def _is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-class GlobalStatistics(LayerSync):
-    """Normalise by the whole batch, whoever holds which part: on GPUs by torch's own layer, elsewhere by ours.
-
-    Without effect where one process trains.
-    """
-
-    def __init__(self) -> None:
-        self._torch = TorchSyncBatchNorm()
-
-    @override
-    def apply(self, model: Module) -> Module:
-        if next(model.parameters()).is_cuda:
-            return self._torch.apply(model)
-        for layer in model.modules():
-            if type(layer) is nn.BatchNorm2d:
-                layer.__class__ = GlobalBatchNorm2d  # the same weights and statistics, other arithmetic
-        return model
-
-    @override
-    def revert(self, model: Module) -> Module:
-        for layer in model.modules():
-            if isinstance(layer, GlobalBatchNorm2d):
-                layer.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
-        return self._torch.revert(model)

@@ -1,9 +1,9 @@
-"""Choose the precision a device is fast at, and say once when a run is slower than it need be."""
+"""Precision and devices: choose what is fast here, warn about an unused GPU, refuse devices that cannot help."""
 
 import logging
-from typing import Any
 
 import torch
+from lightning import LightningDataModule, Trainer
 
 from facesmith.errors import UserError
 
@@ -11,14 +11,23 @@ log = logging.getLogger(__name__)
 
 
 def choose_precision(precision: str, accelerator: str) -> str:
-    """Resolve `auto`: bfloat16 on GPUs that have it, float16 on other CUDA GPUs, float32 elsewhere."""
+    """Return the precision for Lightning's `Trainer`; `auto` becomes what `best_precision` chooses.
+
+    Args:
+        precision: Of the settings: `auto`, or one of Lightning's.
+        accelerator: Lightning's: `auto`, `cpu`, `gpu`, `cuda` or `mps`.
+    """
     return precision if precision != "auto" else best_precision(accelerator)[0]
 
 
 def best_precision(accelerator: str) -> tuple[str, str]:
     """Return what `auto` becomes on this machine, and why.
 
-    Autocast on a CPU without bfloat16 units is 20 times slower, so a CPU always computes in float32.
+    bfloat16 on GPUs that have it, float16 on other CUDA GPUs, float32 elsewhere. Autocast on a CPU without bfloat16
+    units is 20 times slower, so a CPU always computes in float32.
+
+    Args:
+        accelerator: Lightning's: `auto`, `cpu`, `gpu`, `cuda` or `mps`.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -29,8 +38,8 @@ def best_precision(accelerator: str) -> tuple[str, str]:
     return "32-true", "autocast on a CPU without bfloat16 units is 20 times slower"
 
 
-def notice_device(accelerator: str) -> None:
-    """Say once when a GPU is present but unused, or when the run is on a CPU, with the key to change."""
+def log_device_hint(accelerator: str) -> None:
+    """Log when a GPU is present but unused, or when the run is on a CPU, with the key to change."""
     gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     if accelerator == "cpu" and gpu:
         log.warning("A GPU is present but unused: trainer.accelerator=auto uses it.")
@@ -41,11 +50,16 @@ def notice_device(accelerator: str) -> None:
         )
 
 
-def refuse_devices(trainer: Any, datamodule: Any, in_sweep: bool) -> None:
-    """Make sure that several devices can do what is asked of them.
+def check_devices(trainer: Trainer, datamodule: LightningDataModule, in_sweep: bool) -> None:
+    """Refuse several devices where they would not help.
+
+    Args:
+        trainer: Whose `world_size` is the number of devices of all machines.
+        datamodule: Its attribute `shares_batches` is true when each process gets its own part of every batch.
+        in_sweep: Whether this run is a job of a multirun.
 
     Raises:
-        UserError: a job of a sweep wants several, or the data give every process the same batches.
+        UserError: A job of a sweep asks for several, or the data would give every process the same batches.
     """
     count = trainer.world_size
     if count == 1:
@@ -53,7 +67,7 @@ def refuse_devices(trainer: Any, datamodule: Any, in_sweep: bool) -> None:
     if in_sweep:
         raise UserError(
             f"trainer.devices: a job of a multirun uses one device, this one asks for {count}; set trainer.devices=1 "
-            "(a launcher runs jobs side by side), or train what the sweep found best on all devices, without -m"
+            "(a launcher runs jobs side by side), or train the sweep's best point on all devices, without -m"
         )
     if not getattr(datamodule, "shares_batches", False):
         raise UserError(

@@ -11,7 +11,7 @@ from facesmith.assets import fetch
 from facesmith.errors import UserError
 from facesmith.metrics.ssim import WINDOW, ssim_map
 from facesmith.models.recognisers import ArcFace, Recogniser, SFace
-from facesmith.training.distributed import mean_over_processes
+from facesmith.training.distributed import all_reduce_mean
 
 _SMALL_MOVES: Final = {"degrees": 4.0, "scale": 0.06, "shift": 0.04}
 
@@ -26,7 +26,7 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    return (values * weight).sum() / (mean_over_processes(weight.sum()) * values.shape[1] + 1e-6)
+    return (values * weight).sum() / (all_reduce_mean(weight.sum()) * values.shape[1] + 1e-6)
 
 
 def masked_l1(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

@@ -9,16 +9,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 
 class WarmupCosine(LRScheduler):
-    """Linear warm-up, then half a cosine down to `final`; stepped once an optimiser step.
+    """Linear warm-up, then half a cosine down to `final`; stepped once per optimiser step.
 
-    A resumed training may be longer (or shorter) than the one that was saved. From the step it goes on at, the rate
-    then glides from where it was to the curve of the new length, over `warmup` of the steps that are left, and follows
-    that curve to its end: no jump, and the same end as a training that was that long from its start.
+    A resumed training may be longer (or shorter) than the one that was saved. From the step it resumes at, the rate
+    then moves linearly from where it was to the curve of the new length, over `warmup` of the remaining steps, and
+    follows that curve to its end: no jump, and the same end as a training that was that long from its start.
 
     Args:
-        steps: optimiser steps of the whole training.
-        warmup: share of them that the warm-up takes.
-        final: of the full rate, what is left at the last step.
+        optimizer: Whose learning rates are scheduled.
+        steps: Optimiser steps of the whole training.
+        warmup: Share of them that the warm-up takes, 0..1.
+        final: Share of the full rate that is left at the last step, 0..1.
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, warmup: float, final: float) -> None:
@@ -30,7 +31,11 @@ class WarmupCosine(LRScheduler):
         super().__init__(optimizer)
 
     def factor(self, step: int) -> float:
-        """Return the share of the full rate at an optimiser step, counted from 0."""
+        """Return the share of the full rate at an optimiser step, counted from 0.
+
+        Args:
+            step: Optimiser step, from 0.
+        """
         curve = self._curve(step)
         glide = max(1, round(self.warmup * (self.steps - self.bend)))
         if self.bend_factor is None or step >= self.bend + glide:
@@ -38,7 +43,7 @@ class WarmupCosine(LRScheduler):
         return self.bend_factor + (curve - self.bend_factor) * (step - self.bend) / glide
 
     def get_lr(self) -> list[Any]:
-        """Return the rates of the current step, one a parameter group."""
+        """Return the rates of the current step, one per parameter group."""
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
@@ -47,7 +52,7 @@ class WarmupCosine(LRScheduler):
         return {name: self.__dict__[name] for name in kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on; bend here when the length has changed."""
+        """Restore the schedule; change course here when the length has changed."""
         steps = self.steps
         self.__dict__.update(state_dict)
         if steps != self.steps:
@@ -62,10 +67,14 @@ class WarmupCosine(LRScheduler):
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
 
 
-def optimiser_steps(trainer: Trainer, batches: int) -> int:
-    """Count the optimiser steps of a whole training with `batches` an epoch, 1 at the least.
+def count_optimizer_steps(trainer: Trainer, batches: int) -> int:
+    """Return the number of optimiser steps of a whole training, at least 1.
 
-    Lightning's own estimate rebuilds the loader and drops its position.
+    Lightning's own estimate (`trainer.estimated_stepping_batches`) rebuilds the loader and drops its position.
+
+    Args:
+        trainer: Gives epochs, accumulation and the limit of batches.
+        batches: Batches per epoch that the loader has.
     """
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))

@@ -27,22 +27,22 @@ def test_occluded_faces_item_is_function_of_draw_number(data: OccluderDataModule
 
 def test_draw_batches_epoch_visits_each_face_repeats_times() -> None:
     sampler = DrawBatches(7, 3, 4, seed=5)
-    sampler.begin(2, 0)
+    sampler.start_epoch(2, 0)
     batches = list(sampler)
     assert len(batches) == len(sampler) == 6
     assert {len(batch) for batch in batches} == {4}
     rows = [row for batch in batches for row, _ in batch][:21]
     assert all(rows.count(row) == 3 for row in range(7))
     numbers = [number for batch in batches for _, number in batch]
-    sampler.begin(3, 0)
+    sampler.start_epoch(3, 0)
     assert not {number for batch in sampler for _, number in batch} & set(numbers)
 
 
 def test_draw_batches_begin_continues_order() -> None:
     whole = DrawBatches(10, 2, 4, seed=1)
-    whole.begin(1, 0)
+    whole.start_epoch(1, 0)
     rest = DrawBatches(10, 2, 4, seed=1)
-    rest.begin(1, 3)
+    rest.start_epoch(1, 3)
     assert list(whole)[3:] == list(rest)
 
 

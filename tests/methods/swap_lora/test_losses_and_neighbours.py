@@ -70,7 +70,7 @@ def test_neighbour_sampler_pairs_meet_and_resume_continues() -> None:
     plan = list(sampler())
     assert all(after[batch[0]] in (-1, batch[1]) for batch in plan)
     again = sampler()
-    again.begin(0, 2)
+    again.start_epoch(0, 2)
     assert list(again) == plan[2:]
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from facesmith.config.schema import TrainConfig
-from facesmith.errors import UserError, explained
+from facesmith.errors import UserError, explain_errors
 from facesmith.methods.video_lora import memory_check
 from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.lora import add_lora
@@ -114,7 +114,7 @@ def test_free_memory_counts_shell_limit() -> None:
         used = psutil.Process().memory_info().vms
         resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000, used + 300_000_000))
         free = memory_check.free_memory()
-        with pytest.raises(UserError) as told, explained(SimpleNamespace(data=SimpleNamespace(num_frames=65))):
+        with pytest.raises(UserError) as told, explain_errors(SimpleNamespace(data=SimpleNamespace(num_frames=65))):
             torch.zeros(1 << 28)
         os.write(writer, f"{free:.0f} {told.value}".encode())
         os._exit(0)

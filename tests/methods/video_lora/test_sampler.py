@@ -37,7 +37,7 @@ def test_an_epoch_is_a_function_of_its_number() -> None:
     whole = sampler()
     expected = [list(whole) for _ in range(3)]
     other = sampler()
-    other.begin(1, 2)
+    other.start_epoch(1, 2)
     assert list(other) == expected[1][2:]
     assert list(other) == expected[2]
     assert expected[0] != expected[1]

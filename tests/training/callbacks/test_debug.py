@@ -65,18 +65,18 @@ def test_what_can_learn_memorises_batches_that_data_would_never_repeat(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
-    callback = RepeatBatches(memorised=0.1)
+    callback = RepeatBatches(max_loss_ratio=0.1)
     fit(Memory(lr=1e-2), Noise(), callback, tmp_path, max_epochs=60, limit_train_batches=2)
-    assert callback.learnt
+    assert callback.memorised
     assert "overfit: memorised 2 batches" in capsys.readouterr().out
 
 
 def test_what_cannot_learn_is_told_so(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    callback = RepeatBatches(memorised=0.1)
+    callback = RepeatBatches(max_loss_ratio=0.1)
     fit(Memory(lr=1e-6), Noise(), callback, tmp_path, max_epochs=3, limit_train_batches=2)
-    assert not callback.learnt
-    assert "NOT memorised" in callback.verdict()
+    assert not callback.memorised
+    assert "NOT memorised" in callback.describe()
 
 
 def test_a_steps_time_is_charged_to_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

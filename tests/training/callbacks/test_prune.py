@@ -7,8 +7,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from facesmith.errors import PrunedError
+from facesmith.sweep.optuna_internals import make_reporter
 from facesmith.training.callbacks.prune import PruneTrial
-from facesmith.training.run.trial import RunningTrial, running
+from facesmith.training.run.trial import CurrentTrial, set_current_trial
 
 
 class Falling(lightning.LightningModule):
@@ -50,7 +51,7 @@ def study() -> optuna.Study:
     """Return a study in which a job with floor 0 has ended."""
     study = optuna.create_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
     trial = study.ask()
-    with running(RunningTrial(0, {}, trial)):
+    with set_current_trial(CurrentTrial(0, {}, make_reporter(trial))):
         assert fit(0.0) == 4
     study.tell(trial, 0.25)
     return study
@@ -62,13 +63,16 @@ def test_validations_are_reported_by_epoch(study: optuna.Study) -> None:
 
 def test_a_hopeless_job_ends_and_a_good_one_does_not(study: optuna.Study) -> None:
     trial = study.ask()
-    with running(RunningTrial(1, {}, trial)), pytest.raises(PrunedError, match="after epoch 1: val/error 2"):
+    with (
+        set_current_trial(CurrentTrial(1, {}, make_reporter(trial))),
+        pytest.raises(PrunedError, match="after epoch 1: val/error 2"),
+    ):
         fit(1.0)
-    with running(RunningTrial(2, {}, study.ask())):
+    with set_current_trial(CurrentTrial(2, {}, make_reporter(study.ask()))):
         assert fit(-1.0) == 4
 
 
 def test_nothing_is_pruned_after_the_last_epoch_or_outside_of_a_sweep(study: optuna.Study) -> None:
-    with running(RunningTrial(1, {}, study.ask())):
+    with set_current_trial(CurrentTrial(1, {}, make_reporter(study.ask()))):
         assert fit(1.0, epochs=1) == 1
     assert fit(1.0) == 4

@@ -15,9 +15,8 @@ from torch.utils.data import DataLoader
 
 from facesmith.media.video import open_video
 from facesmith.metrics.swap import PictureMetrics, SwapMetrics
-from facesmith.training.callbacks.export import LogArtifacts
-from facesmith.training.callbacks.record import LogGateTable
-from facesmith.training.callbacks.render import FilmRenders, RenderValidation
+from facesmith.training.callbacks.render import RenderTimelapse, RenderValidation
+from facesmith.training.callbacks.wandb import LogArtifacts, LogGateTable
 
 from ...offline_wandb import logger, record, summaries
 
@@ -73,7 +72,7 @@ def fit(runs: Path, **settings: Any) -> tuple[dict[str, Any], Path]:
     callbacks = [
         RenderValidation(folder / "renders", every_n_epochs=1),
         LogGateTable(),
-        FilmRenders(folder / "renders", fps=2.0),
+        RenderTimelapse(folder / "renders", fps=2.0),
         LogArtifacts(folder),
         ModelCheckpoint(folder / "checkpoints", filename="last", enable_version_counter=False),
     ]

@@ -43,8 +43,8 @@ class Shuffled:
     def __init__(self) -> None:
         self.epoch = self.first = 0
 
-    def begin(self, epoch: int, batch: int) -> None:
-        self.epoch, self.first = epoch, batch
+    def start_epoch(self, epoch: int, first_batch: int) -> None:
+        self.epoch, self.first = epoch, first_batch
 
     def __len__(self) -> int:
         return ITEMS // BATCH

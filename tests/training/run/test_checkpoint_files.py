@@ -8,7 +8,7 @@ import torch
 
 from facesmith.errors import UserError
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
-from facesmith.training.run.checkpoint_files import damage, newest_good, sweep_stale
+from facesmith.training.run.checkpoint_files import find_damage, find_newest_checkpoint, remove_stale_files
 
 
 def save(path: Path, value: float, **more: object) -> Path:
@@ -38,10 +38,10 @@ def test_a_checkpoint_comes_back_and_the_one_before_stays(tmp_path: Path) -> Non
 
 def test_one_flipped_bit_of_a_tensor_is_noticed_where_torch_sees_none(tmp_path: Path) -> None:
     path = save(tmp_path / "checkpoints/last.ckpt", 1.0)
-    assert damage(path) is None
+    assert find_damage(path) is None
     flip(path, 0.5)
     assert torch.load(path, weights_only=True)["state_dict"]["w"].unique().numel() == 2
-    assert "checksum" in str(damage(path))
+    assert "checksum" in str(find_damage(path))
     with pytest.raises(UserError, match=r"last\.ckpt: is damaged \(the checksum of .* is wrong\)"):
         VerifiedCheckpointIO().load_checkpoint(path)
 
@@ -50,23 +50,23 @@ def test_one_flipped_bit_of_a_tensor_is_noticed_where_torch_sees_none(tmp_path: 
 def test_a_cut_file_is_noticed(tmp_path: Path, length: int) -> None:
     path = save(tmp_path / "checkpoints/last.ckpt", 1.0)
     path.write_bytes(path.read_bytes()[:length])
-    assert damage(path) is not None
+    assert find_damage(path) is not None
 
 
 def test_the_newest_good_one_is_taken_and_the_others_are_told(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    assert newest_good(tmp_path).path is None
+    assert find_newest_checkpoint(tmp_path).path is None
     save(folder / "epoch_0010.ckpt", 0.0)
     save(folder / "last.ckpt", 1.0)
     save(folder / "last.ckpt", 2.0)
-    assert newest_good(tmp_path) == (folder / "last.ckpt", [])
+    assert find_newest_checkpoint(tmp_path) == (folder / "last.ckpt", [])
     flip(folder / "last.ckpt", 0.4)
-    path, rejected = newest_good(tmp_path)
+    path, rejected = find_newest_checkpoint(tmp_path)
     assert path == folder / "previous.ckpt"
     assert len(rejected) == 1
     assert "last.ckpt: is damaged" in rejected[0]
     (folder / "previous.ckpt").write_bytes(b"")
-    path, rejected = newest_good(tmp_path)
+    path, rejected = find_newest_checkpoint(tmp_path)
     assert path == folder / "epoch_0010.ckpt"
     assert len(rejected) == 2
 
@@ -75,7 +75,7 @@ def test_weights_alone_are_not_gone_on_from(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints/weights.ckpt"
     path.parent.mkdir()
     torch.save({"state_dict": {}}, path)
-    assert newest_good(tmp_path) == (None, [])
+    assert find_newest_checkpoint(tmp_path) == (None, [])
 
 
 def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) ->
     for path in [*stale, *kept]:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-    sweep_stale(tmp_path)
+    remove_stale_files(tmp_path)
     assert [path.exists() for path in [*stale, *kept]] == [False] * 2 + [True] * 3
 
 
@@ -92,5 +92,5 @@ def test_a_failed_save_leaves_the_last_good_one(tmp_path: Path) -> None:
     path = save(tmp_path / "checkpoints/last.ckpt", 1.0)
     with pytest.raises(TypeError, match="pickle"):
         VerifiedCheckpointIO().save_checkpoint({"w": (x for x in ())}, path)
-    assert newest_good(tmp_path) == (path, [])
+    assert find_newest_checkpoint(tmp_path) == (path, [])
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from facesmith.training.run.naming import run_group, run_id, run_name, short_keys, sweep_of
+from facesmith.training.run.naming import find_sweep_folder, run_group, run_id, run_name, shorten_keys
 
 SINGLE = Path("runs/identity/ada/2026-11-22_05-01-04")
 JOB = Path("runs/identity/ada/2026-11-22_05-01-04_sweep/7")
@@ -24,9 +24,9 @@ def test_a_long_id_is_cut_and_stays_its_own() -> None:
 def test_jobs_of_a_sweep_are_grouped_by_it(tmp_path: Path) -> None:
     assert run_group(JOB) == "identity/ada/2026-11-22_05-01-04_sweep"
     assert run_group(SINGLE) == "identity"
-    assert sweep_of(SINGLE) is None
+    assert find_sweep_folder(SINGLE) is None
     (tmp_path / "multirun.yaml").touch()
-    assert sweep_of(tmp_path / "0") == tmp_path
+    assert find_sweep_folder(tmp_path / "0") == tmp_path
 
 
 def test_a_name_tells_what_differs(tmp_path: Path) -> None:
@@ -44,4 +44,4 @@ def test_a_name_tells_what_differs(tmp_path: Path) -> None:
 
 
 def test_keys_are_as_long_as_it_takes_to_tell_them_apart() -> None:
-    assert short_keys(["model.lr", "data.lr", "data.batch_size"]) == ["model.lr", "data.lr", "batch_size"]
+    assert shorten_keys(["model.lr", "data.lr", "data.batch_size"]) == ["model.lr", "data.lr", "batch_size"]

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.training.run.lock import held
+from facesmith.training.run.lock import lock_run
 
 FORK = multiprocessing.get_context("fork")
 
 
 def _hold(run: Path, name: Path | None, ready: Any, with_child: bool) -> None:
-    with held(run, name=name, busy="refuse"):
+    with lock_run(run, name=name, busy="refuse"):
         if with_child and os.fork() == 0:
             time.sleep(2)  # a loader's worker that outlives a killed run for a while
             os._exit(0)
@@ -42,7 +42,7 @@ def holder(run: Path, name: Path | None, with_child: bool = False) -> Iterator[A
 
 def test_a_second_run_of_the_name_is_refused_and_told_who(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/1", tmp_path / "ada") as first, pytest.raises(UserError) as caught:  # noqa: SIM117
-        with held(tmp_path / "ada/2", name=tmp_path / "ada", busy="refuse"):
+        with lock_run(tmp_path / "ada/2", name=tmp_path / "ada", busy="refuse"):
             pass
     assert str(caught.value).startswith(f"name=ada: a run of this name is under way ({tmp_path / 'ada/1'}, process")
     assert str(first.pid) in str(caught.value)
@@ -50,15 +50,18 @@ def test_a_second_run_of_the_name_is_refused_and_told_who(tmp_path: Path) -> Non
 
 
 def test_other_names_and_jobs_of_a_sweep_run_side_by_side(tmp_path: Path) -> None:
-    with holder(tmp_path / "ada/s/0", None), held(tmp_path / "ada/s/1", name=None, busy="refuse"):
+    with holder(tmp_path / "ada/s/0", None), lock_run(tmp_path / "ada/s/1", name=None, busy="refuse"):
         pass
-    with holder(tmp_path / "ada/1", tmp_path / "ada"), held(tmp_path / "bob/1", name=tmp_path / "bob", busy="refuse"):
+    with (
+        holder(tmp_path / "ada/1", tmp_path / "ada"),
+        lock_run(tmp_path / "bob/1", name=tmp_path / "bob", busy="refuse"),
+    ):
         pass
 
 
 def test_nobody_goes_on_in_a_folder_that_is_in_use(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/s/0", None), pytest.raises(UserError):  # noqa: SIM117
-        with held(tmp_path / "ada/s/0", name=None, busy="refuse"):
+        with lock_run(tmp_path / "ada/s/0", name=None, busy="refuse"):
             pass
 
 
@@ -66,7 +69,7 @@ def test_waiting_lasts_until_the_other_ends(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/1", tmp_path / "ada") as first:
         threading.Timer(0.5, first.kill).start()
         began = time.monotonic()
-        with held(tmp_path / "ada/2", name=tmp_path / "ada", busy="wait"):
+        with lock_run(tmp_path / "ada/2", name=tmp_path / "ada", busy="wait"):
             assert time.monotonic() - began >= 0.4
 
 
@@ -74,12 +77,12 @@ def test_a_killed_run_whose_worker_lives_on_blocks_nobody_for_long(tmp_path: Pat
     with holder(tmp_path / "ada/1", tmp_path / "ada", with_child=True) as first:
         os.kill(first.pid, signal.SIGKILL)
         first.join()
-        with held(tmp_path / "ada/1", name=tmp_path / "ada", busy="refuse"):
+        with lock_run(tmp_path / "ada/1", name=tmp_path / "ada", busy="refuse"):
             pass
 
 
 def test_nothing_of_the_holder_stays(tmp_path: Path) -> None:
-    with held(tmp_path / "ada/1", name=tmp_path / "ada", busy="refuse"):
+    with lock_run(tmp_path / "ada/1", name=tmp_path / "ada", busy="refuse"):
         assert (tmp_path / "ada/1/.hydra/lock.json").is_file()
         assert (tmp_path / "ada/.lock.json").is_file() or (tmp_path / "ada/.lock").with_suffix(".json").is_file()
     assert not list(tmp_path.rglob("*.json"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facesmith.config.schema import TrainConfig
-from facesmith.training.run.log import ForPeople, git_state, logged, optional_file, quiet_libraries
+from facesmith.training.run.log import ConsoleFilter, describe_git_state, log_run, make_file_handler, silence_libraries
 
 from ...config.test_configs import NEEDED, composed, validate
 
@@ -34,12 +34,12 @@ def handlers(tmp_path: Path):
 
 def test_the_file_holds_settings_versions_git_and_the_end(handlers: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = validate(composed("train", "experiment=identity", *NEEDED), TrainConfig)
-    quiet_libraries()
-    with logged(config):
+    silence_libraries()
+    with log_run(config):
         logging.getLogger("facesmith.test").debug("fine detail")
         logging.getLogger("lightning.pytorch").info("of Lightning")
         warnings.warn("of a library", stacklevel=1)
-    with pytest.raises(KeyError), logged(config):
+    with pytest.raises(KeyError), log_run(config):
         raise KeyError("bug")
     text = handlers.read_text()
     for words in ("max_frames: 1000", "torch 2", "python 3", "git: ", "command: ", "fine detail", "of Lightning"):
@@ -52,7 +52,7 @@ def test_the_console_shows_only_what_a_person_needs(monkeypatch: pytest.MonkeyPa
     def shown(name: str, level: int, **extra: bool) -> bool:
         record = logging.LogRecord(name, level, "", 0, "", (), None)
         record.__dict__.update(extra)
-        return bool(ForPeople().filter(record))
+        return bool(ConsoleFilter().filter(record))
 
     assert shown("facesmith.faces.face_set.extraction", logging.INFO)
     assert not shown("facesmith.training.run.log", logging.ERROR, file_only=True)
@@ -64,12 +64,12 @@ def test_the_console_shows_only_what_a_person_needs(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_file_is_asked_for(tmp_path: Path) -> None:
-    assert isinstance(optional_file(None), logging.NullHandler)
-    handler = optional_file(str(tmp_path / "logs" / "swap.log"))
+    assert isinstance(make_file_handler(None), logging.NullHandler)
+    handler = make_file_handler(str(tmp_path / "logs" / "swap.log"))
     handler.emit(logging.LogRecord("a", logging.INFO, "", 0, "said", (), None))
     handler.close()
     assert (tmp_path / "logs" / "swap.log").read_text().strip() == "said"
 
 
 def test_git_state_names_the_commit() -> None:
-    assert git_state().startswith("git: ")
+    assert describe_git_state().startswith("git: ")

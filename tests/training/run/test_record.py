@@ -10,31 +10,31 @@ from pathlib import Path
 import pytest
 
 from facesmith.errors import PrunedError, UserError
-from facesmith.training.run.record import Monitor, Recorder, close_killed, read, recording
+from facesmith.training.run.record import Monitor, Recorder, mark_killed, read_record, record_run
 
 DISTANCE = Monitor(name="val/judge_distance", mode="min")
 
 
 def record(folder: Path, **changes: object):
     given = {"experiment": "identity", "name": "ada", "settings": {"seed": 0}, "objectives": [DISTANCE], **changes}
-    return recording(folder, **given)
+    return record_run(folder, **given)
 
 
 def validate(recorder: Recorder, epoch: int, distance: float, ssim: float) -> None:
     figures = {"val/judge_distance": distance, "val/ssim": ssim}
-    recorder.reached(epoch + 1, 10 * (epoch + 1), figures, validated=epoch)
+    recorder.update_metrics(epoch + 1, 10 * (epoch + 1), figures, validated=epoch)
 
 
 def test_a_run_is_on_disk_while_it_runs_and_when_it_is_done(tmp_path: Path) -> None:
     with record(tmp_path) as recorder:
-        begun = read(tmp_path)
+        begun = read_record(tmp_path)
         assert (begun.status, begun.pid, begun.experiment, begun.name) == ("running", os.getpid(), "identity", "ada")
         validate(recorder, 0, 0.8, 0.5)
         validate(recorder, 1, 0.6, 0.4)
         validate(recorder, 2, 0.7, 0.9)
-        assert read(tmp_path).metrics.last == {"val/judge_distance": 0.7, "val/ssim": 0.9}
-        recorder.completed(0.7, tmp_path / "checkpoints" / "best.ckpt")
-    done = read(tmp_path)
+        assert read_record(tmp_path).metrics.last == {"val/judge_distance": 0.7, "val/ssim": 0.9}
+        recorder.set_result(0.7, tmp_path / "checkpoints" / "best.ckpt")
+    done = read_record(tmp_path)
     assert (done.status, done.objective, done.epochs, done.steps, done.error) == ("completed", 0.7, 3, 30, None)
     assert {name: (best.value, best.epoch) for name, best in done.metrics.best.items()} == {
         "val/judge_distance": (0.6, 1),
@@ -51,7 +51,7 @@ def test_a_greater_value_is_best_where_the_mode_says_so(tmp_path: Path) -> None:
     with record(tmp_path, objectives=[Monitor(name="val/ssim", mode="max")]) as recorder:
         for epoch, ssim in enumerate([0.5, 0.9, 0.4]):
             validate(recorder, epoch, 1.0, ssim)
-    assert read(tmp_path).metrics.best["val/ssim"].epoch == 1
+    assert read_record(tmp_path).metrics.best["val/ssim"].epoch == 1
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_greater_value_is_best_where_the_mode_says_so(tmp_path: Path) -> None:
 def test_how_a_run_ended_is_recorded_with_its_traceback(tmp_path: Path, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), record(tmp_path):
         raise error
-    ended = read(tmp_path)
+    ended = read_record(tmp_path)
     assert (ended.status, ended.error.kind, ended.error.message) == (status, type(error).__name__, str(error))
     assert "raise error" in ended.error.traceback
 
@@ -76,10 +76,10 @@ def interrupt(folder: Path) -> None:
 def test_a_run_that_goes_on_keeps_what_was_good_before(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(tmp_path)
-    first = read(tmp_path)
+    first = read_record(tmp_path)
     with record(tmp_path) as recorder:
         validate(recorder, 2, 0.9, 0.5)
-    second = read(tmp_path)
+    second = read_record(tmp_path)
     assert (second.status, second.error, len(second.resumed)) == ("completed", None, 1)
     assert (second.started, second.metrics.best["val/judge_distance"].epoch) == (first.started, 1)
     assert second.seconds >= first.seconds
@@ -89,46 +89,46 @@ def test_a_run_that_starts_over_forgets(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(tmp_path)
     with record(tmp_path) as recorder:
-        recorder.starts_over()
+        recorder.reset_metrics()
         validate(recorder, 0, 0.9, 0.5)
-    assert read(tmp_path).metrics.best["val/judge_distance"].value == 0.9
+    assert read_record(tmp_path).metrics.best["val/judge_distance"].value == 0.9
 
 
 def test_a_process_that_is_gone_was_killed(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys\nfrom facesmith.training.run.record import recording\n"
-        f"with recording(pathlib.Path({str(tmp_path)!r}), experiment=None, name='ada', settings={{}}):\n"
+        "import pathlib, sys\nfrom facesmith.training.run.record import record_run\n"
+        f"with record_run(pathlib.Path({str(tmp_path)!r}), experiment=None, name='ada', settings={{}}):\n"
         "    print('running', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"running\n"
-    assert read(tmp_path).status == "running"
+    assert read_record(tmp_path).status == "running"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert read(tmp_path).status == "killed"
-    close_killed(tmp_path, "signal 9", None)
-    assert (read(tmp_path).status, read(tmp_path).error.message) == ("killed", "signal 9")
+    assert read_record(tmp_path).status == "killed"
+    mark_killed(tmp_path, "signal 9", None)
+    assert (read_record(tmp_path).status, read_record(tmp_path).error.message) == ("killed", "signal 9")
 
 
 def test_a_number_that_another_process_has_by_now_is_not_the_run(tmp_path: Path) -> None:
     with record(tmp_path):
         text = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**text, "started": "2020-01-01T00:00:00+00:00"}))
-    assert read(tmp_path).status == "killed"
+    assert read_record(tmp_path).status == "killed"
 
 
 def test_what_is_no_record_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run.json: no such file"):
-        read(tmp_path)
+        read_record(tmp_path)
     (tmp_path / "run.json").write_text('{"status": "sleeping"}')
     with pytest.raises(UserError, match="not a record") as caught:
-        read(tmp_path)
+        read_record(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_figures_that_are_no_number_stay_readable(tmp_path: Path) -> None:
     with record(tmp_path) as recorder:
-        recorder.reached(1, 10, {"val/judge_distance": float("nan"), "val/ssim": float("inf")}, validated=0)
-    last = read(tmp_path).metrics.last
+        recorder.update_metrics(1, 10, {"val/judge_distance": float("nan"), "val/ssim": float("inf")}, validated=0)
+    last = read_record(tmp_path).metrics.last
     assert last["val/judge_distance"] != last["val/judge_distance"]
     assert last["val/ssim"] == float("inf")

@@ -12,7 +12,14 @@ from omegaconf import OmegaConf
 from facesmith.cli.composition import compose_config
 from facesmith.errors import UserError
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
-from facesmith.training.run.resume import arguments, changed, command, record_folder, refuse_changes, run_folder
+from facesmith.training.run.resume import (
+    check_unchanged,
+    choose_hydra_subdir,
+    choose_run_folder,
+    expand_resume,
+    find_changes,
+    resume_command,
+)
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -43,7 +50,7 @@ def checkpoint(folder: Path) -> Path:
 def test_a_folder_alone_brings_its_own_command(tmp_path: Path) -> None:
     run = a_run(tmp_path / "2026", "experiment=identity", "data.name=ada", "+trainer.limit_train_batches=3", "seed=2")
     given = [f"resume={run}", "trainer.max_epochs=50", "trainer.limit_train_batches=4", "seed=3"]
-    assert arguments(given) == [
+    assert expand_resume(given) == [
         "experiment=identity",
         "data.name=ada",
         "+trainer.limit_train_batches=4",
@@ -56,9 +63,9 @@ def test_a_folder_alone_brings_its_own_command(tmp_path: Path) -> None:
 
 def test_the_whole_command_may_be_given_again(tmp_path: Path) -> None:
     run = a_run(tmp_path / "a b", "experiment=identity", "data.name=ada")
-    whole = arguments(["experiment=identity", "data.name=ada", f"resume='{run}'"])
+    whole = expand_resume(["experiment=identity", "data.name=ada", f"resume='{run}'"])
     assert whole == ["experiment=identity", "data.name=ada", f"resume='{run}'", f"hydra.run.dir='{run}'"]
-    assert arguments(whole) == whole
+    assert expand_resume(whole) == whole
     assert compose_config("train", whole).resume == str(run)
     assert HydraConfig.get().run.dir == str(run)
 
@@ -71,43 +78,43 @@ def test_the_last_start_that_began_counts_and_a_sweeps_job_brings_its_config(tmp
     begun = {"overrides": ["model.optimizer.lr=0.1", "trainer.max_epochs=50"]}
     (run / "run.json").write_text(json.dumps(begun))
     flags = ["-cd", "sweeps", "-cn", "identity_lr"]
-    assert arguments([f"resume={run}"])[:6] == [*flags, "model.optimizer.lr=0.1", "trainer.max_epochs=50"]
+    assert expand_resume([f"resume={run}"])[:6] == [*flags, "model.optimizer.lr=0.1", "trainer.max_epochs=50"]
 
 
 def test_other_command_lines_stay(tmp_path: Path) -> None:
     for given in (["experiment=identity"], ["resume=auto", "-m"], ["resume=null"], []):
-        assert arguments(given) == given
-    with pytest.raises(UserError, match="is no run's folder"):
-        arguments([f"resume={tmp_path}"])
+        assert expand_resume(given) == given
+    with pytest.raises(UserError, match="is not the folder of a run"):
+        expand_resume([f"resume={tmp_path}"])
     run = a_run(tmp_path / "run")
     with pytest.raises(UserError, match="in a sweep resume=auto"):
-        arguments([f"resume={run}", "--multirun"])
+        expand_resume([f"resume={run}", "--multirun"])
 
 
 def test_auto_takes_the_newest_folder_with_a_whole_checkpoint(tmp_path: Path) -> None:
     base = tmp_path / "identity/ada"
-    assert run_folder(str(base), "2026-03", "auto") == str(base / "2026-03")
+    assert choose_run_folder(str(base), "2026-03", "auto") == str(base / "2026-03")
     checkpoint(base / "2026-01")
     newer = checkpoint(base / "2026-02")
     (base / "2026-02b").mkdir()
     (base / ".lock").touch()
-    assert run_folder(str(base), "2026-03", "auto") == str(base / "2026-02")
+    assert choose_run_folder(str(base), "2026-03", "auto") == str(base / "2026-02")
     os.truncate(newer, 100)
-    assert run_folder(str(base), "2026-03", "auto") == str(base / "2026-01")
-    assert run_folder(str(base), "2026-03", None) == str(base / "2026-03")
+    assert choose_run_folder(str(base), "2026-03", "auto") == str(base / "2026-01")
+    assert choose_run_folder(str(base), "2026-03", None) == str(base / "2026-03")
 
 
 def test_a_new_run_never_gets_a_folder_that_exists(tmp_path: Path) -> None:
     (tmp_path / "now").mkdir()
     (tmp_path / "now-2").mkdir()
-    assert run_folder(str(tmp_path), "now", None) == str(tmp_path / "now-3")
+    assert choose_run_folder(str(tmp_path), "now", None) == str(tmp_path / "now-3")
 
 
 def test_records_of_starts_do_not_replace_each_other(tmp_path: Path) -> None:
-    assert record_folder(None, "t") == ".hydra"
-    assert record_folder(str(tmp_path), "t") == ".hydra"
+    assert choose_hydra_subdir(None, "t") == ".hydra"
+    assert choose_hydra_subdir(str(tmp_path), "t") == ".hydra"
     a_run(tmp_path / "run")
-    assert record_folder(str(tmp_path / "run"), "t") == ".hydra/resumed_t"
+    assert choose_hydra_subdir(str(tmp_path / "run"), "t") == ".hydra/resumed_t"
 
 
 def test_what_decides_what_is_learnt_must_stay() -> None:
@@ -126,7 +133,7 @@ def test_what_decides_what_is_learnt_must_stay() -> None:
         "callbacks": {"average": {"decay": 0.99}, "render": {"every_n_epochs": 2}},
         "logger": {"csv": {}},
     }
-    assert changed(old, free) == []
+    assert find_changes(old, free) == []
     other = {
         "seed": 1,
         "model": {"optimizer": {"lr": 2e-3}},
@@ -134,7 +141,7 @@ def test_what_decides_what_is_learnt_must_stay() -> None:
         "trainer": {"max_epochs": 30, "devices": 1, "precision": "16-mixed"},
         "callbacks": {"last": {"every_seconds": 30.0}, "average": {"decay": 0.9}},
     }
-    assert sorted(changed(old, other)) == [
+    assert sorted(find_changes(old, other)) == [
         "callbacks.average.decay: 0.99 -> 0.9",
         "data.targets: ['a'] -> ['a', 'b']",
         "model.optimizer.lr: 0.001 -> 0.002",
@@ -143,11 +150,11 @@ def test_what_decides_what_is_learnt_must_stay() -> None:
         "trainer.precision: 32-true -> 16-mixed",
     ]
     with pytest.raises(UserError, match=r"model\.optimizer\.lr: 0\.001 -> 0\.002; .*start a new run") as caught:
-        refuse_changes(old, other, Path("runs/x"))
+        check_unchanged(old, other, Path("runs/x"))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_command_that_goes_on_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command(tmp_path / "runs/identity/ada/2026") == "facesmith train resume=runs/identity/ada/2026"
-    assert command(tmp_path / "my runs/1") == "facesmith train 'resume=my runs/1'"
+    assert resume_command(tmp_path / "runs/identity/ada/2026") == "facesmith train resume=runs/identity/ada/2026"
+    assert resume_command(tmp_path / "my runs/1") == "facesmith train 'resume=my runs/1'"

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from facesmith.errors import UserError
-from facesmith.training.run.resume import arguments
+from facesmith.training.run.resume import expand_resume
 
 from .test_resume import a_run
 
@@ -28,7 +28,7 @@ from .test_resume import a_run
 )
 def test_saved_override_harmless_is_taken(override: str, tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", override)
-    assert override in arguments([f"resume={run}"])
+    assert override in expand_resume([f"resume={run}"])
 
 
 @pytest.mark.parametrize(
@@ -63,30 +63,30 @@ def test_saved_override_that_reaches_further_is_refused(override: str, why: str,
     else:
         OmegaConf.save(OmegaConf.create({"all": [override]}).all, run / ".hydra/overrides.yaml")
     with pytest.raises(UserError, match=why) as caught:
-        arguments([f"resume={run}"])
+        expand_resume([f"resume={run}"])
     assert len(str(caught.value).splitlines()) == 1
     assert "again" in str(caught.value)
 
 
 def test_saved_override_refused_may_be_given_again(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", "experiment=identity", "+data.source=${oc.env:HOME}")
-    assert "+data.source=${oc.env:HOME}" in arguments([f"resume={run}", "data.source=${oc.env:HOME}"])
+    assert "+data.source=${oc.env:HOME}" in expand_resume([f"resume={run}", "data.source=${oc.env:HOME}"])
 
 
 def test_saved_overrides_of_an_earlier_version_have_todays_names(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", "+callbacks.mean={_target_: facesmith.callbacks.average.AverageWeights, decay: 0.9}")
-    given = arguments([f"resume={run}"])
+    given = expand_resume([f"resume={run}"])
     assert "+callbacks.mean={_target_: facesmith.training.callbacks.average.AverageWeights, decay: 0.9}" in given
 
 
 def test_primary_config_of_another_folder_is_given_again(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", config="mine", directory=str(tmp_path / "run/conf"))
     with pytest.raises(UserError, match=r"was started with -cd .*run/conf -cn mine; if that config is yours, give"):
-        arguments([f"resume={run}"])
-    assert arguments(["-cd", "x", "-cn", "mine", f"resume={run}"])[:4] == ["-cd", "x", "-cn", "mine"]
+        expand_resume([f"resume={run}"])
+    assert expand_resume(["-cd", "x", "-cn", "mine", f"resume={run}"])[:4] == ["-cd", "x", "-cn", "mine"]
     path = a_run(tmp_path / "other", config="../../evil")
     with pytest.raises(UserError, match="evil; if that config is yours"):
-        arguments([f"resume={path}"])
+        expand_resume([f"resume={path}"])
 
 
 def test_record_that_is_none_is_one_line(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_record_that_is_none_is_one_line(tmp_path: Path) -> None:
     for text in ("[1]", "{", '{"overrides": [1]}', '{"overrides": "experiment=identity"}'):
         (run / "run.json").write_text(text)
         with pytest.raises(UserError, match=r"^resume=.*start a new run$"):
-            arguments([f"resume={run}"])
+            expand_resume([f"resume={run}"])
     (run / "run.json").unlink()
     (run / ".hydra/overrides.yaml").write_text("!!python/object/apply:os.system [true]")
     with pytest.raises(UserError, match=r"^resume=.*start a new run$"):
-        arguments([f"resume={run}"])
+        expand_resume([f"resume={run}"])

@@ -12,14 +12,14 @@ from facesmith.cli.composition import load_config
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
-from facesmith.training.run.record import recording
+from facesmith.training.run.record import record_run
 from facesmith.training.run.start import Start, find_start
 
 
-def start(run: Path, *overrides: str, swept: bool = False) -> Start:
+def start(run: Path, *overrides: str, in_sweep: bool = False) -> Start:
     """Decide where a run of these overrides starts in a folder."""
     config, settings = composed(run, *overrides)
-    return find_start(config, settings, run, swept=swept)
+    return find_start(config, settings, run, in_sweep=in_sweep)
 
 
 def composed(run: Path, *overrides: str) -> tuple[TrainConfig, dict[str, Any]]:
@@ -52,9 +52,9 @@ def _save(run: Path, epochs: int, settings: dict[str, Any]) -> Path:
 def test_a_new_run_starts_from_nothing_and_never_in_anothers_folder(run: Path, tmp_path_factory: Any) -> None:
     assert start(tmp_path_factory.mktemp("new")) == Start()
     assert start(tmp_path_factory.mktemp("new"), "resume=auto") == Start()
-    with pytest.raises(UserError, match="holds a run already; go on with resume="):
+    with pytest.raises(UserError, match="holds a run already; resume it with resume="):
         start(run)
-    assert start(run, swept=True) == Start()
+    assert start(run, in_sweep=True) == Start()
 
 
 @pytest.mark.parametrize("change", ["trainer.max_epochs=50", "data.workers=2", "logger=none", "paths.profiles=p"])
@@ -84,20 +84,20 @@ def test_other_settings_are_refused_in_one_line(run: Path) -> None:
 
 
 def test_fewer_epochs_than_done_are_refused(run: Path) -> None:
-    with pytest.raises(UserError, match=r"^trainer\.max_epochs=15: the run has done 20 already"):
+    with pytest.raises(UserError, match=r"^trainer\.max_epochs=15: the run has 20 already"):
         start(run, f"resume={run}", "trainer.max_epochs=15")
 
 
 def test_a_finished_run_says_so_and_more_epochs_go_on(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, settings = composed(run, "trainer.max_epochs=30")
-    with recording(run, experiment="identity", name="ada", settings=settings) as recorder:
+    with record_run(run, experiment="identity", name="ada", settings=settings) as recorder:
         _save(run, 30, settings)
-        recorder.completed(0.25, None)
+        recorder.set_result(0.25, None)
     assert json.loads((run / "run.json").read_text())["status"] == "completed"
     with caplog.at_level(logging.INFO):
         found = start(run, f"resume={run}", "trainer.max_epochs=30")
     assert found == Start(run / "checkpoints/last.ckpt", True, 0.25)
     assert [r.message for r in caplog.records] == [
-        f"{run}: finished after 30 epochs; trainer.max_epochs=60, say, goes on"
+        f"{run}: finished after 30 epochs; for more set trainer.max_epochs, such as 60"
     ]
     assert not start(run, f"resume={run}", "trainer.max_epochs=40").finished

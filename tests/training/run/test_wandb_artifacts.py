@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facesmith.cli.main import main
-from facesmith.training.run.wandb import faces_artifact, onnx_artifact
+from facesmith.training.run.wandb_artifacts import make_face_set_artifact, make_onnx_artifact
 
 from ...offline_wandb import record, summaries
 
@@ -23,9 +23,9 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_the_same_faces_and_files_are_the_same_artifact(model: Path) -> None:
-    assert faces_artifact(TOLD).digest == faces_artifact({**TOLD, "run": "another"}).digest
-    assert "embedding" not in faces_artifact(TOLD).metadata
-    first, again = (onnx_artifact(model.parent, "run", {"run": told}, upload=False) for told in ("a", "b"))
+    assert make_face_set_artifact(TOLD).digest == make_face_set_artifact({**TOLD, "run": "another"}).digest
+    assert "embedding" not in make_face_set_artifact(TOLD).metadata
+    first, again = (make_onnx_artifact(model.parent, "run", {"run": told}, upload=False) for told in ("a", "b"))
     assert first is not None
     assert again is not None
     assert (first.digest, first.name) == (again.digest, again.name)  # so that a swap finds what the training logged
@@ -48,4 +48,4 @@ def test_a_model_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     for name in ("a.png", "a.onnx"):
         (tmp_path / name).touch()
     assert main(["sweep", "lineage", str(tmp_path / "a.png"), f"model={tmp_path / 'a.onnx'}"]) == 1
-    assert "lies in no run" in capsys.readouterr().err
+    assert "is not in a run's folder" in capsys.readouterr().err

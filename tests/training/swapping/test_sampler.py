@@ -48,10 +48,10 @@ def test_mixed_batch_sampler_epochs_differ_and_missing_kinds_are_skipped() -> No
     one = sampler(4)
     first = list(one)
     assert list(one) == first
-    one.begin(1, 0)
+    one.start_epoch(1, 0)
     second = list(one)
     assert second != first
-    one.begin(1, 7)
+    one.start_epoch(1, 7)
     assert list(one) == second[7:]
     for batch in sampler(4, kinds=np.array(list("IIII"))):
         assert len(batch) == 4

@@ -199,9 +199,9 @@ class DrawBatches(Sampler[list[Draw]]):
         self.count, self.repeats, self.batch_size, self.seed = count, repeats, batch_size, seed
         self._epoch, self._first = 0, 0
 
-    def begin(self, epoch: int, batch: int) -> None:
+    def start_epoch(self, epoch: int, first_batch: int) -> None:
         """Let the next iteration be that of an epoch, from a batch of it on; both are counted from 0."""
-        self._epoch, self._first = epoch, batch
+        self._epoch, self._first = epoch, first_batch
 
     def __len__(self) -> int:
         return -(-self.count * self.repeats // self.batch_size)

@@ -21,7 +21,7 @@ from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
 from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.models.onnx.export_spec import ExportSpec
-from facesmith.training.schedule import WarmupCosine, optimiser_steps
+from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
 
 
 class OccluderModule(LightningModule):
@@ -62,7 +62,7 @@ class OccluderModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW with a cosine schedule after a linear warm-up, per step."""
         settings = self.config.optimizer
-        steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
+        steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
         optimizer = AdamW(self.configure_groups(), settings.lr, weight_decay=settings.weight_decay)
         schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

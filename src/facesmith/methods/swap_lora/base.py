@@ -16,8 +16,8 @@ from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.swapper_file import read_info
 from facesmith.models.onnx.to_torch.generator import load_generator
 from facesmith.models.swapper.generator import SwapGenerator
-from facesmith.training.run.checkpoint_files import FOLDER, LAST
-from facesmith.training.run.record import FILE
+from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
+from facesmith.training.run.record import RECORD_FILE
 from facesmith.training.swapping.module import SwapModule
 from facesmith.training.swapping.splits import TEMPLATE
 
@@ -79,7 +79,7 @@ def find_base(path: Path) -> Path:
     if not path.is_dir():
         return path
     for run in (path, *sorted(path.glob("[!.]*/"), reverse=True)):
-        for found in (_recorded(run), run / FOLDER / LAST):
+        for found in (_recorded(run), run / CHECKPOINT_FOLDER / LAST_CHECKPOINT):
             if found is not None and found.is_file():
                 return found
     raise UserError(f"model.base={path}: no run with a checkpoint; give a run's folder, a .ckpt or an .onnx")
@@ -167,7 +167,7 @@ def _training_settings(checkpoint: Any) -> dict[str, Any]:
 def _recorded(run: Path) -> Path | None:
     """Return the best checkpoint, as the run's own record names it."""
     try:
-        named = json.loads((run / FILE).read_text(encoding="utf-8")).get("checkpoint")
+        named = json.loads((run / RECORD_FILE).read_text(encoding="utf-8")).get("checkpoint")
     except (OSError, ValueError):
         return None
     return run / named if isinstance(named, str) else None

@@ -140,7 +140,7 @@ class SwapLoraModule(SwapModule):
         data.figures |= figures  # kept in checkpoints
         self._log_figures(figures)
 
-    def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
+    def pop_videos(self) -> list[tuple[str, NDArray[np.uint8]]]:
         """Return the film of the tail drawn since the last time: target, base and adapter side by side."""
         film = self._comparison.film()
         return [] if film is None else [("tail", film)]
@@ -150,7 +150,7 @@ class SwapLoraModule(SwapModule):
         assert self._grid is not None
         return self._grid
 
-    def advise(self, figures: Mapping[str, float]) -> list[str]:
+    def suggest_fixes(self, figures: Mapping[str, float]) -> list[str]:
         """Return where the adapter does worse than its base on what neither has seen, and which keys mend it."""
         lines = []
         for name, title in (("judge_distance", "the person"), ("nme", "the target's features")):

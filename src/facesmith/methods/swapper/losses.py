@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from facesmith.methods.swapper.config import AadLossConfig
 from facesmith.models.swapper.generator import SwapOutput, composite
 from facesmith.models.swapper.texture_warp import opponent
-from facesmith.training.distributed import mean_over_processes
+from facesmith.training.distributed import all_reduce_mean
 from facesmith.training.losses import AdversarialLoss, IdentityLoss, masked_l1, masked_mean, masked_ssim_loss, ramp
 
 _CELLS: Final = 8  # colour and contrast are compared in 8x8 cells of the crop
@@ -95,7 +95,7 @@ def _light(aux: dict[str, Tensor], truth: Tensor, hull: Tensor) -> Tensor:
     """Compare cell means; the contrast is left to its own term."""
     cell = truth.shape[-1] // _CELLS
     lit = aux["sampled"] * aux["contrast"].detach().exp()[:, :, None, None] + aux["light"]
-    share = mean_over_processes(F.avg_pool2d(hull, cell).mean())
+    share = all_reduce_mean(F.avg_pool2d(hull, cell).mean())
     return F.avg_pool2d((lit - truth) * hull, cell).abs().mean() / share.clamp_min(1e-6)
 
 

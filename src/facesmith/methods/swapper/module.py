@@ -61,7 +61,7 @@ class SwapperModule(SwapModule):
             {"target": few["target"], "pseudo truth": few["truth"], "raw output": raw, "composite": composite}
         )
 
-    def advise(self, figures: Mapping[str, float]) -> list[str]:
+    def suggest_fixes(self, figures: Mapping[str, float]) -> list[str]:
         """Return what the gate's figures show to be wrong, and which keys mend it."""
         faces = self.datamodule.splits[0].frames.faces
         return advice(

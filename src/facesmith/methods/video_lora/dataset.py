@@ -132,9 +132,9 @@ class BucketSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         return self._length
 
-    def begin(self, epoch: int, batch: int) -> None:
-        """Make the next iteration that of `epoch`, from its batch number `batch` on."""
-        self._epoch, self._first = epoch, batch
+    def start_epoch(self, epoch: int, first_batch: int) -> None:
+        """Make the next iteration that of `epoch`, from batch number `first_batch` on."""
+        self._epoch, self._first = epoch, first_batch
 
     def __iter__(self) -> Iterator[list[int]]:
         batches = self._plan(self._epoch)[self._first :]

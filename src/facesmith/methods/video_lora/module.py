@@ -32,7 +32,7 @@ from facesmith.methods.video_lora.networks import (
 from facesmith.methods.video_lora.quantization import enable_storage_casting
 from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, describe
-from facesmith.training.schedule import WarmupCosine, optimiser_steps
+from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
 
 
 class VideoLoraModule(LightningModule):
@@ -121,7 +121,7 @@ class VideoLoraModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Build AdamW on LoRA and mapper, each with its own learning rate; linear warm-up and cosine, per step."""
         settings = self.config.optimizer
-        steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
+        steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
         groups = [
             {"params": [p for p in self.transformer.parameters() if p.requires_grad], "lr": settings.lr},
             {"params": list(self.mapper.parameters()), "lr": settings.mapper_lr},
@@ -179,7 +179,7 @@ class VideoLoraModule(LightningModule):
         self.provenance["figures"] = metrics
         self.log_dict({f"val/{name}": value for name, value in metrics.items()}, rank_zero_only=True)
 
-    def drawn(self) -> list[tuple[str, NDArray[np.uint8]]]:
+    def pop_videos(self) -> list[tuple[str, NDArray[np.uint8]]]:
         """Return name and frames (T,H,W,3) RGB uint8 of the videos generated since the last call."""
         return self._validation.pop_videos()
 

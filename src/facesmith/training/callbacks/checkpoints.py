@@ -1,4 +1,4 @@
-"""A training ends with a verdict."""
+"""When a training validates and saves: after the last epoch, at a cadence, and when a signal asks it to stop."""
 
 import time
 from pathlib import Path
@@ -7,28 +7,34 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from facesmith.training.run.checkpoint_files import LAST
-from facesmith.training.run.stopping import StopWish
+from facesmith.training.lightning_internals import is_resumable_point
+from facesmith.training.run.checkpoint_files import LAST_CHECKPOINT
+from facesmith.training.run.preemption import PreemptionHandler
 
 
 class ValidateLastEpoch(Callback):
-    """Validate after the last epoch too, when the cadence would leave it out: what is exported has been judged."""
+    """Validate after the last epoch even where the cadence skips it, so that what is exported has been validated."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do so too where a run is resumed within its last epoch."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring validation forward when this epoch is the last."""
+        """Validate after this epoch when it is the last."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
 
 
 class SaveLast(Checkpoint):
-    """Write `last.ckpt` every `every_seconds` or `every_steps` optimiser steps, whichever is due, and at the end.
+    """Save `last.ckpt` at a cadence of time or steps, whichever is due first, and at the end.
 
-    It is written where a training can go on exactly: after an optimiser step that neither ends an epoch nor is followed
-    by validation; else at the end of the epoch. A null cadence is none. Processes decide together.
+    It is saved where a training can resume exactly: after an optimiser step that neither ends an epoch nor is followed
+    by validation; otherwise at the end of the epoch. Processes decide together.
+
+    Args:
+        folder: Of the checkpoints.
+        every_seconds: Seconds between two saves; None: no such cadence.
+        every_steps: Optimiser steps between two saves; None: no such cadence.
     """
 
     def __init__(self, folder: Path, every_seconds: float | None, every_steps: int | None) -> None:
@@ -43,17 +49,17 @@ class SaveLast(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save when due."""
-        if self._due(trainer) and between_steps(trainer):
+        if self._is_due(trainer) and is_resumable_point(trainer):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save when due, and what training ends with."""
+        """Save when due, and at the end of the training."""
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         ends = ends or trainer.global_step == trainer.max_steps
-        if (ends or self._due(trainer)) and self._saved_step != trainer.global_step:
+        if (ends or self._is_due(trainer)) and self._saved_step != trainer.global_step:
             self._save(trainer)
 
-    def _due(self, trainer: Trainer) -> bool:
+    def _is_due(self, trainer: Trainer) -> bool:
         waited = time.monotonic() - self._saved_at
         due = self.every_seconds is not None and waited >= self.every_seconds
         if trainer.world_size > 1 and self.every_seconds is not None:
@@ -61,60 +67,56 @@ class SaveLast(Checkpoint):
         return due or (self.every_steps is not None and trainer.global_step - self._saved_step >= self.every_steps)
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.folder / LAST_CHECKPOINT)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
 
-class StopWhenAsked(Checkpoint):
+class GracefulShutdown(Checkpoint):
     """Save `last.ckpt` at the next step and end the run when a signal asked for it.
 
-    Raises facesmith.errors.Interrupted.
+    The hooks raise `facesmith.errors.Interrupted`.
+
+    Args:
+        preemption: Knows whether a signal came.
+        folder: Of the checkpoints.
     """
 
-    def __init__(self, wish: StopWish, folder: Path) -> None:
-        self.wish, self.folder = wish, folder
+    def __init__(self, preemption: PreemptionHandler, folder: Path) -> None:
+        self.preemption, self.folder = preemption, folder
         self._saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is something to save."""
-        self.wish.take()
-        self.wish.training = True
+        self.preemption.install()
+        self.preemption.training = True
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when asked."""
-        if self._asked(trainer) and between_steps(trainer):
-            trainer.save_checkpoint(self.folder / LAST)
+        """Save when asked to stop."""
+        if self._is_requested(trainer) and is_resumable_point(trainer):
+            trainer.save_checkpoint(self.folder / LAST_CHECKPOINT)
             self._saved = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """End the run, once the step that was saved is logged."""
         if self._saved:
-            self.wish.check()
+            self.preemption.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save and end the run where an epoch has no better place."""
-        if self._asked(trainer):
-            trainer.save_checkpoint(self.folder / LAST)
-            self.wish.check()
+        """Save and end the run where the epoch had no resumable point left."""
+        if self._is_requested(trainer):
+            trainer.save_checkpoint(self.folder / LAST_CHECKPOINT)
+            self.preemption.raise_if_requested()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What follows can be done again; a signal stops it at once."""
-        self.wish.training = False
+        """Let a signal stop at once what follows: it can be done again."""
+        self.preemption.training = False
 
-    def _asked(self, trainer: Trainer) -> bool:
-        asked = self.wish.wanted is not None
+    def _is_requested(self, trainer: Trainer) -> bool:
+        requested = self.preemption.received is not None
         if trainer.world_size > 1:
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-            if asked and self.wish.wanted is None:
-                self.wish.heard()
-        return asked
-
-
-def between_steps(trainer: Trainer) -> bool:
-    """Tell whether a training can go on exactly from here: no gradients pending, a batch of the same epoch next."""
-    loop = trainer.fit_loop
-    epoch = loop.epoch_loop
-    assert loop._data_fetcher is not None
-    return not (loop._should_accumulate() or epoch._is_training_done or epoch._should_check_val_fx(loop._data_fetcher))
+            requested = trainer.strategy.reduce_boolean_decision(requested, all=False)
+            if requested and self.preemption.received is None:
+                self.preemption.mark_requested()
+        return requested

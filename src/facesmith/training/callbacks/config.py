@@ -1,4 +1,4 @@
-"""Settings of the callbacks."""
+"""Settings of the callbacks; each class configures the callback whose name it begins with."""
 
 from typing import Literal
 
@@ -7,97 +7,157 @@ from pydantic import Field
 from facesmith.config.settings import CallbackConfig, OnnxFile, PathSetting, PictureFile
 
 
-class RenderValidationConfig(CallbackConfig):
-    """Settings of `RenderValidation`."""
+class DetectNonFiniteConfig(CallbackConfig):
+    """Settings of `DetectNonFinite`."""
 
+    on_nonfinite: Literal["stop", "skip"]
+    """`stop` ends the run before a bad optimiser step; `skip` leaves the step out and warns."""
+    max_skipped: int = Field(ge=0)
+    """Optimiser steps that may be skipped in a run; one more stops it."""
     folder: PathSetting
-    every_n_epochs: int = Field(ge=1)
-
-
-class PreviewDataConfig(CallbackConfig):
-    """Settings of `PreviewData`."""
-
-    path: PictureFile
-
-
-class ExportOnnxConfig(CallbackConfig):
-    """Settings of `ExportOnnx`."""
-
-    path: OnnxFile
-    every_n_epochs: int | None = Field(ge=1)
-    opset: int = Field(ge=16, le=23)
-
-
-class SaveProfileConfig(CallbackConfig):
-    """Settings of `SaveProfile`."""
-
-    folder: PathSetting
-
-
-class PruneTrialConfig(CallbackConfig):
-    """Settings of `PruneTrial`."""
-
-    monitor: str | None
+    """Of the checkpoints, of which the message names the newest."""
 
 
 class AverageWeightsConfig(CallbackConfig):
     """Settings of `AverageWeights`."""
 
     decay: float = Field(ge=0, lt=1)
+    """Share of the old average that each optimiser step keeps."""
 
 
-class SaveLastConfig(CallbackConfig):
-    """Settings of `SaveLast`."""
-
-    folder: PathSetting
-    every_seconds: float | None = Field(ge=0)
-    every_steps: int | None = Field(ge=1)
-
-
-class TrainingProgressConfig(CallbackConfig):
-    """Settings of `TrainingProgress`."""
-
-    refresh_rate: int = Field(ge=0)
-    leave: bool
-
-
-class PrintSummaryConfig(CallbackConfig):
-    """Settings of `PrintSummary`."""
+class RenderValidationConfig(CallbackConfig):
+    """Settings of `RenderValidation`."""
 
     folder: PathSetting
+    """Where the images go."""
+    every_n_epochs: int = Field(ge=1)
+    """Epochs between two renders; the last epoch is always rendered."""
+
+
+class PreviewDataConfig(CallbackConfig):
+    """Settings of `PreviewData`."""
+
+    path: PictureFile
+    """Of the image."""
+
+
+class RenderTimelapseConfig(CallbackConfig):
+    """Settings of `RenderTimelapse`."""
+
+    folder: PathSetting
+    """Of the renders, where the video goes too."""
+    fps: float = Field(gt=0)
+    """Renders per second."""
+
+
+class SaveVideosConfig(CallbackConfig):
+    """Settings of `SaveVideos`."""
+
+    folder: PathSetting
+    """Where the videos go."""
+    fps: float = Field(gt=0)
+    """Frames per second."""
+    kind: Literal["composite", "generated"]
+    """What the files' provenance says: a face put into a real video, or a video that is generated as a whole."""
+
+
+class ExportOnnxConfig(CallbackConfig):
+    """Settings of `ExportOnnx`."""
+
+    path: OnnxFile
+    """Of the final ONNX file."""
+    every_n_epochs: int | None = Field(ge=1)
+    """Epochs between two exports, at validations; null exports at the end only."""
+    opset: int = Field(ge=16, le=23)
+    """Of the ONNX standard."""
+
+
+class SaveProfileConfig(CallbackConfig):
+    """Settings of `SaveProfile`."""
+
+    folder: PathSetting
+    """Of the identity profiles."""
+
+
+class SaveAdapterConfig(CallbackConfig):
+    """Settings of `SaveAdapter`."""
+
+    folder: PathSetting
+    """Where the adapter's files go."""
+    profiles: PathSetting | None = None
+    """Folder of the identity profiles, where the person's profile gets to list the adapter; null: it does not."""
 
 
 class ValidateLastEpochConfig(CallbackConfig):
     """Settings of `ValidateLastEpoch`: none."""
 
 
-class AdviseConfig(CallbackConfig):
-    """Settings of `Advise`."""
+class SaveLastConfig(CallbackConfig):
+    """Settings of `SaveLast`."""
 
-    waiting: float = Field(gt=0, lt=1)
-    hours: float = Field(gt=0)
-
-
-class GuardTrainingConfig(CallbackConfig):
-    """Settings of `GuardTraining`."""
-
-    on_nonfinite: Literal["stop", "skip"]
-    limit: int = Field(ge=0)
     folder: PathSetting
+    """Of the checkpoints."""
+    every_seconds: float | None = Field(ge=0)
+    """Seconds between two saves; null: no such cadence."""
+    every_steps: int | None = Field(ge=1)
+    """Optimiser steps between two saves; null: no such cadence."""
+
+
+class PruneTrialConfig(CallbackConfig):
+    """Settings of `PruneTrial`."""
+
+    monitor: str | None
+    """Name of the metric that is reported to the sweep; null: none."""
+
+
+class FreezeMapperConfig(CallbackConfig):
+    """Settings of `FreezeMapper`."""
+
+    after_epochs: int = Field(ge=0)
+    """Whole epochs in which the mapper is trained."""
+
+
+class TrainingProgressConfig(CallbackConfig):
+    """Settings of `TrainingProgress`."""
+
+    refresh_rate: int = Field(ge=0)
+    """Redraws per second."""
+    leave: bool
+    """Whether each epoch's bar stays on the screen."""
+
+
+class PrintSummaryConfig(CallbackConfig):
+    """Settings of `PrintSummary`."""
+
+    folder: PathSetting
+    """Of the run."""
+
+
+class SuggestFixesConfig(CallbackConfig):
+    """Settings of `SuggestFixes`."""
+
+    max_wait_share: float = Field(gt=0, lt=1)
+    """Share of a step spent waiting for data, above which loading is called slow."""
+    max_cpu_hours: float = Field(gt=0)
+    """Hours of a training on a CPU, above which it is called slow."""
 
 
 class RepeatBatchesConfig(CallbackConfig):
     """Settings of `RepeatBatches`."""
 
-    memorised: float = Field(gt=0, lt=1)
+    max_loss_ratio: float = Field(gt=0, lt=1)
+    """Mean loss of the last epoch over that of the first, up to which the batches count as memorised."""
 
 
 class ProfileStepsConfig(CallbackConfig):
     """Settings of `ProfileSteps`."""
 
     folder: PathSetting
+    """Where `step_profile.json` goes."""
     warm_up: int = Field(ge=1)
+    """First steps, which are not counted."""
     operators: int = Field(ge=0)
+    """How many of the costliest operators to name; 0: none."""
 
 
 class LogGateTableConfig(CallbackConfig):
@@ -108,31 +168,4 @@ class LogArtifactsConfig(CallbackConfig):
     """Settings of `LogArtifacts`."""
 
     folder: PathSetting
-
-
-class FilmRendersConfig(CallbackConfig):
-    """Settings of `FilmRenders`."""
-
-    folder: PathSetting
-    fps: float = Field(gt=0)
-
-
-class SaveVideosConfig(CallbackConfig):
-    """Settings of `SaveVideos`."""
-
-    folder: PathSetting
-    fps: float = Field(gt=0)
-    kind: Literal["composite", "generated"]
-
-
-class FreezeMapperConfig(CallbackConfig):
-    """Settings of `FreezeMapper`."""
-
-    after_epochs: int = Field(ge=0)
-
-
-class SaveAdapterConfig(CallbackConfig):
-    """Settings of `SaveAdapter`."""
-
-    folder: PathSetting
-    profiles: PathSetting | None = None
+    """Of the run."""

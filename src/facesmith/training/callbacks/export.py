@@ -1,8 +1,7 @@
-"""The model as others use it."""
+"""What a training leaves for others to use: the ONNX file, the identity profile, the adapter."""
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from rich.filesize import decimal
@@ -10,9 +9,7 @@ from rich.filesize import decimal
 from facesmith.models.adapters.store import register_in_profile
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import Exports
-from facesmith.training.callbacks.protocols import KnowsPerson, Profiles, SavesAdapter, WritesOnnx
-from facesmith.training.run.loggers import wandb_of
-from facesmith.training.run.wandb import faces_artifact, files_artifact, onnx_artifact
+from facesmith.training.callbacks.protocols import HasProfile, SavesAdapter, WritesOnnx, get_datamodule
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +17,12 @@ log = logging.getLogger(__name__)
 class ExportOnnx(Callback):
     """Write the ONNX file when training ends, and every `every_n_epochs` epochs with the epoch in its name.
 
-    `every_n_epochs` null exports at the end only; a cadence takes effect at the validations that fall on it. `path` is
-    the final file's. Raises facesmith.models.onnx.export.ExportError when the graph computes something else than torch.
+    The hooks raise `ExportError` when the graph computes something else than torch.
+
+    Args:
+        path: Of the final file.
+        every_n_epochs: A cadence takes effect at the validations that fall on it; None exports at the end only.
+        opset: Of the ONNX standard.
     """
 
     def __init__(self, path: Path, every_n_epochs: int | None, opset: int) -> None:
@@ -48,7 +49,11 @@ class ExportOnnx(Callback):
 
 
 class SaveProfile(Callback):
-    """Write `<id>.json` into `folder` when training ends: the identity profile with the last figures of the gate."""
+    """Write the identity profile as `<id>.json` when training ends, with the last metrics of the quality gate.
+
+    Args:
+        folder: Of the identity profiles.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,8 +62,8 @@ class SaveProfile(Callback):
         """Write the profile."""
         if not trainer.is_global_zero:
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, Profiles)
+        data = get_datamodule(trainer)
+        assert isinstance(data, HasProfile)
         profile = data.profile()
         path = self.folder / f"{profile.id}.json"
         profile.save(path)
@@ -66,16 +71,19 @@ class SaveProfile(Callback):
 
 
 class SaveAdapter(Callback):
-    """Write the module's adapter files into `folder` when training ends.
+    """Write the module's adapter files when training ends.
 
-    profiles: folder of the identity profiles, the person's of which lists the adapter; null: none does.
+    Args:
+        folder: Where they go.
+        profiles: Folder of the identity profiles, where the person's profile gets to list the adapter; None: it
+            does not.
     """
 
     def __init__(self, folder: Path, profiles: Path | None = None) -> None:
         self.folder, self.profiles = folder, profiles
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what training ended with."""
+        """Write the adapter that training ended with."""
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, SavesAdapter)
@@ -83,38 +91,8 @@ class SaveAdapter(Callback):
             log.info("%s: %s", path, decimal(path.stat().st_size))
         if self.profiles is not None:
             path = register_in_profile(self.profiles, self.folder)
-            log.info("%s: %s", path, "lists the adapter" if path.exists() else "is not there to list the adapter")
-
-
-class LogArtifacts(Callback):
-    """Return W&B the run's artifacts when training ends: what faces it saw, its checkpoint and its exports.
-
-    Of the faces only key, count and consent are told, never pictures or embeddings. Checkpoint and exports are
-    references (path, size, hash) or files, as the logger's `artifacts` says. Online the faces are the run's input;
-    W&B takes no inputs offline, so there they are told in the outputs' metadata alone.
-
-    Args:
-        folder: of the run; files below `checkpoints/` and `exports/` are told.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the artifacts."""
-        logger = wandb_of(trainer)
-        if logger is None or logger.artifacts == "none":
-            return
-        run = logger.experiment
-        person = dict(pl_module.provenance) if isinstance(pl_module, KnowsPerson) else {}
-        told = {key: value for key, value in person.items() if isinstance(value, str | int | float)}
-        if told.get("face_set") and not run.offline:
-            run.use_artifact(faces_artifact(told))
-        upload = logger.artifacts == "files"
-        told["run"] = run.id
-        checkpoints = sorted(path for path in self.folder.glob("checkpoints/*.ckpt") if path.stem in ("best", "last"))
-        if checkpoints:
-            run.log_artifact(files_artifact(f"{run.id}-checkpoint", "checkpoint", checkpoints, told, upload=upload))
-        exports = onnx_artifact(self.folder / "exports", run.id, told, upload=upload)
-        if exports is not None:
-            run.log_artifact(exports)
+            log.info(
+                "%s: %s",
+                path,
+                "lists the adapter now" if path.exists() else "not found, so no profile lists the adapter",
+            )

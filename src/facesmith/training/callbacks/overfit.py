@@ -1,4 +1,4 @@
-"""Can it learn at all? A few batches again and again must be memorised."""
+"""A check that a training can learn at all: a few batches, repeated, must be memorised."""
 
 from collections.abc import MutableMapping
 from typing import Any
@@ -11,27 +11,34 @@ from facesmith.errors import UserError
 
 
 class RepeatBatches(Callback):
-    """Show the first epoch's batches in every epoch, augmentation and all, and say at the end whether they were learnt.
+    """Train on the first epoch's batches in every epoch, as augmented then, and print at the end whether it worked.
 
-    `memorised` is the share of the first epoch's mean loss that the last epoch's must not exceed. How many batches
-    there are is `trainer.limit_train_batches`. Batches are dicts of tensors and stay on the device. Raises UserError
-    for batches of another kind, or a training step that returns no loss.
+    How many batches there are is `trainer.limit_train_batches`. Lightning's `overfit_batches` stops shuffling a
+    `RandomSampler`; it repeats neither the batches of a sampler of one's own nor what augmentation drew, so that a
+    network has nothing to memorise. The hooks raise `UserError` for batches that are not dicts of tensors, and for a
+    training step that returns no loss.
+
+    Args:
+        max_loss_ratio: Mean loss of the last epoch over that of the first, 0..1, up to which the batches count as
+            memorised.
     """
 
-    def __init__(self, memorised: float) -> None:
-        self.memorised = memorised
-        self.first: float | None = None
-        self.last: float | None = None
+    def __init__(self, max_loss_ratio: float) -> None:
+        self.max_loss_ratio = max_loss_ratio
+        self.first_loss: float | None = None
+        self.last_loss: float | None = None
         self._batches: list[dict[str, torch.Tensor]] = []
         self._losses: list[torch.Tensor] = []
 
     @property
-    def learnt(self) -> bool:
-        """Tell whether the batches were memorised."""
-        return self.first is not None and self.last is not None and self.last <= self.memorised * self.first
+    def memorised(self) -> bool:
+        """Whether the batches were memorised; false before the second epoch."""
+        if self.first_loss is None or self.last_loss is None:
+            return False
+        return self.last_loss <= self.max_loss_ratio * self.first_loss
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keep a new batch, or put the kept one in its place."""
+        """Keep a new batch on its device, or replace the batch by the kept one."""
         if not isinstance(batch, MutableMapping):
             raise UserError(f"debug=overfit: batches are {type(batch).__name__}; only dicts of tensors can be repeated")
         if batch_idx == len(self._batches):
@@ -42,28 +49,29 @@ class RepeatBatches(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note the loss."""
+        """Keep the loss."""
         if outputs is None:
-            raise UserError("debug=overfit: training_step returned no loss, so there is nothing to watch")
+            raise UserError("debug=overfit: training_step returned no loss, so that memorising cannot be measured")
         self._losses.append(outputs["loss"].detach())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the epoch's mean."""
-        self.last = torch.stack(self._losses).mean().item()
-        self.first = self.last if self.first is None else self.first
+        """Compute the epoch's mean loss."""
+        self.last_loss = torch.stack(self._losses).mean().item()
+        self.first_loss = self.last_loss if self.first_loss is None else self.first_loss
         self._losses.clear()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say it in one line."""
-        if trainer.is_global_zero and self.first is not None and self.last is not None:
-            Console().print(self.verdict(), highlight=False, soft_wrap=True)
+        """Print the result in one line."""
+        if trainer.is_global_zero and self.first_loss is not None:
+            Console().print(self.describe(), highlight=False, soft_wrap=True)
 
-    def verdict(self) -> str:
-        """Return the line: losses, share, memorised or not."""
-        assert self.first is not None
-        assert self.last is not None
-        told = (
-            f"{len(self._batches)} batches: loss {self.first:.4g} at first, {self.last:.4g} at last "
-            f"({self.last / self.first:.0%}; memorised is {self.memorised:.0%} or less)"
+    def describe(self) -> str:
+        """Return one line: losses, ratio, memorised or not."""
+        assert self.first_loss is not None
+        assert self.last_loss is not None
+        verdict = "memorised" if self.memorised else "NOT memorised"
+        return (
+            f"overfit: {verdict} {len(self._batches)} batches: loss {self.first_loss:.4g} at first, "
+            f"{self.last_loss:.4g} at last ({self.last_loss / self.first_loss:.0%}; memorised is "
+            f"{self.max_loss_ratio:.0%} or less)"
         )
-        return f"overfit: memorised {told}" if self.learnt else f"overfit: NOT memorised {told}"

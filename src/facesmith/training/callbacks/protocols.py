@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+from lightning import Trainer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.metrics.swap import SwapMetrics
-from facesmith.models.onnx.export_spec import ExportReport
+if TYPE_CHECKING:
+    from facesmith.faces.profiles.profile import IdentityProfile
+    from facesmith.metrics.swap import SwapMetrics
+    from facesmith.models.onnx.export_spec import ExportReport
+
+
+def get_datamodule(trainer: Trainer) -> object:
+    """Return the trainer's data module, which Lightning sets without declaring it; None when there is none."""
+    return getattr(trainer, "datamodule", None)
 
 
 @runtime_checkable
@@ -18,12 +25,12 @@ class Renders(Protocol):
     """A module that can show what it has learnt."""
 
     def render(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
-        """Return one picture (H,W,3) RGB uint8 of what the module makes of a validation batch."""
+        """Return one image (H,W,3) RGB uint8 of what the module makes of a validation batch."""
         ...
 
 
 @runtime_checkable
-class KnowsPerson(Protocol):
+class HasProvenance(Protocol):
     """A module that knows whose face it learns."""
 
     provenance: dict[str, Any]
@@ -34,70 +41,71 @@ class KnowsPerson(Protocol):
 class WritesOnnx(Protocol):
     """A module that may be another model file with other weights, which is not traced."""
 
-    def write_onnx(self, folder: Path) -> ExportReport | None:
-        """Write that file into a folder; None when `export_spec` says what to trace."""
+    def write_onnx(self, folder: Path) -> "ExportReport | None":
+        """Write that file into a folder; return None when `export_spec` says what to trace instead."""
         ...
 
 
 @runtime_checkable
-class Profiles(Protocol):
+class HasProfile(Protocol):
     """A data module that knows whose face it holds."""
 
-    def profile(self) -> IdentityProfile:
-        """Return the identity's profile with the last figures of the quality gate."""
+    def profile(self) -> "IdentityProfile":
+        """Return the identity's profile with the last metrics of the quality gate."""
         ...
 
 
 @runtime_checkable
 class Previews(Protocol):
-    """Data that can show what is trained on."""
+    """A data module that can show what is trained on."""
 
     def preview(self) -> NDArray[np.uint8]:
-        """Return one picture (H,W,3) RGB uint8, before the first step."""
+        """Return one image (H,W,3) RGB uint8, before the first step."""
         ...
 
     def provenance(self) -> dict[str, Any]:
-        """Among others `identity`, a slug, and `consent`, its kind."""
+        """Return among others `identity`, a slug, and `consent`, its kind."""
         ...
 
 
 @runtime_checkable
-class Judges(Protocol):
-    """Data that hold results against the quality gate."""
+class HasGateResults(Protocol):
+    """A data module that holds the results of the quality gate."""
 
-    quality: dict[str, SwapMetrics]
-    """The last verdicts: `before`, `val`, `val_holdout`."""
+    quality: "dict[str, SwapMetrics]"
+    """The last results: `before`, `val`, `val_holdout`."""
 
 
 @runtime_checkable
-class Advises(Protocol):
-    """A module that knows what its figures mean and which settings mend them."""
+class SuggestsFixes(Protocol):
+    """A module that knows what its metrics mean and which settings mend them."""
 
-    def advise(self, figures: Mapping[str, float]) -> list[str]:
-        """Return a line for each thing that is wrong, the gravest first: figure, limit, cause, key to change."""
+    def suggest_fixes(self, metrics: Mapping[str, float]) -> list[str]:
+        """Return a line for each thing that is wrong, the gravest first: metric, limit, cause, key to change."""
         ...
 
 
 @runtime_checkable
-class KeepsLossParts(Protocol):
+class HasLossParts(Protocol):
     """A module whose loss has parts."""
 
     loss_parts: Mapping[str, Tensor]
-    """The parts of the last step's loss, detached, by metric name."""
+    """The parts of the last step's loss, detached scalars by metric name."""
 
 
 @runtime_checkable
-class DrawsVideos(Protocol):
-    """A module that draws videos when it is validated."""
+class GeneratesVideos(Protocol):
+    """A module that generates videos when it is validated."""
 
     provenance: dict[str, Any]
+    """As of `HasProvenance`."""
 
-    def drawn(self) -> Sequence[tuple[str, NDArray[np.uint8]]]:
-        """Return name and frames (T,H,W,3) RGB uint8 of each video drawn since the last time."""
+    def pop_videos(self) -> Sequence[tuple[str, NDArray[np.uint8]]]:
+        """Return name and frames (T,H,W,3) RGB uint8 of each video generated since the last call."""
         ...
 
     def overview(self) -> NDArray[np.uint8]:
-        """Return one picture (H,W,3) RGB uint8 of some frames of them."""
+        """Return one image (H,W,3) RGB uint8 of some of their frames."""
         ...
 
 
@@ -106,7 +114,7 @@ class SavesAdapter(Protocol):
     """A module that learns an adapter to something larger."""
 
     def save_adapter(self, folder: Path) -> list[Path]:
-        """Write the adapter's files and name them."""
+        """Write the adapter's files and return their paths."""
         ...
 
 
@@ -115,3 +123,4 @@ class HasMapper(Protocol):
     """A module whose conditions come through a mapper of their own."""
 
     mapper: nn.Module
+    """Maps identity embeddings to conditions."""

@@ -1,5 +1,6 @@
-"""Pictures to look at: numbers have passed where the eye did not."""
+"""Images and videos of what a training sees and makes, written as files and uploaded when asked."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,15 +9,19 @@ from lightning import Callback, LightningModule, Trainer
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video_writer import VideoWriter
-from facesmith.training.callbacks.protocols import DrawsVideos, KnowsPerson, Previews, Renders
-from facesmith.training.run.loggers import wandb_of
+from facesmith.training.callbacks.protocols import GeneratesVideos, HasProvenance, Previews, Renders, get_datamodule
+from facesmith.training.run.wandb_logger import MediaLogger, find_wandb_logger
 
 
 class RenderValidation(Callback):
-    """Write the module's picture of the first validation batch into `folder`, every `every_n_epochs` epochs.
+    """Write the module's image of the first validation batch, every `every_n_epochs` epochs and after the last.
 
     Renders are marked as synthetic. A logger whose `media` is true gets the marked file too; others never do: a face
     leaves this machine only when asked.
+
+    Args:
+        folder: Where the images go, as `epoch_<number>.png`.
+        every_n_epochs: Epochs between two renders.
     """
 
     def __init__(self, folder: Path, every_n_epochs: int) -> None:
@@ -37,45 +42,37 @@ class RenderValidation(Callback):
         if batch_idx or dataloader_idx or not due or trainer.sanity_checking or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Renders)
-        picture = pl_module.render(batch)
-        person = pl_module.provenance if isinstance(pl_module, KnowsPerson) else {}
-        mark = Mark(
-            identity=str(person.get("identity", "not stated")),
-            consent=str(person.get("consent", "not stated")),
-            model_hash=None,
-            title=f"training render, epoch {epoch}",
-        )
         path = self.folder / f"epoch_{epoch:04d}.png"
-        write_image(path, picture, mark=mark)
-        for logger in trainer.loggers:
-            if getattr(logger, "media", False):
-                logger.log_media("renders/validation", path, trainer.global_step)  # type: ignore[attr-defined]
+        write_image(path, pl_module.render(batch), mark=_make_mark(pl_module, f"training render, epoch {epoch}"))
+        _upload(trainer, "renders/validation", path)
 
 
 class PreviewData(Callback):
-    """Write the data's preview to `path` when training starts; the picture is marked as synthetic."""
+    """Write the data's preview when training starts; the image is marked as synthetic.
+
+    Args:
+        path: Of the image.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw and write."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        """Write the preview."""
+        data = get_datamodule(trainer)
         assert isinstance(data, Previews)
-        if not trainer.is_global_zero:
-            return
-        person = data.provenance()
-        mark = Mark(
-            identity=str(person["identity"]), consent=str(person["consent"]), model_hash=None, title="training data"
-        )
-        write_image(self.path, data.preview(), mark=mark)
+        if trainer.is_global_zero:
+            write_image(self.path, data.preview(), mark=_make_mark(data, "training data"))
 
 
-class FilmRenders(Callback):
-    """Make a video of the validation renders, one an epoch rendered, when training ends: `film.mp4` in `folder`.
+class RenderTimelapse(Callback):
+    """Make a video of the validation renders when training ends, one frame per render: `film.mp4`.
 
-    It is marked as synthetic, and goes to W&B where `media` is true. Fewer than two renders make none. `fps` are
-    renders a second.
+    It is marked as synthetic, and uploaded to W&B where `media` is true. Fewer than two renders make none.
+
+    Args:
+        folder: Of the renders, where the video goes too.
+        fps: Renders per second.
     """
 
     def __init__(self, folder: Path, fps: float) -> None:
@@ -90,47 +87,38 @@ class FilmRenders(Callback):
         if len(frames) < 2:
             return
         path = self.folder / "film.mp4"
-        person = pl_module.provenance if isinstance(pl_module, KnowsPerson) else {}
-        mark = Mark(
-            identity=str(person.get("identity", "not stated")),
-            consent=str(person.get("consent", "not stated")),
-            model_hash=None,
-            title="training renders, epoch by epoch",
-        )
+        mark = _make_mark(pl_module, "training renders, epoch by epoch")
         with VideoWriter(path, mark=mark, fps=self.fps) as writer:
             for frame in frames:
                 writer.write(frame)
-        logger = wandb_of(trainer)
+        logger = find_wandb_logger(trainer)
         if logger is not None and logger.media:
             logger.log_media("renders/film", path, trainer.global_step)
 
 
 class SaveVideos(Callback):
-    """Write what a module drew at each validation into `folder`: a video a clip, and one still picture of all.
+    """Write what a module generated at each validation: a video per clip, and one still image of all.
 
     The validation before training is `epoch_0000`. Files are marked as synthetic. A logger whose `media` is true gets
-    them too; others never do: a face leaves this machine only when asked. fps: of the videos. kind: see
-    `Mark`.
+    them too; others never do: a face leaves this machine only when asked.
+
+    Args:
+        folder: Where the files go.
+        fps: Frames per second.
+        kind: What the mark says, see `Mark`.
     """
 
     def __init__(self, folder: Path, fps: float, kind: Literal["composite", "generated"]) -> None:
         self.folder, self.fps, self.kind = folder, fps, kind
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write while the drawings are fresh."""
-        assert isinstance(pl_module, DrawsVideos)
-        videos = pl_module.drawn()
+        """Write what this validation generated."""
+        assert isinstance(pl_module, GeneratesVideos)
+        videos = pl_module.pop_videos()
         if not videos or not trainer.is_global_zero:
             return
         epoch = 0 if trainer.sanity_checking else trainer.current_epoch + 1
-        person = pl_module.provenance
-        mark = Mark(
-            identity=str(person["identity"]),
-            consent=str(person["consent"]),
-            model_hash=None,
-            title=f"validation video, epoch {epoch}",
-            kind=self.kind,
-        )
+        mark = _make_mark(pl_module, f"validation video, epoch {epoch}", self.kind)
         written = []
         for name, frames in videos:
             path = self.folder / f"epoch_{epoch:04d}_{name}.mp4"
@@ -140,7 +128,22 @@ class SaveVideos(Callback):
             written.append(path)
         still = self.folder / f"epoch_{epoch:04d}.png"
         write_image(still, pl_module.overview(), mark=mark)
-        for logger in trainer.loggers:
-            if getattr(logger, "media", False):
-                for path in (still, *written):
-                    logger.log_media(f"renders/{path.stem[11:] or 'overview'}", path, trainer.global_step)  # type: ignore[attr-defined]
+        for path in (still, *written):
+            _upload(trainer, f"renders/{path.stem[11:] or 'overview'}", path)
+
+
+def _make_mark(owner: object, title: str, kind: Literal["composite", "generated"] = "composite") -> Mark:
+    """Make the provenance mark of a file from what a module or data module knows of the person."""
+    if isinstance(owner, Previews):
+        person: Mapping[str, Any] = owner.provenance()
+    else:
+        person = owner.provenance if isinstance(owner, HasProvenance) else {}
+    identity, consent = (str(person.get(key, "not stated")) for key in ("identity", "consent"))
+    return Mark(identity=identity, consent=consent, model_hash=None, title=title, kind=kind)
+
+
+def _upload(trainer: Trainer, key: str, path: Path) -> None:
+    """Give a file to every logger that may upload media."""
+    for logger in trainer.loggers:
+        if isinstance(logger, MediaLogger) and logger.media:
+            logger.log_media(key, path, trainer.global_step)

@@ -4,7 +4,7 @@ import json
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -16,10 +16,10 @@ from typing_extensions import override
 from facesmith.errors import UserError
 from facesmith.files import write_text
 
-LOOP = "Lightning's loop and the loggers"
-VALIDATION = "validation"
-BETWEEN = "between epochs: checkpoints, renders"
-_PARTS = (  # what Lightning calls a part of a step contains this
+LOOP: Final = "Lightning's loop and the loggers"
+VALIDATION: Final = "validation"
+BETWEEN: Final = "between epochs: checkpoints, renders"
+_PARTS: Final = (  # what Lightning calls a part of a step contains this
     (".train_dataloader_next", "waiting for data"),
     (".on_after_batch_transfer", "augmentation, after the transfer"),
     ("batch_to_device", "to the device"),
@@ -31,16 +31,86 @@ _PARTS = (  # what Lightning calls a part of a step contains this
     ("optimizer_zero_grad", "optimiser"),
     ("gradient_clipping", "gradient clipping"),
 )
-_TRACED = 2  # steps that torch.profiler sees
-_OUTSIDE = (VALIDATION, BETWEEN)
-_BATCH_HOOKS = ("_train_batch_start", "_train_batch_end", "on_before_", "on_after_backward")
+_TRACED: Final = 2  # steps that torch.profiler traces
+_OUTSIDE: Final = (VALIDATION, BETWEEN)
+_BATCH_HOOKS: Final = ("_train_batch_start", "_train_batch_end", "on_before_", "on_after_backward")
 
 
-class StepClock(Profiler):
-    """Charges every moment to the innermost part that Lightning says is running.
+class ProfileSteps(Callback):
+    """Print how long the parts of a training step take, on average and as shares; keep it as `step_profile.json`.
 
-    On a GPU each boundary waits for the device, so that work is charged to what started it; steps are slower for it.
-    `seconds` are by part; `steps` counts since the last `reset`.
+    At the end of training it raises `UserError` when there are no steps after the warm-up.
+
+    Args:
+        folder: Where the JSON goes.
+        warm_up: First steps, which are not counted.
+        operators: How many of the costliest operators to name, which torch.profiler sees in the last two steps of the
+            warm-up; 0 leaves them out.
+    """
+
+    def __init__(self, folder: Path, warm_up: int, operators: int) -> None:
+        self.folder, self.warm_up, self.operators = folder, warm_up, operators
+        self._profiler: StepProfiler | None = None
+        self._tracer: torch.profiler.profile | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace Lightning's profiler."""
+        self._profiler = StepProfiler(trainer)
+        trainer.profiler = self._profiler  # type: ignore[attr-defined]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Start torch.profiler for the last two steps of the warm-up."""
+        first = max(0, self.warm_up - _TRACED)
+        if self.operators and self._tracer is None and trainer.fit_loop.total_batch_idx == first:
+            self._tracer = torch.profiler.profile()
+            self._tracer.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count from the end of the warm-up on."""
+        if trainer.fit_loop.total_batch_idx + 1 == self.warm_up:
+            if self._tracer is not None:
+                self._tracer.stop()
+            assert self._profiler is not None
+            self._profiler.reset()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and print the result."""
+        profiler = self._profiler
+        if profiler is None or not trainer.is_global_zero:
+            return
+        done = trainer.fit_loop.total_batch_idx + 1
+        if done <= self.warm_up:
+            raise UserError(
+                f"callbacks.step_profile.warm_up={self.warm_up}: the run had {done} steps; train more of them"
+            )
+        parts = {name: spent for name, spent in profiler.seconds.items() if name not in _OUTSIDE}
+        outside = {name: profiler.seconds[name] for name in _OUTSIDE if name in profiler.seconds}
+        record = {"steps": profiler.steps, "seconds": parts, "seconds_outside_steps": outside}
+        write_text(self.folder / "step_profile.json", json.dumps(record, indent=2))
+        console = Console()
+        console.print(_make_parts_table(parts, profiler.steps))
+        for name, spent in outside.items():
+            console.print(f"{name}: {spent:.2f} s in total", highlight=False)
+        if self._tracer is not None:
+            console.print(_make_operators_table(self._tracer, self.operators, profiler.device))
+
+
+class StepProfiler(Profiler):
+    """Charge every moment to the innermost part that Lightning says is running, so that the shares add up to 1.
+
+    Lightning's `SimpleProfiler` charges a moment to every action it is in: its shares add up to several hundred per
+    cent, warm-up and validation included, and of a GPU it measures how long work takes to be queued. Here each boundary
+    waits for the GPU, so that work is charged to what started it; steps are slower for it.
+
+    Attributes:
+        seconds: By part, since the last `reset`.
+        steps: Since the last `reset`.
+        device: Type of the device that is trained on.
+
+    Args:
+        trainer: Whose steps are measured.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -51,10 +121,10 @@ class StepClock(Profiler):
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, in the middle of whatever is running."""
+        """Start anew, in the middle of whatever is running."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.steps = 0
-        self._mark = time.perf_counter()
+        self._last = time.perf_counter()
 
     @override
     def start(self, action_name: str) -> None:
@@ -64,7 +134,7 @@ class StepClock(Profiler):
     @override
     def stop(self, action_name: str) -> None:
         self._charge()
-        if action_name in self._stack:  # what began before this clock did has no place in it
+        if action_name in self._stack:  # what began before this profiler did is not on it
             self._stack.remove(action_name)
         self.steps += action_name == "run_training_batch"
 
@@ -72,10 +142,10 @@ class StepClock(Profiler):
         if self.device == "cuda":
             torch.cuda.synchronize()
         now = time.perf_counter()
-        self.seconds[self._part()] += now - self._mark
-        self._mark = now
+        self.seconds[self._current_part()] += now - self._last
+        self._last = now
 
-    def _part(self) -> str:
+    def _current_part(self) -> str:
         if self._trainer.validating or self._trainer.sanity_checking:
             return VALIDATION
         for action in reversed(self._stack):
@@ -84,77 +154,18 @@ class StepClock(Profiler):
                     return part
             if action.startswith("[Callback]"):
                 in_step = any(hook in action for hook in _BATCH_HOOKS)
-                return f"callback {_name(action)}" if in_step else BETWEEN
+                return f"callback {_callback_name(action)}" if in_step else BETWEEN
             if action == "save_checkpoint" or "_epoch_" in action:
                 return BETWEEN
         return LOOP
 
 
-class ProfileSteps(Callback):
-    """Print how long the parts of a training step took, on average and as shares; keep it as `step_profile.json`.
-
-    Args:
-        folder: where the JSON goes.
-        warm_up: first steps that are not counted.
-        operators: how many of the costliest operators to name, which torch.profiler sees in the last two steps of the
-            warm-up; 0 leaves it out.
-
-    Raises UserError when there are no steps after the warm-up.
-    """
-
-    def __init__(self, folder: Path, warm_up: int, operators: int) -> None:
-        self.folder, self.warm_up, self.operators = folder, warm_up, operators
-        self._clock: StepClock | None = None
-        self._torch: torch.profiler.profile | None = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the clock in the place of Lightning's profiler."""
-        self._clock = StepClock(trainer)
-        trainer.profiler = self._clock  # type: ignore[attr-defined]
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Open torch.profiler for the last two steps of the warm-up."""
-        if (
-            self.operators
-            and self._torch is None
-            and trainer.fit_loop.total_batch_idx == max(0, self.warm_up - _TRACED)
-        ):
-            self._torch = torch.profiler.profile()
-            self._torch.start()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Count from the end of the warm-up on."""
-        if trainer.fit_loop.total_batch_idx + 1 == self.warm_up:
-            if self._torch is not None:
-                self._torch.stop()
-            assert self._clock is not None
-            self._clock.reset()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write and print."""
-        clock = self._clock
-        if clock is None or not trainer.is_global_zero:
-            return
-        done = trainer.fit_loop.total_batch_idx + 1
-        if done <= self.warm_up:
-            raise UserError(
-                f"callbacks.step_profile.warm_up={self.warm_up}: the run had {done} steps; give it more of them"
-            )
-        parts = {name: spent for name, spent in clock.seconds.items() if name not in _OUTSIDE}
-        outside = {name: clock.seconds[name] for name in _OUTSIDE if name in clock.seconds}
-        record = {"steps": clock.steps, "seconds": parts, "seconds_outside_steps": outside}
-        write_text(self.folder / "step_profile.json", json.dumps(record, indent=2))
-        console = Console()
-        console.print(_table(parts, clock.steps))
-        for name, spent in outside.items():
-            console.print(f"{name}: {spent:.2f} s in all", highlight=False)
-        if self._torch is not None:
-            console.print(_operators(self._torch, self.operators, clock.device))
+def _callback_name(action: str) -> str:
+    """Take `RenderValidation` from `[Callback]RenderValidation{'some': state}.on_train_batch_end`."""
+    return action.removeprefix("[Callback]").split("{")[0].rsplit(".", 1)[0]
 
 
-def _table(parts: dict[str, float], steps: int) -> Table:
+def _make_parts_table(parts: dict[str, float], steps: int) -> Table:
     total = sum(parts.values())
     table = Table(title=f"A training step: {1000 * total / steps:.1f} ms, mean of {steps}", title_justify="left")
     table.add_column("part")
@@ -167,7 +178,7 @@ def _table(parts: dict[str, float], steps: int) -> Table:
     return table
 
 
-def _operators(profile: torch.profiler.profile, count: int, device: str) -> Table:
+def _make_operators_table(profile: torch.profiler.profile, count: int, device: str) -> Table:
     def spent(event: Any) -> float:
         return float(event.self_device_time_total if device == "cuda" else event.self_cpu_time_total)
 
@@ -179,8 +190,3 @@ def _operators(profile: torch.profiler.profile, count: int, device: str) -> Tabl
     for event in events[:count]:
         table.add_row(event.key, str(event.count), f"{spent(event) / 1000:.2f}", f"{spent(event) / total:.1%}")
     return table
-
-
-def _name(action: str) -> str:
-    """Take `RenderValidation` from `[Callback]RenderValidation{'some': state}.on_train_batch_end`."""
-    return action.removeprefix("[Callback]").split("{")[0].rsplit(".", 1)[0]

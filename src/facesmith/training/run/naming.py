@@ -1,4 +1,4 @@
-"""What a run is called from outside: an id, a group and a name that its folder and its overrides give."""
+"""What a run is called in W&B and in tables: id, group and name, from its folder and its overrides."""
 
 import hashlib
 import re
@@ -8,18 +8,18 @@ from typing import Final
 
 from omegaconf import OmegaConf
 
-_LONGEST_ID: Final = 64
-_LONGEST_NAME: Final = 100
-# say where things lie and how they are told, not what is trained
-_UNTOLD: Final = re.compile(
+_MAX_ID: Final = 64
+_MAX_NAME: Final = 100
+# keys that say where files lie and what is logged, not what is trained
+_UNNAMED: Final = re.compile(
     r"(experiment|experiment_name|name|tags|monitor|monitor_mode|resume|debug|local|data|hydra)$"
     r"|(paths|logger|callbacks|logging|assets|hydra|media)[./]|logger$|callbacks$"
     r"|data\.(source|sources|target|targets|name|consent|consent_note|progress)$"
 )
 
 
-def sweep_of(folder: Path) -> Path | None:
-    """Return the folder of the sweep whose job a run folder is, or None for a run of its own."""
+def find_sweep_folder(folder: Path) -> Path | None:
+    """Return the folder of the sweep that a run's folder is a job of, or None for a run of its own."""
     parent = folder.parent
     return parent if parent.name.endswith("_sweep") or (parent / "multirun.yaml").is_file() else None
 
@@ -27,21 +27,21 @@ def sweep_of(folder: Path) -> Path | None:
 def run_id(folder: Path) -> str:
     """Return the W&B id of a run: `<experiment>-<name>-<time>[-<job>]`, from the last parts of its folder.
 
-    The same folder gives the same id, so a resumed run and a retried job go on in the same W&B run. Of at most 64
+    The same folder gives the same id, so a resumed run and a retried job continue the same W&B run. Of at most 64
     letters, digits, `_`, `.` and `-`; a longer one ends in a hash.
     """
     folder = folder.absolute()
-    parts = folder.parts[-4 if sweep_of(folder) else -3 :]
+    parts = folder.parts[-4 if find_sweep_folder(folder) else -3 :]
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(part for part in parts if part != folder.anchor))
-    if len(plain) <= _LONGEST_ID:
+    if len(plain) <= _MAX_ID:
         return plain
-    return f"{plain[: _LONGEST_ID - 9]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+    return f"{plain[: _MAX_ID - 9]}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
 
 
 def run_group(folder: Path) -> str:
     """Return the group a run is shown in: its sweep as `<experiment>/<name>/<time>_sweep`, else its experiment."""
     folder = folder.absolute()
-    sweep = sweep_of(folder)
+    sweep = find_sweep_folder(folder)
     return "/".join(sweep.parts[-3:]) if sweep else folder.parent.parent.name
 
 
@@ -49,18 +49,22 @@ def run_name(folder: Path, overrides: Sequence[str]) -> str:
     """Return a name to read: whose face it is, the job's number, and the overrides that make this run what it is.
 
     What every job of a sweep shares is left out, and so is what says where files lie.
+
+    Args:
+        folder: Of the run.
+        overrides: Of its command line.
     """
-    sweep = sweep_of(folder.absolute())
+    sweep = find_sweep_folder(folder.absolute())
     shared = _shared_overrides(sweep) if sweep else set()
-    told = [o for o in overrides if o not in shared and not _UNTOLD.match(o.split("=")[0].lstrip("+~").split("@")[0])]
+    own = [o for o in overrides if o not in shared and not _UNNAMED.match(o.split("=")[0].lstrip("+~").split("@")[0])]
     head = [sweep.parent.name, folder.name] if sweep else [folder.absolute().parent.name]
-    return " ".join([*head, *short_overrides(told)])[:_LONGEST_NAME]
+    return " ".join([*head, *shorten_overrides(own)])[:_MAX_NAME]
 
 
-def short_overrides(overrides: Sequence[str]) -> list[str]:
+def shorten_overrides(overrides: Sequence[str]) -> list[str]:
     """Shorten keys to their last part, or to the last two where two keys would look alike."""
     keys = [override.partition("=")[0].lstrip("+") for override in overrides]
-    short = short_keys(keys)
+    short = shorten_keys(keys)
     return [
         f"{name}={value}" if equals else override
         for override, name, (_, equals, value) in zip(
@@ -69,7 +73,7 @@ def short_overrides(overrides: Sequence[str]) -> list[str]:
     ]
 
 
-def short_keys(keys: Sequence[str]) -> list[str]:
+def shorten_keys(keys: Sequence[str]) -> list[str]:
     """Shorten dotted keys to their last part, or to as many parts as tell them apart."""
     parts = [re.split(r"[./]", key) for key in keys]
     short = []

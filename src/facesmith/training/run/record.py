@@ -1,19 +1,15 @@
-"""How much memory a job needed, also where several jobs share one process."""
+"""A run's record, `run.json`: what ran, with which settings, on what, how far it came and how it ended."""
 
-import functools
 import json
 import os
 import re
-import resource
 import socket
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,48 +21,11 @@ import facesmith
 from facesmith.config.renamed import upgrade
 from facesmith.errors import PrunedError, UserError
 from facesmith.files import write_text
+from facesmith.training.run.environment import PeakMemory, git_commit, package_versions
 
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-
-class PeakMemory:
-    """Watches the process's and the GPU's memory from its making on.
-
-    Where the system cannot forget an earlier peak (macOS), the process's own is given.
-    """
-
-    def __init__(self) -> None:
-        if os.access(_RESET, os.W_OK):
-            _RESET.write_text("5")  # Linux: the peak begins anew
-        if (cuda := _cuda()) is not None:
-            cuda.reset_peak_memory_stats()
-
-    def megabytes(self) -> tuple[float, float | None]:
-        """Return the peaks so far, of the process's memory and of the GPU's, if there is one."""
-        cuda = _cuda()
-        return _process_peak(), None if cuda is None else round(cuda.max_memory_allocated() / 2**20, 1)
-
-
-def _process_peak() -> float:
-    if _STATUS.exists():
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return round(int(line.split()[1]) / 1024, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def _cuda() -> Any:
-    """Return torch's CUDA module when this process uses it already."""
-    torch = sys.modules.get("torch")
-    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
-
-
-FILE = "run.json"
+RECORD_FILE = "run.json"
 Status = Literal["running", "completed", "failed", "pruned", "interrupted", "killed"]
 Mode = Literal["min", "max"]
-
-_PACKAGES = ("torch", "lightning", "numpy", "mediapipe", "onnx", "onnxruntime", "opencv-python", "av", "pydantic")
 
 
 class Monitor(BaseModel):
@@ -77,34 +36,35 @@ class Monitor(BaseModel):
 
 
 class Best(BaseModel):
-    """A metric's value where the monitored one was best."""
+    """A metric's value in the epoch in which the monitored metric was best."""
 
     value: float
     epoch: int
+    """From 0."""
 
 
 class Metrics(BaseModel):
-    """The figures of the last validation, and those of the epoch in which the monitored metric was best."""
+    """A run's metrics by name."""
 
     last: dict[str, float] = Field(default_factory=dict)
+    """Those of the last validation."""
     best: dict[str, Best] = Field(default_factory=dict)
+    """Those of the epoch in which the monitored one was best."""
 
 
 class Failure(BaseModel):
-    """Why a run did not end well; the traceback of a killed one is that of whoever noticed."""
+    """Why a run did not end well."""
 
     kind: str
+    """The exception's class, or `Killed`."""
     message: str
+    """In one line."""
     traceback: str | None
+    """Of the exception; of a killed run that of the process that noticed."""
 
 
 class RunRecord(BaseModel):
-    """One run. Times are ISO 8601, UTC; `seconds` and memory are those of the job, resumed parts added up.
-
-    `monitor` is the first of `objectives`; `objective` their values, one or a list. `swept` are a sweep's own
-    values of this job. `checkpoint` is the best one, or the last; relative to the folder in the file, whole in
-    what `read` gives.
-    """
+    """One run, as `run.json` holds it. Times are ISO 8601, UTC."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -112,53 +72,78 @@ class RunRecord(BaseModel):
     experiment: str | None
     name: str
     overrides: list[str]
+    """Of the command line, without those that say where the run lies."""
     swept: dict[str, Any] = Field(default_factory=dict)
+    """The values of the swept keys, in a job of a sweep."""
     settings: dict[str, Any]
+    """All of them, validated, as plain values."""
     command: list[str]
     facesmith: str
     python: str
     packages: dict[str, str]
     git_commit: str | None
+    """Of the project's checkout, `+` marking uncommitted changes."""
     host: str
     pid: int
     started: str
     finished: str | None = None
     seconds: float = 0.0
+    """Of all parts of a resumed run together."""
     peak_memory_mb: float | None = None
     peak_gpu_memory_mb: float | None = None
     epochs: int = 0
+    """Whole epochs done."""
     steps: int = 0
+    """Optimiser steps done."""
     monitor: Monitor | None = None
+    """The first of `objectives`."""
     objectives: list[Monitor] = Field(default_factory=list)
     objective: float | list[float] | None = None
+    """The values of `objectives` at the end: one, or a list of several."""
     metrics: Metrics = Field(default_factory=Metrics)
     checkpoint: str | None = None
+    """The best one, or the last; in the file relative to the run's folder, after `read_record` with it."""
     wandb_id: str | None = None
     error: Failure | None = None
     resumed: list[str] = Field(default_factory=list)
+    """When the run was resumed."""
 
 
 class Recorder:
-    """Keeps one run's record up to date; every change is on disk at once. Where `writes` is false, nothing is."""
+    """Keep one run's record up to date; every change is on disk at once.
+
+    Args:
+        folder: Of the run.
+        record: To begin with.
+        writes: Whether anything is written; false in all but the first process of a distributed run.
+    """
 
     def __init__(self, folder: Path, record: RunRecord, writes: bool) -> None:
         self.folder, self.record, self._writes = folder, record, writes
         self._memory = PeakMemory()
         self._began, self._before = time.monotonic(), record.seconds
 
-    def note(self, **changes: Any) -> None:
-        """Set fields of the record."""
+    def update(self, **changes: Any) -> None:
+        """Set fields of the record.
+
+        Args:
+            changes: Values by field of `RunRecord`.
+        """
         self.record = self.record.model_copy(update=changes)
         self._write()
 
-    def starts_over(self) -> None:
-        """Forget the figures of an earlier start in this folder: nothing of it is used."""
-        self.note(epochs=0, steps=0, metrics=Metrics())
+    def reset_metrics(self) -> None:
+        """Forget the metrics of an earlier start in this folder: nothing of it is used."""
+        self.update(epochs=0, steps=0, metrics=Metrics())
 
-    def reached(self, epochs: int, steps: int, metrics: Mapping[str, float], validated: int | None) -> None:
-        """Take the figures after `epochs` whole ones and `steps` optimiser steps.
+    def update_metrics(self, epochs: int, steps: int, metrics: Mapping[str, float], validated: int | None) -> None:
+        """Record progress and metrics.
 
-        `validated` is the epoch, counted from 0, that was validated just now; None: none was.
+        Args:
+            epochs: Whole epochs done.
+            steps: Optimiser steps done.
+            metrics: The last values by name.
+            validated: The epoch, from 0, that was validated just now; None: none was.
         """
         monitor, best = self.record.monitor, self.record.metrics.best
         last = {name: float(value) for name, value in metrics.items()}
@@ -167,18 +152,28 @@ class Recorder:
             sign = 1 if monitor.mode == "min" else -1
             if old is None or sign * last[monitor.name] < sign * old.value:
                 best = {name: Best(value=value, epoch=validated) for name, value in last.items()}
-        self.note(epochs=epochs, steps=steps, metrics=Metrics(last=last, best=best))
+        self.update(epochs=epochs, steps=steps, metrics=Metrics(last=last, best=best))
 
-    def completed(self, objective: float | Sequence[float] | None, checkpoint: Path | None) -> None:
-        """Take what the run gives a sweep, and the checkpoint to use."""
+    def set_result(self, objective: float | Sequence[float] | None, checkpoint: Path | None) -> None:
+        """Record what the run returns to a sweep, and the checkpoint to use.
+
+        Args:
+            objective: Values of the objectives: one, several, or None.
+            checkpoint: The best one, or the last.
+        """
         inside = checkpoint is not None and checkpoint.resolve().is_relative_to(self.folder.resolve())
         place = checkpoint.resolve().relative_to(self.folder.resolve()) if checkpoint and inside else checkpoint
         values = objective if objective is None or isinstance(objective, float | int) else list(objective)
-        self.note(objective=values, checkpoint=None if place is None else str(place))
+        self.update(objective=values, checkpoint=None if place is None else str(place))
 
     def close(self, status: Status, error: BaseException | None) -> None:
-        """Write how the run ended."""
-        self.note(status=status, error=None if error is None else failure(error), finished=_now())
+        """Record how the run ended.
+
+        Args:
+            status: Of the run from now on.
+            error: Why it did not end well.
+        """
+        self.update(status=status, error=None if error is None else describe_failure(error), finished=_now())
 
     def _write(self) -> None:
         if not self._writes:
@@ -191,41 +186,47 @@ class Recorder:
 
 
 @contextmanager
-def recording(
+def record_run(
     folder: Path,
     *,
     experiment: str | None,
     name: str,
     settings: Mapping[str, Any],
     objectives: Sequence[Monitor] = (),
-    swept: Mapping[str, Any] | None = None,
+    swept_values: Mapping[str, Any] | None = None,
     overrides: Sequence[str] | None = None,
     writes: bool = True,
 ) -> Iterator[Recorder]:
     """Record a run from its start to its end, however it ends; exceptions pass through.
 
-    A run that goes on in its folder keeps its start, its best figures and its time, and notes when it went on.
+    A resumed run keeps its start, its best metrics and its time, and notes when it was resumed.
 
     Args:
-        settings: the validated ones, as plain values.
-        objectives: what the run is judged by, the first one first.
-        swept: a sweep's own values of this job.
-        overrides: what the run was told; None: what Hydra says it was.
-        writes: false in all but the first process of a distributed run.
+        folder: Of the run.
+        experiment: Its name.
+        name: Of the run.
+        settings: The validated ones, as plain values.
+        objectives: Metrics the run is compared by; the first is monitored.
+        swept_values: Of the swept keys, in a job of a sweep.
+        overrides: Of the command line; None: those Hydra has.
+        writes: False in all but the first process of a distributed run.
+
+    Yields:
+        The recorder, which knows the record.
     """
-    earlier = _earlier(folder)
+    earlier = _read_earlier(folder)
     record = RunRecord(
         status="running",
         experiment=experiment,
         name=name,
-        overrides=_told(overrides),
-        swept=dict(swept or {}),
+        overrides=_filter_overrides(overrides),
+        swept=dict(swept_values or {}),
         settings=dict(settings),
         command=list(sys.argv),
         facesmith=facesmith.__version__,
         python=sys.version.split()[0],
-        packages=_packages(),
-        git_commit=_git_commit(),
+        packages=package_versions(),
+        git_commit=git_commit(),
         host=socket.gethostname(),
         pid=os.getpid(),
         started=_now(),
@@ -236,7 +237,7 @@ def recording(
         kept = {key: getattr(earlier, key) for key in ("started", "seconds", "epochs", "steps", "metrics", "wandb_id")}
         record = record.model_copy(update={**kept, "resumed": [*earlier.resumed, record.started]})
     recorder = Recorder(folder, record, writes)
-    recorder.note()
+    recorder.update()
     try:
         yield recorder
     except BaseException as error:
@@ -245,13 +246,13 @@ def recording(
     recorder.close("completed", None)
 
 
-def read(folder: Path) -> RunRecord:
-    """Read a run's record. One that says running while its process is gone was killed.
+def read_record(folder: Path) -> RunRecord:
+    """Read a run's record; one that says running while its process is gone gets the status `killed`.
 
     Raises:
-        UserError: there is no record, or it is none.
+        UserError: There is no record, or it is none.
     """
-    path = folder / FILE
+    path = folder / RECORD_FILE
     try:
         record = RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -259,25 +260,28 @@ def read(folder: Path) -> RunRecord:
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise UserError(f"{path}: not a record of a run ({str(error).splitlines()[0]})") from None
     update: dict[str, Any] = {"settings": upgrade(record.settings)}
-    if record.status == "running" and record.host == socket.gethostname() and not _alive(record):
+    if record.status == "running" and record.host == socket.gethostname() and not _is_alive(record):
         update["status"] = "killed"
     if record.checkpoint is not None:
         update["checkpoint"] = str(folder / record.checkpoint)
     return record.model_copy(update=update)
 
 
-def close_killed(folder: Path, message: str, trace: str | None) -> None:
-    """Write into the record of a run whose process is gone that it was killed, and what is known of it.
+def mark_killed(folder: Path, message: str, trace: str | None) -> None:
+    """Record that a run whose process is gone was killed.
 
-    `trace` is of whoever noticed: the run itself could not say.
+    Args:
+        folder: Of the run.
+        message: What is known, in one line.
+        trace: Traceback of the process that noticed.
     """
-    record = RunRecord.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    record = RunRecord.model_validate_json((folder / RECORD_FILE).read_text(encoding="utf-8"))
     error = Failure(kind="Killed", message=message, traceback=trace)
     _save(folder, record.model_copy(update={"status": "killed", "error": error, "finished": _now()}))
 
 
-def failure(error: BaseException) -> Failure:
-    """Describe an exception."""
+def describe_failure(error: BaseException) -> Failure:
+    """Return an exception's class, message and traceback."""
     text = "".join(traceback.format_exception(error))
     return Failure(kind=type(error).__name__, message=" ".join(str(error).split()), traceback=text)
 
@@ -289,18 +293,18 @@ def _status(error: BaseException) -> Status:
 
 
 def _save(folder: Path, record: RunRecord) -> None:
-    write_text(folder / FILE, json.dumps(record.model_dump(mode="json"), indent=2))
+    write_text(folder / RECORD_FILE, json.dumps(record.model_dump(mode="json"), indent=2))
 
 
-def _earlier(folder: Path) -> RunRecord | None:
+def _read_earlier(folder: Path) -> RunRecord | None:
     try:
-        return read(folder)
+        return read_record(folder)
     except UserError:
         return None
 
 
-def _alive(record: RunRecord) -> bool:
-    """Say whether the record's process lives; another process may have its number by now."""
+def _is_alive(record: RunRecord) -> bool:
+    """Return whether the record's process lives; another process may have its number by now."""
     try:
         began = psutil.Process(record.pid).create_time()
     except psutil.NoSuchProcess:
@@ -309,8 +313,8 @@ def _alive(record: RunRecord) -> bool:
     return began <= latest + 2  # seconds; the record's time is rounded down
 
 
-def _told(overrides: Sequence[str] | None) -> list[str]:
-    """Return what the run was told, but how it went on and where its sweep put it."""
+def _filter_overrides(overrides: Sequence[str] | None) -> list[str]:
+    """Return the overrides without those that say how the run was resumed and where its sweep put it."""
     if overrides is None:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     return [str(one) for one in overrides if not re.match(r"\+*resume=|hydra\.", str(one))]
@@ -318,20 +322,3 @@ def _told(overrides: Sequence[str] | None) -> list[str]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@functools.cache
-def _packages() -> dict[str, str]:
-    return {name: version(name) for name in _PACKAGES}
-
-
-@functools.cache
-def _git_commit() -> str | None:
-    """Return the commit of the project's checkout, `+` marking uncommitted changes; None outside of one."""
-    here = Path(facesmith.__file__).parent
-    describe = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
-    try:
-        done = subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

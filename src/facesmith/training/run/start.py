@@ -1,4 +1,4 @@
-"""Where a run starts from: from nothing, from a checkpoint of its folder, or not at all because it is finished."""
+"""Where a run starts: from nothing, from a checkpoint of its folder, or not at all because it is finished."""
 
 import logging
 from collections.abc import Mapping
@@ -11,63 +11,69 @@ from facesmith.config.saved import upgrade_settings
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.training.run import record as run_record
-from facesmith.training.run.checkpoint_files import newest_good, sweep_stale
-from facesmith.training.run.log import process_number
-from facesmith.training.run.resume import AUTO, refuse_changes
+from facesmith.training.run.checkpoint_files import find_newest_checkpoint, remove_stale_files
+from facesmith.training.run.log import get_rank
+from facesmith.training.run.resume import AUTO, check_unchanged
 
 log = logging.getLogger(__name__)
 
-_STATE = "ExactState"
+_STATE = "ExactState"  # the callback whose state holds the settings
 
 
 class Start(NamedTuple):
-    """The checkpoint to go on from, if any; whether there is nothing left to do, and what a sweep then gets."""
+    """Where a run starts."""
 
     checkpoint: Path | None = None
+    """To resume from; None: from nothing."""
     finished: bool = False
+    """Whether there is nothing left to do."""
     objective: float | list[float] | None = None
+    """What a finished run returns to a sweep."""
 
 
-def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, swept: bool) -> Start:
-    """Decide where a run starts, and say so.
+def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, in_sweep: bool) -> Start:
+    """Decide where a run starts, and log it.
 
     Args:
-        settings: the validated ones as plain values, held against those in the checkpoint.
-        run: the run's folder, whose lock the caller holds.
-        swept: a job of a sweep.
+        config: The validated settings.
+        settings: The same as plain values, compared with those in the checkpoint.
+        run: The run's folder, whose lock the caller must hold.
+        in_sweep: Whether this is a job of a sweep.
 
     Raises:
-        UserError: the folder holds no whole checkpoint, one of other settings, or a run nobody asked to go on with.
+        UserError: The folder holds no whole checkpoint, one of other settings, or a run nobody asked to resume.
     """
-    if process_number() == 0:
-        sweep_stale(run)
-    found = newest_good(run)
+    if get_rank() == 0:
+        remove_stale_files(run)
+    found = find_newest_checkpoint(run)
     if config.resume is None:
-        if found.path is not None and not swept:
-            raise UserError(f"{run}: holds a run already; go on with resume='{run}', or choose another folder")
+        if found.path is not None and not in_sweep:
+            raise UserError(f"{run}: holds a run already; resume it with resume='{run}', or choose another folder")
         return Start()
     for line in found.rejected:
         log.warning("%s; it is not used", line)
     if found.path is None:
         if str(config.resume) != AUTO:
-            raise UserError(f"resume={config.resume}: holds no whole checkpoint to go on from; start a new run")
-        log.info("resume=auto: nothing to go on with yet, so the run begins: %s", run)
+            raise UserError(f"resume={config.resume}: holds no whole checkpoint to resume from; start a new run")
+        log.info("resume=auto: there is nothing to resume yet, so a new run starts: %s", run)
         return Start()
     checkpoint = torch.load(found.path, map_location="cpu", weights_only=True, mmap=True)
     state = checkpoint["callbacks"].get(_STATE)
     if state is None:
-        raise UserError(f"{found.path}: does not say how it was trained; start a new run with model.init_from=<it>")
+        raise UserError(
+            f"{found.path}: holds no settings, so it cannot be resumed; start a new run with model.init_from=<it>"
+        )
     before = upgrade_settings(state["settings"], found.path)
-    refuse_changes(before, settings, run)
+    check_unchanged(before, settings, run)
     done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done > config.trainer.max_epochs:
-        raise UserError(f"trainer.max_epochs={config.trainer.max_epochs}: the run has done {done} already; give more")
+        raise UserError(f"trainer.max_epochs={config.trainer.max_epochs}: the run has {done} already; set more")
     if config.trainer.max_epochs <= before["trainer"]["max_epochs"] and _completed(run):
-        log.info("%s: finished after %d epochs; trainer.max_epochs=%d, say, goes on", run, done, 2 * done)
-        return Start(found.path, True, run_record.read(run).objective)
-    log.info("Going on from %s: epoch %d, step %d", found.path, done, checkpoint["global_step"])
+        log.info("%s: finished after %d epochs; for more set trainer.max_epochs, such as %d", run, done, 2 * done)
+        return Start(found.path, True, run_record.read_record(run).objective)
+    log.info("Resuming from %s: epoch %d, step %d", found.path, done, checkpoint["global_step"])
     return Start(found.path)
 
 
 def _completed(run: Path) -> bool:
-    return (run / run_record.FILE).is_file() and run_record.read(run).status == "completed"
+    return (run / run_record.RECORD_FILE).is_file() and run_record.read_record(run).status == "completed"

@@ -1,42 +1,33 @@
-"""The sweep's job that this process runs, for whoever reports to it. Needs no torch."""
+"""The job of a sweep that this process runs. Needs no torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import optuna
-
-_current: "RunningTrial | None" = None
+from typing import Any
 
 
 @dataclass(frozen=True)
-class RunningTrial:
-    """A job of a sweep.
+class CurrentTrial:
+    """The job of a sweep that this process runs.
 
-    Args:
-        number: of the trial, and of the job's folder.
-        point: the swept keys' values.
-        reports: where intermediate values go; None where the sweep prunes nothing.
+    Attributes:
+        number: Of the trial, and of the job's folder.
+        point: The swept keys' values.
+        report: Takes a value of the monitored metric and the number of epochs done, and returns whether the job should
+            end; None where the sweep does not prune.
     """
 
     number: int
     point: Mapping[str, Any]
-    reports: "optuna.trial.Trial | None"
+    report: Callable[[float, int], bool] | None
 
-    def hopeless(self, value: float, epochs: int) -> bool:
-        """Report the monitored metric after so many epochs; say whether the job should end."""
-        if self.reports is None:
-            return False
-        if epochs not in self.reports.storage.get_trial(self.reports._trial_id).intermediate_values:
-            self.reports.report(value, epochs)
-        return self.reports.should_prune()
+
+_current: CurrentTrial | None = None
 
 
 @contextmanager
-def running(trial: RunningTrial) -> Iterator[None]:
-    """Let `current` find the trial."""
+def set_current_trial(trial: CurrentTrial) -> Iterator[None]:
+    """Let `get_current_trial` find the trial while the context lasts."""
     global _current
     before, _current = _current, trial
     try:
@@ -45,11 +36,11 @@ def running(trial: RunningTrial) -> Iterator[None]:
         _current = before
 
 
-def current() -> RunningTrial | None:
-    """Return the job under way, or None outside of a sweep."""
+def get_current_trial() -> CurrentTrial | None:
+    """Return the trial under way, or None outside of a sweep."""
     return _current
 
 
-def swept() -> Mapping[str, Any]:
-    """Return the swept keys' values of the job under way; none outside of a sweep."""
+def get_swept_values() -> Mapping[str, Any]:
+    """Return the swept keys' values of the trial under way; none outside of a sweep."""
     return {} if _current is None else _current.point

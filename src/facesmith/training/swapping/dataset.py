@@ -124,9 +124,9 @@ class MixedBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self._plan(np.random.default_rng([self._seed, self._epoch]))[self._first :])
 
-    def begin(self, epoch: int, batch: int) -> None:
-        """Make the next iteration that of `epoch`, from its batch number `batch` on."""
-        self._epoch, self._first = epoch, batch
+    def start_epoch(self, epoch: int, first_batch: int) -> None:
+        """Make the next iteration that of `epoch`, from batch number `first_batch` on."""
+        self._epoch, self._first = epoch, first_batch
 
     def _plan(self, random: np.random.Generator) -> list[list[int]]:
         counts = np.stack([self._counts(random) for _ in range(self._batches)])

@@ -16,7 +16,7 @@ from facesmith.models.checkpoint import RECORD, describe, same_faces
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
-from facesmith.training.schedule import WarmupCosine, optimiser_steps
+from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
 from facesmith.training.swapping.config import SwapModuleConfig
 from facesmith.training.swapping.data import SwapDataModule
 from facesmith.training.swapping.dataset import Batch
@@ -80,7 +80,7 @@ class SwapModule(LightningModule):
             # gradients scaled for float16 are clipped by Lightning, which a fused step does not allow
             fused=not str(self.trainer.precision).startswith("16"),
         )
-        self._steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
+        self._steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
         schedule = WarmupCosine(optimizer, self._steps, settings.warmup, settings.final)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

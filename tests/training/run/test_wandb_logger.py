@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.training.run.record import Monitor, recording
-from facesmith.training.run.wandb import ended_in_wandb
+from facesmith.training.run.record import Monitor, record_run
+from facesmith.training.run.wandb_logger import finish_wandb_run
 
 from ...offline_wandb import logger, record, summaries
 
@@ -28,12 +28,12 @@ def test_every_job_of_a_sweep_is_a_run_of_its_own_and_says_how_it_ended(tmp_path
     def job(number: int) -> None:
         folder = f"identity/ada/2026-11-22_05-01-04_sweep/{number}"
         monitor = Monitor(name="val/judge_distance", mode="min")
-        recorded = recording(tmp_path / folder, experiment="identity", name="ada", settings={}, objectives=[monitor])
-        with ended_in_wandb(recorded) as recorder:
+        recorded = record_run(tmp_path / folder, experiment="identity", name="ada", settings={}, objectives=[monitor])
+        with finish_wandb_run(recorded) as recorder:
             one = logger(tmp_path, folder)
             for epoch, value in enumerate((0.5, 0.4, 0.6)):
                 one.log_metrics({"val/judge_distance": value}, step=epoch)
-                recorder.reached(epoch + 1, epoch + 1, {"val/judge_distance": value, "train/loss": 1.0}, epoch)
+                recorder.update_metrics(epoch + 1, epoch + 1, {"val/judge_distance": value, "train/loss": 1.0}, epoch)
                 best = recorder.record.metrics.best
                 one.log_best({name: figure.value for name, figure in best.items()}, best["val/judge_distance"].epoch)
             if number == 1:

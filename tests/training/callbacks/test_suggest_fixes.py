@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from facesmith.training.callbacks.advise import Advise
+from facesmith.training.callbacks.suggest_fixes import SuggestFixes
 
 
 class Slow(IterableDataset[Tensor]):
@@ -40,11 +40,11 @@ class Net(LightningModule):
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 0.1)
 
-    def advise(self, figures: Mapping[str, float]) -> list[str]:
+    def suggest_fixes(self, figures: Mapping[str, float]) -> list[str]:
         return [f"blurry: val/sharpness {figures['val/sharpness']:.1f}", "b", "c", "d"]
 
 
-def run(seconds: float, hours: float = 2.0, waiting: float = 0.3) -> None:
+def run(seconds: float, max_cpu_hours: float = 2.0, max_wait_share: float = 0.3) -> None:
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=1,
@@ -52,7 +52,7 @@ def run(seconds: float, hours: float = 2.0, waiting: float = 0.3) -> None:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Advise(waiting=waiting, hours=hours)],
+        callbacks=[SuggestFixes(max_wait_share=max_wait_share, max_cpu_hours=max_cpu_hours)],
     )
     trainer.fit(Net(), DataLoader(Slow(seconds), batch_size=None))
 
@@ -68,13 +68,13 @@ def test_waiting_for_data_is_told_with_its_share(caplog: pytest.LogCaptureFixtur
 
 def test_a_training_that_takes_long_on_a_cpu_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        run(0.0, hours=1e-6)
+        run(0.0, max_cpu_hours=1e-6)
     assert "advice: slow on the CPU: a step takes 0.0" in caplog.text
     assert "trainer=gpu_16gb" in caplog.text
 
 
 def test_the_modules_own_figures_come_at_the_end_three_at_most(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        run(0.0, waiting=0.999)
-    told = [record.message for record in caplog.records if record.name == "facesmith.training.callbacks.advise"]
+        run(0.0, max_wait_share=0.999)
+    told = [record.message for record in caplog.records if record.name == "facesmith.training.callbacks.suggest_fixes"]
     assert told == ["advice: blurry: val/sharpness 0.2", "advice: b", "advice: c"]

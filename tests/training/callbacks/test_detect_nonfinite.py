@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from facesmith.training.callbacks.average import AverageWeights
-from facesmith.training.callbacks.guard import DivergedError, GuardTraining
+from facesmith.training.callbacks.detect_nonfinite import DetectNonFinite, DivergedError
 
 
 class Net(LightningModule):
@@ -54,9 +54,9 @@ class Scaled(MixedPrecision):
 
 def fit(
     folder: Path, spoil: dict[int, str], mode: Any = "stop", limit: int = 3, scaled: bool = False, **trainer: Any
-) -> tuple[Net, Trainer, GuardTraining]:
+) -> tuple[Net, Trainer, DetectNonFinite]:
     torch.manual_seed(0)
-    net, guard = Net(spoil), GuardTraining(mode, limit, folder)
+    net, guard = Net(spoil), DetectNonFinite(mode, limit, folder)
     batches = [{"target": torch.randn(8, 4)} for _ in range(8)]
     last = ModelCheckpoint(
         folder,
@@ -120,12 +120,12 @@ def test_it_skips_and_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert guard.skipped == 2
     assert finite(net.state_dict().values())
     assert "step 2: train/loss_fit is nan" in caplog.text
-    assert "(2 of callbacks.guard.limit=3)" in caplog.text
+    assert "(2 of callbacks.guard.max_skipped=3)" in caplog.text
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["GuardTraining"] == {"skipped": 2}
 
 
 def test_a_skipped_step_changes_nothing(tmp_path: Path) -> None:
-    """The last batch's step left out leaves weights and statistics as the step before did."""
+    """The last batch's skipped step leaves weights and statistics as the step before did."""
     fit(tmp_path / "a", {7: "loss"}, "skip")
     fit(tmp_path / "b", {}, limit_train_batches=7)
     skipped, shorter = (
@@ -136,14 +136,14 @@ def test_a_skipped_step_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_limit_stops_it(tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match="2 steps were left out before") as caught:
+    with pytest.raises(DivergedError, match="2 steps were skipped before") as caught:
         fit(tmp_path, dict.fromkeys((1, 3, 4, 6), "loss"), "skip", limit=2)
     assert str(caught.value).startswith("step 4 ")
-    assert "a higher callbacks.guard.limit (now 2)" in str(caught.value)
+    assert "a higher callbacks.guard.max_skipped (now 2)" in str(caught.value)
 
 
 def test_every_micro_batch_of_an_accumulated_step_counts(tmp_path: Path) -> None:
-    """The first of two is bad, the second is not: the step they share is left out."""
+    """The first of two is bad, the second is not: the step they share is skipped."""
     net, runner, guard = fit(tmp_path, {2: "batch"}, "skip", accumulate_grad_batches=2)
     assert (runner.global_step, guard.skipped) == (4, 1)
     assert finite(net.state_dict().values())
@@ -167,7 +167,7 @@ def test_a_scale_that_only_falls_stops(tmp_path: Path) -> None:
 def test_poisoned_weights_are_never_saved(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
-    guard = GuardTraining("stop", 0, tmp_path)
+    guard = DetectNonFinite("stop", 0, tmp_path)
     runner = Trainer(accelerator="cpu", logger=False, max_epochs=1, enable_progress_bar=False, callbacks=[guard])
     net = Net({})
     net.line.weight.data.fill_(float("inf"))
