@@ -21,7 +21,7 @@ from rich.table import Table
 from facesmith.annotate.app import faces_of
 from facesmith.annotate.canvas import outlined
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.annotate.suggestion import occluder_at
+from facesmith.annotate.prediction import load_occluder
 from facesmith.cli.composition import load_config
 from facesmith.media.images import write_image
 from facesmith.methods.occluder.dataset import FAMILY_NAMES
@@ -51,7 +51,7 @@ def main() -> None:
     hulls = np.stack([face_mask(points, SIZE, config.forehead) for points in painted.faces.landmarks])
     found = {"the landmarks' outline": hulls}
     for path in given.occluders:
-        visible = occluder_at(path)
+        visible = load_occluder(path)
         found[str(path)] = np.stack([visible(picture) for picture in pictures])
     table = Table(title=f"{len(pictures)} painted frames", title_justify="left")
     table.add_column("")

@@ -1,4 +1,4 @@
-"""Sixteen frames of the test sequence on a desk."""
+"""A mask store of sixteen frames of the test sequence."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesmith.annotate.app import faces_of
+from facesmith.annotate.app import open_faces
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.annotate.masks import Desk
+from facesmith.annotate.masks import MaskStore
 from facesmith.cli.composition import load_config
 from facesmith.faces.face_set.face_set import FaceSet
 
@@ -32,22 +32,22 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="session")
 def faces(settings: Settings) -> FaceSet:
-    return faces_of(settings())
+    return open_faces(settings())
 
 
 @pytest.fixture
-def desk(faces: FaceSet, tmp_path: Path) -> Iterator[Desk]:
-    with Desk(faces, tmp_path / "masks", 0.35) as opened:
+def store(faces: FaceSet, tmp_path: Path) -> Iterator[MaskStore]:
+    with MaskStore(faces, tmp_path / "masks", 0.35) as opened:
         yield opened
 
 
 @pytest.fixture
-def covered() -> Callable[[Desk, int, int], np.ndarray]:
+def covered() -> Callable[[MaskStore, int, int], np.ndarray]:
     """Return a face's mask with a disc in front of it."""
     import cv2
 
-    def covered(desk: Desk, row: int, x: int) -> np.ndarray:
-        mask = desk.mask(row).copy()
+    def covered(store: MaskStore, row: int, x: int) -> np.ndarray:
+        mask = store.mask(row).copy()
         cv2.circle(mask, (x, 300), 50, 0, -1)
         return mask
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facesmith.annotate.masks import Desk
-from facesmith.annotate.page import COMMANDS, HOST, as_markdown, served
+from facesmith.annotate.masks import MaskStore
+from facesmith.annotate.page import COMMANDS, HOST, as_markdown, serve
 from facesmith.annotate.session import Session
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -85,7 +85,7 @@ class Browser:
 
 
 @pytest.fixture
-def browser(desk: Desk, tmp_path: Path) -> Iterator[Browser]:
+def browser(store: MaskStore, tmp_path: Path) -> Iterator[Browser]:
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("there is no browser here: apt-get install chromium chromium-driver")
     from selenium import webdriver
@@ -98,14 +98,14 @@ def browser(desk: Desk, tmp_path: Path) -> Iterator[Browser]:
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SPARING})
-        with served(Session(desk), None, False, tmp_path / "scratch") as address:
+        with serve(Session(store), None, False, tmp_path / "scratch") as address:
             yield Browser(driver, address)
     finally:
         driver.quit()
 
 
-def on_disk(desk: Desk, row: int) -> np.ndarray:
-    return np.asarray(Image.open(desk.path(row)).convert("L"))
+def on_disk(store: MaskStore, row: int) -> np.ndarray:
+    return np.asarray(Image.open(store.path(row)).convert("L"))
 
 
 def band(*points: tuple[int, int], width: int) -> np.ndarray:
@@ -114,7 +114,7 @@ def band(*points: tuple[int, int], width: int) -> np.ndarray:
     return drawn > 0
 
 
-def test_page_paint_in_browser(browser: Browser, desk: Desk) -> None:
+def test_page_paint_in_browser(browser: Browser, store: MaskStore) -> None:
     from selenium.webdriver.common.keys import Keys
 
     assert re.fullmatch(rf"http://{HOST}:\d+/\?__theme=dark", browser.address)
@@ -126,7 +126,7 @@ def test_page_paint_in_browser(browser: Browser, desk: Desk) -> None:
     browser.press("e")
     browser.stroke(*cover)
     browser.wait(lambda: "saved" in browser.text("#status"))
-    changed = on_disk(desk, 0) != desk.hull(0)
+    changed = on_disk(store, 0) != store.hull(0)
     assert changed[band(*cover, width=20)].all()
     assert not changed[~band(*cover, width=60)].any()
 
@@ -138,15 +138,15 @@ def test_page_paint_in_browser(browser: Browser, desk: Desk) -> None:
     beyond = [(60, 60), (110, 80)]
     browser.press("b")
     browser.stroke(*beyond)
-    browser.wait(lambda: desk.state(3) == "painted")
-    changed = on_disk(desk, 3) != desk.hull(3)
+    browser.wait(lambda: store.state(3) == "painted")
+    changed = on_disk(store, 3) != store.hull(3)
     assert changed[band(*beyond, width=20)].all()
-    assert on_disk(desk, 3)[band(*beyond, width=20)].all()
+    assert on_disk(store, 3)[band(*beyond, width=20)].all()
     assert not changed[~band(*beyond, width=60)].any()
 
     browser.press("i")
     browser.wait(lambda: "2 frames filled" in browser.text("#status"))
-    kept = [on_disk(desk, row) for row in range(4)]
+    kept = [on_disk(store, row) for row in range(4)]
     browser.open()
     assert "Frame 4" in browser.text("#heading")
     assert "2 painted" in browser.text("#heading")
@@ -154,8 +154,8 @@ def test_page_paint_in_browser(browser: Browser, desk: Desk) -> None:
     classes = [one.get_attribute("class").split()[1] for one in browser.driver.find_elements("css selector", ".frame")]
     assert classes[:5] == ["painted", "interpolated", "interpolated", "painted", "hull"]
     for row, mask in enumerate(kept):
-        assert np.array_equal(on_disk(desk, row), mask)
+        assert np.array_equal(on_disk(store, row), mask)
 
     browser.hold(Keys.CONTROL, "z")
     browser.wait(lambda: "undone" in browser.text("#status"))
-    assert desk.state(1) == "hull"
+    assert store.state(1) == "hull"

@@ -112,7 +112,7 @@ def test_embed_task_few_photos_no_face_and_other_persons_are_reported(
         profile = embed(root, "few", source=few)
     assert IdentityProfile.load(profile).num_frames == 1
     lines = [record.getMessage() for record in caplog.records]
-    assert f"{root / 'nobody.png'}: no face; left out" in lines
+    assert f"Skipped {root / 'nobody.png'}: no face" in lines
     assert "source: 1 photos with a face are few; give 3 to 20 of one person" in lines
     mixed = f"[{root / 'man'},{root / 'woman' / '0.png'}]"
     with caplog.at_level(logging.WARNING):

@@ -11,6 +11,7 @@ from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.video import open_video
 from facesmith.tasks.profiles.combine import BlendTask, EnrichTask, InterpolateTask
+from facesmith.tasks.profiles.config import EmbedTaskConfig, EnrichTaskConfig
 from facesmith.tasks.profiles.embed import EmbedTask
 
 SELECTION = {"min_score": 0.6, "min_size": 30.0, "min_sharpness": 1.0}
@@ -45,7 +46,14 @@ def embed(root, name, **changes):
         "face_sets": root / "sets",
         "profiles": root / "profiles",
     }
-    return EmbedTask(**(settings | changes), backend="pyav", analyzer=analyzer, progress=False)
+    config = EmbedTaskConfig(
+        _target_="facesmith.tasks.profiles.embed.EmbedTask",
+        per_image=None,
+        encoder=None,
+        backend="pyav",
+        **(settings | changes),
+    )
+    return EmbedTask(config, analyzer=analyzer, progress=False)
 
 
 def test_embed_task_photos_become_profile(places):
@@ -67,7 +75,7 @@ def test_embed_task_aggregations_agree(places):
 
 
 def test_embed_task_existing_profile_is_refused(places):
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         embed(places, "man")
 
 
@@ -83,9 +91,9 @@ def test_blend_and_interpolate_tasks_lie_between_parents(places, capsys):
     assert between.mean @ man.mean == pytest.approx(between.mean @ woman.mean, abs=1e-5)
     assert both.ancestors == ["man", "woman"]
     assert "both, similarity to man 0." in capsys.readouterr().out
-    with pytest.raises(UserError, match="nothing to blend"):
+    with pytest.raises(UserError, match="needs two profiles or more"):
         BlendTask(**(common | {"source": paths[0]}), name="x", weights=None)
-    with pytest.raises(UserError, match="give two"):
+    with pytest.raises(UserError, match="needs two profiles;"):
         InterpolateTask(**(common | {"source": [*paths, paths[0]]}), name="x", t=0.5)
 
 
@@ -95,7 +103,10 @@ def test_enrich_task_same_person_adds_other_person_is_refused(places):
     settings |= {"selection": SelectionConfig(**SELECTION), "face_sets": places / "sets", "backend": "pyav"}
 
     def task(source):
-        return EnrichTask(**settings, source=str(places / source), analyzer=analyzer, progress=False)
+        config = EnrichTaskConfig(
+            _target_="facesmith.tasks.profiles.combine.EnrichTask", source=str(places / source), **settings
+        )
+        return EnrichTask(config, analyzer=analyzer, progress=False)
 
     task("more").run()
     man, richer = IdentityProfile.load(places / "profiles" / "man.json"), IdentityProfile.load(places / "richer.json")

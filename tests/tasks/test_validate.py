@@ -12,7 +12,8 @@ from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
-from facesmith.tasks.validate.moments import stretches
+from facesmith.tasks.validate.config import ValidateTaskConfig
+from facesmith.tasks.validate.frames import choose_segments
 from facesmith.tasks.validate.task import ValidateTask
 
 MARK = Mark(identity="man", consent="licensed", model_hash=None, title="test")
@@ -63,7 +64,10 @@ def task(root, source, target=None, **changes):
     settings |= {"profile": root / "man.json", "reference": str(root / "man.png"), "output": root / f"report_{source}"}
     settings |= {"max_frames": None, "min_similarity": {"sface": 0.4}, "max_judge_distance": 0.6, "max_shift": 0.1}
     settings |= {"max_misses": 0.1, "max_jitter": 2.0, "min_sharpness": None, "face_sets": root / "none"}
-    return ValidateTask(**(settings | changes), backend="pyav", analyzer=analyzer, progress=False)
+    config = ValidateTaskConfig(
+        _target_="facesmith.tasks.validate.task.ValidateTask", backend="pyav", **(settings | changes)
+    )
+    return ValidateTask(config, analyzer=analyzer, progress=False)
 
 
 def test_validate_task_untouched_video_passes_with_one_file_report(places, capsys):
@@ -101,20 +105,20 @@ def test_validate_task_other_person_fails_similarity(places):
 def test_validate_task_mismatched_input_is_refused(places):
     with pytest.raises(UserError, match="no face found in any of 1 frames"):
         task(places, "wall.png").run()
-    with pytest.raises(UserError, match="give the very file it was made from"):
+    with pytest.raises(UserError, match="give the file it was swapped into"):
         task(places, "woman.png", "man.png").run()
     with pytest.raises(UserError, match=r"is a video, .*woman.png a image"):
         task(places, "woman.png", "still.mp4")
-    with pytest.raises(UserError, match="knows no limit for the embedder sface"):
+    with pytest.raises(UserError, match="has no limit for the embedder sface"):
         task(places, "woman.png", min_similarity={"arcface_w600k_r50": 0.85})
 
 
 def test_validate_task_without_reference_skips_distance(places, capsys):
     figures, _ = task(places, "man.png", reference=None).run()
     assert "judge_distance" not in json.loads(figures.read_text())["summary"]
-    assert "the independent judge has nobody" in capsys.readouterr().out
+    assert "judge_distance is not measured" in capsys.readouterr().out
 
 
-def test_stretches_long_video_gives_both_ends():
-    assert stretches(10, None) == list(range(10))
-    assert stretches(1000, 48) == [*range(24), *range(976, 1000)]
+def test_choose_segments_long_video_includes_both_ends():
+    assert choose_segments(10, None) == list(range(10))
+    assert choose_segments(1000, 48) == [*range(24), *range(976, 1000)]

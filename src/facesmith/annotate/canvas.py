@@ -1,4 +1,4 @@
-"""What is laid on the page's editor, and what a person made of it."""
+"""Canvases of the page's editor: what is shown on them, and what a person painted."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,109 +16,114 @@ Pixels = NDArray[np.uint8]
 PAINT: Final = (0, 190, 255)
 """The colour (RGB) in which the visible face is painted."""
 OPACITY: Final = 0.4
-"""How much of the paint shows."""
+"""Of the paint, 0..1."""
 LAYERS: Final = ("mask", "number")
-"""The editor's layers: what is painted on, and one pixel whose colour is the number of the showing."""
+"""The editor's layers: the paint, and one pixel whose colour is the number of the canvas."""
 
-_THROUGH: Final = round(255 * OPACITY)
-_SHOWINGS: Final = 64  # that are remembered; strokes arrive within seconds
+_ALPHA: Final = round(255 * OPACITY)
+_REMEMBERED: Final = 64  # canvases; strokes arrive within seconds
 _CORNER: Final = (0, 0)
 
 
 class ChangedElsewhereError(UserError):
-    """A face was shown anew since it was shown in this window."""
+    """A face was reloaded in another window since this window showed it."""
 
 
-class Drawn(NamedTuple):
-    """A mask (S,S) uint8 that a person changed, and the number of its face."""
+class Edit(NamedTuple):
+    """A mask that a person changed: the number of its face, and the mask (S,S) uint8."""
 
     row: int
     mask: Mask
 
 
-class _Showing(NamedTuple):
+class _ShownCanvas(NamedTuple):
     row: int
     mask: Mask
 
 
-class Canvases:
-    """The canvases that were shown, so that what comes back is kept for the face it was painted on.
+class CanvasRegistry:
+    """The canvases that were shown, so that strokes are saved for the face they were painted on.
 
-    The browser sends strokes when it has packed them, perhaps after another face was turned to, and half-loaded
-    canvases too. So each canvas bears a number, on a layer above the paint that is loaded last: without it nothing is
-    kept.
+    The browser may send strokes after another face was opened, and half-loaded canvases too. So each canvas carries a
+    number, on a layer above the paint that is loaded last: without it nothing is saved.
     """
 
     def __init__(self) -> None:
-        self._shown: OrderedDict[int, _Showing] = OrderedDict()
+        self._shown: OrderedDict[int, _ShownCanvas] = OrderedDict()
         self._latest: dict[int, int] = {}
         self._number = 0
 
     def show(self, row: int, picture: Pixels, mask: Mask) -> dict[str, Any]:
-        """Return an editor's value: a face's picture (S,S,3) RGB, its mask (S,S) uint8 as paint, and the number."""
+        """Return the editor's value for a face.
+
+        Args:
+            row: Number of the face.
+            picture: (S,S,3) RGB uint8.
+            mask: (S,S) uint8, shown as paint.
+        """
         self._number += 1
-        self._shown[self._number] = _Showing(row, mask.copy())
+        self._shown[self._number] = _ShownCanvas(row, mask.copy())
         self._latest[row] = self._number
-        if len(self._shown) > _SHOWINGS:
+        if len(self._shown) > _REMEMBERED:
             self._shown.popitem(last=False)
         number = np.zeros((*mask.shape, 4), np.uint8)
         number[_CORNER] = (self._number >> 16 & 255, self._number >> 8 & 255, self._number & 255, 255)
-        return {"background": picture, "layers": [paint(mask), number], "composite": None}
+        return {"background": picture, "layers": [mask_to_layer(mask), number], "composite": None}
 
     def row(self, sent: dict[str, Any] | None) -> int | None:
-        """Say which face an editor shows; None while it is loading."""
-        showing = self._shown.get(_number(sent))
-        return None if showing is None else showing.row
+        """Return the number of the face an editor shows; None while it is loading."""
+        canvas = self._shown.get(_number(sent))
+        return None if canvas is None else canvas.row
 
     def is_newest(self, sent: dict[str, Any] | None) -> bool:
-        """Tell whether an editor has loaded what was shown last."""
+        """Return whether an editor has loaded the canvas that was shown last."""
         return _number(sent) == self._number
 
-    def take(self, sent: dict[str, Any] | None) -> Drawn | None:
-        """Return what was painted since the canvas was shown or last taken; None when nothing was.
+    def read_edit(self, sent: dict[str, Any] | None) -> Edit | None:
+        """Return what was painted since the canvas was shown or last saved; None when nothing was.
 
         Raises:
-            ChangedElsewhereError: the face was shown anew meanwhile, in another window.
+            ChangedElsewhereError: Another window reloaded the face meanwhile.
         """
         number = _number(sent)
-        showing = self._shown.get(number)
-        if sent is None or showing is None:
+        canvas = self._shown.get(number)
+        if sent is None or canvas is None:
             return None
-        mask = mask_of(sent["layers"][0])
-        if np.array_equal(mask, showing.mask):
+        mask = layer_to_mask(sent["layers"][0])
+        if np.array_equal(mask, canvas.mask):
             return None
-        if self._latest[showing.row] != number:
+        if self._latest[canvas.row] != number:
             raise ChangedElsewhereError(
-                "this face was changed in another window; it is shown as it is now: paint the stroke again"
+                "this face was changed in another window and has been reloaded: paint the stroke again"
             )
-        return Drawn(showing.row, mask)
+        return Edit(canvas.row, mask)
 
-    def kept(self, sent: dict[str, Any] | None, mask: Mask) -> None:
-        """Remember that a canvas's mask is on disk."""
+    def mark_saved(self, sent: dict[str, Any] | None, mask: Mask) -> None:
+        """Record that a canvas's mask is on disk."""
         number = _number(sent)
         if number in self._shown:
             self._shown[number] = self._shown[number]._replace(mask=mask)
 
 
-def paint(mask: Mask) -> Pixels:
-    """Return a mask (S,S) as a layer of paint (S,S,4) uint8 RGBA."""
+def mask_to_layer(mask: Mask) -> Pixels:
+    """Convert a mask (S,S) uint8 to a layer of paint (S,S,4) RGBA uint8."""
     layer = np.zeros((*mask.shape, 4), np.uint8)
-    layer[mask > 127] = (*PAINT, _THROUGH)
+    layer[mask > 127] = (*PAINT, _ALPHA)
     return layer
 
 
-def mask_of(layer: Pixels) -> Mask:
-    """Return the mask (S,S) uint8 0 or 255 of a layer (S,S,4) RGBA: where there is half a brush's paint at least."""
-    return np.where(layer[..., 3] > _THROUGH // 2, 255, 0).astype(np.uint8)
+def layer_to_mask(layer: Pixels) -> Mask:
+    """Convert a layer (S,S,4) RGBA uint8 to a mask (S,S) uint8, 255 where half a brush's paint or more is."""
+    return np.where(layer[..., 3] > _ALPHA // 2, 255, 0).astype(np.uint8)
 
 
 def css_paint() -> str:
-    """Return the paint as CSS writes it."""
+    """Return the colour of the paint in CSS."""
     return f"rgba({PAINT[0]}, {PAINT[1]}, {PAINT[2]}, {OPACITY})"
 
 
-def outlined(picture: Pixels, masks: Sequence[tuple[Mask, tuple[int, int, int]]]) -> Pixels:
-    """Draw the outlines of masks (S,S) over a picture (S,S,3) RGB, each in its colour."""
+def draw_outlines(picture: Pixels, masks: Sequence[tuple[Mask, tuple[int, int, int]]]) -> Pixels:
+    """Draw the outlines of masks (S,S) uint8 over a picture (S,S,3) RGB uint8, each in its RGB colour."""
     drawn = picture.copy()
     for mask, colour in masks:
         outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -127,12 +132,12 @@ def outlined(picture: Pixels, masks: Sequence[tuple[Mask, tuple[int, int, int]]]
 
 
 def cut_out(picture: Pixels, mask: Mask) -> Pixels:
-    """Return what a mask leaves of a picture (S,S,3) RGB: the rest is dark."""
+    """Darken a picture (S,S,3) RGB uint8 outside a mask (S,S) uint8."""
     return np.where(mask[..., None] > 127, picture, (picture * 0.18).astype(np.uint8))
 
 
 def _number(sent: dict[str, Any] | None) -> int:
-    """Read the number of a canvas; 0, which none has, where it is not complete."""
+    """Return the number of a canvas; 0, which none has, when it is incomplete."""
     layers = (sent or {}).get("layers") or []
     if len(layers) != len(LAYERS):
         return 0

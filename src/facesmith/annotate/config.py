@@ -1,4 +1,4 @@
-"""What the painter is told."""
+"""Settings of the painter."""
 
 from typing import Any, Literal
 
@@ -10,24 +10,35 @@ from facesmith.methods.occluder.config import OccluderDataModuleConfig
 
 
 class AnnotateConfig(JobConfig):
-    """One sitting at the painter: whose faces, which masks, and what to start from."""
+    """Settings of one session: which faces, which masks, and what painting starts from."""
 
     faces: PathSetting | None
+    """Folder of a face set, in place of `data.source`."""
     data: OccluderDataModuleConfig | None
+    """The media, as a training of the occluder takes them; None with `faces`."""
     masks: PathSetting | None
+    """Folder of the masks; None for `masks` beside the face set."""
     forehead: float = Field(ge=0, le=1)
+    """Extension of the hull above the landmarks, as a share of their height above the brows."""
     without_face: Literal["skip", "error"]
+    """What to do about a picture without a face, which cannot be painted."""
     occluder: PathSetting | None
+    """Run, checkpoint or .onnx file whose predictions painting starts from; None for the hull."""
     import_from: PathSetting | None
+    """Masks of another program to import; no page is served."""
     export_to: PathSetting | None
+    """Where to export masks for another program; no page is served."""
     format: Literal["coco", "labelme", "cvat"] | None
+    """Format of import and export."""
     port: int | None = Field(ge=1024, le=65535)
+    """Of the page, on this computer alone; None for a free one."""
     open_browser: bool
+    """Open the page in a browser."""
     analyzer: Chosen[AnalyzerConfig]
 
     @model_validator(mode="before")
     @classmethod
-    def _faces_from_one_place(cls, config: Any) -> Any:
+    def _check_one_source(cls, config: Any) -> Any:
         if not isinstance(config, dict) or config.get("faces") is None:
             return config
         if (config.get("data") or {}).get("source") is not None:
@@ -35,9 +46,9 @@ class AnnotateConfig(JobConfig):
         return {**config, "data": None}
 
     @model_validator(mode="after")
-    def _one_exchange(self) -> "AnnotateConfig":
+    def _check_import_export(self) -> "AnnotateConfig":
         if self.import_from and self.export_to:
             raise ValueError("import_from: is given beside export_to; give one of them")
         if (self.import_from or self.export_to) and self.format is None:
-            raise ValueError("format: say which: coco, labelme or cvat")
+            raise ValueError("format: choose coco, labelme or cvat")
         return self

@@ -1,4 +1,4 @@
-"""Masks from and for other programs: COCO, labelme, and CVAT's folders of PNG masks."""
+"""Import and export of masks for other programs: COCO, labelme, and CVAT's folders of PNG masks."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
-from facesmith.annotate.masks import Desk, Mask
+from facesmith.annotate.masks import Mask, MaskStore
 from facesmith.errors import UserError
 from facesmith.files import atomic_write, write_text
 
@@ -23,78 +23,105 @@ HOLE: Final = "not_face"  # what is drawn over the face: labelme has no holes
 _COLOUR: Final = (250, 50, 83)  # of a face in CVAT's PNG masks
 
 
-def read(path: Path, form: Format, side: int) -> Iterator[tuple[str, Mask]]:
-    """Return names of pictures (without ending) and their masks (side,side) uint8 0 or 255.
+def read_masks(path: Path, form: Format, size: int) -> Iterator[tuple[str, Mask]]:
+    """Read masks that another program wrote.
 
-    path: a COCO .json; a folder of labelme .json; a folder as CVAT exports "Segmentation mask 1.1". Shapes labelled
-    `face` are visible face; in labelme, shapes labelled `not_face` are taken away again.
+    Shapes labelled `face` are visible face; in labelme, shapes labelled `not_face` are cut out of them.
+
+    Args:
+        path: A COCO .json file; a folder of labelme .json files; a folder of CVAT's "Segmentation mask 1.1".
+        form: Which of these.
+        size: Width and height of the crops in px.
+
+    Yields:
+        The name of a picture without its suffix, and its mask (size,size) uint8, 0 or 255.
 
     Raises:
-        UserError: the file is damaged, of another size than the crops, or holds no `face`.
+        UserError: A file is damaged, has another size than the crops, or has no `face`.
     """
     try:
-        yield from {"coco": _from_coco, "labelme": _from_labelme, "cvat": _from_cvat}[form](path, side)
+        yield from {"coco": _from_coco, "labelme": _from_labelme, "cvat": _from_cvat}[form](path, size)
     except (KeyError, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(f"{path}: cannot be read as {form} ({why}); export it again") from error
 
 
-def write(desk: Desk, path: Path, form: Format) -> int:
-    """Write every saved mask of a desk for another program; give how many. The crops are written beside them."""
-    rows = [row for row in range(len(desk)) if desk.is_kept(row)]
+def export_masks(store: MaskStore, path: Path, form: Format) -> int:
+    """Write every saved mask for another program, and the crops beside them.
+
+    Args:
+        store: The masks.
+        path: A .json file for COCO, else a folder.
+        form: The format.
+
+    Returns:
+        The number of masks written.
+
+    Raises:
+        UserError: No mask is saved.
+    """
+    rows = [row for row in range(len(store)) if store.is_saved(row)]
     if not rows:
-        raise UserError(f"masks={desk.folder}: nothing was painted yet; there is nothing to export")
-    {"coco": _to_coco, "labelme": _to_labelme, "cvat": _to_cvat}[form](desk, rows, path)
+        raise UserError(f"masks={store.folder}: nothing was painted yet; there is nothing to export")
+    {"coco": _to_coco, "labelme": _to_labelme, "cvat": _to_cvat}[form](store, rows, path)
     return len(rows)
 
 
-def take(desk: Desk, path: Path, form: Format) -> int:
-    """Save the masks of another program on a desk, as painted; give how many.
+def import_masks(store: MaskStore, path: Path, form: Format) -> int:
+    """Save the masks of another program as painted.
+
+    Args:
+        store: Takes the masks.
+        path: What to read, see `read_masks`.
+        form: Its format.
+
+    Returns:
+        The number of masks saved.
 
     Raises:
-        UserError: as `read`, or a picture is none of the desk's faces; nothing is saved then.
+        UserError: As `read_masks`, or a picture is none of the faces; nothing is saved then.
     """
-    rows = {desk.name(row): row for row in range(len(desk))}
-    masks = dict(read(path, form, desk.faces.crop_size))
-    strange = sorted(set(masks) - set(rows))
-    if strange or not masks:
-        what = f"{strange[0]} is no face of {desk.faces.path}" if strange else f"no picture has a `{FACE}`"
+    rows = {store.name(row): row for row in range(len(store))}
+    masks = dict(read_masks(path, form, store.faces.crop_size))
+    unknown = sorted(set(masks) - set(rows))
+    if unknown or not masks:
+        what = f"{unknown[0]} is no face of {store.faces.path}" if unknown else f"no picture has a `{FACE}`"
         raise UserError(f"{path}: {what}; export the crops with format={form} first, and annotate those")
-    desk.paint_all((rows[name], mask) for name, mask in masks.items())
+    store.paint_many((rows[name], mask) for name, mask in masks.items())
     return len(masks)
 
 
-def _from_coco(path: Path, side: int) -> Iterator[tuple[str, Mask]]:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    faces = [c["id"] for c in told["categories"] if c["name"] == FACE]
+def _from_coco(path: Path, size: int) -> Iterator[tuple[str, Mask]]:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    faces = [c["id"] for c in document["categories"] if c["name"] == FACE]
     if not faces:
         raise ValueError(f"no category is called {FACE}")
-    for picture in told["images"]:
-        _same_size(picture["file_name"], picture["width"], picture["height"], side)
-        mask = np.zeros((side, side), np.uint8)
-        shapes = [a for a in told["annotations"] if a["image_id"] == picture["id"] and a["category_id"] in faces]
+    for picture in document["images"]:
+        _check_size(picture["file_name"], picture["width"], picture["height"], size)
+        mask = np.zeros((size, size), np.uint8)
+        shapes = [a for a in document["annotations"] if a["image_id"] == picture["id"] and a["category_id"] in faces]
         for shape in shapes:
-            mask |= _decoded(shape["segmentation"], side)
+            mask |= _decode(shape["segmentation"], size)
         if shapes:
             yield Path(picture["file_name"]).stem, mask
 
 
-def _decoded(segmentation: Any, side: int) -> Mask:
+def _decode(segmentation: Any, size: int) -> Mask:
     if isinstance(segmentation, list):
-        runs = coco.merge(coco.frPyObjects(segmentation, side, side))
+        runs = coco.merge(coco.frPyObjects(segmentation, size, size))
     elif isinstance(segmentation["counts"], list):
-        runs = coco.frPyObjects(segmentation, side, side)
+        runs = coco.frPyObjects(segmentation, size, size)
     else:
         runs = segmentation
     return np.asarray(coco.decode(runs) * 255, np.uint8)
 
 
-def _to_coco(desk: Desk, rows: list[int], path: Path) -> None:
-    side = desk.faces.crop_size
+def _to_coco(store: MaskStore, rows: list[int], path: Path) -> None:
+    size = store.faces.crop_size
     pictures, shapes = [], []
     for row in rows:
-        runs = coco.encode(np.asfortranarray(desk.mask(row) // 255))
-        pictures.append({"id": row + 1, "file_name": f"{desk.name(row)}.jpg", "width": side, "height": side})
+        runs = coco.encode(np.asfortranarray(store.mask(row) // 255))
+        pictures.append({"id": row + 1, "file_name": f"{store.name(row)}.jpg", "width": size, "height": size})
         shapes.append(
             {
                 "id": row + 1,
@@ -106,23 +133,23 @@ def _to_coco(desk: Desk, rows: list[int], path: Path) -> None:
                 "segmentation": {"size": runs["size"], "counts": runs["counts"].decode("ascii")},
             }
         )
-        _crop(desk, row, path.parent / "images")
+        _write_crop(store, row, path.parent / "images")
     write_text(path, json.dumps({"images": pictures, "annotations": shapes, "categories": [{"id": 1, "name": FACE}]}))
 
 
-def _from_labelme(folder: Path, side: int) -> Iterator[tuple[str, Mask]]:
+def _from_labelme(folder: Path, size: int) -> Iterator[tuple[str, Mask]]:
     for path in sorted(folder.glob("*.json")):
-        told = json.loads(path.read_text(encoding="utf-8"))
-        _same_size(path, told["imageWidth"], told["imageHeight"], side)
-        mask = np.zeros((side, side), np.uint8)
+        document = json.loads(path.read_text(encoding="utf-8"))
+        _check_size(path, document["imageWidth"], document["imageHeight"], size)
+        mask = np.zeros((size, size), np.uint8)
         for label, value in ((FACE, 255), (HOLE, 0)):
-            for shape in (s for s in told["shapes"] if s["label"] == label):
-                _draw(mask, shape, value)
-        if any(shape["label"] == FACE for shape in told["shapes"]):
+            for shape in (s for s in document["shapes"] if s["label"] == label):
+                _draw_shape(mask, shape, value)
+        if any(shape["label"] == FACE for shape in document["shapes"]):
             yield path.stem, mask
 
 
-def _draw(mask: Mask, shape: dict[str, Any], value: int) -> None:
+def _draw_shape(mask: Mask, shape: dict[str, Any], value: int) -> None:
     points = np.array(shape["points"], np.float64)
     kind = shape.get("shape_type", "polygon")
     if kind == "polygon":
@@ -142,25 +169,25 @@ def _draw(mask: Mask, shape: dict[str, Any], value: int) -> None:
         raise ValueError(f"a shape is a {kind}; use polygons, rectangles, circles or masks")
 
 
-def _to_labelme(desk: Desk, rows: list[int], folder: Path) -> None:
-    side = desk.faces.crop_size
+def _to_labelme(store: MaskStore, rows: list[int], folder: Path) -> None:
+    size = store.faces.crop_size
     for row in rows:
-        shapes = _polygons(desk.mask(row))
-        _crop(desk, row, folder)
-        told: dict[str, Any] = {
+        shapes = _polygons(store.mask(row))
+        _write_crop(store, row, folder)
+        document: dict[str, Any] = {
             "version": "5.0.0",
             "flags": {},
             "shapes": shapes,
-            "imagePath": f"{desk.name(row)}.jpg",
+            "imagePath": f"{store.name(row)}.jpg",
             "imageData": None,
-            "imageWidth": side,
-            "imageHeight": side,
+            "imageWidth": size,
+            "imageHeight": size,
         }
-        write_text(folder / f"{desk.name(row)}.json", json.dumps(told))
+        write_text(folder / f"{store.name(row)}.json", json.dumps(document))
 
 
 def _polygons(mask: Mask) -> list[dict[str, Any]]:
-    """Return polygons that draw the mask exactly; where they cannot, an island in a hole say, the mask itself."""
+    """Return polygons that draw the mask exactly, or the mask itself where polygons cannot: an island in a hole."""
     shapes, drawn, rest = [], np.zeros_like(mask), mask
     for label, value in ((FACE, 255), (HOLE, 0)):
         outlines, _ = cv2.findContours(rest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -180,7 +207,7 @@ def _polygons(mask: Mask) -> list[dict[str, Any]]:
 _UNUSED: Final[dict[str, Any]] = {"group_id": None, "flags": {}}
 
 
-def _from_cvat(folder: Path, side: int) -> Iterator[tuple[str, Mask]]:
+def _from_cvat(folder: Path, size: int) -> Iterator[tuple[str, Mask]]:
     colours = {}
     for line in (folder / "labelmap.txt").read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
@@ -190,29 +217,29 @@ def _from_cvat(folder: Path, side: int) -> Iterator[tuple[str, Mask]]:
         raise ValueError(f"labelmap.txt has no {FACE}")
     for path in sorted((folder / "SegmentationClass").glob("*.png")):
         picture = np.asarray(Image.open(path).convert("RGB"))
-        _same_size(path, picture.shape[1], picture.shape[0], side)
+        _check_size(path, picture.shape[1], picture.shape[0], size)
         yield path.stem, np.where((picture == colours[FACE]).all(-1), 255, 0).astype(np.uint8)
 
 
-def _to_cvat(desk: Desk, rows: list[int], folder: Path) -> None:
+def _to_cvat(store: MaskStore, rows: list[int], folder: Path) -> None:
     classes = folder / "SegmentationClass"
     for row in rows:
-        picture = np.zeros((*desk.mask(row).shape, 3), np.uint8)
-        picture[desk.mask(row) > 127] = _COLOUR
-        with atomic_write(classes / f"{desk.name(row)}.png") as temporary:
+        picture = np.zeros((*store.mask(row).shape, 3), np.uint8)
+        picture[store.mask(row) > 127] = _COLOUR
+        with atomic_write(classes / f"{store.name(row)}.png") as temporary:
             Image.fromarray(picture).save(temporary, "PNG")
-        _crop(desk, row, folder / "JPEGImages")
-    listed = "".join(f"{desk.name(row)}\n" for row in rows)
+        _write_crop(store, row, folder / "JPEGImages")
+    listed = "".join(f"{store.name(row)}\n" for row in rows)
     write_text(folder / "ImageSets" / "Segmentation" / "default.txt", listed)
     colour = ",".join(str(v) for v in _COLOUR)
     write_text(folder / "labelmap.txt", f"# label:color_rgb:parts:actions\nbackground:0,0,0::\n{FACE}:{colour}::\n")
 
 
-def _crop(desk: Desk, row: int, folder: Path) -> None:
-    with atomic_write(folder / f"{desk.name(row)}.jpg") as temporary:
-        temporary.write_bytes(desk.crop_path(row).read_bytes())
+def _write_crop(store: MaskStore, row: int, folder: Path) -> None:
+    with atomic_write(folder / f"{store.name(row)}.jpg") as temporary:
+        temporary.write_bytes(store.crop_path(row).read_bytes())
 
 
-def _same_size(name: object, width: int, height: int, side: int) -> None:
-    if (width, height) != (side, side):
-        raise UserError(f"{name}: is {width}x{height} px, the crops {side}x{side}; annotate the exported crops")
+def _check_size(name: object, width: int, height: int, size: int) -> None:
+    if (width, height) != (size, size):
+        raise UserError(f"{name}: is {width}x{height} px, the crops {size}x{size}; annotate the exported crops")

@@ -1,4 +1,4 @@
-"""What can be done on the page, by button and by key: the one place for it."""
+"""The page: its commands and keys, its layout, and the server."""
 
 import json
 import os
@@ -15,16 +15,19 @@ import gradio as gr
 
 from facesmith.annotate.canvas import LAYERS, css_paint
 from facesmith.annotate.masks import STATES
-from facesmith.annotate.session import Sent, Session, View
+from facesmith.annotate.session import EditorValue, Session, View
 from facesmith.errors import UserError
 
 
 class Command(NamedTuple):
-    """A thing to do. name: of its button on the page. keys: as browsers call them, `Ctrl+` before where it is held."""
+    """A command of the page, by button and by key."""
 
     name: str
+    """Of its button, and id of it in the page."""
     keys: tuple[str, ...]
-    what: str
+    """As browsers call them, with `Ctrl+` before those that are pressed with it."""
+    description: str
+    """For people."""
 
 
 COMMANDS: Final = (
@@ -44,25 +47,25 @@ COMMANDS: Final = (
     Command("predict", ("m",), "start again from what the occluder sees"),
 )
 
-_SHOWN: Final = {"ArrowLeft": "←", "ArrowRight": "→", "Enter": "↵", "Ctrl+Z": "Ctrl+Shift+Z"}
+_KEY_LABELS: Final = {"ArrowLeft": "←", "ArrowRight": "→", "Enter": "↵", "Ctrl+Z": "Ctrl+Shift+Z"}
 
 
-def shown(command: Command) -> list[str]:
-    """Return a command's keys as a person reads them."""
+def key_labels(command: Command) -> list[str]:
+    """Return a command's keys as keyboards label them."""
     return [
-        _SHOWN.get(key) or "+".join(part.upper() if len(part) == 1 else part for part in key.split("+"))
+        _KEY_LABELS.get(key) or "+".join(part.upper() if len(part) == 1 else part for part in key.split("+"))
         for key in command.keys
     ]
 
 
-def as_json() -> str:
-    """Return which key calls which command, for the page's script."""
+def keys_as_json() -> str:
+    """Return the command of each key as JSON, for the page's script."""
     return json.dumps({key: command.name for command in COMMANDS for key in command.keys})
 
 
 def as_markdown() -> str:
     """Return the table for the documentation."""
-    rows = [f"| {' or '.join(f'`{key}`' for key in shown(one))} | {one.what} |" for one in COMMANDS]
+    rows = [f"| {' or '.join(f'`{key}`' for key in key_labels(one))} | {one.description} |" for one in COMMANDS]
     return "\n".join(["| key | |", "|---|---|", *rows])
 
 
@@ -78,7 +81,7 @@ _BUTTONS: Final = (
 )
 _SIZES: Final = (2, 120)
 _SIZE: Final = 20  # px of the crop
-_ONE_AT_A_TIME: Final[dict[str, Any]] = {"concurrency_id": "desk", "concurrency_limit": 1, "api_visibility": "private"}
+_ONE_AT_A_TIME: Final[dict[str, Any]] = {"concurrency_id": "store", "concurrency_limit": 1, "api_visibility": "private"}
 _MEANINGS: Final = {
     "painted": "by a person",
     "interpolated": "from its neighbours",
@@ -87,10 +90,10 @@ _MEANINGS: Final = {
 }
 
 
-def build(session: Session) -> gr.Blocks:
-    """Lay the page out over a session."""
-    desk = session.desk
-    faces, side = desk.faces, desk.faces.crop_size
+def build_page(session: Session) -> gr.Blocks:
+    """Build the page of a session."""
+    store = session.store
+    faces, side = store.faces, store.faces.crop_size
     with gr.Blocks(title=f"Masks of {faces.meta['name']}", analytics_enabled=False, fill_width=True) as page:
         heading = gr.HTML(apply_default_css=False, elem_id="heading")
         with gr.Row(elem_id="table"):
@@ -119,14 +122,14 @@ def build(session: Session) -> gr.Blocks:
                     with gr.Row(elem_classes="buttons"):
                         buttons |= {name: _button(name, session) for name in group}
                 size = gr.Slider(*_SIZES, value=_SIZE, step=1, label="brush, px", elem_id="size")
-                onion = gr.Checkbox(label=_COMMANDS["onion"].what, elem_id="onion")
+                onion = gr.Checkbox(label=_COMMANDS["onion"].description, elem_id="onion")
         strip = gr.HTML(
             {"at": 0, "states": []},
             html_template=_STRIP,
             js_on_load=_read("strip.js"),
             apply_default_css=False,
             elem_id="strip",
-            thumbs=[f"/gradio_api/file={quote(desk.crop_path(row).as_posix())}" for row in range(len(desk))],
+            thumbs=[f"/gradio_api/file={quote(store.crop_path(row).as_posix())}" for row in range(len(store))],
             kinds=list(STATES),
         )
         seen = [editor, heading, strip, cut_out, status]
@@ -140,21 +143,21 @@ def build(session: Session) -> gr.Blocks:
                 **_ONE_AT_A_TIME,
             )
         editor.input(
-            lambda sent, onion: _parts(session.autosave(sent, onion)),
+            lambda sent, onion: _component_values(session.autosave(sent, onion)),
             [editor, onion],
             seen,
             show_progress="hidden",
             **_ONE_AT_A_TIME,
         )
 
-        def turn(sent: Sent, onion: bool, event: gr.EventData) -> list[Any]:
-            return _parts(session.turn(sent, onion, int(event.row)))
+        def turn(sent: EditorValue, onion: bool, event: gr.EventData) -> list[Any]:
+            return _component_values(session.go_to(sent, onion, int(event.row)))
 
         turned: Any = strip.turn
         turned(turn, [editor, onion], seen, show_progress="hidden", **_ONE_AT_A_TIME)
         gr.on(
             [onion.input],
-            lambda sent, onion: _parts(session.turn(sent, onion, session.desk.at)),
+            lambda sent, onion: _component_values(session.go_to(sent, onion, session.store.current)),
             [editor, onion],
             seen,
             show_progress="hidden",
@@ -163,29 +166,42 @@ def build(session: Session) -> gr.Blocks:
         size.change(
             lambda size: gr.ImageEditor(**_tools(size)), [size], [editor], show_progress="hidden", **_ONE_AT_A_TIME
         )
-        page.load(lambda onion: _parts(session.show(onion)), [onion], seen, show_progress="hidden", **_ONE_AT_A_TIME)
+        page.load(
+            lambda onion: _component_values(session.show(onion)),
+            [onion],
+            seen,
+            show_progress="hidden",
+            **_ONE_AT_A_TIME,
+        )
     return page
 
 
 @contextmanager
-def served(session: Session, port: int | None, browser: bool, scratch: Path) -> Iterator[str]:
-    """Serve the page to this computer alone, on a thread, and give its address.
+def serve(session: Session, port: int | None, browser: bool, scratch: Path) -> Iterator[str]:
+    """Serve the page to this computer alone, on a thread.
 
-    port: None for a free one. browser: open it there. scratch: a private folder for what goes back and forth.
+    Args:
+        session: What the page works on.
+        port: None for a free one.
+        browser: Open the page in a browser.
+        scratch: Private folder for the pictures that go back and forth.
+
+    Yields:
+        The address of the page.
 
     Raises:
-        UserError: the port is taken.
+        UserError: The port is taken.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(scratch)
-    page = build(session)
+    page = build_page(session)
     try:
         _, url, _ = page.launch(
             server_name=HOST,
             server_port=port,
             prevent_thread_lock=True,
-            allowed_paths=[str(session.desk.crops)],
+            allowed_paths=[str(session.store.crops)],
             css=_read("page.css"),
-            head=f"<script>const KEYS = {as_json()};\n{_read('page.js')}</script>",
+            head=f"<script>const KEYS = {keys_as_json()};\n{_read('page.js')}</script>",
             theme=gr.themes.Base(primary_hue="sky", font=_FONT, font_mono=_CODE),
             footer_links=[],
             quiet=True,
@@ -205,31 +221,37 @@ def served(session: Session, port: int | None, browser: bool, scratch: Path) -> 
         page.close(verbose=False)
 
 
-def _act(session: Session, action: str, sent: Sent, onion: bool, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-    return _parts(session.act(sent, onion, action, lambda done, of: progress((done, of), unit="frames")))
+def _act(
+    session: Session,
+    action: str,
+    sent: EditorValue,
+    onion: bool,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008
+) -> list[Any]:
+    return _component_values(session.act(sent, onion, action, lambda done, of: progress((done, of), unit="frames")))
 
 
-def _parts(view: View | None) -> list[Any]:
-    """Return what the page's parts show: editor, heading, strip, cut-out, status."""
+def _component_values(view: View | None) -> list[Any]:
+    """Return the values of the page's components: editor, heading, strip, cut-out, status."""
     if view is None:
         return [gr.skip()] * 5
     counts = "".join(
         f'<span class="count {state}">{count} {state}</span>' for state, count in view.counts.items() if count
     )
-    state = STATES[view.states[view.at]]
+    state = STATES[view.states[view.row]]
     heading = (
-        f"<h1>Frame {view.at + 1} <small>of {len(view.states)}</small></h1>"
+        f"<h1>Frame {view.row + 1} <small>of {len(view.states)}</small></h1>"
         f'<b class="state {state}">{state}</b><code>{escape(view.name)}</code><div class="counts">{counts}</div>'
     )
     loading = "" if view.canvas is None else " loading"
-    status = f'<div class="{"failed" if view.failed else "fine"}{loading}">{escape(view.note)}</div>'
-    strip = {"at": view.at, "states": view.states}
+    status = f'<div class="{"failed" if view.failed else "fine"}{loading}">{escape(view.message)}</div>'
+    strip = {"at": view.row, "states": view.states}
     return [gr.skip() if view.canvas is None else view.canvas, heading, strip, view.cut_out, status]
 
 
 def _button(name: str, session: Session) -> gr.Button:
-    possible = name != "predict" or session.desk.start == "predicted"
-    return gr.Button(f"{name} {shown(_COMMANDS[name])[0]}", elem_id=name, size="sm", interactive=possible)
+    possible = name != "predict" or session.store.initial_state == "predicted"
+    return gr.Button(f"{name} {key_labels(_COMMANDS[name])[0]}", elem_id=name, size="sm", interactive=possible)
 
 
 def _tools(size: int) -> dict[str, Any]:
@@ -240,7 +262,7 @@ def _tools(size: int) -> dict[str, Any]:
 def _legend() -> str:
     states = "".join(f'<li class="{state}"><b>{state}</b> {_MEANINGS[state]}</li>' for state in STATES)
     keys = "".join(
-        f"<dt>{''.join(f'<kbd>{escape(key)}</kbd>' for key in shown(one))}</dt><dd>{escape(one.what)}</dd>"
+        f"<dt>{''.join(f'<kbd>{escape(key)}</kbd>' for key in key_labels(one))}</dt><dd>{escape(one.description)}</dd>"
         for one in COMMANDS
     )
     return f"<ul>{states}</ul><dl>{keys}</dl>"

@@ -1,4 +1,4 @@
-"""What the page's buttons do, and what it then shows; knows of no page."""
+"""One painting session: what the page's buttons do and what it then shows; independent of the page itself."""
 
 import time
 from collections.abc import Callable
@@ -7,145 +7,167 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.annotate.canvas import Canvases, ChangedElsewhereError, cut_out, outlined
-from facesmith.annotate.masks import STATES, Desk, State
+from facesmith.annotate.canvas import CanvasRegistry, ChangedElsewhereError, cut_out, draw_outlines
+from facesmith.annotate.masks import STATES, MaskStore, State
 from facesmith.errors import UserError
 
-Sent = dict[str, Any] | None
-Tell = Callable[[int, int], None]
+EditorValue = dict[str, Any] | None
+ReportProgress = Callable[[int, int], None]
 
 ONION: Final = ((255, 214, 0), (255, 120, 220))
-"""The colours (RGB) of the outlines of the kept masks before and after."""
+"""Colours (RGB) of the outlines of the saved masks before and after."""
 
 
 class View(NamedTuple):
-    """What is to be seen. canvas: of the editor, None to leave it as it is. states: of all faces, as in `STATES`.
+    """What the page shows.
 
     Until a new canvas has come back once, the editor is loading it, and a stroke would be lost.
     """
 
     canvas: dict[str, Any] | None
-    at: int
+    """Value of the editor; None to leave it as it is."""
+    row: int
+    """Number of the current face."""
     name: str
+    """Of the current face."""
     states: list[int]
+    """Of all faces, as positions in `STATES`."""
     counts: dict[State, int]
+    """Number of faces in each state."""
     cut_out: NDArray[np.uint8]
-    note: str
+    """The current face within its mask, (S,S,3) RGB uint8."""
+    message: str
+    """For the status line."""
     failed: bool
+    """Whether the message is an error."""
 
 
 class Session:
-    """One person at a desk.
+    """One person who paints masks.
 
-    Every action first keeps what was painted, so that no stroke is lost between two clicks. What cannot be kept is
-    told, and stays on the editor.
+    Every action first saves what was painted, so that no stroke is lost between two clicks. What cannot be saved is
+    reported, and stays on the editor.
+
+    Args:
+        store: The masks.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self._canvases = Canvases()
-        self._said = ("", False)
-        self._actions: dict[str, Callable[[int, Tell], str]] = {
-            "previous": lambda row, tell: self._go(row - 1),
-            "next": lambda row, tell: self._go(row + 1),
-            "untouched": lambda row, tell: self._go(desk.next_untouched(row)),
-            "keep": self._as_it_is,
-            "interpolate": self._between,
-            "undo": lambda row, tell: self._back(desk.undo(), "undone", "nothing to undo"),
-            "redo": lambda row, tell: self._back(desk.redo(), "done again", "nothing to do again"),
-            "hull": lambda row, tell: self._again(row, "hull"),
-            "predict": lambda row, tell: self._again(row, "predicted"),
+    def __init__(self, store: MaskStore) -> None:
+        self.store = store
+        self._canvases = CanvasRegistry()
+        self._message = ("", False)
+        self._actions: dict[str, Callable[[int, ReportProgress], str]] = {
+            "previous": lambda row, report: self._go_to(row - 1),
+            "next": lambda row, report: self._go_to(row + 1),
+            "untouched": lambda row, report: self._go_to(store.next_unsaved(row)),
+            "keep": self._accept,
+            "interpolate": self._interpolate,
+            "undo": lambda row, report: self._report_step(store.undo(), "undone", "nothing to undo"),
+            "redo": lambda row, report: self._report_step(store.redo(), "redone", "nothing to redo"),
+            "hull": lambda row, report: self._reset(row, "hull"),
+            "predict": lambda row, report: self._reset(row, "predicted"),
         }
 
     def show(self, onion: bool) -> View:
-        """Open, or open again, where one left off."""
-        return self._view(onion, f"{len(self.desk)} faces; masks are kept in {self.desk.folder}")
+        """Show the current face, when the page is opened or reloaded.
 
-    def turn(self, sent: Sent, onion: bool, row: int) -> View:
-        """Turn to a face by its number."""
-        return self._after(sent, onion, lambda at: self._go(row))
+        Args:
+            onion: Draw the outlines of the neighbouring masks.
+        """
+        return self._view(onion, f"{len(self.store)} faces; masks are kept in {self.store.folder}")
 
-    def act(self, sent: Sent, onion: bool, action: str, tell: Tell = lambda done, of: None) -> View:
-        """Do what a button says. tell: is given how much of how much is done, where it takes long."""
-        return self._after(sent, onion, lambda at: self._actions[action](at, tell))
+    def go_to(self, sent: EditorValue, onion: bool, row: int) -> View:
+        """Save the edit and go to a face by its number."""
+        return self._save_then(sent, onion, lambda at: self._go_to(row))
 
-    def autosave(self, sent: Sent, onion: bool) -> View | None:
-        """Keep what was painted; the editor stays as it is. None when there is nothing to say: it loads a canvas."""
+    def act(self, sent: EditorValue, onion: bool, action: str, report: ReportProgress = lambda done, of: None) -> View:
+        """Save the edit and do what a button says.
+
+        Args:
+            sent: The editor's value.
+            onion: Draw the outlines of the neighbouring masks.
+            action: Name of the button.
+            report: Is called with the number of frames done and of all, where it takes long.
+        """
+        return self._save_then(sent, onion, lambda at: self._actions[action](at, report))
+
+    def autosave(self, sent: EditorValue, onion: bool) -> View | None:
+        """Save what was painted and leave the editor as it is; return None while it is still loading a canvas."""
         try:
-            row = self._keep(sent)
+            row = self._save_edit(sent)
         except ChangedElsewhereError as error:
             return self._view(onion, str(error), failed=True)
         except UserError as error:
             return self._failure(error)
         if row is None:
-            return self._seen(None, *self._said) if self._canvases.is_newest(sent) else None
-        return self._seen(None, _saved())
+            return self._build_view(None, *self._message) if self._canvases.is_newest(sent) else None
+        return self._build_view(None, _saved_message())
 
-    def _after(self, sent: Sent, onion: bool, action: Callable[[int], str]) -> View:
+    def _save_then(self, sent: EditorValue, onion: bool, action: Callable[[int], str]) -> View:
         row = self._canvases.row(sent)
         try:
-            kept = self._keep(sent)
-            note = action(self.desk.at if row is None else row)
+            saved = self._save_edit(sent)
+            message = action(self.store.current if row is None else row)
         except ChangedElsewhereError as error:
             return self._view(onion, str(error), failed=True)
         except UserError as error:
             return self._failure(error)
-        return self._view(onion, note or ("" if kept is None else _saved()))
+        return self._view(onion, message or ("" if saved is None else _saved_message()))
 
-    def _keep(self, sent: Sent) -> int | None:
-        drawn = self._canvases.take(sent)
-        if drawn is None:
+    def _save_edit(self, sent: EditorValue) -> int | None:
+        edit = self._canvases.read_edit(sent)
+        if edit is None:
             return None
-        self.desk.paint(drawn.row, drawn.mask)
-        self._canvases.kept(sent, drawn.mask)
-        return drawn.row
+        self.store.paint(edit.row, edit.mask)
+        self._canvases.mark_saved(sent, edit.mask)
+        return edit.row
 
-    def _go(self, row: int) -> str:
-        self.desk.go(row)
+    def _go_to(self, row: int) -> str:
+        self.store.go_to(row)
         return ""
 
-    def _as_it_is(self, row: int, tell: Tell) -> str:
-        if self.desk.state(row) != "painted":
-            self.desk.paint(row, self.desk.mask(row))
-        self.desk.go(row + 1)
-        return f"frame {row + 1} kept as it is"
+    def _accept(self, row: int, report: ReportProgress) -> str:
+        if self.store.state(row) != "painted":
+            self.store.paint(row, self.store.mask(row))
+        self.store.go_to(row + 1)
+        return f"frame {row + 1} saved as it is"
 
-    def _between(self, row: int, tell: Tell) -> str:
-        filled = self.desk.interpolate(row, tell)
-        return f"{len(filled)} frames filled; look at them, and correct what is wrong"
+    def _interpolate(self, row: int, report: ReportProgress) -> str:
+        filled = self.store.interpolate(row, report)
+        return f"{len(filled)} frames filled; check and correct them"
 
-    def _back(self, row: int | None, done: str, nothing: str) -> str:
+    def _report_step(self, row: int | None, done: str, nothing: str) -> str:
         if row is None:
             return nothing
-        self.desk.go(row)
+        self.store.go_to(row)
         return f"{done}, on frame {row + 1}"
 
-    def _again(self, row: int, start: State) -> str:
-        self.desk.begin_again(row, start)
-        return f"frame {row + 1} starts again"
+    def _reset(self, row: int, start: State) -> str:
+        self.store.reset(row, start)
+        return f"frame {row + 1} was reset"
 
     def _failure(self, error: UserError) -> View:
-        return self._seen(None, " ".join(str(error).split()), failed=True)
+        return self._build_view(None, " ".join(str(error).split()), failed=True)
 
-    def _view(self, onion: bool, note: str, failed: bool = False) -> View:
-        at, desk = self.desk.at, self.desk
-        picture = desk.faces.crop(at)
+    def _view(self, onion: bool, message: str, failed: bool = False) -> View:
+        row, store = self.store.current, self.store
+        picture = store.faces.crop(row)
         if onion:
             near = (
-                next((i for i in range(at - 1, -1, -1) if desk.is_kept(i)), None),
-                next((i for i in range(at + 1, len(desk)) if desk.is_kept(i)), None),
+                next((i for i in range(row - 1, -1, -1) if store.is_saved(i)), None),
+                next((i for i in range(row + 1, len(store)) if store.is_saved(i)), None),
             )
-            drawn = [(desk.mask(i), colour) for i, colour in zip(near, ONION, strict=True) if i is not None]
-            picture = outlined(picture, drawn)
-        return self._seen(self._canvases.show(at, picture, desk.mask(at)), note, failed)
+            drawn = [(store.mask(i), colour) for i, colour in zip(near, ONION, strict=True) if i is not None]
+            picture = draw_outlines(picture, drawn)
+        return self._build_view(self._canvases.show(row, picture, store.mask(row)), message, failed)
 
-    def _seen(self, canvas: dict[str, Any] | None, note: str, failed: bool = False) -> View:
-        self._said = (note, failed)
-        desk, at = self.desk, self.desk.at
-        states = [STATES.index(desk.state(row)) for row in range(len(desk))]
-        seen = cut_out(desk.faces.crop(at), desk.mask(at))
-        return View(canvas, at, desk.name(at), states, desk.counts(), seen, note, failed)
+    def _build_view(self, canvas: dict[str, Any] | None, message: str, failed: bool = False) -> View:
+        self._message = (message, failed)
+        store, row = self.store, self.store.current
+        states = [STATES.index(store.state(i)) for i in range(len(store))]
+        masked = cut_out(store.faces.crop(row), store.mask(row))
+        return View(canvas, row, store.name(row), states, store.count_states(), masked, message, failed)
 
 
-def _saved() -> str:
+def _saved_message() -> str:
     return f"saved {time.strftime('%H:%M:%S')}"

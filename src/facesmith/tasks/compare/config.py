@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from facesmith.config.settings import PathSetting, WholeTaskConfig
-from facesmith.tasks.profiles.config import Consent, needs
+from facesmith.tasks.profiles.config import Consent, require_keys
 
 
 class CompareTaskConfig(WholeTaskConfig):
@@ -43,4 +43,4 @@ class CompareTaskConfig(WholeTaskConfig):
     @model_validator(mode="before")
     @classmethod
     def _has_what_it_needs(cls, config: Any) -> Any:
-        return needs(config, model="[a.onnx,b.onnx]", source="<scenes>", output="<picture>")
+        return require_keys(config, model="[a.onnx,b.onnx]", source="<scenes>", output="<picture>")

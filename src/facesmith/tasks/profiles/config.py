@@ -4,88 +4,132 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import Chosen, EncoderConfig, ExpiryDate, PathSetting, Slug, TaskConfig
+from facesmith.config.settings import (
+    Chosen,
+    EncoderConfig,
+    ExpiryDate,
+    PathSetting,
+    Slug,
+    TaskConfig,
+    WholeTaskConfig,
+)
 from facesmith.faces.face_set.config import SelectionConfig
 
 Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
-Similarity = float | dict[str, float]
+SimilarityLimit = float | dict[str, float]
+"""A cosine, or one for each embedder by its name."""
 
 
-class _MeasuringConfig(TaskConfig):
+class ExtractingTaskConfig(WholeTaskConfig):
+    """Settings of a task that extracts the faces of one person."""
+
     source: str | list[str]
+    """Photos and videos of the person."""
     output: PathSetting | None
+    """File of the profile; None for the task's default."""
     max_frames: int = Field(ge=1)
+    """Pictures analysed at most."""
     selection: SelectionConfig
+    """Limits a face must keep to."""
     face_sets: PathSetting
+    """Folder of face sets; nothing in it is analysed twice."""
     backend: Literal["pyav", "decord"]
+    """What decodes videos."""
 
     @model_validator(mode="before")
     @classmethod
-    def _has_a_source(cls, config: Any) -> Any:
-        return needs(config, source="<photos and videos of the person>")
+    def _require_source(cls, config: Any) -> Any:
+        return require_keys(config, source="<photos and videos of the person>")
 
 
-class EmbedTaskConfig(_MeasuringConfig):
+class EmbedTaskConfig(ExtractingTaskConfig):
     """Settings of `EmbedTask`."""
 
     name: Slug
+    """Of the identity."""
     consent: Consent
+    """Of the person."""
     consent_note: str | None
+    """Who agreed to what, and when."""
     expires: ExpiryDate | None
+    """ISO date after which the consent no longer holds."""
     aggregation: Literal["mean", "weighted_mean", "median"]
+    """How the embeddings of the faces become one."""
     profiles: PathSetting
+    """Folder of profiles: without `output`, `<name>.json` in it, which must not exist yet."""
     strangers: Literal["leave_out", "refuse"]
+    """What to do about photos that show another person than most of them."""
     per_image: PathSetting | None
+    """A .safetensors file for the embedding and weight of each face; None for none."""
     encoder: Chosen[EncoderConfig] | None
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the fields by name, the encoder as something that makes it."""
-        return {**super().arguments(), "encoder": self.encoder.build if self.encoder else None}
+    """Encoder whose embeddings take the place of the analyzer's; None for the analyzer's."""
 
 
-class EnrichTaskConfig(_MeasuringConfig):
-    """Settings of `EnrichTask`."""
+class EnrichTaskConfig(ExtractingTaskConfig):
+    """Settings of `EnrichTask`; without `output` the profile is replaced."""
 
     profile: PathSetting
+    """The profile to enrich."""
     consent: Consent | None
+    """Of the new pictures; None for the profile's."""
     consent_note: str | None
-    min_similarity: Similarity
+    """Of the new pictures; None for the profile's."""
+    min_similarity: SimilarityLimit
+    """Cosine to the profile below which the new faces are another person's."""
 
 
 class BlendTaskConfig(TaskConfig):
     """Settings of `BlendTask`."""
 
     source: str | list[str]
+    """Files of the profiles."""
     output: PathSetting | None
+    """File of the new profile; None for `<name>.json` in `profiles`, which must not exist yet."""
     name: Slug
+    """Of the new identity."""
     weights: list[float] | None
+    """One for each profile, at least 0; None for equal ones."""
     profiles: PathSetting
+    """Folder of profiles."""
 
     @model_validator(mode="before")
     @classmethod
-    def _has_a_source(cls, config: Any) -> Any:
-        return needs(config, source="[a.json,b.json]")
+    def _require_source(cls, config: Any) -> Any:
+        return require_keys(config, source="[a.json,b.json]")
 
 
 class InterpolateTaskConfig(TaskConfig):
     """Settings of `InterpolateTask`."""
 
     source: str | list[str]
+    """Files of two profiles."""
     output: PathSetting | None
+    """File of the new profile; None for `<name>.json` in `profiles`, which must not exist yet."""
     name: Slug
+    """Of the new identity."""
     t: float = Field(ge=0, le=1)
+    """Position on the arc: 0 for the first profile, 1 for the second."""
     profiles: PathSetting
+    """Folder of profiles."""
 
     @model_validator(mode="before")
     @classmethod
-    def _has_a_source(cls, config: Any) -> Any:
-        return needs(config, source="[a.json,b.json]")
+    def _require_source(cls, config: Any) -> Any:
+        return require_keys(config, source="[a.json,b.json]")
 
 
-def needs(config: Any, **keys: str) -> Any:
-    """Return the raw settings back; ValueError when one of the flat keys of infer.yaml was not given."""
+def require_keys(config: Any, **keys: str) -> Any:
+    """Return raw settings unchanged when every one of some keys is given.
+
+    Args:
+        config: The raw settings.
+        **keys: What each key takes, for the message.
+
+    Raises:
+        ValueError: A key is missing, None or empty.
+    """
     if isinstance(config, dict):
-        missing = [f"{key}={what}" for key, what in keys.items() if config.get(key) in (None, "", [])]
+        missing = [f"{key}={value}" for key, value in keys.items() if config.get(key) in (None, "", [])]
         if missing:
             raise ValueError(f"needs {' '.join(missing)}")
     return config

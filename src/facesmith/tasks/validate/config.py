@@ -1,32 +1,46 @@
-"""Settings of the tasks that judge swaps."""
+"""Settings of the validation of swaps."""
 
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, TaskConfig
-from facesmith.tasks.profiles.config import Similarity, needs
+from facesmith.config.settings import PathSetting, WholeTaskConfig
+from facesmith.tasks.profiles.config import SimilarityLimit, require_keys
 
 
-class ValidateTaskConfig(TaskConfig):
+class ValidateTaskConfig(WholeTaskConfig):
     """Settings of `ValidateTask`."""
 
     source: str | list[str]
+    """The swapped pictures and videos."""
     target: str | list[str] | None
+    """What they were swapped into, file for file; None: shift and all comparisons are skipped."""
     profile: PathSetting
+    """Identity profile of the person."""
     reference: str | list[str] | None
+    """Photos of the person for the held-out recogniser; None for the profile's face set."""
     output: PathSetting
+    """Folder of validation.json and validation.html."""
     max_frames: int | None = Field(ge=1)
-    min_similarity: Similarity
+    """Of each video, in segments of 24 consecutive frames, evenly spaced; None for all."""
+    min_similarity: SimilarityLimit
+    """Limit of the mean cosine to the profile."""
     max_judge_distance: float | None = Field(ge=0)
+    """Limit of the mean distance by the held-out recogniser (dlib); None for none, as for all below."""
     max_shift: float | None = Field(ge=0)
+    """Limit of the mean distance of the landmarks to the target's, in eye distances."""
     max_misses: float | None = Field(ge=0, le=1)
+    """Limit of the share of frames without a face where there should be one."""
     max_jitter: float | None = Field(ge=0)
+    """Limit of the jitter of the landmarks, relative to the target's."""
     min_sharpness: float | None = Field(ge=0)
+    """Limit of the median sharpness, relative to the target's."""
     face_sets: PathSetting
+    """Folder of face sets, where the profile's is looked for."""
     backend: Literal["pyav", "decord"]
+    """What decodes videos."""
 
     @model_validator(mode="before")
     @classmethod
-    def _has_what_it_needs(cls, config: Any) -> Any:
-        return needs(config, source="<what was swapped>", output="<folder of the report>")
+    def _require_top_level_keys(cls, config: Any) -> Any:
+        return require_keys(config, source="<what was swapped>", output="<folder of the report>")

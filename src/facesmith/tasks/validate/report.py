@@ -1,4 +1,4 @@
-"""The validation report: one HTML file with its plots and pictures inside, nothing fetched from anywhere."""
+"""The validation report: one self-contained HTML file with plots and pictures."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from facesmith.media.images import encode_image
 from facesmith.media.provenance import Mark
 from facesmith.metrics.person import FrameMetrics
-from facesmith.tasks.validate.figures import Frame, Limit
+from facesmith.tasks.validate.results import FrameResult, LimitResult
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 860, 170, 52, 14, 10, 24
-_NOW, _BEFORE, _LIMIT = "#1f6f8b", "#b0b0b0", "#c0392b"
+_SWAP_COLOUR, _TARGET_COLOUR, _LIMIT_COLOUR = "#1f6f8b", "#b0b0b0", "#c0392b"
 _PLOTS: Final = (
     ("similarity", "Similarity to the profile (higher is better)", "min_similarity", ("similarity",)),
-    ("judge", "Distance of the independent judge (lower is better)", "max_judge_distance", ("judge_distance",)),
-    ("shift", "Landmarks away from the target, by its eye distance", "max_shift", ("shift",)),
-    ("jitter", "Trembling of the landmarks, by the eye distance (grey: target)", None, ("jitter_target", "jitter")),
-    ("sharpness", "Sharpness, by the target's", "min_sharpness", ("sharpness_ratio",)),
+    ("judge", "Distance by the held-out recogniser (lower is better)", "max_judge_distance", ("judge_distance",)),
+    ("shift", "Distance of the landmarks to the target's, in eye distances", "max_shift", ("shift",)),
+    ("jitter", "Jitter of the landmarks, in eye distances (grey: target)", None, ("jitter_target", "jitter")),
+    ("sharpness", "Sharpness, relative to the target's", "min_sharpness", ("sharpness_ratio",)),
 )
 _STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:900px;margin:2em auto;padding:0 1em}
@@ -34,24 +34,39 @@ figcaption{font-size:13px;color:#555}.note{color:#555}svg text{font-size:11px;fi
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A frame to look at: crops (S,S,3) RGB uint8 of it and of the target, and how the picture is marked."""
+class ReportedFrame:
+    """A frame whose face the report shows."""
 
     file: str
     index: int
     crop: NDArray[np.uint8]
-    before: NDArray[np.uint8] | None
-    figures: FrameMetrics
+    """The face, (S,S,3) RGB uint8."""
+    target_crop: NDArray[np.uint8] | None
+    """The same place in the target, (S,S,3) RGB uint8."""
+    metrics: FrameMetrics
     mark: Mark
+    """Provenance that the picture carries."""
 
 
-def report(about: Mapping[str, Any], frames: Sequence[Frame], verdict: Sequence[Limit], shown: Sequence[Shown]) -> str:
-    """Return the page."""
+def render_report(
+    about: Mapping[str, Any],
+    frames: Sequence[FrameResult],
+    checked: Sequence[LimitResult],
+    examples: Sequence[ReportedFrame],
+) -> str:
+    """Render the page as HTML.
+
+    Args:
+        about: What the JSON file says besides the frames.
+        frames: All frames.
+        checked: All limits.
+        examples: Frames whose faces are shown.
+    """
     passed = bool(about["passed"])
-    judged = {limit.figure: limit for limit in verdict}
-    rows = "".join(_row(name, value, judged.get(name)) for name, value in about["summary"].items())
-    plots = "".join(_plot(title, columns, frames, _limit(verdict, name)) for _, title, name, columns in _PLOTS)
-    faces = "".join(_figure(one) for one in shown)
+    limits = {limit.metric: limit for limit in checked}
+    rows = "".join(_row(name, value, limits.get(name)) for name, value in about["summary"].items())
+    plots = "".join(_plot(title, columns, frames, _limit(checked, name)) for _, title, name, columns in _PLOTS)
+    faces = "".join(_figure(one) for one in examples)
     sources = escape(", ".join(about["source"]))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Validation of {escape(about["identity"])}</title>
@@ -67,20 +82,20 @@ The pictures below show synthetic faces.</p>
 """
 
 
-def _row(name: str, value: float, limit: Limit | None) -> str:
-    words = "" if limit is None else limit.words
-    kept = "" if limit is None else "ok" if limit.kept else "missed"
+def _row(name: str, value: float, limit: LimitResult | None) -> str:
+    words = "" if limit is None else limit.condition
+    kept = "" if limit is None else "ok" if limit.passed else "missed"
     cells = f'<td>{escape(name)}</td><td class="n">{value:.3f}</td><td>{words}</td><td class="{kept}">{kept}</td>'
     return f"<tr>{cells}</tr>"
 
 
-def _limit(verdict: Sequence[Limit], name: str | None) -> float | None:
-    return next((limit.limit for limit in verdict if limit.name == name), None)
+def _limit(checked: Sequence[LimitResult], name: str | None) -> float | None:
+    return next((limit.limit for limit in checked if limit.name == name), None)
 
 
-def _plot(title: str, columns: Sequence[str], frames: Sequence[Frame], limit: float | None) -> str:
-    """One plot over all frames in their order; a lone picture is a dot. Nothing when nothing was measured."""
-    rows = [frame.plain() for frame in frames]
+def _plot(title: str, columns: Sequence[str], frames: Sequence[FrameResult], limit: float | None) -> str:
+    """Draw one plot over all frames in their order; return nothing when nothing was measured."""
+    rows = [frame.to_dict() for frame in frames]
     series = [[row[name] for row in rows] for name in columns]
     values = [value for one in series for value in one if value is not None] + ([limit] if limit is not None else [])
     if not any(value is not None for one in series for value in one):
@@ -101,10 +116,10 @@ def _plot(title: str, columns: Sequence[str], frames: Sequence[Frame], limit: fl
         drawn.append(f'<text x="{x(i):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{rows[i]["frame"]}</text>')
     if limit is not None:
         drawn.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}" stroke="{_LIMIT}" '
+            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}" stroke="{_LIMIT_COLOUR}" '
             'stroke-dasharray="5 4"/>'
         )
-    colours = [_NOW] if len(series) == 1 else [_BEFORE, _NOW]
+    colours = [_SWAP_COLOUR] if len(series) == 1 else [_TARGET_COLOUR, _SWAP_COLOUR]
     for one, colour in zip(series, colours, strict=True):
         drawn += _line([(x(i), y(value)) if value is not None else None for i, value in enumerate(one)], colour)
     picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" role="img">{"".join(drawn)}</svg>'
@@ -112,7 +127,7 @@ def _plot(title: str, columns: Sequence[str], frames: Sequence[Frame], limit: fl
 
 
 def _line(points: Sequence[tuple[float, float] | None], colour: str) -> list[str]:
-    """The lines between neighbours; what has no neighbour is a dot."""
+    """Draw lines between neighbours; a point without a neighbour is a dot."""
     drawn, run = [], list[tuple[float, float]]()
     for point in [*points, None]:
         if point is not None:
@@ -127,15 +142,15 @@ def _line(points: Sequence[tuple[float, float] | None], colour: str) -> list[str
     return drawn
 
 
-def _figure(one: Shown) -> str:
-    pictures = [one.crop] if one.before is None else [one.crop, one.before]
-    images = "".join(f'<img alt="" src="data:image/jpeg;base64,{_encoded(p, one.mark)}">' for p in pictures)
-    facts = [f"similarity {one.figures.similarity:.3f}"]
-    facts += [f"judge {one.figures.distance:.2f}"] if one.figures.distance is not None else []
-    facts += [f"shift {one.figures.shift:.3f}"] if one.figures.shift is not None else []
+def _figure(one: ReportedFrame) -> str:
+    pictures = [one.crop] if one.target_crop is None else [one.crop, one.target_crop]
+    images = "".join(f'<img alt="" src="data:image/jpeg;base64,{_to_base64_jpeg(p, one.mark)}">' for p in pictures)
+    facts = [f"similarity {one.metrics.similarity:.3f}"]
+    facts += [f"judge {one.metrics.distance:.2f}"] if one.metrics.distance is not None else []
+    facts += [f"shift {one.metrics.shift:.3f}"] if one.metrics.shift is not None else []
     caption = f"{escape(one.file)}, frame {one.index}<br>{', '.join(facts)}"
     return f"<figure>{images}<figcaption>{caption}</figcaption></figure>"
 
 
-def _encoded(picture: NDArray[np.uint8], mark: Mark) -> str:
+def _to_base64_jpeg(picture: NDArray[np.uint8], mark: Mark) -> str:
     return base64.b64encode(encode_image(picture, ".jpg", mark=mark, quality=88)).decode("ascii")

@@ -1,4 +1,4 @@
-"""What a trained occluder makes of a face, as a start for painting."""
+"""Masks that a trained occluder predicts, as a starting point for painting."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,26 +7,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.annotate.masks import Mask, Predict
+from facesmith.annotate.masks import Mask, PredictMask
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.training.run.checkpoint_files import find_newest_checkpoint
 
 Pixels = NDArray[np.uint8]
-Visible = Callable[[Pixels], NDArray[np.float32]]
-"""From a face (S,S,3) RGB uint8 to what is visible of it (S,S), 0..1."""
+PredictVisibility = Callable[[Pixels], NDArray[np.float32]]
+"""From a face (S,S,3) RGB uint8 to its visibility (S,S) in 0..1."""
 
 
-def suggestions(faces: FaceSet, occluder: Path) -> Predict:
-    """Return masks (512,512) uint8 of a set's faces by their number.
+def load_predictor(faces: FaceSet, occluder: Path) -> PredictMask:
+    """Load an occluder to predict masks of the faces of a set.
 
-    occluder: a run's folder, a checkpoint of an occluder, or an .onnx of the xseg contract.
+    Args:
+        faces: The face set.
+        occluder: Folder of a run, checkpoint of an occluder, or .onnx file of the xseg contract.
+
+    Returns:
+        A function from the number of a face to its mask, (512,512) uint8, 0 or 255.
 
     Raises:
-        UserError: it is none of these.
+        UserError: It is none of these.
     """
-    visible = occluder_at(occluder)
+    visible = load_occluder(occluder)
 
     def predict(row: int) -> Mask:
         return np.where(visible(faces.crop(row)) > 0.5, 255, 0).astype(np.uint8)
@@ -34,23 +39,23 @@ def suggestions(faces: FaceSet, occluder: Path) -> Predict:
     return predict
 
 
-def occluder_at(path: Path) -> Visible:
-    """Open a run's folder, an occluder's checkpoint, or an .onnx of the xseg contract.
+def load_occluder(path: Path) -> PredictVisibility:
+    """Load an occluder from the folder of a run, a checkpoint, or an .onnx file of the xseg contract.
 
     Raises:
-        UserError: it is none of these.
+        UserError: It is none of these.
     """
     if path.suffix == ".onnx":
-        return _of_onnx(path)
+        return _load_onnx(path)
     if path.is_dir():
         found = find_newest_checkpoint(path).path
         if found is None:
             raise UserError(f"occluder={path}: holds no checkpoint; give the folder of an occluder's run")
         path = found
-    return _of_checkpoint(path)
+    return _load_checkpoint(path)
 
 
-def _of_onnx(path: Path) -> Visible:
+def _load_onnx(path: Path) -> PredictVisibility:
     occluder = Occluder(path, "occluder")
 
     def visible(face: Pixels) -> NDArray[np.float32]:
@@ -60,7 +65,7 @@ def _of_onnx(path: Path) -> Visible:
     return visible
 
 
-def _of_checkpoint(path: Path) -> Visible:
+def _load_checkpoint(path: Path) -> PredictVisibility:
     import torch
 
     from facesmith.methods.occluder.module import OccluderModule

@@ -1,4 +1,4 @@
-"""What an occluder sees, from a run, a checkpoint or an .onnx, is where painting starts."""
+"""Runs, checkpoints and .onnx files predict masks; other files are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from facesmith.annotate.suggestion import suggestions
+from facesmith.annotate.prediction import load_predictor
 from facesmith.cli.composition import compose_config
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
@@ -16,7 +16,7 @@ from facesmith.faces.face_set.face_set import FaceSet
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with an untrained occluder of 64 px."""
+    """Write the folder of a run with an untrained occluder of 64 px."""
     import torch
 
     from facesmith.methods.occluder.config import OccluderModuleConfig
@@ -46,7 +46,7 @@ def test_load_predictor_run_and_checkpoint_equal_network(run: Path, faces: FaceS
         found = module.network(torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None])  # type: ignore[operator]
     wanted = cv2.resize(found.sigmoid()[0, 0].numpy(), (512, 512)) > 0.5
     for place in (run, run / "checkpoints" / "last.ckpt"):
-        mask = suggestions(faces, place)(0)
+        mask = load_predictor(faces, place)(0)
         assert mask.shape == (512, 512)
         assert set(np.unique(mask)) <= {0, 255}
         assert np.array_equal(mask > 127, wanted)
@@ -55,7 +55,7 @@ def test_load_predictor_run_and_checkpoint_equal_network(run: Path, faces: FaceS
 def test_load_predictor_onnx(faces: FaceSet, graph_file: Callable[..., Path]) -> None:
     nodes = [("ReduceMean", ["input"], ["output"], {"axes": [3], "keepdims": 1})]
     bright = graph_file("bright.onnx", nodes, {"input": ["N", 256, 256, 3]}, {"output": ["N", 256, 256, 1]})
-    mask = suggestions(faces, bright)(0)
+    mask = load_predictor(faces, bright)(0)
     grey = faces.crop(0).mean(-1)
     assert grey[mask > 127].mean() > 150 > grey[mask < 127].mean()
 
@@ -63,8 +63,8 @@ def test_load_predictor_onnx(faces: FaceSet, graph_file: Callable[..., Path]) ->
 def test_load_predictor_other_files_are_refused(tmp_path: Path, faces: FaceSet, swapper_file: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no checkpoint; give the folder of an occluder's run"):
-        suggestions(faces, tmp_path / "empty")
+        load_predictor(faces, tmp_path / "empty")
     with pytest.raises(UserError, match="wrong contract"):
-        suggestions(faces, swapper_file)
+        load_predictor(faces, swapper_file)
     with pytest.raises(UserError, match=r"none\.ckpt: cannot be read"):
-        suggestions(faces, tmp_path / "none.ckpt")
+        load_predictor(faces, tmp_path / "none.ckpt")
