@@ -131,5 +131,5 @@ def test_session_disk_full_keeps_stroke_until_next_click(
         assert (view.failed, view.canvas, view.row) == (True, None, 0)
         assert "cannot be written" in view.message
         assert "\n" not in view.message
-    assert session.act(drawn, False, "next").at == 1
+    assert session.act(drawn, False, "next").row == 1
     assert session.store.state(0) == "painted"

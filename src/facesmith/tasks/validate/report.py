@@ -15,7 +15,7 @@ from facesmith.metrics.person import FrameMetrics
 from facesmith.tasks.validate.results import FrameResult, LimitResult
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 860, 170, 52, 14, 10, 24
-_SWAP_COLOUR, _TARGET_COLOUR, _LIMIT_COLOUR = "#1f6f8b", "#b0b0b0", "#c0392b"
+_SWAP_COLOUR, _TARGET_COLOUR, _LIMIT_LINE = "#1f6f8b", "#b0b0b0", "#c0392b"
 _PLOTS: Final = (
     ("similarity", "Similarity to the profile (higher is better)", "min_similarity", ("similarity",)),
     ("judge", "Distance by the held-out recogniser (lower is better)", "max_judge_distance", ("judge_distance",)),
@@ -116,7 +116,7 @@ def _plot(title: str, columns: Sequence[str], frames: Sequence[FrameResult], lim
         drawn.append(f'<text x="{x(i):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{rows[i]["frame"]}</text>')
     if limit is not None:
         drawn.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}" stroke="{_LIMIT_COLOUR}" '
+            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}" stroke="{_LIMIT_LINE}" '
             'stroke-dasharray="5 4"/>'
         )
     colours = [_SWAP_COLOUR] if len(series) == 1 else [_TARGET_COLOUR, _SWAP_COLOUR]
