@@ -16,7 +16,7 @@ import torch
 from lightning import LightningModule
 from omegaconf import OmegaConf
 
-from facesmith.annotate.suggestion import occluder_at
+from facesmith.annotate.prediction import load_occluder
 from facesmith.cli.composition import compose_config, load_config
 from facesmith.cli.export import export
 from facesmith.config.schema import ExportConfig, TrainConfig
@@ -176,7 +176,7 @@ DOORS: dict[str, Door] = {
     "swapper_init_from": init_from(SwapperModule, ["experiment=identity", "model/generator=aad_fast", *NEEDED]),
     "occluder_init_from": init_from(OccluderModule, ["experiment=occluder", "model.encoder_weights=null", *NEEDED]),
     "swap_lora_base": base_of_lora,
-    "annotate": occluder_at,
+    "annotate": load_occluder,
     "generate": load_bundle,
 }
 

@@ -1,37 +1,24 @@
 """Pictures side by side, with titles."""
 
 from collections.abc import Mapping
-from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-_TITLE_HEIGHT: Final = 24
-_GAP: Final = 4
+from facesmith.media.visualization import image_grid
 
 
 def titled_grid(columns: Mapping[str, Tensor]) -> NDArray[np.uint8]:
-    """Draw pictures side by side: a column a title, a row a picture.
+    """Draw pictures side by side, a column a title, a row a picture.
 
     Args:
-        columns: (N,3,S,S) RGB -1..1 by title, all of one shape.
+        columns: Pictures (N,3,S,S) RGB in -1..1, by the title of their column.
 
     Returns:
         (H,W,3) RGB uint8.
     """
-    stacks = [to_bytes(pictures) for pictures in columns.values()]
-    count, size = stacks[0].shape[:2]
-    wide = _GAP + size
-    grid = np.full((_TITLE_HEIGHT + count * wide, len(stacks) * wide, 3), 24, np.uint8)
-    for column, (title, pictures) in enumerate(zip(columns, stacks, strict=True)):
-        left = column * wide
-        cv2.putText(grid, title, (left + 2, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (230, 230, 230), 1, cv2.LINE_AA)
-        for row, picture in enumerate(pictures):
-            top = _TITLE_HEIGHT + row * wide
-            grid[top : top + size, left : left + size] = picture
-    return grid
+    return image_grid([to_bytes(pictures) for pictures in columns.values()], list(columns))
 
 
 def to_bytes(pictures: Tensor) -> NDArray[np.uint8]:
