@@ -8,15 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.analysis import AnalysedPicture, Backend, ChosenMedia, ReadFailure, analyse_media
@@ -29,6 +20,7 @@ from facesmith.files import hold_lock, make_private_folder, partial_folder
 from facesmith.media.sampling import allocate_frames
 from facesmith.media.sources import Media, MediaList, find_media
 from facesmith.media.video import open_video
+from facesmith.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +170,7 @@ def _record_events(
     pictures = sum(len(chosen.frames) for chosen in record.chosen)
     if extraction_log.done:
         log.info("going on where it stopped: %d of %d pictures are analysed", len(extraction_log.done), pictures)
-    with _progress_bar(progress) as bar:
+    with progress_bar(shown=progress) as bar:
         task = bar.add_task(
             f"faces of {record.description['name']}", total=pictures, completed=len(extraction_log.done)
         )
@@ -230,18 +222,6 @@ def _choose_frames(media: Sequence[tuple[Media, str]], settings: ExtractionSetti
     shares = allocate_frames(lengths, settings.max_frames)
     record.chosen.extend(
         ChosenMedia(one, content, frames) for (one, content), frames in zip(readable, shares, strict=True) if frames
-    )
-
-
-def _progress_bar(shown: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        disable=not shown,
     )
 
 

@@ -7,18 +7,10 @@ that an interrupted run goes on with what is missing, and another run with the s
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -28,7 +20,6 @@ from facesmith.files import atomic_write
 log = logging.getLogger(__name__)
 
 VERSION: Final = 1
-T = TypeVar("T")
 
 
 class Cache:
@@ -83,26 +74,3 @@ class Cache:
     def read(self, path: Path) -> dict[str, Tensor]:
         """Read an entry, onto the CPU."""
         return load_file(path)
-
-
-def with_progress(items: Sequence[T], title: str, shown: bool) -> Iterator[T]:
-    """Return the items one by one below a bar with the time that is left.
-
-    Args:
-        items: To iterate over.
-        title: Left of the bar.
-        shown: Whether there is a bar at all.
-    """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, disable=not shown or not items, transient=True) as bar:
-        task = bar.add_task(title, total=len(items))
-        for item in items:
-            yield item
-            bar.advance(task)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
@@ -25,6 +24,7 @@ from facesmith.media.video import open_video
 from facesmith.metrics.person import FrameEvaluator, known_crops
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
+from facesmith.progress import progress_bar
 from facesmith.tasks.compare.config import CompareTaskConfig
 from facesmith.tasks.compare.sheet import Cell, Row, draw_sheet
 from facesmith.tasks.swap.frame_swap import FrameSwapper
@@ -75,8 +75,7 @@ class CompareTask:
         with closing(self._analyzer()) as analyzer:
             reference = self._reference_crops(analyzer)
             candidates = [self._load(path, analyzer, reference) for path in self._models]
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=self._console, disable=not self._progress) as bar:
+            with progress_bar(shown=self._progress, console=self._console) as bar:
                 task = bar.add_task("scenes", total=None)
                 for name, frame in self._scenes():
                     faces = analyzer(frame)

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, TaskConfig, locate
+from facesmith.config.settings import PathSetting, WholeTaskConfig
 
 
-class GenerateTaskConfig(TaskConfig):
+class GenerateTaskConfig(WholeTaskConfig):
     """Settings of `GenerateTask`; model, source and output are the flat keys of infer.yaml."""
 
     model: PathSetting
@@ -54,10 +54,6 @@ class GenerateTaskConfig(TaskConfig):
     """Quality of H.264: 0 lossless, 51 worst."""
     resume: bool
     """Whether videos that an earlier run with the same settings has written are kept."""
-
-    def build(self, **more: Any) -> Any:
-        """Import the task and call it with this object and `more` as keyword arguments."""
-        return locate(self.target_)(self, **more)
 
     @model_validator(mode="before")
     @classmethod

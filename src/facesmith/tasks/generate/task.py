@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 from facesmith.errors import UserError
@@ -30,6 +29,7 @@ from facesmith.methods.video_lora.clips import resize_and_crop
 from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator
 from facesmith.methods.video_lora.memory_check import check_generation_memory
 from facesmith.methods.video_lora.memory_estimate import ClipShape, sequence_length
+from facesmith.progress import progress_bar
 from facesmith.tasks.generate.config import GenerateTaskConfig
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class GenerateTask:
         if todo:
             shapes = {poses: self._shape(poses) for poses in dict.fromkeys(video.poses for video in todo)}
             generator = self._load_generator(list(shapes.values()))
-            with self._progress_bar(console) as bar:
+            with progress_bar(shown=self._progress, console=console) as bar:
                 task = bar.add_task("steps", total=len(todo) * self._generation.steps)
                 for video in todo:
                     frames, fps = self._read(video.poses, shapes[video.poses])
@@ -136,17 +136,6 @@ class GenerateTask:
             storage=config.base_storage,
             embedding=self._embedding,
         )
-
-    def _progress_bar(self, console: Console) -> Progress:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        return Progress(*columns, console=console, disable=not self._progress)
 
     def _shape(self, poses: Path) -> ClipShape:
         """Return the size and length that the base takes nearest to a pose video's."""

@@ -12,14 +12,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 from facesmith import __version__
 from facesmith.errors import UserError
@@ -32,6 +25,7 @@ from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
+from facesmith.progress import progress_bar
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.config import SwapTaskConfig
 from facesmith.tasks.swap.face_selection import FaceSelector, Select, reference_embedding, threshold_for
@@ -189,15 +183,7 @@ class SwapTask:
     def _progress_bar(self) -> Progress:
         # Without a row, rich leaves an empty line.
         shown = self._progress and any(media.kind == "video" for media in self._media)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        return Progress(*columns, console=self._console, disable=not shown)
+        return progress_bar(shown=shown, console=self._console)
 
     def _is_finished(self, output: Path) -> bool:
         """Return whether a run that goes on finds this file done."""

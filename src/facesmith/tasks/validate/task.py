@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
@@ -23,6 +23,7 @@ from facesmith.media.provenance import Mark
 from facesmith.media.sources import Media, find_media
 from facesmith.media.verification import verify_provenance
 from facesmith.metrics.person import FrameEvaluator, FrameMetrics, known_crops
+from facesmith.progress import progress_bar
 from facesmith.tasks.profiles.combine import limit_for_embedder
 from facesmith.tasks.validate.config import ValidateTaskConfig
 from facesmith.tasks.validate.frames import FramePair, match_targets, read_frame_pairs
@@ -74,15 +75,7 @@ class ValidateTask:
         with closing(self._analyzer()) as analyzer:
             self._profile.require(analyzer.embedder, analyzer.embedding_size)
             evaluator = FrameEvaluator(self._profile, self._reference_crops(analyzer))
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-            )
-            with Progress(*columns, console=self._console, disable=not self._progress) as bar:
+            with progress_bar(shown=self._progress, console=self._console) as bar:
                 for media, target in zip(self._media, self._targets, strict=True):
                     measured, shown = self._measure(media, target, analyzer, evaluator, bar)
                     frames += measured
