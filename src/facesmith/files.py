@@ -1,4 +1,4 @@
-"""Writing files that are either whole or absent."""
+"""Files that are either whole or absent, and readable by their owner only where they hold a face."""
 
 import logging
 import os
@@ -12,15 +12,22 @@ import filelock
 
 from facesmith.errors import DiskFullError, UserError, free_bytes, is_disk_full, is_unsaid
 
-_LITTLE = 1e6  # bytes; a disk with less is full
+FOLDER: Final = 0o700
+FILE: Final = 0o600
+_LITTLE: Final = 1e6  # bytes; a disk with less is full
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
-    """Return a temporary path beside `path`, with the same suffix; on leaving it takes the place of `path`.
+    """Yield a temporary path beside `path`, with the same suffix; on leaving it takes the place of `path`.
 
-    Parents are created. On an exception the temporary file is removed and `path` stays as it was. `needs` are the
-    bytes that are going to be written, to be told when there is no room.
+    Parents are created. On an exception the temporary file is removed and `path` stays as it was.
+
+    Args:
+        path: The file.
+        needs: Bytes that are going to be written, for the message when there is no room.
 
     Raises:
         UserError: the folder cannot be made or written.
@@ -74,12 +81,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-log = logging.getLogger(__name__)
-
-FOLDER: Final = 0o700
-FILE: Final = 0o600
-
-
 def make_private_folder(path: Path) -> None:
     """Make a folder, or take an existing one, that only its owner may enter; parents are made as usual.
 
@@ -91,7 +92,7 @@ def make_private_folder(path: Path) -> None:
 
 
 def make_private(tree: Path) -> None:
-    """Return a folder and everything in it to its owner alone."""
+    """Restrict a folder and everything in it to its owner."""
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
             _restrict(path, FOLDER if path.is_dir() else FILE)
@@ -116,18 +117,24 @@ def _restrict(path: Path, mode: int) -> None:
 
 
 def partial_folder(final: Path) -> Path:
-    """Return the folder in which a set is made; it becomes `final` by one rename."""
+    """Return the folder beside `final` in which something is made; it becomes `final` by one rename."""
     return final.with_name(f"{final.name}.partial")
 
 
 @contextmanager
 def hold_lock(final: Path) -> Iterator[None]:
-    """Hold the lock of something that is made once; when another process has it, say so and wait."""
+    """Hold the lock of something that is made once.
+
+    When another process has it, a line says so, and this one waits.
+
+    Args:
+        final: What is made; its lock lies beside it.
+    """
     lock = filelock.FileLock(final.with_name(f"{final.name}.lock"), mode=FILE)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        log.warning("another process is making %s; waiting for it, its result will be used", final)
+        log.warning("another process is making %s; waiting for its result", final)
         lock.acquire()
     try:
         yield

@@ -70,7 +70,9 @@ def test_the_search_finds_what_it_is_for(tmp_path):
 def test_in_media_whatever_writes_also_signs():
     for path in (SOURCE / "media").glob("*.py"):
         if path.name != "provenance.py" and any(True for _ in writes(path)):
-            signs = [call for call in ast.walk(tree(path)) if isinstance(call, ast.Call) and called(call) == "sign"]
+            signs = [
+                call for call in ast.walk(tree(path)) if isinstance(call, ast.Call) and called(call) == "sign_file"
+            ]
             assert signs, f"{path}: writes without signing"
 
 

@@ -19,7 +19,7 @@ MARK = Mark(identity="ada", consent="synthetic", model_hash=None, title="numbers
 
 def writer(path, source, *, key="a", resume=False):
     return SegmentedWriter(
-        path, Timeline.of_file(source), mark=MARK, key=key, frames=20, resume=resume, crf=17, preset="veryfast"
+        path, Timeline.from_file(source), mark=MARK, key=key, frames=20, resume=resume, crf=17, preset="veryfast"
     )
 
 

@@ -16,12 +16,16 @@ _SHORTEST_MS, _DEFAULT_MS = 20, 100
 
 
 class AnimationReader:
-    """Frames of an animated image, composed and over mid grey; see `video.VideoReader`.
+    """Reads the frames of an animated image, composed and over mid grey; see `video.VideoReader`.
 
-    `durations` is (N,) float64 seconds. Raises MediaError when Pillow cannot read the file.
+    Attributes:
+        durations: (N,) seconds that each frame is shown.
+        times: (N,) seconds at which each frame begins.
+        lost: What could not be read.
     """
 
     def __init__(self, path: Path) -> None:
+        """Open a file; MediaError when Pillow cannot read it."""
         self.path = path
         self.lost: list[str] = []
         try:
@@ -50,7 +54,14 @@ class AnimationReader:
         return len(self.times)
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
+        """Yield the wanted frames in ascending order.
+
+        Args:
+            indices: Numbers of frames; IndexError outside 0..N-1.
+
+        Yields:
+            Number and picture (H, W, 3) uint8 RGB.
+        """
         return self._read(sorted_indices(self.path, indices, len(self)))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""From the colours of a video frame to RGB uint8 and back."""
+"""Colours of video frames: to RGB uint8 and back."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ EXACT = _EXACT_TO_RGB | Interpolation.FULL_CHR_H_INP  # which matters on the way
 
 @dataclass(frozen=True, slots=True)
 class ColourTags:
-    """How a frame's numbers mean colours: ITU-T H.273 codes, as FFmpeg numbers them."""
+    """How a frame's numbers mean colours: ITU-T H.273 codes, as FFmpeg numbers them; bits: of the deepest channel."""
 
     colorspace: int
     color_range: int
@@ -26,7 +26,7 @@ class ColourTags:
     bits: int
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> "ColourTags":
+    def from_frame(cls, frame: VideoFrame) -> "ColourTags":
         """Read the tags of a frame."""
         return cls(
             int(frame.colorspace),
@@ -38,18 +38,24 @@ class ColourTags:
 
 
 def yuv_matrix(colorspace: int, height: int) -> Colorspace:
-    """The YUV matrix of a frame; untagged ones have BT.709 above 576 lines, BT.601 below, as in players."""
+    """Return the YUV matrix of a frame; untagged ones have BT.709 above 576 lines, BT.601 below, as in players."""
     unknown = Colorspace.ITU709 if height > _HD_HEIGHT else Colorspace.ITU601
     return _MATRICES.get(colorspace, unknown)
 
 
 def to_rgb(frame: VideoFrame, fast: bool = False) -> np.ndarray:
-    """Convert a frame of any pixel format to (H, W, 3) uint8 RGB, full range, through swscale.
+    """Convert a frame of any pixel format to RGB, full range, through swscale.
 
-    The frame's own matrix (BT.601, BT.709, BT.2020) and range (limited or full) are used; 10- and 12-bit is
-    rounded to 8. The transfer function and primaries are left as they are: HDR (PQ, HLG) is not tone-mapped,
-    so it looks flat, but `VideoWriter` writes it back under the same tags and it displays as before. `fast`
-    takes a quarter of the time and is one level in 255 too dark.
+    The frame's own matrix (BT.601, BT.709, BT.2020) and range (limited or full) are used; 10- and 12-bit is rounded to
+    8. The transfer function and primaries are left as they are: HDR (PQ, HLG) is not tone-mapped, so it looks flat, but
+    `VideoWriter` writes it back under the same tags and it displays as before.
+
+    Args:
+        frame: Any frame.
+        fast: Take a quarter of the time, and be one level in 255 too dark.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
     """
     if frame.format.name in ("rgb24", "gray"):
         return np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
@@ -65,6 +71,6 @@ def to_rgb(frame: VideoFrame, fast: bool = False) -> np.ndarray:
 
 
 def colour_range(frame: VideoFrame) -> ColorRange:
-    """Limited (MPEG) unless the frame says full, or its pixel format (yuvj...) does."""
+    """Return the range of a frame: limited (MPEG) unless it says full, or its pixel format (yuvj...) does."""
     full = int(frame.color_range) == int(ColorRange.JPEG) or frame.format.name.startswith("yuvj")
     return ColorRange.JPEG if full else ColorRange.MPEG

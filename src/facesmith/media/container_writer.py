@@ -28,14 +28,20 @@ _FORMATS: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
 class ContainerWriter:
-    """Packets go into a hidden file beside `path`, which takes that name in `close`.
-
-    timeline: of the pictures, None for none. sound: whether its sound is copied. mark: goes into the container as
-    metadata and, signed, as a manifest; None for what is not synthetic. Raises MediaError for a suffix other than
-    .mp4, .mov, .mkv, and when the file cannot be written.
-    """
+    """Writes packets into a hidden file beside `path`, which takes that name in `close`."""
 
     def __init__(self, path: Path, timeline: Timeline | None, *, mark: Mark | None, sound: bool = True) -> None:
+        """Open the file.
+
+        Args:
+            path: .mp4, .mov or .mkv; parents are created.
+            timeline: Of the pictures; None for none.
+            mark: Goes into the container as metadata and, signed, as a manifest; None for what is not synthetic.
+            sound: Whether the timeline's sound is copied.
+
+        Raises:
+            MediaError: another suffix, or the file cannot be written.
+        """
         suffix = require_suffix(path)
         self.path = path
         self._mark = mark
@@ -49,7 +55,7 @@ class ContainerWriter:
             # Else the time of the first picture is rounded to milliseconds.
             options["movie_timescale"] = str(max(timeline.time_base.denominator, 1000))
         self._temporary = path.with_name(f".{path.stem}.unfinished-{os.getpid()}{suffix}")
-        with self._told():
+        with self._explain_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self.container = av.open(str(self._temporary), "w", container_options=options)
         self.container.metadata.update(mark.metadata() if mark else {})
@@ -57,21 +63,25 @@ class ContainerWriter:
             self._source = av.open(str(timeline.sound), metadata_errors="replace")
 
     def start(self) -> None:
-        """Begin, once the video stream is there."""
+        """Begin the file, once the video stream is there."""
         if self._source is not None:
             self._audio = _add_sound(self.container, self._source, self.path)
             if self._audio:
                 self._audio_source = self._source.demux(*self._source.streams.audio)
-        with self._told():
+        with self._explain_errors():
             self.container.start_encoding()
 
     def mux(self, packet: "Packet[Any]") -> None:
         """Write a packet of video."""
-        with self._told():
+        with self._explain_errors():
             self.container.mux(packet)
 
     def copy_sound(self, until: float | None) -> None:
-        """Copy sound up to a time in seconds, so that it lies beside its pictures; None: all that is left."""
+        """Copy sound, so that it lies beside its pictures.
+
+        Args:
+            until: Seconds up to which it is copied; None: all that is left.
+        """
         if not self._audio:
             return
         while True:
@@ -95,7 +105,7 @@ class ContainerWriter:
         if not self._open:
             return
         try:
-            with self._told():
+            with self._explain_errors():
                 self.copy_sound(until=None)
                 self.container.close()
                 if self._mark is not None:
@@ -131,7 +141,7 @@ class ContainerWriter:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explain_errors(self) -> Iterator[None]:
         try:
             yield
         except (av.error.FFmpegError, OSError) as error:
@@ -141,7 +151,11 @@ class ContainerWriter:
 
 
 def require_suffix(path: Path) -> str:
-    """The suffix of a video to be written, lower case; raises MediaError when it is none of those."""
+    """Return the suffix of a video to be written, lower case.
+
+    Raises:
+        MediaError: it is none of .mp4, .mov, .mkv.
+    """
     suffix = path.suffix.lower()
     if suffix not in _OPTIONS:
         raise MediaError(f"{path}: cannot write '{suffix}' videos; use one of {', '.join(_OPTIONS)}")
@@ -149,7 +163,15 @@ def require_suffix(path: Path) -> str:
 
 
 def require_sound_fits(path: Path, timeline: Timeline) -> None:
-    """Make sure, before the work, that the container of `path` can hold the sound; raises MediaError."""
+    """Make sure, before the work, that the container of `path` can hold the sound.
+
+    Args:
+        path: The video to be written.
+        timeline: Names the file whose sound is copied.
+
+    Raises:
+        MediaError: it cannot.
+    """
     if timeline.sound is None:
         return
     with (

@@ -16,13 +16,19 @@ _MEND = "set media.backend=pyav"
 
 
 class DecordReader:
-    """See `video.VideoReader`. Checked against the exact index before the first frame is given.
-
-    Raises MediaError for what decord does not read exactly: containers other than mp4 and mov, open GOPs,
-    damaged files, time stamps, frame counts or sizes (rotation) that differ from the index.
-    """
+    """Reads plain mp4 and mov files through decord2; see `video.VideoReader`."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
+        """Open a file and check decord's answers against the exact index.
+
+        Args:
+            path: The file.
+            threads: How many the decoder may use.
+
+        Raises:
+            MediaError: decord does not read it exactly: containers other than mp4 and mov, open GOPs, damaged files,
+                time stamps, frame counts or sizes (rotation) that differ from the index.
+        """
         self.path = path
         index = build_index(path)
         if "mp4" not in index.format.split(","):
@@ -56,7 +62,14 @@ class DecordReader:
         return len(self.times)
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
+        """Yield the wanted frames in ascending order.
+
+        Args:
+            indices: Numbers of frames; IndexError outside 0..N-1.
+
+        Yields:
+            Number and picture (H, W, 3) uint8 RGB.
+        """
         return self._read(sorted_indices(self.path, indices, len(self)))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:

@@ -44,12 +44,20 @@ _FORMATS = {
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a still image as (H, W, 3) uint8 RGB in sRGB, upright.
+    """Read a still image as sRGB, upright.
 
-    EXIF rotation is applied; 16-bit is scaled to 8; alpha lies over mid grey (128); an embedded ICC profile
-    (CMYK, Display P3, Adobe RGB) is converted to sRGB, CMYK without one by the plain complement; of a
-    multi-picture file the first is read. A truncated file gives what could be decoded, grey or black below,
-    and logs a warning. Raises MediaError for what is missing, not readable, or not an image.
+    EXIF rotation is applied; 16-bit is scaled to 8; alpha lies over mid grey (128); an embedded ICC profile (CMYK,
+    Display P3, Adobe RGB) is converted to sRGB, CMYK without one by the plain complement; of a multi-picture file the
+    first is read. A truncated file gives what could be decoded, grey or black below, and logs a warning.
+
+    Args:
+        path: The file.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        MediaError: It is missing, not readable, or not an image.
     """
     file = Path(path)
     try:
@@ -74,7 +82,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
-    """Turn a Pillow image of any mode into (H, W, 3) uint8 RGB, as `read_image` says."""
+    """Convert a Pillow image of any mode to (H, W, 3) uint8 RGB, as `read_image` does."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_wide_grey(np.asarray(image))
@@ -87,10 +95,15 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality: int = 95, effort: int = 4) -> None:
-    """Write (H, W, 3) uint8 RGB; the suffix names the format (.png .jpg .webp .tif .avif).
+    """Write a picture; it appears whole or not at all.
 
-    mark: what is said of a picture of a synthetic face, as XMP and as signed C2PA manifest; None when it shows
-    none. quality: 1..100, of the lossy formats. effort: 0..9, of PNG. The file appears whole or not at all.
+    Args:
+        path: Its suffix names the format (.png .jpg .webp .tif .avif).
+        rgb: (H, W, 3) uint8.
+        mark: What is said of a picture of a synthetic face, as XMP and as signed C2PA manifest; None when it shows
+            none.
+        quality: 1..100, of the lossy formats.
+        effort: 0..9, of PNG.
 
     Raises:
         UserError: an unknown suffix, a folder that cannot be written, a full disk, or it cannot be signed.
@@ -116,7 +129,14 @@ def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality
 
 
 def encode_image(rgb: np.ndarray, suffix: str, *, mark: Mark | None, quality: int = 95) -> bytes:
-    """Return what `write_image` would write, for pictures inside of documents."""
+    """Return what `write_image` would write, for pictures inside of documents.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        suffix: Names the format.
+        mark: See `write_image`.
+        quality: See `write_image`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"picture{suffix}")
         write_image(path, rgb, mark=mark, quality=quality)
@@ -171,7 +191,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _from_wide_grey(pixels: np.ndarray) -> np.ndarray:
-    """Grey of 16 bits (0..65535), 32 bits (0..255 or 0..65535) or float (0..1 or 0..255) as RGB uint8."""
+    """Return grey of 16 bits (0..65535), 32 bits (0..255 or 0..65535) or float (0..1 or 0..255) as RGB uint8."""
     values = pixels.astype(np.float32)
     if pixels.dtype == np.uint16 or (pixels.dtype.kind in "iu" and values.max() > 255):
         values /= 257

@@ -49,10 +49,13 @@ _chosen: SigningKey | None = None
 class Mark:
     """What a picture or video of a synthetic face says of itself.
 
-    identity: id of the profile, or ids joined by commas. consent: the kind that was stated. model_hash: sha256 of
-    the model file, hex; None while there is no file, in training. title: what it is, in a few words. kind: a real
-    scene with a synthetic face, or a scene that is synthetic altogether. adapter: what was laid on the model, "" for
-    nothing.
+    Attributes:
+        identity: Id of the profile, or ids joined by commas.
+        consent: The kind that was stated.
+        model_hash: sha256 of the model file, hex; None while there is no file, in training.
+        title: What it is, in a few words.
+        kind: A real scene with a synthetic face (composite), or a scene that is synthetic altogether (generated).
+        adapter: The adapter of the model, "" for none.
     """
 
     identity: str
@@ -94,7 +97,7 @@ class Mark:
         ).encode()
 
     def sentence(self) -> str:
-        """Say it in one sentence."""
+        """Return the mark as one sentence."""
         return (
             f"synthetic media: {self.title}; made with facesmith {facesmith.__version__}, "
             f"identity {self.identity}, consent {self.consent}" + (f", adapter {self.adapter}" if self.adapter else "")
@@ -124,9 +127,13 @@ class Mark:
 
 
 def set_signing_key(certificate: Path | None, key: Path | None) -> None:
-    """Choose what this process signs with: the user's certificate chain and key, or None for the self-made ones.
+    """Choose what this process signs with.
 
     It is tried at once on a small picture, so that a long job does not end with a signature nobody accepts.
+
+    Args:
+        certificate: The user's certificate chain, PEM; None with `key` for the self-signed one.
+        key: Its private key, PEM.
 
     Raises:
         UserError: only one of the two is given, or they cannot sign as C2PA demands; says why.
@@ -146,9 +153,13 @@ def set_signing_key(certificate: Path | None, key: Path | None) -> None:
 def sign_file(path: Path, mark: Mark) -> None:
     """Put a signed C2PA manifest into a finished file, in place; the last step before it takes its name.
 
-    Its suffix names the container. One that holds no manifest (SIGNABLE says which do) must carry the mark as
-    metadata already. Nothing may be changed afterwards, and the caller syncs the file to disk. Memory does not grow
-    with the file; of a large one a copy lies in the folder for temporary files meanwhile, and one beside it.
+    Nothing may be changed afterwards, and the caller syncs the file to disk. Memory does not grow with the file; of a
+    large one a copy lies in the folder for temporary files meanwhile, and one beside it.
+
+    Args:
+        path: Its suffix names the container. One that holds no manifest (SIGNABLE says which do) must carry the mark as
+            metadata already.
+        mark: What is said of it.
 
     Raises:
         MediaError: it cannot be signed, for want of disk space perhaps.

@@ -1,4 +1,4 @@
-"""Which way up a video frame is shown."""
+"""Exact reading of whatever FFmpeg opens, by presentation times, decoding as little as possible."""
 
 import bisect
 from collections.abc import Iterator, Sequence
@@ -15,43 +15,6 @@ from facesmith.errors import MediaError
 from facesmith.media.colour import ColourTags, to_rgb
 from facesmith.media.video_index import VideoIndex, build_index, open_container, sorted_indices
 
-
-@dataclass(frozen=True, slots=True)
-class Orientation:
-    """One of the eight ways to lay a picture: transposed first, then mirrored and turned upside down."""
-
-    transposed: bool
-    mirrored: bool
-    flipped: bool
-
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """Lay an (H, W, 3) picture as it is shown."""
-        if self == UPRIGHT:
-            return image
-        if self.transposed:
-            image = image.swapaxes(0, 1)
-        if self.mirrored:
-            image = image[:, ::-1]
-        if self.flipped:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
-
-
-UPRIGHT = Orientation(False, False, False)
-
-
-def orientation_of(frame: VideoFrame) -> Orientation:
-    """Read the display matrix of a frame (ISO 14496-12), rounded to the nearest quarter turn."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return UPRIGHT
-    matrix = np.frombuffer(bytes(cast(Any, data)), np.int32)
-    a, b, c, d = (int(matrix[at]) for at in (0, 1, 3, 4))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(False, a < 0, d < 0)
-    return Orientation(True, c < 0, b < 0)
-
-
 # Below this many packets reading on is cheaper than seeking.
 _READ_ON = 200
 
@@ -66,15 +29,33 @@ class _Run:
 
 
 class PyAvReader:
-    """See `video.VideoReader`. Works on whatever FFmpeg reads: VFR, open GOP, mpegts, mkv, damaged files.
+    """Reads whatever FFmpeg reads: VFR, open GOP, mpegts, mkv, damaged files; see `video.VideoReader`.
 
-    A frame is taken only by its own presentation time, so it is the right one whatever the container's
-    seeking does. Between wanted frames, pictures that nothing refers to are not decoded, and stretches that
-    no wanted frame depends on are not even fed to the decoder. Colour is as `colour.to_rgb` says; pixels are
-    the stored ones (no correction of a pixel aspect ratio, no deinterlacing). Raises MediaError.
+    A frame is taken only by its own presentation time, so it is the right one whatever the container's seeking does.
+    Between wanted frames, pictures that nothing refers to are not decoded, and stretches that no wanted frame depends
+    on are not even fed to the decoder. Colour is as `colour.to_rgb` says; pixels are the stored ones (no correction of
+    a pixel aspect ratio, no deinterlacing).
+
+    Attributes:
+        index: Packets and frames of the file.
+        times: (N,) presentation times in seconds, the first at 0.
+        fps: Frames a second.
+        colour: How the numbers of its frames mean colours.
+        width: px, upright.
+        height: px, upright.
     """
 
     def __init__(self, path: Path, threads: int = 1, fast_colour: bool = False) -> None:
+        """Open a file.
+
+        Args:
+            path: The file.
+            threads: How many the decoder may use.
+            fast_colour: See `video.open_video`.
+
+        Raises:
+            MediaError: it cannot be opened, or not one frame decodes.
+        """
         self.path = path
         self.index: VideoIndex = build_index(path)
         self._undecodable: set[int] = set()
@@ -90,7 +71,7 @@ class PyAvReader:
         self._serial = 0
         self._open()
         first = self._first_frame()
-        self.colour = ColourTags.of(first)
+        self.colour = ColourTags.from_frame(first)
         self._orientation: Orientation = orientation_of(first)
         width, height = first.width, first.height
         self.width, self.height = (height, width) if self._orientation.transposed else (width, height)
@@ -121,7 +102,14 @@ class PyAvReader:
         return self._container.start_time
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Return (index, (H, W, 3) uint8 RGB) ascending; raises IndexError outside 0..N-1."""
+        """Yield the wanted frames in ascending order.
+
+        Args:
+            indices: Numbers of frames; IndexError outside 0..N-1.
+
+        Yields:
+            Number and picture (H, W, 3) uint8 RGB.
+        """
         wanted = sorted_indices(self.path, indices, len(self))
         self._serial += 1
         return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)
@@ -289,3 +277,39 @@ class PyAvReader:
     def _with_flush(self) -> "Iterator[Packet[Any] | None]":
         yield from self._next_packets()
         yield None
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to lay a picture: transposed first, then mirrored, then turned upside down."""
+
+    transposed: bool
+    mirrored: bool
+    flipped: bool
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Return an (H, W, 3) picture as it is shown."""
+        if self == UPRIGHT:
+            return image
+        if self.transposed:
+            image = image.swapaxes(0, 1)
+        if self.mirrored:
+            image = image[:, ::-1]
+        if self.flipped:
+            image = image[::-1]
+        return np.ascontiguousarray(image)
+
+
+UPRIGHT = Orientation(False, False, False)
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """Read the display matrix of a frame (ISO 14496-12), rounded to the nearest quarter turn."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return UPRIGHT
+    matrix = np.frombuffer(bytes(cast(Any, data)), np.int32)
+    a, b, c, d = (int(matrix[at]) for at in (0, 1, 3, 4))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(False, a < 0, d < 0)
+    return Orientation(True, c < 0, b < 0)

@@ -19,19 +19,21 @@ from facesmith.media.provenance import Mark
 from facesmith.media.timeline import Timeline
 from facesmith.media.video_writer import VideoWriter
 
-_ABOUT: Final = "about.json"
+_STATE: Final = "about.json"
 
 
 class SegmentedWriter:
     """Writes `<path>.partial/segment_00000.mp4` and so on, each playable by itself, and joins them in `close`.
 
-    A segment holds whole groups of pictures and begins at a multiple of `frames`, whether or not the run was
-    stopped before: joining copies packets, so the file that comes of it is the same. Sound comes in then.
-    timeline, mark, crf, preset: see `VideoWriter`. key: all that decides the pictures; an unfinished run with
-    another is not taken up. resume: go on; else an unfinished run is an error.
+    A segment holds whole groups of pictures and begins at a multiple of `frames`, whether or not the run was stopped
+    before: joining copies packets, so the file that comes of it is the same. Sound comes in then. An exception inside
+    `with` keeps the finished segments; one in the making is lost.
 
-    An exception inside `with` keeps the finished segments; one in the making is lost. Raises UserError when there
-    is an unfinished run that does not fit, or another process is at it; MediaError as VideoWriter.
+    Attributes:
+        path: The video.
+        folder: Folder of the segments.
+        start: Number of the frame to begin with.
+        tally: Whatever the caller counts; kept with the segments.
     """
 
     def __init__(
@@ -46,19 +48,34 @@ class SegmentedWriter:
         crf: int,
         preset: str,
     ) -> None:
+        """Lock the video and look for what an earlier run left.
+
+        Args:
+            path: .mp4, .mov or .mkv.
+            timeline: Times of the frames, and the sound.
+            mark: See `VideoWriter`.
+            key: All that decides the pictures; an unfinished run with another is not resumed.
+            frames: Frames of a segment.
+            resume: Go on with an unfinished run; else it is an error.
+            crf: See `VideoWriter`.
+            preset: See `VideoWriter`.
+
+        Raises:
+            UserError: there is an unfinished run that does not fit, or another process is at it.
+            MediaError: as `VideoWriter`.
+        """
         require_suffix(path)
         require_sound_fits(path, timeline)
         self.path, self.folder = path, partial_folder(path)
         self.tally: Counter[str] = Counter()
-        """Whatever the caller counts; kept with the segments."""
         self._timeline, self._mark, self._frames = timeline, mark, frames
         self._encoding: dict[str, Any] = {"crf": crf, "preset": preset}
         self._key = key
         self._writer: VideoWriter | None = None
         self._segment = 0
-        self._lock = self._locked()
+        self._lock = self._acquire_lock()
         try:
-            self.start = self._take_up(resume)
+            self.start = self._find_start(resume)
         except BaseException:
             self._lock.release()
             raise
@@ -69,7 +86,12 @@ class SegmentedWriter:
         return len(self._segments())
 
     def write(self, rgb: NDArray[np.uint8], index: int) -> None:
-        """Write frame `index` of the source, (H,W,3) RGB uint8; ascending, from `start` on."""
+        """Write the next frame.
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            index: Number of the source frame, ascending, from `start` on.
+        """
         if self._writer is not None and index // self._frames != self._segment:
             self._finish()
         if self._writer is None:
@@ -117,9 +139,9 @@ class SegmentedWriter:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-            write_text(self.folder / _ABOUT, json.dumps({"key": self._key, "tally": self.tally}))
+            write_text(self.folder / _STATE, json.dumps({"key": self._key, "tally": self.tally}))
 
-    def _locked(self) -> filelock.BaseFileLock:
+    def _acquire_lock(self) -> filelock.BaseFileLock:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.folder / ".lock")
@@ -130,8 +152,8 @@ class SegmentedWriter:
             raise UserError(f"{self.path}: cannot be written ({error.strerror}); choose another output") from None
         return lock
 
-    def _take_up(self, resume: bool) -> int:
-        """Return the frame to begin with."""
+    def _find_start(self, resume: bool) -> int:
+        """Return the number of the frame to begin with."""
         for left in self.folder.glob(".segment_*"):
             left.unlink()
         if not self._segments():
@@ -139,7 +161,7 @@ class SegmentedWriter:
         mend = f"remove {self.folder}"
         if not resume:
             raise UserError(f"{self.path}: an unfinished run is there; give resume=true to go on, or {mend}")
-        about = json.loads((self.folder / _ABOUT).read_text())
+        about = json.loads((self.folder / _STATE).read_text())
         if about["key"] != self._key:
             raise UserError(f"{self.path}: the unfinished run had another source, model or settings; {mend}")
         self.tally = Counter(about["tally"])
@@ -150,7 +172,14 @@ class SegmentedWriter:
 
 
 def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark: Mark) -> None:
-    """Put H.264 segments of one encoder and setting behind each other, pictures untouched, and add the sound."""
+    """Put H.264 segments of one encoder and setting behind each other, pictures untouched, and add the sound.
+
+    Args:
+        segments: Their files, in order.
+        path: The video.
+        timeline: Times of the frames, and the sound.
+        mark: What is said of the video.
+    """
     coded = np.concatenate([_coded_order(segment, timeline) for segment in segments])
     shown = np.sort(coded)
     late = int((np.arange(len(coded)) - np.searchsorted(shown, coded)).max())
@@ -183,7 +212,7 @@ def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark:
 
 
 def _coded_order(segment: Path, timeline: Timeline) -> NDArray[np.int64]:
-    """Presentation times of a segment's frames in the order of its packets, in units of the timeline."""
+    """Return presentation times of a segment's frames in the order of its packets, in units of the timeline."""
     with av.open(str(segment)) as source:
         video = source.streams.video[0]
         assert video.time_base is not None

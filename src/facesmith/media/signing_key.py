@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 Algorithm = Literal["es256", "es384", "es512", "ps256", "ed25519"]
 
 SELF_MADE: Final = "facesmith self-made, not verified by anyone"
+"""Organisation in self-signed certificates, by which they are recognised in other people's files."""
+
 _CERTIFICATE, _KEY, _ROOTS = "certificate.pem", "key.pem", "roots.pem"
 _LIFETIME: Final = datetime.timedelta(days=3650)
 # A chain about to run out is replaced while its signatures still hold.
@@ -32,7 +34,13 @@ _CURVES: Final[dict[str, Algorithm]] = {"secp256r1": "es256", "secp384r1": "es38
 
 @dataclass(frozen=True)
 class SigningKey:
-    """What C2PA signs with: certificates and private key as PEM, the signer's certificate first."""
+    """What C2PA signs with.
+
+    Attributes:
+        certificates: PEM, the signer's first.
+        key: Private key, PEM.
+        algorithm: C2PA's name of it.
+    """
 
     certificates: bytes
     key: bytes
@@ -41,6 +49,10 @@ class SigningKey:
 
 def load_signing_key(certificate: Path, key: Path) -> SigningKey:
     """Read the user's own certificate chain and unencrypted private key, both PEM.
+
+    Args:
+        certificate: The chain, the signer's certificate first.
+        key: Its private key.
 
     Raises:
         UserError: one cannot be read, is of a kind that C2PA does not take, or they do not belong together.
@@ -71,10 +83,10 @@ def load_signing_key(certificate: Path, key: Path) -> SigningKey:
 
 @functools.cache
 def load_self_signed() -> SigningKey:
-    """Return the chain made on this computer, making it when first asked for; a notice says so, once.
+    """Return the self-signed chain of this computer, making it when first asked for; a notice says so, once.
 
-    It proves that a file was not changed, not who made it. It lies in the user's configuration folder, readable
-    by its owner only; the root's key is thrown away, so that it can vouch for nothing else.
+    It proves that a file was not changed, not who made it. It lies in the user's configuration folder, readable by its
+    owner only; the root's key is thrown away, so that it can vouch for nothing else.
 
     Raises:
         UserError: the folder cannot be written.
@@ -101,12 +113,12 @@ def load_self_signed() -> SigningKey:
 
 
 def key_folder() -> Path:
-    """Return the folder of the self-made chain."""
+    """Return the folder of the self-signed chain."""
     return platformdirs.user_config_path("facesmith") / "signing"
 
 
 def self_signed_roots() -> str:
-    """Return the roots of every chain made on this computer, PEM; empty when there is none."""
+    """Return the roots of every chain made on this computer, PEM; "" when there is none."""
     roots = key_folder() / _ROOTS
     return roots.read_text(encoding="ascii") if roots.is_file() else ""
 

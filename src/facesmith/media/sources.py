@@ -66,14 +66,23 @@ _ANIMATED = frozenset([".gif", ".png", ".apng", ".webp"])
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One file and how to read it: `read_image` for images, `open_video` for videos and animated images."""
+    """One file and how to read it: `read_image` for images, `open_video` for videos and animated images.
+
+    Attributes:
+        path: The file.
+        kind: image or video.
+    """
 
     path: Path
     kind: Literal["image", "video"]
 
 
 class MediaList(list[Media]):
-    """Media in natural order; `skipped` holds the files beside them that are neither image nor video."""
+    """Media in natural order.
+
+    Attributes:
+        skipped: The files beside them that are neither image nor video.
+    """
 
     def __init__(self, media: Iterable[Media] = (), skipped: Sequence[Path] = ()) -> None:
         super().__init__(media)
@@ -81,11 +90,16 @@ class MediaList(list[Media]):
 
 
 def find_media(source: str | Path | Sequence[str | Path]) -> MediaList:
-    """List the images and videos of a file, a folder and those in it, a glob, `asset:<name>`, or several.
+    """List the images and videos that a setting names.
 
-    In each folder or glob files come in natural order (2 before 10); hidden files are left out, and a file
-    named twice comes once. What a file contains is not checked here, but whether it is animated. Raises
-    UserError when a source does not exist or nothing usable is found.
+    In each folder or glob files come in natural order (2 before 10); hidden files do not count, and a file named twice
+    comes once. What a file contains is not checked here, but whether it is animated.
+
+    Args:
+        source: A file, a folder and those in it, a glob, `asset:<name>`, or several of them.
+
+    Raises:
+        UserError: a source does not exist, or nothing usable is found.
     """
     sources = [source] if isinstance(source, str | Path) else list(source)
     if not sources:
@@ -130,7 +144,7 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def natural_key(path: str | Path) -> list[tuple[int, int | str]]:
-    """Sort key under which frame2 comes before frame10, whatever the case."""
+    """Return a sort key under which frame2 comes before frame10, whatever the case."""
     parts = re.split(r"(\d+)", str(path).casefold())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
@@ -157,7 +171,7 @@ def _is_animated(file: Path) -> bool:
 
 
 def _sniff(file: Path) -> Literal["image", "video"] | None:
-    """Tell a file of unknown suffix, which the user named himself, by its content."""
+    """Return the kind of a file of unknown suffix, which the user named himself, by its content."""
     try:
         with Image.open(file) as image:
             return "video" if getattr(image, "is_animated", False) else "image"

@@ -20,9 +20,14 @@ _ANIMATION_BASE = Fraction(1, 1000)
 class Timeline:
     """When each of N frames is shown, and how.
 
-    pts, durations: (N,) int64 in units of `time_base`, pts ascending; a duration of 0 is not known. tags: None
-    for plain RGB. sound: the file whose audio streams go along, None for none. shift: seconds by which they come
-    earlier, as the pictures do: a transport stream starts anywhere on its clock.
+    Attributes:
+        rate: Frames a second.
+        time_base: Seconds of one unit of time.
+        pts: (N,) presentation times in units of `time_base`, ascending.
+        durations: (N,) in units of `time_base`; 0 is not known.
+        tags: Of the colours; None for plain RGB.
+        sound: The file whose audio streams go along; None for none.
+        shift: Seconds by which they come earlier, as the pictures do: a transport stream starts anywhere on its clock.
     """
 
     rate: Fraction
@@ -37,8 +42,8 @@ class Timeline:
         return len(self.pts)
 
     @classmethod
-    def of(cls, reader: VideoReader) -> Self:
-        """Take it from an open video; raises MediaError when it cannot be read as decord did."""
+    def from_reader(cls, reader: VideoReader) -> Self:
+        """Take the timeline of an open video; MediaError when the file cannot be read by PyAV."""
         rate = Fraction(reader.fps).limit_denominator(60000)
         if isinstance(reader, AnimationReader):
             unit = float(_ANIMATION_BASE)
@@ -46,7 +51,7 @@ class Timeline:
             durations = np.rint(reader.durations / unit).astype(np.int64)
             return cls(rate, _ANIMATION_BASE, pts, durations, None, None, Fraction(0))
         if not isinstance(reader, PyAvReader):
-            return cls.of_file(reader.path)
+            return cls.from_file(reader.path)
         index = reader.index
         start = Fraction(reader.start_time or 0, 1_000_000)
         shift = start if start > 0 and not index.counted else Fraction(0)
@@ -54,7 +59,7 @@ class Timeline:
         return cls(rate, index.time_base, pts, index.durations, reader.colour, reader.path, shift)
 
     @classmethod
-    def of_file(cls, path: Path) -> Self:
-        """Take it from a video file; raises MediaError."""
+    def from_file(cls, path: Path) -> Self:
+        """Take the timeline of a video file; MediaError when it cannot be read."""
         with open_video(path) as reader:
-            return cls.of(reader)
+            return cls.from_reader(reader)

@@ -28,13 +28,20 @@ _EXPIRED: Final = frozenset(["signingCredential.expired", "claimSignature.outsid
 
 @dataclass(frozen=True)
 class ProvenanceReport:
-    """What was found in a file.
+    """What a file says of its own making.
 
-    state: signed (manifest intact), changed (since it was signed), metadata (a mark without signature), unmarked.
-    mark: what facesmith said, None when it was none of facesmith's. source_type: IPTC digital source type, its
-    last part. signer, issuer: of the certificate. trust: a root the user trusts; one made on this computer; one
-    made by some facesmith; none of these. problems: C2PA's codes and words. signable: whether the container holds
-    manifests. generator: the software that claims to have written it.
+    Attributes:
+        path: The file.
+        state: signed (manifest intact), changed (since it was signed), metadata (a mark without signature), unmarked.
+        mark: What facesmith said; None when it was none of facesmith's.
+        source_type: IPTC digital source type, its last part.
+        signer: Of the certificate.
+        issuer: Of the certificate.
+        trust: A root the user trusts (trusted), one made on this computer (own), one made by some facesmith
+            (self_made), none of these (unknown).
+        problems: C2PA's codes and words.
+        signable: Whether the container holds manifests.
+        generator: The software that claims to have written it.
     """
 
     path: Path
@@ -50,14 +57,16 @@ class ProvenanceReport:
 
     @property
     def synthetic(self) -> bool:
-        """Tell whether the file says that it is synthetic, wholly or in part."""
+        """Whether the file says that it is synthetic, wholly or in part."""
         return self.source_type in _SYNTHETIC
 
 
 def verify_provenance(path: Path, anchors: str = "") -> ProvenanceReport:
     """Read a file's manifest and metadata, offline.
 
-    anchors: PEM of the roots the user trusts, "" for none.
+    Args:
+        path: A picture or video.
+        anchors: PEM of the roots the user trusts, "" for none.
 
     Raises:
         MediaError: there is no such file, or it is neither picture nor video.

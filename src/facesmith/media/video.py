@@ -15,8 +15,12 @@ _PILLOW = frozenset([".gif", ".webp", ".png", ".apng"])
 class VideoReader(Protocol):
     """Random access to the frames of a video.
 
-    `times`: (N,) float64 seconds, ascending, the first frame at 0. `fps`: mean frame rate. `width`,
-    `height`: px, after rotation.
+    Attributes:
+        path: The file.
+        times: (N,) float64 seconds, ascending, the first frame at 0.
+        fps: Mean frame rate.
+        width: px, after rotation.
+        height: px, after rotation.
     """
 
     path: Path
@@ -33,10 +37,16 @@ class VideoReader(Protocol):
     def __len__(self) -> int: ...
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Return (index, (H, W, 3) uint8 RGB) ascending, each index once, decoding as little as possible.
+        """Yield the wanted frames in ascending order, each once, decoding as little as possible.
 
-        A frame that a damaged file does not yield is left out and noted in `lost`. Raises IndexError for an
-        index outside 0..N-1. One iterator at a time: a new call ends the one before.
+        A frame that a damaged file does not yield is missing and noted in `lost`. One iterator at a time: a new call
+        ends the one before.
+
+        Args:
+            indices: Numbers of frames; IndexError outside 0..N-1.
+
+        Yields:
+            Number and picture (H, W, 3) uint8 RGB.
         """
         ...
 
@@ -58,11 +68,16 @@ def open_video(
 ) -> VideoReader:
     """Open a video file, or an animated GIF, WebP or PNG, for exact reading.
 
-    `pyav` reads whatever FFmpeg reads; `decord` only plain mp4 and mov files that it reads exactly.
-    `threads` is how many the decoder may use; one costs the least CPU. `fast_colour` saves 2 ms of CPU on a
-    720p frame and gives colours one level in 255 too dark: for analysis, not for writing back. Raises
-    MediaError for what is missing, unreadable, without pictures or without video, UserError for an unknown
-    backend.
+    Args:
+        path: The file.
+        backend: pyav reads whatever FFmpeg reads; decord only plain mp4 and mov files that it reads exactly.
+        threads: How many the decoder may use; one costs the least CPU.
+        fast_colour: Save 2 ms of CPU on a 720p frame, and get colours one level in 255 too dark: for analysis, not for
+            writing back.
+
+    Raises:
+        MediaError: it is missing, unreadable, without pictures or without video.
+        UserError: an unknown backend.
     """
     file = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Which frames of a video are asked for."""
+"""Index of a video: when each of its frames is shown, and where it lies in the file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,16 @@ from facesmith.errors import MediaError
 
 
 def sorted_indices(path: Path, indices: Sequence[int], count: int) -> list[int]:
-    """Return the wanted frames in order, each once; raises IndexError outside 0..count-1."""
+    """Return the wanted frames in order, each once.
+
+    Args:
+        path: For the message.
+        indices: Numbers of frames.
+        count: How many frames there are.
+
+    Raises:
+        IndexError: a number outside 0..count-1.
+    """
     wanted = sorted({int(index) for index in indices})
     if wanted and not 0 <= wanted[0] <= wanted[-1] < count:
         raise IndexError(f"{path}: frames are 0..{count - 1}, not {wanted[0]}..{wanted[-1]}")
@@ -24,10 +33,19 @@ def sorted_indices(path: Path, indices: Sequence[int], count: int) -> list[int]:
 class VideoIndex:
     """Packets of a video stream in file order, and its N frames in order of presentation.
 
-    `packet_pts`, `packet_dts`, `packet_key`: (M,), in units of `time_base`. `pts` (N,) ascending, `packet`
-    (N,) the place of each frame's packet in file order, `durations` (N,) in `time_base`, 0 where the file
-    says nothing. `counted`: the file has no usable time stamps; frame i is the i-th that decodes, its time i
-    / fps.
+    Attributes:
+        path: The file.
+        format: FFmpeg's name of the container.
+        time_base: Seconds of one unit of time.
+        fps: Frames a second.
+        packet_pts: (M,) presentation times of packets in units of `time_base`.
+        packet_dts: (M,) their decoding times.
+        packet_key: (M,) whether they begin a group of pictures.
+        pts: (N,) presentation times of frames, ascending.
+        packet: (N,) place of each frame's packet in file order.
+        durations: (N,) in units of `time_base`, 0 where the file says nothing.
+        counted: The file has no usable time stamps; frame i is the i-th that decodes, its time i / fps.
+        lost: What could not be read, one sentence each.
     """
 
     path: Path
@@ -61,7 +79,11 @@ class VideoIndex:
 
 
 def open_container(path: Path) -> tuple[av.container.InputContainer, VideoStream]:
-    """Open a file with FFmpeg and give its first true video stream; raises MediaError."""
+    """Open a file with FFmpeg and return it with its first true video stream.
+
+    Raises:
+        MediaError: it cannot be opened, or holds no video.
+    """
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -155,7 +177,7 @@ def _demux(path: Path) -> VideoIndex | None:
 
 
 def _gaps(pts: np.ndarray, time_base: float, name: str) -> list[str]:
-    """Holes in a video of otherwise constant rate: containers drop damaged packets without a word."""
+    """Describe holes in a video of otherwise constant rate: containers drop damaged packets without a word."""
     steps = np.diff(pts)
     if len(steps) < 10:
         return []

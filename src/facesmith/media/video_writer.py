@@ -18,16 +18,12 @@ from facesmith.media.timeline import Timeline
 
 
 class VideoWriter:
-    """H.264 file that takes one RGB frame per frame of `like`, shown at the very same times.
+    """Writes an H.264 file that takes one RGB frame per frame of a source, shown at the very same times.
 
-    Every audio stream of `like` is copied bit for bit, unless `sound` is false; time stamps (also variable
-    ones), frame durations, colour matrix, range, primaries and transfer are kept; 10-bit sources become 10-bit
-    files. Frames are upright as the readers give them, and so is the file: it displays like the source without
-    a rotation mark. Without `like`, frames come at `fps`. `crf` 0..51 and `preset` are x264's; odd sizes are
-    written as 4:4:4. `mark` says that it is synthetic, signed; None for what is not. Frames are written to a file
-    beside `path` that takes its name in `close`; an exception inside `with` removes it. Raises MediaError for a
-    suffix other than .mp4, .mov, .mkv, an audio codec that the container cannot hold, frames of changing size,
-    more frames than the source has, or a file that cannot be written.
+    Time stamps (also variable ones), frame durations, colour matrix, range, primaries and transfer of the source are
+    kept; 10-bit sources become 10-bit files; odd sizes are written as 4:4:4. Frames are upright as the readers give
+    them, and so is the file: it displays like the source without a rotation mark. Frames are written to a file beside
+    `path` that takes its name in `close`; an exception inside `with` removes it.
     """
 
     def __init__(
@@ -41,9 +37,23 @@ class VideoWriter:
         crf: int = 17,
         preset: str = "medium",
     ) -> None:
+        """Open the file.
+
+        Args:
+            path: .mp4, .mov or .mkv.
+            like: Source of times, colours and sound; without it frames come at `fps`.
+            mark: What is said of it, signed; None for what is not synthetic.
+            sound: Whether every audio stream of `like` is copied bit for bit.
+            fps: Frames a second without `like`.
+            crf: x264's quality, 0 lossless .. 51.
+            preset: x264's preset.
+
+        Raises:
+            MediaError: another suffix, an audio codec that the container cannot hold, or the file cannot be written.
+        """
         self.path = Path(path)
         require_suffix(self.path)
-        self._timeline = Timeline.of_file(Path(like)) if isinstance(like, str | Path) else like
+        self._timeline = Timeline.from_file(Path(like)) if isinstance(like, str | Path) else like
         self._rate = self._timeline.rate if self._timeline else Fraction(fps).limit_denominator(60000)
         self._time_base = self._timeline.time_base if self._timeline else 1 / self._rate
         self._tags = self._timeline.tags if self._timeline else None
@@ -55,9 +65,14 @@ class VideoWriter:
         self._file = ContainerWriter(self.path, self._timeline, mark=mark, sound=sound)
 
     def write(self, rgb: np.ndarray, index: int | None = None) -> None:
-        """Write the next frame, (H, W, 3) uint8 RGB.
+        """Write the next frame.
 
-        `index` names the source frame that it stands for where some in between were lost; it must ascend.
+        Args:
+            rgb: (H, W, 3) uint8.
+            index: The source frame that it stands for, where some in between were lost; it must ascend.
+
+        Raises:
+            MediaError: frames of changing size, or more frames than the source has.
         """
         number = self._next if index is None else index
         if number < self._next or (self._timeline is not None and number >= len(self._timeline)):

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from skimage.data import astronaut
 
-from facesmith import assets
+from facesmith.assets.store import DIRECTORY_VARIABLE
 from facesmith.errors import UserError
 from facesmith.faces.analyzers import insightface as ours
 from facesmith.faces.analyzers.insightface import InsightFaceAnalyzer
@@ -60,7 +60,7 @@ def analyzer(asset: Asset, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     onnx.save(detector(), str(folder / "det_10g.onnx"))
     onnx.save(fold_constants(asset("sface.onnx")), str(folder / "w600k_r50.onnx"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(assets.DIRECTORY_VARIABLE, str(folder))
+        patch.setenv(DIRECTORY_VARIABLE, str(folder))
         made = InsightFaceAnalyzer(detector_sizes=[SIZE], min_score=0.5)
         yield made
         made.close()
@@ -106,7 +106,7 @@ def test_the_licence_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_without_the_pack_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack = tmp_path / "buffalo_l"
     pack.mkdir()
-    monkeypatch.setenv(assets.DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
     with pytest.raises(UserError) as caught:
         InsightFaceAnalyzer(detector_sizes=[640], min_score=0.5)
     message = str(caught.value)

@@ -42,7 +42,7 @@ def test_embedders_are_never_mixed():
     with pytest.raises(UserError, match="made with embedder sface"):
         profile.similarity(np.ones((1, 512), np.float32), "arcface")
     with pytest.raises(UserError, match="embedders cannot be mixed"):
-        profile.require("sface", 512)
+        profile.require_embedder("sface", 512)
 
 
 @pytest.mark.parametrize("mean", [np.zeros(4, np.float32), np.full(4, np.nan, np.float32)])

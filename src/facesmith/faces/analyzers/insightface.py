@@ -29,7 +29,7 @@ class InsightFaceAnalyzer(LandmarkerAnalyzer):
     Source: Guo et al., SCRFD, 2021; Deng et al., ArcFace, 2019.
     """
 
-    embedder: Final = "arcface_w600k_r50"
+    embedder = "arcface_w600k_r50"
 
     def __init__(self, *, detector_sizes: Sequence[int], min_score: float) -> None:
         """Load the models.

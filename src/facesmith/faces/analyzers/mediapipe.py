@@ -20,7 +20,7 @@ _EMBEDDING_SIZE: Final = 128
 class MediaPipeAnalyzer(LandmarkerAnalyzer):
     """An `Analyzer` whose models all come from PyPI."""
 
-    embedder: Final = "sface"
+    embedder = "sface"
     embedding_size: Final = _EMBEDDING_SIZE
 
     def __init__(self, *, detector_sizes: Sequence[int], min_score: float) -> None:

@@ -18,9 +18,14 @@ _PARALLEL: Final = 1e-6
 
 
 def blend_profiles(profiles: Sequence[IdentityProfile], weights: Sequence[float], id: str) -> IdentityProfile:
-    """Mix identities: the weighted mean of their directions; weights >= 0 are brought to a sum of 1.
+    """Mix identities: the weighted mean of their directions.
 
     The spread is that of the mixture: of each around its mean, and of the means.
+
+    Args:
+        profiles: Of one embedder.
+        weights: One number >= 0 for each; brought to a sum of 1.
+        id: Slug of the new identity.
 
     Raises:
         UserError: profiles of different embedders, weights that do not fit, or directions that cancel out.
@@ -36,7 +41,13 @@ def blend_profiles(profiles: Sequence[IdentityProfile], weights: Sequence[float]
 
 
 def interpolate_profiles(a: IdentityProfile, b: IdentityProfile, t: float, id: str) -> IdentityProfile:
-    """Go from a (t=0) to b (t=1) along the arc between them, at even speed (slerp).
+    """Go from one identity to another along the arc between them, at even speed (slerp).
+
+    Args:
+        a: Where t is 0.
+        b: Where t is 1.
+        t: 0..1.
+        id: Slug of the new identity.
 
     Raises:
         UserError: profiles of different embedders, or opposite directions, between which no arc is the shortest.
@@ -57,8 +68,13 @@ def interpolate_profiles(a: IdentityProfile, b: IdentityProfile, t: float, id: s
 def enrich_profile(profile: IdentityProfile, more: IdentityProfile, min_similarity: float) -> IdentityProfile:
     """Add newly measured faces of the same person, each face counting alike.
 
+    Args:
+        profile: The person.
+        more: Profile of the new faces.
+        min_similarity: Cosine below which they are somebody else's.
+
     Raises:
-        UserError: another embedder, or another person: less alike than `min_similarity`.
+        UserError: another embedder, or another person.
     """
     means = _means((profile, more))
     alike = float(means[0] @ means[1])
@@ -76,7 +92,7 @@ def enrich_profile(profile: IdentityProfile, more: IdentityProfile, min_similari
 def _means(profiles: Sequence[IdentityProfile]) -> Vector:
     first = profiles[0]
     for one in profiles[1:]:
-        one.require(first.embedder, len(first.embedding_mean))
+        one.require_embedder(first.embedder, len(first.embedding_mean))
     return np.stack([np.asarray(one.embedding_mean, np.float64) for one in profiles])
 
 
@@ -117,7 +133,7 @@ def _combined(
 
 
 def _made_from(profiles: Sequence[IdentityProfile], shares: Vector) -> list[Ancestor]:
-    """Name what went in; what has no face set of its own passes on the sets that it was made from."""
+    """Return what went in; what has no face set of its own passes on the sets that it was made from."""
     return [
         Ancestor(id=one.id, face_set=key, weight=float(share * part))
         for share, one in zip(shares, profiles, strict=True)

@@ -23,7 +23,13 @@ _UNIT = 1e-3  # how far from 1 the length of a mean may be: JSON keeps float32 e
 
 
 class Ancestor(Settings):
-    """A profile, or a face set, that went into another profile: its identity, key of its face set, share 0..1."""
+    """A profile, or a face set, that went into another profile.
+
+    Attributes:
+        id: Its identity.
+        face_set: Key of its face set, "" for none.
+        weight: Its share, 0..1.
+    """
 
     id: Slug
     face_set: str
@@ -31,8 +37,17 @@ class Ancestor(Settings):
 
 
 class KnownAdapter(Settings):
-    """An adapter that was trained for this identity. folder: where it was written. scene, scene_key: what it fits the
-    base to. base, base_sha256: the model it was trained for. weights: sha256 of its tensors. created: ISO 8601, UTC.
+    """An adapter that was trained for this identity.
+
+    Attributes:
+        folder: Where it was written.
+        scene: The scene it fits the base to.
+        scene_key: Key of the scene's face set.
+        base: Name of the model it was trained for.
+        base_sha256: Hash of that model.
+        rank: Of its matrices.
+        weights: sha256 of its tensors.
+        created: ISO 8601, UTC.
     """
 
     folder: str
@@ -48,11 +63,24 @@ class KnownAdapter(Settings):
 class IdentityProfile(Settings):
     """One identity: mean and spread of its embeddings, how good the material was, and who consented.
 
-    embedding_mean: E numbers, L2-normalised. embedding_std: E numbers, >= 0. quality_stats: of the faces
-    (avg_face_score, landmark_variance, ...). gate: figures of the quality gate of a model trained on it.
-    face_set: key of the face set, "" when there is none of its own. expires: date after which the consent no
-    longer holds. made_from: what it was combined from; ancestors: ids of these and of all that these were made
-    from. adapters: what fits models of it to scenes. created: ISO 8601, UTC. version: of the facesmith that wrote it.
+    Attributes:
+        id: Slug of the identity.
+        name: For people.
+        embedder: Name of the recogniser.
+        embedding_mean: E numbers, L2-normalised.
+        embedding_std: E numbers, >= 0.
+        num_frames: How many faces were measured.
+        quality_stats: Figures of the faces (avg_face_score, landmark_variance, ...).
+        gate: Figures of the quality gate of a model trained on it.
+        face_set: Key of the face set; "" when there is none of its own.
+        consent: Kind of consent.
+        consent_note: Where it is recorded.
+        expires: ISO date after which the consent no longer holds.
+        made_from: What it was combined from.
+        ancestors: Ids of these and of all that these were made from.
+        adapters: What fits models of it to scenes.
+        created: ISO 8601, UTC.
+        version: Of the facesmith that wrote it.
     """
 
     id: Slug
@@ -106,7 +134,7 @@ class IdentityProfile(Settings):
         made_from: Sequence[Ancestor] = (),
         ancestors: Sequence[str] = (),
     ) -> "IdentityProfile":
-        """Make a profile of now; embedding_mean (E,) is brought to length 1.
+        """Make a profile of now, its mean (E,) brought to length 1; the arguments are the fields of the class.
 
         Raises:
             ValueError: the mean is zero, or sizes or values are out of bounds.
@@ -135,7 +163,7 @@ class IdentityProfile(Settings):
         return cls.model_validate(fields)
 
     @classmethod
-    def of_faces(
+    def from_face_set(
         cls,
         faces: FaceSet,
         *,
@@ -146,7 +174,17 @@ class IdentityProfile(Settings):
         consent_note: str | None,
         expires: str | None,
     ) -> "IdentityProfile":
-        """Make the profile of a face set's person; method: how the embeddings become one."""
+        """Make the profile of a face set's person.
+
+        Args:
+            faces: The person's faces.
+            id: Slug of the identity.
+            method: How the embeddings become one, see `FaceSet.embedding_mean`.
+            gate: Figures of the quality gate of a model trained on them.
+            consent: Kind of consent.
+            consent_note: Where it is recorded.
+            expires: ISO date after which the consent no longer holds.
+        """
         points = faces.landmarks[..., :2] / faces.crop_size
         mean = faces.embedding_mean(method)
         return cls.create(
@@ -208,16 +246,27 @@ class IdentityProfile(Settings):
         return np.asarray(self.embedding_std, np.float32)
 
     def similarity(self, embeddings: Floats, embedder: str) -> Floats:
-        """Cosine (...,) between embeddings (..., E), L2-normalised, and this identity.
+        """Compute the cosine between embeddings and this identity.
+
+        Args:
+            embeddings: (..., E), L2-normalised.
+            embedder: Name of the recogniser they come from.
+
+        Returns:
+            (...,), -1..1.
 
         Raises:
             UserError: the embeddings come from another embedder.
         """
-        self.require(embedder, int(np.shape(embeddings)[-1]))
+        self.require_embedder(embedder, int(np.shape(embeddings)[-1]))
         return np.asarray(embeddings @ self.mean, np.float32)
 
-    def require(self, embedder: str, size: int) -> None:
+    def require_embedder(self, embedder: str, size: int) -> None:
         """Make sure that this identity was measured by a given embedder.
+
+        Args:
+            embedder: Its name.
+            size: Length of its embeddings.
 
         Raises:
             UserError: it was not; numbers of two embedders mean nothing to each other.

@@ -123,7 +123,7 @@ def _with_identity(
 ) -> tuple[SwapGenerator, SwapperInfo]:
     if info.embedding_size is None:
         raise UserError(f"profile={profile.id}: {origin} has its identity baked in; leave profile out")
-    profile.require(info.embedder, info.embedding_size)
+    profile.require_embedder(info.embedder, info.embedding_size)
     told = replace(
         info,
         embedding_size=None,

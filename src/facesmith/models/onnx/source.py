@@ -86,7 +86,7 @@ def find_source(
         raise UserError(f"task.profile: {path} takes any identity; give task.profile=<identity profile .json>")
     known = IdentityProfile.load(profile)
     assert info.embedding_size is not None
-    known.require(info.embedder, info.embedding_size)
+    known.require_embedder(info.embedder, info.embedding_size)
     return SourceIdentity(known.mean, known.id, known.consent, known.consent_note or "")
 
 

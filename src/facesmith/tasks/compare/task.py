@@ -113,7 +113,7 @@ class CompareTask:
                 f"task.profile: {path} is {source.identity}, and there is no {known}; give task.profile=<.json>"
             )
         profile = IdentityProfile.load(known)
-        profile.require(analyzer.embedder, analyzer.embedding_size)
+        profile.require_embedder(analyzer.embedder, analyzer.embedding_size)
         crops = reference or known_crops(profile, config.face_sets)
         swapper = FrameSwapper(model, source=source)
         return _Candidate(path.stem, swapper, FrameEvaluator(profile, crops), crops, file_sha256(path))

@@ -102,7 +102,7 @@ class MaskTask:
     def _mask_video(self, path: Path, mask_path: Path) -> list[Path]:
         overlay_path, skipped = _overlay_path(mask_path), 0
         with open_video(path, self._config.backend) as reader:
-            timeline, total = Timeline.of(reader), len(reader)
+            timeline, total = Timeline.from_reader(reader), len(reader)
             with (
                 VideoWriter(mask_path, timeline, mark=None, sound=False, crf=self._config.crf) as masks,
                 VideoWriter(overlay_path, timeline, mark=None, sound=False, crf=self._config.crf) as overlays,

@@ -129,7 +129,7 @@ class EnrichTask:
             raise UserError(
                 f"source={self._config.source}: exactly these pictures are in {profile.id} already; give others"
             )
-        addition = IdentityProfile.of_faces(
+        addition = IdentityProfile.from_face_set(
             faces,
             id=profile.id,
             method="weighted",

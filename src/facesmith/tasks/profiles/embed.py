@@ -70,7 +70,7 @@ class EmbedTask:
         config = self._config
         faces = extract(config.source, self._extraction)
         self._report_photos(faces)
-        profile = IdentityProfile.of_faces(
+        profile = IdentityProfile.from_face_set(
             faces,
             id=config.name,
             method=_METHODS[config.aggregation],

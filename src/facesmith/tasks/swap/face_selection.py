@@ -82,7 +82,7 @@ def reference_embedding(reference: Path, analyzer: Analyzer) -> npt.NDArray[np.f
     """
     if reference.suffix.lower() == ".json":
         profile = IdentityProfile.load(reference)
-        profile.require(analyzer.embedder, analyzer.embedding_size)
+        profile.require_embedder(analyzer.embedder, analyzer.embedding_size)
         return profile.mean
     faces = analyzer(read_image(reference))
     if len(faces) != 1:

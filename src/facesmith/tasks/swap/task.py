@@ -142,7 +142,7 @@ class SwapTask:
         with open_video(path, config.backend) as reader:
             with SegmentedWriter(
                 output,
-                Timeline.of(reader),
+                Timeline.from_reader(reader),
                 mark=self._mark(path),
                 key=self._key(path),
                 frames=max(1, round(config.segment_seconds * reader.fps)),

@@ -73,7 +73,7 @@ class ValidateTask:
         frames: list[FrameResult] = []
         examples: list[ReportedFrame] = []
         with closing(self._analyzer()) as analyzer:
-            self._profile.require(analyzer.embedder, analyzer.embedding_size)
+            self._profile.require_embedder(analyzer.embedder, analyzer.embedding_size)
             evaluator = FrameEvaluator(self._profile, self._reference_crops(analyzer))
             with progress_bar(shown=self._progress, console=self._console) as bar:
                 for media, target in zip(self._media, self._targets, strict=True):

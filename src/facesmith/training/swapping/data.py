@@ -163,7 +163,7 @@ class SwapDataModule(LightningDataModule):
 
     def profile(self) -> IdentityProfile:
         """Return the identity's profile with the last figures of the quality gate."""
-        return IdentityProfile.of_faces(
+        return IdentityProfile.from_face_set(
             self.splits[0].frames.faces,
             id=self.identity,
             method="weighted",
