@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from facesmith.cli.composition import compose_config
@@ -27,8 +28,6 @@ TASK_NEEDS = {
     "mask": ["task.occluder=occluder.onnx"],
 }
 NEEDED = ["data.source=photos", "data.name=ada", "data.consent=self"]
-NEEDED_OF_LORA = ["model.base=runs/ada", "data.target=scene.mp4", "data.name=ada", "data.consent=self"]
-NEEDED_OF_VIDEO = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]
 
 
 def composed(primary: str, *overrides: str) -> DictConfig:
@@ -49,32 +48,36 @@ def _options(group: str) -> Iterator[tuple[str, str]]:
         yield str(folder), path.stem
 
 
-def _train_choices() -> list[list[str]]:
-    """One list of overrides for each option file that a training run can choose."""
-    groups = sorted(
-        p.name for p in CONF.iterdir() if p.is_dir() and p.name not in ("hydra", "task", "local", "encoder", "memory")
-    )
-    choices = []
-    for group in groups:
-        for folder, option in _options(group):
-            video = "video_lora" in option or folder in ("data/face_encoder", "data/evaluator")
-            lora = "swap_lora" in option
-            named = (kind for kind in ("swap_lora", "occluder") if kind in option)
-            slice_ = "video_lora" if video else next(named, "identity")
-            base = [] if folder == "experiment" else [f"experiment={slice_}"]
-            needed = NEEDED_OF_VIDEO if video else NEEDED_OF_LORA if lora else NEEDED
-            choices.append([*base, *needed, f"{folder}={option}"])
-    return choices
+TYPES = [option for _, option in _options("experiment") if not option.endswith("_demo")]
+CHOICES = [
+    choice
+    for group in sorted(p.name for p in CONF.iterdir() if p.is_dir())
+    if group not in ("hydra", "task", "local", "encoder", "memory")
+    for choice in _options(group)
+]
 
 
-SLICES = {"identity": NEEDED, "occluder": NEEDED, "swap_lora": NEEDED_OF_LORA, "video_lora": NEEDED_OF_VIDEO}
+def filled(cfg: DictConfig) -> DictConfig:
+    """Give what a config leaves to the user (`???`), whatever the training type."""
+    known = {"name": "ada", "consent": "self", "target": "scene.mp4"}
+    for key in _missing(OmegaConf.to_container(cfg, resolve=False)):
+        OmegaConf.update(cfg, key, known.get(key.rpartition(".")[2], "photos"))
+    return cfg
+
+
+def _missing(value: object, place: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _missing(inner, f"{place}.{key}" if place else str(key))
+    elif value == "???":
+        yield place
 
 
 @pytest.mark.parametrize("trainer", [option for _, option in _options("trainer")])
-@pytest.mark.parametrize("slice_", SLICES)
-def test_every_training_type_takes_every_trainer(slice_: str, trainer: str) -> None:
-    cfg = composed("train", f"experiment={slice_}", f"trainer={trainer}", *SLICES[slice_])
-    assert validate(cfg, TrainConfig).name == "ada"
+@pytest.mark.parametrize("experiment", TYPES)
+def test_every_training_type_takes_every_trainer(experiment: str, trainer: str) -> None:
+    cfg = filled(composed("train", f"experiment={experiment}", f"trainer={trainer}"))
+    assert validate(cfg, TrainConfig).data.name
 
 
 def test_memory_presets_are_of_a_type_and_a_trainer() -> None:
@@ -82,17 +85,17 @@ def test_memory_presets_are_of_a_type_and_a_trainer() -> None:
     assert set(_options("memory")) <= pairs
 
 
-@pytest.mark.parametrize(("slice_", "batches"), [("identity", (1, 4, 8, 16)), ("occluder", (2, 8, 16, 32))])
-def test_memory_presets_win_over_the_experiment(slice_: str, batches: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("experiment", "batches"), [("identity", (1, 4, 8, 16)), ("occluder", (2, 8, 16, 32))])
+def test_memory_presets_win_over_the_experiment(experiment: str, batches: tuple[int, ...]) -> None:
     trainers = ("low_memory", "default", "gpu_16gb", "gpu_24gb")
-    chosen = [composed("train", f"experiment={slice_}", f"trainer={one}", *SLICES[slice_]) for one in trainers]
+    chosen = [composed("train", f"experiment={experiment}", f"trainer={one}", *NEEDED) for one in trainers]
     assert tuple(cfg.data.batch_size for cfg in chosen) == batches
-    own = composed("train", f"experiment={slice_}", "trainer=low_memory", "data.batch_size=3", *SLICES[slice_])
+    own = composed("train", f"experiment={experiment}", "trainer=low_memory", "data.batch_size=3", *NEEDED)
     assert own.data.batch_size == 3
 
 
 def test_low_memory_of_video_lora_offloads_activations() -> None:
-    low = composed("train", "experiment=video_lora", "trainer=low_memory", *NEEDED_OF_VIDEO)
+    low = composed("train", "experiment=video_lora", "trainer=low_memory")
     assert (low.data.batch_size, low.model.offload) == (1, "activations")
 
 
@@ -103,11 +106,21 @@ def test_experiment_file_states_the_run(experiment: str) -> None:
         assert OmegaConf.select(stated, key) is not None, key
 
 
-@pytest.mark.parametrize("overrides", _train_choices(), ids=lambda o: o[-1])
-def test_every_training_option_composes_and_validates(overrides: list[str]) -> None:
-    config = validate(composed("train", *overrides), TrainConfig)
-    assert config.experiment_name
-    assert config.name == "ada"
+@pytest.mark.parametrize(("group", "option"), CHOICES, ids=[f"{group}={option}" for group, option in CHOICES])
+def test_every_training_option_goes_with_a_training_type(group: str, option: str) -> None:
+    if group == "experiment":
+        assert validate(filled(composed("train", f"experiment={option}")), TrainConfig).experiment_name
+        return
+    refused = {}
+    for experiment in sorted(
+        TYPES, key=lambda one: one not in f"{group}/{option}"
+    ):  # its own type first, if it has one
+        try:
+            validate(filled(composed("train", f"experiment={experiment}", f"{group}={option}")), TrainConfig)
+            return
+        except (UserError, HydraException) as error:
+            refused[experiment] = str(error)
+    pytest.fail(str(refused))
 
 
 @pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
@@ -148,9 +161,8 @@ def test_export_composes_and_validates() -> None:
 
 @pytest.mark.parametrize("sweep", [p.stem for p in sorted((ROOT / "sweeps").glob("*.yaml"))])
 def test_every_sweep_composes_and_each_swept_key_stands(sweep: str) -> None:
-    needed = {"lora_rank": NEEDED_OF_VIDEO, "scene_ranks": NEEDED_OF_LORA}.get(sweep, NEEDED)
-    given = [f"hydra.searchpath=[file://{CONF}]", *needed]
-    own = compose_config(sweep, given, run=Path("runs/test"), conf=ROOT / "sweeps")
+    given = [f"hydra.searchpath=[file://{CONF}]"]
+    own = filled(compose_config(sweep, given, run=Path("runs/test"), conf=ROOT / "sweeps"))
     validate(own, TrainConfig)
     params = HydraConfig.get().sweeper.params
     assert params

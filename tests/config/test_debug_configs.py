@@ -6,19 +6,17 @@ import pytest
 
 from facesmith.config.schema import TrainConfig, validate
 
-from .test_configs import NEEDED, composed
+from .test_configs import composed, filled
 
 CONF = Path(__file__).parents[2] / "conf"
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*_demo.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("debug", [path.stem for path in sorted((CONF / "debug").glob("*.yaml"))])
-@pytest.mark.parametrize("experiment", [*EXPERIMENTS, "identity_pretrain"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_can_be_debugged(experiment: str, debug: str) -> None:
-    needed = [] if experiment in EXPERIMENTS else NEEDED
-    config = validate(
-        composed("train", f"experiment={experiment}", f"debug={debug}", "logger=wandb", *needed), TrainConfig
-    )
+    cfg = filled(composed("train", f"experiment={experiment}", f"debug={debug}", "logger=wandb"))
+    config = validate(cfg, TrainConfig)
     assert config.experiment_name == "debug"
     if debug != "overfit":
         assert config.paths.profiles == Path("runs/test/profiles")

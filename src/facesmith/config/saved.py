@@ -54,8 +54,8 @@ def read_settings(saved: object, kind: type[C], origin: str, *, version: object 
         why = "they contain themselves"
     by = f" of facesmith {version}" if version else ""
     raise UserError(
-        f"{origin}: its settings{by} do not fit facesmith {facesmith.__version__}: {why}; if you trust the file, "
-        "train it again"
+        f"{origin}: its settings{by} do not fit facesmith {facesmith.__version__}: {why}; train it again, or install "
+        "the plug-in it was trained with"
     )
 
 

@@ -1,0 +1,1 @@
+"""Head pose: a training type of its own, outside facesmith's repository."""
