@@ -21,13 +21,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from facesmith.methods.occluder.config import OccluderModuleConfig
     from facesmith.methods.occluder.module import OccluderModule
-    from facesmith.models.checkpoint import RECORD, describe
+    from facesmith.models.checkpoint import RECORD, checkpoint_record
 
     small = ["model.encoder=timm-mobilenetv3_small_minimal_100", "model.decoder_channels=[32,24,16,16,8]"]
     cfg = compose_config("train", ["experiment=occluder_demo", "model.encoder_weights=null", *small])
     torch.manual_seed(0)
     module = OccluderModule(OccluderModuleConfig.model_validate(OmegaConf.to_container(cfg.model, resolve=True)))
-    record = describe(module.config, {"size": 64, "face_set": "none", "identity": "nobody"})
+    record = checkpoint_record(module.config, {"size": 64, "face_set": "none", "identity": "nobody"})
     folder = tmp_path_factory.mktemp("run")
     (folder / "checkpoints").mkdir()
     saved = {"state_dict": module.state_dict(), RECORD: record, "optimizer_states": []}

@@ -14,7 +14,7 @@ from facesmith.config.schema import ExportConfig
 from facesmith.config.settings import ModuleConfig
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.models.checkpoint import RECORD, describe
+from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.frame_swap import FrameSwapper
 
@@ -46,7 +46,7 @@ def checkpoint(path: Path, generator: str) -> Path:
         with torch.no_grad():
             module.generator.geometry.weight.mul_(20)
             module.generator.geometry.bias[8:] = 1
-    torch.save({"state_dict": module.state_dict(), RECORD: describe(settings, PROVENANCE)}, path)
+    torch.save({"state_dict": module.state_dict(), RECORD: checkpoint_record(settings, PROVENANCE)}, path)
     return path
 
 

@@ -14,7 +14,7 @@ from facesmith.config.saved import read_settings
 from facesmith.config.settings import GeneratorConfig, LossConfig, ModuleConfig, settings_class
 from facesmith.config.targets import locate
 from facesmith.errors import UserError
-from facesmith.models.checkpoint import RECORD, describe, load_module
+from facesmith.models.checkpoint import RECORD, checkpoint_record, load_module
 
 SMALL = ["model.generator.encoder_channels=[8,8]", "model.generator.decoder_channels=[8,8]"]
 
@@ -28,7 +28,7 @@ def test_load_module_of_a_checkpoint_with_names_of_an_earlier_version(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     module = read_settings(settings(), ModuleConfig, "test").build()
-    record = describe(module.config, {"face_set": "key"})
+    record = checkpoint_record(module.config, {"face_set": "key"})
     old = {new: old for old, new in TARGETS.items()}
     for place in (record["settings"], record["settings"]["loss"], record["settings"]["generator"]):
         place["_target_"] = old[place["_target_"]]

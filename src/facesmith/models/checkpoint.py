@@ -17,10 +17,12 @@ from facesmith.errors import UserError
 RECORD = "facesmith"
 
 
-def describe(settings: Component, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint stores so that its module can be rebuilt: plain values only.
+def checkpoint_record(settings: Component, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint stores so that its module can be rebuilt, in plain values.
 
-    `provenance` says whose face it is: face-set key, consent and the like.
+    Args:
+        settings: Of the module.
+        provenance: Whose face it learnt: face-set key, consent and the like.
     """
     plain = settings.model_dump(mode="json", by_alias=True, serialize_as_any=True)
     return {"settings": plain, "provenance": dict(provenance), "version": facesmith.__version__}
@@ -30,7 +32,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of facesmith onto the CPU.
 
     Raises:
-        UserError: it is missing, damaged, or none of facesmith's.
+        UserError: It is missing, damaged, or not facesmith's.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -53,7 +55,7 @@ def load_module(path: Path) -> LightningModule:
     Its settings may name classes of facesmith and of installed plug-ins alone: nothing else that a file says is run.
 
     Raises:
-        UserError: as `read_checkpoint`, or the checkpoint's settings or weights do not fit this facesmith.
+        UserError: As `read_checkpoint`, or the checkpoint's settings or weights do not fit this facesmith.
     """
     checkpoint = read_checkpoint(path)
     record = checkpoint[RECORD]
@@ -71,11 +73,18 @@ def load_module(path: Path) -> LightningModule:
     return module.eval()
 
 
-def same_faces(known: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the provenance a checkpoint was saved with, held against that of the data at hand; `known` may be empty.
+def check_face_set(known: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Check that a training goes on with the faces it began with.
+
+    Args:
+        known: Provenance of the data at hand; empty where it is not known.
+        checkpoint: As it was saved.
+
+    Returns:
+        The provenance that the checkpoint was saved with.
 
     Raises:
-        UserError: a training is to go on with other faces than it began with.
+        UserError: The faces are others.
     """
     saved: dict[str, Any] = checkpoint[RECORD]["provenance"]
     if known and known["face_set"] != saved["face_set"]:

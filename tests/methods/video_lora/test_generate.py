@@ -150,7 +150,7 @@ def test_video_generator_offload_and_storage_stay_close(exports: Path, base: Pat
 
 def test_load_bundle_checkpoint_equals_exports(exports: Path, demo: Settings, tmp_path: Path) -> None:
     from facesmith.methods.video_lora.module import VideoLoraModule
-    from facesmith.models.checkpoint import describe
+    from facesmith.models.checkpoint import checkpoint_record
 
     person = load_bundle(exports)
     module: Any = demo(tmp_path).model.build()
@@ -161,7 +161,7 @@ def test_load_bundle_checkpoint_equals_exports(exports: Path, demo: Settings, tm
     for name, value in person.lora.items():
         state[name.replace(".weight", ".face.weight")] = value
     provenance = {**person.facts, "embedding": person.embedding.tolist()}
-    record = describe(module.config, provenance)
+    record = checkpoint_record(module.config, provenance)
     torch.save({"state_dict": state, "facesmith": record}, tmp_path / "last.ckpt")
     other: AdapterBundle = load_bundle(tmp_path / "last.ckpt")
     assert other.lora.keys() == person.lora.keys()

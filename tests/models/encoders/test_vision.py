@@ -56,15 +56,15 @@ def test_what_is_no_encoder_is_told(tmp_path: Path) -> None:
 
 
 def test_odd_faces_count_less() -> None:
-    from facesmith.models.encoders.vision import aggregated, agreement, face_weights
+    from facesmith.models.encoders.aggregation import aggregate_embeddings, face_weights, mean_similarity
 
     alike = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    agree = agreement(alike)
+    agree = mean_similarity(alike)
     assert agree.tolist() == [0.5, 0.5, 0.0]
     ones = np.ones(3, np.float32)
     weights = face_weights(ones, np.array([3, 2, 1], np.float32), ones * 512, agree)
     assert weights[0] > weights[1] > weights[2]
-    mean, weighted = aggregated(alike, weights, "mean"), aggregated(alike, weights, "weighted_mean")
+    mean, weighted = aggregate_embeddings(alike, weights, "mean"), aggregate_embeddings(alike, weights, "weighted_mean")
     assert weighted[0] > mean[0]
     assert np.linalg.norm(weighted) == pytest.approx(1.0)
-    assert aggregated(alike, weights, "median").tolist() == [1.0, 0.0]
+    assert aggregate_embeddings(alike, weights, "median").tolist() == [1.0, 0.0]

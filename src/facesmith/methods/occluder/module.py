@@ -18,7 +18,7 @@ from facesmith.methods.occluder.data import Batch, OccluderDataModule
 from facesmith.methods.occluder.metrics import MaskMetrics, flicker
 from facesmith.methods.occluder.model_card import occluder_card, occluder_metadata
 from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
-from facesmith.models.checkpoint import RECORD, describe, load_module, same_faces
+from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record, load_module
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
@@ -144,7 +144,9 @@ class OccluderModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add settings and provenance, from which the module is rebuilt without any YAML."""
-        checkpoint[RECORD] = describe(self.config.model_copy(update={"encoder_weights": None}), self.provenance)
+        checkpoint[RECORD] = checkpoint_record(
+            self.config.model_copy(update={"encoder_weights": None}), self.provenance
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the provenance.
@@ -152,7 +154,7 @@ class OccluderModule(LightningModule):
         Raises:
             UserError: A resumed training has other faces than it began with.
         """
-        self.provenance = same_faces(self.provenance, checkpoint)
+        self.provenance = check_face_set(self.provenance, checkpoint)
 
     def _start_from(self, other: LightningModule) -> None:
         if not isinstance(other, OccluderModule):

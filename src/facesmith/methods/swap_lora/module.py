@@ -25,7 +25,7 @@ from facesmith.models.adapters import card, store
 from facesmith.models.adapters.lora import add_lora, base_hash, is_lora, lora_state, merge_lora, without_lora
 from facesmith.models.adapters.merge import write_merged
 from facesmith.models.adapters.spec import load_adapters
-from facesmith.models.checkpoint import RECORD, describe
+from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 from facesmith.models.swapper.generator import SwapGenerator
@@ -200,7 +200,7 @@ class SwapLoraModule(SwapModule):
         """Add what rebuilds the module without any YAML."""
         settings = self.config.model_copy(update={"base": self.base.path.resolve()})
         about = {"base_hash": self.base_hash, "scene": self.scene}
-        checkpoint[RECORD] = {**describe(settings, self.provenance), **about}
+        checkpoint[RECORD] = {**checkpoint_record(settings, self.provenance), **about}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember whose face it is and which scene; refuse another base.

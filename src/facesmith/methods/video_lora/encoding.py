@@ -19,7 +19,7 @@ from facesmith.methods.video_lora.latents import encode_video, initial_noise, sa
 from facesmith.methods.video_lora.memory_check import check_disk_space
 from facesmith.methods.video_lora.memory_estimate import latents_bytes
 from facesmith.methods.video_lora.text_encoding import pad_rows
-from facesmith.models.encoders.vision import tell_count
+from facesmith.models.encoders.aggregation import warn_photo_count
 from facesmith.progress import with_progress
 
 
@@ -38,7 +38,7 @@ def embed_photos(
     Raises:
         UserError: a photo shows no face, or somebody else's.
     """
-    tell_count(len(photos), f"data.faces={photos[0].parent}")
+    warn_photo_count(len(photos), f"data.faces={photos[0].parent}")
     path = cache.path("faces", photos=sorted(hashes.sha256(photo) for photo in photos), reader=settings)
     if cache.has(path):
         return FaceEmbeddings.from_tensors(cache.read(path))

@@ -18,7 +18,8 @@ from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.faces.measures import laplacian_variance
 from facesmith.media.images import read_image
-from facesmith.models.encoders.vision import FaceEncoder, agreement, face_weights
+from facesmith.models.encoders.aggregation import face_weights, mean_similarity
+from facesmith.models.encoders.vision import FaceEncoder
 
 _TEMPLATE: Final = "ffhq_512"
 _SIDE: Final = 512
@@ -103,7 +104,7 @@ class AlignedFaceEncoder:
             faces = [_largest_face(analyzer(read_image(photo)), photo) for photo in photos]
             name = analyzer.embedder
         recognised = np.stack([face.embedding for face in faces])
-        similarities = agreement(recognised)
+        similarities = mean_similarity(recognised)
         odd = int(similarities.argmin())
         if len(photos) > 1 and float(similarities[odd]) < self._min_similarity:
             raise UserError(

@@ -31,7 +31,7 @@ from facesmith.methods.video_lora.networks import (
 )
 from facesmith.methods.video_lora.quantization import enable_storage_casting
 from facesmith.methods.video_lora.validation import Validation
-from facesmith.models.checkpoint import RECORD, describe
+from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
 
 
@@ -239,7 +239,7 @@ class VideoLoraModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module without any YAML."""
-        checkpoint[RECORD] = describe(self.config, self.provenance)
+        checkpoint[RECORD] = checkpoint_record(self.config, self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the provenance.

@@ -18,7 +18,14 @@ from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import atomic_write, make_private
-from facesmith.models.encoders.vision import FaceEncoder, Floats, aggregated, agreement, face_weights, tell_count
+from facesmith.models.encoders.aggregation import (
+    Floats,
+    aggregate_embeddings,
+    face_weights,
+    mean_similarity,
+    warn_photo_count,
+)
+from facesmith.models.encoders.vision import FaceEncoder
 from facesmith.tasks.profiles.config import EmbedTaskConfig, ExtractingTaskConfig
 
 log = logging.getLogger(__name__)
@@ -111,7 +118,7 @@ class EmbedTask:
         for source, reason in skipped.items():
             log.warning("Skipped %s: %s", source, reason)
         if len(photos) == len(rows):
-            tell_count(len(used), "source")
+            warn_photo_count(len(used), "source")
 
 
 def extraction_settings(
@@ -157,8 +164,8 @@ def replace_embedding(
         The new profile, and the embedding of each face, (N,E) float32.
     """
     embeddings = encoder(np.stack([faces.crop(i) for i in range(len(faces))])).numpy()
-    weights = face_weights(faces.scores, faces.sharpness, faces.sizes, agreement(embeddings))
-    mean = aggregated(embeddings, weights, method)
+    weights = face_weights(faces.scores, faces.sharpness, faces.sizes, mean_similarity(embeddings))
+    mean = aggregate_embeddings(embeddings, weights, method)
     replaced = profile.model_copy(
         update={
             "embedder": encoder.name,
@@ -184,7 +191,7 @@ def new_profile_path(profiles: Path, name: str) -> Path:
 
 def _save_faces(path: Path, profile: IdentityProfile, faces: FaceSet, embeddings: Floats) -> None:
     """Write `embeddings` (N,E) and `weights` (N,) of sum 1, and in the metadata the picture of each."""
-    weights = face_weights(faces.scores, faces.sharpness, faces.sizes, agreement(embeddings))
+    weights = face_weights(faces.scores, faces.sharpness, faces.sizes, mean_similarity(embeddings))
     metadata = {
         "identity": profile.id,
         "consent": profile.consent,

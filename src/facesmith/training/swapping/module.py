@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from facesmith.errors import UserError
-from facesmith.models.checkpoint import RECORD, describe, same_faces
+from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
@@ -134,7 +134,7 @@ class SwapModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module without any YAML."""
-        checkpoint[RECORD] = describe(self.config, self.provenance)
+        checkpoint[RECORD] = checkpoint_record(self.config, self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember whose face it is.
@@ -142,7 +142,7 @@ class SwapModule(LightningModule):
         Raises:
             UserError: A training is to go on with other faces than it began with.
         """
-        self.provenance = same_faces(self.provenance, checkpoint)
+        self.provenance = check_face_set(self.provenance, checkpoint)
 
     def _take_validated(self) -> ValidationBatch:
         validated, self._validated = ValidationBatch.concat(self._validated), []

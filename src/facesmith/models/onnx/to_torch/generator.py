@@ -41,6 +41,7 @@ class OnnxGenerator(SwapGenerator):
         fixed: Layers that cannot be adapted, with the reason.
     """
 
+    adaptable: list[str]
     target_grid: Tensor
     face_grid: Tensor
 
