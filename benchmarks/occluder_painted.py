@@ -1,10 +1,10 @@
-"""How do occluders do on real things before real faces? On the frames of benchmarks/painted, painted by hand.
+"""Measure occluders on real things in front of real faces: the hand-painted frames of benchmarks/painted.
 
     python benchmarks/occluder_painted.py [--sheet seen.png] <run, checkpoint or .onnx> ...
 
-Prints, for each occluder and for the bare outline of the landmarks, overlap with what was painted (IoU), overlap
-of the rims (boundary IoU), and of the covered part of the outline how much is found (recall) and how much of what is
-found is covered (precision). Faces are cut out as task=mask cuts them. --sheet: a picture to look at.
+Prints, for each occluder and for the bare outline of the landmarks, the IoU with the painted masks, the IoU of their
+boundaries, and recall and precision of the occluded part of the face. Faces are aligned as task=mask aligns them.
+--sheet: write a picture of all masks.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from facesmith.annotate.app import faces_of
-from facesmith.annotate.canvas import outlined
+from facesmith.annotate.app import open_faces
+from facesmith.annotate.canvas import draw_outlines
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.prediction import load_occluder
 from facesmith.cli.composition import load_config
@@ -31,23 +31,23 @@ from facesmith.methods.occluder.metrics import MaskMetrics
 ROOT = Path(__file__).resolve().parent
 PAINTED = ROOT / "painted"
 TEMPLATE, SIZE = "arcface_128", 256
-FIGURES = ("mask_iou", "boundary_iou", "occluded_recall", "occluded_precision")
+METRICS = ("mask_iou", "boundary_iou", "occluded_recall", "occluded_precision")
 COLOURS = ((255, 214, 0), (0, 200, 255))  # painted, predicted
 
 Planes = NDArray[np.float32]
 
 
 def main() -> None:
-    """Judge and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("occluders", nargs="*", type=Path)
     parser.add_argument("--sheet", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        config = configured(Path(folder))
-        faces = faces_of(config)
+        config = painter_settings(Path(folder))
+        faces = open_faces(config)
         painted = label_faces(faces, np.arange(len(faces)), TEMPLATE, SIZE, config.forehead, PAINTED / "masks")
-    pictures, wanted = painted.faces.images, painted.masks.astype(np.float32) / 255
+    pictures, painted_masks = painted.faces.images, painted.masks.astype(np.float32) / 255
     hulls = np.stack([face_mask(points, SIZE, config.forehead) for points in painted.faces.landmarks])
     found = {"the landmarks' outline": hulls}
     for path in given.occluders:
@@ -55,43 +55,43 @@ def main() -> None:
         found[str(path)] = np.stack([visible(picture) for picture in pictures])
     table = Table(title=f"{len(pictures)} painted frames", title_justify="left")
     table.add_column("")
-    for name in FIGURES:
+    for name in METRICS:
         table.add_column(name, justify="right")
     for name, masks in found.items():
-        figures = judged(masks, wanted, hulls)
-        table.add_row(name, *(f"{figures[key]:.3f}" for key in FIGURES))
+        values = measure(masks, painted_masks, hulls)
+        table.add_row(name, *(f"{values[key]:.3f}" for key in METRICS))
     Console(width=140).print(table)
     if given.sheet:
-        write_image(given.sheet, sheet(pictures, wanted, list(found.values())), mark=None)
+        write_image(given.sheet, sheet(pictures, painted_masks, list(found.values())), mark=None)
 
 
-def judged(masks: Planes, wanted: Planes, hulls: Planes) -> dict[str, float]:
-    """Return the figures of masks (N,S,S) 0..1 against painted ones; hulls are the uncovered outlines."""
+def measure(masks: Planes, painted_masks: Planes, hulls: Planes) -> dict[str, float]:
+    """Return the values of masks (N,S,S) 0..1 against painted ones; hulls are the uncovered outlines."""
     metrics = MaskMetrics([])
     family = torch.full((len(masks),), FAMILY_NAMES.index("hand"))
-    metrics.update(*(torch.from_numpy(planes)[:, None] for planes in (masks, wanted, hulls)), family)
+    metrics.update(*(torch.from_numpy(planes)[:, None] for planes in (masks, painted_masks, hulls)), family)
     return {name: float(value) for name, value in metrics.compute_and_reset().items()}
 
 
-def sheet(pictures: NDArray[np.uint8], wanted: Planes, found: list[Planes]) -> NDArray[np.uint8]:
-    """Return a picture (H,W,3) RGB: a column a frame, a row an occluder; yellow is painted, blue predicted."""
+def sheet(pictures: NDArray[np.uint8], painted_masks: Planes, found: list[Planes]) -> NDArray[np.uint8]:
+    """Draw a column a frame and a row an occluder, painted in yellow, predicted in blue: (H,W,3) RGB uint8."""
     rows = []
     for masks in found:
         both = [
             [(as_mask(plane), colour) for plane, colour in zip(two, COLOURS, strict=True)]
-            for two in zip(wanted, masks, strict=True)
+            for two in zip(painted_masks, masks, strict=True)
         ]
-        rows.append(np.hstack([outlined(picture, two) for picture, two in zip(pictures, both, strict=True)]))
+        rows.append(np.hstack([draw_outlines(picture, two) for picture, two in zip(pictures, both, strict=True)]))
     seen = np.vstack(rows)
     return np.asarray(cv2.resize(seen, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def as_mask(plane: Planes) -> NDArray[np.uint8]:
-    """Return a mask (S,S) uint8 of a plane (S,S) 0..1."""
+    """Convert a plane (S,S) in 0..1 to a mask (S,S) uint8."""
     return np.where(plane > 0.5, 255, 0).astype(np.uint8)
 
 
-def configured(face_sets: Path) -> AnnotateConfig:
+def painter_settings(face_sets: Path) -> AnnotateConfig:
     """Return the painter's settings for the painted frames."""
     given = [f"data.source={PAINTED / 'frames'}", "data.name=painted", "data.consent=licensed", "data.progress=false"]
     return load_config("annotate", AnnotateConfig, [*given, f"paths.face_sets={face_sets}"])

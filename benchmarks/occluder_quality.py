@@ -1,12 +1,12 @@
-"""Does an occluder learn occlusion? The demo, held against the same training on uncovered faces.
+"""Compare the occluder demo with the same training on faces that nothing covers.
 
     python benchmarks/occluder_quality.py [keep=<folder>] [override ...]
 
-Trains experiment=occluder_demo twice for the same steps: as it stands, and with data.occlusions.clear=1.0, which
-teaches the landmarks' outline alone. Both are judged on the same held-out frames under the same things, some of whose
-families were never trained on. Prints the figures side by side, the ratio of the covered area found, CPU seconds, and
-the share of a training step that was spent waiting for data. keep: leave the runs there as occluder_demo and
-occluder_hull, and train none again that is finished.
+Trains experiment=occluder_demo twice for the same steps: as it is, and with data.occlusions.clear=1.0, which teaches
+the landmarks' outline alone. Both are validated on the same held-out frames under the same things, some of families
+never trained on. Prints the metrics side by side, the ratio of recall, CPU seconds, and the share of a training step
+spent waiting for data. keep: folder in which the runs stay as occluder_demo and occluder_hull; finished ones are not
+trained again.
 """
 
 import json
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def trained(run: Path, overrides: list[str]) -> dict[str, float]:
-    """Train the demo and give its last figures, with the CPU seconds of all processes and the wait for data."""
+    """Train the demo; return its last metrics, the CPU seconds of all processes and the wait for data."""
     spent = run / SPENT
     if not spent.exists():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

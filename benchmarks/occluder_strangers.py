@@ -1,10 +1,10 @@
-"""How much of an untouched stranger's face does an occluder let through?
+"""Measure how much of an unoccluded face of a person it was not trained on an occluder finds visible.
 
     python benchmarks/occluder_strangers.py occluder=<xseg .onnx> [picture ...]
 
-Pictures are files or asset:<name>; by default the astronaut's portrait, who was never trained on. Prints of each face
-the overlap of the mask with the landmarks' outline, forehead included, and the share of the outline below the brows
-that is found visible: hair on a forehead covers it in truth, below the brows little does.
+Pictures are files or asset:<name>; by default the astronaut's portrait. Prints for each face the IoU of the mask with
+the landmarks' outline, forehead included, and the share of the outline below the brows that is found visible: hair
+does cover foreheads, but little covers a face below the brows.
 """
 
 import sys

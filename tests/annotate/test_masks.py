@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facesmith.annotate.masks import Mask, MaskStore
+from facesmith.annotate.interpolation import Mask
+from facesmith.annotate.masks import MaskStore
 from facesmith.errors import DiskFullError, UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.methods.occluder.labels import PaintedMasks

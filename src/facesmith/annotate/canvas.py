@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.annotate.masks import Mask
+from facesmith.annotate.interpolation import Mask
 from facesmith.errors import UserError
 
 Pixels = NDArray[np.uint8]

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
-from facesmith.annotate.masks import Mask, MaskStore
+from facesmith.annotate.interpolation import Mask
+from facesmith.annotate.masks import MaskStore
 from facesmith.errors import UserError
 from facesmith.files import atomic_write, write_text
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.annotate.masks import Mask, PredictMask
+from facesmith.annotate.interpolation import Mask
+from facesmith.annotate.masks import PredictMask
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.models.onnx.occlusion import Occluder

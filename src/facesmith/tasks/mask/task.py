@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from facesmith.media.visualization import overlay_mask
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.tasks.mask.config import MaskTaskConfig
 from facesmith.tasks.swap.analysis import AnalyzerPool
-from facesmith.tasks.swap.face_selection import FaceSelector
+from facesmith.tasks.swap.face_selection import FaceSelector, Select
 from facesmith.tasks.swap.outputs import output_paths
 from facesmith.tasks.swap.video_processing import VideoProcessor
 
@@ -83,7 +84,7 @@ class MaskTask:
         return written
 
     def _make_selector(self) -> FaceSelector:
-        return FaceSelector(self._config.select)
+        return FaceSelector(cast(Select, self._config.select))  # checked by the settings
 
     def _mask_image(self, path: Path, mask_path: Path) -> list[Path]:
         picture = read_image(path)
