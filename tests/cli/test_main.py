@@ -42,6 +42,8 @@ def test_main_help_of_a_command_names_it(command: str, capsys: pytest.CaptureFix
         ("sweep leaderboard runs --no-pictures", "--no-pictures: write no-pictures=<value>; --help lists the keys"),
         ("sweep leaderboard runs top=none", "top=none: must be a whole number"),
         ("sweep best a b", "b: only one folder is taken"),
+        ("sweep best runs/lr=0.1", "runs/lr=0.1: "),
+        ("doctor +json=true", "json"),
         ("provenance verfy a.png", "facesmith provenance verfy: no such verb; did you mean verify?"),
         ("provenance verify a.png jsn=true", "jsn: no such key; did you mean json?"),
         ("doctor jsn=true", "jsn: no such key; did you mean json?"),

@@ -1,8 +1,9 @@
 """`key=value` arguments of the commands that need no run folder: read, validated, and their mistakes told."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -18,6 +19,8 @@ from facesmith.config.settings import Settings
 from facesmith.errors import UserError
 
 C = TypeVar("C", bound=Settings)
+
+_KEY: Final = re.compile(r"[+~]*[A-Za-z_][\w.]*=")  # `runs/lr=0.1` is a path
 
 
 def wants_help(given: Sequence[str]) -> bool:
@@ -59,14 +62,14 @@ def read_arguments(given: Sequence[str], schema: type[C], *, words: str | None =
     Raises:
         UserError: A key or value is wrong, one line each.
     """
-    overrides = [argument for argument in given if "=" in argument and not argument.startswith("-")]
-    plain = [argument for argument in given if argument not in overrides]
+    overrides = [argument for argument in given if _KEY.match(argument)]
+    plain = [argument for argument in given if not _KEY.match(argument)]
     for argument in plain:
         if argument.startswith("-") or words is None:
             raise UserError(f"{argument}: write {argument.strip('-') or 'key'}=<value>; --help lists the keys")
     extra: dict[str, Any] = {}
     if plain and words is not None:
-        several = "list" in str(schema.model_fields[words].annotation)
+        several = get_origin(schema.model_fields[words].annotation) is list
         if len(plain) > 1 and not several:
             raise UserError(f"{plain[1]}: only one {words} is taken")
         extra = {words: plain if several else plain[0]}
@@ -93,7 +96,9 @@ def _composed(conf: str, overrides: Sequence[str], extra: dict[str, Any], schema
         """Validate what this command reads: a machine's own file may set keys of other commands."""
         own = OmegaConf.masked_copy(cfg, [field.alias or name for name, field in schema.model_fields.items()])
         OmegaConf.set_struct(own, False)
-        return validate(OmegaConf.merge(own, extra), schema)
+        for key, value in extra.items():
+            own[key] = value
+        return validate(own, schema)
 
     try:
         with composed(conf, overrides, conf=folder) as cfg:
