@@ -103,6 +103,8 @@ def test_main_modules_of_commands_are_never_silent(module: str, tmp_path: Path) 
         ("facesmith train experiment=identity_d", ["experiment=identity_demo "]),
         ("facesmith train experiment=identity trainer.max_ep", ["trainer.max_epochs="]),
         ("facesmith infer task=sw", ["task=swap "]),
+        ("facesmith train experiment=identity sweep=identity_g", ["sweep=identity_grid "]),
+        ("facesmith sweep lead", ["leaderboard "]),
     ],
 )
 def test_completion_bash_commands_groups_and_keys(line: str, choices: list[str], tmp_path: Path) -> None:

@@ -24,12 +24,16 @@ from facesmith.training.run.log import silence_libraries
 def export(config: ExportConfig) -> ExportReport | None:
     """Export the checkpoint's module into the output folder, named as its client looks for it.
 
-    A report is given of swappers and occluders; what video_lora writes is told as it is written.
+    Args:
+        config: The checkpoint, the client in `to`, and what the file should be.
+
+    Returns:
+        A report for swappers and occluders; None for video_lora, whose files are printed as they are written.
 
     Raises:
-        UserError: the checkpoint is missing, broken or of a class that exports nothing, or the client cannot run
-            such a model.
-        ExportError: the graph is not what the module computes.
+        UserError: The checkpoint is missing, broken or of a class that exports nothing, or the client cannot run such
+            a model.
+        ExportError: The graph is not what the module computes.
     """
     silence_libraries()
     if config.to in ("diffusers", "comfyui", "onnx", "onnx_mapper"):
@@ -44,13 +48,13 @@ def export(config: ExportConfig) -> ExportReport | None:
             f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which exports nothing; "
             "give a swapper's or an occluder's checkpoint; one of video_lora goes to=diffusers, comfyui or onnx"
         )
-    given = module.export_spec()
-    if config.to == "xseg" or given.metadata["contract"] == XSEG_CONTRACT:
-        return _export_occluder(config, given)
+    own = module.export_spec()
+    if config.to == "xseg" or own.metadata["contract"] == XSEG_CONTRACT:
+        return _export_occluder(config, own)
     if adapters is not None:
-        given = merge_into_export(given, adapters, config.ckpt_path)
+        own = merge_into_export(own, adapters, config.ckpt_path)
     profile = IdentityProfile.load(config.profile) if config.profile is not None else None
-    spec = spec_for(config.to, given, origin=config.ckpt_path, size=config.size, profile=profile)
+    spec = spec_for(config.to, own, origin=config.ckpt_path, size=config.size, profile=profile)
     info = SwapperInfo.from_metadata(spec.metadata, config.ckpt_path, kind=config.to)
     name = info.identity
     if adapters is not None:
@@ -65,7 +69,7 @@ def export(config: ExportConfig) -> ExportReport | None:
         hashed=config.to != "dfm",
         card_path=card_path,
     )
-    _tell(report)
+    _print_report(report)
     return report
 
 
@@ -102,7 +106,7 @@ def _export_file(config: ExportConfig, adapters: AdapterSpec | None) -> ExportRe
     if config.to not in ("facesmith", kind):
         raise UserError(f"to={config.to}: {path} keeps its own contract; leave to out, or give the checkpoint")
     report = write_merged(path, adapters, config.output)
-    _tell(report)
+    _print_report(report)
     return report
 
 
@@ -118,7 +122,7 @@ def _export_occluder(config: ExportConfig, spec: ExportSpec) -> ExportReport:
         raise UserError(f"profile={config.profile}: an occluder knows no identity; leave profile out")
     path = config.output / "xseg" / f"{spec.metadata['identity']}.onnx"
     report = onnx_export.export(spec, path, opset=config.opset, precision=config.precision)
-    _tell(report, "visible face")
+    _print_report(report, "visible face")
     return report
 
 
@@ -133,7 +137,7 @@ def _paths(config: ExportConfig, identity: str) -> tuple[Path, Path | None]:
     return config.output / f"{identity}.onnx", None
 
 
-def _tell(report: ExportReport, meant: str = "swapped") -> None:
+def _print_report(report: ExportReport, meant: str = "swapped") -> None:
     Console().print(
         f"parity with torch: largest difference {report.parity:.1e} (allowed {report.tolerance:.0e}) over "
         f"{report.cases} batches, {report.covered:.0%} of their pixels {meant}\n"

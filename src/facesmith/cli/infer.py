@@ -12,10 +12,16 @@ from facesmith.training.run.log import log_run, silence_libraries
 
 
 def infer(config: InferConfig) -> list[Path]:
-    """Run the task and return the files it wrote.
+    """Run the task.
+
+    Args:
+        config: The task and what it reads and writes.
+
+    Returns:
+        The files it wrote.
 
     Raises:
-        UserError: a model, a source or an output is not what the task needs.
+        UserError: A model, a source or an output is not what the task needs.
     """
     silence_libraries()
     assets.use_directory(config.assets.dir)

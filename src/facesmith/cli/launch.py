@@ -75,7 +75,7 @@ def hydra_command(
                 ) or explain_error(error)
                 if lines is None:
                     raise
-                _tell(lines)
+                _exit_with(lines)
             return 0
 
         return command
@@ -100,7 +100,7 @@ def _task(
                 raise
             if get_rank() == 0:
                 _discard_if_empty(Path(HydraConfig.get().runtime.output_dir))
-            _tell(lines)
+            _exit_with(lines)
 
     task.check = lambda cfg: validate(cfg, schema)  # type: ignore[attr-defined]  # a sweep asks before it begins
     return task
@@ -131,7 +131,7 @@ def _mistakes(folder: Path, config_name: str, given: Sequence[str], schema: type
     )
 
 
-def _tell(lines: Sequence[str]) -> NoReturn:
+def _exit_with(lines: Sequence[str]) -> NoReturn:
     process = f" in process {get_rank()}" if get_rank() else ""
     for line in lines:
         print(f"error{process}: {line}", file=sys.stderr)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Final, NamedTuple
 
 import facesmith
+from facesmith.config.conf_folder import folders
 from facesmith.config.explain import nearest
 from facesmith.errors import UserError
 
@@ -39,6 +40,11 @@ COMMANDS: Final = {
     "adapters": Command("facesmith.cli.adapters:main", "list adapters: runs/"),
 }
 _HYDRA: Final = ("train", "infer", "export", "annotate")
+_VERBS: Final = {
+    "sweep": ("status", "leaderboard", "best", "lineage", "dashboard"),
+    "provenance": ("verify",),
+    "purge": ("retention", "name="),
+}
 
 _HELP: Final = """\
 Train models of a consenting person's face and put them to work.
@@ -110,13 +116,16 @@ def _complete(arguments: Sequence[str]) -> int:
         print("complete -r facesmith; unset -f _facesmith")
         return 0
     if list(arguments) != ["query=bash"]:
-        raise_to = "install=bash or uninstall=bash"
-        print(f"error: --shell-completion: write {raise_to}", file=sys.stderr)
+        print("error: --shell-completion: write install=bash or uninstall=bash", file=sys.stderr)
         return 1
     _, _, line = os.environ.get("COMP_LINE", "").partition(" ")
     name, space, rest = line.lstrip().partition(" ")
     if not space:
         print(" ".join(COMMANDS))
+    elif name in _VERBS and " " not in rest.strip():
+        print(" ".join(_VERBS[name]))
+    elif name == "train" and rest.rpartition(" ")[2].startswith("sweep="):
+        print(" ".join(f"sweep={path.stem}" for folder in folders("sweeps") for path in sorted(folder.glob("*.yaml"))))
     elif name in _HYDRA:
         os.environ["COMP_LINE"] = f"facesmith {rest.lstrip()}"
         return COMMANDS[name].load()(["--shell-completion", "query=bash"])

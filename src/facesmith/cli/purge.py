@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -11,10 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from facesmith.cli.arguments import read_arguments, wants_help
 from facesmith.errors import UserError
-from facesmith.purge.artefacts import find_doubtful_models
-from facesmith.purge.face_sets import expired, expiries
-from facesmith.purge.find import PurgeConfig, find_traces
-from facesmith.purge.removal import deletion_record, finish_record, lock_traces, remove, write_record
+
+if TYPE_CHECKING:
+    from facesmith.purge.find import PurgeConfig
 
 CONSENT_EXPIRED = 2
 """Exit code of `retention` when somebody's consent has run out."""
@@ -42,12 +42,18 @@ def main(given: Sequence[str]) -> int:
     if wants_help(given) or not given:
         print(_HELP, end="")
         return 0
+    from facesmith.purge.find import PurgeConfig  # imports what reads face sets and media
+
     if given[0] == "retention":
         return _retention(read_arguments(given[1:], PurgeConfig, conf="purge"))
     return _purge(read_arguments(given, PurgeConfig, conf="purge"))
 
 
-def _purge(config: PurgeConfig) -> int:
+def _purge(config: "PurgeConfig") -> int:
+    from facesmith.purge.artefacts import find_doubtful_models
+    from facesmith.purge.find import find_traces
+    from facesmith.purge.removal import deletion_record, finish_record, lock_traces, remove, write_record
+
     console = Console(highlight=False, soft_wrap=True)
     if config.name is None:
         raise UserError("name: say whom: name=<identity>")
@@ -85,7 +91,9 @@ def _purge(config: PurgeConfig) -> int:
     return 0
 
 
-def _retention(config: PurgeConfig) -> int:
+def _retention(config: "PurgeConfig") -> int:
+    from facesmith.purge.face_sets import expired, expiries
+
     console = Console(highlight=False, soft_wrap=True)
     today = date.fromisoformat(config.on) if config.on else date.today()
     over = expired(expiries(config.paths.face_sets, config.paths.profiles, config.paths.runs), today)
@@ -104,7 +112,7 @@ def _confirm(console: Console, question: str) -> bool:
     return sys.stdin.isatty() and console.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _places(config: PurgeConfig) -> str:
+def _places(config: "PurgeConfig") -> str:
     places = [config.paths.face_sets, config.paths.profiles, config.paths.runs, *config.folders]
     return ", ".join(str(place) + ("" if place.is_dir() else " (no such folder)") for place in places)
 

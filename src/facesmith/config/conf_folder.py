@@ -18,7 +18,7 @@ def folders(name: str) -> list[Path]:
         In this order: in the working folder, in the checkout, in the installed package.
     """
     places = [Path.cwd() / name, _PACKAGE.parents[1] / name, _PACKAGE / name]
-    return [place for place in places if place.is_dir()]
+    return list(dict.fromkeys(place.resolve() for place in places if place.is_dir()))
 
 
 def conf_folder(config: str) -> Path:
