@@ -1,45 +1,70 @@
-"""The progress bar of everything that takes long outside of a training."""
+"""The progress bar of everything that takes long, but training, whose bar is Lightning's."""
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sized
+from typing import Literal, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 T = TypeVar("T")
 
 
-def progress_bar(*, shown: bool, console: Console | None = None, transient: bool = False) -> Progress:
-    """Build a bar with the description, the count, the time that has passed and the time that is left.
+def progress_bar(
+    *,
+    shown: bool = True,
+    console: Console | None = None,
+    transient: bool = False,
+    unit: Literal["items", "bytes"] = "items",
+) -> Progress:
+    """Make a progress bar: title, bar, how much is done, time taken, time left.
 
     Args:
-        shown: Whether there is a bar at all.
-        console: Where it is shown; None: rich's own.
-        transient: Whether it disappears at the end.
+        shown: False makes one that draws nothing.
+        console: Where it is drawn; None: standard output.
+        transient: Whether it disappears when it is done.
+        unit: What is counted.
     """
-    return Progress(
+    done: ProgressColumn = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        done,
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
-        disable=not shown,
-        transient=transient,
     )
+    return Progress(*columns, console=console, transient=transient, disable=not shown)
 
 
-def with_progress(items: Sequence[T], description: str, *, shown: bool) -> Iterator[T]:
-    """Return the items one by one below a bar that disappears at the end.
+def track(
+    items: Iterable[T],
+    title: str,
+    total: int | None = None,
+    *,
+    shown: bool = True,
+    console: Console | None = None,
+    transient: bool = False,
+) -> Iterator[T]:
+    """Yield items under a progress bar; there is none where there are no items.
 
     Args:
-        items: To iterate over.
-        description: Left of the bar.
-        shown: Whether there is a bar at all.
+        items: What is done one by one.
+        title: Stands before the bar.
+        total: How many there are; None: their length, if they have one.
+        shown: False yields without a bar.
+        console: Where the bar is drawn; None: standard output.
+        transient: Whether it disappears when it is done.
     """
-    with progress_bar(shown=shown and bool(items), transient=True) as bar:
-        task = bar.add_task(description, total=len(items))
-        for item in items:
-            yield item
-            bar.advance(task)
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with progress_bar(shown=shown and total != 0, console=console, transient=transient) as bar:
+        yield from bar.track(items, total=total, description=title)

@@ -22,9 +22,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from facesmith.errors import UserError
+from facesmith.progress import progress_bar
 
 TIMEOUT_SECONDS = 30
 _CHUNK = 1 << 20
@@ -258,5 +259,4 @@ def _sha256(path: Path) -> str:
 
 
 def _bar(progress: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not progress)
+    return progress_bar(console=Console(stderr=True), transient=True, shown=progress, unit="bytes")

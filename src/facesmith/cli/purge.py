@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facesmith.cli.arguments import read_arguments, wants_help
 from facesmith.errors import UserError
+from facesmith.progress import progress_bar
 
 if TYPE_CHECKING:
     from facesmith.purge.find import PurgeConfig
@@ -79,8 +79,7 @@ def _purge(config: "PurgeConfig") -> int:
         console.print("nothing was removed; add yes=true to remove it")
         return 1
     with lock_traces(traces):
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with progress_bar(console=console, transient=True, unit="bytes") as bar:
             task = bar.add_task("hashing for the record", total=total)
             record = deletion_record(config.name, traces, lambda size: bar.advance(task, size))
         path = config.record / f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S}_{config.name}.json"

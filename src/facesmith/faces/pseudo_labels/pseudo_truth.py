@@ -11,13 +11,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from facesmith.faces.geometry import colour, masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import blend_proportions, compute_warp_maps, fit_similarity, resample
 from facesmith.faces.pseudo_labels.frame_choice import FrameChoice, FrameChooser, sample_farthest
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
+from facesmith.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +86,9 @@ def build(
     items = list(
         track(
             builder.items(rows, donors, variants),
-            description="pseudo ground truth",
-            total=total,
-            disable=not progress,
+            "pseudo ground truth",
+            total,
+            shown=progress,
         )
     )
     return builder.collect(items)

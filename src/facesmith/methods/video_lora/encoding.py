@@ -20,7 +20,7 @@ from facesmith.methods.video_lora.memory_check import check_disk_space
 from facesmith.methods.video_lora.memory_estimate import latents_bytes
 from facesmith.methods.video_lora.text_encoding import pad_rows
 from facesmith.models.encoders.aggregation import warn_photo_count
-from facesmith.progress import with_progress
+from facesmith.progress import track
 
 
 def embed_photos(
@@ -91,7 +91,7 @@ def encode_clips(
     sizes = Counter(clips[number].bucket for number in todo)
     check_disk_space(cache.folder, latents_bytes(base, sizes, 2), f"latents of {len(todo)} clips", "data.cache")
     vae = base.load_vae().to(_device())
-    for number in with_progress(todo, "latents of clips", shown=progress):
+    for number in track(todo, "latents of clips", shown=progress, transient=True):
         clip = clips[number]
         dance, poses = read_clip(clip, clip.pair.video), read_clip(clip, clip.pair.pose)
         tensors = {
@@ -174,7 +174,7 @@ def generate_prior_clips(
     def read_text(path: Path) -> Tensor:
         return pad_rows(cache.read(path)["rows"], text_length)[None].to(device, dtype)
 
-    for seed in with_progress(todo, "clips of the base itself", shown=progress):
+    for seed in track(todo, "clips of the base itself", shown=progress, transient=True):
         item = items[seed]
         poses = cache.read(item.clip)["steer"][None].to(device, dtype)
         blank = cache.read(blanks[item.bucket])["latents"][None].to(device, dtype)

@@ -10,7 +10,6 @@ import mediapipe
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
-from rich.progress import track
 
 from facesmith import assets
 from facesmith.errors import UserError
@@ -18,6 +17,7 @@ from facesmith.faces.analyzers import native_log
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.progress import track
 
 Frames = NDArray[np.uint8]
 
@@ -109,7 +109,7 @@ def render_pose_video(dance: Path, target: Path, mark: Mark, progress: bool) -> 
     try:
         with open_video(dance) as reader, VideoWriter(target, like=dance, mark=mark) as writer:
             frames = reader.frames(range(len(reader)))
-            shown = track(frames, f"poses of {dance.name}", total=len(reader), disable=not progress, transient=True)
+            shown = track(frames, f"poses of {dance.name}", len(reader), shown=progress, transient=True)
             for index, frame in shown:
                 points = landmarker(frame, round(1000 * float(reader.times[index])))
                 seen += points is not None

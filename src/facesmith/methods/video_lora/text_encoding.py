@@ -11,7 +11,7 @@ from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.cache import Cache
 from facesmith.methods.video_lora.memory_check import check_disk_space, place_text_encoder
-from facesmith.progress import with_progress
+from facesmith.progress import track
 
 
 def cache_prompts(base: Base, cache: Cache, prompts: list[str], length: int, tokens: int, progress: bool) -> list[Path]:
@@ -37,7 +37,7 @@ def cache_prompts(base: Base, cache: Cache, prompts: list[str], length: int, tok
         device, dtype = place_text_encoder(base)
         check_disk_space(cache.folder, len(todo) * 4.0 * length * base.text_width, f"{len(todo)} prompts", "data.cache")
         tokenizer, encoder = base.load_tokenizer(), base.load_text_encoder(dtype).to(device)
-        for path in with_progress(list(todo), "prompts", shown=progress):
+        for path in track(list(todo), "prompts", shown=progress, transient=True):
             about = {"prompt": todo[path], "computed_with": str(dtype)}
             cache.write(path, {"rows": _encode(tokenizer, encoder, todo[path], length)}, about)
     for path, prompt in zip(paths, prompts, strict=True):

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import track
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
@@ -23,6 +22,7 @@ from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.media.visualization import overlay_mask
 from facesmith.models.onnx.occlusion import Occluder
+from facesmith.progress import track
 from facesmith.tasks.mask.config import MaskTaskConfig
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.face_selection import FaceSelector, Select
@@ -109,7 +109,7 @@ class MaskTask:
                 VideoWriter(overlay_path, timeline, mark=None, sound=False, crf=self._config.crf) as overlays,
                 closing(self._process_video(reader)) as frames,
             ):
-                for frame in track(frames, path.name, total=total, console=self._console, disable=not self._progress):
+                for frame in track(frames, path.name, total, console=self._console, shown=self._progress):
                     if not frame.faces:
                         skipped += 1
                         if self._config.without_face == "error":

@@ -1,0 +1,39 @@
+"""One progress bar: what it shows, and that it is silent when asked."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from facesmith.progress import progress_bar, track
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=100)
+
+
+def printed(screen: Console) -> str:
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+def test_track_with_items_yields_them_and_shows_the_count() -> None:
+    screen = console()
+    assert list(track([1, 2, 3], "frames", console=screen)) == [1, 2, 3]
+    assert "frames" in printed(screen)
+    assert "3/3" in printed(screen)
+
+
+@pytest.mark.parametrize(("items", "shown"), [([], True), ([1, 2], False)])
+def test_track_without_items_or_hidden_shows_nothing(items: list[int], shown: bool) -> None:
+    screen = console()
+    assert list(track(iter(items), "frames", len(items), shown=shown, console=screen)) == items
+    assert "frames" not in printed(screen)
+
+
+def test_progress_bar_of_bytes_shows_sizes() -> None:
+    screen = console()
+    with progress_bar(console=screen, unit="bytes") as bar:
+        task = bar.add_task("weights", total=2_000_000)
+        bar.advance(task, 2_000_000)
+    assert "2.0/2.0 MB" in printed(screen)
