@@ -8,15 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from facesmith.media.visualization import image_grid
 from facesmith.methods.swap_lora.neighbours import face_difference
+from facesmith.training.swapping.dataset import Batch, as_bytes
 from facesmith.training.swapping.evaluation import HELD_OUT_TARGET, SEEN
-from facesmith.training.swapping.grid import to_bytes
 
 BASE: Final = "base"
 _LEVELS: Final = 127.5
 _LARGER: Final = 2
 _TITLES: Final = ("target", "base", "base + LoRA")
-_BAR: Final = 24
 
 
 class BaseComparison:
@@ -26,7 +26,7 @@ class BaseComparison:
         self._parts: list[dict[str, Tensor]] = []
         self._taken: dict[str, Tensor] | None = None
 
-    def add(self, batch: dict[str, Tensor], base: Tensor, adapted: Tensor) -> None:
+    def add(self, batch: Batch, base: Tensor, adapted: Tensor) -> None:
         """Keep a batch of validated targets.
 
         Args:
@@ -69,12 +69,10 @@ class BaseComparison:
         taken, self._taken = self._taken, None
         if taken is None:
             return None
-        wide = np.concatenate([to_bytes(taken[name]) for name in ("target", "base", "adapted")], 2)
-        count, height, width = wide.shape[:3]
-        film = np.full((count, _BAR + height * _LARGER, width * _LARGER, 3), 24, np.uint8)
-        for frame, picture in zip(film, wide, strict=True):
-            frame[_BAR:] = cv2.resize(picture, None, fx=_LARGER, fy=_LARGER, interpolation=cv2.INTER_CUBIC)
-            for column, title in enumerate(_TITLES):
-                left = column * width * _LARGER // len(_TITLES) + 4
-                cv2.putText(frame, title, (left, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (230, 230, 230), 1, cv2.LINE_AA)
-        return film
+        columns = [_enlarged(as_bytes(taken[name])) for name in ("target", "base", "adapted")]
+        return np.stack([image_grid([one[None] for one in row], _TITLES) for row in zip(*columns, strict=True)])
+
+
+def _enlarged(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    size = (pictures.shape[2] * _LARGER, pictures.shape[1] * _LARGER)
+    return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_CUBIC) for one in pictures])

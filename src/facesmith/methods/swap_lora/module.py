@@ -31,8 +31,7 @@ from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 from facesmith.models.swapper.generator import SwapGenerator
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
-from facesmith.training.swapping.grid import titled_grid
-from facesmith.training.swapping.module import SwapModule, TakesRegions, first_rows
+from facesmith.training.swapping.module import SwapModule, TakesRegions, draw_columns
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +129,7 @@ class SwapLoraModule(SwapModule):
                 "base": base[2],
                 "adapter": adapted[2],
             }
-            self._grid = titled_grid(first_rows(columns))
+            self._grid = draw_columns(columns)
 
     def on_validation_epoch_end(self) -> None:
         """Hold base and adapter against the same gate: `base/` and `val/`, `base_holdout/` and `val_holdout/`."""

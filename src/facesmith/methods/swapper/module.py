@@ -13,8 +13,7 @@ from facesmith.methods.swapper.advice import advice
 from facesmith.methods.swapper.config import SwapperModuleConfig
 from facesmith.models.checkpoint import load_module
 from facesmith.training.swapping.dataset import Batch
-from facesmith.training.swapping.grid import titled_grid
-from facesmith.training.swapping.module import SwapModule, TakesRegions, first_rows
+from facesmith.training.swapping.module import SwapModule, TakesRegions, draw_columns, first_rows
 
 
 @runtime_checkable
@@ -57,7 +56,7 @@ class SwapperModule(SwapModule):
         """Return a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
         few = first_rows(batch)
         raw, _, composite = self.swap(few)
-        return titled_grid(
+        return draw_columns(
             {"target": few["target"], "pseudo truth": few["truth"], "raw output": raw, "composite": composite}
         )
 

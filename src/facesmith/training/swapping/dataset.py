@@ -74,6 +74,12 @@ def as_floats(batch: Batch) -> Batch:
     return {**batch, **floats, "canonical": batch["canonical"].float()}
 
 
+def as_bytes(pictures: Tensor) -> NDArray[np.uint8]:
+    """Convert pictures (N,C,S,S) -1..1 to (N,S,S,C) uint8 on the CPU."""
+    scaled = pictures.detach().float().add(1).mul(127.5).round().clamp(0, 255).byte()
+    return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
 Integers = NDArray[np.integer]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from facesmith.faces.face import Analyzer
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.metrics.swap import SwapEvaluator, SwapMetrics, SwapPictures, held_out_ssim
-from facesmith.training.swapping.grid import to_bytes
+from facesmith.training.swapping.dataset import Batch, as_bytes
 from facesmith.training.swapping.splits import FaceSubset
 
 SEEN: Final = 0  # a target that is trained on
@@ -35,7 +35,7 @@ class ValidationBatch:
     person: NDArray[np.int64]
 
     @classmethod
-    def of(cls, batch: Mapping[str, Tensor], raw: Tensor, mask: Tensor, composite: Tensor) -> Self:
+    def of(cls, batch: Batch, raw: Tensor, mask: Tensor, composite: Tensor) -> Self:
         """Take a batch and what a generator made of it to the CPU.
 
         Args:
@@ -44,8 +44,8 @@ class ValidationBatch:
             mask: (N,1,S,S) 0..1.
             composite: (N,3,S,S) -1..1, what a client shows.
         """
-        target, truth, face, result = map(to_bytes, (batch["target"], batch["truth"], raw, composite))
-        covered, hull = (to_bytes(plane * 2 - 1)[..., 0] for plane in (mask, batch["hull"]))
+        target, truth, face, result = map(as_bytes, (batch["target"], batch["truth"], raw, composite))
+        covered, hull = (as_bytes(plane * 2 - 1)[..., 0] for plane in (mask, batch["hull"]))
         role, person = (batch[name].cpu().numpy() for name in ("role", "person"))
         return cls(SwapPictures(target, truth, face, result, covered, hull), role, person)
 

@@ -5,13 +5,16 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from facesmith.errors import UserError
+from facesmith.media.visualization import image_grid
 from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
@@ -19,7 +22,7 @@ from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, Swa
 from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
 from facesmith.training.swapping.config import SwapModuleConfig
 from facesmith.training.swapping.data import SwapDataModule
-from facesmith.training.swapping.dataset import Batch
+from facesmith.training.swapping.dataset import Batch, as_bytes
 from facesmith.training.swapping.evaluation import ValidationBatch
 
 RENDERED_ROWS: Final = 12
@@ -157,6 +160,11 @@ class SwapModule(LightningModule):
         return copy.deepcopy(self.generator)
 
 
-def first_rows(pictures: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return at most RENDERED_ROWS rows of each tensor of a batch."""
-    return {name: value[:RENDERED_ROWS] for name, value in pictures.items()}
+def first_rows(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return at most RENDERED_ROWS rows of each tensor."""
+    return {name: value[:RENDERED_ROWS] for name, value in tensors.items()}
+
+
+def draw_columns(columns: Mapping[str, Tensor]) -> NDArray[np.uint8]:
+    """Draw pictures (N,3,S,S) -1..1 by title, a column a title, at most RENDERED_ROWS rows: (H,W,3) RGB uint8."""
+    return image_grid([as_bytes(pictures) for pictures in first_rows(columns).values()], list(columns))
