@@ -4,8 +4,11 @@ import math
 from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from facesmith.training.config import OptimizerConfig
 
 
 class WarmupCosine(LRScheduler):
@@ -65,6 +68,18 @@ class WarmupCosine(LRScheduler):
             return (step + 1) / rising
         done = min(1.0, (step - rising) / max(1, self.steps - rising))
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+def with_warmup_cosine(optimizer: Optimizer, steps: int, config: OptimizerConfig) -> OptimizerLRScheduler:
+    """Return what `configure_optimizers` returns: an optimiser with a `WarmupCosine`, stepped once an optimiser step.
+
+    Args:
+        optimizer: With its parameter groups.
+        steps: Optimiser steps of the whole training.
+        config: Says how long the warm-up is and what is left at the end.
+    """
+    schedule = WarmupCosine(optimizer, steps, config.warmup, config.final)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def count_optimizer_steps(trainer: Trainer, batches: int) -> int:

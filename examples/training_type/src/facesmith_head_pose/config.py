@@ -2,8 +2,9 @@
 
 from pydantic import Field
 
-from facesmith.config.settings import ModuleConfig, Settings
+from facesmith.config.settings import ModuleConfig
 from facesmith.faces.face_set.config import ExtractionConfig
+from facesmith.training.config import OptimizerConfig
 
 
 class HeadPoseDataModuleConfig(ExtractionConfig):
@@ -19,19 +20,6 @@ class HeadPoseDataModuleConfig(ExtractionConfig):
     """Faces per training step."""
     brightness: float = Field(ge=0, lt=1)
     """Largest relative change of a training crop's brightness."""
-
-
-class OptimizerConfig(Settings):
-    """AdamW with a cosine schedule after a linear warm-up."""
-
-    lr: float = Field(gt=0)
-    """Learning rate after the warm-up."""
-    weight_decay: float = Field(ge=0)
-    """Weight decay."""
-    warmup: float = Field(ge=0, lt=1)
-    """Share of the steps that the warm-up takes."""
-    final: float = Field(ge=0, le=1)
-    """Share of the learning rate that is left at the last step."""
 
 
 class HeadPoseModuleConfig(ModuleConfig):

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW
 
-from facesmith.models.checkpoint import RECORD, describe, same_faces
-from facesmith.training.schedule import WarmupCosine, optimiser_steps
+from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record
+from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 from facesmith_head_pose.config import HeadPoseModuleConfig
 from facesmith_head_pose.data import Batch, HeadPoseDataModule
 from facesmith_head_pose.networks import PoseNetwork
@@ -49,10 +49,9 @@ class HeadPoseModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW with a cosine schedule after a linear warm-up, per step."""
         settings = self.config.optimizer
-        steps = optimiser_steps(self.trainer, self.datamodule.batches_per_epoch)
+        steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
         optimizer = AdamW(self.network.parameters(), settings.lr, weight_decay=settings.weight_decay)
-        schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return with_warmup_cosine(optimizer, steps, settings)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Estimate angles, compute and log the loss."""
@@ -80,11 +79,11 @@ class HeadPoseModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add settings and provenance, from which the module is rebuilt without any YAML."""
-        checkpoint[RECORD] = describe(self.config, self.provenance)
+        checkpoint[RECORD] = checkpoint_record(self.config, self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the provenance; a resumed training must have the faces it began with."""
-        self.provenance = same_faces(self.provenance, checkpoint)
+        self.provenance = check_face_set(self.provenance, checkpoint)
 
 
 def _draw(picture: NDArray[np.uint8], truth: NDArray[np.float32], estimate: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from facesmith.config.settings import (
     WholeComponent,
 )
 from facesmith.faces.face_set.config import ExtractionConfig
+from facesmith.training.config import OptimizerConfig
 
 Family = Literal[
     "hand",
@@ -115,19 +116,11 @@ class OccluderDataModuleConfig(ExtractionConfig):
     """Augmentation of training pictures; None for none."""
 
 
-class OptimizerConfig(Settings):
-    """AdamW, and a cosine after a linear warm-up, counted in optimiser steps."""
+class OccluderOptimizerConfig(OptimizerConfig):
+    """Settings of the optimiser: `lr` is that of all but the encoder."""
 
-    lr: float = Field(gt=0)
-    """Peak learning rate of all but the encoder."""
     encoder: float = Field(ge=0, le=1)
     """Learning rate of the encoder, as a share of `lr`: pretrained layers need less."""
-    weight_decay: float = Field(ge=0)
-    """Of AdamW."""
-    warmup: float = Field(ge=0, lt=1)
-    """Share of all steps that the warm-up takes."""
-    final: float = Field(ge=0, le=1)
-    """Learning rate at the last step, as a share of the peak."""
 
 
 class MaskLossConfig(LossConfig):
@@ -162,7 +155,7 @@ class OccluderModuleConfig(ModuleConfig):
     """Width and height of the exported model's pictures, in px."""
     loss: Chosen[LossConfig]
     """Compares predictions with labels."""
-    optimizer: OptimizerConfig
+    optimizer: OccluderOptimizerConfig
     """Learning rate and weight decay."""
     init_from: PathSetting | None
     """An occluder's checkpoint to start from; None to start anew."""

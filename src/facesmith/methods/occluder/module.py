@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -21,7 +22,7 @@ from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
 from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record, load_module
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.models.onnx.export_spec import ExportSpec
-from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
+from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 
 
 class OccluderModule(LightningModule):
@@ -59,13 +60,12 @@ class OccluderModule(LightningModule):
         if self.config.init_from is not None:
             self._start_from(load_module(self.config.init_from))
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with a cosine schedule after a linear warm-up, per step."""
         settings = self.config.optimizer
         steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
         optimizer = AdamW(self.configure_groups(), settings.lr, weight_decay=settings.weight_decay)
-        schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return with_warmup_cosine(optimizer, steps, settings)
 
     def configure_groups(self) -> list[dict[str, Any]]:
         """Return the optimiser's parameter groups: the encoder's has its own learning rate."""

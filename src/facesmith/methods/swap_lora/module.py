@@ -28,6 +28,7 @@ from facesmith.models.adapters.spec import load_adapters
 from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch.generator import OnnxGenerator
+from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.generator import SwapGenerator
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
@@ -61,15 +62,15 @@ class SwapLoraModule(SwapModule):
         layers = add_lora(generator, config)
         own = _without_identity_and_adversary(base.loss or config.foreign_loss).build()
         super().__init__(config, generator, SwapLoraLoss(own, **config.loss.model_dump(), embedder=base.embedder))
-        if hasattr(generator, "checkpointing"):
+        if isinstance(generator, Aad):
             generator.checkpointing = config.gradient_checkpointing
         self.base, self.base_hash, self.layers = base, hash_before, layers
         self.scene: dict[str, Any] = {}
         self._base_validated: list[ValidationBatch] = []
         self._comparison = BaseComparison()
         self._grid: NDArray[np.uint8] | None = None
-        self.register_state_dict_post_hook(_drop_base)
-        self.register_load_state_dict_post_hook(_excuse_base)
+        self.register_state_dict_post_hook(_drop_base)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_excuse_base)  # type: ignore[no-untyped-call]
         self.train(self.training)
 
     @property

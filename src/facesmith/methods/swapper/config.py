@@ -1,10 +1,8 @@
 """Settings of the swapper."""
 
-from typing import Any
-
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import Chosen, GeneratorConfig, LossConfig, PathSetting
+from facesmith.config.settings import Chosen, GeneratorConfig, LossConfig, PathSetting, WholeComponent
 from facesmith.training.swapping.config import SwapDataConfig, SwapModuleConfig
 
 
@@ -62,7 +60,7 @@ class SwapperModuleConfig(SwapModuleConfig):
     """Whether to run torch.compile: minutes at the start, faster steps on a GPU."""
 
 
-class AadLossConfig(LossConfig):
+class AadLossConfig(WholeComponent, LossConfig):
     """Settings of `AadLoss`."""
 
     l1: float = Field(ge=0)
@@ -91,10 +89,6 @@ class AadLossConfig(LossConfig):
     """Width of the discriminator."""
     ramp: float = Field(ge=0, le=1)
     """Share of the training over which a loss ramps in."""
-
-    def arguments(self) -> dict[str, Any]:
-        """Return these settings, which `AadLoss` takes whole."""
-        return {"config": self}
 
 
 class TextureWarpLossConfig(LossConfig):

@@ -16,6 +16,7 @@ from facesmith.config.settings import (
     Settings,
     Slug,
 )
+from facesmith.training.config import OptimizerConfig
 
 
 class LoraSettings(Settings):
@@ -67,23 +68,15 @@ class FlowSettings(Settings):
     """Target without face tokens: the answer of the frozen base, or the clip itself."""
 
 
-class OptimizerSettings(Settings):
-    """AdamW with a linear warm-up and a cosine, counted in optimiser steps."""
+class VideoLoraOptimizerConfig(OptimizerConfig):
+    """Settings of the optimiser: `lr` is that of the LoRA and the face attention."""
 
     kind: Literal["adamw", "adamw_8bit"]
     """`adamw_8bit` keeps the moments in 8 bits (bitsandbytes, CUDA)."""
-    lr: float = Field(gt=0)
-    """Learning rate of the LoRA and the face attention."""
     mapper_lr: float = Field(gt=0)
     """Learning rate of the mapper."""
     betas: list[float] = Field(min_length=2, max_length=2)
     """Decay rates of the moments."""
-    weight_decay: float = Field(ge=0)
-    """Decoupled weight decay."""
-    warmup: float = Field(ge=0, lt=1)
-    """Share of the steps in which the learning rate rises from 0."""
-    final: float = Field(ge=0, le=1)
-    """Learning rate of the last step, as a share of `lr`."""
 
 
 class ValidationSettings(Settings):
@@ -124,7 +117,7 @@ class VideoLoraModuleConfig(ModuleConfig):
     """The network that maps a face embedding to tokens."""
     loss: FlowSettings
     """The flow-matching loss."""
-    optimizer: OptimizerSettings
+    optimizer: VideoLoraOptimizerConfig
     """AdamW and its learning rates."""
     validation: ValidationSettings
     """What is generated and measured at each validation."""

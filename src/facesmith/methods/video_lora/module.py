@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.graph import save_on_cpu
@@ -32,7 +33,7 @@ from facesmith.methods.video_lora.networks import (
 from facesmith.methods.video_lora.quantization import enable_storage_casting
 from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, checkpoint_record
-from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
+from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 
 
 class VideoLoraModule(LightningModule):
@@ -118,7 +119,7 @@ class VideoLoraModule(LightningModule):
             transformer.enable_gradient_checkpointing()
         self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build AdamW on LoRA and mapper, each with its own learning rate; linear warm-up and cosine, per step."""
         settings = self.config.optimizer
         steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
@@ -129,8 +130,7 @@ class VideoLoraModule(LightningModule):
         optimizer = _optimizer_class(settings.kind)(
             groups, betas=(settings.betas[0], settings.betas[1]), weight_decay=settings.weight_decay
         )
-        schedule = WarmupCosine(optimizer, steps, settings.warmup, settings.final)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return with_warmup_cosine(optimizer, steps, settings)
 
     def on_fit_start(self) -> None:
         """Check that the disk has room for the checkpoints."""

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from facesmith.config.settings import Chosen, Component, ModuleConfig, Settings
 from facesmith.faces.face_set.config import ExtractionConfig
+from facesmith.training.config import OptimizerConfig
 
 Share = Annotated[float, Field(ge=0)]
 
@@ -64,21 +65,16 @@ class SwapDataConfig(ExtractionConfig):
     pseudo_truth: PseudoTruthConfig
 
 
-class OptimizerConfig(Settings):
-    """AdamW, and a cosine after a linear warm-up, counted in optimiser steps."""
+class SwapOptimizerConfig(OptimizerConfig):
+    """Settings of the optimiser of a swapper."""
 
-    lr: float = Field(gt=0)
     betas: list[float] = Field(min_length=2, max_length=2)
-    weight_decay: float = Field(ge=0)
-    warmup: float = Field(ge=0, lt=1)
-    """Share of all steps."""
-    final: float = Field(ge=0, le=1)
-    """Share of `lr` that is left at the last step."""
+    """Decay rates of the moments."""
 
 
 class SwapModuleConfig(ModuleConfig):
     """Settings of `SwapModule`: what every training of a swapper has, whichever network it trains."""
 
-    optimizer: OptimizerConfig
+    optimizer: SwapOptimizerConfig
     gradient_checkpointing: bool
     """Compute activations again in the backward pass: less memory, a third more time."""

@@ -19,7 +19,7 @@ from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_recor
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
-from facesmith.training.schedule import WarmupCosine, count_optimizer_steps
+from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 from facesmith.training.swapping.config import SwapModuleConfig
 from facesmith.training.swapping.data import SwapDataModule
 from facesmith.training.swapping.dataset import Batch, as_bytes
@@ -84,8 +84,7 @@ class SwapModule(LightningModule):
             fused=not str(self.trainer.precision).startswith("16"),
         )
         self._steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
-        schedule = WarmupCosine(optimizer, self._steps, settings.warmup, settings.final)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return with_warmup_cosine(optimizer, self._steps, settings)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Swap, compare, log."""
