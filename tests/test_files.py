@@ -4,7 +4,7 @@ from facesmith.errors import UserError
 from facesmith.files import atomic_write, write_text
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+def test_atomic_write_failure_keeps_old_file(tmp_path):
     path = tmp_path / "deep" / "note.txt"
     write_text(path, "old")
 
@@ -19,7 +19,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path):
+def test_atomic_write_unwritable_explains_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written") as told:
         write_text(tmp_path / "file" / "note.txt", "new")

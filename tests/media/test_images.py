@@ -19,7 +19,7 @@ def photo(asset):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied(photo, tmp_path, orientation):
+def test_read_image_applies_exif_rotation(photo, tmp_path, orientation):
     stored = {
         1: photo,
         2: photo[:, ::-1],
@@ -36,7 +36,7 @@ def test_exif_rotation_is_applied(photo, tmp_path, orientation):
     assert np.array_equal(read_image(tmp_path / "a.png"), photo)
 
 
-def test_sixteen_bit(photo, tmp_path):
+def test_read_image_sixteen_bit_is_scaled(photo, tmp_path):
     wide = photo.astype(np.uint16) * 257
     grey = wide[..., 1]
     for suffix in ("png", "tif"):
@@ -46,7 +46,7 @@ def test_sixteen_bit(photo, tmp_path):
         assert np.array_equal(read_image(tmp_path / f"grey.{suffix}"), np.repeat(photo[..., 1:2], 3, 2))
 
 
-def test_alpha_lies_over_mid_grey(photo, tmp_path):
+def test_read_image_alpha_lies_over_mid_grey(photo, tmp_path):
     alpha = np.full(photo.shape[:2], 255, np.uint8)
     alpha[:100] = 0
     for name in ("a.png", "a.webp"):
@@ -61,7 +61,7 @@ def test_alpha_lies_over_mid_grey(photo, tmp_path):
     assert (image[np.asarray(palette) == 0] == 128).all()
 
 
-def test_cmyk_grey_and_bilevel(photo, tmp_path):
+def test_read_image_cmyk_grey_and_bilevel(photo, tmp_path):
     Image.fromarray(photo).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=98, subsampling=0)
     assert np.abs(read_image(tmp_path / "cmyk.jpg").astype(int) - photo).mean() < 3
     Image.fromarray(photo).convert("L").save(tmp_path / "l.jpg")
@@ -72,7 +72,7 @@ def test_cmyk_grey_and_bilevel(photo, tmp_path):
         assert image.dtype == np.uint8
 
 
-def test_embedded_profile_is_converted_to_srgb(photo, tmp_path):
+def test_read_image_icc_profile_is_converted(photo, tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(photo).save(tmp_path / "srgb.png", icc_profile=profile)
     assert np.array_equal(read_image(tmp_path / "srgb.png"), photo)
@@ -88,7 +88,7 @@ def test_embedded_profile_is_converted_to_srgb(photo, tmp_path):
     assert np.abs(read_image(tmp_path / "exchanged.png").astype(int) - photo[..., [1, 0, 2]]).max() <= 2
 
 
-def test_damaged_profile_is_told_and_the_picture_read(photo, tmp_path, caplog):
+def test_read_image_damaged_profile_warns(photo, tmp_path, caplog):
     Image.fromarray(photo).save(tmp_path / "broken.png", icc_profile=b"no profile at all")
     with caplog.at_level(logging.WARNING):
         assert np.array_equal(read_image(tmp_path / "broken.png"), photo)
@@ -96,7 +96,7 @@ def test_damaged_profile_is_told_and_the_picture_read(photo, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("suffix", ["heic", "avif"])
-def test_heic_and_avif(photo, tmp_path, suffix):
+def test_read_image_heic_and_avif(photo, tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     if suffix == "heic":
         pillow_heif.from_pillow(Image.fromarray(photo)).save(path, quality=95)
@@ -105,7 +105,7 @@ def test_heic_and_avif(photo, tmp_path, suffix):
     assert np.abs(read_image(path).astype(int) - photo).mean() < 4
 
 
-def test_truncated_picture_gives_what_is_there_and_says_so(photo, tmp_path, caplog):
+def test_read_image_truncated_is_partly_read(photo, tmp_path, caplog):
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG", quality=95)
     (tmp_path / "half.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
@@ -115,7 +115,7 @@ def test_truncated_picture_gives_what_is_there_and_says_so(photo, tmp_path, capl
     assert "half.jpg: damaged" in caplog.text
 
 
-def test_what_is_no_image_is_named_in_one_line(tmp_path):
+def test_read_image_other_file_explains_in_one_line(tmp_path):
     (tmp_path / "text.jpg").write_text("hello, not a picture")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "stub.jpg").write_bytes(b"\xff\xd8\xff\xe0")
@@ -134,7 +134,7 @@ def test_what_is_no_image_is_named_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "avif"])
-def test_written_pictures_carry_their_mark(photo, tmp_path, suffix):
+def test_write_image_carries_mark(photo, tmp_path, suffix):
     path = tmp_path / "new" / f"a.{suffix}"
     mark = Mark(identity="ada", consent="self", model_hash="ab" * 32, title='Ada Müller, "swapped" <here> & there')
     write_image(path, photo, mark=mark)
@@ -146,7 +146,7 @@ def test_written_pictures_carry_their_mark(photo, tmp_path, suffix):
     assert verify_provenance(path).state == "unmarked"
 
 
-def test_unwritable_pictures(photo, tmp_path):
+def test_write_image_unwritable_explains(photo, tmp_path):
     with pytest.raises(MediaError, match=r"use one of \.png"):
         write_image(tmp_path / "a.xyz", photo, mark=None)
     (tmp_path / "file").write_text("")

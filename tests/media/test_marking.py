@@ -47,7 +47,7 @@ def writes(path):
             yield call.lineno, name
 
 
-def test_only_media_writes_pictures_and_videos():
+def test_marking_only_media_writes_pictures():
     outside = [path for path in FILES if not name_of(path).startswith("media/")]
     found = [
         f"{path}:{line}: {name}: use media.images.write_image or media.video_writer.VideoWriter"
@@ -58,7 +58,7 @@ def test_only_media_writes_pictures_and_videos():
     assert not found
 
 
-def test_the_search_finds_what_it_is_for(tmp_path):
+def test_marking_search_finds_writers(tmp_path):
     path = tmp_path / "sly.py"
     path.write_text(
         "import av, cv2\nfrom PIL import Image\n"
@@ -67,7 +67,7 @@ def test_the_search_finds_what_it_is_for(tmp_path):
     assert [name for _, name in writes(path)] == ["imwrite", "save", "open"]
 
 
-def test_in_media_whatever_writes_also_signs():
+def test_marking_media_writers_sign():
     for path in (SOURCE / "media").glob("*.py"):
         if path.name != "provenance.py" and any(True for _ in writes(path)):
             signs = [
@@ -76,7 +76,7 @@ def test_in_media_whatever_writes_also_signs():
             assert signs, f"{path}: writes without signing"
 
 
-def test_nobody_can_forget_the_mark():
+def test_marking_callers_state_mark():
     for path in FILES:
         for call in (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)):
             if called(call) in ("write_image", "encode_image", "VideoWriter"):
@@ -84,7 +84,7 @@ def test_nobody_can_forget_the_mark():
                 assert "mark" in said, f"{path}:{call.lineno}: {called(call)} without mark="
 
 
-def test_only_photographs_as_they_were_taken_go_without_a_mark():
+def test_marking_only_photographs_are_unmarked():
     unmarked = {
         name_of(path)
         for path in FILES

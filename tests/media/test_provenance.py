@@ -50,7 +50,7 @@ def remux(source, target):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov"])
-def test_films_are_signed_play_on_and_show_a_changed_byte(tmp_path, suffix):
+def test_sign_file_video_plays_and_shows_changed_byte(tmp_path, suffix):
     path = film(tmp_path / f"a.{suffix}", MARK.metadata())
     size = path.stat().st_size
     sign_file(path, MARK)
@@ -69,7 +69,7 @@ def test_films_are_signed_play_on_and_show_a_changed_byte(tmp_path, suffix):
     assert any("mismatch" in problem for problem in found.problems)
 
 
-def test_a_remux_strips_the_signature_and_leaves_the_metadata(tmp_path):
+def test_verify_provenance_remux_leaves_metadata(tmp_path):
     path = film(tmp_path / "a.mp4", MARK.metadata())
     sign_file(path, MARK)
     remux(path, tmp_path / "b.mkv")
@@ -83,7 +83,7 @@ def test_a_remux_strips_the_signature_and_leaves_the_metadata(tmp_path):
     assert found.state in ("metadata", "unmarked")
 
 
-def test_a_container_without_manifests_must_carry_metadata(tmp_path):
+def test_sign_file_unsignable_container_needs_metadata(tmp_path):
     with pytest.raises(ValueError, match="no metadata was written"):
         sign_file(film(tmp_path / "bare.mkv"), MARK)
     marked = film(tmp_path / "marked.mkv", MARK.metadata())
@@ -91,7 +91,7 @@ def test_a_container_without_manifests_must_carry_metadata(tmp_path):
     assert verify_provenance(marked).mark == MARK
 
 
-def test_changed_pixels_and_another_name(portrait, tmp_path):
+def test_verify_provenance_changed_pixels_and_other_name(portrait, tmp_path):
     bytes_ = bytearray(portrait.read_bytes())
     bytes_[len(bytes_) // 2] ^= 1
     changed = tmp_path / "changed.png"
@@ -100,7 +100,7 @@ def test_changed_pixels_and_another_name(portrait, tmp_path):
     assert verify_provenance(shutil.copy(portrait, tmp_path / "renamed.jpg")).state == "signed"
 
 
-def test_the_key_made_here_is_private_and_made_once(portrait):
+def test_load_self_signed_is_private_and_made_once(portrait):
     folder = signing_key.key_folder()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) for p in folder.glob("*.pem")} == {0o600}
@@ -110,7 +110,7 @@ def test_the_key_made_here_is_private_and_made_once(portrait):
     assert before.count(b"BEGIN CERTIFICATE") == 2
 
 
-def test_a_key_of_another_computer_is_known_as_self_made(portrait, tmp_path, monkeypatch):
+def test_verify_provenance_foreign_self_signed_is_self_made(portrait, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "elsewhere"))
     assert (verify_provenance(portrait).state, verify_provenance(portrait).trust) == ("signed", "self_made")
 
@@ -128,7 +128,7 @@ def own_chain(tmp_path, monkeypatch):
     set_signing_key(None, None)
 
 
-def test_the_user_s_key_signs_and_is_trusted_by_its_root(own_chain, tmp_path):
+def test_set_signing_key_own_chain_is_trusted(own_chain, tmp_path):
     set_signing_key(own_chain / "certificate.pem", own_chain / "key.pem")
     path = tmp_path / "a.jpg"
     write_image(path, data.astronaut()[:64, :64], mark=MARK)
@@ -140,7 +140,7 @@ def test_the_user_s_key_signs_and_is_trusted_by_its_root(own_chain, tmp_path):
     assert verify_provenance(path, roots).trust == "own"
 
 
-def test_keys_that_cannot_sign_are_refused_before_the_work(own_chain, tmp_path):
+def test_set_signing_key_unusable_is_refused_early(own_chain, tmp_path):
     chain, key = own_chain / "certificate.pem", own_chain / "key.pem"
     other = signing_key.key_folder()
     signing_key.load_self_signed()
@@ -159,20 +159,20 @@ def test_keys_that_cannot_sign_are_refused_before_the_work(own_chain, tmp_path):
     assert provenance._chosen is None
 
 
-def test_signing_keeps_the_mode_of_the_file(tmp_path):
+def test_sign_file_keeps_file_mode(tmp_path):
     path = film(tmp_path / "a.mp4", MARK.metadata())
     path.chmod(0o640)
     sign_file(path, MARK)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_a_file_that_broke_beyond_reading_counts_as_changed(portrait):
+def test_verify_provenance_broken_file_is_changed(portrait):
     whole = portrait.read_bytes()
     portrait.write_bytes(b"\0" * 16 + whole[16:])
     assert verify_provenance(portrait).state == "changed"
 
 
-def test_what_is_no_media_is_told_in_one_line(tmp_path):
+def test_verify_provenance_other_file_explains_in_one_line(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(UserError, match="neither image nor video"):
         verify_provenance(tmp_path / "a.txt")
@@ -180,7 +180,7 @@ def test_what_is_no_media_is_told_in_one_line(tmp_path):
         verify_provenance(tmp_path / "none.png")
 
 
-def test_memory_does_not_grow_with_the_film(tmp_path):
+def test_sign_file_memory_is_constant(tmp_path):
     small = film(tmp_path / "small.mp4", MARK.metadata())
     large = tmp_path / "large.mov"
     noise = np.random.default_rng(0).integers(0, 255, (1620, 1920), np.uint8)
@@ -204,7 +204,7 @@ def test_memory_does_not_grow_with_the_film(tmp_path):
     assert verify_provenance(large).state == "signed"
 
 
-def test_a_certificate_that_has_run_out_is_no_change(tmp_path, monkeypatch):
+def test_verify_provenance_expired_certificate_is_no_change(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "short"))
     monkeypatch.setattr(signing_key, "_LIFETIME", datetime.timedelta(seconds=2))
     monkeypatch.setattr(signing_key, "_RENEWAL", datetime.timedelta(0))

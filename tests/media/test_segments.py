@@ -53,7 +53,7 @@ def source(make_video):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(source, tmp_path, suffix):
+def test_segmented_writer_resume_equals_uninterrupted(source, tmp_path, suffix):
     whole, stopped = tmp_path / f"whole{suffix}", tmp_path / f"stopped{suffix}"
     write(whole, source)
     for stop in (47, 71):
@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(source, tmp_path, suffi
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([whole.name, stopped.name])
 
 
-def test_what_is_left_is_playable_and_marked(source, tmp_path):
+def test_segmented_writer_suspended_segments_are_playable_and_marked(source, tmp_path):
     target = tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt):
         write(target, source, stop=45)
@@ -84,13 +84,13 @@ def test_what_is_left_is_playable_and_marked(source, tmp_path):
         assert verify_provenance(one).mark is not None
 
 
-def test_a_run_stopped_before_its_first_segment_leaves_nothing(source, tmp_path):
+def test_segmented_writer_stopped_early_leaves_nothing(source, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out.mp4", source, stop=10)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unfinished_run_is_not_lost_by_mistake(source, tmp_path):
+def test_segmented_writer_unfinished_run_is_not_overwritten(source, tmp_path):
     target = tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt):
         write(target, source, stop=45)
@@ -106,14 +106,14 @@ def test_an_unfinished_run_is_not_lost_by_mistake(source, tmp_path):
     assert len(list(partial_folder(target).glob("segment_*.mp4"))) == 2
 
 
-def test_sound_that_does_not_fit_is_told_before_the_work(make_video, tmp_path):
+def test_segmented_writer_unfit_sound_is_refused_early(make_video, tmp_path):
     spoken = make_video("spoken.mkv", 10, sound="pcm_u8")
     with pytest.raises(MediaError, match=r"cannot hold pcm_u8 sound; write an \.mkv"):
         writer(tmp_path / "out.mp4", spoken)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lost_frames_keep_their_place(source, tmp_path):
+def test_segmented_writer_lost_frames_keep_their_place(source, tmp_path):
     target = tmp_path / "out.mp4"
     with open_video(source) as reader, writer(target, source) as out:
         for index, image in reader.frames([*range(15), *range(24, 50), *range(60, 90)]):
@@ -125,7 +125,7 @@ def test_lost_frames_keep_their_place(source, tmp_path):
         assert after.times == pytest.approx(times[kept], abs=1e-6)
 
 
-def test_pictures_of_a_source(tmp_path):
+def test_segmented_writer_animation_source_is_written(tmp_path):
     from PIL import Image
 
     source = tmp_path / "in.gif"

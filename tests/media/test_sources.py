@@ -24,7 +24,7 @@ def folder(tmp_path, make_video):
     return root
 
 
-def test_folders_are_read_in_natural_order(folder):
+def test_find_media_folder_is_in_natural_order(folder):
     found = find_media(folder)
     names = [str(media.path.relative_to(folder)) for media in found]
     assert names == ["clip.mp4", "img2.PNG", "img10.png", "moving.gif", "nested/deep/a.jpg", "still.gif"]
@@ -32,7 +32,7 @@ def test_folders_are_read_in_natural_order(folder):
     assert [path.name for path in found.skipped] == ["notes.txt"]
 
 
-def test_globs_files_lists_and_assets(folder):
+def test_find_media_globs_files_lists_and_assets(folder):
     assert [m.path.name for m in find_media(str(folder / "*.png"))] == ["img10.png"]
     assert [m.path.name for m in find_media(str(folder / "**" / "*.jpg"))] == ["a.jpg"]
     found = find_media([folder / "img10.png", str(folder), "asset:astronaut.png"])
@@ -41,7 +41,7 @@ def test_globs_files_lists_and_assets(folder):
     assert found[-1].path.name == "astronaut.png"
 
 
-def test_named_file_of_unknown_suffix_is_told_by_content(folder, tmp_path):
+def test_find_media_unknown_suffix_is_sniffed(folder, tmp_path):
     odd = tmp_path / "photo"
     odd.write_bytes((folder / "img10.png").read_bytes())
     clip = tmp_path / "clip.bin"
@@ -49,7 +49,7 @@ def test_named_file_of_unknown_suffix_is_told_by_content(folder, tmp_path):
     assert [m.kind for m in find_media([odd, clip])] == ["image", "video"]
 
 
-def test_nothing_to_read_is_an_error(folder, tmp_path):
+def test_find_media_nothing_is_refused(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     cases = {
         str(tmp_path / "empty"): "no image or video found",
@@ -66,7 +66,7 @@ def test_nothing_to_read_is_an_error(folder, tmp_path):
         find_media([])
 
 
-def test_bad_files_stay_for_their_reader_to_name(tmp_path):
+def test_find_media_bad_files_are_listed(tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "bad.gif").write_bytes(b"")
     write_image(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8), mark=None)

@@ -30,7 +30,7 @@ def upright(name, image):
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_random_uniform_and_full_reads_give_the_very_frames(make_video, name):
+def test_open_video_any_access_gives_exact_frames(make_video, name):
     path = make_video(name, **VIDEOS[name])
     with open_video(path) as reader:
         assert isinstance(reader, VideoReader)
@@ -48,7 +48,7 @@ def test_random_uniform_and_full_reads_give_the_very_frames(make_video, name):
 
 
 @pytest.mark.parametrize("name", ["cfr.ts", "open_gop.ts", "open_gop.mkv", "vfr.mp4", "open_gop.mp4"])
-def test_seeking_to_every_single_frame_is_exact(make_video, monkeypatch, name):
+def test_open_video_seeking_each_frame_is_exact(make_video, monkeypatch, name):
     monkeypatch.setattr("facesmith.media.pyav_reader._READ_ON", 0)
     with open_video(make_video(name, **VIDEOS[name])) as reader:
         for index in range(0, 90, 4):
@@ -56,7 +56,7 @@ def test_seeking_to_every_single_frame_is_exact(make_video, monkeypatch, name):
         assert [number_of(image) for _, image in reader.frames([3, 50, 88])] == [3, 50, 88]
 
 
-def test_times_follow_the_file(make_video):
+def test_open_video_times_match_file(make_video):
     with open_video(make_video("vfr.mp4", times=irregular)) as reader:
         assert reader.times == pytest.approx([irregular(i) / 12800 for i in range(90)])
     with open_video(make_video("cfr.ts")) as reader:
@@ -66,7 +66,7 @@ def test_times_follow_the_file(make_video):
 
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])
-def test_rotation_is_applied(make_video, rotation):
+def test_open_video_applies_rotation(make_video, rotation):
     with open_video(make_video(f"turned{rotation}.mp4", 3, rotation=rotation)) as reader:
         image = next(reader.frames([2]))[1]
         assert image.shape[:2] == (reader.height, reader.width)
@@ -78,7 +78,7 @@ def test_rotation_is_applied(make_video, rotation):
 @pytest.mark.parametrize(
     ("tags", "pix_fmt"), [({}, "yuv420p"), ({"colorspace": 1}, "yuv420p"), ({"color_range": 2}, "yuv444p")]
 )
-def test_colours_survive_and_have_no_bias(tmp_path, tags, pix_fmt):
+def test_open_video_colours_have_no_bias(tmp_path, tags, pix_fmt):
     import av
     from av.video.reformatter import ColorRange, Colorspace
 
@@ -97,7 +97,7 @@ def test_colours_survive_and_have_no_bias(tmp_path, tags, pix_fmt):
     assert np.abs(difference.mean((0, 1))).max() < 0.5
 
 
-def test_order_duplicates_and_bounds(make_video):
+def test_open_video_order_duplicates_and_bounds(make_video):
     with open_video(make_video("cfr.mp4")) as reader:
         assert [index for index, _ in reader.frames([5, 3, 5, 40])] == [3, 5, 40]
         assert list(reader.frames([])) == []
@@ -111,7 +111,7 @@ def test_order_duplicates_and_bounds(make_video):
 
 
 @pytest.mark.parametrize("name", ["cfr.mkv", "cfr.mp4", "cfr.ts"])
-def test_damaged_middle_yields_the_rest_and_says_what_was_lost(make_video, tmp_path, name):
+def test_open_video_damaged_middle_reports_loss(make_video, tmp_path, name):
     content = bytearray(make_video(name).read_bytes())
     damaged = tmp_path / name
     middle = len(content) // 2
@@ -128,7 +128,7 @@ def test_damaged_middle_yields_the_rest_and_says_what_was_lost(make_video, tmp_p
 
 
 @pytest.mark.parametrize("name", ["cfr.mkv", "cfr.ts"])
-def test_truncated_file_gives_what_is_there(make_video, tmp_path, name):
+def test_open_video_truncated_is_partly_read(make_video, tmp_path, name):
     content = make_video(name).read_bytes()
     short = tmp_path / name
     short.write_bytes(content[: len(content) * 2 // 3])
@@ -138,7 +138,7 @@ def test_truncated_file_gives_what_is_there(make_video, tmp_path, name):
         assert numbers[:40] == list(range(40))
 
 
-def test_truncated_mp4_with_its_index_in_front_says_what_is_missing(make_video, tmp_path):
+def test_open_video_truncated_faststart_reports_missing(make_video, tmp_path):
     content = make_video("front.mp4").read_bytes()
     import av
 
@@ -160,7 +160,7 @@ def test_truncated_mp4_with_its_index_in_front_says_what_is_missing(make_video, 
         assert any("missing" in line or "ended" in line for line in reader.lost)
 
 
-def test_decord_reads_the_same_frames_of_a_plain_mp4(make_video):
+def test_decord_plain_mp4_equals_pyav(make_video):
     path = make_video("cfr.mp4")
     with open_video(path, "decord") as theirs, open_video(path) as ours:
         assert theirs.times == pytest.approx(ours.times)
@@ -170,13 +170,13 @@ def test_decord_reads_the_same_frames_of_a_plain_mp4(make_video):
 
 
 @pytest.mark.parametrize("name", ["open_gop.mp4", "cfr.ts", "vfr.mkv", "vp9.webm"])
-def test_decord_refuses_what_it_reads_inexactly(make_video, name):
+def test_decord_inexact_file_is_refused(make_video, name):
     with pytest.raises(UserError, match=r"set media\.backend=pyav"):
         open_video(make_video(name, **VIDEOS[name]), "decord")
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
-def test_animated_images_are_videos(tmp_path, suffix):
+def test_open_video_animated_images(tmp_path, suffix):
     path = tmp_path / f"moving.{suffix}"
     pages = [Image.fromarray(picture(i)) for i in range(6)]
     options = {"lossless": True} if suffix == "webp" else {}
@@ -190,7 +190,7 @@ def test_animated_images_are_videos(tmp_path, suffix):
             reader.frames([6])
 
 
-def test_bad_files_are_named_in_one_line(make_video, tmp_path):
+def test_open_video_bad_file_explains_in_one_line(make_video, tmp_path):
     empty, text, folder = tmp_path / "empty.mp4", tmp_path / "text.mp4", tmp_path / "folder.mp4"
     empty.write_bytes(b"")
     text.write_text("not a video at all\n" * 50)

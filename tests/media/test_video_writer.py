@@ -60,7 +60,7 @@ def rewrite(source, target, mark=None):
         ("sound.mkv", ".mov", {}),
     ],
 )
-def test_pictures_times_and_sound_are_the_source_s(make_video, tmp_path, name, suffix, options):
+def test_video_writer_keeps_times_and_sound(make_video, tmp_path, name, suffix, options):
     source = make_video(name, sound="aac", **options)
     target = tmp_path / f"out{suffix}"
     rewrite(source, target, mark=MARK)
@@ -84,7 +84,7 @@ def test_pictures_times_and_sound_are_the_source_s(make_video, tmp_path, name, s
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
 
 
-def test_last_frame_stays_as_long(make_video, tmp_path):
+def test_video_writer_keeps_last_duration(make_video, tmp_path):
     source = make_video("sound_vfr.mp4", sound="aac", times=irregular)
     rewrite(source, tmp_path / "out.mp4")
 
@@ -95,7 +95,7 @@ def test_last_frame_stays_as_long(make_video, tmp_path):
     assert length(tmp_path / "out.mp4") == pytest.approx(length(source), abs=1e-3)
 
 
-def test_rotated_source_displays_the_same(make_video, tmp_path):
+def test_video_writer_rotated_source_is_upright(make_video, tmp_path):
     source = make_video("turned90.mp4", 3, rotation=90)
     target = tmp_path / "out.mp4"
     rewrite(source, target)
@@ -105,7 +105,7 @@ def test_rotated_source_displays_the_same(make_video, tmp_path):
         assert np.abs(a.astype(int) - b).mean() < 5
 
 
-def test_ten_bit_and_colour_tags_are_kept(make_video, tmp_path):
+def test_video_writer_keeps_ten_bit_and_colour_tags(make_video, tmp_path):
     tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 18, "color_range": 1}
     source = make_video("hlg.mp4", 4, pix_fmt="yuv420p10le", tags=tags)
     target = tmp_path / "out.mp4"
@@ -116,7 +116,7 @@ def test_ten_bit_and_colour_tags_are_kept(make_video, tmp_path):
         assert {key: int(getattr(context, key)) for key in tags} == tags
 
 
-def test_animated_source_and_no_source(tmp_path):
+def test_video_writer_animation_or_no_source(tmp_path):
     source = tmp_path / "in.gif"
     pages = [Image.fromarray(picture(i)) for i in range(4)]
     pages[0].save(source, save_all=True, append_images=pages[1:], duration=[40, 80, 40, 200])
@@ -131,7 +131,7 @@ def test_animated_source_and_no_source(tmp_path):
         assert reader.times == pytest.approx(np.arange(5) / 10, abs=1e-3)
 
 
-def test_exception_leaves_nothing_and_keeps_the_older_file(make_video, tmp_path):
+def test_video_writer_exception_keeps_older_file(make_video, tmp_path):
     source = make_video("cfr.mp4")
     target = tmp_path / "out.mp4"
     target.write_bytes(b"older")
@@ -144,7 +144,7 @@ def test_exception_leaves_nothing_and_keeps_the_older_file(make_video, tmp_path)
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_what_cannot_be_written_is_said(make_video, tmp_path):
+def test_video_writer_unwritable_explains(make_video, tmp_path):
     source = make_video("short.mp4", 3)
     with pytest.raises(MediaError, match=r"use one of \.mp4"):
         VideoWriter(tmp_path / "out.gif", like=source, mark=None)

@@ -66,7 +66,7 @@ def analyzer(asset: Asset, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         made.close()
 
 
-def test_a_face_through_insightfaces_classes(analyzer: InsightFaceAnalyzer) -> None:
+def test_insightface_portrait_matches_mediapipe(analyzer: InsightFaceAnalyzer) -> None:
     (face,) = analyzer(astronaut())
     np.testing.assert_allclose(face.box, BOX, atol=0.5)
     np.testing.assert_allclose(face.keypoints, FIVE, atol=5)
@@ -80,13 +80,13 @@ def test_a_face_through_insightfaces_classes(analyzer: InsightFaceAnalyzer) -> N
     assert np.linalg.norm(face.landmarks - same.landmarks, axis=1).mean() < 2
 
 
-def test_a_detection_without_a_face_is_dropped(analyzer: InsightFaceAnalyzer) -> None:
+def test_insightface_detection_without_landmarks_is_dropped(analyzer: InsightFaceAnalyzer) -> None:
     before = analyzer.dropped
     assert analyzer(np.zeros((512, 512, 3), np.uint8)) == []
     assert analyzer.dropped == before + 1
 
 
-def test_embeddings_of_aligned_crops_are_those_of_arcfaceonnx(analyzer: InsightFaceAnalyzer) -> None:
+def test_insightface_embed_aligned_equals_arcfaceonnx(analyzer: InsightFaceAnalyzer) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
     embeddings = analyzer.embed_aligned(crops)
     assert embeddings.shape == (2, analyzer.embedding_size)
@@ -95,7 +95,7 @@ def test_embeddings_of_aligned_crops_are_those_of_arcfaceonnx(analyzer: InsightF
     np.testing.assert_allclose(embeddings[1], raw / np.linalg.norm(raw), atol=1e-5)
 
 
-def test_the_licence_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_insightface_licence_warning_appears_once(caplog: pytest.LogCaptureFixture) -> None:
     ours._warn_of_licence.cache_clear()
     with caplog.at_level(logging.WARNING):
         ours._warn_of_licence()
@@ -103,7 +103,7 @@ def test_the_licence_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert sum("non-commercial" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_without_the_pack_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_insightface_missing_pack_explains_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack = tmp_path / "buffalo_l"
     pack.mkdir()
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))

@@ -52,13 +52,13 @@ def portrait(analyzer: MediaPipeAnalyzer) -> Face:
     return face
 
 
-def test_the_man_in_the_car_is_found_in_176_by_144_px(carphone: list[tuple[np.ndarray, list[Face]]]) -> None:
+def test_mediapipe_small_video_finds_face_in_nearly_all_frames(carphone: list[tuple[np.ndarray, list[Face]]]) -> None:
     assert sum(len(faces) == 1 for _, faces in carphone) >= 118
     embeddings = np.stack([faces[0].embedding for _, faces in carphone if faces])
     assert (embeddings @ embeddings.T).min() > 0.4
 
 
-def test_a_group_is_six_different_people(group_faces: list[Face]) -> None:
+def test_mediapipe_group_gives_six_different_people(group_faces: list[Face]) -> None:
     assert len(group_faces) == 6
     embeddings = np.stack([face.embedding for face in group_faces])
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
@@ -67,7 +67,7 @@ def test_a_group_is_six_different_people(group_faces: list[Face]) -> None:
     assert areas == sorted(areas, reverse=True)
 
 
-def test_a_person_is_nearer_to_himself_than_to_others(
+def test_mediapipe_embeddings_separate_people(
     carphone: list[tuple[np.ndarray, list[Face]]], group_faces: list[Face], portrait: Face
 ) -> None:
     own = np.stack([faces[0].embedding for _, faces in carphone if faces])
@@ -75,7 +75,7 @@ def test_a_person_is_nearer_to_himself_than_to_others(
     assert (own @ own.T).min() > (own @ others.T).max() + 0.2
 
 
-def test_what_a_face_holds(portrait: Face) -> None:
+def test_mediapipe_portrait_face_has_all_fields(portrait: Face) -> None:
     assert portrait.landmarks.shape == (478, 3)
     assert portrait.blendshapes.shape == (52,)
     assert portrait.embedding.shape == (128,)
@@ -92,7 +92,7 @@ def test_what_a_face_holds(portrait: Face) -> None:
     assert portrait.blendshapes[[9, 10]].max() < 0.4
 
 
-def test_pose_follows_the_head(portrait: Face, group_faces: list[Face], analyzer: MediaPipeAnalyzer) -> None:
+def test_mediapipe_pose_follows_head(portrait: Face, group_faces: list[Face], analyzer: MediaPipeAnalyzer) -> None:
     (flipped,) = analyzer(np.ascontiguousarray(astronaut()[:, ::-1]))
     np.testing.assert_allclose(flipped.pose, portrait.pose * [1, -1, -1], atol=3)
     turned = cv2.warpAffine(astronaut(), cv2.getRotationMatrix2D((224, 120), -35, 1), (512, 512))
@@ -104,7 +104,7 @@ def test_pose_follows_the_head(portrait: Face, group_faces: list[Face], analyzer
 
 
 @pytest.mark.parametrize("height", [64, 40, 32])
-def test_small_faces_in_720p(analyzer: MediaPipeAnalyzer, portrait: Face, height: int) -> None:
+def test_mediapipe_small_face_in_720p_is_placed(analyzer: MediaPipeAnalyzer, portrait: Face, height: int) -> None:
     scale = height / float(portrait.box[3] - portrait.box[1])
     small = cv2.resize(astronaut(), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     frame = np.full((720, 1280, 3), 90, np.uint8)
@@ -115,19 +115,19 @@ def test_small_faces_in_720p(analyzer: MediaPipeAnalyzer, portrait: Face, height
     assert error < 0.06 * height
 
 
-def test_a_face_that_fills_a_large_picture(analyzer: MediaPipeAnalyzer) -> None:
+def test_mediapipe_face_filling_large_picture_is_found(analyzer: MediaPipeAnalyzer) -> None:
     large = cv2.resize(astronaut()[60:190, 165:290], None, fx=12, fy=12, interpolation=cv2.INTER_CUBIC)
     assert len(analyzer(large[200:-200, 200:-200].copy())) == 1
 
 
-def test_no_face_where_there_is_none(analyzer: MediaPipeAnalyzer) -> None:
+def test_mediapipe_picture_without_face_gives_none(analyzer: MediaPipeAnalyzer) -> None:
     rng = np.random.default_rng(0)
     assert analyzer(np.zeros((240, 320, 3), np.uint8)) == []
     assert analyzer(rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)) == []
     assert analyzer(np.full((5, 7, 3), 128, np.uint8)) == []
 
 
-def test_one_face_detected_twice_is_one(analyzer: MediaPipeAnalyzer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mediapipe_duplicate_detection_is_dropped(analyzer: MediaPipeAnalyzer, monkeypatch: pytest.MonkeyPatch) -> None:
     (once,) = analyzer._detector(astronaut())
     again = type(once)(box=once.box + 6, keypoints=once.keypoints + 3, score=once.score - 0.1)
     monkeypatch.setattr(analyzer, "_detector", lambda frame: [again, once])
@@ -138,7 +138,7 @@ def test_one_face_detected_twice_is_one(analyzer: MediaPipeAnalyzer, monkeypatch
 
 
 @pytest.mark.parametrize(("template", "size"), [("arcface_128", 128), ("ffhq_512", 512)])
-def test_landmarks_of_aligned_crops(
+def test_mediapipe_find_landmarks_in_aligned_crops_matches_frame(
     carphone: list[tuple[np.ndarray, list[Face]]], analyzer: MediaPipeAnalyzer, template: str, size: int
 ) -> None:
     sample = carphone[::12]
@@ -154,7 +154,7 @@ def test_landmarks_of_aligned_crops(
         assert answer[1].shape == (52,)
 
 
-def test_embedding_an_aligned_crop_is_what_the_frame_gave(portrait: Face, analyzer: MediaPipeAnalyzer) -> None:
+def test_mediapipe_embed_aligned_equals_frame_embedding(portrait: Face, analyzer: MediaPipeAnalyzer) -> None:
     crop = alignment.warp_face(
         astronaut(), alignment.estimate_alignment(portrait.keypoints, "arcface_112_v2", 112), 112
     )
@@ -162,7 +162,7 @@ def test_embedding_an_aligned_crop_is_what_the_frame_gave(portrait: Face, analyz
     assert analyzer.embed_aligned(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 128)
 
 
-def test_yunet_answers_what_opencv_answers(asset: Asset, group: np.ndarray) -> None:
+def test_yunet_group_equals_opencv(asset: Asset, group: np.ndarray) -> None:
     ours = YuNet(asset("yunet.onnx"), sizes=[1280], min_score=0.7)(group)
     height, width = group.shape[:2]
     theirs = cv2.FaceDetectorYN.create(str(asset("yunet.onnx")), "", (width, height), 0.7, 0.3)
@@ -173,7 +173,7 @@ def test_yunet_answers_what_opencv_answers(asset: Asset, group: np.ndarray) -> N
     np.testing.assert_allclose([(*d.box[:2], *(d.box[2:] - d.box[:2])) for d in ours], rows[:, :4], atol=0.1)
 
 
-def test_the_fingerprint_follows_the_settings(analyzer: MediaPipeAnalyzer) -> None:
+def test_mediapipe_fingerprint_depends_on_settings(analyzer: MediaPipeAnalyzer) -> None:
     stricter = MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.8)
     same = MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.7)
     stricter.close()
@@ -182,7 +182,7 @@ def test_the_fingerprint_follows_the_settings(analyzer: MediaPipeAnalyzer) -> No
     assert (analyzer.embedder, analyzer.embedding_size) == ("sface", 128)
 
 
-def test_the_console_stays_clean() -> None:
+def test_mediapipe_start_prints_nothing() -> None:
     program = """
 import skimage.data
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer

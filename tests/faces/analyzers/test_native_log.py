@@ -41,7 +41,7 @@ def test_filter_stderr_overlapping_threads_restore_it_once(capfd: pytest.Capture
     assert capfd.readouterr().err == "first\nwhile the second is in\nsecond\nafterwards\n"
 
 
-def test_landmarkers_started_in_several_threads_leave_stderr_as_it_was() -> None:
+def test_landmarker_several_threads_keep_stderr() -> None:
     program = """
 import os, threading
 from facesmith import assets

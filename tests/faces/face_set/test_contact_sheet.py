@@ -29,7 +29,7 @@ def frames(sheet: np.ndarray, colour: tuple[int, int, int]) -> int:
     return round(float((sheet == colour).all(-1).sum()) / area)
 
 
-def test_kept_faces_are_green_and_rejected_ones_red(tmp_path: Path, crop: Path, astronaut: np.ndarray) -> None:
+def test_contact_sheet_kept_green_rejected_red(tmp_path: Path, crop: Path, astronaut: np.ndarray) -> None:
     faces = [Thumbnail(crop, "a 1", None)] * 5 + [Thumbnail(crop, "b 2", "too small (11 < 32 px)")] * 3
     write_contact_sheet(tmp_path / "sheet.png", faces, "somebody: 5 of 8 faces kept")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
@@ -41,7 +41,7 @@ def test_kept_faces_are_green_and_rejected_ones_red(tmp_path: Path, crop: Path, 
     assert np.abs(sheet[y : y + THUMB, x : x + THUMB] - thumb).mean() < 4
 
 
-def test_a_large_set_is_thinned_out_but_rejected_faces_stay_visible(tmp_path: Path, crop: Path) -> None:
+def test_contact_sheet_large_set_keeps_rejected_visible(tmp_path: Path, crop: Path) -> None:
     faces = [Thumbnail(crop, str(i), None) for i in range(900)]
     faces += [Thumbnail(crop, str(i), "no reason") for i in range(60)]
     write_contact_sheet(tmp_path / "sheet.png", faces, "many")
@@ -50,7 +50,7 @@ def test_a_large_set_is_thinned_out_but_rejected_faces_stay_visible(tmp_path: Pa
     assert sheet.shape[0] < 3500
 
 
-def test_a_long_reason_and_name_stay_in_their_cell(tmp_path: Path, crop: Path) -> None:
+def test_contact_sheet_long_text_stays_in_cell(tmp_path: Path, crop: Path) -> None:
     face = Thumbnail(crop, "a_very_long_file_name_without_any_space.jpeg", "word " * 60)
     write_contact_sheet(tmp_path / "sheet.png", [face], "one")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))

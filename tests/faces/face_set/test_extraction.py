@@ -49,7 +49,7 @@ def wait_for(root: Path, pattern: str) -> None:
         time.sleep(0.05)
 
 
-def test_a_clean_video_is_kept_whole(carphone_set: FaceSet) -> None:
+def test_extract_clean_video_keeps_all(carphone_set: FaceSet) -> None:
     meta = carphone_set.meta
     assert (meta["pictures"], meta["faces"], meta["kept"], meta["rejected"]) == (30, 30, 30, {})
     assert meta["consent"] == "public_domain"
@@ -67,7 +67,7 @@ def test_a_clean_video_is_kept_whole(carphone_set: FaceSet) -> None:
     ]
 
 
-def test_every_frame_is_smoothed_along_time(
+def test_extract_every_frame_is_smoothed(
     carphone_frames: list[np.ndarray], astronaut: np.ndarray, tmp_path: Path
 ) -> None:
     """Two shots: neither cut nor shot boundary is smoothed across."""
@@ -84,7 +84,7 @@ def test_every_frame_is_smoothed_along_time(
     assert np.linalg.norm((steady - raw)[..., :2], axis=-1).mean(-1).max() < 0.1 * jump
 
 
-def test_two_people_in_a_folder(two_people_set: FaceSet) -> None:
+def test_extract_two_people_keeps_one(two_people_set: FaceSet) -> None:
     faces = two_people_set
     kept = [Path(source).name for source in faces.kept.column("source").to_pylist()]
     assert sorted(kept) == ["both.png", *(f"man{i}.png" for i in range(6))]
@@ -98,27 +98,27 @@ def test_two_people_in_a_folder(two_people_set: FaceSet) -> None:
     assert len(np.unique(faces.tracks)) == 7
 
 
-def test_many_people_are_all_kept(two_people: Path, tmp_path: Path) -> None:
+def test_extract_people_many_keeps_all(two_people: Path, tmp_path: Path) -> None:
     faces = extract_small(two_people, tmp_path, people="many")
     assert (faces.meta["faces"], len(faces)) == (10, 10)
     sources = [Path(source).name for source in faces.kept.column("source").to_pylist()]
     assert sources.count("both.png") == 2
 
 
-def test_several_workers_give_the_same_set(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
+def test_extract_several_workers_equals_one(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
     three = extract_small(two_people, tmp_path, workers=3)
     assert three.key == two_people_set.key
     assert three.table.equals(two_people_set.table)
 
 
-def test_no_face_anywhere(asset: Callable[[str], Path], tmp_path: Path) -> None:
+def test_extract_no_face_is_refused(asset: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         extract_small(asset("bikes.mp4"), tmp_path, max_frames=5)
     assert str(error.value).startswith("data.source: no usable face in 5 pictures read (no face 5)")
     assert not [p for p in (tmp_path / "somebody").iterdir() if p.is_dir()]
 
 
-def test_no_usable_face_counts_why(astronaut: np.ndarray, tmp_path: Path) -> None:
+def test_extract_no_usable_face_counts_reasons(astronaut: np.ndarray, tmp_path: Path) -> None:
     folder = tmp_path / "media"
     folder.mkdir()
     Image.fromarray(astronaut).resize((64, 64)).save(folder / "tiny.png")
@@ -134,14 +134,14 @@ def test_no_usable_face_counts_why(astronaut: np.ndarray, tmp_path: Path) -> Non
     assert "\n" not in message
 
 
-def test_nothing_readable(tmp_path: Path) -> None:
+def test_extract_nothing_readable_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.mp4").write_bytes(b"")
     with pytest.raises(UserError, match=r"data.source: none of the 2 files could be read.*; give other"):
         extract_small(tmp_path, tmp_path / "sets")
 
 
-def test_the_same_media_are_analysed_once(two_people: Path, tmp_path: Path) -> None:
+def test_extract_same_media_is_reused(two_people: Path, tmp_path: Path) -> None:
     made, factory = counted()
     settings = {**EXTRACTION, "analyzer": factory}
     first = extract_small(two_people, tmp_path, **settings)
@@ -161,7 +161,7 @@ def test_the_same_media_are_analysed_once(two_people: Path, tmp_path: Path) -> N
     assert len(fewer) == len(first) - 1
 
 
-def test_a_killed_extraction_goes_on(asset: Callable[[str], Path], tmp_path: Path) -> None:
+def test_extract_killed_resumes(asset: Callable[[str], Path], tmp_path: Path) -> None:
     source, seen = asset("carphone_pristine.mp4"), tmp_path / "seen.txt"
     process = start_slow_extraction(source, tmp_path, seen, 0.4)
     wait_for(tmp_path, "somebody/*.partial/journal/000001.parquet")
@@ -180,7 +180,7 @@ def test_a_killed_extraction_goes_on(asset: Callable[[str], Path], tmp_path: Pat
     assert not list(tmp_path.glob("somebody/*.partial"))
 
 
-def test_a_second_process_waits_and_uses_the_first_ones_set(
+def test_extract_second_process_waits_and_reuses(
     asset: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = asset("carphone_pristine.mp4")
@@ -195,14 +195,14 @@ def test_a_second_process_waits_and_uses_the_first_ones_set(
     assert "another process is making" in caplog.text
 
 
-def test_damaged_leftovers_are_analysed_again(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
+def test_extract_damaged_log_is_analysed_again(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
     partial = tmp_path / "somebody" / f"{two_people_set.key[:12]}.partial"
     (partial / "journal").mkdir(parents=True)
     (partial / "journal" / "000001.parquet").write_bytes(b"PAR1 cut off")
     assert extract_small(two_people, tmp_path).table.equals(two_people_set.table)
 
 
-def test_abandoned_unfinished_sets_are_swept(two_people: Path, tmp_path: Path) -> None:
+def test_extract_removes_stale_partial_sets(two_people: Path, tmp_path: Path) -> None:
     old, recent = tmp_path / "somebody" / "0ld.partial", tmp_path / "somebody" / "recent.partial"
     for partial in (old, recent):
         (partial / "crops").mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_abandoned_unfinished_sets_are_swept(two_people: Path, tmp_path: Path) -
     assert recent.exists()
 
 
-def test_an_error_in_a_worker_ends_the_extraction(two_people: Path, tmp_path: Path) -> None:
+def test_extract_worker_error_is_raised(two_people: Path, tmp_path: Path) -> None:
     class Failing(Counting):
         def __call__(self, frame: np.ndarray) -> object:
             raise RuntimeError("the analyzer broke")
@@ -224,13 +224,13 @@ def test_an_error_in_a_worker_ends_the_extraction(two_people: Path, tmp_path: Pa
         extract_small(two_people, tmp_path, analyzer=Failing, workers=2)
 
 
-def test_everything_of_a_name_lies_under_it(two_people: Path, tmp_path: Path) -> None:
+def test_extract_writes_under_name_only(two_people: Path, tmp_path: Path) -> None:
     faces = extract_small(two_people / "man0.png", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["somebody"]
     assert json.loads((faces.path / "meta.json").read_text())["name"] == "somebody"
 
 
-def test_a_face_set_is_its_owner_s_alone_whatever_the_umask(two_people: Path, tmp_path: Path) -> None:
+def test_extract_any_umask_is_private(two_people: Path, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         faces = extract_small(two_people, tmp_path / "sets", expires="2030-01-31")
@@ -243,9 +243,7 @@ def test_a_face_set_is_its_owner_s_alone_whatever_the_umask(two_people: Path, tm
     assert faces.meta["expires"] == "2030-01-31"
 
 
-def test_an_extraction_killed_again_and_again_analyses_what_is_kept_once(
-    asset: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_extract_killed_repeatedly_analyses_logged_pictures_once(asset: Callable[[str], Path], tmp_path: Path) -> None:
     source, seen = asset("carphone_pristine.mp4"), tmp_path / "seen.txt"
     lost = 0
     for attempt in range(1, 4):
@@ -265,9 +263,7 @@ def test_an_extraction_killed_again_and_again_analyses_what_is_kept_once(
     assert len(faces) == 16
 
 
-def test_two_processes_that_start_together_analyse_each_picture_once(
-    asset: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_extract_two_processes_analyse_each_picture_once(asset: Callable[[str], Path], tmp_path: Path) -> None:
     source, seen = asset("carphone_pristine.mp4"), [tmp_path / "first.txt", tmp_path / "second.txt"]
     both = [start_slow_extraction(source, tmp_path, one, 0.05) for one in seen]
     assert [process.wait() for process in both] == [0, 0]
@@ -277,9 +273,7 @@ def test_two_processes_that_start_together_analyse_each_picture_once(
 
 
 @pytest.mark.slow
-def test_of_two_that_wait_one_takes_over_where_a_killed_one_stopped(
-    asset: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_extract_waiting_process_takes_over_from_killed(asset: Callable[[str], Path], tmp_path: Path) -> None:
     source, first, second = asset("carphone_pristine.mp4"), tmp_path / "first.txt", tmp_path / "second.txt"
     killed = start_slow_extraction(source, tmp_path, first, 0.5)
     wait_for(tmp_path, "somebody/*.partial/journal/000001.parquet")

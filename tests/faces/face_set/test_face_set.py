@@ -9,7 +9,7 @@ from facesmith.faces.face_set.face_set import FaceSet, column_to_array
 from facesmith.faces.geometry.alignment import TEMPLATES, estimate_alignment, warp_face
 
 
-def test_arrays_are_over_the_kept_faces(carphone_set: FaceSet) -> None:
+def test_face_set_arrays_cover_kept_faces(carphone_set: FaceSet) -> None:
     n = len(carphone_set)
     assert n == 30
     assert carphone_set.landmarks.shape == (n, 478, 3)
@@ -24,9 +24,7 @@ def test_arrays_are_over_the_kept_faces(carphone_set: FaceSet) -> None:
     assert carphone_set.crop(0).shape == (512, 512, 3)
 
 
-def test_landmarks_lie_on_the_template_and_on_the_picture(
-    carphone_set: FaceSet, carphone_frames: list[np.ndarray]
-) -> None:
+def test_face_set_landmarks_match_template_and_source(carphone_set: FaceSet, carphone_frames: list[np.ndarray]) -> None:
     five = keypoints_from_landmarks(carphone_set.landmarks)
     off = np.linalg.norm(five - TEMPLATES["ffhq_512"] * 512, axis=-1)
     assert np.median(off) < 15
@@ -42,7 +40,7 @@ def test_landmarks_lie_on_the_template_and_on_the_picture(
 
 
 @pytest.mark.parametrize(("template", "size"), [("arcface_128", 128), ("dfl_whole_face", 96)])
-def test_resampled_crops_are_those_that_a_frame_gives_directly(
+def test_face_set_aligned_equals_direct_alignment(
     carphone_set: FaceSet, carphone_frames: list[np.ndarray], template: str, size: int
 ) -> None:
     faces = carphone_set.aligned(template, size)
@@ -57,7 +55,7 @@ def test_resampled_crops_are_those_that_a_frame_gives_directly(
     assert np.median(np.abs(keypoints_from_landmarks(faces.landmarks) - TEMPLATES[template] * size)) < 3
 
 
-def test_mirroring_twice_gives_the_same_faces(carphone_set: FaceSet) -> None:
+def test_aligned_faces_mirror_twice_is_identity(carphone_set: FaceSet) -> None:
     faces = carphone_set.aligned()[:4]
     mirrored = faces.mirror()
     np.testing.assert_array_equal(mirrored.images[:, :, 0], faces.images[:, :, -1])
@@ -70,7 +68,7 @@ def test_mirroring_twice_gives_the_same_faces(carphone_set: FaceSet) -> None:
     np.testing.assert_array_equal(again.blendshapes, faces.blendshapes)
 
 
-def test_aligned_faces_are_indexed_and_joined(carphone_set: FaceSet) -> None:
+def test_aligned_faces_index_and_concat(carphone_set: FaceSet) -> None:
     faces = carphone_set.aligned()
     parts = [faces[:10], faces[np.arange(10, 30)]]
     np.testing.assert_array_equal(type(faces).concat(parts).images, faces.images)
@@ -81,7 +79,7 @@ def test_aligned_faces_are_indexed_and_joined(carphone_set: FaceSet) -> None:
         faces[3]  # type: ignore[index]
 
 
-def test_means_of_embeddings(carphone_set: FaceSet) -> None:
+def test_face_set_embedding_mean_methods_differ(carphone_set: FaceSet) -> None:
     means = {method: carphone_set.embedding_mean(method) for method in ("weighted", "mean", "median")}
     for mean in means.values():
         assert np.linalg.norm(mean) == pytest.approx(1, abs=1e-5)
@@ -94,6 +92,6 @@ def test_means_of_embeddings(carphone_set: FaceSet) -> None:
         carphone_set.embedding_mean("mode")  # type: ignore[arg-type]
 
 
-def test_a_folder_without_meta_is_no_face_set(tmp_path: Path) -> None:
+def test_face_set_folder_without_meta_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a face set"):
         FaceSet(tmp_path)

@@ -39,7 +39,7 @@ def good(embeddings: np.ndarray, pictures: np.ndarray | None = None) -> Candidat
         ("pose", (40, 0, 0), "turned away (pitch 40, at most 30 degrees)"),
     ],
 )
-def test_each_limit_has_its_reason(column: str, value: float | tuple[float, ...], expected: str) -> None:
+def test_select_faces_each_limit_has_its_reason(column: str, value: float | tuple[float, ...], expected: str) -> None:
     faces = good(people(5)[0])
     getattr(faces, column)[2] = value
     reasons, _ = select_faces(faces, LIMITS, "one")
@@ -47,14 +47,14 @@ def test_each_limit_has_its_reason(column: str, value: float | tuple[float, ...]
     assert rejection_kind(expected) == expected.split(" (")[0]
 
 
-def test_roll_is_no_flaw() -> None:
+def test_select_faces_roll_is_ignored() -> None:
     faces = good(people(3)[0])
     faces.pose[:, 2] = 90
     assert select_faces(faces, LIMITS, "one")[0] == [None] * 3
 
 
 @pytest.mark.parametrize("counts", [(30, 12), (12, 30), (10, 4, 5, 3), (3, 2)])
-def test_the_majority_is_kept_and_the_others_are_told(counts: tuple[int, ...]) -> None:
+def test_select_faces_majority_is_kept(counts: tuple[int, ...]) -> None:
     embeddings, who = people(*counts)
     reasons, similarity = select_faces(good(embeddings), LIMITS, "one")
     wanted = int(np.argmax(counts))
@@ -63,14 +63,14 @@ def test_the_majority_is_kept_and_the_others_are_told(counts: tuple[int, ...]) -
     assert similarity[who == wanted].min() > 0.7
 
 
-def test_of_several_faces_in_a_picture_the_person_is_kept() -> None:
+def test_select_faces_group_picture_keeps_the_person() -> None:
     embeddings, who = people(6, 4)
     pictures = np.array([0, 1, 2, 3, 4, 5, 0, 1, 2, 3])
     reasons, _ = select_faces(good(embeddings, pictures), LIMITS, "one")
     assert [reason is None for reason in reasons] == (who == 0).tolist()
 
 
-def test_a_second_likeness_in_one_picture_is_dropped() -> None:
+def test_select_faces_second_likeness_is_rejected() -> None:
     embeddings, _ = people(6)
     reasons, similarity = select_faces(good(embeddings, np.array([0, 1, 2, 3, 4, 4])), LIMITS, "one")
     assert sum(reason is None for reason in reasons) == 5
@@ -79,14 +79,14 @@ def test_a_second_likeness_in_one_picture_is_dropped() -> None:
     assert similarity[dropped] == similarity[4:].min()
 
 
-def test_in_a_draw_the_larger_faces_win() -> None:
+def test_majority_embedding_draw_larger_faces_win() -> None:
     embeddings, who = people(8, 8)
     sizes = np.where(who == 1, 120, 80).astype(np.float32)
     centre = majority_embedding(embeddings, sizes, 0.4)
     assert (embeddings[who == 1] @ centre).min() > 0.7
 
 
-def test_many_people_are_all_kept() -> None:
+def test_select_faces_people_many_keeps_all() -> None:
     embeddings, _ = people(3, 3, 3)
     faces = good(embeddings, np.zeros(9, int))
     faces.sizes[4] = 5
@@ -95,7 +95,7 @@ def test_many_people_are_all_kept() -> None:
     assert np.isnan(similarity).all()
 
 
-def test_when_every_face_is_flawed_nothing_is_kept() -> None:
+def test_select_faces_all_flawed_keeps_none() -> None:
     faces = good(people(3)[0])
     faces.scores[:] = 0.1
     assert {rejection_kind(reason or "") for reason in select_faces(faces, LIMITS, "one")[0]} == {"low score"}

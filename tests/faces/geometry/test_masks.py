@@ -19,7 +19,7 @@ def landmarks(astronaut):
     return transform_points(face.landmarks, estimate_alignment(face.keypoints, "arcface_128", SIZE))
 
 
-def test_the_box_follows_the_contract():
+def test_box_mask_matches_contract():
     mask = masks.box_mask(SIZE, 0.3, (0, 0, 0, 0))
     # int(256 / 2 * .3) = 38: a border of 19 px is zero before a blur of 9.5
     assert mask[SIZE // 2, 19] == pytest.approx(0.52, abs=0.03)
@@ -28,21 +28,21 @@ def test_the_box_follows_the_contract():
     np.testing.assert_allclose(mask, mask[::-1, ::-1], atol=1e-6)
 
 
-def test_padding_is_top_right_bottom_left_in_percent():
+def test_box_mask_padding_is_top_right_bottom_left_percent():
     mask = masks.box_mask(100, 0.0, (10, 20, 30, 40))
     rows, columns = np.nonzero(mask)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 69, 40, 79)
     assert masks.box_mask(100, 0.0, (0, 0, 0, 0)).sum() == 98 * 98  # a row at each side at the least
 
 
-def test_what_is_under_one_half_becomes_nothing():
+def test_soften_mask_below_half_becomes_zero():
     plane = np.full((SIZE, SIZE), 0.49, np.float32)
     assert masks.soften_mask(plane).max() == 0
     assert masks.soften_mask(np.ones_like(plane)).min() == 1
     assert masks.soften_mask(np.full_like(plane, 0.75)).max() == pytest.approx(0.5)
 
 
-def test_the_hull_holds_the_face_and_not_the_corners(landmarks):
+def test_hull_mask_covers_face_without_corners(landmarks):
     mask = masks.hull_mask(landmarks, SIZE)
     for point in (1, 33, 263, 61, 291):
         x, y = landmarks[point, :2].round().astype(int)
@@ -63,14 +63,14 @@ def test_the_hull_holds_the_face_and_not_the_corners(landmarks):
         ("lower_face", [13, 199], [468, 105]),
     ],
 )
-def test_regions_hold_what_they_are_named_after(landmarks, name, inside, outside):
+def test_region_mask_covers_named_landmarks(landmarks, name, inside, outside):
     mask = masks.region_mask(landmarks, SIZE, [name])
     value = {p: mask[tuple(landmarks[p, 1::-1].round().astype(int))] for p in (*inside, *outside)}
     assert all(value[p] > 0.6 for p in inside), value
     assert all(value[p] == 0 for p in outside), value
 
 
-def test_regions_add_up(landmarks):
+def test_region_mask_several_names_is_maximum(landmarks):
     both = masks.region_mask(landmarks, SIZE, ["mouth", "eyes"])
     single = np.maximum(masks.region_mask(landmarks, SIZE, ["mouth"]), masks.region_mask(landmarks, SIZE, ["eyes"]))
     np.testing.assert_allclose(both, single, atol=0.02)

@@ -4,7 +4,7 @@ from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.topology import BLENDSHAPES
 
 
-def test_mirrors_are_involutions_and_swap_sides() -> None:
+def test_topology_mirrors_are_involutions_and_swap_sides() -> None:
     for mirror, size in ((topology.LANDMARK_MIRROR, 478), (topology.BLENDSHAPE_MIRROR, 52)):
         assert len(mirror) == size
         assert (mirror[mirror] == np.arange(size)).all()
@@ -20,7 +20,7 @@ def test_mirrors_are_involutions_and_swap_sides() -> None:
     assert (mirror[topology.MIDLINE] == topology.MIDLINE).all()
 
 
-def test_blendshape_positions_follow_their_names() -> None:
+def test_topology_blendshape_positions_match_names() -> None:
     swapped = [name.replace("Left", "?").replace("Right", "Left").replace("?", "Right") for name in BLENDSHAPES]
     assert [BLENDSHAPES[i] for i in topology.BLENDSHAPE_MIRROR] == swapped
     assert all(BLENDSHAPES[i].startswith("eye") for i in topology.EYE_BLENDSHAPES)

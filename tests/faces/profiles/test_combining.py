@@ -17,7 +17,7 @@ ADA = one(0, "ada", consent="self", consent_note="on paper", expires="2030-01-31
 BOB = one(1, "bob", consent="public_domain", expires="2029-06-30", face_set="key-bob", num_frames=10)
 
 
-def test_a_blend_lies_where_its_weights_say():
+def test_blend_profiles_weights_decide_direction():
     both = blend_profiles([ADA, BOB], [3, 1], "both")
     np.testing.assert_allclose(both.mean[:2], np.array([3, 1]) / np.sqrt(10), atol=1e-6)
     assert np.linalg.norm(both.mean) == pytest.approx(1, abs=1e-6)
@@ -26,7 +26,7 @@ def test_a_blend_lies_where_its_weights_say():
     np.testing.assert_allclose(both.std[:3], np.sqrt([0.01 + 0.1875, 0.01 + 0.1875, 0.01]), atol=1e-6)
 
 
-def test_lineage_consent_and_expiry_follow_from_the_strictest():
+def test_blend_profiles_keeps_lineage_and_strictest_consent():
     both = blend_profiles([ADA, BOB], [1, 1], "both")
     assert [(a.id, a.face_set, a.weight) for a in both.made_from] == [("ada", "key-ada", 0.5), ("bob", "key-bob", 0.5)]
     assert both.consent == "self"
@@ -37,7 +37,7 @@ def test_lineage_consent_and_expiry_follow_from_the_strictest():
     assert {a.face_set: a.weight for a in later.made_from} == {"key-ada": 0.25, "key-bob": 0.25, "key-carl": 0.5}
 
 
-def test_interpolation_keeps_an_even_speed_along_the_arc():
+def test_interpolate_profiles_moves_evenly_along_arc():
     quarter = interpolate_profiles(ADA, BOB, 0.25, "quarter")
     angle = np.pi / 8
     np.testing.assert_allclose(quarter.mean[:2], [np.cos(angle), np.sin(angle)], atol=1e-6)
@@ -46,7 +46,7 @@ def test_interpolation_keeps_an_even_speed_along_the_arc():
     np.testing.assert_allclose(interpolate_profiles(ADA, ADA, 0.5, "same").mean, ADA.mean, atol=1e-7)
 
 
-def test_enriching_counts_each_face_alike():
+def test_enrich_profile_counts_each_face_alike():
     near = np.array([0.8, 0.6, 0, 0, 0, 0, 0, 0], np.float32)
     more = make(id="ada", embedding_mean=near, embedding_std=np.zeros(8, np.float32), num_frames=10, face_set="new")
     richer = enrich_profile(ADA, more, min_similarity=0.36)
@@ -56,7 +56,7 @@ def test_enriching_counts_each_face_alike():
     assert [a.face_set for a in richer.made_from] == ["key-ada", "new"]
 
 
-def test_what_cannot_be_combined_is_told_in_one_line():
+def test_combining_impossible_input_explains_in_one_line():
     foreign = make(id="eve", embedder="arcface_w600k_r50", embedding_mean=np.ones(512), embedding_std=np.zeros(512))
     opposite = one(0, "opposite")
     opposite = opposite.model_copy(update={"embedding_mean": [-x for x in ADA.embedding_mean]})

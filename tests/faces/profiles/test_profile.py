@@ -27,7 +27,7 @@ def make(**changes) -> IdentityProfile:
     return IdentityProfile.create(**(fields | changes))
 
 
-def test_round_trip_keeps_every_bit(tmp_path):
+def test_profile_round_trip_keeps_every_bit(tmp_path):
     profile = make()
     profile.save(tmp_path / "profiles" / "ada.json")
     again = IdentityProfile.load(tmp_path / "profiles" / "ada.json")
@@ -37,7 +37,7 @@ def test_round_trip_keeps_every_bit(tmp_path):
     assert again.similarity(profile.mean[None], "sface")[0] == pytest.approx(1, abs=1e-6)
 
 
-def test_embedders_are_never_mixed():
+def test_profile_other_embedder_is_refused():
     profile = make()
     with pytest.raises(UserError, match="made with embedder sface"):
         profile.similarity(np.ones((1, 512), np.float32), "arcface")
@@ -46,7 +46,7 @@ def test_embedders_are_never_mixed():
 
 
 @pytest.mark.parametrize("mean", [np.zeros(4, np.float32), np.full(4, np.nan, np.float32)])
-def test_a_mean_without_direction_is_refused(mean):
+def test_profile_create_zero_mean_is_refused(mean):
     with pytest.raises(ValueError, match="no direction"):
         make(embedding_mean=mean, embedding_std=np.zeros(4, np.float32))
 
@@ -68,7 +68,7 @@ def test_a_mean_without_direction_is_refused(mean):
         (lambda f: f.update(created="yesterday"), "Invalid isoformat"),
     ],
 )
-def test_a_wrong_profile_is_told_in_one_line(tmp_path, change, words):
+def test_profile_load_wrong_field_names_it_in_one_line(tmp_path, change, words):
     path = tmp_path / "ada.json"
     fields = make().model_dump()
     change(fields)
@@ -81,7 +81,7 @@ def test_a_wrong_profile_is_told_in_one_line(tmp_path, change, words):
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]"])
-def test_what_is_no_profile_at_all(tmp_path, content):
+def test_profile_load_other_file_is_refused(tmp_path, content):
     path = tmp_path / "ada.json"
     if content is not None:
         path.write_text(content)
@@ -89,7 +89,7 @@ def test_what_is_no_profile_at_all(tmp_path, content):
         IdentityProfile.load(path)
 
 
-def test_a_profile_is_its_owner_s_alone_whatever_the_umask(tmp_path):
+def test_profile_save_any_umask_is_private(tmp_path):
     before = os.umask(0)
     try:
         make().save(tmp_path / "profiles" / "ada.json")
@@ -99,7 +99,7 @@ def test_a_profile_is_its_owner_s_alone_whatever_the_umask(tmp_path):
     assert modes == [0o700, 0o600]
 
 
-def test_a_profile_of_before_expiry_and_ancestors_is_read(tmp_path):
+def test_profile_load_older_version_fills_defaults(tmp_path):
     make(expires="2030-01-31").save(tmp_path / "ada.json")
     fields = json.loads((tmp_path / "ada.json").read_text())
     assert fields["expires"] == "2030-01-31"

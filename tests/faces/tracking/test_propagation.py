@@ -31,7 +31,7 @@ def drive(asset):
         return [frame for _, frame in reader.frames(range(9))]
 
 
-def test_followed_landmarks_are_those_of_a_full_search(analyzer, drive):
+def test_propagate_faces_matches_full_detection(analyzer, drive):
     whole = [detect_faces(analyzer, frame, embed=False) for frame in drive]
     analyzer.searches = 0
     found = propagate_faces(analyzer, drive[:8], whole[0], (drive[8], whole[8]), embed=False)
@@ -39,11 +39,11 @@ def test_followed_landmarks_are_those_of_a_full_search(analyzer, drive):
     assert [len(faces) for faces in found] == [1] * 8
     a, b = (np.stack([faces[0].landmarks for faces in each[:8]]) for each in (whole, found))
     off = np.linalg.norm((a - b)[..., :2], axis=-1) / iris_distance(a)[:, None]
-    assert off.mean() < 0.02  # the landmarker's own jitter from frame to frame is .034
+    assert off.mean() < 0.02  # the second difference of the landmarker's own answers is .034
     assert all(np.isnan(faces[0].embedding).all() for faces in found[1:])
 
 
-def test_a_face_that_comes_in_is_followed_back_to_where_it_came(analyzer):
+def test_propagate_faces_entering_face_is_traced_back(analyzer):
     nothing = np.full((320, 320, 3), 90, np.uint8)
     frames = [nothing.copy() for _ in range(9)]
     for i in range(3, 9):  # 40 px of it more with each frame; the thumbnail changes little
@@ -55,7 +55,7 @@ def test_a_face_that_comes_in_is_followed_back_to_where_it_came(analyzer):
     assert found[0] == []
 
 
-def test_a_cut_is_searched_anew(analyzer, drive):
+def test_propagate_faces_cut_detects_again(analyzer, drive):
     other = astronaut()[:144, 130:306].copy()
     first = detect_faces(analyzer, drive[0], embed=False)
     analyzer.searches = 0
@@ -66,7 +66,7 @@ def test_a_cut_is_searched_anew(analyzer, drive):
     assert np.linalg.norm(found[3][0].landmarks - found[2][0].landmarks, axis=1).mean() < 1.5
 
 
-def test_a_lost_face_is_searched_and_then_missing(analyzer, drive):
+def test_propagate_faces_hidden_face_is_missing(analyzer, drive):
     first = detect_faces(analyzer, drive[0], embed=False)
     hidden = drive[1].copy()
     hidden[10:120, 40:130] = 90

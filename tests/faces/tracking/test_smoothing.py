@@ -24,7 +24,7 @@ def noisy(times: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return landmarks(true), landmarks(true) + rng.normal(0, 1, (len(times), 478, 3)).astype(np.float32)
 
 
-def test_even_steps_are_scipys_filter() -> None:
+def test_smooth_landmarks_even_steps_equals_scipy() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)
     result, done = smooth_landmarks(times, shaky, np.zeros(40, np.int32), SMOOTHING)
@@ -33,7 +33,7 @@ def test_even_steps_are_scipys_filter() -> None:
     assert done.all()
 
 
-def test_a_blink_stays_a_blink() -> None:
+def test_smooth_landmarks_blink_is_kept() -> None:
     times = np.arange(60) / 30
     true, shaky = noisy(times)
     lid = 159
@@ -50,7 +50,7 @@ def test_a_blink_stays_a_blink() -> None:
     assert after < 0.5 * before
 
 
-def test_uneven_steps_agree_with_even_ones() -> None:
+def test_smooth_landmarks_uneven_steps_agree_with_even() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)
     even, _ = smooth_landmarks(times, shaky, np.zeros(40, np.int32), SMOOTHING)
@@ -59,7 +59,7 @@ def test_uneven_steps_agree_with_even_ones() -> None:
     assert np.abs(uneven - even).mean() < 0.02
 
 
-def test_uneven_steps_keep_a_quadratic_and_take_noise_away() -> None:
+def test_smooth_landmarks_uneven_steps_keep_quadratic() -> None:
     rng = np.random.default_rng(1)
     times = np.cumsum(rng.choice([1, 1, 2, 3], 80)) / 60
     quadratic = landmarks(np.stack([5 + 90 * times - 30 * times**2, 10 * times], axis=1))
@@ -75,7 +75,7 @@ def test_uneven_steps_keep_a_quadratic_and_take_noise_away() -> None:
     assert after < 0.6 * before
 
 
-def test_nothing_is_mixed_across_tracks() -> None:
+def test_smooth_landmarks_tracks_are_not_mixed() -> None:
     times = np.arange(40) / 30
     points = landmarks(np.where(times[:, None] < 0.66, [[100.0, 50.0]], [[400.0, 80.0]]))
     tracks = (times >= 0.66).astype(np.int32)
@@ -83,7 +83,7 @@ def test_nothing_is_mixed_across_tracks() -> None:
 
 
 @pytest.mark.parametrize(("count", "step"), [(3, 1 / 30), (40, 9 / 30), (1, 1.0)])
-def test_short_tracks_and_sparse_samples_are_left_alone(count: int, step: float) -> None:
+def test_smooth_landmarks_short_or_sparse_is_unchanged(count: int, step: float) -> None:
     times = np.arange(count) * step
     _, shaky = noisy(times)
     result, done = smooth_landmarks(times, shaky, np.zeros(count, np.int32), SMOOTHING)
@@ -91,7 +91,7 @@ def test_short_tracks_and_sparse_samples_are_left_alone(count: int, step: float)
     assert not done.any()
 
 
-def test_a_track_shorter_than_the_window_is_fitted_whole() -> None:
+def test_smooth_landmarks_track_shorter_than_window_is_fitted() -> None:
     times = np.arange(5) / 30
     true, shaky = noisy(times)
     result, done = smooth_landmarks(times, shaky, np.zeros(5, np.int32), SMOOTHING)
@@ -99,7 +99,7 @@ def test_a_track_shorter_than_the_window_is_fitted_whole() -> None:
     assert np.abs(result - true).mean() < np.abs(shaky - true).mean()
 
 
-def test_window_zero_switches_smoothing_off() -> None:
+def test_smooth_landmarks_window_zero_is_off() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)
     result, done = smooth_landmarks(

@@ -33,12 +33,12 @@ def run(frames, *, window=0.25, max_gap=0.4, thumbnails=None):
     )
 
 
-def test_frames_come_in_order_and_none_is_missing():
+def test_stream_tracker_yields_all_frames_in_order():
     out = run([[face(100)] if i % 7 else [] for i in range(50)])
     assert [one.item for one in out] == list(range(50))
 
 
-def test_jitter_goes_down_and_nothing_lags():
+def test_stream_tracker_reduces_jitter_without_lag():
     random = np.random.default_rng(1)
     path = 100 + 80 * np.sin(np.arange(120) / 12)
     frames = [[face(x, noise=random.normal(0, 1, (478, 3)))] for x in path]
@@ -55,7 +55,7 @@ def test_jitter_goes_down_and_nothing_lags():
     assert errors[0] < 0.2 * errors[1]
 
 
-def test_it_is_what_the_whole_track_at_once_would_be():
+def test_stream_tracker_equals_smoothing_whole_track():
     random = np.random.default_rng(2)
     frames = [[face(100 + i, noise=random.normal(0, 1, (478, 3)))] for i in range(60)]
     steady = np.stack([one.faces[0].landmarks for one in run(frames)])
@@ -65,7 +65,7 @@ def test_it_is_what_the_whole_track_at_once_would_be():
     assert np.abs(steady - found).mean() > 0.4
 
 
-def test_a_gap_is_bridged_on_a_straight_line():
+def test_stream_tracker_gap_is_bridged_linearly():
     frames = [[face(100 + 2 * i)] if not 20 <= i < 28 else [] for i in range(60)]
     out = run(frames, window=0.0)
     assert all(set(one.faces) == {0} for one in out)
@@ -74,12 +74,12 @@ def test_a_gap_is_bridged_on_a_straight_line():
     assert out[24].faces[0].box == pytest.approx([88, 40, 208, 160], abs=1e-3)
 
 
-def test_a_longer_gap_is_not_and_the_face_is_a_new_one():
+def test_stream_tracker_long_gap_starts_new_track():
     out = run([[face(100)] if not 20 <= i < 36 else [] for i in range(60)])
     assert [set(one.faces) for one in out] == [{0}] * 20 + [set()] * 16 + [{1}] * 24
 
 
-def test_nothing_is_bridged_or_smoothed_across_a_cut():
+def test_stream_tracker_cut_is_not_bridged():
     frames = [[face(100)] if not 18 <= i < 22 else [] for i in range(20)]
     frames += [[]] * 2 + [[face(130)] for _ in range(20)]
     shots = [STILL] * 20 + [OTHER_SHOT] * 22
@@ -89,7 +89,7 @@ def test_nothing_is_bridged_or_smoothed_across_a_cut():
     assert next(iter(out[22].faces.values())).landmarks == pytest.approx(SHAPE + np.array([130, 100, 0]), abs=1e-3)
 
 
-def test_two_faces_keep_their_numbers_and_embeddings_are_means():
+def test_stream_tracker_two_faces_keep_numbers():
     frames = [[face(300 - i, embedding=0.0 if i % 8 == 0 else np.nan), face(100 + i)] for i in range(40)]
     out = run(frames)
     assert all(one.faces[0].landmarks[:, 0].mean() > one.faces[1].landmarks[:, 0].mean() for one in out)
@@ -97,12 +97,12 @@ def test_two_faces_keep_their_numbers_and_embeddings_are_means():
     assert np.isnan(out[3].faces[1].embedding).all()
 
 
-def test_another_person_in_the_same_place_is_another_track():
+def test_stream_tracker_other_person_is_other_track():
     frames = [[face(100, embedding=0.0)] for _ in range(10)] + [[face(104, embedding=1.5)] for _ in range(10)]
     assert [set(one.faces) for one in run(frames)] == [{0}] * 10 + [{1}] * 10
 
 
-def test_no_more_frames_are_held_back_than_needed():
+def test_stream_tracker_holds_back_few_frames():
     taken = []
 
     def frames():

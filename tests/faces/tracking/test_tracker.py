@@ -18,29 +18,29 @@ def scene(count: int, shift: float = 2.0) -> dict[str, np.ndarray]:
     }
 
 
-def test_one_moving_face_is_one_track() -> None:
+def test_assign_tracks_moving_face_is_one_track() -> None:
     assert assign_tracks(**scene(9)).tolist() == [0] * 9
 
 
-def test_a_frame_without_the_face_ends_the_track() -> None:
+def test_assign_tracks_missing_frame_ends_track() -> None:
     faces = scene(6)
     faces["positions"] = np.array([0, 1, 2, 4, 5, 6])
     assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_a_long_step_in_time_ends_the_track() -> None:
+def test_assign_tracks_long_step_ends_track() -> None:
     faces = scene(6)
     faces["times"][3:] += 0.5
     assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_another_picture_is_a_cut_even_where_the_face_stays() -> None:
+def test_assign_tracks_changed_picture_is_cut() -> None:
     faces = scene(6)
     faces["thumbnails"][3:] = 255 - faces["thumbnails"][3:]
     assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_a_jump_is_a_cut_only_where_the_picture_changes_too() -> None:
+def test_assign_tracks_jump_is_cut_only_with_change() -> None:
     faces = scene(6)
     faces["landmarks"][3:, :, 0] += 40
     assert assign_tracks(**faces).tolist() == [0] * 6
@@ -49,20 +49,20 @@ def test_a_jump_is_a_cut_only_where_the_picture_changes_too() -> None:
     assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_a_change_of_light_is_not_a_cut() -> None:
+def test_assign_tracks_light_change_is_no_cut() -> None:
     faces = scene(6)
     faces["thumbnails"] = faces["thumbnails"] // 2
     faces["thumbnails"][3:] += 60
     assert assign_tracks(**faces).tolist() == [0] * 6
 
 
-def test_another_person_in_the_same_place_is_another_track() -> None:
+def test_assign_tracks_other_person_is_other_track() -> None:
     faces = scene(6)
     faces["embeddings"][3:] = [0, 1, 0]
     assert assign_tracks(**faces).tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_two_faces_keep_their_tracks_when_their_order_changes() -> None:
+def test_assign_tracks_changed_order_keeps_tracks() -> None:
     left, right = scene(4), scene(4)
     right["landmarks"][..., 0] += 200
     both = {}
