@@ -96,8 +96,8 @@ def _peft_config(card: AdapterCard, state: State) -> dict[str, Any]:
         base_model_name_or_path=card.base.path,
         inference_mode=True,
     )
-    told: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in told.items()}
+    as_dict: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in as_dict.items()}
     return {**plain, "peft_type": "LORA", "task_type": None}
 
 

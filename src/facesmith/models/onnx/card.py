@@ -1,4 +1,4 @@
-"""The model card: what a person must know before using an exported swapper."""
+"""Write the model card: what a person must know before using an exported swapper."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -12,7 +12,7 @@ from facesmith.models.onnx.info import CONTRACTS, NORMALISATIONS, SwapperInfo
 _CARD = """\
 # {name}
 
-A face swapper for one use: it lays the face of **{identity}** over the face of another person in a picture.
+A face swapper for one use: it puts the face of **{identity}** over the face of another person in a picture.
 Made with facesmith {version} on {today}. Contract `{contract}`.
 
 > **Biometric material.** {biometric}
@@ -73,16 +73,23 @@ _USE: Final = {
 - `facesmith infer task=swap model={file} source=<image or video> output=<file>`""",
     "hyperswap": """\
 - FaceFusion: copy `{name}.onnx` and `{hash_name}` over the files of these names in `.assets/models/` and choose
-  `{name}` as face swapper. {told} The slot's own model is gone until FaceFusion downloads it again.
+  `{name}` as face swapper. {source_note} The slot's own model is gone until FaceFusion downloads it again.
 - `facesmith infer task=swap model={file} source=<image or video> output=<file>`""",
 }
 
 
 def swapper_card(metadata: Mapping[str, str], path: Path) -> Callable[[ExportReport], str]:
-    """Return what writes the Markdown card of the swapper at `path`, once the export has its figures.
+    """Return the function that writes a swapper's model card.
+
+    Args:
+        metadata: The file's metadata_props.
+        path: The file.
+
+    Returns:
+        From the report of the export to the card, Markdown.
 
     Raises:
-        UserError: the metadata are no swapper contract.
+        UserError: The metadata are no contract of a swapper.
     """
     kinds = {contract: kind for kind, contract in CONTRACTS.items()}
     kind = kinds.get(metadata.get("contract", ""), "facesmith")
@@ -135,6 +142,6 @@ def _fill_card(info: SwapperInfo, notice: str, adapter: str, report: ExportRepor
             file=path.name,
             name=path.stem,
             hash_name=hash_name,
-            told="A source picture must be given, but its face is not used." if baked else "",
+            source_note="A source picture must be given, but its face is not used." if baked else "",
         ),
     )

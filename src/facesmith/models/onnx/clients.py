@@ -1,4 +1,4 @@
-"""A swapper or occluder as other programs run it: their layouts, ranges and outputs around our networks."""
+"""Wrap a swapper or occluder as other programs run it: their layouts, value ranges and outputs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,14 +35,26 @@ _STEEPNESS = 4.0
 
 
 class DfmGraph(nn.Module):
-    """A swapper as `.dfm`. swapper: finished crop and mask of (N,3,S,S) RGB -1..1."""
+    """A swapper as a `.dfm`."""
 
     def __init__(self, swapper: nn.Module) -> None:
+        """Wrap a swapper.
+
+        Args:
+            swapper: From crops (N,3,S,S) RGB -1..1 to swapped crops and masks.
+        """
         super().__init__()
         self.swapper = swapper
 
     def forward(self, face: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """From (N,S,S,3) BGR 0..1 to target mask (N,S,S,1), face (N,S,S,3) BGR 0..1, source mask (N,S,S,1)."""
+        """Swap crops.
+
+        Args:
+            face: (N,S,S,3) BGR 0..1.
+
+        Returns:
+            Mask of the target (N,S,S,1), swapped crop (N,S,S,3) BGR 0..1, mask of the source (N,S,S,1).
+        """
         picture, mask = self.swapper(_from_bgr(face))
         finished = ((picture + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).flip(-1)
         shown = (mask * _STEEPNESS).clamp(0, 1).permute(0, 2, 3, 1)
@@ -50,20 +62,32 @@ class DfmGraph(nn.Module):
 
 
 class XsegGraph(nn.Module):
-    """An occluder as FaceFusion's xseg models. network: (N,1,S,S) 0..1 of (N,3,S,S) RGB -1..1."""
+    """An occluder as one of FaceFusion's xseg models."""
 
     def __init__(self, network: nn.Module) -> None:
+        """Wrap an occluder.
+
+        Args:
+            network: From crops (N,3,S,S) RGB -1..1 to masks (N,1,S,S) 0..1.
+        """
         super().__init__()
         self.network = network
 
     def forward(self, picture: Tensor) -> Tensor:
-        """From (N,S,S,3) BGR 0..1 to (N,S,S,1) 0..1, 1 where the face is visible."""
+        """Predict masks.
+
+        Args:
+            picture: (N,S,S,3) BGR 0..1.
+
+        Returns:
+            (N,S,S,1) 0..1, 1 where the face is visible.
+        """
         visible: Tensor = self.network(_from_bgr(picture))
         return visible.permute(0, 2, 3, 1)
 
 
 def _from_bgr(picture: Tensor) -> Tensor:
-    """(N,3,S,S) RGB -1..1 of (N,S,S,3) BGR 0..1."""
+    """Return (N,3,S,S) RGB -1..1 of (N,S,S,3) BGR 0..1."""
     return torch.flip(picture, (-1,)).permute(0, 3, 1, 2) * 2 - 1
 
 
@@ -74,14 +98,17 @@ _HYPERSWAP_SIZE: Final = 256
 def spec_for(
     client: str, spec: ExportSpec, *, origin: Path, size: int | None, profile: IdentityProfile | None
 ) -> ExportSpec:
-    """Return what to trace for a client: `facesmith`, `hyperswap` or `dfm`.
+    """Return what to export for a client.
 
-    spec: of the module, which is kept for facesmith unless size or profile are given. size: of the crops in px;
-    None for the client's usual one. profile: an identity to bake into a model that takes any. origin: the
-    checkpoint, for errors.
+    Args:
+        client: `facesmith`, `hyperswap` or `dfm`.
+        spec: What the module exports.
+        origin: The checkpoint, for errors.
+        size: Side of the crops in px; None for the client's usual one.
+        profile: An identity to bake into a model that takes any.
 
     Raises:
-        UserError: the client cannot run such a model, or the profile does not fit it.
+        UserError: The client cannot run such a model, or the profile does not fit it.
     """
     info = SwapperInfo.from_metadata(spec.metadata, origin)
     if not isinstance(spec.module, ExportWrapper):
@@ -96,7 +123,7 @@ def spec_for(
         _require_arcface(info, origin)
     tensors = DFM_LAYOUT if client == "dfm" else TensorLayout()
     info = replace(info, kind=client, template=template, size=size, tensors=tensors)
-    swapper = ExportWrapper(_fitted(generator, template, size))
+    swapper = ExportWrapper(_fit_crops(generator, template, size))
     if client == "dfm":
         inputs = {DFM_INPUT: torch.full((1, size, size, 3), 0.5)}
         return ExportSpec(
@@ -124,14 +151,14 @@ def _with_identity(
     if info.embedding_size is None:
         raise UserError(f"profile={profile.id}: {origin} has its identity baked in; leave profile out")
     profile.require_embedder(info.embedder, info.embedding_size)
-    told = replace(
+    baked = replace(
         info,
         embedding_size=None,
         identity=profile.id,
         consent=profile.consent,
         consent_note=profile.consent_note or "",
     )
-    return FixedIdentityGenerator(generator, torch.from_numpy(profile.mean)), told
+    return FixedIdentityGenerator(generator, torch.from_numpy(profile.mean)), baked
 
 
 def _require_arcface(info: SwapperInfo, origin: Path) -> None:
@@ -144,8 +171,8 @@ def _require_arcface(info: SwapperInfo, origin: Path) -> None:
         )
 
 
-def _fitted(generator: SwapGenerator, template: str, size: int) -> SwapGenerator:
-    """The generator on these crops: resampled where it must, at a larger size where it can run at one."""
+def _fit_crops(generator: SwapGenerator, template: str, size: int) -> SwapGenerator:
+    """Return the generator on these crops: at a larger size where it can run at one, else resampled."""
     step = generator.size_step
     inner = size if step is not None and size % step == 0 else generator.size
     if (template, size) == (generator.template, inner):

@@ -34,14 +34,23 @@ def export(
     hashed: bool = True,
     card_path: Path | None = None,
 ) -> ExportReport:
-    """Write the graph, its model card (`<stem>.md`) and, if `hashed`, `<stem>.hash`, held against torch first.
+    """Write a module as ONNX, with its model card and hash.
 
-    Nothing is written unless the graph is valid and within `tolerance` (of `TOLERANCES` by precision) of torch on
-    every test batch. fp16 computes in float16 with float32 inputs and outputs.
+    Nothing is written unless the graph is valid and agrees with torch on every test batch.
+
+    Args:
+        spec: What to export; the module is not changed.
+        path: The model's file.
+        opset: Of the graph.
+        precision: fp16 computes in float16, with float32 inputs and outputs.
+        tolerance: Largest difference to torch that is allowed; None for that of `TOLERANCES`.
+        dynamic_batch: Whether the batch size is free; else it is 1.
+        hashed: Whether to write `<stem>.hash`.
+        card_path: The model card; None for `<stem>.md`.
 
     Raises:
-        ExportError: the graph differs from the module by more than `tolerance`; says by how much and where.
-        UserError: the folder cannot be written, or spec.metadata is no swapper contract.
+        ExportError: The graph differs from the module; the error says by how much and where.
+        UserError: The folder cannot be written, or the metadata are no contract of a swapper.
     """
     started = time.perf_counter()
     card = spec.card or swapper_card(spec.metadata, path)
@@ -104,7 +113,7 @@ def crc32(data: bytes) -> str:
 
 
 def _adaptable(module: torch.nn.Module) -> dict[str, str]:
-    """What of the network an adapter changes unless told: the file's layers keep their names."""
+    """Return the metadata that name the layers an adapter changes by default: layers keep their names in the file."""
     found: list[Sequence[str] | None] = [getattr(each, "adaptable", None) for each in module.modules()]
     named = [names for names in found if names]
     return {"adaptable": ",".join(named[0])} if named else {}
@@ -148,7 +157,7 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
 
 
 def _strip(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
-    """Drop stack traces and the like: they hold paths of this machine and a good part of the bytes."""
+    """Remove stack traces and the like: they hold paths of this machine and a good part of the bytes."""
     for node in graph.node:
         node.doc_string = ""
         del node.metadata_props[:]

@@ -20,11 +20,21 @@ class ExportError(Exception):
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written and how true it is.
+    """What an export wrote, and how well it agrees with torch.
 
-    hash_path: None where the client wants none. parity: largest absolute difference to torch over `cases`
-    batches, at most `tolerance`. covered: mean of their masks, 0..1; at 0 the model swaps nothing, not even a
-    portrait, and parity says little. batch: "N" when its size is free, else "1".
+    Attributes:
+        path: The model.
+        hash_path: Its hash, None where the client wants none.
+        card_path: Its model card.
+        bytes: Size of the model.
+        parity: Largest absolute difference to torch.
+        tolerance: Largest difference that was allowed.
+        cases: Number of batches compared.
+        covered: Mean of their masks, 0..1; at 0 the model swaps nothing, and parity says little.
+        precision: Of its arithmetic.
+        opset: Of the graph.
+        batch: "N" where the batch size is free, else "1".
+        seconds: How long the export took.
     """
 
     path: Path
@@ -43,11 +53,16 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What to trace: a module in eval mode, example inputs by name, names of its outputs, metadata_props.
+    """What to export.
 
-    inputs: each (1, ...), in the order of `module.forward`. metadata: of `SwapperInfo.metadata()`, or any
-    other where `card` writes the model card. pictures: `rgb` inputs are (N,3,S,S) in -1..1, `bgr` ones (N,S,S,3)
-    in 0..1. mask: the output that says what of the picture is meant.
+    Attributes:
+        module: In eval mode.
+        inputs: Examples by name, each (1,...), in the order of `module.forward`.
+        outputs: Names of the outputs.
+        metadata: The file's metadata_props: those of `SwapperInfo.metadata`, or any other where `card` is given.
+        pictures: Layout of picture inputs: `rgb` (N,3,S,S) -1..1, `bgr` (N,S,S,3) 0..1.
+        mask: The output that says which part of the picture is changed or visible.
+        card: Writes the model card; None for a swapper's.
     """
 
     module: nn.Module
@@ -64,5 +79,5 @@ class Exports(Protocol):
     """A module that can be written as ONNX."""
 
     def export_spec(self) -> ExportSpec:
-        """Say what to trace, with which inputs and outputs, and what the file says of itself."""
+        """Return what to export."""
         ...

@@ -28,7 +28,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     1/2048 of a picture's side.
 
     Args:
-        model: A float32 model, changed nowhere.
+        model: A float32 model; it is not changed.
     """
     inferred = onnx.shape_inference.infer_shapes(model)
     graph = inferred.graph
@@ -43,7 +43,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     kept: set[str] = set()
 
     def in_precision(name: str, half: bool) -> str:
-        """The name of a value in one precision; casts it where it was made in the other."""
+        """Return the name of a value in one precision; cast it where it was computed in the other."""
         if name in weights and half:
             halves.setdefault(name, _half(weights[name]))
             return halves[name].name
@@ -81,7 +81,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _floats(graph: onnx.GraphProto) -> set[str]:
-    """Names of all float32 values."""
+    """Return the names of all float32 values."""
     values = (*graph.input, *graph.output, *graph.value_info)
     names = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT}
     return names | {each.name for each in graph.initializer if each.data_type == TensorProto.FLOAT}
@@ -102,7 +102,7 @@ def _rename(nodes: list[onnx.NodeProto], old: str, new: str) -> None:
 
 
 def _grid_nodes(graph: onnx.GraphProto) -> Iterator[int]:
-    """Positions of the nodes between the last heavy one and the grid of a GridSample."""
+    """Yield positions of the nodes between the last matrix operator and the grid of a GridSample."""
     makers: Mapping[str, int] = {name: i for i, node in enumerate(graph.node) for name in node.output}
     waiting = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
     seen: set[int] = set()
@@ -116,7 +116,7 @@ def _grid_nodes(graph: onnx.GraphProto) -> Iterator[int]:
 
 
 def _constant_nodes(graph: onnx.GraphProto) -> Iterator[int]:
-    """Positions of the nodes that compute with weights alone: runtimes do that once, on the CPU, when they load."""
+    """Yield positions of nodes that compute with weights alone: runtimes do that once, on the CPU, when they load."""
     known = {each.name for each in graph.initializer}
     for position, node in enumerate(graph.node):
         if node.input and all(name in known or not name for name in node.input):

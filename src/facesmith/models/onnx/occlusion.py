@@ -1,4 +1,4 @@
-"""Where something lies before a face: any occluder of the xseg contract."""
+"""Find what covers a face: any occluder of the xseg contract."""
 
 from pathlib import Path
 
@@ -17,16 +17,23 @@ INPUT = "input"
 
 
 class Occluder:
-    """Tells the visible face from hands, hair and microphones before it; may be called from several threads.
+    """Separates the visible face from hands, hair and microphones before it; may be called from several threads.
 
-    path: an ONNX file of CONTRACTS A5: input `input` (N,S,S,3) float32 BGR 0..1, output 0 (N,S,S,1), 1 where
-    the face is visible. size: S.
-
-    Raises:
-        UserError: the file is missing, unreadable or of another contract.
+    Attributes:
+        size: Side of its crops in px.
     """
 
     def __init__(self, path: Path, setting: str = "task.occluder") -> None:
+        """Open a model.
+
+        Args:
+            path: ONNX file with input `input` (N,S,S,3) float32 BGR 0..1 and output 0 (N,S,S,1), 1 where the face is
+                visible.
+            setting: Key that named the file, for errors.
+
+        Raises:
+            UserError: The file is missing, unreadable or of another contract.
+        """
         self._graph = graph = OnnxGraph(path, setting)
         if list(graph.inputs) != [INPUT]:
             raise UserError(f"{graph}: wrong contract: its inputs are {', '.join(graph.inputs)}, not input (xseg)")
@@ -40,7 +47,15 @@ class Occluder:
         self._output = output.name
 
     def __call__(self, crops: Pixels, size: int) -> Plane:
-        """Return the masks (N,size,size) in 0..1, 1 where the face is visible, of crops (N,S,S,3) RGB uint8."""
+        """Predict where faces are visible.
+
+        Args:
+            crops: (N,S,S,3) RGB uint8.
+            size: Side of the masks in px.
+
+        Returns:
+            (N,size,size) 0..1, 1 where the face is visible.
+        """
         feed = np.ascontiguousarray(crops[..., ::-1], np.float32) / np.float32(255)
         (found,) = self._graph.run({INPUT: feed}, [self._output])
         resized = [cv2.resize(one[..., 0].astype(np.float32), (size, size)) for one in found]

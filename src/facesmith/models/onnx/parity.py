@@ -1,4 +1,4 @@
-"""Hold an exported graph against the module it was made from."""
+"""Compare an exported graph with the module it was made from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,13 @@ from facesmith.models.onnx.export_spec import ExportError, ExportSpec
 
 @dataclass(frozen=True)
 class Parity:
-    """worst: largest absolute difference. cases: batches compared. covered: mean of the masks, 0..1."""
+    """How well a graph agrees with its module.
+
+    Attributes:
+        worst: Largest absolute difference.
+        cases: Number of batches compared.
+        covered: Mean of the masks, 0..1.
+    """
 
     worst: float
     cases: int
@@ -22,10 +28,16 @@ class Parity:
 
 
 def parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, ...]) -> Parity:
-    """Compare a graph with its module, through onnxruntime, over pictures real and unreal.
+    """Compare a graph, run by onnxruntime, with its module, on an example, a portrait, a gradient and noise.
+
+    Args:
+        spec: Module, example inputs and names of the outputs.
+        data: The serialised graph.
+        tolerance: Largest absolute difference that is allowed.
+        batches: Batch sizes to compare at.
 
     Raises:
-        ExportError: an output is off by more than `tolerance`; says which, by how much, on what.
+        ExportError: An output differs by more than `tolerance`; the error names it and the picture.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -52,7 +64,7 @@ def parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, 
 
 
 def _feeds(spec: ExportSpec, batch: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Inputs to compare on: the examples, a portrait under several lights, a soft gradient, noise."""
+    """Yield inputs to compare on: the example, a portrait under several lights, a soft gradient, noise."""
     generator = torch.Generator().manual_seed(batch)
     kinds = ("the example", "a portrait", "a gradient", "noise")
     for kind in kinds:
@@ -80,7 +92,7 @@ def _feeds(spec: ExportSpec, batch: int) -> Iterator[tuple[str, dict[str, Tensor
 
 
 def _portrait(size: int) -> Tensor:
-    """A real face (1,3,S,S) in -1..1: the public-domain portrait that comes with scikit-image."""
+    """Return a real face (1,3,S,S) RGB -1..1: the public-domain portrait that comes with scikit-image."""
     pixels: np.ndarray = pictures.astronaut()  # type: ignore[no-untyped-call]
     face = torch.from_numpy(pixels[0:240, 100:340].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     return torch.nn.functional.interpolate(face, size=(size, size), mode="bilinear", antialias=True)

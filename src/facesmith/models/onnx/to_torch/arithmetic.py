@@ -1,4 +1,4 @@
-"""ONNX operators that work number by number, or along axes."""
+"""ONNX operators that compute element by element or along axes, and matrix products."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,12 +13,12 @@ Operator = Callable[..., Any]
 Made = Callable[..., Tensor]
 
 
-def _plainly(function: Made) -> Operator:
+def _ignore_node(function: Made) -> Operator:
     return lambda node, *given: function(*given)
 
 
-def _folded(function: Made) -> Operator:
-    """Of any number of inputs, two at a time."""
+def _fold(function: Made) -> Operator:
+    """Return an operator of any number of inputs, which are combined two at a time."""
 
     def fold(node: Node, first: Tensor, *more: Tensor) -> Tensor:
         for each in more:
@@ -75,7 +75,7 @@ def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
     return product if c is None else product + node.get("beta", 1.0) * c
 
 
-def _reduced(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operator:
+def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operator:
     def reduce(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
         over: list[int] = list(node.get("axes", [])) if axes is None else axes.tolist()
         if not over:
@@ -97,7 +97,7 @@ def _argmax(node: Node, x: Tensor) -> Tensor:
     return x.argmax(node.get("axis", 0), keepdim=bool(node.get("keepdims", 1)))
 
 
-def _lp_normalised(node: Node, x: Tensor) -> Tensor:
+def _lp_normalize(node: Node, x: Tensor) -> Tensor:
     axis, p = node.get("axis", -1), node.get("p", 2)
     length = torch.linalg.vector_norm(x, p, axis, keepdim=True)
     return x / length.masked_fill(length == 0, 1)
@@ -145,13 +145,13 @@ _PLAIN: Final[dict[str, Made]] = {
     "Tanh": torch.tanh,
 }
 TABLE: Final[dict[str, Operator]] = {
-    **{name: _plainly(function) for name, function in _PLAIN.items()},
+    **{name: _ignore_node(function) for name, function in _PLAIN.items()},
     "Where": lambda node, which, a, b: torch.where(which, a, b),
-    "Add": _folded(torch.add),
-    "Mul": _folded(torch.mul),
-    "Max": _folded(torch.maximum),
-    "Min": _folded(torch.minimum),
-    "Sum": _folded(torch.add),
+    "Add": _fold(torch.add),
+    "Mul": _fold(torch.mul),
+    "Max": _fold(torch.maximum),
+    "Min": _fold(torch.minimum),
+    "Sum": _fold(torch.add),
     "Mean": _mean,
     "Div": _div,
     "Mod": _mod,
@@ -169,14 +169,14 @@ TABLE: Final[dict[str, Operator]] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Einsum": lambda node, *given: torch.einsum(node.get("equation"), *given),
-    "ReduceMean": _reduced(lambda x, axes, keep: x.mean(axes, keepdim=keep)),
-    "ReduceSum": _reduced(lambda x, axes, keep: x.sum(axes, keepdim=keep)),
-    "ReduceMax": _reduced(lambda x, axes, keep: x.amax(axes, keepdim=keep)),
-    "ReduceMin": _reduced(lambda x, axes, keep: x.amin(axes, keepdim=keep)),
-    "ReduceProd": _reduced(_product),
-    "ReduceL1": _reduced(lambda x, axes, keep: x.abs().sum(axes, keepdim=keep)),
-    "ReduceL2": _reduced(lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keepdim=keep)),
-    "ReduceSumSquare": _reduced(lambda x, axes, keep: x.square().sum(axes, keepdim=keep)),
+    "ReduceMean": _reduction(lambda x, axes, keep: x.mean(axes, keepdim=keep)),
+    "ReduceSum": _reduction(lambda x, axes, keep: x.sum(axes, keepdim=keep)),
+    "ReduceMax": _reduction(lambda x, axes, keep: x.amax(axes, keepdim=keep)),
+    "ReduceMin": _reduction(lambda x, axes, keep: x.amin(axes, keepdim=keep)),
+    "ReduceProd": _reduction(_product),
+    "ReduceL1": _reduction(lambda x, axes, keep: x.abs().sum(axes, keepdim=keep)),
+    "ReduceL2": _reduction(lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keepdim=keep)),
+    "ReduceSumSquare": _reduction(lambda x, axes, keep: x.square().sum(axes, keepdim=keep)),
     "ArgMax": _argmax,
-    "LpNormalization": _lp_normalised,
+    "LpNormalization": _lp_normalize,
 }

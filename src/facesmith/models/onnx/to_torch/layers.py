@@ -1,4 +1,4 @@
-"""Which constants of a graph are weights of convolutions and linear layers, and those layers as torch has them."""
+"""Find the weights of convolutions and linear layers in a graph, and build these layers in torch."""
 
 import re
 from collections import defaultdict
@@ -17,25 +17,37 @@ L = TypeVar("L", nn.Conv2d, nn.Linear)
 
 @dataclass(frozen=True)
 class Weight:
-    """Where a layer's weight comes from: a constant of the file, which is `scale` times smaller, and maybe turned.
+    """Where a layer's weight comes from.
 
-    dtype: of the constant, where the file computes it.
+    Attributes:
+        constant: Name of the constant in the file.
+        transposed: Whether the constant is transposed.
+        scale: Factor from constant to weight.
+        dtype: Of the constant, where the file computes it.
     """
 
     constant: str
-    turned: bool = False
+    transposed: bool = False
     scale: float = 1.0
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
 
     def stored(self, weight: Array) -> Array:
         """Return the constant that makes the layer's weight this one."""
         given = weight / np.float32(self.scale) if self.scale != 1 else weight
-        return np.ascontiguousarray(given.T if self.turned else given)
+        return np.ascontiguousarray(given.T if self.transposed else given)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One Conv2d or Linear. nodes: which it computes, all alike. fixed: why it is not to be adapted."""
+    """One layer of a graph.
+
+    Attributes:
+        module: As torch has it.
+        weight: Where its weight comes from.
+        name: Dotted.
+        nodes: The nodes it computes, all alike.
+        fixed: Why it cannot be adapted, None where it can.
+    """
 
     module: nn.Conv2d | nn.Linear
     weight: Weight
@@ -47,8 +59,9 @@ class Layer:
 def layers_of(graph: Graph, trained: bool) -> list[Layer]:
     """Find the layers of a graph.
 
-    trained: the file calls what was trained `.weight`, so that other constants are no weights to adapt. `fixed` of a
-    layer says why it is not to be adapted.
+    Args:
+        graph: The graph.
+        trained: Whether the file calls what was trained `.weight`, so that other constants cannot be adapted.
     """
     uses: dict[str, list[tuple[Node, int]]] = defaultdict(list)
     for node in graph.nodes:
@@ -69,17 +82,17 @@ def layers_of(graph: Graph, trained: bool) -> list[Layer]:
     return found
 
 
-def shared(graph: Graph, layers: Sequence[Layer]) -> list[str]:
-    """Name the constants that convolve or multiply, but stay as they are because other operations use them too."""
+def shared_constants(graph: Graph, layers: Sequence[Layer]) -> list[str]:
+    """Return the constants that convolve or multiply but cannot be adapted, as other operations use them too."""
     held = {layer.weight.constant for layer in layers}
     heavy = {n.inputs[1] for n in graph.nodes if n.op in ("Conv", "Gemm", "MatMul") and len(n.inputs) > 1}
     return sorted(name for name in heavy & set(graph.constants) - held if graph.constants[name].ndim in (2, 4))
 
 
 def _signature(node: Node) -> tuple[object, ...]:
-    """What two nodes of one weight must have in common to be one layer."""
-    told = {key: str(value) for key, value in node.attributes.items()}
-    return (node.op, tuple(sorted(told.items())), node.inputs[2:])
+    """Return what two nodes of one weight must have in common to be one layer."""
+    given_name = {key: str(value) for key, value in node.attributes.items()}
+    return (node.op, tuple(sorted(given_name.items())), node.inputs[2:])
 
 
 def _layer(graph: Graph, nodes: Sequence[Node], name: str) -> tuple[nn.Conv2d | nn.Linear, Weight] | None:
@@ -89,15 +102,15 @@ def _layer(graph: Graph, nodes: Sequence[Node], name: str) -> tuple[nn.Conv2d | 
     if node.op == "Conv" and weight.ndim == 4 and all(each in graph.constants for each in node.inputs[2:] if each):
         return _conv(graph, node, weight), Weight(name)
     if node.op == "MatMul" and weight.ndim == 2:
-        return _linear(weight.T, None), Weight(name, turned=True)
+        return _linear(weight.T, None), Weight(name, transposed=True)
     if node.op == "Gemm" and weight.ndim == 2 and not node.get("transA", 0):
-        turned, scale = not node.get("transB", 0), float(node.get("alpha", 1.0))
-        matrix = (weight.T if turned else weight) * np.float32(scale)
+        transposed, scale = not node.get("transB", 0), float(node.get("alpha", 1.0))
+        matrix = (weight.T if transposed else weight) * np.float32(scale)
         given = node.inputs[2] if len(node.inputs) > 2 else ""
         bias = graph.constants.get(given)
         plain = bias is not None and bias.size == len(matrix)
         total = None if not plain or bias is None else bias.reshape(-1) * np.float32(node.get("beta", 1.0))
-        return _linear(matrix, total), Weight(name, turned, scale)
+        return _linear(matrix, total), Weight(name, transposed, scale)
     return None
 
 
@@ -117,19 +130,19 @@ def _conv(graph: Graph, node: Node, weight: Array) -> nn.Conv2d:
         bias is not None,
         device="meta",
     )
-    return _filled(layer, weight, bias)
+    return _fill(layer, weight, bias)
 
 
 def pads_inside(layer: nn.Module) -> bool:
-    """Whether a layer pads by itself; else its node says by how much."""
+    """Return whether a layer pads by itself; else its node says by how much."""
     return not isinstance(layer, nn.Conv2d) or layer.padding != (0, 0)
 
 
 def _linear(matrix: Array, bias: Array | None) -> nn.Linear:
-    return _filled(nn.Linear(matrix.shape[1], matrix.shape[0], bias is not None, device="meta"), matrix, bias)
+    return _fill(nn.Linear(matrix.shape[1], matrix.shape[0], bias is not None, device="meta"), matrix, bias)
 
 
-def _filled(layer: L, weight: Array, bias: Array | None) -> L:
+def _fill(layer: L, weight: Array, bias: Array | None) -> L:
     layer.weight = nn.Parameter(torch.from_numpy(np.array(weight, np.float32, order="C")), requires_grad=False)
     if bias is not None:
         layer.bias = nn.Parameter(torch.from_numpy(np.array(bias, np.float32, order="C")), requires_grad=False)
@@ -145,9 +158,9 @@ def _fixed(layer: nn.Conv2d | nn.Linear, name: str, trained: bool) -> str | None
 
 
 def _name(constant: str, node: Node) -> str:
-    """A dotted module name: the weight's own where it tells something, else its node's."""
-    told = constant.removesuffix(".weight")
-    if told == constant and re.search(r"[A-Za-z]", node.name):
-        told = node.name
-    parts = [re.sub(r"\W+", "_", part) for part in re.split(r"[./]+", told) if part]
+    """Return a dotted module name: the weight's own where it says something, else its node's."""
+    given_name = constant.removesuffix(".weight")
+    if given_name == constant and re.search(r"[A-Za-z]", node.name):
+        given_name = node.name
+    parts = [re.sub(r"\W+", "_", part) for part in re.split(r"[./]+", given_name) if part]
     return ".".join(f"{part}_" if hasattr(nn.Module, part) else part for part in parts) or "layer"

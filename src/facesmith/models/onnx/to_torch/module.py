@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from facesmith.errors import UserError
 from facesmith.models.onnx.to_torch import arithmetic, shapes, spatial
-from facesmith.models.onnx.to_torch.layers import Layer, Weight, layers_of, pads_inside, shared
+from facesmith.models.onnx.to_torch.layers import Layer, Weight, layers_of, pads_inside, shared_constants
 from facesmith.models.onnx.to_torch.reading import Graph, Node
 
 SUPPORTED: Final = {**arithmetic.TABLE, **shapes.TABLE, **spatial.TABLE}
@@ -51,7 +51,9 @@ class OnnxModule(nn.Module):
         _require_supported(graph, origin, hint)
         self.inputs, self.outputs, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.weights: dict[str, Weight] = {}
-        self.fixed = dict.fromkeys(shared(graph, layers := layers_of(graph, trained)), "is used in several ways")
+        self.fixed = dict.fromkeys(
+            shared_constants(graph, layers := layers_of(graph, trained)), "is used in several ways"
+        )
         self._layer_at: dict[str, str] = {}  # by the node's first output
         for layer in layers:
             self._hold(layer)
@@ -76,14 +78,14 @@ class OnnxModule(nn.Module):
         values: dict[str, Tensor] = dict(zip(self.inputs, given, strict=True)) | self._numbers
         values.update((name, getattr(self, key)) for name, key in self._buffer_of.items())
         for node, done in zip(self.nodes, self._last, strict=True):
-            result = self._computed(node, values)
+            result = self._compute(node, values)
             for name, value in zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=False):
                 values[name] = value
             for name in done:
                 del values[name]
         return tuple(values[name] for name in self.outputs)
 
-    def _computed(self, node: Node, values: dict[str, Tensor]) -> Any:
+    def _compute(self, node: Node, values: dict[str, Tensor]) -> Any:
         name = self._layer_at.get(node.outputs[0])
         if name is None:
             return SUPPORTED[node.op](node, *(values[each] if each else None for each in node.inputs))
@@ -98,7 +100,7 @@ class OnnxModule(nn.Module):
         return made
 
     def _read_by(self, node: Node) -> list[str]:
-        """Names of the values a node reads; what its layer holds it does not."""
+        """Return the names of the values a node reads, except those its layer holds."""
         name = self._layer_at.get(node.outputs[0])
         if name is None:
             return [each for each in node.inputs if each]
@@ -107,7 +109,7 @@ class OnnxModule(nn.Module):
         return [node.inputs[0], *(each for each in node.inputs[2:] if apart and each)]
 
     def _hold(self, layer: Layer) -> None:
-        """Take a layer under its dotted name, or one like it that is free."""
+        """Register a layer under its dotted name, or one like it that is free."""
         name = layer.name
         while not self._free(name):
             name += "_"
@@ -145,15 +147,15 @@ def _require_supported(graph: Graph, origin: object, hint: str) -> None:
     for node in graph.nodes:
         if node.op not in SUPPORTED:
             wrong.append(str(node))
-        elif lacking := _lacking(node, read):
-            wrong.append(f"{node}: {lacking}")
+        elif reason := _unsupported(node, read):
+            wrong.append(f"{node}: {reason}")
     if wrong:
         raise UserError(
             f"{origin}: cannot be read into torch, these operators are not supported: {', '.join(wrong)}; {hint}"
         )
 
 
-def _lacking(node: Node, read: set[str]) -> str | None:
+def _unsupported(node: Node, read: set[str]) -> str | None:
     if node.op != "Split" and any(name in read for name in node.outputs[1:]):
         return "its second output"
     if node.op == "Cast" and node.get("to") not in shapes.DTYPES:
@@ -162,11 +164,11 @@ def _lacking(node: Node, read: set[str]) -> str | None:
         return "training_mode"
     if node.op == "ArgMax" and node.get("select_last_index", 0):
         return "select_last_index"
-    return spatial.wanting(node)
+    return spatial.unsupported(node)
 
 
 def _last_uses(graph: Graph, reads: Sequence[Sequence[str]]) -> list[list[str]]:
-    """By node, the values that nothing needs after it."""
+    """Return, for each node, the values that nothing needs after it."""
     last: dict[str, int] = {}
     for number, (node, names) in enumerate(zip(graph.nodes, reads, strict=True)):
         last.update(dict.fromkeys((*names, *filter(None, node.outputs)), number))

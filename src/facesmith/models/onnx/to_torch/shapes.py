@@ -1,4 +1,4 @@
-"""ONNX operators that move values about, and those that compute with shapes; shapes are int64 on the CPU."""
+"""ONNX operators that rearrange values, and those that compute shapes; shapes are int64 on the CPU."""
 
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ DTYPES: Final = {
 
 
 def _numbers(given: Tensor | None, otherwise: Any = None) -> list[int]:
-    """Of an input, or of the attribute that older opsets have in its place."""
+    """Return the numbers of an input, or of the attribute that older opsets have in its place."""
     return given.flatten().tolist() if given is not None else list(otherwise or [])
 
 

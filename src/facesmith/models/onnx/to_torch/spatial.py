@@ -1,4 +1,4 @@
-"""ONNX operators that look at neighbouring pixels, or normalise over them."""
+"""ONNX operators on neighbouring pixels: convolution, pooling, padding, resizing, sampling, normalisation."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,16 @@ _PADDED: Final = {"constant": "constant", "reflect": "reflect", "edge": "replica
 
 
 def padding(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> list[int]:
-    """Return what is added around a picture of these sizes, in F.pad's order: last axis first, before and after."""
+    """Return what a node adds around a picture.
+
+    Args:
+        node: The node.
+        sizes: Of the picture.
+        kernel: Of the convolution or pooling.
+
+    Returns:
+        In F.pad's order: last axis first, before and after.
+    """
     pads = _begins_and_ends(node, sizes, kernel)
     half = len(pads) // 2
     return [pads[side * half + axis] for axis in reversed(range(half)) for side in (0, 1)]
@@ -145,7 +154,7 @@ def _coordinates(node: Node) -> str:
 
 
 def _nearest(wanted: int, size: int, scale: float, where: str, mode: str) -> list[int]:
-    """Which pixel each of the `wanted` ones shows."""
+    """Return which pixel each of the `wanted` ones shows."""
     rounded = _ROUNDED[mode]
     if where == "align_corners":
         places = [i * (size - 1) / max(wanted - 1, 1) for i in range(wanted)]
@@ -201,11 +210,11 @@ def _group_norm(node: Node, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return F.group_norm(x, groups, scale, shift, node.get("epsilon", 1e-5))
 
 
-def wanting(node: Node) -> str | None:
-    """Say what of an operator of this table is not supported as this node uses it; None when all is."""
+def unsupported(node: Node) -> str | None:
+    """Return what of an operator of this table is not supported as a node uses it; None where all is."""
     get = node.get
     if node.op == "Resize":
-        return _wanting_resize(node)
+        return _unsupported_resize(node)
     wrong = {
         f"mode {get('mode')}": node.op == "Pad" and get("mode", "constant") not in _PADDED,
         "its dilations": node.op == "AveragePool" and any(step != 1 for step in get("dilations", [])),
@@ -217,7 +226,7 @@ def wanting(node: Node) -> str | None:
     return next((what for what, found in wrong.items() if found), None)
 
 
-def _wanting_resize(node: Node) -> str | None:
+def _unsupported_resize(node: Node) -> str | None:
     mode, where = node.get("mode", "nearest"), _coordinates(node)
     known = {"nearest": set(_OLD), "linear": set(_OLD) - {"asymmetric"}, "cubic": set(_OLD) - {"asymmetric"}}
     if where not in known.get(mode, set()):
