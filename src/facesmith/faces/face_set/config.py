@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from facesmith.config.settings import AnalyzerConfig, Chosen, DataModuleConfig, ExpiryDate, PathSetting, Settings, Slug
+from facesmith.config.consent import ConsentConfig
+from facesmith.config.settings import AnalyzerConfig, Chosen, DataModuleConfig, PathSetting, Settings, Slug
 
 
 class SelectionConfig(Settings):
@@ -37,17 +38,11 @@ class SmoothingConfig(Settings):
     """Degree of the fitted polynomial."""
 
 
-class ExtractionConfig(DataModuleConfig):
+class ExtractionConfig(DataModuleConfig, ConsentConfig):
     """What every data module that extracts faces is told; the media and their place are its own."""
 
     name: Slug
     """Identity that the run learns; its face sets lie in a folder of this name."""
-    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
-    """What kind of consent the person gave."""
-    consent_note: str | None
-    """Where the consent is recorded, or anything else to remember with it."""
-    expires: ExpiryDate | None
-    """ISO date after which the consent no longer holds; null: without end."""
     max_frames: int = Field(ge=1)
     """How many pictures are analysed, evenly spread over all media."""
     selection: SelectionConfig

@@ -6,13 +6,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from facesmith.config.consent import CONSENT_KINDS
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import Ancestor, IdentityProfile
 
 Vector = npt.NDArray[np.float64]
 
-STRICTEST_FIRST: Final = ("self", "written", "licensed", "public_domain", "synthetic")
-"""Kinds of consent: what was combined needs the leave of everybody in it, so the strictest kind holds."""
 
 _PARALLEL: Final = 1e-6
 
@@ -121,7 +120,7 @@ def _combined(
             quality_stats=stats,
             gate={},
             face_set="",
-            consent=min((one.consent for one in profiles), key=STRICTEST_FIRST.index),
+            consent=min((one.consent for one in profiles), key=CONSENT_KINDS.index),
             consent_note=_note(profiles),
             expires=min((one.expires for one in profiles if one.expires), default=None),
             made_from=_made_from(profiles, shares),

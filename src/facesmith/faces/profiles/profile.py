@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
 import facesmith
+from facesmith.config.consent import ConsentKind
 from facesmith.config.settings import IsoDate, Settings, Slug
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
@@ -92,7 +93,7 @@ class IdentityProfile(Settings):
     quality_stats: dict[str, Finite]
     gate: dict[str, Finite]
     face_set: str
-    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
+    consent: ConsentKind
     consent_note: str | None
     expires: IsoDate | None = None
     made_from: list[Ancestor] = Field(default_factory=list)

@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from facesmith.config.consent import ConsentConfig
 from facesmith.config.settings import (
     AnalyzerConfig,
     Chosen,
     Component,
     DataModuleConfig,
     EncoderConfig,
-    ExpiryDate,
     ModuleConfig,
     PathSetting,
     Settings,
@@ -74,7 +74,7 @@ class VideoLoraOptimizerConfig(OptimizerConfig):
     kind: Literal["adamw", "adamw_8bit"]
     """`adamw_8bit` keeps the moments in 8 bits (bitsandbytes, CUDA)."""
     mapper_lr: float = Field(gt=0)
-    """Learning rate of the mapper."""
+    """Learning rate of the mapper; `lr` is that of the LoRA and the face attention."""
     betas: list[float] = Field(min_length=2, max_length=2)
     """Decay rates of the moments."""
 
@@ -144,15 +144,9 @@ class EvaluatorConfig(Component):
     """Settings of what measures generated videos."""
 
 
-class VideoLoraDataModuleConfig(DataModuleConfig):
+class VideoLoraDataModuleConfig(DataModuleConfig, ConsentConfig):
     """Settings of `VideoLoraDataModule`."""
 
-    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"]
-    """By what right these faces are used."""
-    consent_note: str | None
-    """Who agreed to what and when, in free text."""
-    expires: ExpiryDate | None
-    """Date (YYYY-MM-DD) after which the consent no longer holds."""
     name: Slug
     """Name of the identity: lower-case letters, digits, - and _."""
     base: str

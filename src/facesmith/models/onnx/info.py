@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import facesmith
+from facesmith.config.consent import CONSENT_KINDS
 from facesmith.errors import UserError
 from facesmith.faces.geometry.alignment import TEMPLATES
 
@@ -24,7 +25,6 @@ ARCFACE: Final = "arcface_w600k_r50"
 ARCFACE_SIZE: Final = 512
 TARGET, SOURCE, OUTPUT, MASK = "target", "source", "output", "mask"
 DFM_INPUT, DFM_MORPH = "in_face:0", "morph_value:0"
-CONSENTS: Final = ("self", "written", "licensed", "public_domain", "synthetic")
 NOTICE: Final = "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
 
 # By kind: what facesmith writes into the files it exports.
@@ -117,7 +117,7 @@ class SwapperInfo:
         embedder: Recogniser of the identities it takes, or that its own identity was measured with; "" for neither.
         embedding_size: Length of the embedding it takes; None where the identity is baked in or comes as a photo.
         identity: Slug of the person it was trained on, or the file name; "" for a foreign file that takes any.
-        consent: That person's, one of `CONSENTS`; "" where the file does not say.
+        consent: That person's, one of `CONSENT_KINDS`; "" where the file does not say.
         consent_note: Free text.
         face_set: Key of the face set it was trained on, "" where unknown.
         faces: Number of faces it was trained on, 0 where unknown.
@@ -162,8 +162,8 @@ class SwapperInfo:
             raise ValueError(f"template {self.template!r} is none of {', '.join(TEMPLATES)}")
         if self.size < 1 or (self.embedding_size is not None and self.embedding_size < 1):
             raise ValueError(f"size {self.size} and embedding size {self.embedding_size} must be positive")
-        if self.consent not in ("", *CONSENTS):
-            raise ValueError(f"consent {self.consent!r} is none of {', '.join(CONSENTS)}")
+        if self.consent not in ("", *CONSENT_KINDS):
+            raise ValueError(f"consent {self.consent!r} is none of {', '.join(CONSENT_KINDS)}")
 
     @property
     def takes_source(self) -> bool:
@@ -181,8 +181,8 @@ class SwapperInfo:
         Raises:
             ValueError: The consent is unknown, or the kind is another project's.
         """
-        if self.consent not in CONSENTS:
-            raise ValueError(f"consent {self.consent!r} is none of {', '.join(CONSENTS)}")
+        if self.consent not in CONSENT_KINDS:
+            raise ValueError(f"consent {self.consent!r} is none of {', '.join(CONSENT_KINDS)}")
         if self.kind not in CONTRACTS:
             raise ValueError(f"kind {self.kind!r} is none of {', '.join(CONTRACTS)}")
         return {
@@ -232,8 +232,8 @@ class SwapperInfo:
             gate = json.loads(metadata["gate"])
             if not isinstance(gate, dict) or not all(isinstance(value, int | float) for value in gate.values()):
                 raise ValueError("gate is not a group of figures")
-            if metadata["consent"] not in CONSENTS:
-                raise ValueError(f"consent {metadata['consent']!r} is none of {', '.join(CONSENTS)}")
+            if metadata["consent"] not in CONSENT_KINDS:
+                raise ValueError(f"consent {metadata['consent']!r} is none of {', '.join(CONSENT_KINDS)}")
             return cls(
                 template=metadata["template"],
                 size=int(metadata["size"]),

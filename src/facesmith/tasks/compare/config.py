@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from facesmith.config.consent import ConsentKind
 from facesmith.config.settings import PathSetting, WholeTaskConfig
-from facesmith.tasks.profiles.config import Consent, require_keys
+from facesmith.tasks.profiles.config import require_keys
 
 
 class CompareTaskConfig(WholeTaskConfig):
@@ -23,7 +24,7 @@ class CompareTaskConfig(WholeTaskConfig):
     """A photo of the person, shown first and measured against; null: the profile's face set."""
     source_photo: PathSetting | None
     """A picture of the person, for models that take one."""
-    consent: Consent | None
+    consent: ConsentKind | None
     """Of the person, where neither model nor profile states it."""
     converter: PathSetting | None
     """crossface_*.onnx, for the models that need one."""

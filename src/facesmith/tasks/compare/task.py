@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from facesmith.config.consent import CONSENT_KINDS
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.faces.measures import eye_distance
-from facesmith.faces.profiles.combining import STRICTEST_FIRST
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
@@ -143,7 +143,7 @@ class CompareTask:
         consents = [one.swapper.source.consent for one in candidates]
         return Mark(
             identity=",".join(dict.fromkeys(one.swapper.source.identity for one in candidates)),
-            consent=min(consents, key=STRICTEST_FIRST.index),
+            consent=min(consents, key=CONSENT_KINDS.index),
             model_hash=",".join(one.sha256 for one in candidates),
             title=f"comparison of {len(candidates)} face swap models",
         )

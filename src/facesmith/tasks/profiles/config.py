@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from facesmith.config.consent import ConsentConfig, ConsentKind
 from facesmith.config.settings import (
     Chosen,
     EncoderConfig,
-    ExpiryDate,
     PathSetting,
     Slug,
     TaskConfig,
@@ -15,7 +15,6 @@ from facesmith.config.settings import (
 )
 from facesmith.faces.face_set.config import SelectionConfig
 
-Consent = Literal["self", "written", "licensed", "public_domain", "synthetic"]
 SimilarityLimit = float | dict[str, float]
 """A cosine, or one for each embedder by its name."""
 
@@ -42,17 +41,11 @@ class ExtractingTaskConfig(WholeTaskConfig):
         return require_keys(config, source="<photos and videos of the person>")
 
 
-class EmbedTaskConfig(ExtractingTaskConfig):
+class EmbedTaskConfig(ExtractingTaskConfig, ConsentConfig):
     """Settings of `EmbedTask`."""
 
     name: Slug
     """Of the identity."""
-    consent: Consent
-    """Of the person."""
-    consent_note: str | None
-    """Who agreed to what, and when."""
-    expires: ExpiryDate | None
-    """ISO date after which the consent no longer holds."""
     aggregation: Literal["mean", "weighted_mean", "median"]
     """How the embeddings of the faces become one."""
     profiles: PathSetting
@@ -70,7 +63,7 @@ class EnrichTaskConfig(ExtractingTaskConfig):
 
     profile: PathSetting
     """The profile to enrich."""
-    consent: Consent | None
+    consent: ConsentKind | None
     """Of the new pictures; None for the profile's."""
     consent_note: str | None
     """Of the new pictures; None for the profile's."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
+from facesmith.config.consent import ConsentKind
 from facesmith.config.settings import PathSetting, WholeTaskConfig
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -16,7 +17,7 @@ class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
 
     source_photo: PathSetting | None
     """A picture of the person, for models that take one."""
-    consent: Literal["self", "written", "licensed", "public_domain", "synthetic"] | None
+    consent: ConsentKind | None
     """Of the person, where neither model nor profile states it."""
     morph: float = Field(ge=0, le=1)
     """How far a .dfm goes, where it takes that: 0 the target, 1 the person."""
