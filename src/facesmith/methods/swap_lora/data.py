@@ -87,7 +87,7 @@ class SwapLoraDataModule(SwapDataModule):
         super().require_embedder(size, embedder)
 
     def evaluate_base(self, validated: ValidationBatch) -> dict[str, float]:
-        """Hold what the base makes of the validated pictures against the quality gate, once: it does not change."""
+        """Evaluate what the base makes of the validated pictures, once: it does not change."""
         known = {name: value for name, value in self.figures.items() if name.startswith(BASE)}
         if not known:
             known = self.evaluator.after(validated, BASE)

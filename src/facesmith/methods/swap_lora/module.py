@@ -133,7 +133,7 @@ class SwapLoraModule(SwapModule):
             self._grid = draw_columns(columns)
 
     def on_validation_epoch_end(self) -> None:
-        """Hold base and adapter against the same gate: `base/` and `val/`, `base_holdout/` and `val_holdout/`."""
+        """Evaluate base and adapter by the same metrics: `base/` and `val/`, `base_holdout/` and `val_holdout/`."""
         base, self._base_validated = ValidationBatch.concat(self._base_validated), []
         validated, data = self._take_validated(), self.datamodule
         figures = {**data.evaluate_base(base), **data.evaluate(validated), **self._comparison.take()}

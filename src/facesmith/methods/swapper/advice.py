@@ -13,7 +13,7 @@ _AS_SHARP_AS_OWN: Final = 0.8
 _MASKED: Final = 0.9
 _UNLIKE_EYES: Final = 0.2
 _SEAM: Final = 2.5  # the demo 1.4; 30 levels too light 2.3, 50 3.0; not feathered 3.7, and 30 levels too light 6.0
-_ENOUGH_STEPS: Final = 1800  # from here on the benchmark's judge falls by less than .01 in 400 steps
+_ENOUGH_STEPS: Final = 1800  # from here on the benchmark's dlib distance falls by less than .01 in 400 steps
 _FEW_FACES: Final = 40
 _SMALL_FACE: Final = 80.0  # px; below, enlarged pictures of the person are what is learnt
 
@@ -49,7 +49,7 @@ def _lines(
     if above("val/miss_rate", MOST_MISSES):
         yield (
             f"no face in the result: val/miss_rate {figures['val/miss_rate']:.2f} (limit {MOST_MISSES}); "
-            + (more if short else "look at renders/, then lower model.optimizer.lr")
+            + (more if short else "check renders/, then lower model.optimizer.lr")
         )
     if above("val/judge_distance", SAME_PERSON):
         likeness = f", val/identity_similarity {figures.get('val/identity_similarity', float('nan')):.2f}"

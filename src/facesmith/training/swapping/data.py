@@ -142,7 +142,7 @@ class SwapDataModule(LightningDataModule):
         return self._evaluator
 
     def evaluate(self, validated: ValidationBatch) -> dict[str, float]:
-        """Hold validated pictures against the quality gate: figures by metric name."""
+        """Evaluate validated pictures: figures by metric name, which are kept."""
         # a resumed process looks at the untouched targets again, but their figures stand already
         known = {name for name in self.figures if name.startswith("before")}
         figures = {name: value for name, value in self.evaluator(validated).items() if name not in known}

@@ -1,4 +1,4 @@
-"""What validation saw, and how it holds against the quality gate."""
+"""The validated pictures, and the evaluation of everybody in them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class ValidationBatch:
 
 
 class ValidationEvaluator:
-    """Holds the pictures of everybody who is validated against the quality gate; figures are means over people.
+    """Evaluates the pictures of everybody who is validated; figures are means over their pictures.
 
     Args:
         analyzer: Makes the analyzer, which is closed with the evaluator.

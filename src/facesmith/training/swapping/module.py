@@ -106,7 +106,7 @@ class SwapModule(LightningModule):
         self._validated.append(ValidationBatch.of(batch, raw, mask, composite))
 
     def on_validation_epoch_end(self) -> None:
-        """Hold the pictures against the quality gate."""
+        """Evaluate the pictures and log the figures."""
         validated = self._take_validated()
         figures = self.datamodule.evaluate(validated) if self.trainer.is_global_zero else {}
         figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
