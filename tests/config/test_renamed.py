@@ -1,4 +1,4 @@
-from facesmith.config.renamed import KEYS, TARGETS, upgrade
+from facesmith.config.renamed import KEYS, TARGETS, upgrade, upgrade_override
 from facesmith.config.settings import Component, settings_class
 
 
@@ -38,3 +38,9 @@ def test_upgrade_settings_of_this_version_stay() -> None:
 def test_renamed_targets_and_keys_lead_to_settings_that_exist() -> None:
     for target in {*TARGETS.values(), *KEYS}:
         settings_class(target, Component)
+
+
+def test_upgrade_override_kinds_of_pairs_are_words() -> None:
+    assert upgrade_override("data.shares.P=3") == "data.shares.target=3"
+    assert upgrade_override("data.elsewhere=1") == "data.shares.prior=1"
+    assert upgrade_override("model.loss.elsewhere=0.5") == "model.loss.prior=0.5"
