@@ -44,7 +44,6 @@ class OnnxGenerator(SwapGenerator):
     adaptable: list[str]
     target_grid: Tensor
     face_grid: Tensor
-    adaptable: list[str]
 
     def __init__(self, info: SwapperInfo) -> None:
         """Read the file.
