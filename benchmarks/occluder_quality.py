@@ -2,11 +2,11 @@
 
     python benchmarks/occluder_quality.py [keep=<folder>] [override ...]
 
-Trains experiment=occluder_demo twice for the same steps: as it is, and with data.occlusions.clear=1.0, which teaches
-the landmarks' outline alone. Both are validated on the same held-out frames under the same things, some of families
-never trained on. Prints the metrics side by side, the ratio of recall, CPU seconds, and the share of a training step
-spent waiting for data. keep: folder in which the runs stay as occluder_demo and occluder_hull; finished ones are not
-trained again.
+Trains experiment=occluder_demo twice for the same steps: as it is, and with data.occlusions.unoccluded=1.0, which
+teaches the landmarks' outline alone. Both are validated on the same held-out frames under the same things,
+some of families never trained on. Prints the metrics side by side, the ratio of recall, CPU
+seconds, and the share of a training step spent waiting for data. keep: folder in which the runs stay as occluder_demo
+and occluder_hull; finished ones are not trained again.
 """
 
 import json
@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(keep[-1] if keep else scratch).resolve()
         ours = trained(folder / "occluder_demo", overrides)
-        outline = trained(folder / "occluder_hull", [*overrides, "data.occlusions.clear=1.0"])
+        outline = trained(folder / "occluder_hull", [*overrides, "data.occlusions.unoccluded=1.0"])
     table = Table(title="occluder_demo: held-out frames, held-out things", title_justify="left")
     for title in ("figure", "demo", "outline only"):
         table.add_column(title, justify="left" if title == "figure" else "right")

@@ -29,6 +29,40 @@ def test_upgrade_kinds_of_pairs_are_words() -> None:
     assert saved["data"]["elsewhere"] == 0.5
 
 
+def test_upgrade_occluder_keys_say_what_they_are() -> None:
+    saved = {
+        "data": {
+            "_target_": "facesmith.occluder.data.OccluderDataModule",
+            "occlusions": {"families": {"hand": 1.0}, "clear": 0.1, "several": 0.2, "motion": 0.3, "soft": 0.4},
+            "validation_each": 8,
+            "augment": {"_target_": "facesmith.occluder.augment.AugmentMasks", "sharp": 0.3},
+        },
+        "model": {
+            "_target_": "facesmith.occluder.module.OccluderModule",
+            "detail": 12,
+            "encoder": "resnet34",
+            "optimizer": {"lr": 1e-3, "encoder": 0.3},
+        },
+    }
+    occlusions = {"unoccluded": 0.1, "second_occluder": 0.2, "motion_blur": 0.3, "defocus": 0.4}
+    assert upgrade(saved) == {
+        "data": {
+            "_target_": "facesmith.methods.occluder.data.OccluderDataModule",
+            "occlusions": {"families": {"hand": 1.0}, **occlusions},
+            "validation_faces": 8,
+            "augment": {"_target_": "facesmith.methods.occluder.augment.AugmentMasks", "sharpen": 0.3},
+        },
+        "model": {
+            "_target_": "facesmith.methods.occluder.module.OccluderModule",
+            "detail_channels": 12,
+            "encoder": "resnet34",
+            "optimizer": {"lr": 1e-3, "encoder_lr_factor": 0.3},
+        },
+    }
+    assert upgrade_override("data.occlusions.clear=1.0") == "data.occlusions.unoccluded=1.0"
+    assert upgrade_override("model.optimizer.encoder=0.1") == "model.optimizer.encoder_lr_factor=0.1"
+
+
 def test_upgrade_settings_of_this_version_stay() -> None:
     target = "facesmith.methods.swapper.data.SwapperDataModule"
     settings = {"_target_": target, "shares": {"target": 4, "self": 1}, "callbacks": [{"_target_": "torch.nn.ReLU"}]}

@@ -72,8 +72,20 @@ _SHARES: Final = {
 }
 _VIDEO_LORA_DATA: Final = {"reader": "face_encoder", "judge": "evaluator"}
 
+_OCCLUDER_DATA: Final = {
+    "occlusions.clear": "occlusions.unoccluded",
+    "occlusions.several": "occlusions.second_occluder",
+    "occlusions.motion": "occlusions.motion_blur",
+    "occlusions.soft": "occlusions.defocus",
+    "validation_each": "validation_faces",
+}
+_OCCLUDER_MODULE: Final = {"detail": "detail_channels", "optimizer.encoder": "optimizer.encoder_lr_factor"}
+
 # `_target_` of this version -> dotted key of an earlier version below it -> dotted key of this one
 KEYS: Final[Mapping[str, Mapping[str, str]]] = {
+    "facesmith.methods.occluder.augment.AugmentMasks": {"sharp": "sharpen"},
+    "facesmith.methods.occluder.data.OccluderDataModule": _OCCLUDER_DATA,
+    "facesmith.methods.occluder.module.OccluderModule": _OCCLUDER_MODULE,
     "facesmith.methods.swapper.data.SwapperDataModule": _SHARES,
     "facesmith.methods.swapper.data.PretrainDataModule": _SHARES,
     "facesmith.methods.swap_lora.data.SwapLoraDataModule": {**_SHARES, "elsewhere": "shares.prior"},
@@ -97,6 +109,9 @@ OVERRIDES: Final[Mapping[str, str]] = {
     "data.reader": "data.face_encoder",
     "data/judge": "data/evaluator",
     "data/reader": "data/face_encoder",
+    "data.augment.sharp": "data.augment.sharpen",
+    **{f"data.{old}": f"data.{new}" for old, new in _OCCLUDER_DATA.items()},
+    **{f"model.{old}": f"model.{new}" for old, new in _OCCLUDER_MODULE.items()},
     **{f"data.{old}": f"data.{new}" for old, new in _SHARES.items()},
     "data.elsewhere": "data.shares.prior",
     "model.loss.elsewhere": "model.loss.prior",

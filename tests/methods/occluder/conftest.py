@@ -25,7 +25,7 @@ def tiny_occluder(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "data.workers=0",
             "data.batch_size=4",
             "data.repeats=1",
-            "data.validation_each=2",
+            "data.validation_faces=2",
             "data.progress=false",
             "model.encoder=timm-mobilenetv3_small_minimal_100",
             "model.encoder_weights=null",

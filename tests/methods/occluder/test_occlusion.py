@@ -11,8 +11,10 @@ from facesmith.methods.occluder.occlusion import UNOCCLUDED, RandomOcclusion
 DRAWS = 8
 
 
-def occlude(weights: dict[str, float], *, clear: float = 0.0, several: float = 0.0) -> RandomOcclusion:
-    return RandomOcclusion(weights, RandomTextures(), clear=clear, several=several, motion=0.15, soft=0.2)
+def occlude(weights: dict[str, float], *, unoccluded: float = 0.0, second_occluder: float = 0.0) -> RandomOcclusion:
+    return RandomOcclusion(
+        weights, RandomTextures(), unoccluded=unoccluded, second_occluder=second_occluder, motion_blur=0.15, defocus=0.2
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -45,9 +47,9 @@ def test_random_occlusion_family_labels_what_it_covers(data: OccluderDataModule,
     assert max(shares) > 0.03, shares
 
 
-def test_random_occlusion_clear_share_and_zero_weights(data: OccluderDataModule) -> None:
+def test_random_occlusion_unoccluded_share_and_zero_weights(data: OccluderDataModule) -> None:
     labelled = data.training.labelled
-    covering = occlude({"shape": 1.0, "glasses": 1.0, "hand": 0.0}, clear=0.5)
+    covering = occlude({"shape": 1.0, "glasses": 1.0, "hand": 0.0}, unoccluded=0.5)
     done = [
         covering(labelled.faces.images[0], labelled.faces.landmarks[0], np.random.default_rng(seed))
         for seed in range(60)

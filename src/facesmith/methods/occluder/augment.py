@@ -49,7 +49,7 @@ class AugmentMasks(nn.Module):
             RandomGamma((1 / config.gamma, config.gamma), p=0.4),
             RandomGrayscale(p=config.grey),
             # faces of a soft video under crisp things would teach that what is crisp is no face
-            RandomSharpness((1.0, 6.0), p=config.sharp),
+            RandomSharpness((1.0, 6.0), p=config.sharpen),
             RandomGaussianBlur((5, 5), (0.3, 1.6), p=config.blur),
             RandomGaussianNoise(std=0.02, p=config.noise),
         )

@@ -35,13 +35,13 @@ class OcclusionsConfig(Settings):
 
     families: dict[Family, float]
     """How often each family is drawn; those of weight 0 are never trained on, but always validated."""
-    clear: float = Field(ge=0, le=1)
+    unoccluded: float = Field(ge=0, le=1)
     """Share of faces that are left alone."""
-    several: float = Field(ge=0, le=1)
+    second_occluder: float = Field(ge=0, le=1)
     """Share of covered faces that a second thing covers too."""
-    motion: float = Field(ge=0, le=1)
+    motion_blur: float = Field(ge=0, le=1)
     """Share of things with motion blur."""
-    soft: float = Field(ge=0, le=1)
+    defocus: float = Field(ge=0, le=1)
     """Share of things that are out of focus."""
 
     @field_validator("families")
@@ -75,7 +75,7 @@ class AugmentMasksConfig(WholeComponent):
     """Largest exponent, and inverse of the smallest."""
     grey: float = Field(ge=0, le=1)
     """Probability of greyscale."""
-    sharp: float = Field(ge=0, le=1)
+    sharpen: float = Field(ge=0, le=1)
     """Probability of sharpening."""
     blur: float = Field(ge=0, le=1)
     """Probability of blur."""
@@ -108,7 +108,7 @@ class OccluderDataModuleConfig(ExtractionConfig):
     """Times each face comes in an epoch, covered anew each time."""
     workers: int = Field(ge=0)
     """Processes that draw training pictures; 0 for none beside the training itself."""
-    validation_each: int = Field(ge=1)
+    validation_faces: int = Field(ge=1)
     """Held-out faces that are validated under every family."""
     occlusions: OcclusionsConfig
     """What training faces are covered with."""
@@ -119,7 +119,7 @@ class OccluderDataModuleConfig(ExtractionConfig):
 class OccluderOptimizerConfig(OptimizerConfig):
     """Settings of the optimiser: `lr` is that of all but the encoder."""
 
-    encoder: float = Field(ge=0, le=1)
+    encoder_lr_factor: float = Field(ge=0, le=1)
     """Learning rate of the encoder, as a share of `lr`: pretrained layers need less."""
 
 
@@ -149,7 +149,7 @@ class OccluderModuleConfig(ModuleConfig):
     """Pretrained weights: the library's name of them, a torch file, `asset:<name>`, or None."""
     decoder_channels: list[int] | None
     """Channels of a U-Net's five decoder stages, coarse to fine; None for the library's default."""
-    detail: int | None = Field(ge=1)
+    detail_channels: int | None = Field(ge=1)
     """Channels of two more layers at full resolution; None for the library's network alone."""
     export_size: int = Field(ge=32, le=1024, multiple_of=32)
     """Width and height of the exported model's pictures, in px."""

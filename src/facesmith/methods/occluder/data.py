@@ -90,14 +90,14 @@ class OccluderDataModule(LightningDataModule):
                 config.forehead,
                 config.masks,
             ),
-            self._occlusion(weights, RandomTextures(), clear=config.occlusions.clear),
+            self._occlusion(weights, RandomTextures(), unoccluded=config.occlusions.unoccluded),
             seed,
         )
         held_out = label_faces(faces, validation_rows, TEMPLATE, config.size, config.forehead, config.masks)
         held_out_textures = RandomTextures(held_out=True)
-        occlusions = {UNOCCLUDED: self._occlusion({"shape": 1}, held_out_textures, clear=1)}
-        occlusions |= {name: self._occlusion({name: 1}, held_out_textures, clear=0) for name in FAMILIES}
-        self.validation = ValidationFaces(held_out, occlusions, config.validation_each, _VALIDATION_SEED)
+        occlusions = {UNOCCLUDED: self._occlusion({"shape": 1}, held_out_textures, unoccluded=1)}
+        occlusions |= {name: self._occlusion({name: 1}, held_out_textures, unoccluded=0) for name in FAMILIES}
+        self.validation = ValidationFaces(held_out, occlusions, config.validation_faces, _VALIDATION_SEED)
         self.consecutive = ConsecutiveFaces(held_out, faces.tracks[validation_rows])
         self.unseen = [name for name in FAMILIES if not weights.get(name)]
 
@@ -164,7 +164,7 @@ class OccluderDataModule(LightningDataModule):
         rows = np.linspace(0, len(labelled) - 1, _EXAMPLES).round().astype(int)
         sheet = []
         for number, name in enumerate(FAMILIES):
-            occlusion = self._occlusion({name: 1.0}, textures, clear=0)
+            occlusion = self._occlusion({name: 1.0}, textures, unoccluded=0)
             pictures = []
             for row in rows:
                 rng = np.random.default_rng([_VALIDATION_SEED, number, int(row)])
@@ -174,11 +174,16 @@ class OccluderDataModule(LightningDataModule):
             sheet.append(image_grid(pictures, [name]))
         return np.concatenate(sheet)
 
-    def _occlusion(self, weights: dict[str, float], textures: RandomTextures, clear: float) -> RandomOcclusion:
+    def _occlusion(self, weights: dict[str, float], textures: RandomTextures, unoccluded: float) -> RandomOcclusion:
         settings = self.config.occlusions
-        several = settings.several if len(weights) > 1 else 0.0
+        second = settings.second_occluder if len(weights) > 1 else 0.0
         return RandomOcclusion(
-            weights, textures, clear=clear, several=several, motion=settings.motion, soft=settings.soft
+            weights,
+            textures,
+            unoccluded=unoccluded,
+            second_occluder=second,
+            motion_blur=settings.motion_blur,
+            defocus=settings.defocus,
         )
 
 

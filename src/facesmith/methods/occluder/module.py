@@ -36,7 +36,7 @@ class OccluderModule(LightningModule):
         super().__init__()
         self.config = config
         self.network = MaskNetwork(
-            config.architecture, config.encoder, config.encoder_weights, config.decoder_channels, config.detail
+            config.architecture, config.encoder, config.encoder_weights, config.decoder_channels, config.detail_channels
         )
         self.loss: nn.Module = config.loss.build()
         self.provenance: dict[str, Any] = {}
@@ -73,7 +73,7 @@ class OccluderModule(LightningModule):
         encoder = list(self.network.encoder.parameters())
         known = set(encoder)
         others = [one for one in self.network.parameters() if one not in known]
-        return [{"params": others}, {"params": encoder, "lr": settings.lr * settings.encoder}]
+        return [{"params": others}, {"params": encoder, "lr": settings.lr * settings.encoder_lr_factor}]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predict masks, compute and log the loss."""

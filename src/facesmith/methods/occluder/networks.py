@@ -65,8 +65,8 @@ class MaskNetwork(nn.Module):
         encoder_weights: Pretrained weights: the library's name of them, such as imagenet, a torch file,
             `asset:<name>`, or None. When they are unavailable, the encoder starts from scratch with a warning.
         decoder_channels: Of the five stages of a U-Net's decoder, coarse to fine; None for the library's default.
-        detail: Channels of the two layers that see the picture itself beside the network's features; None for the
-            library's network alone.
+        detail_channels: Channels of the two layers that see the picture itself beside the network's features; None for
+            the library's network alone.
 
     Raises:
         UserError: The library has no such architecture, encoder or weights, or a file holds another network.
@@ -78,11 +78,11 @@ class MaskNetwork(nn.Module):
         encoder: str,
         encoder_weights: str | None = None,
         decoder_channels: Sequence[int] | None = None,
-        detail: int | None = None,
+        detail_channels: int | None = None,
     ) -> None:
         super().__init__()
         extra = {"decoder_channels": tuple(decoder_channels)} if decoder_channels else {}
-        maps = _FEATURES if detail else 1
+        maps = _FEATURES if detail_channels else 1
         arguments = {"arch": architecture, "encoder_name": encoder, "in_channels": 3, "classes": maps, **extra}
         file = encoder_weights if encoder_weights and is_file(encoder_weights) else None
         try:
@@ -102,7 +102,7 @@ class MaskNetwork(nn.Module):
                 " ".join(str(error).split())[:300],
             )
             self.network = smp.create_model(encoder_weights=None, **arguments)
-        self.detail = _detail_layers(detail) if detail else None
+        self.detail = _detail_layers(detail_channels) if detail_channels else None
         self.to(memory_format=torch.channels_last)  # a fifth to a third faster on CPUs
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # what pretrained encoders were fed
         self.mean: Tensor

@@ -34,10 +34,10 @@ class RandomOcclusion:
     Args:
         weights: How often each family of `FAMILIES` is drawn, by name; 0 for never.
         textures: Source of the textures of things.
-        clear: Share of faces that are left alone, 0..1.
-        several: Share of covered faces that a second thing covers too, 0..1.
-        motion: Share of things with motion blur, 0..1.
-        soft: Share of things that are out of focus, 0..1.
+        unoccluded: Share of faces that are left alone, 0..1.
+        second_occluder: Share of covered faces that a second thing covers too, 0..1.
+        motion_blur: Share of things with motion blur, 0..1.
+        defocus: Share of things that are out of focus, 0..1.
 
     Raises:
         KeyError: A name with a weight is no family.
@@ -48,17 +48,18 @@ class RandomOcclusion:
         weights: Mapping[str, float],
         textures: TextureSource,
         *,
-        clear: float,
-        several: float,
-        motion: float,
-        soft: float,
+        unoccluded: float,
+        second_occluder: float,
+        motion_blur: float,
+        defocus: float,
     ) -> None:
         self._names = [name for name, weight in weights.items() if weight > 0]
         self._families = [FAMILIES[name] for name in self._names]
         chances = np.array([weights[name] for name in self._names], np.float64)
         self._chances = chances / chances.sum()
         self._textures = textures
-        self._clear, self._several, self._motion, self._soft = clear, several, motion, soft
+        self._unoccluded, self._second_occluder = unoccluded, second_occluder
+        self._motion_blur, self._defocus = motion_blur, defocus
 
     def __call__(self, picture: NDArray[np.uint8], landmarks: NDArray[np.floating], rng: Generator) -> OccludedFace:
         """Cover a face, or leave it alone.
@@ -69,11 +70,11 @@ class RandomOcclusion:
             rng: Decides everything: the same state draws the same thing.
         """
         visible: Plane = np.ones(picture.shape[:2], np.float32)
-        if rng.random() < self._clear:
+        if rng.random() < self._unoccluded:
             return OccludedFace(picture, visible, UNOCCLUDED)
         first = str(rng.choice(self._names, p=self._chances))
         names = [first]
-        if rng.random() < self._several:
+        if rng.random() < self._second_occluder:
             names.append(str(rng.choice(self._names, p=self._chances)))
         for name in names:
             picture, visible = self._draw(name, picture, visible, landmarks, rng)
@@ -100,11 +101,11 @@ class RandomOcclusion:
     def _blur(self, layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
         """Blur colours and coverage alike, as a lens or a movement does."""
         sigma = rng.uniform(0.2, 0.8) * face.size / 128
-        if rng.random() < self._soft:
+        if rng.random() < self._defocus:
             sigma = rng.uniform(0.8, 2.5) * face.size / 128
         rgba: Any = np.dstack([layer.rgb * layer.alpha[..., None], layer.alpha]).astype(np.float32)
         rgba = cv2.GaussianBlur(rgba, (0, 0), sigma)
-        if rng.random() < self._motion:
+        if rng.random() < self._motion_blur:
             rgba = cv2.filter2D(rgba, -1, _motion_kernel(rng.uniform(0.03, 0.12) * face.size, rng.uniform(0, np.pi)))
         alpha = np.clip(rgba[..., 3], 0, 1)
         return Layer(rgba[..., :3] / np.maximum(alpha, 1e-4)[..., None], alpha)
