@@ -41,7 +41,7 @@ def crops() -> np.ndarray:
     return np.concatenate([noise, crop("arcface_112_v2", 112)[None]])
 
 
-def test_sface_equals_onnxruntime_on_noise_and_on_a_face(sface: SFace, crops: np.ndarray, asset: Asset) -> None:
+def test_sface_on_noise_and_face_equals_onnxruntime(sface: SFace, crops: np.ndarray, asset: Asset) -> None:
     model = fold_constants(asset("sface.onnx"))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     raw = np.concatenate(
@@ -52,7 +52,7 @@ def test_sface_equals_onnxruntime_on_noise_and_on_a_face(sface: SFace, crops: np
         assert np.abs(sface.embed(tensor(crops)).numpy() - SFaceEmbedder(asset("sface.onnx"))(crops)).max() <= 1e-4
 
 
-def test_the_128_crop_gives_the_embedding_of_the_112_crop(sface: SFace) -> None:
+def test_recogniser_128_crop_embeds_like_112_crop(sface: SFace) -> None:
     with torch.no_grad():
         wide = sface.embed(tensor(crop("arcface_128", 128)[None]))
         narrow = sface.embed(tensor(crop("arcface_112_v2", 112)[None]))
@@ -60,12 +60,12 @@ def test_the_128_crop_gives_the_embedding_of_the_112_crop(sface: SFace) -> None:
     assert float(wide.norm()) == pytest.approx(1, abs=1e-5)
 
 
-def test_another_size_is_refused(sface: SFace) -> None:
+def test_recogniser_wrong_size_raises(sface: SFace) -> None:
     with pytest.raises(ValueError, match="112"):
         sface.embed(torch.zeros(1, 3, 64, 64))
 
 
-def test_it_is_frozen_and_stays_in_eval_mode(sface: SFace) -> None:
+def test_recogniser_is_frozen_and_stays_in_eval_mode(sface: SFace) -> None:
     owner = nn.ModuleDict({"recogniser": sface}).train()
     assert owner.training
     assert not sface.training
@@ -74,7 +74,7 @@ def test_it_is_frozen_and_stays_in_eval_mode(sface: SFace) -> None:
     assert sface.embedding_size == 128
 
 
-def test_a_picture_can_be_moved_towards_a_face_through_it(sface: SFace, crops: np.ndarray) -> None:
+def test_recogniser_gradient_moves_picture_towards_face(sface: SFace, crops: np.ndarray) -> None:
     goal = sface.embed(tensor(crops[3:])).detach()
     picture = tensor(crops[:1]).requires_grad_()
     before = (sface.embed(picture) * goal).sum()
@@ -160,7 +160,7 @@ def iresnet_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return path
 
 
-def test_arcface_equals_onnxruntime_on_an_iresnet(iresnet_file: Path, crops: np.ndarray) -> None:
+def test_arcface_on_iresnet_equals_onnxruntime(iresnet_file: Path, crops: np.ndarray) -> None:
     arcface = ArcFace(iresnet_file)
     session = onnxruntime.InferenceSession(str(iresnet_file), providers=["CPUExecutionProvider"])
     pictures = tensor(crops)
@@ -178,7 +178,7 @@ def test_arcface_equals_onnxruntime_on_an_iresnet(iresnet_file: Path, crops: np.
     assert float(pictures.grad.abs().sum()) > 0
 
 
-def test_a_file_that_is_no_recogniser_is_told_in_one_line(asset: Asset, tmp_path: Path) -> None:
+def test_recogniser_wrong_file_raises(asset: Asset, tmp_path: Path) -> None:
     text = tmp_path / "recogniser.onnx"
     text.write_text("not a model")
     with pytest.raises(UserError, match=r"recogniser\.onnx: cannot be read"):

@@ -28,7 +28,7 @@ def compare(settings) -> None:
     CompareTask(config, analyzer=analyzer, progress=False).run()
 
 
-def test_person_target_and_swaps_stand_side_by_side_with_their_figures(swapper_file, tmp_path, capsys):
+def test_compare_task_draws_models_side_by_side(swapper_file, tmp_path, capsys):
     other = tmp_path / "other.onnx"
     other.write_bytes(swapper_file.read_bytes())
     write_image(tmp_path / "scenes" / "a.png", astronaut(), mark=None)

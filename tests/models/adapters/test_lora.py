@@ -62,7 +62,7 @@ def learnt(generator: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("make", GENERATORS)
-def test_a_new_lora_changes_nothing_and_freezes_the_base(make: Make) -> None:
+def test_add_lora_untrained_changes_nothing_and_freezes(make: Make) -> None:
     generator = make()
     before, hashed = answer(generator), base_hash(generator)
     layers = add_lora(generator, settings())
@@ -79,7 +79,7 @@ def test_a_new_lora_changes_nothing_and_freezes_the_base(make: Make) -> None:
 
 @pytest.mark.parametrize("make", GENERATORS)
 @pytest.mark.parametrize("kind", [{}, {"alpha": 32.0}, {"rslora": True, "alpha": 4.0}, {"dora": True}])
-def test_merged_it_answers_alike_and_the_base_is_untouched(make: Make, kind: dict[str, object]) -> None:
+def test_merge_lora_equals_lora_and_keeps_base(make: Make, kind: dict[str, object]) -> None:
     generator = make()
     before, hashed = answer(generator), base_hash(generator)
     add_lora(generator, settings(**kind))
@@ -98,7 +98,7 @@ def test_merged_it_answers_alike_and_the_base_is_untouched(make: Make, kind: dic
 
 
 @pytest.mark.parametrize("make", GENERATORS)
-def test_its_tensors_go_into_another_copy_of_the_base(make: Make) -> None:
+def test_load_lora_state_into_copy_equals_original(make: Make) -> None:
     generator, other = make(), make()
     add_lora(generator, settings(alpha=16.0))
     learnt(generator)
@@ -111,7 +111,7 @@ def test_its_tensors_go_into_another_copy_of_the_base(make: Make) -> None:
         load_lora_state(third, lora_state(generator))
 
 
-def test_a_scale_of_zero_is_the_base_and_of_a_half_lies_between() -> None:
+def test_merge_lora_scale_interpolates() -> None:
     generator = aad()
     before = answer(generator)
     add_lora(generator, settings())
@@ -121,7 +121,7 @@ def test_a_scale_of_zero_is_the_base_and_of_a_half_lies_between() -> None:
     assert (half - before).norm() < (whole - before).norm()
 
 
-def test_no_layer_gets_a_higher_rank_than_it_has() -> None:
+def test_add_lora_rank_is_capped_by_layer() -> None:
     generator = texture_warp()
     layers = add_lora(generator, settings(rank=32))
     ranks = {name: lora_state(generator)[f"{name}.lora_A.weight"].shape[0] for name in layers}
@@ -130,7 +130,7 @@ def test_no_layer_gets_a_higher_rank_than_it_has() -> None:
     assert ranks["up.0.0"] == 32
 
 
-def test_targets_name_layers_or_parts_of_names() -> None:
+def test_layers_of_targets_match_names_and_parts() -> None:
     generator = aad()
     assert layers_of(generator, ["face"]) == ["face"]
     assert layers_of(generator, ["convolutions"]) == [f"blocks.{i}.convolutions.0" for i in range(3)]
@@ -143,7 +143,7 @@ def test_targets_name_layers_or_parts_of_names() -> None:
         layers_of(generator, ["xyzzy"])
 
 
-def test_the_hash_knows_weights_and_buffers() -> None:
+def test_base_hash_changes_with_weights_and_buffers() -> None:
     first, second = texture_warp(), texture_warp()
     assert base_hash(first) == base_hash(second)
     second.get_buffer("textures")[0, 0, 0, 0] += 1e-3

@@ -60,7 +60,7 @@ def adapted(request):
     return net, card(**kind)
 
 
-def test_peft_itself_reads_what_is_written(adapted, tmp_path):
+def test_save_adapter_is_read_by_peft(adapted, tmp_path):
     net, said = adapted
     folder = tmp_path / "adapter"
     written = save_adapter(folder, get_peft_model_state_dict(net), said)
@@ -80,7 +80,7 @@ def test_peft_itself_reads_what_is_written(adapted, tmp_path):
     assert all(torch.equal(state[name], known[name]) for name in known)
 
 
-def test_what_peft_multiplies_by_is_the_scaling(adapted):
+def test_adapter_card_scaling_equals_peft(adapted):
     net, said = adapted
     assert net.see.r["default"] == 4  # it has no more
     assert net.see.scaling["default"] == net.know.scaling["default"] == pytest.approx(said.scaling)
@@ -94,7 +94,7 @@ def told(folder) -> str:
     return str(error.value)
 
 
-def test_a_foreign_or_damaged_folder_is_told(tmp_path):
+def test_load_adapter_damaged_folder_raises(tmp_path):
     assert "no such folder" in told(tmp_path / "none")
     (tmp_path / CONFIG).write_text("{}")
     assert f"is no adapter: it holds no {CARD}" in told(tmp_path)

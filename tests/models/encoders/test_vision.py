@@ -22,7 +22,7 @@ def crops() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (10, 64, 64, 3), np.uint8)
 
 
-def test_clip_gives_its_projection(tmp_path: Path, crops: np.ndarray) -> None:
+def test_clip_encoder_returns_projection(tmp_path: Path, crops: np.ndarray) -> None:
     torch.manual_seed(0)
     config = CLIPVisionConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8,
@@ -38,7 +38,7 @@ def test_clip_gives_its_projection(tmp_path: Path, crops: np.ndarray) -> None:
     assert torch.allclose(found[9], encoder(crops[9:])[0], atol=1e-6)
 
 
-def test_dinov3_gives_its_class_token(tmp_path: Path, crops: np.ndarray) -> None:
+def test_dino_encoder_returns_class_token(tmp_path: Path, crops: np.ndarray) -> None:
     torch.manual_seed(0)
     config = DINOv3ViTConfig(
         hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
@@ -50,12 +50,12 @@ def test_dinov3_gives_its_class_token(tmp_path: Path, crops: np.ndarray) -> None
     assert encoder(crops).shape == (10, 64)
 
 
-def test_what_is_no_encoder_is_told(tmp_path: Path) -> None:
+def test_encoder_wrong_folder_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"encoder model=.*cannot be loaded"):
         ClipEncoder(model=str(tmp_path))
 
 
-def test_odd_faces_count_less() -> None:
+def test_face_weights_odd_faces_weigh_less() -> None:
     from facesmith.models.encoders.aggregation import aggregate_embeddings, face_weights, mean_similarity
 
     alike = np.array([[1, 0], [1, 0], [0, 1]], np.float32)

@@ -104,7 +104,7 @@ def profile_of(embedder: str, size: int) -> IdentityProfile:
     return made_profile("bob", mean, embedder=embedder)
 
 
-def test_a_dfm_runs_as_its_clients_run_it(dfm):
+def test_dfm_export_runs_as_clients_run_it(dfm):
     session = onnxruntime.InferenceSession(str(dfm.path))
     assert [each.name for each in session.get_inputs()] == ["in_face:0"]
     _, height, width, channels = session.get_inputs()[0].shape
@@ -124,14 +124,14 @@ def test_a_dfm_runs_as_its_clients_run_it(dfm):
     np.testing.assert_allclose(face[0, :20], crop[0, :20], atol=1e-5)
 
 
-def test_nothing_beside_a_dfm_takes_its_place(dfm):
+def test_dfm_export_writes_no_file_of_its_name(dfm):
     """FaceFusion takes each file of the folder, but for . and __, for the model of its stem."""
     beside = [p.name for p in dfm.path.parent.iterdir() if p.stem == "ada" and p != dfm.path]
     assert dfm.hash_path is None
     assert not [name for name in beside if name.endswith((".hash", ".onnx"))]
 
 
-def test_a_dfm_comes_back_as_a_model_that_knows_whose_it_is(dfm):
+def test_load_swapper_exported_dfm_keeps_identity(dfm):
     model = load_swapper(dfm.path)
     assert (model.info.identity, model.info.consent, model.info.consent_note) == ("ada", "written", "signed")
     assert (model.info.template, model.info.size) == ("dfl_whole_face", 256)
@@ -141,7 +141,7 @@ def test_a_dfm_comes_back_as_a_model_that_knows_whose_it_is(dfm):
     assert mask[1, y, x] > 0.99
 
 
-def test_the_slot_is_fed_target_alone_and_gives_the_finished_crop_first(hyperswap):
+def test_hyperswap_export_baked_takes_target_alone(hyperswap):
     session = onnxruntime.InferenceSession(str(hyperswap.path))
     assert {each.name: each.shape for each in session.get_inputs()} == {"target": [1, 3, 256, 256]}
     # FaceFusion walks the inputs and feeds by name, then takes output 0, batch item 0
@@ -158,7 +158,7 @@ def test_the_slot_is_fed_target_alone_and_gives_the_finished_crop_first(hyperswa
     assert model.info.identity == "ada"
 
 
-def test_the_hash_is_what_the_client_compares(hyperswap):
+def test_hyperswap_export_hash_is_what_client_compares(hyperswap):
     """It compares the raw text: a newline at the end would fail, and the client would delete the model."""
     told = hyperswap.hash_path.read_text()
     assert told == format(zlib.crc32(hyperswap.path.read_bytes()), "08x")
@@ -166,7 +166,7 @@ def test_the_hash_is_what_the_client_compares(hyperswap):
     assert hyperswap.hash_path.stem == hyperswap.path.stem
 
 
-def test_metadata_and_card_tell_what_it_is(dfm, hyperswap):
+def test_client_exports_state_contract_in_metadata_and_card(dfm, hyperswap):
     for report, words in (
         (dfm, ("in_face:0", "custom/", "dfl_whole_face", "DeepFaceLive", "no `.hash`")),
         (hyperswap, ("hyperswap.hash", "FaceFusion", "arcface_128")),
@@ -181,7 +181,7 @@ def test_metadata_and_card_tell_what_it_is(dfm, hyperswap):
 
 
 @pytest.mark.slow
-def test_an_arcface_swapper_keeps_its_source_in_the_slot(tmp_path):
+def test_hyperswap_export_arcface_keeps_source(tmp_path):
     report = exported(tmp_path, "hyperswap", Told(512), "arcface_w600k_r50")
     session = onnxruntime.InferenceSession(str(report.path))
     assert {each.name: each.shape for each in session.get_inputs()} == {
@@ -195,7 +195,7 @@ def test_an_arcface_swapper_keeps_its_source_in_the_slot(tmp_path):
     np.testing.assert_allclose(picture[0, y, x], (204, 128, 26), atol=2)
 
 
-def test_an_identity_is_baked_in(tmp_path):
+def test_spec_for_profile_bakes_identity_in(tmp_path):
     report = exported(tmp_path, "facesmith", Told(8), profile=profile_of("sface", 8))
     model = load_swapper(report.path)
     assert (model.info.identity_baked_in, model.info.identity, model.info.consent) == (True, "bob", "self")
@@ -204,7 +204,7 @@ def test_an_identity_is_baked_in(tmp_path):
     np.testing.assert_allclose(picture[1, y, x], (204, 128, 26), atol=2)
 
 
-def test_half_precision_stays_within_its_tolerance_and_keeps_float32_outside(tmp_path):
+def test_export_fp16_within_tolerance_with_float32_inputs(tmp_path):
     torch.manual_seed(0)
     report = exported(tmp_path, "hyperswap", Disc(), precision="fp16")
     assert 0 < report.parity <= report.tolerance == 0.02
@@ -228,7 +228,7 @@ def test_half_precision_stays_within_its_tolerance_and_keeps_float32_outside(tmp
         ("dfm", Told(8), "sface", profile_of("arcface_w600k_r50", 512), None, "embedders cannot be mixed"),
     ],
 )
-def test_what_a_client_cannot_run_is_one_line(client, generator, embedder, profile, size, words):
+def test_spec_for_unfit_model_raises(client, generator, embedder, profile, size, words):
     with pytest.raises(UserError) as told:
         spec_for(client, spec_of(generator, embedder), origin=ORIGIN, size=size, profile=profile)
     assert words in str(told.value)
@@ -242,7 +242,7 @@ class RedHides(SwapGenerator):
         return (1 - picture[:, :1]) / 2
 
 
-def test_an_occluder_goes_out_in_the_form_of_xseg(tmp_path):
+def test_xseg_export_keeps_contract(tmp_path):
     spec = ExportSpec(
         XsegGraph(RedHides()),
         {XSEG_INPUT: torch.zeros(1, 256, 256, 3)},

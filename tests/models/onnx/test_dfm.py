@@ -39,7 +39,7 @@ def dfm(graph_file):
     return write
 
 
-def test_it_is_fed_bgr_and_its_outputs_are_taken_by_position(dfm):
+def test_dfm_is_fed_bgr_and_read_by_position(dfm):
     model = load_swapper(dfm())
     info = model.info
     assert (info.template, info.size, info.identity_baked_in, info.identity) == ("dfl_whole_face", SIDE, True, "ada")
@@ -52,14 +52,14 @@ def test_it_is_fed_bgr_and_its_outputs_are_taken_by_position(dfm):
     assert mask[0, SIDE // 2, 22] == pytest.approx(0.53, abs=0.05)
 
 
-def test_morph_is_fed_where_it_is_taken(dfm):
+def test_dfm_morph_is_fed(dfm):
     crops = np.full((2, SIDE, SIDE, 3), 100, np.uint8)
     for morph in (0.5, 1.0):
         picture, _ = load_swapper(dfm(morph=True), morph=morph)(crops)
         assert picture[1, SIDE // 2, SIDE // 2, 2] == 100 * morph
 
 
-def test_wrong_contracts_are_one_line(dfm, graph_file, tmp_path):
+def test_dfm_wrong_contract_raises(dfm, graph_file, tmp_path):
     for path, words in (
         (dfm(outputs=2, name="two.dfm"), "it has 2 outputs, not mask, face, mask"),
         (dfm(side="W", name="free.dfm"), "in_face:0 is tensor(float) Nx96xWx3"),

@@ -75,7 +75,7 @@ def photo_of(name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "size"), ROWS)
-def test_each_row_is_fed_by_its_own_rules(swapper, crossface, name, size):
+def test_foreign_swapper_kind_is_fed_by_its_contract(swapper, crossface, name, size):
     kind = FOREIGN[name][0]
     converter = crossface() if "converter" in kind.source_encoding else None
     told = {
@@ -101,7 +101,7 @@ def test_each_row_is_fed_by_its_own_rules(swapper, crossface, name, size):
     assert mask.min() == 1
 
 
-def test_a_mask_that_the_file_gives_is_used(graph_file):
+def test_foreign_swapper_mask_output_is_used(graph_file):
     shape = [1, 3, 256, 256]
     nodes = [
         ("Identity", ["target"], ["output"], {}),
@@ -113,7 +113,7 @@ def test_a_mask_that_the_file_gives_is_used(graph_file):
     assert model(np.full((1, 256, 256, 3), 204, np.uint8))[1].mean() == pytest.approx(0.6, abs=1e-3)
 
 
-def test_an_embedding_is_converted_once(swapper, crossface, monkeypatch):
+def test_foreign_swapper_converts_embedding_once(swapper, crossface, monkeypatch):
     from facesmith.models.onnx.graph import OnnxGraph
 
     model = load_swapper(swapper("ghost", 256), converter=crossface(), raw_length=1.0)
@@ -134,7 +134,7 @@ def told(*arguments, **settings) -> str:
     return str(error.value)
 
 
-def test_wrong_contracts_are_one_line(swapper, crossface, graph_file, tmp_path):
+def test_foreign_swapper_wrong_contract_raises(swapper, crossface, graph_file, tmp_path):
     good = swapper("inswapper", 128)
     assert "input target is tensor(float) 1x3x128x128, not tensor(float) Nx3x256x256" in told(
         good, model_type="hyperswap"
@@ -151,20 +151,20 @@ def test_wrong_contracts_are_one_line(swapper, crossface, graph_file, tmp_path):
     assert "its inputs are x, not source, target" in told(other)
 
 
-def test_a_file_that_says_what_it_is_is_not_taken_for_another(swapper_file):
+def test_load_swapper_wrong_model_type_raises(swapper_file):
     words = told(swapper_file, model_type="inswapper")
     assert words.startswith("task.model_type=inswapper: ")
     assert "says that it is facesmith; leave task.model_type out" in words
 
 
-def test_a_name_that_tells_nothing(swapper):
+def test_load_swapper_unknown_name_needs_model_type(swapper):
     path = swapper("hyperswap", 256)
     unnamed = path.rename(path.with_name("mine.onnx"))
     assert "give task.model_type=facesmith, dfm, hyperswap" in told(unnamed)
     assert load_swapper(unnamed, model_type="hyperswap").info.size == 256
 
 
-def test_an_output_of_another_size_is_told_when_it_comes(graph_file):
+def test_swapper_output_of_wrong_size_raises(graph_file):
     """A file that leaves its sizes free shows them only when it runs."""
     free = ["N", 3, "H", "W"]
     nodes = [("MaxPool", ["target"], ["output"], {"kernel_shape": [2, 2], "strides": [2, 2]})]
@@ -173,6 +173,6 @@ def test_an_output_of_another_size_is_told_when_it_comes(graph_file):
         model(np.zeros((1, 256, 256, 3), np.uint8))
 
 
-def test_the_emap_is_the_last_initializer(swapper):
+def test_inswapper_emap_is_last_initializer(swapper):
     path = swapper("inswapper", 128)
     assert onnx.load(path).graph.initializer[-1].name == "emap"

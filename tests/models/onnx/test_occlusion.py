@@ -27,7 +27,7 @@ def red_hides(graph_file):
 
 
 @pytest.mark.parametrize("batch", [1, "N"])
-def test_it_is_fed_bgr_in_0_to_1_and_thresholded(red_hides, batch):
+def test_occluder_is_fed_bgr_and_thresholded(red_hides, batch):
     occluder = Occluder(red_hides(batch=batch))
     assert occluder.size == SIDE
     crops = np.zeros((2, SIDE, SIDE, 3), np.uint8)
@@ -40,7 +40,7 @@ def test_it_is_fed_bgr_in_0_to_1_and_thresholded(red_hides, batch):
     assert masks[1].mean() == pytest.approx((1 - 64 / 255 - 0.5) * 2, abs=0.01)
 
 
-def test_wrong_contracts_are_told_in_a_line(red_hides, tmp_path):
+def test_occluder_wrong_contract_raises(red_hides, tmp_path):
     for path, words in (
         (red_hides("dfl.onnx", given="in_face:0"), "its inputs are in_face:0, not input"),
         (red_hides("three.onnx", channels=3), "output 0 is tensor(float) 1x64x64x3"),
@@ -53,7 +53,7 @@ def test_wrong_contracts_are_told_in_a_line(red_hides, tmp_path):
         assert "\n" not in str(told.value)
 
 
-def test_a_picture_first_file_is_refused(graph_file):
+def test_occluder_channels_first_raises(graph_file):
     path = graph_file(
         "nchw.onnx", [("Identity", ["input"], ["output"], {})], {"input": [1, 3, 64, 64]}, {"output": [1, 3, 64, 64]}
     )

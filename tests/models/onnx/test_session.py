@@ -27,7 +27,7 @@ def props(model, **values):
     onnx.helper.set_model_props(model, {key: value for key, value in said.items() if value is not None})
 
 
-def test_a_swapper_swaps_a_batch(swapper_file):
+def test_load_swapper_swaps_batch(swapper_file):
     model = load_swapper(swapper_file)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     picture, mask = model(crops)
@@ -37,12 +37,12 @@ def test_a_swapper_swaps_a_batch(swapper_file):
     np.testing.assert_array_equal(picture[mask == 0], crops[mask == 0])
 
 
-def test_crops_of_another_shape_are_a_bug(swapper_file):
+def test_swapper_wrong_crop_shape_raises(swapper_file):
     with pytest.raises(ValueError, match=r"not uint8 \(N, 32, 32, 3\)"):
         load_swapper(swapper_file)(np.zeros((1, 64, 64, 3), np.uint8))
 
 
-def test_a_file_of_batch_one_takes_more(swapper_file):
+def test_swapper_fixed_batch_file_takes_several(swapper_file):
     def fix(model):
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = 1
@@ -51,14 +51,14 @@ def test_a_file_of_batch_one_takes_more(swapper_file):
     assert model(np.zeros((3, 32, 32, 3), np.uint8))[0].shape == (3, 32, 32, 3)
 
 
-def test_missing_file_and_unknown_suffix(tmp_path):
+def test_load_swapper_missing_file_or_suffix_raises(tmp_path):
     assert "no such file" in told(tmp_path / "ada.onnx")
     (tmp_path / "ada.pt").write_bytes(b"")
     assert "neither .onnx nor .dfm nor .ckpt" in told(tmp_path / "ada.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all, only words"])
-def test_a_file_that_is_no_onnx(tmp_path, content):
+def test_load_swapper_no_onnx_raises(tmp_path, content):
     (tmp_path / "ada.onnx").write_bytes(content)
     assert "cannot" in told(tmp_path / "ada.onnx") or "no contract" in told(tmp_path / "ada.onnx")
 
@@ -77,11 +77,11 @@ def test_a_file_that_is_no_onnx(tmp_path, content):
         ({"gate": "[1]"}, "wrong metadata"),
     ],
 )
-def test_wrong_metadata_are_named(swapper_file, values, words):
+def test_load_swapper_wrong_metadata_raises(swapper_file, values, words):
     assert words in told(changed(swapper_file, lambda model: props(model, **values)))
 
 
-def test_wrong_names_are_named(swapper_file):
+def test_load_swapper_wrong_tensor_names_raises(swapper_file):
     def rename(model):
         model.graph.output[1].name = model.graph.node[-1].output[0] = "matte"
 

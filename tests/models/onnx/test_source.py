@@ -46,21 +46,21 @@ def source(model, tmp_path, **given):
     return find_source(model, tmp_path / "m.onnx", **(settings | given))
 
 
-def test_a_baked_identity_speaks_for_itself(tmp_path):
+def test_find_source_baked_identity_needs_nothing(tmp_path):
     found = source(BAKED, tmp_path)
     assert found.value is None
     assert (found.identity, found.consent, found.consent_note) == ("ada", "written", "signed")
     assert source(SILENT, tmp_path, consent="licensed").consent == "licensed"
 
 
-def test_a_profile_brings_its_direction_and_consent(tmp_path, profile):
+def test_find_source_profile_gives_embedding_and_consent(tmp_path, profile):
     found = source(ARCFACE, tmp_path, profile=profile("arcface_w600k_r50", 512))
     assert found.value.shape == (512,)
     assert np.linalg.norm(found.value) == pytest.approx(1)
     assert (found.identity, found.consent, found.consent_note) == ("bob", "self", "by word")
 
 
-def test_a_photo_becomes_a_crop_of_its_template(tmp_path, picture):
+def test_find_source_photo_is_aligned(tmp_path, picture):
     found = source(PHOTO, tmp_path, photo=picture, consent="public_domain")
     assert found.value.shape == (3, 256, 256)
     assert 0 <= found.value.min() < 0.2
@@ -70,7 +70,7 @@ def test_a_photo_becomes_a_crop_of_its_template(tmp_path, picture):
     assert (found.identity, found.consent) == ("woman", "public_domain")
 
 
-def test_what_is_missing_or_needless_is_one_line(tmp_path, profile, picture):
+def test_find_source_missing_or_needless_raises(tmp_path, profile, picture):
     wrong = profile("sface", 128)
     for model, given, words in (
         (BAKED, {"profile": wrong}, "task.profile="),
@@ -89,7 +89,7 @@ def test_what_is_missing_or_needless_is_one_line(tmp_path, profile, picture):
         assert "\n" not in str(told.value)
 
 
-def test_a_photo_without_a_face(tmp_path):
+def test_find_source_photo_without_face_raises(tmp_path):
     write_image(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8), mark=None)
     with pytest.raises(UserError, match=r"wall\.png: no face found"):
         source(PHOTO, tmp_path, photo=tmp_path / "wall.png", consent="self")

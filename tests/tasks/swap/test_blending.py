@@ -19,25 +19,25 @@ def oval(side: int = SIDE) -> np.ndarray:
 
 
 @pytest.mark.parametrize("how", ["linear", "poisson", "multiband"])
-def test_a_picture_over_itself_stays(how):
+def test_blend_picture_over_itself_stays(how):
     assert np.abs(blend(BELOW, BELOW, oval(), how) - BELOW).max() < 0.01
 
 
 @pytest.mark.parametrize("how", ["linear", "poisson", "multiband"])
-def test_outside_the_mask_nothing_changes(how):
+def test_blend_outside_mask_stays(how):
     alpha = oval()
     result = blend(BELOW, np.roll(BELOW, 30, 0), alpha, how)
     np.testing.assert_array_equal(result[alpha == 0], BELOW[alpha == 0])
 
 
-def test_linear_is_the_weighted_mean():
+def test_blend_linear_is_weighted_mean():
     face, alpha = np.full_like(BELOW, 200), oval()
     np.testing.assert_allclose(
         blend(BELOW, face, alpha, "linear"), BELOW * (1 - alpha[..., None]) + 200 * alpha[..., None], atol=1e-3
     )
 
 
-def test_poisson_keeps_the_detail_and_takes_the_light():
+def test_blend_poisson_keeps_detail_and_takes_light():
     """The same picture, darker and bluer, comes back in the colours around it."""
     tinted = BELOW * 0.8 + (-20, 0, 15)
     alpha = oval()
@@ -47,7 +47,7 @@ def test_poisson_keeps_the_detail_and_takes_the_light():
     assert poisson < 0.35 * linear
 
 
-def test_poisson_does_not_draw_hair_into_the_face():
+def test_blend_poisson_ignores_hair_at_seam():
     """A black band along a fifth of the seam must not darken what lies beside it."""
     below = np.full_like(BELOW, 180)
     below[: SIDE // 4] = 20
@@ -59,7 +59,7 @@ def test_poisson_does_not_draw_hair_into_the_face():
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 2), (7, 160)])
 @pytest.mark.parametrize("how", ["linear", "poisson", "multiband"])
-def test_slivers(how, shape):
+def test_blend_slivers_stay_finite(how, shape):
     """What a frame's border leaves of a face may be a row of pixels."""
     below, face = np.zeros((*shape, 3), np.float32), np.full((*shape, 3), 100, np.float32)
     for alpha in (np.zeros(shape, np.float32), np.ones(shape, np.float32)):
@@ -68,7 +68,7 @@ def test_slivers(how, shape):
         assert np.isfinite(result).all()
 
 
-def test_multiband_changes_light_over_a_longer_way_than_linear():
+def test_blend_multiband_spreads_light_farther_than_linear():
     face, alpha = np.full_like(BELOW, 220), np.zeros((SIDE, SIDE), np.float32)
     alpha[:, SIDE // 2 :] = 1
     below = np.full_like(BELOW, 20)
@@ -82,7 +82,7 @@ def test_multiband_changes_light_over_a_longer_way_than_linear():
 
 @pytest.mark.parametrize("how", ["linear", "poisson", "multiband"])
 @pytest.mark.parametrize(("left", "top"), [(-60.0, -60.0), (430.0, 430.0)])
-def test_a_face_cut_by_the_border(how, left, top):
+def test_paste_back_blends_face_cut_by_border(how, left, top):
     matrix = np.array([[1.0, 0, -left], [0, 1.0, -top]])
     frame = astronaut()
     pasted = paste(frame, np.full((SIDE, SIDE, 3), 90, np.uint8), oval(), matrix, how)
@@ -90,7 +90,7 @@ def test_a_face_cut_by_the_border(how, left, top):
     assert pasted.shape == frame.shape
 
 
-def test_a_face_is_taken_out_of_the_crop_it_was_blended_into():
+def test_unmix_recovers_face():
     original = BELOW.astype(np.uint8)
     face, mask = np.full_like(BELOW, 230.0), oval()
     finished = np.rint(BELOW + (face - BELOW) * mask[..., None]).astype(np.uint8)

@@ -7,7 +7,7 @@ from facesmith.tasks.swap.enhancer import Enhancer
 SHAPE = [1, 3, 512, 512]
 
 
-def test_it_is_fed_rgb_in_minus_one_to_one(graph_file):
+def test_enhancer_is_fed_rgb_in_minus_one_to_one(graph_file):
     halved = [("Mul", ["input", "half"], ["scaled"], {}), ("Sub", ["scaled", "shift"], ["output"], {})]
     path = graph_file(
         "half.onnx", halved, {"input": SHAPE}, {"output": SHAPE}, {"half": np.float32(0.5), "shift": np.float32(0.5)}
@@ -18,14 +18,14 @@ def test_it_is_fed_rgb_in_minus_one_to_one(graph_file):
     assert np.abs(out.astype(float) - crop / 2).max() <= 0.51
 
 
-def test_a_weight_is_fed(graph_file):
+def test_enhancer_weight_is_fed(graph_file):
     nodes = [("Mul", ["input", "weight"], ["output"], {})]
     path = graph_file("former.onnx", nodes, {"input": SHAPE, "weight": [1]}, {"output": SHAPE})
     crop = np.full((1, 512, 512, 3), 80, np.uint8)
     np.testing.assert_array_equal(Enhancer(path)(crop), crop)
 
 
-def test_another_contract_is_told(graph_file):
+def test_enhancer_wrong_contract_raises(graph_file):
     small = [1, 3, 64, 64]
     for name, shape in (("input", small), ("x", SHAPE)):
         path = graph_file(f"{name}.onnx", [("Identity", [name], ["output"], {})], {name: shape}, {"output": shape})

@@ -19,7 +19,7 @@ def face(left: float, side: float, angle: float = np.nan) -> Face:
     return Face(box, 0.9, points, np.zeros(52, np.float32), np.zeros(3, np.float32), embedding)
 
 
-def test_largest_all_and_from_the_left():
+def test_face_selector_largest_all_and_from_left():
     faces = {0: face(50, 10), 1: face(0, 30), 2: face(100, 20)}
     assert FaceSelector("largest")(faces) == [faces[1]]
     assert FaceSelector("all")(faces) == [faces[1], faces[2], faces[0]]
@@ -27,7 +27,7 @@ def test_largest_all_and_from_the_left():
     assert FaceSelector("largest")({}) == []
 
 
-def test_two_of_one_size_do_not_take_turns():
+def test_face_selector_largest_does_not_alternate():
     choice = FaceSelector("largest")
     left, right = face(0, 30), face(50, 31)
     assert choice({0: left, 1: face(50, 29)}) == [left]
@@ -37,14 +37,14 @@ def test_two_of_one_size_do_not_take_turns():
     assert choice({0: face(0, 40), 1: right})[0].box[2] == 40
 
 
-def test_the_reference_is_the_most_alike_above_the_threshold():
+def test_face_selector_reference_takes_most_similar():
     choice = FaceSelector("reference", reference=ADA, threshold=0.5)
     near, nearer, far, unknown = face(0, 9, 0.6), face(0, 5, 0.3), face(0, 99, 1.4), face(0, 20)
     assert choice({0: near, 1: nearer, 2: far, 3: unknown}) == [nearer]
     assert choice({2: far, 3: unknown}) == []
 
 
-def test_reference_of_photo_and_profile(tmp_path):
+def test_reference_embedding_of_photo_and_profile(tmp_path):
     analyzer = MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.7)
     write_image(tmp_path / "one.png", astronaut(), mark=None)
     write_image(tmp_path / "two.png", np.concatenate([astronaut(), astronaut()], 1), mark=None)
@@ -70,7 +70,7 @@ def test_reference_of_photo_and_profile(tmp_path):
     analyzer.close()
 
 
-def test_threshold_of_an_embedder():
+def test_threshold_for_embedder():
     assert threshold_for(0.4, "sface") == 0.4
     assert threshold_for({"sface": 0.36}, "sface") == 0.36
     with pytest.raises(UserError, match="no value for embedder dlib"):

@@ -47,13 +47,13 @@ def magenta(colour: np.ndarray) -> bool:
     return bool(np.abs(colour - MAGENTA).max() < 80)
 
 
-def test_without_a_face_the_frame_itself_comes_back(swapper_file):
+def test_frame_swapper_without_face_returns_frame(swapper_file):
     frame = astronaut()
     assert FrameSwapper(load_swapper(swapper_file)).swap(frame, []) is frame
 
 
 @pytest.mark.parametrize("boost", [None, 512, 1024])
-def test_pixel_boost_puts_each_pixel_back(tinting, faces, boost):
+def test_frame_swapper_pixel_boost_keeps_pixels_in_place(tinting, faces, boost):
     """A swapper that changes nothing gives the frame back, but for what the crop cannot hold."""
     result = FrameSwapper(tinting(1, 0), pixel_boost=boost).swap(astronaut(), faces)
     difference = np.abs(result.astype(int) - astronaut()).max(-1)
@@ -63,12 +63,12 @@ def test_pixel_boost_puts_each_pixel_back(tinting, faces, boost):
     assert difference[difference > 0].mean() < 0.4 * shifted[difference > 0].mean()
 
 
-def test_pixel_boost_must_be_a_multiple(tinting):
+def test_frame_swapper_pixel_boost_no_multiple_raises(tinting):
     with pytest.raises(UserError, match=r"task\.pixel_boost=300: is no multiple of the model's 256 px"):
         FrameSwapper(tinting(1, 0), pixel_boost=300)
 
 
-def test_regions_let_only_their_part_through(swapper_file, faces):
+def test_frame_swapper_regions_limit_swap(swapper_file, faces):
     model = load_swapper(swapper_file)
     everywhere = FrameSwapper(model).swap(astronaut(), faces)
     only = FrameSwapper(model, masks=MaskOptions(("region",), regions=("mouth",))).swap(astronaut(), faces)
@@ -79,7 +79,7 @@ def test_regions_let_only_their_part_through(swapper_file, faces):
     np.testing.assert_array_equal(at(only, face, 6), at(astronaut(), face, 6))
 
 
-def test_masks_combine_by_their_minimum(swapper_file, faces):
+def test_frame_swapper_masks_combine_by_minimum(swapper_file, faces):
     model = load_swapper(swapper_file)
     (face,) = faces
     masks = MaskOptions(("box", "hull", "region"), 0.3, (0.0, 0.0, 50.0, 0.0), regions=("mouth", "nose"))
@@ -88,7 +88,7 @@ def test_masks_combine_by_their_minimum(swapper_file, faces):
     np.testing.assert_array_equal(at(result, face, 13), at(astronaut(), face, 13))
 
 
-def test_what_covers_the_face_stays_in_front_of_it(swapper_file, faces, graph_file):
+def test_frame_swapper_occlusion_stays_in_front(swapper_file, faces, graph_file):
     """A red bar over the nose; an occluder of the xseg contract that sees red."""
     path = graph_file(
         "xseg.onnx",
@@ -112,7 +112,7 @@ def test_what_covers_the_face_stays_in_front_of_it(swapper_file, faces, graph_fi
     assert magenta(at(result, face, 6))
 
 
-def test_colour_match_brings_the_skin_back(tinting, faces):
+def test_frame_swapper_colour_match_restores_skin(tinting, faces):
     model, frame = tinting(0.6, -0.3), astronaut()
     (face,) = faces
     skin = (
@@ -133,7 +133,7 @@ def test_colour_match_brings_the_skin_back(tinting, faces):
     assert off[True] < 5
 
 
-def test_the_enhancer_touches_only_what_was_swapped(swapper_file, faces, graph_file):
+def test_frame_swapper_enhancer_changes_swap_only(swapper_file, faces, graph_file):
     shape = [1, 3, 512, 512]
     path = graph_file("invert.onnx", [("Neg", ["input"], ["output"], {})], {"input": shape}, {"output": shape})
     model, frame = load_swapper(swapper_file), astronaut()
@@ -149,7 +149,7 @@ def test_the_enhancer_touches_only_what_was_swapped(swapper_file, faces, graph_f
 
 
 @pytest.mark.parametrize("blend", ["linear", "poisson", "multiband"])
-def test_threads_get_the_same(tinting, faces, blend):
+def test_frame_swapper_threads_get_same_result(tinting, faces, blend):
     swap = FrameSwapper(tinting(0.8, 0.1), masks=MaskOptions(("box", "hull"), 0.3), blend=blend, colour_match=True)
     alone = swap.swap(astronaut(), faces)
     with ThreadPoolExecutor(4) as pool:
@@ -157,7 +157,7 @@ def test_threads_get_the_same(tinting, faces, blend):
             np.testing.assert_array_equal(result, alone)
 
 
-def test_the_first_face_lies_on_top(graph_file, faces):
+def test_frame_swapper_first_face_is_on_top(graph_file, faces):
     """Two faces in one place: what the second lays on is covered by the first."""
     shape = [1, 3, 256, 256]
     nodes = [

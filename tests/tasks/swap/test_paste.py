@@ -19,7 +19,7 @@ def matrix(side: float, left: float = 140.0, top: float = 40.0, degrees: float =
 
 @pytest.mark.parametrize("side", [40.0, 128.0, 300.0])
 @pytest.mark.parametrize("degrees", [0.0, 25.0])
-def test_an_unchanged_crop_changes_nothing_visible(side, degrees):
+def test_paste_back_unchanged_crop_keeps_frame(side, degrees):
     frame = astronaut()
     there = matrix(side, degrees=degrees)
     crop = warp_face(frame, there, SIZE)
@@ -31,7 +31,7 @@ def test_an_unchanged_crop_changes_nothing_visible(side, degrees):
     assert difference.mean() < 0.25 * shifted
 
 
-def test_outside_the_mask_the_frame_stays_bit_equal():
+def test_paste_back_outside_mask_is_bit_equal():
     frame = astronaut()
     mask = np.zeros((SIZE, SIZE), np.float32)
     mask[40:90, 40:90] = 1
@@ -47,7 +47,7 @@ def test_outside_the_mask_the_frame_stays_bit_equal():
     assert (pasted[150, 240] == 0).all()
 
 
-def test_the_crop_edge_never_shows():
+def test_paste_back_hides_crop_edge():
     """A full mask over a flat frame: no step along the way in is larger than the feather's own slope."""
     frame = np.full((400, 400, 3), 100, np.uint8)
     pasted = paste(
@@ -62,7 +62,7 @@ def test_the_crop_edge_never_shows():
     assert np.abs(np.diff(line)).max() < 14
 
 
-def test_a_small_face_is_averaged_not_sampled():
+def test_paste_back_small_face_is_averaged():
     """Stripes of 1 px, shrunk to a third: the mean of three is off by a sixth, a sample by half."""
     stripes = np.zeros((SIZE, SIZE, 3), np.uint8)
     stripes[:, ::2] = 255
@@ -72,7 +72,7 @@ def test_a_small_face_is_averaged_not_sampled():
 
 
 @pytest.mark.parametrize(("left", "top"), [(-60.0, -60.0), (480.0, 480.0), (5000.0, 0.0)])
-def test_a_face_cut_by_the_border(left, top):
+def test_paste_back_face_cut_by_border(left, top):
     frame = astronaut()
     there = matrix(128.0, left, top)
     crop = np.zeros((SIZE, SIZE, 3), np.uint8)
@@ -81,7 +81,7 @@ def test_a_face_cut_by_the_border(left, top):
     assert (pasted != frame).any() == (left < 512)
 
 
-def test_registration_is_exact_to_a_fraction_of_a_pixel():
+def test_paste_back_registration_is_subpixel_exact():
     """A soft dot comes back where it was."""
     y, x = np.mgrid[:300, :300]
     dot = np.exp(-((x - 161.3) ** 2 + (y - 140.7) ** 2) / 50)

@@ -112,7 +112,7 @@ def sound_of(path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
-def test_an_image_gets_the_face_and_says_it_is_synthetic(swapper_file, portrait, tmp_path, capsys):
+def test_swap_task_image_is_swapped_and_marked(swapper_file, portrait, tmp_path, capsys):
     output = tmp_path / "new" / "swapped.png"
     assert task(swapper_file, portrait, output).run() == [output]
     picture, original = read_image(output), astronaut()
@@ -130,7 +130,7 @@ def test_an_image_gets_the_face_and_says_it_is_synthetic(swapper_file, portrait,
     assert str(output) in capsys.readouterr().out.replace("\n", "")
 
 
-def test_a_video_keeps_sound_and_times_and_frames_without_a_face(swapper_file, clip, tmp_path, capsys):
+def test_swap_task_video_keeps_sound_and_times(swapper_file, clip, tmp_path, capsys):
     output = tmp_path / "swapped.mp4"
     task(swapper_file, clip, output).run()
     with open_video(clip) as before, open_video(output) as after:
@@ -145,7 +145,7 @@ def test_a_video_keeps_sound_and_times_and_frames_without_a_face(swapper_file, c
     assert "6 of 24 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(swapper_file, portrait, tmp_path, capsys):
+def test_swap_task_folder_skips_unusable_files(swapper_file, portrait, tmp_path, capsys):
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
     (source / "deep" / "good.png").write_bytes(portrait.read_bytes())
@@ -160,7 +160,7 @@ def test_a_folder_keeps_its_shape_and_leaves_out_what_cannot_be_used(swapper_fil
 
 
 @pytest.mark.parametrize(("select", "faces"), [("largest", 1), ("all", 2)])
-def test_which_faces(swapper_file, tmp_path, select, faces):
+def test_swap_task_select_swaps_chosen_faces(swapper_file, tmp_path, select, faces):
     two = np.concatenate([astronaut(), astronaut()[:, ::-1]], 1)
     write_image(tmp_path / "two.png", two, mark=None)
     task(swapper_file, tmp_path / "two.png", tmp_path / "out.png", select=select).run()
@@ -175,7 +175,7 @@ def told(make) -> str:
     return str(error.value)
 
 
-def test_wrong_outputs(swapper_file, portrait, clip, tmp_path):
+def test_swap_task_wrong_output_raises(swapper_file, portrait, clip, tmp_path):
     assert "is the source itself" in told(lambda: task(swapper_file, portrait, portrait))
     assert "is the source itself" in told(lambda: task(swapper_file, portrait.parent, portrait.parent))
     assert "unknown suffix for this image" in told(lambda: task(swapper_file, portrait, tmp_path / "a.mp4"))
@@ -184,7 +184,7 @@ def test_wrong_outputs(swapper_file, portrait, clip, tmp_path):
     assert not list(tmp_path.glob("a.*"))
 
 
-def test_no_face_leaves_nothing_behind(swapper_file, tmp_path):
+def test_swap_task_no_face_leaves_nothing_behind(swapper_file, tmp_path):
     write_image(tmp_path / "wall.png", np.full((200, 200, 3), 90, np.uint8), mark=None)
     with VideoWriter(tmp_path / "wall.mp4", fps=25, mark=None) as writer:
         for grey in range(60, 72):
@@ -196,7 +196,7 @@ def test_no_face_leaves_nothing_behind(swapper_file, tmp_path):
     assert not list(out.iterdir())
 
 
-def test_missing_model_and_needless_profile(swapper_file, portrait, tmp_path):
+def test_swap_task_missing_model_or_needless_profile_raises(swapper_file, portrait, tmp_path):
     assert "no such file" in told(lambda: task(tmp_path / "none.onnx", portrait, tmp_path / "a.png"))
     profile = tmp_path / "ada.json"
     assert "baked in" in told(lambda: task(swapper_file, portrait, tmp_path / "a.png", profile=profile))

@@ -17,7 +17,7 @@ def composed(*overrides: str) -> InferConfig:
     return load_config("infer", InferConfig, list(overrides))
 
 
-def test_the_flat_keys_reach_the_task():
+def test_swap_config_top_level_keys_reach_task():
     config = composed("task=swap", "task.model=ada.onnx", "source=[a.png,b.mp4]", "output=out", "media.backend=decord")
     assert isinstance(config.task, SwapTaskConfig)
     assert config.task.model == Path("ada.onnx")
@@ -25,24 +25,24 @@ def test_the_flat_keys_reach_the_task():
     assert config.task.backend == "decord"
 
 
-def test_what_is_missing_is_told_at_once():
+def test_swap_config_missing_keys_raise():
     with pytest.raises(UserError, match=r"swap needs model=<.onnx or .ckpt> output=<file or folder>"):
         composed("task=swap", "source=a.png")
 
 
-def test_a_wrong_choice_is_told():
+def test_swap_config_wrong_select_raises():
     with pytest.raises(UserError, match=r"task\.select=smallest: choose one of largest, all, reference, or a number"):
         composed("task=swap", "task.model=m.onnx", "source=a.png", "output=o.png", "task.select=smallest")
 
 
-def test_frame_settings_are_those_of_a_frame():
+def test_swap_config_frame_settings_are_frame_keys():
     task = composed(*NEEDED, "task.masks=[box,region]", "task.regions=[mouth,eyes]", "task.pixel_boost=512").task
     frame = task.frame_settings()
     assert (frame["masks"], frame["regions"], frame["pixel_boost"]) == (["box", "region"], ["mouth", "eyes"], 512)
     assert set(frame) == set(FrameSwapSettings.model_fields)
 
 
-def test_the_choices_are_those_that_exist():
+def test_swap_config_choices_exist():
     kinds = get_args(FrameSwapSettings.model_fields["model_type"].annotation)
     assert set(kinds) == {"auto", "facesmith", "dfm", *FOREIGN}
     (regions,) = get_args(FrameSwapSettings.model_fields["regions"].annotation)
@@ -62,7 +62,7 @@ def test_the_choices_are_those_that_exist():
         ("task.model_type=inswaper", "did you mean inswapper?"),
     ],
 )
-def test_a_mistake_in_how_a_frame_is_swapped_is_one_line(override, words):
+def test_swap_config_frame_mistake_is_one_line(override, words):
     overrides = ["task.masks=[region]", "task.regions=[]"] if override.startswith("task={") else [override]
     with pytest.raises(UserError) as told:
         composed(*NEEDED, *overrides)

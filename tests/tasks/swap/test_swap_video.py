@@ -47,7 +47,7 @@ def masks(path):
         return [magenta(frame) for _, frame in reader.frames(range(len(reader)))]
 
 
-def test_the_one_on_a_photo_is_found_among_others_and_bridged_over(swapper_file, couple, tmp_path, capsys):
+def test_swap_video_reference_is_found_and_bridged(swapper_file, couple, tmp_path, capsys):
     write_image(tmp_path / "her.png", astronaut(), mark=None)
     output = tmp_path / "out.mp4"
     task(swapper_file, couple, output, select="reference", reference=tmp_path / "her.png").run()
@@ -58,7 +58,7 @@ def test_the_one_on_a_photo_is_found_among_others_and_bridged_over(swapper_file,
     assert "4 bridged" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_by_place_and_without_bridging(swapper_file, couple, tmp_path, capsys):
+def test_swap_video_select_by_place_without_bridging(swapper_file, couple, tmp_path, capsys):
     output = tmp_path / "out.mp4"
     task(swapper_file, couple, output, select=1, max_gap=0.0).run()
     found = masks(output)
@@ -67,7 +67,7 @@ def test_by_place_and_without_bridging(swapper_file, couple, tmp_path, capsys):
     assert "4 of 40 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_nobody_like_the_reference(swapper_file, couple, tmp_path, capsys):
+def test_swap_video_no_match_with_reference(swapper_file, couple, tmp_path, capsys):
     write_image(tmp_path / "her.png", astronaut(), mark=None)
     options = {"select": "reference", "reference": tmp_path / "her.png", "select_threshold": 1.0}
     output = tmp_path / "out.mp4"
@@ -80,9 +80,7 @@ def test_nobody_like_the_reference(swapper_file, couple, tmp_path, capsys):
     assert "40 of 40 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_ctrl_c_keeps_what_is_done_and_resume_ends_as_if_nothing_had_been(
-    swapper_file, couple, tmp_path, capsys, monkeypatch
-):
+def test_swap_video_resume_after_ctrl_c_equals_uninterrupted(swapper_file, couple, tmp_path, capsys, monkeypatch):
     whole, stopped = tmp_path / "whole.mp4", tmp_path / "stopped.mp4"
     short = {"segment_seconds": 0.5, "detect_every": 4, "max_gap": 0.1, "smoothing": 0.1}
     task(swapper_file, couple, whole, **short).run()
@@ -117,7 +115,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_ends_as_if_nothing_had_been(
     assert "which is there already" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_a_full_disk_leaves_no_broken_file(swapper_file, couple, tmp_path):
+def test_swap_video_full_disk_leaves_no_broken_file(swapper_file, couple, tmp_path):
     output = tmp_path / "out.mp4"
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     prepared = task(swapper_file, couple, output, crf=0, segment_seconds=0.5)
@@ -131,7 +129,7 @@ def test_a_full_disk_leaves_no_broken_file(swapper_file, couple, tmp_path):
     assert not output.exists()
 
 
-def test_a_video_that_ends_early_is_swapped_as_far_as_it_goes(swapper_file, couple, tmp_path, capsys):
+def test_swap_video_truncated_file_is_swapped_to_its_end(swapper_file, couple, tmp_path, capsys):
     source = tmp_path / "cut.mkv"
     with av.open(str(couple)) as read, av.open(str(source), "w") as container:
         stream = container.add_stream_from_template(read.streams.video[0])
@@ -146,7 +144,7 @@ def test_a_video_that_ends_early_is_swapped_as_far_as_it_goes(swapper_file, coup
     assert "swapped" in capsys.readouterr().out
 
 
-def test_an_unknown_codec_and_pictures_of_odd_sizes(swapper_file, couple, tmp_path):
+def test_swap_video_odd_sizes_and_unknown_codec(swapper_file, couple, tmp_path):
     unknown = tmp_path / "unknown.mp4"
     unknown.write_bytes(couple.read_bytes().replace(b"avc1", b"zzz9"))
     assert "video codec is unknown here" in told(task(swapper_file, unknown, tmp_path / "out.mp4").run)
@@ -159,7 +157,7 @@ def test_an_unknown_codec_and_pictures_of_odd_sizes(swapper_file, couple, tmp_pa
     )
 
 
-def test_the_folder_is_tried_before_the_work(swapper_file, couple, tmp_path):
+def test_swap_video_unwritable_folder_raises_at_start(swapper_file, couple, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot be written (Not a directory)" in told(
         lambda: task(swapper_file, couple, tmp_path / "file" / "out.mp4")
@@ -168,7 +166,7 @@ def test_the_folder_is_tried_before_the_work(swapper_file, couple, tmp_path):
     assert "is the source itself" in told(lambda: task(swapper_file, couple, tmp_path / "link.mp4"))
 
 
-def test_the_settings_as_they_stand_build_the_task(swapper_file, couple, tmp_path):
+def test_swap_video_default_config_builds_task(swapper_file, couple, tmp_path):
     overrides = ["task=swap", f"task.model={swapper_file}", f"source={couple}", f"output={tmp_path / 'out.mp4'}"]
     config = load_config("infer", InferConfig, [*overrides, "task.select=0"])
     config.task.build(analyzer=analyzer, progress=False).run()

@@ -5,7 +5,7 @@ from facesmith.tasks.swap.paste import tile, untile
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
-def test_parts_are_strided_and_join_again(k):
+def test_tile_is_strided_and_untile_inverts(k):
     crops = np.random.default_rng(0).integers(0, 256, (3, 8 * k, 8 * k, 3), np.uint8)
     parts = tile(crops, k)
     assert parts.shape == (3 * k * k, 8, 8, 3)

@@ -7,7 +7,7 @@ import pytest
 from facesmith.tasks.swap.video_processing import map_in_order, prefetch
 
 
-def test_results_come_in_order_though_work_ends_out_of_order():
+def test_map_in_order_keeps_order():
     def work(i):
         time.sleep(0.01 if i % 3 == 0 else 0)
         return i * i
@@ -16,7 +16,7 @@ def test_results_come_in_order_though_work_ends_out_of_order():
         assert list(map_in_order(pool, work, range(40), 8)) == [i * i for i in range(40)]
 
 
-def test_no_more_than_depth_are_under_way():
+def test_map_in_order_limits_depth():
     taken = []
 
     def source():
@@ -32,14 +32,14 @@ def test_no_more_than_depth_are_under_way():
         results.close()
 
 
-def test_the_source_runs_on_a_thread_of_its_own():
+def test_prefetch_runs_source_on_own_thread():
     def source():
         yield threading.current_thread()
 
     assert next(prefetch(source(), 2)) is not threading.main_thread()
 
 
-def test_exceptions_pass_at_their_place():
+def test_prefetch_exception_passes_at_its_place():
     def source():
         yield 1
         raise OSError("cut short")

@@ -77,7 +77,7 @@ def infer(*overrides):
     return config.task.build(analyzer=config.analyzer.build, progress=False).run()
 
 
-def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset):
+def test_swap_task_adapter_changes_picture_and_mark(own_file, tmp_path, asset):
     folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     picture = tmp_path / "scene.png"
     write_image(picture, astronaut(), mark=None)
@@ -96,7 +96,7 @@ def test_a_swap_with_an_adapter_is_another_and_says_so(own_file, tmp_path, asset
     assert 0.02 < apart["half"] < apart["whole"]
 
 
-def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
+def test_write_merged_file_equals_base_with_adapter(own_file, tmp_path, capsys):
     folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     report = export(configured(own_file, tmp_path / "exports", f"adapter={folder}", "adapter_scale=0.8"))
     assert report.path == tmp_path / "exports" / "ada_stage.onnx"
@@ -115,7 +115,7 @@ def test_a_merged_file_is_the_base_and_its_adapter(own_file, tmp_path, capsys):
     assert "parity with torch" in capsys.readouterr().out
 
 
-def test_a_foreign_file_keeps_its_name_and_its_contract(tmp_path):
+def test_write_merged_foreign_file_keeps_name_and_contract(tmp_path):
     path = write_foreign(tmp_path, "hyperswap")
     folder = adapter_for(load_generator(read_info(path)), tmp_path / "adapter", path)
     report = export(configured(path, tmp_path / "exports", f"adapter={folder}"))
@@ -127,7 +127,7 @@ def test_a_foreign_file_keeps_its_name_and_its_contract(tmp_path):
     assert load_swapper(report.path).info.embedding_size == 512
 
 
-def test_a_checkpoint_swaps_with_its_adapter(tmp_path):
+def test_load_swapper_checkpoint_with_adapter(tmp_path):
     path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
     folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
     laid = load_swapper(path, adapters=load_adapters(folder, None, 1.0))
@@ -138,7 +138,7 @@ def test_a_checkpoint_swaps_with_its_adapter(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("client", ["facesmith", "dfm", "hyperswap"])
-def test_a_checkpoint_and_its_adapter_are_exported_as_one(tmp_path, client):
+def test_export_checkpoint_with_adapter_equals_both(tmp_path, client):
     path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
     folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
     report = export(configured(path, tmp_path / "exports", f"adapter={folder}", f"to={client}"))
@@ -156,7 +156,7 @@ def told(work) -> str:
     return str(error.value)
 
 
-def test_mistakes_are_one_line(own_file, swapper_file, tmp_path):
+def test_adapter_mistakes_are_one_line(own_file, swapper_file, tmp_path):
     folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     adapters = load_adapters(folder, None, 1.0)
     assert "was made for" in told(lambda: load_swapper(swapper_file, adapters=adapters))

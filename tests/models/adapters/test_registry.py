@@ -34,7 +34,7 @@ def profile(tmp_path):
     return path
 
 
-def test_a_profile_lists_its_adapters_once_each(tmp_path, profile):
+def test_register_in_profile_twice_lists_once(tmp_path, profile):
     stage = write(tmp_path / "runs" / "1" / "adapter", created="2026-01-02T00:00:00+00:00")
     beach = write(tmp_path / "runs" / "2" / "adapter", scene=Scene("k2", "beach"), created="2026-01-01T00:00:00+00:00")
     for folder in (stage, beach, stage):
@@ -48,7 +48,7 @@ def test_a_profile_lists_its_adapters_once_each(tmp_path, profile):
     assert not register_in_profile(tmp_path / "none", stage).exists()
 
 
-def test_they_are_listed_with_what_they_gain_and_chosen_by_base(tmp_path, capsys):
+def test_adapters_command_filters_by_base(tmp_path, capsys):
     base = checkpoint(tmp_path / "last.ckpt", "aad_fast")
     sha256 = base_hash(load_module(base).generator)
     write(tmp_path / "runs" / "1" / "adapter", base=BaseReference(str(base), sha256, "checkpoint", "Aad", "sface"))
@@ -68,7 +68,7 @@ def test_they_are_listed_with_what_they_gain_and_chosen_by_base(tmp_path, capsys
     assert main(["adapters", "a", "b"]) == 1
 
 
-def test_a_person_goes_with_every_adapter(tmp_path, profile):
+def test_purge_removes_every_adapter_of_person(tmp_path, profile):
     exports = tmp_path / "exports"
     mine = write(exports / "mine", face_set="other")
     learnt = write(exports / "learnt", identity="eve")
@@ -86,7 +86,7 @@ def test_a_person_goes_with_every_adapter(tmp_path, profile):
     assert not traces_of_adapters("ada", profile.parent)
 
 
-def test_a_damaged_card_is_told(tmp_path):
+def test_find_adapters_damaged_card_raises(tmp_path):
     folder = write(tmp_path / "adapter")
     (folder / CARD).write_text("{}")
     with pytest.raises(UserError, match=r"adapter\.json is damaged"):

@@ -82,7 +82,7 @@ def exported(tmp_path_factory):
     return module, export(spec_of(module), tmp_path_factory.mktemp("exports") / "new" / "ada.onnx")
 
 
-def test_the_file_computes_what_torch_does_at_any_batch_size(exported):
+def test_export_any_batch_size_equals_torch(exported):
     module, report = exported
     assert 0 < report.parity <= 1e-4
     assert report.cases == 12
@@ -95,14 +95,14 @@ def test_the_file_computes_what_torch_does_at_any_batch_size(exported):
     assert np.abs(mask - expected_mask[:, 0].numpy()).max() < 1e-4
 
 
-def test_the_hash_is_the_crc32_of_the_file_without_newline(exported):
+def test_export_hash_is_crc32_without_newline(exported):
     _, report = exported
     data = report.path.read_bytes()
     assert report.hash_path.read_bytes() == format(zlib.crc32(data), "08x").encode()
     assert report.bytes == len(data)
 
 
-def test_the_file_says_what_it_is_and_holds_no_path_of_this_machine(exported):
+def test_export_metadata_holds_contract_and_no_paths(exported):
     _, report = exported
     model = onnx.load(report.path)
     said = {entry.key: entry.value for entry in model.metadata_props}
@@ -114,7 +114,7 @@ def test_the_file_says_what_it_is_and_holds_no_path_of_this_machine(exported):
     assert b"site-packages" not in report.path.read_bytes()
 
 
-def test_the_card_tells_people_what_they_hold(exported):
+def test_export_card_states_consent_and_limits(exported):
     card = exported[1].card_path.read_text()
     for words in (
         "Biometric material",
@@ -128,7 +128,7 @@ def test_the_card_tells_people_what_they_hold(exported):
         assert words in card
 
 
-def test_an_identity_stays_an_input(tmp_path):
+def test_export_identity_stays_input(tmp_path):
     torch.manual_seed(0)
     report = export(spec_of(Conditioned(), 8), tmp_path / "any.onnx")
     model = load_swapper(report.path)
@@ -140,7 +140,7 @@ def test_an_identity_stays_an_input(tmp_path):
         model(crops)
 
 
-def test_a_graph_that_differs_from_torch_is_not_written(tmp_path):
+def test_export_graph_unlike_torch_is_not_written(tmp_path):
     with pytest.raises(ExportError, match="'output' of the graph differs from torch"):
         export(spec_of(Small(random=0.01)), tmp_path / "noisy.onnx")
     assert not list(tmp_path.iterdir())
@@ -152,13 +152,13 @@ class FixedBatch(Small):
         return picture + torch.zeros(len(target), 1, 1, 1), mask
 
 
-def test_a_module_that_fixes_its_batch_is_told(tmp_path):
+def test_export_fixed_batch_module_raises(tmp_path):
     with pytest.raises(ExportError, match="batch"):
         export(spec_of(FixedBatch()), tmp_path / "fixed.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_export_leaves_the_module_as_it_was(tmp_path):
+def test_export_does_not_change_module(tmp_path):
     spec = spec_of(Small())
     spec.module.train()
     export(spec, tmp_path / "small.onnx", dynamic_batch=False)
@@ -166,7 +166,7 @@ def test_export_leaves_the_module_as_it_was(tmp_path):
     assert all(parameter.requires_grad for parameter in spec.module.parameters())
 
 
-def test_metadata_without_a_contract_are_refused(tmp_path):
+def test_export_without_contract_raises(tmp_path):
     spec = spec_of(Small())
     with pytest.raises(UserError, match="no contract"):
         export(ExportSpec(spec.module, spec.inputs, spec.outputs, {}), tmp_path / "bare.onnx")

@@ -36,7 +36,7 @@ def adapter(folder, seed, net=None, targets=None, **kind):
 
 
 @pytest.mark.parametrize("kind", [{}, {"rslora": True}, {"dora": True}], ids=["lora", "rslora", "dora"])
-def test_one_is_what_was_trained_and_a_scale_of_none_is_the_base(tmp_path, kind):
+def test_merge_adapters_one_equals_trained_and_scale_zero_base(tmp_path, kind):
     net = adapter(tmp_path / "a", 1, **kind)
     with torch.no_grad():
         whole = merge_adapters(Net(), load_adapters(tmp_path / "a", None, 1.0), BASE)
@@ -47,7 +47,7 @@ def test_one_is_what_was_trained_and_a_scale_of_none_is_the_base(tmp_path, kind)
             assert torch.equal(none(PICTURE), Net()(PICTURE))
 
 
-def test_several_add_up_as_peft_adds_them(tmp_path):
+def test_merge_adapters_several_equal_peft_cat(tmp_path):
     nets = [adapter(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 2))]
     theirs = get_peft_model(Net(), LoraConfig(r=4, lora_alpha=2, target_modules=["know"]), "a")
     theirs.add_adapter("b", LoraConfig(r=4, lora_alpha=2, target_modules=["know"]))
@@ -65,7 +65,7 @@ def test_several_add_up_as_peft_adds_them(tmp_path):
         assert (ours.see.weight - Net().see.weight - 0.7 * change[0] - 0.3 * change[1]).abs().max() < 1e-6
 
 
-def test_equal_shares_unless_told(tmp_path):
+def test_load_adapters_without_weights_shares_equally(tmp_path):
     for name, seed in (("a", 1), ("b", 2)):
         adapter(tmp_path / name, seed)
     pair = [tmp_path / "a", tmp_path / "b"]
@@ -77,7 +77,7 @@ def test_equal_shares_unless_told(tmp_path):
     assert torch.allclose(one.know.weight, other.know.weight, atol=1e-7)
 
 
-def test_names_and_facts_tell_what_was_laid_on(tmp_path):
+def test_adapter_spec_name_slug_and_facts(tmp_path):
     adapter(tmp_path / "a", 1)
     adapters = load_adapters(tmp_path / "a", None, 0.8)
     assert adapters.name == f"ada/stage {adapters.cards[0].weights[:12]} x 0.8"
@@ -92,7 +92,7 @@ def told(work) -> str:
     return str(error.value)
 
 
-def test_what_does_not_belong_together_is_refused(tmp_path):
+def test_merge_adapters_wrong_base_raises(tmp_path):
     adapter(tmp_path / "a", 1)
     torch.manual_seed(9)
     other = Net()

@@ -100,7 +100,7 @@ def fed(base, count=2):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_file_becomes_a_module_is_adapted_and_becomes_the_file_again(files, name, tmp_path, caplog):
+def test_onnx_generator_file_is_read_adapted_and_written_back(files, name, tmp_path, caplog):
     path = files(name)
     with caplog.at_level(logging.INFO):
         base = loaded(path)
@@ -155,7 +155,7 @@ def test_a_file_becomes_a_module_is_adapted_and_becomes_the_file_again(files, na
     assert moved > 1e-3
 
 
-def test_the_operators_are_those_of_the_standard():
+def test_onnx_module_operators_equal_onnx_test_cases():
     """ONNX's own test cases of every operator that is supported: as it says, or refused."""
     right, wrong, refused = set(), [], set()
     with warnings.catch_warnings():
@@ -226,7 +226,7 @@ W = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
     ],
     ids=["turned", "scaled", "added", "plain", "computed", "twice"],
 )
-def test_weights_come_back_to_where_they_came_from(graph_file, nodes, weights):
+def test_write_back_weights_return_to_their_constants(graph_file, nodes, weights):
     path = layer_file(graph_file, *nodes, weights={"w": W, **weights})
     base = load_generator(read_info(path))
     tuned = copy.deepcopy(base)
@@ -243,7 +243,7 @@ def test_weights_come_back_to_where_they_came_from(graph_file, nodes, weights):
     assert all(node.op_type != "Transpose" for node in model.graph.node)
 
 
-def test_a_weight_of_several_uses_stays_as_it_is(graph_file, caplog):
+def test_onnx_generator_shared_weight_is_fixed(graph_file, caplog):
     nodes = [
         ("MatMul", ["flat", "w"], ["half"], {}),
         ("MatMul", ["half", "v"], ["more"], {}),
@@ -256,7 +256,7 @@ def test_a_weight_of_several_uses_stays_as_it_is(graph_file, caplog):
     assert "w is left as it is: is used in several ways" in caplog.text
 
 
-def test_all_operators_that_are_not_supported_are_named(graph_file):
+def test_onnx_module_unsupported_operators_are_named(graph_file):
     nodes = [
         ("Hardmax", ["flat"], ["a"], {}),
         ("MatMul", ["a", "w"], ["b"], {}),
@@ -270,12 +270,12 @@ def test_all_operators_that_are_not_supported_are_named(graph_file):
     )
 
 
-def test_a_file_without_layers_is_refused(swapper_file):
+def test_onnx_generator_without_layers_raises(swapper_file):
     with pytest.raises(UserError, match="holds no convolution or linear layer that can be adapted"):
         load_generator(read_info(swapper_file))
 
 
-def test_files_in_half_precision_come_back_in_it(files, tmp_path):
+def test_write_back_float16_file_stays_float16(files, tmp_path):
     path = tmp_path / "hyperswap.onnx"
     onnx.save(to_fp16(onnx.load(files("hyperswap"))), path)
     base = load_generator(read_info(path))
@@ -297,7 +297,7 @@ def test_files_in_half_precision_come_back_in_it(files, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["ghost", "blendswap"])
-def test_a_base_takes_the_crops_that_are_trained_on(files, name):
+def test_onnx_generator_set_template_equals_aligned_generator(files, name):
     """Faces on another template are swapped as `AlignedGenerator` has them swapped."""
     base = loaded(files(name))
     assert base.template != "arcface_128"
