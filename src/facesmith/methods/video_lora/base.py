@@ -148,7 +148,11 @@ class Base:
         return cast_rope_to_float(model).eval().requires_grad_(False)
 
     def empty_transformer(self, kind: type | None = None) -> Any:
-        """Build the transformer without its weights, on the device `meta`: names and sizes of its layers."""
+        """Build the transformer without its weights, on the device `meta`: names and sizes of its layers.
+
+        Args:
+            kind: Subclass of diffusers' class to build; None: the base's own class.
+        """
         config = {key: value for key, value in self.transformer_config.items() if not key.startswith("_")}
         chosen: Any = kind or self._class("transformer")
         with torch.device("meta"):

@@ -230,7 +230,16 @@ def read_clip(clip: Clip, which: Path) -> Frames:
 
 
 def resize_and_crop(frame: Frames, height: int, width: int) -> Frames:
-    """Scale a frame (h,w,3) to cover height x width px, and crop what stands over evenly."""
+    """Scale a frame to cover a size, and crop what exceeds it evenly.
+
+    Args:
+        frame: (h,w,3) RGB uint8.
+        height: In px.
+        width: In px.
+
+    Returns:
+        (height,width,3) RGB uint8.
+    """
     rows, columns = frame.shape[:2]
     if (rows, columns) == (height, width):
         return frame

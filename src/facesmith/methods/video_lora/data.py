@@ -135,6 +135,13 @@ class VideoLoraDataModule(LightningDataModule):
         """Add VACE's control, and in training let some samples see a single photo.
 
         Photos are drawn here, in the main process: its random state is restored when a run is resumed.
+
+        Args:
+            batch: Of `collate`, on the device.
+            dataloader_idx: Of Lightning.
+
+        Returns:
+            The batch with `control` (N,_,F,h,w), and in training another `face` (N,E).
         """
         poses, base = batch["poses"], self.base
         frames, height, width = poses.shape[2:]
@@ -156,7 +163,11 @@ class VideoLoraDataModule(LightningDataModule):
         return next(iter(self.people.values())).embeddings.shape[1]
 
     def validation_clip(self, index: int) -> ValidationClip:
-        """Read the dance and the pose video of a clip of `validation`."""
+        """Read the dance and the pose video of a held-out clip.
+
+        Args:
+            index: In `validation`.
+        """
         clip, item = self._validation_clips[index], self.validation.items[index]
         person = list(self.people.values())[item.identity]
         return ValidationClip(clip.name, read_clip(clip, clip.pair.video), read_clip(clip, clip.pair.pose), person)

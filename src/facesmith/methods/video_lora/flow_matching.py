@@ -28,7 +28,15 @@ def sample_noise_levels(count: int, shift: float, density: Density, device: torc
 
 
 def fixed_noise_levels(count: int, shift: float) -> Tensor:
-    """Return (count,) noise levels, the middles of equal parts of 0..1, shifted: comparable from run to run."""
+    """Return noise levels that are comparable from run to run: the middles of equal parts of 0..1, shifted.
+
+    Args:
+        count: How many.
+        shift: Of `shift_noise_levels`.
+
+    Returns:
+        (count,) in 0..1.
+    """
     return shift_noise_levels((torch.arange(count) + 0.5) / count, shift)
 
 

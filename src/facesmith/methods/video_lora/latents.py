@@ -30,7 +30,15 @@ def encode_video(vae: Any, frames: NDArray[np.uint8] | NDArray[np.float32]) -> T
 
 @torch.no_grad()
 def decode_latents(vae: Any, latents: Tensor) -> Tensor:
-    """Decode (N,C,F,h,w) latents into videos (N,T,H,W,3) RGB uint8, on the CPU, one after the other."""
+    """Decode latents, one clip after the other.
+
+    Args:
+        vae: Of the base.
+        latents: (N,C,F,h,w) of unit scale.
+
+    Returns:
+        (N,T,H,W,3) RGB uint8 on the CPU.
+    """
     mean, std = _statistics(vae, latents.device)
     videos = []
     for one in (latents.float() * std + mean).unsqueeze(1):

@@ -99,7 +99,12 @@ def select_lora_layers(transformer: nn.Module, targets: Sequence[str], vace_bloc
 
 
 def set_lora_scale(transformer: Any, scale: float) -> None:
-    """Scale the LoRA; at 0 it is taken out of the computation, so that the base answers bit for bit."""
+    """Scale the LoRA; at 0 it is left out of the computation, so that the base answers bit for bit.
+
+    Args:
+        transformer: With the LoRA.
+        scale: 1 is as trained.
+    """
     if scale == 0:
         transformer.disable_adapters()
     else:
@@ -119,6 +124,9 @@ def without_lora(transformer: Any) -> Iterator[None]:
 
 def extract_lora(transformer: Any) -> tuple[Tensors, dict[str, Any]]:
     """Copy the LoRA out of a transformer.
+
+    Args:
+        transformer: With the LoRA.
 
     Returns:
         Its tensors in diffusers' names, on the CPU, and its peft config as plain values.
@@ -152,6 +160,9 @@ def save_lora(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Ma
 
 def load_lora(path: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
     """Read a LoRA in the names of diffusers or ComfyUI.
+
+    Args:
+        path: A .safetensors file.
 
     Returns:
         Tensors in diffusers' names, peft config, and facts (empty in a file of another program).

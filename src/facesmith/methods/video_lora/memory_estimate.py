@@ -100,22 +100,46 @@ def training_step_bytes(
 
 
 def weights_bytes(base: Base, *, dtype: torch.dtype, storage: Storage) -> float:
-    """Estimate the bytes of the frozen transformer's weights."""
+    """Estimate the bytes of the frozen transformer's weights.
+
+    Args:
+        base: Whose transformer it is.
+        dtype: Type that it computes in.
+        storage: Type that its weights are stored in.
+    """
     return count_weights(base, None)[0] * bytes_per_weight(storage, dtype)
 
 
 def trainable_bytes(base: Base, adapter: AdapterSize, optimizer: str) -> float:
-    """Estimate the bytes of the trained weights, with gradients and moments."""
+    """Estimate the bytes of the trained weights, with gradients and moments.
+
+    Args:
+        base: Whose transformer is adapted.
+        adapter: What is trained.
+        optimizer: `adamw` or `adamw_8bit`.
+    """
     return count_weights(base, adapter)[1] * _ADAM[optimizer]
 
 
 def activation_bytes(base: Base, shape: ClipShape, *, dtype: torch.dtype) -> float:
-    """Estimate the bytes that a forward pass takes besides the weights."""
+    """Estimate the bytes that a forward pass takes besides the weights.
+
+    Args:
+        base: Whose transformer it is.
+        shape: Of the batch.
+        dtype: Type that it computes in.
+    """
     return sequence_length(base, shape) * _per_token(base, _ACTIVATIONS[dtype.itemsize])
 
 
 def vae_bytes(base: Base, shape: ClipShape, what: Literal["encode", "decode"]) -> float:
-    """Estimate the bytes that the VAE takes, in float32, to encode or decode one clip."""
+    """Estimate the bytes that the VAE takes in float32 for one clip.
+
+    Args:
+        base: Whose VAE it is.
+        shape: Of the clip.
+        what: `encode` or `decode`.
+    """
     config = base.vae_config
     frames = shape.frames * shape.height * shape.width * 3 * 4.0
     weights = 4.0 * count_stored_weights(base.folder / "vae")
@@ -147,7 +171,12 @@ def checkpoint_bytes(trained: int) -> float:
 
 
 def sequence_length(base: Base, shape: ClipShape) -> int:
-    """Return the number of tokens that the blocks see, of the whole batch."""
+    """Return the number of tokens that the blocks see, of the whole batch.
+
+    Args:
+        base: Whose transformer it is.
+        shape: Of the batch.
+    """
     _, rows, columns = base.transformer_config["patch_size"]
     side = base.spatial_compression
     cells = (shape.height // side // rows) * (shape.width // side // columns)

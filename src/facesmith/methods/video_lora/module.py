@@ -139,7 +139,15 @@ class VideoLoraModule(LightningModule):
             check_disk_space(folder, count * one, f"{count} checkpoints", "paths.run")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Add noise to clips, let the transformer answer, and compare it with the flow."""
+        """Add noise to clips, let the transformer answer, and compare it with the flow.
+
+        Args:
+            batch: Of the data module: latents, control, text, face, heads, prior.
+            batch_idx: Of Lightning.
+
+        Returns:
+            The loss.
+        """
         settings, latents = self.config.loss, batch["latents"]
         with_face = ~batch["prior"] & (torch.rand(len(latents), device=self.device) >= settings.token_dropout)
         conditioning = self.conditioning(batch, with_face)
@@ -188,7 +196,14 @@ class VideoLoraModule(LightningModule):
         return self._validation.overview()
 
     def save_adapter(self, folder: Path) -> list[Path]:
-        """Write the LoRA in two namings, the mapper, and everybody's profile; return the files."""
+        """Write the LoRA in two namings, the mapper, and everybody's profile.
+
+        Args:
+            folder: Where they go.
+
+        Returns:
+            The files.
+        """
         files = collect_bundle(self.transformer, self.mapper, self.provenance).save(folder)
         return [*files, *write_profiles(folder / "profiles", self.provenance)]
 

@@ -62,7 +62,14 @@ class FaceMapper(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Map (N,E) L2-normalised embeddings to (N,K,W) tokens."""
+        """Map embeddings to tokens.
+
+        Args:
+            embeddings: (N,E), L2-normalised.
+
+        Returns:
+            (N,K,W).
+        """
         unit_variance = embeddings * self.embedding_size**0.5
         tokens: Tensor = self.head(self.body(unit_variance))
         return tokens.view(-1, self.tokens, self.text_width)
@@ -142,7 +149,16 @@ class FaceTransformer(WanVACETransformer3DModel):
         attention_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Run the base's forward pass, with the face beside the words."""
+        """Run the base's forward pass, with the face beside the words.
+
+        Args:
+            hidden_states: (N,C,F,h,w) noisy latents.
+            timestep: (N,) in 0..1000.
+            encoder_hidden_states: (N,L,W) encoded prompts.
+            *args: As of the base's class.
+            attention_kwargs: `face_tokens` (N,K,W) and `face_scale` (N,), or nothing.
+            **kwargs: As of the base's class.
+        """
         given = dict(attention_kwargs or {})
         tokens, scale = given.pop(TOKENS, None), given.pop(SCALE, None)
         text: Any = encoder_hidden_states
@@ -168,7 +184,17 @@ class FaceConditionEmbedder(WanTimeTextImageEmbedding):
     def forward(
         self, timestep: Tensor, encoder_hidden_states: Any, image: Tensor | None = None, seq_len: int | None = None
     ) -> Any:
-        """Embed time, words and face."""
+        """Embed time, words and face.
+
+        Args:
+            timestep: As of diffusers' class.
+            encoder_hidden_states: Plain text (N,L,W), or a `TextWithFace`.
+            image: As of diffusers' class.
+            seq_len: As of diffusers' class.
+
+        Returns:
+            As diffusers' class, the text in the form in which it came.
+        """
         if not isinstance(encoder_hidden_states, TextWithFace):
             return super().forward(timestep, encoder_hidden_states, image, seq_len)
         words, face, scale = encoder_hidden_states
@@ -205,7 +231,17 @@ class FaceAttention(nn.Module, WanAttnProcessor):
             self.to_v.weight.zero_()
 
     def forward(self, attn: Any, hidden_states: Tensor, text: Any = None, *rest: Any) -> Any:
-        """Attend to the words, and add `scale` times the attention to the face."""
+        """Attend to the words, and add `scale` times the attention to the face.
+
+        Args:
+            attn: The block's cross-attention.
+            hidden_states: (N,tokens,D) of the video.
+            text: Plain text (N,L,D), or a `TextWithFace`.
+            *rest: As of diffusers' class.
+
+        Returns:
+            (N,tokens,D).
+        """
         if not isinstance(text, TextWithFace):
             return WanAttnProcessor.__call__(self, attn, hidden_states, text, *rest)
         query = attn.norm_q(attn.to_q(hidden_states))

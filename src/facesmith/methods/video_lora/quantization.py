@@ -67,5 +67,10 @@ def enable_storage_casting(transformer: Any, storage: Storage, dtype: torch.dtyp
 
 
 def bytes_per_weight(storage: Storage, dtype: torch.dtype) -> float:
-    """Return the bytes that a frozen weight takes, scales included."""
+    """Return the bytes that a frozen weight takes, scales included.
+
+    Args:
+        storage: Type that it is stored in.
+        dtype: Type that the model computes in.
+    """
     return _BYTES.get(storage, float(dtype.itemsize))

@@ -70,7 +70,13 @@ def encode_prompts(base: Base, prompts: list[str], length: int, tokens: int) -> 
 
 
 def check_prompt_length(prompt: str, rows: int, length: int, tokens: int) -> None:
-    """Check that a prompt of `rows` rows leaves room for `tokens` face tokens in `length` rows.
+    """Check that a prompt leaves room for the face tokens.
+
+    Args:
+        prompt: For the error.
+        rows: Of the prompt itself.
+        length: Rows of a prompt as the transformer gets it.
+        tokens: How many of these rows are face tokens.
 
     Raises:
         UserError: it does not.

@@ -47,11 +47,26 @@ class FaceModel(Protocol):
     transformer: Any
 
     def conditioning(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
-        """Return the transformer's arguments for the words and faces of a batch."""
+        """Build the transformer's arguments for the words and faces of a batch.
+
+        Args:
+            batch: `text` (N,L,W) and `face` (N,E).
+            face_scale: Scale of the face tokens, one for all or (N,).
+        """
         ...
 
     def velocity(self, noisy: Tensor, levels: Tensor, conditioning: dict[str, Any], control: Tensor) -> Tensor:
-        """Return the transformer's answer."""
+        """Let the adapted transformer answer.
+
+        Args:
+            noisy: (N,C,F,h,w) latents mixed with noise.
+            levels: (N,) noise levels in 0..1.
+            conditioning: From `conditioning`.
+            control: (N,_,F,h,w) of VACE.
+
+        Returns:
+            (N,C,F,h,w), an estimate of noise minus latents.
+        """
         ...
 
 

@@ -82,14 +82,24 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
         return torch.tensor(config.latents_std).view(1, -1, 1, 1, 1)
 
     def encode(self, video: Tensor, return_dict: bool = True) -> Any:
-        """Encode (N,3,T,H,W) in -1..1, T = 4n+1, into a distribution of no width."""
+        """Encode videos into a distribution of no width.
+
+        Args:
+            video: (N,3,T,H,W) in -1..1, T = 4n+1.
+            return_dict: As of diffusers' autoencoders.
+        """
         latents = ((cut_blocks(video) - self.middle) @ self.basis).permute(0, 4, 1, 2, 3)
         narrow = torch.full_like(latents, -30.0)
         found = DiagonalGaussianDistribution(torch.cat([latents, narrow], 1).contiguous(), deterministic=True)
         return AutoencoderKLOutput(latent_dist=found) if return_dict else (found,)
 
     def decode(self, latents: Tensor, return_dict: bool = True) -> Any:
-        """Decode latents into (N,3,T,H,W) in -1..1."""
+        """Decode latents into videos (N,3,T,H,W) in -1..1.
+
+        Args:
+            latents: (N,z_dim,F,H/8,W/8).
+            return_dict: As of diffusers' autoencoders.
+        """
         video = _join_blocks(self.decode_blocks(latents)).clamp(-1, 1)
         return DecoderOutput(sample=video) if return_dict else (video,)
 

@@ -114,7 +114,15 @@ class TransformerInputs:
         return torch.cat([self.blank.expand_as(steered), steered, mask], 1)
 
     def texts(self, some: Clips, empty: Tensor) -> Tensor:
-        """Return the encoded prompts (N,L,W), or the empty prompt where `empty` (N,) is true."""
+        """Return the encoded prompts.
+
+        Args:
+            some: N clips.
+            empty: (N,), where the prompt is empty.
+
+        Returns:
+            (N,L,W).
+        """
         found = self.text[some.stages * len(BODIES) + some.bodies]
         return torch.where(empty.view(-1, 1, 1), self.empty, found)
 

@@ -106,7 +106,12 @@ class BaseTraining:
         self.seconds = 0.0
 
     def run(self, save_every: int, show_every: int) -> None:
-        """Train to the end, with a checkpoint every `save_every` and a picture every `show_every` steps."""
+        """Train to the end.
+
+        Args:
+            save_every: Steps from one checkpoint to the next.
+            show_every: Steps from one picture to the next.
+        """
         self._resume()
         begun, smooth = time.process_time(), math.nan
         while self.step < self.recipe.steps:
@@ -283,7 +288,13 @@ def train_refiner(codec: BlockVideoCodec, motions: Dances, steps: int, seed: int
 
 
 def card(recipe: Recipe, step: int, seconds: float) -> str:
-    """Write the model card."""
+    """Return the model card.
+
+    Args:
+        recipe: How the base is trained.
+        step: Steps that were done.
+        seconds: CPU time that they took.
+    """
     tokens = "It saw face tokens in its training." if recipe.aware else "It never saw face tokens, as Wan never did."
     finished = "" if step >= recipe.steps else f"**Unfinished: {step} of {recipe.steps} steps.**\n\n"
     return f"""# A toy world for video_lora

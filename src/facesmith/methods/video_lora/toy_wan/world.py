@@ -116,7 +116,15 @@ def sample_clips(
 
 
 def sample_people(count: int, random: torch.Generator) -> Tensor:
-    """Draw random people (N,3,3): the colours of hair, skin and beard, RGB 0..1."""
+    """Draw random people.
+
+    Args:
+        count: N, how many.
+        random: Decides everything.
+
+    Returns:
+        (N,3,3), the colours of hair, skin and beard, RGB 0..1.
+    """
     return torch.rand(count, 3, 3, generator=random) * 0.94 + 0.03
 
 
@@ -126,7 +134,12 @@ def sample_choices(count: int, options: int, random: torch.Generator) -> Tensor:
 
 
 def sample_dances(count: int, random: torch.Generator) -> Dances:
-    """Draw random motions: slow, sinusoidal, arms and legs each in their own time."""
+    """Draw random motions: slow, sinusoidal, arms and legs each in their own time.
+
+    Args:
+        count: How many.
+        random: Decides everything.
+    """
 
     def between(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=random) * (high - low) + low
@@ -165,13 +178,26 @@ def sample_dances(count: int, random: torch.Generator) -> Dances:
 
 
 def sample_dance_pool(count: int, random: torch.Generator) -> Dances:
-    """Draw many random motions, a few at a time, kept as bytes: 0.3 MB each."""
+    """Draw many random motions, a few at a time, kept as bytes: 0.3 MB each.
+
+    Args:
+        count: How many.
+        random: Decides everything.
+    """
     parts = [sample_dances(min(50, count - start), random).to_bytes() for start in range(0, count, 50)]
     return Dances(*(torch.cat([getattr(part, name) for part in parts]) for name in ("layers", "poses", "heads")))
 
 
 def head_layers(middles: Tensor, radius: float) -> Tensor:
-    """Draw hair, skin, beard and eyes (N,4,S,S) of heads around middles (N,2), in px."""
+    """Draw heads.
+
+    Args:
+        middles: (N,2), x and y in px.
+        radius: In px.
+
+    Returns:
+        (N,4,S,S) shares 0..1 of hair, skin, beard and eyes.
+    """
     x, y = middles[:, 0, None, None], middles[:, 1, None, None]
     across, down = (_COLUMNS - x) / radius, (_ROWS - y) / radius
     inside = ((1 - torch.hypot(across, down)) * radius + 0.5).clamp(0, 1)
@@ -220,12 +246,25 @@ def render_portraits(who: Tensor, random: torch.Generator | None = None) -> Tens
 
 
 def describe_clip(stage: int, body: int) -> str:
-    """Return the prompt that says what a clip shows, but for the face."""
+    """Return the prompt that says what a clip shows, but for the face.
+
+    Args:
+        stage: Number of `STAGES`.
+        body: Number of `BODIES`.
+    """
     return f"a person in {list(BODIES)[body]} dancing on a {list(STAGES)[stage]} stage"
 
 
 def embed_people(who: Tensor, random: torch.Generator | None = None) -> Tensor:
-    """Return the embeddings (N,768) of people (N,3,3), L2-normalised: their portraits at 16x16 px."""
+    """Embed people: their portraits at 16x16 px.
+
+    Args:
+        who: (N,3,3) people.
+        random: Of `render_portraits`.
+
+    Returns:
+        (N,768), L2-normalised.
+    """
     return embed_pixels(render_portraits(who, random))
 
 
