@@ -76,3 +76,24 @@ def test_head_coverage_is_the_share_of_each_latent_cell() -> None:
     assert shares.shape == (1, 2, 2, 2)
     assert shares[0, 0].tolist() == [[0.5, 0.0], [0.0, 0.0]]
     assert shares[0, 1].tolist() == [[0.0, 0.0], [0.0, 0.5]]
+
+
+def test_noise_levels_and_mixing_equal_diffusers_scheduler() -> None:
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)  # its table: 1000 levels, shifted
+    plain = torch.arange(1000, 0, -1) / 1000
+    assert torch.allclose(shift_noise_levels(plain, 3.0), scheduler.sigmas[:1000], atol=1e-6)
+    latents, noise = torch.randn(2, 2, 4, 3, 5, 5)
+    some = torch.tensor([100, 700])
+    theirs = scheduler.scale_noise(latents, scheduler.timesteps[some], noise)
+    assert torch.allclose(add_noise(latents, noise, scheduler.sigmas[some]), theirs, atol=1e-6)
+
+
+def test_sample_noise_levels_equal_those_of_earlier_versions() -> None:
+    """Runs that began before the draws were diffusers' own are resumed with the same numbers."""
+    device = torch.device("cpu")
+    for count in (1, 7, 16, 33):
+        torch.manual_seed(3)
+        uniform, normal = torch.rand(count), torch.randn(count)
+        torch.manual_seed(3)
+        assert torch.equal(sample_noise_levels(count, 1.0, "uniform", device), uniform)
+        assert torch.equal(sample_noise_levels(count, 1.0, "logit_normal", device), torch.sigmoid(normal))

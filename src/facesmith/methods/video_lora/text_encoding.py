@@ -88,7 +88,15 @@ def check_prompt_length(prompt: str, rows: int, length: int, tokens: int) -> Non
 
 
 def pad_rows(rows: Tensor, length: int) -> Tensor:
-    """Return (L,W): the rows (n,W), then zeros."""
+    """Add rows of zeros.
+
+    Args:
+        rows: (n,W).
+        length: L, rows in all.
+
+    Returns:
+        (L,W).
+    """
     return torch.cat([rows, rows.new_zeros(length - len(rows), rows.shape[1])])
 
 
