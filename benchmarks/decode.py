@@ -10,7 +10,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -18,7 +17,9 @@ import cv2
 import numpy as np
 
 from facesmith.assets import fetch
+from facesmith.media.sampling import evenly_spaced
 from facesmith.media.video import open_video
+from video_loop import repeat_clip
 
 RATE, CHUNK_SECONDS, BITS = 24, 30, 12
 
@@ -35,7 +36,7 @@ def number_of(image: np.ndarray) -> int:
 
 
 def make_video(path: Path, seconds: int) -> int:
-    """Write the test video and give how many frames it has."""
+    """Write the test video and return how many frames it has."""
     with av.open(str(fetch("bigbuckbunny.mp4"))) as container:
         pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     pictures = [cv2.resize(picture, (1280, 720)) for picture in pictures]
@@ -52,18 +53,7 @@ def make_video(path: Path, seconds: int) -> int:
             frame = av.VideoFrame.from_ndarray(stamp(picture, number), format="rgb24")
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    with av.open(str(chunk)) as source, av.open(str(path), "w") as output:
-        stream = source.streams.video[0]
-        packets = [packet for packet in source.demux(stream) if packet.size]
-        copy = output.add_stream_from_template(stream)
-        step = int(Fraction(CHUNK_SECONDS) / stream.time_base)
-        for repeat in range(seconds // CHUNK_SECONDS):
-            for packet in packets:
-                again = av.Packet(bytes(packet))
-                again.pts, again.dts = packet.pts + repeat * step, packet.dts + repeat * step
-                again.time_base, again.is_keyframe, again.stream = packet.time_base, packet.is_keyframe, copy
-                again.duration = packet.duration
-                output.mux(again)
+    repeat_clip(chunk, path, CHUNK_SECONDS, seconds // CHUNK_SECONDS)
     return frames * (seconds // CHUNK_SECONDS)
 
 
@@ -106,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = options.video or Path(folder) / "video.mp4"
         total = options.seconds * RATE if path.exists() else make_video(path, options.seconds)
-        indices = np.linspace(0, total - 1, options.frames).astype(int).tolist()
+        indices = evenly_spaced(total, options.frames, ends=True)
         sample = indices[:: max(1, len(indices) // options.sample)]
         start, wall = time.process_time(), time.perf_counter()
         open_video(path).close()

@@ -36,7 +36,7 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.video import open_video
-from looped import repeat
+from video_loop import repeat_clip
 
 FPS = 30
 LOOP = 20  # seconds; longer videos repeat the same packets: encoding five minutes takes ten
@@ -48,7 +48,7 @@ def make_video(path: Path, seconds: int) -> None:
     loop = path.with_name("loop.mp4")
     if not loop.exists():
         make_loop(loop)
-    repeat(loop, path, LOOP, seconds // LOOP)
+    repeat_clip(loop, path, LOOP, seconds // LOOP)
 
 
 def make_loop(path: Path) -> None:

@@ -46,7 +46,7 @@ from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
 from facesmith.tasks.swap.frame_swap import FrameSwapper, load_frame_swapper
 from facesmith.tasks.swap.video_processing import map_in_order
 from facesmith.training.run.log import silence_libraries
-from looped import repeat
+from video_loop import repeat_clip
 
 FPS = 30
 LOOP = 10  # seconds; longer videos repeat the same packets: encoding takes as long as swapping
@@ -59,7 +59,7 @@ def make_video(path: Path, seconds: int) -> None:
     loop = path.with_name("loop.mp4")
     if not loop.exists():
         make_loop(loop)
-    repeat(loop, path, LOOP, seconds // LOOP)
+    repeat_clip(loop, path, LOOP, seconds // LOOP)
 
 
 def make_loop(path: Path) -> None:

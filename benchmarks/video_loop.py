@@ -1,12 +1,19 @@
-"""Long videos for benchmarks, without encoding them."""
+"""Long videos for benchmarks: a clip's packets repeated, without encoding them."""
 
 from pathlib import Path
 
 import av
 
 
-def repeat(clip: Path, path: Path, seconds: int, turns: int) -> None:
-    """Write the packets of a clip of `seconds` one after the other, `turns` times."""
+def repeat_clip(clip: Path, path: Path, seconds: int, turns: int) -> None:
+    """Write the packets of a clip one after the other, several times.
+
+    Args:
+        clip: A short video.
+        path: The long one.
+        seconds: Length of the clip.
+        turns: How many times it is repeated.
+    """
     with av.open(str(path), "w") as container:
         for turn in range(turns):
             with av.open(str(clip)) as once:
