@@ -1,4 +1,4 @@
-"""What a user can mend."""
+"""Errors that a user can mend, and what a library or the machine refuses, in such words."""
 
 import errno
 import re
@@ -120,10 +120,10 @@ class DiskFullError(UserError):
     """There is no room for a file: `free` bytes are left, `needed` are its size; None when nobody knows."""
 
     def __init__(self, path: Path, needed: int | None, free: int) -> None:
-        wanted = f"{size(needed)} needed" if needed else "more needed"
+        wanted = f"{format_bytes(needed)} needed" if needed else "more needed"
         super().__init__(
-            f"{path}: the disk is full: {wanted}, {size(free)} free; make room, or write elsewhere (paths.runs=, "
-            "paths.face_sets=, output=), then go on with the same command"
+            f"{path}: the disk is full: {wanted}, {format_bytes(free)} free; make room, or write elsewhere "
+            "(paths.runs=, paths.face_sets=, output=), then go on with the same command"
         )
 
 
@@ -138,14 +138,23 @@ def explain_errors(config: Any, folder: Path | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = explain(error, config, folder)
+        line = explain_failure(error, config, folder)
         if line is None:
             raise
         raise UserError(line) from error
 
 
-def explain(error: BaseException, config: Any, folder: Path | None) -> str | None:
-    """Return the line, or None when this is a bug, or a UserError that explains itself."""
+def explain_failure(error: BaseException, config: Any, folder: Path | None) -> str | None:
+    """Return one line that names the cause and the key to change.
+
+    Args:
+        error: What was raised; its causes are searched.
+        config: The settings the job runs with.
+        folder: Where the job writes.
+
+    Returns:
+        The line; None for a bug, or a UserError that explains itself.
+    """
     causes = list(_chain(error))
     full = next((c for c in causes if isinstance(c, DiskFullError) or is_disk_full(c)), None)
     if full is not None:
@@ -163,29 +172,29 @@ def explain(error: BaseException, config: Any, folder: Path | None) -> str | Non
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a device or the machine had no memory left: of torch, numpy and onnxruntime."""
+    """Return whether a device or the machine had no memory left: of torch, numpy and onnxruntime."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(words in str(error) for words in _MEMORY)
 
 
-def size(count: int) -> str:
-    """Write a number of bytes as people do."""
+def format_bytes(count: int) -> str:
+    """Format a number of bytes: 1.5 GB, 20.0 MB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def free_bytes(path: Path) -> int:
-    """Return what is free where a path is, or would be."""
+    """Return the free bytes of the disk that a path is on, or would be."""
     folder = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
     return shutil.disk_usage(folder).free
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Tell whether an error says that there is no room to write."""
+    """Return whether an error says that the disk is full."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def is_unsaid(error: BaseException) -> bool:
-    """Tell whether torch's file writer failed and left out why."""
+def is_write_failure(error: BaseException) -> bool:
+    """Return whether torch's file writer failed without saying why."""
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WRITER)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import filelock
 
-from facesmith.errors import DiskFullError, UserError, free_bytes, is_disk_full, is_unsaid
+from facesmith.errors import DiskFullError, UserError, free_bytes, is_disk_full, is_write_failure
 
 FOLDER: Final = 0o700
 FILE: Final = 0o600
@@ -48,7 +48,7 @@ def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
         temporary.replace(path)
         _flush_names(path.parent)
     except (OSError, RuntimeError) as error:
-        full = is_disk_full(error) or (is_unsaid(error) and free_bytes(path) < _LITTLE)
+        full = is_disk_full(error) or (is_write_failure(error) and free_bytes(path) < _LITTLE)
         if temporary.exists():
             os.truncate(temporary, 0)  # who failed to write may still hold the file, and with it the room
         if full:

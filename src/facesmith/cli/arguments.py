@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from facesmith.cli.composition import composed
 from facesmith.cli.mistakes import override_mistakes
 from facesmith.config.conf_folder import conf_folder
-from facesmith.config.explain import nearest
 from facesmith.config.schema import validate
 from facesmith.config.settings import Settings
+from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError
 
 C = TypeVar("C", bound=Settings)
@@ -42,7 +42,7 @@ def take_verb(given: Sequence[str], verbs: Sequence[str], command: str) -> tuple
     if given and given[0] in verbs:
         return given[0], list(given[1:])
     first = given[0] if given else ""
-    near = nearest(first, verbs)
+    near = closest_match(first, verbs)
     mend = f"did you mean {near}?" if near else f"choose one of {', '.join(verbs)}"
     raise UserError(
         f"facesmith {command} {first}".rstrip() + f": {'no such verb' if first else 'says no verb'}; {mend}"

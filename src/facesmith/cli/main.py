@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import facesmith
 from facesmith.config.conf_folder import folders
-from facesmith.config.explain import nearest
+from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError
 
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in ("-sc", "--shell-completion"):
         return _complete(given[1:])
     if name not in COMMANDS:
-        near = nearest(name, COMMANDS)
+        near = closest_match(name, COMMANDS)
         mend = f"did you mean {near}?" if near else f"choose one of {', '.join(COMMANDS)}"
         print(f"error: {name}: no such command; {mend}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from facesmith.cli.composition import composed
-from facesmith.config.explain import nearest, suggest
+from facesmith.config.validation_errors import closest_match, suggest_key
 from facesmith.errors import UserError
 
 
@@ -114,7 +114,7 @@ def _with_suggestion(refused: _Refused, keys: list[str]) -> str:
     line, key = refused.line, refused.key
     if refused.options:
         line += f"; choose one of {', '.join(refused.options)}"
-    near = None if key is None else nearest(key, refused.options) if refused.options else suggest(key, keys)
+    near = None if key is None else closest_match(key, refused.options) if refused.options else suggest_key(key, keys)
     return f"{line}; did you mean {near}?" if near else line
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facesmith.config.conf_folder import folders
-from facesmith.config.explain import nearest
+from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError
 
 
@@ -37,6 +37,6 @@ def _sweep_file(name: str) -> Path:
             if (folder / f"{name}.yaml").is_file():
                 return (folder / f"{name}.yaml").resolve()
     known = sorted({path.stem for folder in places for path in folder.glob("*.yaml")})
-    near = nearest(name, known)
+    near = closest_match(name, known)
     mend = f"; did you mean {near}?" if near else ""
     raise UserError(f"sweep={name}: no such sweep; choose one of {', '.join(known)}, or give the path of a file{mend}")

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 import facesmith
-from facesmith.config.explain import explain
 from facesmith.config.renamed import upgrade
 from facesmith.config.settings import FROM_FILE, Component, settings_class
 from facesmith.config.targets import TargetError
+from facesmith.config.validation_errors import format_errors
 from facesmith.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def read_settings(saved: object, kind: type[C], origin: str, *, version: object 
     except TargetError as error:
         why = str(error)
     except ValidationError as error:
-        lines = explain(error.errors(), found, plain)
+        lines = format_errors(error.errors(), found, plain)
         why = lines[0] if len(lines) == 1 else f"{lines[0]} (and {len(lines) - 1} more)"
     except RecursionError:
         why = "they contain themselves"

@@ -1,4 +1,4 @@
-"""What a run, a use and an export are told: the settings of the three entry points.
+"""Settings of the commands train, infer and export, and the validation of composed configs.
 
 Composed configs are validated here, before anything heavy is imported.
 """
@@ -12,7 +12,6 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from pydantic import Field, ValidationError, model_validator
 
 from facesmith.config.adapters import AdapterSettings
-from facesmith.config.explain import explain
 from facesmith.config.settings import (
     AnalyzerConfig,
     CallbackConfig,
@@ -27,6 +26,7 @@ from facesmith.config.settings import (
     Slug,
     TaskConfig,
 )
+from facesmith.config.validation_errors import format_errors
 from facesmith.errors import UserError
 
 
@@ -34,15 +34,20 @@ class PathsConfig(Settings):
     """Where results go."""
 
     runs: PathSetting
+    """Folder of runs: `<runs>/<experiment>/<name>/<time>`."""
     face_sets: PathSetting
+    """Folder of face sets."""
     profiles: PathSetting
+    """Folder of identity profiles."""
     run: PathSetting | None
+    """Folder of this run; null outside a training."""
 
 
 class AssetsConfig(Settings):
     """A folder of weights and demo media the user keeps, asked before every other source."""
 
     dir: PathSetting | None
+    """The folder; null for none."""
 
 
 class MediaConfig(Settings):
@@ -55,7 +60,9 @@ class ProvenanceConfig(Settings):
     """Whose signature marked pictures and videos carry; null: a chain made on this computer."""
 
     certificate: PathSetting | None
+    """PEM file of a certificate chain."""
     key: PathSetting | None
+    """PEM file of its private key."""
 
     @model_validator(mode="after")
     def _come_together(self) -> "ProvenanceConfig":
@@ -69,11 +76,13 @@ class LoggingConfig(Settings):
     """How much the log file and the console say."""
 
     level: Literal["debug", "info", "warning", "error"]
+    """The least severe messages that the log file and the console show."""
     file: LogFile | None
+    """The log file, .log or .txt; null for none."""
 
 
 class JobConfig(Settings):
-    """What every job is told: `conf/machine.yaml`."""
+    """Settings of every command: `conf/machine.yaml`."""
 
     paths: PathsConfig
     assets: AssetsConfig
@@ -83,31 +92,46 @@ class JobConfig(Settings):
 
 
 class TrainerConfig(ForeignComponent):
-    """Arguments of `lightning.Trainer`; the common ones are typed, the others held against its signature."""
+    """Arguments of `lightning.Trainer`; the common ones are typed, the others checked against its signature."""
 
     target_: Literal["lightning.Trainer", "lightning.pytorch.Trainer"] = Field(alias="_target_")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: int | list[int] | Literal["auto"]
+    """How many devices, or their numbers."""
     max_epochs: int = Field(ge=1)
+    """Passes over the training data."""
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
+    """`auto` is a half precision where the device is fast at it, else 32-true."""
     accumulate_grad_batches: int = Field(ge=1)
+    """Batches whose gradients are summed before an optimiser step."""
     gradient_clip_val: float | None = Field(ge=0)
+    """Largest norm of the gradient; null for no clipping."""
     check_val_every_n_epoch: int = Field(ge=1)
+    """Epochs between validations."""
     log_every_n_steps: int = Field(ge=1)
+    """Steps between logged rows."""
 
 
 class TrainConfig(JobConfig):
     """One training run."""
 
     experiment_name: Slug | None
+    """Names the folder of runs."""
     name: Slug
     seed: int = Field(ge=0)
+    """Of all random numbers."""
     resume: PathSetting | None
+    """A run's folder to continue, or `auto`: the newest run of this experiment and name."""
     busy: Literal["refuse", "wait"]
+    """What to do while another run of this name is running."""
     monitor: str | None
+    """Metric that chooses the best checkpoint and that a sweep optimises."""
     monitor_mode: Literal["min", "max"]
+    """Whether the metric is better smaller or larger."""
     objectives: dict[str, Literal["min", "max"]] | None
+    """Metrics of a sweep with several objectives; null for `monitor` alone."""
     tags: list[str]
+    """Labels for W&B."""
     analyzer: Chosen[AnalyzerConfig]
     data: Chosen[DataModuleConfig]
     model: Chosen[ModuleConfig]
@@ -143,23 +167,38 @@ class ExportConfig(JobConfig, AdapterSettings):
     """One export of a checkpoint, or of a file that adapters are merged into."""
 
     ckpt_path: PathSetting
+    """Checkpoint to export, or an .onnx or .dfm that adapters are merged into."""
     to: Literal["facesmith", "dfm", "hyperswap", "xseg", "diffusers", "comfyui", "onnx", "onnx_mapper"]
+    """The program that reads the file."""
     base: str | None
+    """Wan-VACE pipeline, for video_lora; null for the one it was trained on."""
     output: PathSetting
+    """Folder to write into."""
     size: int | None = Field(ge=64, le=1024)
+    """Width and height of the crops in px; null for the model's own."""
     profile: PathSetting | None
+    """Identity profile to bake in, for a model that takes a source."""
     precision: Literal["fp32", "fp16"]
+    """Of the stored weights."""
     opset: int = Field(ge=16, le=23)
+    """ONNX operator set."""
 
 
 C = TypeVar("C", bound=Settings)
 
 
 def validate(cfg: DictConfig, schema: type[C]) -> C:
-    """Hold a composed config against its settings class.
+    """Validate a composed config.
+
+    Args:
+        cfg: The config without Hydra's own keys.
+        schema: Its settings class, such as `TrainConfig`.
+
+    Returns:
+        The settings.
 
     Raises:
-        UserError: one line a mistake, all of them: dotted key, value, what is allowed, "did you mean".
+        UserError: One line for each mistake, all at once: dotted key, value, what is allowed, "did you mean".
     """
     dangling: dict[str, str] = {}
     borrowed: set[str] = set()
@@ -167,7 +206,7 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
     try:
         config = schema.model_validate(plain)
     except ValidationError as error:
-        lines = explain(error.errors(), schema, plain)
+        lines = format_errors(error.errors(), schema, plain)
         told = {*dangling, *borrowed}
         lines = [line for line in lines if re.split(r"[:=]", line, maxsplit=1)[0] not in told] or lines
         raise UserError("\n".join(line.removeprefix(": ") for line in lines)) from None

@@ -159,7 +159,7 @@ class ForeignComponent(Component):
 
     def build(self, **more: Any) -> Any:
         """Import the target and call it, or bind it when it is partial."""
-        target = locate(self.target_)
+        target: Any = locate(self.target_)
         arguments = {**{name: _build(value) for name, value in self.arguments().items()}, **more}
         return functools.partial(target, **arguments) if self.partial_ else target(**arguments)
 

@@ -90,4 +90,5 @@ def _shared_overrides(sweep: Path) -> set[str]:
     if not record.is_file():
         return set()
     told = OmegaConf.select(OmegaConf.load(record), "hydra.overrides.task", default=OmegaConf.create([]))
-    return set(map(str, OmegaConf.to_container(told, resolve=False)))  # what a file says is not resolved
+    plain = OmegaConf.to_container(told, resolve=False)  # what a file says is not resolved
+    return set(map(str, plain)) if isinstance(plain, list) else set()

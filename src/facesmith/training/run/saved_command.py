@@ -88,8 +88,8 @@ def primary_config_flags(folder: Path) -> list[str]:
     }
     strange = [path for path in sources if not isinstance(path, str) or Path(path).resolve() not in known]
     if strange or not isinstance(name, str) or not _PRIMARY.fullmatch(name):
-        flags = " ".join([*(f"-cd {path}" for path in strange), f"-cn {name}"])
-        raise UserError(f"resume={folder}: was started with {flags}; if that config is yours, give these flags again")
+        given = " ".join([*(f"-cd {path}" for path in strange), f"-cn {name}"])
+        raise UserError(f"resume={folder}: was started with {given}; if that config is yours, give these flags again")
     flags = [flag for path in sources for flag in ("-cd", path)]
     return [*flags, *(["-cn", name] if name != _OWN else [])]
 

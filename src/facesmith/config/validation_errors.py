@@ -1,4 +1,4 @@
-"""Turn what is wrong with a config into one readable line a mistake."""
+"""Format the errors of a pydantic validation as one readable line each."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,27 +22,40 @@ _MESSAGES = {
 }
 
 
-def explain(errors: Iterable[Mapping[str, Any]], schema: type[BaseModel], config: object) -> list[str]:
-    """Say each error of a pydantic validation in one line: key, value, what is allowed, nearest name.
+def format_errors(errors: Iterable[Mapping[str, Any]], schema: type[BaseModel], config: object) -> list[str]:
+    """Format each error in one line: dotted key, value, what is allowed, the closest name.
 
     Args:
         errors: `ValidationError.errors()`.
-        schema: the settings class that was validated.
-        config: the plain dict that was validated; its keys are offered where a misplaced key fits elsewhere.
+        schema: The settings class that was validated.
+        config: The plain dict that was validated; its keys are offered where a misplaced key fits elsewhere.
     """
     known = dict(_flatten(config))
     return list(dict.fromkeys(_lines(errors, (), schema, known)))
 
 
-def nearest(key: str, names: Iterable[str]) -> str | None:
-    """Return the name most like the key, or None when none is."""
+def closest_match(key: str, names: Iterable[str]) -> str | None:
+    """Return the name that is most like a key.
+
+    Args:
+        key: As it was given.
+        names: Those that exist.
+
+    Returns:
+        One of them, or None where none is similar.
+    """
     return next(iter(difflib.get_close_matches(key, list(names), n=1, cutoff=0.6)), None)
 
 
-def suggest(key: str, keys: Iterable[str]) -> str | None:
-    """Return the dotted key a person most likely meant: a near miss in place, or the same leaf elsewhere."""
+def suggest_key(key: str, keys: Iterable[str]) -> str | None:
+    """Return the dotted key that was most likely meant: a similar one, or one elsewhere with the same last part.
+
+    Args:
+        key: As it was given.
+        keys: Dotted keys that exist.
+    """
     keys = list(keys)
-    near = nearest(key, keys)
+    near = closest_match(key, keys)
     if near:
         return near
     leaf = key.rpartition(".")[2]
@@ -69,12 +82,12 @@ def _lines(
 
 def _unknown(place: Sequence[str | int], value: object, names: Sequence[str], known: Mapping[str, object]) -> str:
     key = _dotted(place)
-    meant = nearest(str(place[-1]), names)
-    full = _dotted((*place[:-1], meant)) if meant else suggest(key, (k for k in known if k != key))
+    meant = closest_match(str(place[-1]), names)
+    full = _dotted((*place[:-1], meant)) if meant else suggest_key(key, (k for k in known if k != key))
     line = f"{key}: no such key"
     if full:
         return f"{line}; did you mean {full}?"
-    return f"{line}; here stand: {', '.join(sorted(names))}" if names else line
+    return f"{line}; expected one of: {', '.join(sorted(names))}" if names else line
 
 
 def _wrong(
@@ -84,7 +97,7 @@ def _wrong(
     if kind == "missing" or value is None:
         return f"{key}: required; " + (f"choose one of {', '.join(choices)}" if choices else f"give {key}=...")
     if kind == "literal_error":
-        meant = nearest(str(value), choices)
+        meant = closest_match(str(value), choices)
         line = f"{key}={value}: choose one of {', '.join(choices)}"
         return f"{line}; did you mean {meant}?" if meant else line
     if kind == "string_pattern_mismatch":
