@@ -10,7 +10,8 @@ import pytest
 
 from facesmith.cli.main import main
 from facesmith.errors import PrunedError, UserError
-from facesmith.sweep.ranking import find_varied_keys, measure_importance, rank
+from facesmith.sweep.importance import measure_importance
+from facesmith.sweep.ranking import find_varied_keys, rank
 from facesmith.sweep.runs import continue_command, count_by_status, find_runs, read_curves, rerun_command
 
 from .recorded_runs import DISTANCE, SSIM, write_recorded_run

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from facesmith.media.verification import verify_provenance
-from facesmith.sweep.ranking import Importance, rank
+from facesmith.sweep.importance import Importance
+from facesmith.sweep.ranking import rank
 from facesmith.sweep.report import write_report
 from facesmith.sweep.runs import find_runs
 

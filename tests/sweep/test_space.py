@@ -37,7 +37,7 @@ def test_each_form_of_a_sweep(override: str, distribution: object) -> None:
 
 def test_a_grid_is_hydras_product_and_keeps_what_is_fixed() -> None:
     found = parsed("experiment=identity", "lr=1,2", "name='a b','c'", "~callbacks.render", "size=range(2)")
-    written = [found.overrides(point) for point in found.grid()]
+    written = [found.to_overrides(point) for point in found.grid()]
     assert len(written) == 8
     assert written[1] == ["experiment=identity", "lr=1", "name='a b'", "~callbacks.render", "size=1"]
     assert written[2][2] == "name='c'"
@@ -46,22 +46,22 @@ def test_a_grid_is_hydras_product_and_keeps_what_is_fixed() -> None:
 def test_of_two_overrides_of_one_key_the_later_counts() -> None:
     found = parsed("lr=1,2", "seed=3", "lr=5")
     assert (found.dimensions, list(found.grid())) == ((), [{}])
-    assert found.overrides({}) == ["lr=5", "seed=3"]
+    assert found.to_overrides({}) == ["lr=5", "seed=3"]
 
 
 def test_drawn_numbers_are_short_and_stay_inside() -> None:
     found = parsed("lr=tag(log, interval(0.000123456789,0.000123456799))", "+b=interval(0.1,0.9)")
     trial = optuna.create_study().ask()
-    point = found.draw(trial)
+    point = found.suggest(trial)
     assert point["lr"] == 0.000123456799  # rounding leads out of the interval
     assert len(str(point["b"])) <= 7
-    assert found.overrides(point)[1] == f"+b={point['b']}"
+    assert found.to_overrides(point)[1] == f"+b={point['b']}"
 
 
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("lr=tag(fast, interval(0,1))", "tag fast means nothing"),
+        ("lr=tag(fast, interval(0,1))", "tag fast is unknown"),
         ("lr=tag(log, interval(0,1))", "lr=tag"),
         ("lr=tag(log, choice(1,2))", "choices have no scale"),
         ("lr=range(4,4)", "lr=range"),

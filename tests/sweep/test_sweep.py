@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig
 
 from facesmith.errors import Interrupted, PrunedError, UserError
-from facesmith.sweep.study import lock_sweep
+from facesmith.sweep.folder import lock_sweep
 from facesmith.training.run.record import read_record
 from facesmith.training.run.trial import get_current_trial
 

@@ -123,8 +123,9 @@ def _status(config: StatusConfig) -> None:
 
 
 def _leaderboard(config: LeaderboardConfig) -> None:
+    from facesmith.sweep.importance import measure_importance
     from facesmith.sweep.leaderboard import make_ranking_table, write_csv
-    from facesmith.sweep.ranking import measure_importance, rank
+    from facesmith.sweep.ranking import rank
     from facesmith.sweep.report import write_report
     from facesmith.sweep.runs import find_runs
 

@@ -23,12 +23,13 @@ _GATE: Final = (
 
 
 def build_workspace(project: str, by: str, parameters: Sequence[str] | None = None, group: str | None = None) -> Any:
-    """Build the workspace of `entity/project`: comparison, gate, losses, media.
+    """Build a W&B workspace: comparison, gate, losses, media.
 
     Args:
-        by: `metric:min` or `metric:max`; its best value orders the runs and is what importance is measured of.
-        parameters: settings to put on the axes, by dotted key; None: learning rate, batch size and seed.
-        group: a sweep's group, to show its runs alone.
+        project: `<entity>/<project>`.
+        by: `metric:min` or `metric:max`; its best value orders the runs, and parameters' importance is measured by it.
+        parameters: Settings to put on the axes, by dotted key; None: learning rate, batch size and seed.
+        group: A sweep's group, to show its runs alone.
 
     Raises:
         UserError: wandb-workspaces is not installed, or an argument is not of its form.
@@ -89,11 +90,14 @@ def build_workspace(project: str, by: str, parameters: Sequence[str] | None = No
     )
 
 
-def save_workspace(made: Any) -> str:
-    """Save a workspace on the W&B server as a view of its own, and give its address.
+def save_workspace(workspace: Any) -> str:
+    """Save a workspace on the W&B server as a new view, and return its address.
+
+    Args:
+        workspace: From `build_workspace`.
 
     Raises:
-        UserError: no key is set, or the server does not take it.
+        UserError: No key is set, or the server does not accept it.
     """
     import requests
     import wandb
@@ -101,7 +105,7 @@ def save_workspace(made: Any) -> str:
     if not wandb.login(prompt=False):
         raise UserError("dashboard: W&B has no key; set it with `wandb login`, or WANDB_API_KEY")
     try:
-        made.save_as_new_view()
+        workspace.save_as_new_view()
     except (wandb.Error, requests.RequestException, ValueError) as error:
-        raise UserError(f"dashboard: W&B did not take it ({' '.join(str(error).split())})") from None
-    return str(made.url)
+        raise UserError(f"dashboard: W&B did not accept it ({' '.join(str(error).split())})") from None
+    return str(workspace.url)

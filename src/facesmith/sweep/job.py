@@ -1,4 +1,4 @@
-"""One job of a sweep, in whichever process: run once, and told to the study however it ends."""
+"""One job of a sweep, in whichever process: it runs once, and the study learns how it ended."""
 
 import gc
 import logging
@@ -30,9 +30,9 @@ POINT: Final = "point"
 OUTCOME: Final = "outcome"
 VALUES: Final = "values"
 ERROR: Final = "error"
-ATTEMPTS: Final = "begun"  # how often
+ATTEMPTS: Final = "begun"  # how often it was started
 
-_PATIENCE = 5  # seconds; a sweep that looks whether a job runs holds its lock for an instant
+_LOCK_SECONDS: Final = 5  # a sweep that looks whether a job runs holds its lock for an instant
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,10 @@ class TrackedJob:
     """What the launcher runs instead of the task.
 
     Args:
-        task: the task; it returns a number, several, or None.
-        sweep: folder of the sweep, absolute.
-        failures_allowed: in the whole sweep; no job begins after so many.
+        task: Returns a number, several, or None.
+        sweep: Folder of the sweep, absolute.
+        pruner: Settings of the pruner.
+        failures_allowed: In the whole sweep; no job starts after so many.
     """
 
     task: TaskFunction
@@ -64,19 +65,19 @@ class TrackedJob:
         """Run the job whose folder Hydra chose, unless it is done already.
 
         Raises:
-            JobFailedError: the task failed; the study and the job's record know.
-            JobPostponedError: the job was not run.
+            JobFailedError: The task failed; the study and the job's record hold why.
+            JobPostponedError: The job was not run.
         """
         folder = Path(HydraConfig.get().runtime.output_dir)
         number = int(folder.name)
         try:
-            with FileLock(folder / LOCK, timeout=_PATIENCE):
+            with FileLock(folder / LOCK, timeout=_LOCK_SECONDS):
                 study = open_study(self.sweep, self.pruner)
                 trial = get_trial(study, number)
                 if trial.state.is_finished():
                     return trial.values
                 if self.failures_allowed is not None and count_failures(study) >= self.failures_allowed:
-                    raise JobPostponedError(f"#{number}: not begun, too many jobs have failed")
+                    raise JobPostponedError(f"#{number}: not started, too many jobs have failed")
                 values, why = self._run(cfg, study, trial, folder)
         except Timeout:
             raise JobPostponedError(f"#{number}: another process runs it") from None
@@ -88,7 +89,7 @@ class TrackedJob:
     def _run(
         self, cfg: DictConfig, study: optuna.Study, trial: FrozenTrial, folder: Path
     ) -> tuple[list[float] | None, str | None]:
-        """Run the task; give the values it returned, and why it failed if it did."""
+        """Run the task; return its values, and why it failed if it did."""
         point = trial.user_attrs[POINT]
         prunes = self.pruner.name != "none" and len(study.directions) == 1
         report = make_reporter(reopen_trial(study, trial.number)) if prunes else None
@@ -116,7 +117,11 @@ class TrackedJob:
 
 
 def format_point(point: Mapping[str, Any]) -> str:
-    """Write a point so that a person sees at once what it is."""
+    """Return a point as short overrides.
+
+    Args:
+        point: Values by swept key.
+    """
     return " ".join(shorten_overrides([f"{key}={value}" for key, value in point.items()]))
 
 
@@ -128,24 +133,38 @@ def count_failures(study: optuna.Study) -> int:
 def finish_trial(
     study: optuna.Study, number: int, outcome: str, values: Sequence[float] | None = None, error: str | None = None
 ) -> None:
-    """Write how a trial ended.
+    """Record how a trial ended.
 
-    A completed job without a number to judge it by is a failure to Optuna, which learns nothing from it, but not to us.
+    A completed job without a value for each objective is a failure to Optuna, which learns nothing from it, but not
+    in facesmith's tables.
+
+    Args:
+        study: Of the sweep.
+        number: Of the trial.
+        outcome: `completed`, `pruned` or `failed`.
+        values: One per objective.
+        error: Why it failed, in one line.
     """
     set_trial_attribute(study, number, VALUES, None if values is None else list(values))
     set_trial_attribute(study, number, ERROR, error)
     set_trial_attribute(study, number, OUTCOME, outcome)
-    judged = values is not None and len(values) == len(study.directions) and not any(map(math.isnan, values))
+    is_valued = values is not None and len(values) == len(study.directions) and not any(map(math.isnan, values))
     if outcome == "pruned":
         study.tell(number, state=TrialState.PRUNED)
-    elif outcome == "completed" and judged:
+    elif outcome == "completed" and is_valued:
         study.tell(number, list(values or ()))
     else:
         study.tell(number, state=TrialState.FAIL)
 
 
 def finish_repeated(study: optuna.Study, number: int, earlier: FrozenTrial) -> None:
-    """Return a trial, drawn where an earlier one was, that one's values; no job runs."""
+    """Finish a trial whose point an earlier one had with that one's values; no job runs.
+
+    Args:
+        study: Of the sweep.
+        number: Of the trial.
+        earlier: With the same point.
+    """
     set_trial_attribute(study, number, OUTCOME, "repeated")
     if earlier.state is TrialState.COMPLETE:
         study.tell(number, earlier.values)
@@ -162,7 +181,17 @@ def finish_killed(
     config: Mapping[str, Any],
     overrides: Sequence[str],
 ) -> None:
-    """Write, for a job whose process died, into its record and the study that it was killed, and what is known."""
+    """Record for a job whose process died that it was killed, in its record and in the study.
+
+    Args:
+        study: Of the sweep.
+        number: Of the trial.
+        folder: Of the job.
+        why: What is known, in one line.
+        trace: Traceback of the process that noticed.
+        config: The job's, as plain values.
+        overrides: Of the job.
+    """
     if not (folder / RECORD_FILE).is_file():
         _record_failure(folder, JobFailedError(why), config, get_trial(study, number).user_attrs[POINT], overrides)
     mark_killed(folder, why, trace)
@@ -171,7 +200,15 @@ def finish_killed(
 
 
 def finish_invalid(study: optuna.Study, number: int, folder: Path, error: Exception, overrides: Sequence[str]) -> None:
-    """Write that a job could not be composed."""
+    """Record that a job's config could not be composed.
+
+    Args:
+        study: Of the sweep.
+        number: Of the trial.
+        folder: Of the job.
+        error: What is wrong.
+        overrides: Of the job.
+    """
     why = " ".join(f"{type(error).__name__}: {error}".split())
     _record_failure(folder, error, {}, get_trial(study, number).user_attrs[POINT], overrides)
     finish_trial(study, number, "failed", error=why)
@@ -179,7 +216,16 @@ def finish_invalid(study: optuna.Study, number: int, folder: Path, error: Except
 
 
 def finish_from_record(study: optuna.Study, number: int, folder: Path) -> bool:
-    """Tell the study of a job that ended, when its process died before it could; say whether it had."""
+    """Finish the trial of a job that ended, where its process died before it could report.
+
+    Args:
+        study: Of the sweep.
+        number: Of the trial.
+        folder: Of the job.
+
+    Returns:
+        Whether the job had ended.
+    """
     attributes = get_trial(study, number).user_attrs
     if OUTCOME in attributes:
         finish_trial(study, number, attributes[OUTCOME], attributes.get(VALUES), attributes.get(ERROR))
@@ -221,7 +267,7 @@ def _record_failure(
     point: Mapping[str, Any],
     overrides: Sequence[str] | None = None,
 ) -> None:
-    """See to it that the job's record says why, also when the job failed before it began one."""
+    """Record why the job failed, also when it failed before it had a record."""
     if (folder / RECORD_FILE).is_file() and read_record(folder).status == "failed":
         return
     experiment = config.get("experiment_name")
@@ -235,7 +281,7 @@ def _record_failure(
 
 
 def _free_memory() -> None:
-    """Give back what a failed job held, so that the next one does not run out of it too."""
+    """Free the memory of a failed job, so that the next one does not run out of it too."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

@@ -1,4 +1,4 @@
-"""Runs as tables: how they stand, and from best to worst; in the terminal and as CSV."""
+"""Runs as tables: their states, and from best to worst; in the terminal and as CSV."""
 
 import csv
 import io
@@ -26,9 +26,9 @@ _COLOURS = {
 
 
 def make_status_table(runs: Sequence[Run]) -> Table:
-    """Lay out each run's state, progress and error."""
-    told = ", ".join(f"{number} {status}" for status, number in count_by_status(list(runs)).items())
-    table = Table(title=f"{len(runs)} runs: {told}", title_justify="left")
+    """Tabulate each run's state, progress and error."""
+    counts = ", ".join(f"{number} {status}" for status, number in count_by_status(list(runs)).items())
+    table = Table(title=f"{len(runs)} runs: {counts}", title_justify="left")
     for title in ("run", "status", "epochs", "time", "memory", "error"):
         table.add_column(title, justify="right" if title in ("epochs", "time", "memory") else "left", overflow="fold")
     for run in runs:
@@ -39,7 +39,13 @@ def make_status_table(runs: Sequence[Run]) -> Table:
 
 
 def make_ranking_table(ranking: Ranking, at_most: int, console: Console) -> Table:
-    """Lay out the runs from best to worst; what a narrow terminal has no room for is left out, last columns first."""
+    """Tabulate the runs from best to worst; a narrow terminal gets fewer columns.
+
+    Args:
+        ranking: Of the runs.
+        at_most: Rows.
+        console: Where the table is going to be printed.
+    """
     unbounded = console.options.update(width=10_000)
     for count in range(len(_EXTRAS), -1, -1):
         table = _ranking_table(ranking, at_most, _EXTRAS[:count])
@@ -49,8 +55,10 @@ def make_ranking_table(ranking: Ranking, at_most: int, console: Console) -> Tabl
 
 
 def _ranking_table(ranking: Ranking, at_most: int, extras: Sequence[str]) -> Table:
-    told = ", ".join(f"{m.name} ({'lower' if m.mode == 'min' else 'higher'} is better)" for m in ranking.objectives)
-    table = Table(title=f"By {told}", title_justify="left")
+    objectives = ", ".join(
+        f"{m.name} ({'lower' if m.mode == 'min' else 'higher'} is better)" for m in ranking.objectives
+    )
+    table = Table(title=f"By {objectives}", title_justify="left")
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("run", overflow="fold", min_width=10)
     table.add_column("status", no_wrap=True)
@@ -77,7 +85,12 @@ def _ranking_table(ranking: Ranking, at_most: int, extras: Sequence[str]) -> Tab
 
 
 def write_csv(ranking: Ranking, path: Path) -> None:
-    """Write the leaderboard with every last metric, readable by its owner alone; empty cells where there is nothing."""
+    """Write the leaderboard with every last metric, readable by its owner alone.
+
+    Args:
+        ranking: Of the runs.
+        path: Of the file.
+    """
     metrics = sorted({key for row in ranking.rows if row.run.record for key in row.run.record.metrics.last})
     objectives = [f"objective {one.name}" for one in ranking.objectives]
     columns = ["rank", "run", "status", "pareto", *objectives, *ranking.parameters]
@@ -91,7 +104,7 @@ def write_csv(ranking: Ranking, path: Path) -> None:
 
 
 def format_progress(run: Run) -> str:
-    """Return epochs done, and planned where that is known."""
+    """Return the epochs done, and planned where that is known: `3/30`."""
     if run.record is None:
         return ""
     return f"{run.epochs}/{run.planned_epochs}" if run.planned_epochs else str(run.epochs)
@@ -106,7 +119,7 @@ def format_duration(run: Run) -> str:
 
 
 def format_memory(run: Run) -> str:
-    """Return the peak memory, of the GPU where there was one."""
+    """Return the peak memory in GB, of the GPU where there was one."""
     if run.record is None:
         return ""
     peak = run.record.peak_gpu_memory_mb or run.record.peak_memory_mb
@@ -120,16 +133,16 @@ def format_best(row: RankedRun, ranking: Ranking) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Write a parameter's value."""
+    """Return a parameter's value as text; None is empty."""
     return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _cells(row: RankedRun, metrics: Sequence[str]) -> list[Any]:
     record = row.run.record
-    told: list[Any] = [row.rank, row.run.name, row.run.status, int(row.pareto), *row.values, *row.parameters.values()]
+    cells: list[Any] = [row.rank, row.run.name, row.run.status, int(row.pareto), *row.values, *row.parameters.values()]
     if record is None:
-        return [*told, *[None] * 7, row.run.error, *[None] * len(metrics)]
-    told += [
+        return [*cells, *[None] * 7, row.run.error, *[None] * len(metrics)]
+    cells += [
         row.run.epochs,
         record.steps,
         round(row.run.seconds, 2),
@@ -137,7 +150,7 @@ def _cells(row: RankedRun, metrics: Sequence[str]) -> list[Any]:
         record.host,
         record.git_commit,
     ]
-    return [*told, record.wandb_id, row.run.error, *(record.metrics.last.get(name) for name in metrics)]
+    return [*cells, record.wandb_id, row.run.error, *(record.metrics.last.get(name) for name in metrics)]
 
 
 def _status(status: str) -> Text:

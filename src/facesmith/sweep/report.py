@@ -16,8 +16,9 @@ from facesmith.errors import UserError
 from facesmith.files import write_private_text
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
+from facesmith.sweep.importance import Importance
 from facesmith.sweep.leaderboard import format_best, format_duration, format_memory, format_progress, format_value
-from facesmith.sweep.ranking import Importance, RankedRun, Ranking
+from facesmith.sweep.ranking import RankedRun, Ranking
 from facesmith.sweep.runs import Run, read_curves
 
 _HERE: Final = Path(__file__).parent
@@ -27,10 +28,19 @@ _SKIPPED: Final = ("paths.", "logging.", "csv.")
 
 
 def write_report(ranking: Ranking, measured: Importance, path: Path, title: str, pictures: int) -> bool:
-    """Write the page, readable by its owner alone: it may show faces. Say whether it does.
+    """Write the page, readable by its owner alone: it may show faces.
 
-    It holds its script, its data and its pictures; nothing is loaded from anywhere. `pictures` newest renders are
-    shown at most, the best runs' first, small and marked as synthetic.
+    It holds its script, its data and its pictures; nothing is loaded from anywhere.
+
+    Args:
+        ranking: Of the runs.
+        measured: Which parameters decided.
+        path: Of the page.
+        title: Of the page.
+        pictures: Renders shown at most, the best runs' first, small and marked as synthetic.
+
+    Returns:
+        Whether it shows any.
     """
     shown_pictures = make_previews([row.run for row in ranking.rows], pictures)
     data = {
@@ -54,7 +64,12 @@ def write_report(ranking: Ranking, measured: Importance, path: Path, title: str,
 
 
 def make_previews(runs: Sequence[Run], at_most: int) -> dict[str, str]:
-    """Return the newest render of the first runs that have one, as data URIs of small marked WebP pictures by run."""
+    """Return the newest renders as data URIs of small WebP images, marked as synthetic, by the run's name.
+
+    Args:
+        runs: In the order of preference.
+        at_most: How many.
+    """
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for run in runs:
@@ -67,7 +82,7 @@ def make_previews(runs: Sequence[Run], at_most: int) -> dict[str, str]:
 
 
 def _small(picture: Path, run: Run, temporary: Path) -> bytes:
-    """Shrink a render; one that a kill cut off gives nothing."""
+    """Shrink a render; return nothing of one that a kill cut off."""
     try:
         rgb = read_image(picture)
     except UserError:
@@ -107,12 +122,12 @@ def _row(row: RankedRun, ranking: Ranking, picture: str | None) -> dict[str, Any
 
 
 def _own(value: Any, run: Run) -> bool:
-    """Say whether a value is a place in the run's own folder, which differs from run to run and says nothing."""
+    """Return whether a value is a path in the run's own folder, which differs from run to run and means nothing."""
     return isinstance(value, str) and run.folder.name in Path(value).parts
 
 
 def _finite(value: Any) -> Any:
-    """Put null where JSON has no number."""
+    """Replace numbers that JSON does not have by None."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

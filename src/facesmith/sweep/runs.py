@@ -1,4 +1,4 @@
-"""Learning curves from the runs' CSV logs."""
+"""The runs below a folder: their states, settings and learning curves, and the commands that train them again."""
 
 import csv
 import math
@@ -17,64 +17,13 @@ from facesmith.errors import UserError
 from facesmith.training.run.record import RECORD_FILE, RunRecord, read_record
 from facesmith.training.run.resume import resume_command
 
+_FLAGS: Final = {"-cd": "-cd", "--config-dir": "-cd", "-cn": "-cn", "--config-name": "-cn"}
 _METRICS: Final = "metrics.csv"
-_POINTS: Final = 160  # a curve is thinned to about so many
+_MAX_POINTS: Final = 160  # of a curve, about
 _TAIL: Final = 16_384  # bytes
-_WANTED: Final = ("val", "train/loss")
+_CURVES: Final = ("val", "train/loss")  # prefixes of their metrics
 
 Curves = dict[str, list[tuple[float, float]]]
-
-
-def read_curves(folder: Path) -> Curves:
-    """Return (step, value) pairs of the validation's metrics and the loss; a damaged log gives what it can."""
-    try:
-        with (folder / _METRICS).open(newline="", encoding="utf-8", errors="replace") as file:
-            return _read(csv.DictReader(line.replace("\0", "") for line in file))
-    except (OSError, csv.Error):
-        return {}
-
-
-def count_logged_epochs(folder: Path) -> int:
-    """Return how many whole epochs the end of a run's log tells of; 0 when there is none."""
-    try:
-        with (folder / _METRICS).open("rb") as file:
-            header = file.readline().decode(errors="replace").strip().split(",")
-            file.seek(max(file.tell(), file.seek(0, 2) - _TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return 0
-    cells = [line.split(",") for line in lines]
-    place = header.index("epoch") if "epoch" in header else len(header)
-    found = [_number(row[place]) for row in cells if len(row) == len(header) and place < len(row)]
-    return int(max((epoch for epoch in found if epoch is not None), default=0))
-
-
-def _read(rows: Iterable[dict[str, str]]) -> Curves:
-    curves: Curves = {}
-    for row in rows:
-        step = _number(row.get("step"))
-        if step is None:
-            continue
-        for name, text in row.items():
-            if name and name.startswith(_WANTED) and (value := _number(text)) is not None:
-                curves.setdefault(name, []).append((step, value))
-    return {name: _thinned(points) for name, points in curves.items()}
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "nan")
-    except (TypeError, ValueError):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Average neighbours, so that a noisy curve keeps its course."""
-    size = max(1, math.ceil(len(points) / _POINTS))
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(group[-1][0], float(f"{sum(v for _, v in group) / len(group):.5g}")) for group in groups]
-
 
 DAMAGED: Final = "damaged"
 NOT_BEGUN: Final = "not begun"
@@ -84,15 +33,15 @@ _NO_RUNS = ("wandb", "checkpoints", "renders", "exports", ".hydra")
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder; `name` is its place below the folder that all runs share.
-
-    `record` is None when there is none to be read, and `problem` says why.
-    """
+    """A run by its folder."""
 
     folder: Path
     name: str
+    """Its path below the folder that all runs share."""
     record: RunRecord | None
+    """None when there is none that can be read."""
     problem: str = ""
+    """Why a record cannot be read."""
 
     @property
     def status(self) -> str:
@@ -142,8 +91,11 @@ class Run:
 def find_runs(root: Path) -> list[Run]:
     """Find every run below a folder, which may be a run itself, in the order of their names, numbers as numbers.
 
+    Args:
+        root: The folder.
+
     Raises:
-        UserError: there is no such folder, or no run in it.
+        UserError: There is no such folder, or no run in it.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give a sweep's, or one that holds runs")
@@ -196,9 +148,6 @@ def _run(folder: Path, name: str) -> Run:
         return Run(folder, name, None, str(error).removeprefix(f"{folder}/"))
 
 
-_FLAGS = {"-cd": "-cd", "--config-dir": "-cd", "-cn": "-cn", "--config-name": "-cn"}
-
-
 def rerun_command(record: RunRecord) -> str:
     """Return the one command that trains a run of a sweep again, on its own and in a new folder."""
     flags = _config_flags(record.command)
@@ -224,3 +173,58 @@ def _config_flags(arguments: list[str]) -> list[str]:
     if chosen.keys() == {"-cd", "-cn"} and Path(chosen["-cd"]).resolve() in known:
         return [f"sweep={chosen['-cn']}"]
     return flags
+
+
+def read_curves(folder: Path) -> Curves:
+    """Return a run's learning curves: (step, value) pairs by name, of the validation's metrics and the loss.
+
+    Args:
+        folder: Of the run; of a damaged log what can be read.
+    """
+    try:
+        with (folder / _METRICS).open(newline="", encoding="utf-8", errors="replace") as file:
+            return _collect_curves(csv.DictReader(line.replace("\0", "") for line in file))
+    except (OSError, csv.Error):
+        return {}
+
+
+def count_logged_epochs(folder: Path) -> int:
+    """Return the number of whole epochs by the end of a run's log; 0 when there is none."""
+    try:
+        with (folder / _METRICS).open("rb") as file:
+            header = file.readline().decode(errors="replace").strip().split(",")
+            file.seek(max(file.tell(), file.seek(0, 2) - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return 0
+    cells = [line.split(",") for line in lines]
+    place = header.index("epoch") if "epoch" in header else len(header)
+    found = [_parse_number(row[place]) for row in cells if len(row) == len(header) and place < len(row)]
+    return int(max((epoch for epoch in found if epoch is not None), default=0))
+
+
+def _collect_curves(rows: Iterable[dict[str, str]]) -> Curves:
+    curves: Curves = {}
+    for row in rows:
+        step = _parse_number(row.get("step"))
+        if step is None:
+            continue
+        for name, text in row.items():
+            if name and name.startswith(_CURVES) and (value := _parse_number(text)) is not None:
+                curves.setdefault(name, []).append((step, value))
+    return {name: _thin_out(points) for name, points in curves.items()}
+
+
+def _parse_number(text: str | None) -> float | None:
+    try:
+        value = float(text or "nan")
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _thin_out(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Average neighbours, so that a noisy curve keeps its course."""
+    size = max(1, math.ceil(len(points) / _MAX_POINTS))
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(group[-1][0], float(f"{sum(v for _, v in group) / len(group):.5g}")) for group in groups]

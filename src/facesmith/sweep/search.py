@@ -1,10 +1,10 @@
-"""The sweep itself: ask for points, have jobs run them, lose none."""
+"""The sweep's loop: ask the sampler for points, run a job for each, lose none."""
 
 import logging
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from filelock import FileLock, Timeout
 from hydra.plugins.launcher import Launcher
@@ -18,22 +18,26 @@ from facesmith.sweep.optuna_internals import get_trial, reopen_trial
 from facesmith.sweep.space import Space, Value
 from facesmith.sweep.study import make_sampler
 
-_INSISTENCE = 3  # points in a row that were drawn before; a sampler sure of its best draws no other, chance does
-_REPEATS = 100  # points in a row, after which nothing new is left
+_REPEATS_BEFORE_RANDOM: Final = 3  # points in a row drawn before: the sampler has converged, drawing at random goes on
+_MAX_REPEATS: Final = 100  # points in a row, after which nothing new is left
 
 log = logging.getLogger(__name__)
 
 
 class Search:
-    """Runs one sweep in its folder from wherever it stands.
+    """Run one sweep in its folder from wherever it stands.
 
     A job whose process dies is run once more, by itself; if it dies again it has failed.
 
     Args:
-        launcher: runs `TrackedJob`s.
-        batch_size: points asked for at once; None: all there are.
-        compose: gives a job's config; raises what is wrong with its overrides.
-        resumes: whether jobs know `resume=auto`.
+        folder: Of the sweep.
+        config: Its settings.
+        space: What is swept.
+        study: Optuna's.
+        launcher: Runs `TrackedJob`s.
+        batch_size: Points asked for at once; None: all there are.
+        compose: Returns a job's config from its overrides; raises what is wrong with them.
+        resumes: Whether jobs have the key `resume`.
     """
 
     def __init__(
@@ -50,22 +54,22 @@ class Search:
         self.folder, self.config, self.space, self.study = folder, config, space, study
         self.launcher, self.batch_size, self.compose, self.resumes = launcher, batch_size, compose, resumes
         self._earlier_failures = job.count_failures(study)
-        self._died: set[int] = set()
+        self._died_once: set[int] = set()
 
     def run(self) -> None:
         """Run every point that is not done.
 
         Raises:
-            UserError: so many jobs failed that the sweep stopped.
+            UserError: So many jobs failed that the sweep stopped.
         """
-        again = self._under_way()
+        again = self._find_unfinished()
         if self.config.sampler.name == "grid":
             self._enqueue_grid()
         if self.config.retry_failed:
             self._enqueue_failed()
         while True:
             self._stop_at_failures()
-            fresh = [number for number in again if number not in self._died]
+            fresh = [number for number in again if number not in self._died_once]
             if again and not fresh:
                 batch = again[:1]
             else:
@@ -76,7 +80,7 @@ class Search:
                 return
             again += self._launch(sorted(batch))
 
-    def _under_way(self) -> list[int]:
+    def _find_unfinished(self) -> list[int]:
         """Return the trials that a killed sweep left unfinished, once none of its jobs runs any more."""
         for trial in self._trials(TrialState.RUNNING):
             self._wait(trial.number)
@@ -98,14 +102,14 @@ class Search:
                 self.study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
 
     def _ask(self, count: int | None) -> list[int]:
-        """Draw so many new points, or as many as are left."""
+        """Ask for so many new points, or as many as are left."""
         asked: list[int] = []
         repeats = 0
-        while (count is None or len(asked) < count) and repeats < _REPEATS and self._points_are_left():
-            self._draw_as(len(self._trials()), by_chance=repeats >= _INSISTENCE)
+        while (count is None or len(asked) < count) and repeats < _MAX_REPEATS and self._has_points_left():
+            self._set_sampler(len(self._trials()), at_random=repeats >= _REPEATS_BEFORE_RANDOM)
             trial = self.study.ask()
-            point = self._draw(trial)
-            earlier = self._same(trial.number, point)
+            point = self._suggest(trial)
+            earlier = self._find_same(trial.number, point)
             if earlier is None or "retry_of" in trial.user_attrs:
                 asked.append(trial.number)
                 repeats = 0
@@ -114,7 +118,7 @@ class Search:
                 repeats += 1
         return asked
 
-    def _points_are_left(self) -> bool:
+    def _has_points_left(self) -> bool:
         if self._trials(TrialState.WAITING):
             return True
         if self.config.sampler.name == "grid":
@@ -124,18 +128,18 @@ class Search:
         ]
         return len(jobs) < (self.config.n_trials or 0)
 
-    def _draw_as(self, number: int, by_chance: bool = False) -> None:
+    def _set_sampler(self, number: int, at_random: bool = False) -> None:
         """Let a trial's point depend on its number and on what is known, not on how often the sweep was interrupted."""
         parallel = self.batch_size is None or self.batch_size > 1
-        sampler = SamplerConfig(name="random") if by_chance else self.config.sampler
+        sampler = SamplerConfig(name="random") if at_random else self.config.sampler
         self.study.sampler = make_sampler(sampler, self.config.seed + number, parallel)
 
-    def _draw(self, trial: Trial) -> dict[str, Value]:
-        point = self.space.draw(trial)
+    def _suggest(self, trial: Trial) -> dict[str, Value]:
+        point = self.space.suggest(trial)
         trial.set_user_attr(job.POINT, point)
         return point
 
-    def _same(self, number: int, point: Mapping[str, Value]) -> FrozenTrial | None:
+    def _find_same(self, number: int, point: Mapping[str, Value]) -> FrozenTrial | None:
         """Find an earlier job with the same point."""
         for trial in self._trials():
             if trial.number != number and trial.user_attrs.get(job.POINT) == point:
@@ -143,31 +147,31 @@ class Search:
         return None
 
     def _launch(self, numbers: list[int]) -> list[int]:
-        """Run a batch; give the trials that have to run again."""
-        told = {number: self._overrides(number) for number in numbers}
-        begun = {number: self._begun(number) for number in numbers}
+        """Run a batch; return the trials that have to run again."""
+        overrides = {number: self._overrides(number) for number in numbers}
+        attempts = {number: self._attempts(number) for number in numbers}
         broken: Exception | None = None
         try:
-            self.launcher.launch(list(told.values()), initial_job_idx=numbers[0])
+            self.launcher.launch(list(overrides.values()), initial_job_idx=numbers[0])
         except Exception as error:
             broken = error
         for number in numbers:
             self._wait(number)
-        left = [number for number in numbers if self._unfinished(number)]
-        if self._too_many_failed():
+        left = [number for number in numbers if self._is_unfinished(number)]
+        if self._has_too_many_failures():
             return []
-        died = [number for number in left if self._begun(number) > begun[number]]
-        refused = [number for number in left if number not in died and self._refused(number, told[number])]
-        if broken is not None and left == numbers and not died and not refused:
+        died = [number for number in left if self._attempts(number) > attempts[number]]
+        invalid = [number for number in left if number not in died and self._is_invalid(number, overrides[number])]
+        if broken is not None and left == numbers and not died and not invalid:
             raise broken
         for number in died:
-            if self._given_up(number, broken, told[number]):
-                refused.append(number)
-        self._died.update(died)
-        return [number for number in left if number not in refused]
+            if self._has_failed_twice(number, broken, overrides[number]):
+                invalid.append(number)
+        self._died_once.update(died)
+        return [number for number in left if number not in invalid]
 
-    def _refused(self, number: int, overrides: list[str]) -> bool:
-        """Say whether a job that did not begin never can, and record why."""
+    def _is_invalid(self, number: int, overrides: list[str]) -> bool:
+        """Return whether a job that did not start never can, and record why."""
         try:
             self.compose(overrides)
         except Exception as error:
@@ -175,10 +179,10 @@ class Search:
             return True
         return False
 
-    def _given_up(self, number: int, broken: Exception | None, overrides: list[str]) -> bool:
-        """Say whether a job whose process died has had its second try, and record what is known."""
-        why = _flat(broken) if broken else "its process is gone"
-        if number not in self._died:
+    def _has_failed_twice(self, number: int, broken: Exception | None, overrides: list[str]) -> bool:
+        """Return whether a job whose process died has had its second try, and record what is known."""
+        why = _in_one_line(broken) if broken else "its process is gone"
+        if number not in self._died_once:
             log.warning("#%d: its process died (%s); it runs once more, by itself", number, why)
             return False
         trace = None if broken is None else "".join(traceback.format_exception(broken))
@@ -187,10 +191,10 @@ class Search:
         return True
 
     def _overrides(self, number: int) -> list[str]:
-        self._draw_as(number)
-        point = self._draw(reopen_trial(self.study, number))
-        goes_on = ["resume=auto"] if self.resumes and self._begun(number) else []
-        return [*self.space.overrides(point), *goes_on, f"hydra.sweep.subdir={number}"]
+        self._set_sampler(number)
+        point = self._suggest(reopen_trial(self.study, number))
+        resume = ["resume=auto"] if self.resumes and self._attempts(number) else []
+        return [*self.space.to_overrides(point), *resume, f"hydra.sweep.subdir={number}"]
 
     def _wait(self, number: int) -> None:
         """Wait until no process runs the job."""
@@ -205,20 +209,20 @@ class Search:
         with FileLock(folder / job.LOCK):
             return
 
-    def _unfinished(self, number: int) -> bool:
+    def _is_unfinished(self, number: int) -> bool:
         if get_trial(self.study, number).state.is_finished():
             return False
         return not job.finish_from_record(self.study, number, self._folder(number))
 
-    def _begun(self, number: int) -> int:
+    def _attempts(self, number: int) -> int:
         return int(get_trial(self.study, number).user_attrs.get(job.ATTEMPTS, 0))
 
-    def _too_many_failed(self) -> bool:
+    def _has_too_many_failures(self) -> bool:
         allowed = self.config.max_failures
         return allowed is not None and job.count_failures(self.study) - self._earlier_failures >= allowed
 
     def _stop_at_failures(self) -> None:
-        if self._too_many_failed():
+        if self._has_too_many_failures():
             failed = [t for t in self._trials() if t.user_attrs.get(job.OUTCOME) == "failed"][-1]
             raise UserError(
                 f"{self.folder}: stopped after {self.config.max_failures} failed jobs (hydra.sweeper.max_failures); "
@@ -232,5 +236,5 @@ class Search:
         return self.folder / str(number)
 
 
-def _flat(error: BaseException) -> str:
+def _in_one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:600]

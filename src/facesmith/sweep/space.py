@@ -1,4 +1,4 @@
-"""What a sweep tries: Hydra's override grammar as Optuna distributions, and a point as overrides again."""
+"""The search space of a sweep: Hydra's override grammar as Optuna distributions, and a point as overrides again."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,10 +27,10 @@ class Dimension:
     """One swept key.
 
     Args:
-        key: as in an override, with its `+` and `@package`.
-        distribution: what may be drawn.
-        values: what a grid tries, in order; None where there are infinitely many.
-        texts: how a choice is written in an override.
+        key: As in an override, with its `+` and `@package`.
+        distribution: What may be drawn.
+        values: What a grid tries, in order; None where there are infinitely many.
+        texts: How each choice is written in an override.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Dimension:
         """The key without marks."""
         return self.key.lstrip("+")
 
-    def draw(self, trial: Trial) -> Value:
+    def suggest(self, trial: Trial) -> Value:
         """Return the trial's value, drawn now or before."""
         dist = self.distribution
         if isinstance(dist, CategoricalDistribution):
@@ -55,11 +55,11 @@ class Dimension:
         drawn = trial.suggest_float(self.name, dist.low, dist.high, step=dist.step, log=dist.log)
         return min(max(float(f"{drawn:.{_DIGITS}g}"), dist.low), dist.high)
 
-    def override(self, value: Value) -> str:
+    def to_override(self, value: Value) -> str:
         """Write a value as an override."""
         return f"{self.key}={self.texts.get(value, value)}"
 
-    def example(self) -> Value:
+    def first_value(self) -> Value:
         """Return one value, always the same."""
         if self.values is not None:
             return self.values[0]
@@ -70,35 +70,40 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """What every job is told, and what is swept.
+    """What every job gets, and what is swept.
 
     Args:
-        order: all keys, in the order in which they were given.
-        fixed: the whole overrides of those that are not swept.
+        order: All keys, in the order in which they were given.
+        fixed: The whole overrides of those that are not swept.
+        dimensions: Those that are.
     """
 
     order: tuple[str, ...]
     fixed: Mapping[str, str]
     dimensions: tuple[Dimension, ...]
 
-    def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """Return a job's overrides; `point` holds a value for each dimension's name."""
-        swept = {one.key: one.override(point[one.name]) for one in self.dimensions}
+    def to_overrides(self, point: Mapping[str, Value]) -> list[str]:
+        """Return a job's overrides.
+
+        Args:
+            point: A value for each dimension's name.
+        """
+        swept = {one.key: one.to_override(point[one.name]) for one in self.dimensions}
         return [swept[key] if key in swept else self.fixed[key] for key in self.order]
 
-    def draw(self, trial: Trial) -> dict[str, Value]:
+    def suggest(self, trial: Trial) -> dict[str, Value]:
         """Return a trial's point."""
-        return {one.name: one.draw(trial) for one in self.dimensions}
+        return {one.name: one.suggest(trial) for one in self.dimensions}
 
-    def example(self) -> dict[str, Value]:
+    def first_point(self) -> dict[str, Value]:
         """Return one point, always the same."""
-        return {one.name: one.example() for one in self.dimensions}
+        return {one.name: one.first_value() for one in self.dimensions}
 
     def grid(self) -> Iterator[dict[str, Value]]:
         """Return every combination, the last key changing fastest, as Hydra does.
 
         Raises:
-            UserError: a key has infinitely many values.
+            UserError: A key has infinitely many values.
         """
         for one in self.dimensions:
             if one.values is None:
@@ -114,8 +119,11 @@ class Space:
 def parse_space(overrides: Sequence[Override]) -> Space:
     """Sort overrides into fixed and swept; of two with one key the later counts.
 
+    Args:
+        overrides: Of the sweep's file and of the command line, parsed.
+
     Raises:
-        UserError: a range or tag that no sampler takes.
+        UserError: A range or tag that no sampler takes.
     """
     last = {override.get_key_element(): override for override in overrides}
     fixed, dimensions = {}, []
@@ -132,7 +140,7 @@ def _dimension(key: str, override: Override) -> Dimension:
     tags = set(getattr(sweep, "tags", ()))
     if tags - {"log"}:
         raise UserError(
-            f"{override.input_line}: tag {', '.join(sorted(tags - {'log'}))} means nothing; the one tag is log"
+            f"{override.input_line}: tag {', '.join(sorted(tags - {'log'}))} is unknown; the only tag is log"
         )
     log = "log" in tags
     try:

@@ -1,4 +1,4 @@
-"""A sweep from its command: what is swept, where it lies, who runs it, what came of it."""
+"""A sweep from its command to its last line: settings, folder, study, launcher, results."""
 
 import logging
 import sys
@@ -20,17 +20,10 @@ from facesmith.config.schema import validate
 from facesmith.errors import Interrupted, UserError
 from facesmith.sweep import job
 from facesmith.sweep.config import SweepConfig
+from facesmith.sweep.folder import choose_folder, compute_fingerprint, lock_sweep, write_description
 from facesmith.sweep.search import Search
 from facesmith.sweep.space import Space, parse_space
-from facesmith.sweep.study import (
-    choose_folder,
-    compute_fingerprint,
-    create_study,
-    lock_sweep,
-    make_pruner,
-    make_sampler,
-    write_description,
-)
+from facesmith.sweep.study import create_study, make_pruner, make_sampler
 
 # these run as many jobs of a batch at once as they are told to; others start all of them
 _LAUNCHERS_THAT_QUEUE = ("BasicLauncher", "JoblibLauncher", "SlurmLauncher", "RayLauncher")
@@ -39,30 +32,31 @@ log = logging.getLogger(__name__)
 
 
 def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, arguments: list[str]) -> None:
-    """Run the sweep, or go on with it.
+    """Run the sweep, or resume it.
 
     Args:
-        config: composed for a multirun; `hydra.sweeper` holds a `SweepConfig`.
-        task: what a job runs; its attribute `check`, if it has one, refuses a config before anything is made.
-        arguments: overrides of the command line, in Hydra's grammar.
+        config: Composed for a multirun; `hydra.sweeper` holds a `SweepConfig`.
+        context: Hydra's, which composes the jobs' configs.
+        task: What a job runs; its attribute `check`, if it has one, refuses a config before anything is made.
+        arguments: Overrides of the command line, in Hydra's grammar.
 
     Raises:
-        UserError: a key or value of the sweep is wrong, too many jobs failed, or all did.
+        UserError: A key or value of the sweep is wrong, too many jobs failed, or all did.
     """
     settings = _settings(config)
     swept = _space(settings, context, arguments)
-    first = context.config_loader.load_sweep_config(config, swept.overrides(swept.example()))
+    first = context.config_loader.load_sweep_config(config, swept.to_overrides(swept.first_point()))
     _check(first, task)
     description = _description(settings, swept, first)
-    mark = compute_fingerprint(description)
-    folder = choose_folder(Path(str(config.hydra.sweep.dir)).absolute(), mark, settings.resume)
-    _settle(config, folder)
+    fingerprint = compute_fingerprint(description)
+    folder = choose_folder(Path(str(config.hydra.sweep.dir)).absolute(), fingerprint, settings.resume)
+    _set_sweep_folder(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with lock_sweep(folder):
         OmegaConf.save(config, folder / "multirun.yaml")
-        write_description(folder, mark, {**description, "n_trials": settings.n_trials})
+        write_description(folder, fingerprint, {**description, "n_trials": settings.n_trials})
         study = create_study(folder, settings.storage, settings.directions, settings.pruner)
-        _tell_start(folder, study)
+        _log_start(folder, study)
         allowed = None if settings.max_failures is None else job.count_failures(study) + settings.max_failures
         tracked = job.TrackedJob(task, folder, settings.pruner, allowed)
         launcher = Plugins.instance().instantiate_launcher(context, tracked, config)
@@ -79,9 +73,9 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
         try:
             search.run()
         except (KeyboardInterrupt, Interrupted) as stop:
-            log.warning("The sweep is interrupted; the same command goes on with it: %s", folder)
+            log.warning("The sweep is interrupted; the same command resumes it: %s", folder)
             sys.exit(stop.code if isinstance(stop, Interrupted) else 130)
-        _tell_end(folder, study)
+        _log_end(folder, study)
 
 
 def _settings(config: DictConfig) -> SweepConfig:
@@ -111,7 +105,7 @@ def _space(settings: SweepConfig, context: HydraContext, arguments: list[str]) -
 
 
 def _check(first: DictConfig, task: TaskFunction) -> None:
-    """Let the task refuse the first point's config: what is wrong there is wrong in most jobs."""
+    """Let the task check the first point's config: what is wrong there is wrong in most jobs."""
     devices = OmegaConf.select(first, "trainer.devices", default=1)
     if devices != 1 and not (isinstance(devices, ListConfig) and len(devices) == 1):
         raise UserError(f"trainer.devices={devices}: a job of a sweep has one device; choose 1, and jobs side by side")
@@ -130,7 +124,7 @@ def _check(first: DictConfig, task: TaskFunction) -> None:
 
 
 def _description(settings: SweepConfig, swept: Space, first: DictConfig) -> dict[str, Any]:
-    """Say what makes this sweep what it is: changed, it is another; how and how long it runs is left out."""
+    """Return what makes this sweep what it is, without how and how long it runs."""
     own = {key: value for key, value in job.to_plain_values(first).items() if key != "resume"}
     return {
         "config_name": first.hydra.job.config_name,
@@ -145,8 +139,8 @@ def _description(settings: SweepConfig, swept: Space, first: DictConfig) -> dict
     }
 
 
-def _settle(config: DictConfig, folder: Path) -> None:
-    """Have every job, in whichever process, take this folder for the sweep's."""
+def _set_sweep_folder(config: DictConfig, folder: Path) -> None:
+    """Make this the sweep's folder for every job, in whichever process."""
     text = Override._get_value_element_as_str(QuotedString(str(folder), Quote.single))
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(folder)
@@ -159,21 +153,21 @@ def _batch_size(settings: SweepConfig, launcher: Launcher) -> int | None:
     return None if type(launcher).__name__ in _LAUNCHERS_THAT_QUEUE else 1
 
 
-def _tell_start(folder: Path, study: Study) -> None:
+def _log_start(folder: Path, study: Study) -> None:
     trials = study.get_trials(deepcopy=False)
     if not trials:
         log.info("sweep: %s", folder)
         return
     done = sum(trial.state.is_finished() for trial in trials)
     under_way = sum(trial.state is TrialState.RUNNING for trial in trials)
-    log.info("going on with %s: %d of %d jobs are done, %d were interrupted", folder, done, len(trials), under_way)
+    log.info("Resuming %s: %d of %d jobs are done, %d were interrupted", folder, done, len(trials), under_way)
 
 
-def _tell_end(folder: Path, study: Study) -> None:
-    """Say what came of it.
+def _log_end(folder: Path, study: Study) -> None:
+    """Log the results.
 
     Raises:
-        UserError: every job failed.
+        UserError: Every job failed.
     """
     trials = study.get_trials(deepcopy=False)
     counts = Counter(str(trial.user_attrs[job.OUTCOME]) for trial in trials if job.OUTCOME in trial.user_attrs)

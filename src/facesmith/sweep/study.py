@@ -1,16 +1,10 @@
-"""Where a sweep lies, so that the same command finds it again."""
+"""The Optuna study of a sweep: its storage, sampler and pruner."""
 
-import hashlib
 import inspect
-import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -18,72 +12,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from facesmith.errors import UserError
-from facesmith.files import write_text
 from facesmith.sweep.config import Direction, PrunerConfig, SamplerConfig
 from facesmith.sweep.optuna_internals import ProcessLock
 
-FILE: Final = "sweep.json"
-LOCK: Final = ".sweep.lock"
-
-
-def compute_fingerprint(description: Mapping[str, Any]) -> str:
-    """Return a hash of what makes two sweeps the same."""
-    return hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def choose_folder(proposed: Path, mark: str, resume: bool) -> Path:
-    """Return the newest folder beside `proposed` that holds the sweep of this fingerprint, or else `proposed` itself.
-
-    Raises:
-        UserError: `proposed` holds another sweep, or one that is not to be resumed.
-    """
-    if (proposed / FILE).is_file():
-        if _mark(proposed) != mark:
-            raise UserError(f"{proposed}: holds another sweep; choose another hydra.sweep.dir")
-        if not resume:
-            raise UserError(f"{proposed}: holds this sweep already; choose another hydra.sweep.dir to start anew")
-        return proposed
-    found = sorted(path.parent for path in proposed.parent.glob(f"*/{FILE}")) if resume else []
-    return next((folder for folder in reversed(found) if _mark(folder) == mark), proposed)
-
-
-def write_description(folder: Path, mark: str, description: Mapping[str, Any]) -> None:
-    """Write what the sweep is, for people and for `facesmith.sweep`."""
-    text = {"fingerprint": mark, "command": sys.argv, **description}
-    write_text(folder / FILE, json.dumps(text, indent=2, default=str))
-
-
-@contextmanager
-def lock_sweep(folder: Path) -> Iterator[None]:
-    """Hold the sweep against a second process with the same command.
-
-    Raises:
-        UserError: another process runs it.
-    """
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(
-            f"{folder}: this sweep is running already; wait for it, or start another: hydra.sweeper.resume=false"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _mark(folder: Path) -> str | None:
-    try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    mark = found.get("fingerprint") if isinstance(found, dict) else None
-    return mark if isinstance(mark, str) else None
-
-
-NAME = "sweep"
-JOURNAL, SQLITE = "study.journal", "study.db"
+NAME: Final = "sweep"
+JOURNAL: Final = "study.journal"
+SQLITE: Final = "study.db"
 
 _SAMPLERS: dict[str, type[BaseSampler]] = {
     "grid": RandomSampler,  # a grid's points wait in the study; nothing is drawn
@@ -104,7 +38,14 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 def create_study(
     folder: Path, storage: Literal["journal", "sqlite"], directions: list[Direction], pruner: PrunerConfig
 ) -> optuna.Study:
-    """Make the study of a sweep folder, or open it; an entry cut off by a kill is dropped."""
+    """Create the study of a sweep, or open it; an entry cut off by a kill is dropped.
+
+    Args:
+        folder: Of the sweep.
+        storage: Kind of file.
+        directions: One per objective.
+        pruner: Its settings.
+    """
     if storage == "journal":
         _drop_half_entry(folder / JOURNAL)
     return optuna.create_study(
@@ -117,10 +58,14 @@ def create_study(
 
 
 def open_study(folder: Path, pruner: PrunerConfig | None = None) -> optuna.Study:
-    """Open the study of a sweep folder, to read it or to report to it.
+    """Open the study of a sweep, to read it or to report to it.
+
+    Args:
+        folder: Of the sweep.
+        pruner: Its settings; None: nothing is pruned.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     found = next((kind for kind, file in (("journal", JOURNAL), ("sqlite", SQLITE)) if (folder / file).is_file()), None)
     if found is None:
@@ -134,10 +79,15 @@ def open_study(folder: Path, pruner: PrunerConfig | None = None) -> optuna.Study
 
 
 def make_sampler(config: SamplerConfig, seed: int, parallel: bool) -> BaseSampler:
-    """Make the sampler of one point; `parallel` tells it that others are under way.
+    """Make the sampler of one point.
+
+    Args:
+        config: Its settings.
+        seed: Of what it draws.
+        parallel: Whether other points are under way.
 
     Raises:
-        UserError: an option the sampler does not have.
+        UserError: An option the sampler does not have.
     """
     kind = _SAMPLERS[config.name]
     more: dict[str, Any] = {"constant_liar": True} if parallel and config.name == "tpe" else {}
@@ -147,8 +97,11 @@ def make_sampler(config: SamplerConfig, seed: int, parallel: bool) -> BaseSample
 def make_pruner(config: PrunerConfig) -> BasePruner:
     """Make the pruner.
 
+    Args:
+        config: Its settings.
+
     Raises:
-        UserError: an option the pruner does not have.
+        UserError: An option the pruner does not have.
     """
     return _make(_PRUNERS[config.name], "pruner", config.name, config.options())
 
