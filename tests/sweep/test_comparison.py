@@ -42,7 +42,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_job_is_shown_as_what_it_is(sweep: Path) -> None:
+def test_status_table_shows_each_state(sweep: Path) -> None:
     runs = find_runs(sweep)
     assert [run.name for run in runs] == ["0", "1", "2", "3", "4", "5", "6", "7", "10"]
     assert count_by_status(runs) == {
@@ -57,7 +57,7 @@ def test_every_job_is_shown_as_what_it_is(sweep: Path) -> None:
     assert runs[7].error.startswith("run.json: not a record of a run")
 
 
-def test_only_complete_runs_are_ranked(sweep: Path) -> None:
+def test_rank_incomplete_runs_have_no_place(sweep: Path) -> None:
     ranking = rank(find_runs(sweep))
     assert [row.run.name for row in ranking.rows[:4]] == ["3", "2", "1", "0"]
     assert [row.rank for row in ranking.rows] == [1, 2, 3, 4, *[None] * 5]
@@ -69,7 +69,7 @@ def test_only_complete_runs_are_ranked(sweep: Path) -> None:
     assert (unfinished["6"], unfinished["5"], unfinished["7"]) == (0.2, 0.1, None)  # the best so far
 
 
-def test_any_recorded_metric_can_rank_either_way(sweep: Path) -> None:
+def test_rank_by_any_recorded_metric(sweep: Path) -> None:
     assert rank(find_runs(sweep), "val/judge_distance:max").best.run.name == "0"
     with pytest.raises(UserError, match="choose one of val/judge_distance"):
         rank(find_runs(sweep), "val/beauty:max")
@@ -77,7 +77,7 @@ def test_any_recorded_metric_can_rank_either_way(sweep: Path) -> None:
         rank(find_runs(sweep), "val/judge_distance")
 
 
-def test_several_objectives_mark_their_pareto_front(tmp_path: Path) -> None:
+def test_rank_several_objectives_marks_pareto_front(tmp_path: Path) -> None:
     for number, final in enumerate([[0.3, 0.5], [0.4, 0.9], [0.5, 0.8], [0.35, 0.5]]):
         write_recorded_run(tmp_path / str(number), {LR: number}, [final[0]], objectives=(DISTANCE, SSIM), final=final)
     ranking = rank(find_runs(tmp_path))
@@ -90,7 +90,7 @@ def test_several_objectives_mark_their_pareto_front(tmp_path: Path) -> None:
     ]
 
 
-def test_runs_of_any_folder_are_told_apart_by_their_overrides(tmp_path: Path) -> None:
+def test_rank_single_runs_differ_by_overrides(tmp_path: Path) -> None:
     for name, lr in (("ada/one", 1e-3), ("eve/two", 2e-3)):
         write_recorded_run(tmp_path / "identity" / name, {LR: lr}, [lr])
     runs = find_runs(tmp_path)
@@ -98,7 +98,7 @@ def test_runs_of_any_folder_are_told_apart_by_their_overrides(tmp_path: Path) ->
     assert find_varied_keys(runs) == (LR,)
 
 
-def test_a_running_job_is_as_far_as_its_log(tmp_path: Path) -> None:
+def test_run_running_has_epochs_of_its_log(tmp_path: Path) -> None:
     folder = write_recorded_run(tmp_path / "0", {LR: 1.0}, [0.3])
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(record | {"status": "running", "epochs": 0, "seconds": 5.0}))
@@ -109,7 +109,7 @@ def test_a_running_job_is_as_far_as_its_log(tmp_path: Path) -> None:
     assert run.seconds >= 5.0
 
 
-def test_nothing_to_compare_is_told_in_one_line(tmp_path: Path) -> None:
+def test_rank_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         find_runs(tmp_path / "none")
     with pytest.raises(UserError, match="holds no run"):
@@ -119,7 +119,7 @@ def test_nothing_to_compare_is_told_in_one_line(tmp_path: Path) -> None:
         _ = rank(find_runs(tmp_path)).best
 
 
-def test_importance_finds_the_parameter_that_matters(tmp_path: Path) -> None:
+def test_importance_finds_deciding_parameter(tmp_path: Path) -> None:
     for number in range(16):
         lr, batch = 10.0 ** -(1 + number % 4), 4 * (1 + number // 4)
         write_recorded_run(tmp_path / str(number), {LR: lr, "data.batch_size": batch}, [-lr + batch * 1e-6])
@@ -129,12 +129,12 @@ def test_importance_finds_the_parameter_that_matters(tmp_path: Path) -> None:
     assert sum(found.shares.values()) == pytest.approx(1)
 
 
-def test_importance_of_too_few_runs_says_so(tmp_path: Path) -> None:
+def test_importance_too_few_runs_says_why(tmp_path: Path) -> None:
     write_recorded_run(tmp_path / "0", {LR: 1.0}, [0.3])
     assert measure_importance(rank(find_runs(tmp_path)), tmp_path).why == "1 runs are complete; it takes 4"
 
 
-def test_curves_hold_the_course_of_a_long_noisy_log(tmp_path: Path) -> None:
+def test_read_curves_long_log_keeps_its_course(tmp_path: Path) -> None:
     rows = [f"{step},{step % 2},{'' if step % 100 else 0.5}" for step in range(10_000)]
     (tmp_path / "metrics.csv").write_text("\n".join(["step,train/loss,val/ssim", *rows]))
     curves = read_curves(tmp_path)
@@ -144,14 +144,14 @@ def test_curves_hold_the_course_of_a_long_noisy_log(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "none") == {}
 
 
-def test_the_winners_commands(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_best_run_has_its_commands(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "best", str(sweep)]) == 0
     told = capsys.readouterr().out
     assert "facesmith train experiment=identity model.optimizer.lr=0.004 data.batch_size=8" in told
     assert f"facesmith train resume={sweep.resolve() / '3'} trainer.max_epochs=6" in told
 
 
-def test_a_sweep_of_its_own_file_is_rerun_as_one_run(sweep: Path) -> None:
+def test_rerun_command_of_sweep_file_is_one_run(sweep: Path) -> None:
     (run, *_) = find_runs(sweep)
     assert run.record is not None
     record = run.record.model_copy(
@@ -162,7 +162,7 @@ def test_a_sweep_of_its_own_file_is_rerun_as_one_run(sweep: Path) -> None:
     assert continue_command(run).endswith("trainer.max_epochs=6")
 
 
-def test_tables_and_csv(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leaderboard_writes_tables_and_csv(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "status", str(sweep)]) == 0
     assert "9 runs: 4 completed, 1 pruned, 1 failed, 1 killed, 1 damaged, 1 not begun" in capsys.readouterr().out
     assert main(["sweep", "leaderboard", str(sweep), f"output={tmp_path}", "pictures=false"]) == 0
@@ -178,6 +178,6 @@ def test_tables_and_csv(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 
-def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_command_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "leaderboard", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1

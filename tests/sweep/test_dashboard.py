@@ -21,7 +21,7 @@ def panels(section: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {one["name"]: one["panels"] for one in section["panelBankConfig"]["sections"]}
 
 
-def test_sections_hold_comparison_gate_losses_and_media() -> None:
+def test_workspace_has_sections() -> None:
     found = panels(sent())
     assert list(found) == ["Comparison", "Quality gate", "Losses", "Media"]
     parallel, important, *_ = found["Comparison"]
@@ -38,7 +38,7 @@ def test_sections_hold_comparison_gate_losses_and_media() -> None:
     assert found["Media"][0]["config"]["mediaKeys"] == ["renders/validation"]
 
 
-def test_a_sweep_alone_by_what_it_swept() -> None:
+def test_workspace_of_one_sweep_shows_its_parameters() -> None:
     section = sent(by="val/ssim:max", parameters=["model.rank"], group="identity/ada/x_sweep")
     columns = panels(section)["Comparison"][0]["config"]["columns"]
     assert [one["accessor"] for one in columns] == ["config:model.value.rank", "summary:best/val/ssim"]
@@ -51,6 +51,6 @@ def test_a_sweep_alone_by_what_it_swept() -> None:
 @pytest.mark.parametrize(
     ("project", "by"), [("facesmith", "val/ssim:max"), ("a/b/c", "val/ssim:max"), ("a/b", "val/ssim")]
 )
-def test_mistakes_are_told(project: str, by: str) -> None:
+def test_workspace_mistake_is_refused(project: str, by: str) -> None:
     with pytest.raises(UserError, match=r"give the project as|which way it is good"):
         build_workspace(project, by)

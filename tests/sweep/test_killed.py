@@ -35,7 +35,7 @@ def finished(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "parallel"])
-def test_a_sweep_killed_three_times_loses_nothing(tmp_path: Path, launcher: str) -> None:
+def test_sweep_killed_three_times_loses_nothing(tmp_path: Path, launcher: str) -> None:
     command = ["x=range(9)", f"hydra/launcher={launcher}", "steps=8"]
     rng = random.Random(launcher)
     for kill in range(3):
@@ -68,7 +68,7 @@ def test_a_sweep_killed_three_times_loses_nothing(tmp_path: Path, launcher: str)
 
 
 @pytest.mark.parametrize("launcher", ["parallel", "processes"])
-def test_a_killed_worker_costs_its_job_only(tmp_path: Path, launcher: str) -> None:
+def test_sweep_worker_killed_costs_its_job_only(tmp_path: Path, launcher: str) -> None:
     process = begin(tmp_path, "x=range(4)", f"hydra/launcher={launcher}", "dies_at=1")
     assert process.wait() == 0, process.stderr.read().decode()
     (sweep,) = (tmp_path / "runs").iterdir()

@@ -39,7 +39,7 @@ def written(folder: Path, page: Path, pictures: int) -> tuple[str, dict[str, Any
     return text, json.loads(found[1])
 
 
-def test_the_page_needs_nothing_from_elsewhere(folder: Path, tmp_path: Path) -> None:
+def test_report_loads_nothing_from_elsewhere(folder: Path, tmp_path: Path) -> None:
     text, data = written(folder, tmp_path / "page.html", pictures=0)
     assert "a &lt;sweep&gt;" in text
     outside = re.findall(
@@ -51,7 +51,7 @@ def test_the_page_needs_nothing_from_elsewhere(folder: Path, tmp_path: Path) -> 
     assert [run["name"] for run in data["runs"]] == ["0", "2", "1"]
 
 
-def test_the_page_holds_values_curves_and_settings(folder: Path, tmp_path: Path) -> None:
+def test_report_holds_values_curves_and_settings(folder: Path, tmp_path: Path) -> None:
     _, data = written(folder, tmp_path / "page.html", pictures=0)
     first, failed, second = data["runs"]
     assert first["curves"]["val/judge_distance"] == [[1, 0.9], [3, 0.5]]
@@ -63,7 +63,7 @@ def test_the_page_holds_values_curves_and_settings(folder: Path, tmp_path: Path)
     assert all(run["picture"] is None for run in data["runs"])
 
 
-def test_pictures_are_small_few_and_marked_as_synthetic(folder: Path, tmp_path: Path) -> None:
+def test_report_pictures_are_small_and_marked_synthetic(folder: Path, tmp_path: Path) -> None:
     _, data = written(folder, tmp_path / "page.html", pictures=1)
     assert [bool(run["picture"]) for run in data["runs"]] == [True, False, False]
     _, data = written(folder, tmp_path / "page.html", pictures=9)

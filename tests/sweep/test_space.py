@@ -30,12 +30,12 @@ def parsed(*overrides: str) -> Space:
         ("shapes=[1,2],[3,4]", CategoricalDistribution(["[1,2]", "[3,4]"])),
     ],
 )
-def test_each_form_of_a_sweep(override: str, distribution: object) -> None:
+def test_parse_space_each_override_form(override: str, distribution: object) -> None:
     (dimension,) = parsed(override).dimensions
     assert dimension.distribution == distribution
 
 
-def test_a_grid_is_hydras_product_and_keeps_what_is_fixed() -> None:
+def test_space_grid_is_hydras_product() -> None:
     found = parsed("experiment=identity", "lr=1,2", "name='a b','c'", "~callbacks.render", "size=range(2)")
     written = [found.to_overrides(point) for point in found.grid()]
     assert len(written) == 8
@@ -43,13 +43,13 @@ def test_a_grid_is_hydras_product_and_keeps_what_is_fixed() -> None:
     assert written[2][2] == "name='c'"
 
 
-def test_of_two_overrides_of_one_key_the_later_counts() -> None:
+def test_parse_space_later_override_wins() -> None:
     found = parsed("lr=1,2", "seed=3", "lr=5")
     assert (found.dimensions, list(found.grid())) == ((), [{}])
     assert found.to_overrides({}) == ["lr=5", "seed=3"]
 
 
-def test_drawn_numbers_are_short_and_stay_inside() -> None:
+def test_space_suggested_numbers_are_short_and_inside() -> None:
     found = parsed("lr=tag(log, interval(0.000123456789,0.000123456799))", "+b=interval(0.1,0.9)")
     trial = optuna.create_study().ask()
     point = found.suggest(trial)
@@ -67,11 +67,11 @@ def test_drawn_numbers_are_short_and_stay_inside() -> None:
         ("lr=range(4,4)", "lr=range"),
     ],
 )
-def test_what_cannot_be_drawn_is_told(override: str, words: str) -> None:
+def test_parse_space_unknown_form_is_refused(override: str, words: str) -> None:
     with pytest.raises(UserError, match=words.replace("(", r"\(")):
         parsed(override)
 
 
-def test_an_interval_has_no_grid() -> None:
+def test_space_grid_of_interval_is_refused() -> None:
     with pytest.raises(UserError, match="lr: a grid needs values"):
         list(parsed("lr=interval(0,1)").grid())

@@ -33,7 +33,7 @@ class Task:
         return float((cfg.x - 2) ** 2 + cfg.y)
 
 
-def test_a_grid_runs_each_combination_in_its_own_folder(sweep: Sweeps) -> None:
+def test_sweep_grid_runs_each_combination_in_its_folder(sweep: Sweeps) -> None:
     task = Task()
     folder = sweep(task, "x=1,2", "y=range(3)")
     assert task.calls == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
@@ -43,7 +43,7 @@ def test_a_grid_runs_each_combination_in_its_own_folder(sweep: Sweeps) -> None:
     assert (described["sampler"]["name"], list(described["swept"])) == ("grid", ["x", "y"])
 
 
-def test_the_same_command_does_nothing_twice(sweep: Sweeps) -> None:
+def test_sweep_same_command_again_runs_nothing(sweep: Sweeps) -> None:
     first, second, third = Task(), Task(), Task()
     folder = sweep(first, "x=1,2")
     assert sweep(second, "x=1,2") == folder
@@ -52,14 +52,14 @@ def test_the_same_command_does_nothing_twice(sweep: Sweeps) -> None:
     assert len(third.calls) == 2
 
 
-def test_other_settings_are_another_sweep(sweep: Sweeps) -> None:
+def test_sweep_other_settings_is_another_sweep(sweep: Sweeps) -> None:
     folder = sweep(Task(), "x=1,2")
     assert sweep(Task(), "x=1,2", "y=7") != folder
     assert sweep(Task(), "x=1,2,3") != folder
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted(15)])
-def test_an_interrupted_point_goes_on_in_its_folder(sweep: Sweeps, tmp_path: Path, stop: BaseException) -> None:
+def test_sweep_interrupted_point_resumes_in_its_folder(sweep: Sweeps, tmp_path: Path, stop: BaseException) -> None:
     task = Task(x2=stop)
     with pytest.raises(SystemExit):
         sweep(task, "x=1,2,3")
@@ -69,7 +69,7 @@ def test_an_interrupted_point_goes_on_in_its_folder(sweep: Sweeps, tmp_path: Pat
     assert outcomes(folder) == ["completed"] * 3
 
 
-def test_an_error_costs_one_job_and_its_record_says_why(sweep: Sweeps) -> None:
+def test_sweep_error_costs_one_job_and_is_recorded(sweep: Sweeps) -> None:
     folder = sweep(Task(x2=ValueError("too large")), "x=1,2,3")
     assert outcomes(folder) == ["completed", "failed", "completed"]
     record = read_record(folder / "1")
@@ -78,13 +78,13 @@ def test_an_error_costs_one_job_and_its_record_says_why(sweep: Sweeps) -> None:
     assert "raise error" in record.error.traceback
 
 
-def test_a_point_that_does_not_compose_costs_one_job(sweep: Sweeps) -> None:
+def test_sweep_invalid_point_costs_one_job(sweep: Sweeps) -> None:
     folder = sweep(Task(), "trainer={max_epochs:4},5", "trainer.max_epochs=3")
     assert outcomes(folder) == ["completed", "failed"]
     assert (read_record(folder / "1").status, read_record(folder / "1").swept) == ("failed", {"trainer": 5})
 
 
-def test_failed_points_run_again_only_when_asked(sweep: Sweeps) -> None:
+def test_sweep_retry_failed_runs_failed_points_again(sweep: Sweeps) -> None:
     task = Task(x2=ValueError("once"))
     sweep(task, "x=1,2")
     sweep(task, "x=1,2")
@@ -94,7 +94,7 @@ def test_failed_points_run_again_only_when_asked(sweep: Sweeps) -> None:
     assert points(folder)[2] == {"x": 2}
 
 
-def test_a_sweep_stops_at_so_many_failures_and_goes_on(sweep: Sweeps) -> None:
+def test_sweep_max_failures_stops_and_resumes(sweep: Sweeps) -> None:
     task = Task(x1=ValueError("a"), x2=ValueError("b"))
     with pytest.raises(UserError, match=r"stopped after 2 failed jobs.*#1: ValueError: b"):
         sweep(task, "x=1,2,3", "hydra.sweeper.max_failures=2")
@@ -102,13 +102,13 @@ def test_a_sweep_stops_at_so_many_failures_and_goes_on(sweep: Sweeps) -> None:
     assert outcomes(folder) == ["failed", "failed", "completed"]
 
 
-def test_when_every_job_fails_the_sweep_does(sweep: Sweeps) -> None:
+def test_sweep_every_job_failed_fails(sweep: Sweeps) -> None:
     with pytest.raises(UserError, match="every job failed; #0: ValueError: a"):
         sweep(Task(x1=ValueError("a")), "x=1")
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_drawn_points_do_not_depend_on_interruptions(sweep: Sweeps, sampler: str) -> None:
+def test_sweep_interrupted_draws_same_points(sweep: Sweeps, sampler: str) -> None:
     command = [
         "x=interval(0,9)",
         "y=tag(log, int(interval(1,64)))",
@@ -135,14 +135,14 @@ def test_drawn_points_do_not_depend_on_interruptions(sweep: Sweeps, sampler: str
     assert (more, len(points(more))) == (again, 9)
 
 
-def test_a_point_drawn_twice_runs_once(sweep: Sweeps) -> None:
+def test_sweep_repeated_point_runs_once(sweep: Sweeps) -> None:
     task = Task()
     folder = sweep(task, "x=1,2", "y=1,2", "hydra/sweeper=tpe", "hydra.sweeper.n_trials=6")
     assert sorted(task.calls) == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert set(outcomes(folder)) == {"completed", "repeated"}
 
 
-def test_several_objectives_have_a_front(sweep: Sweeps) -> None:
+def test_sweep_several_objectives_have_a_front(sweep: Sweeps) -> None:
     def task(cfg: DictConfig) -> tuple[float, float]:
         return cfg.x, (cfg.x - 1) ** 2
 
@@ -160,7 +160,7 @@ def test_several_objectives_have_a_front(sweep: Sweeps) -> None:
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
-def test_hopeless_jobs_are_pruned_and_recorded_as_such(sweep: Sweeps, pruner: str) -> None:
+def test_sweep_pruner_ends_bad_jobs(sweep: Sweeps, pruner: str) -> None:
     epochs = 0
 
     def task(cfg: DictConfig) -> float:
@@ -178,13 +178,13 @@ def test_hopeless_jobs_are_pruned_and_recorded_as_such(sweep: Sweeps, pruner: st
     assert study(folder).best_trial.number == 0
 
 
-def test_sqlite_is_a_storage_too(sweep: Sweeps) -> None:
+def test_sweep_sqlite_storage_works(sweep: Sweeps) -> None:
     folder = sweep(Task(), "x=1,2", "hydra.sweeper.storage=sqlite")
     assert outcomes(folder) == ["completed"] * 2
     assert sqlite3.connect(folder / "study.db").execute("select count(*) from trials").fetchone() == (2,)
 
 
-def test_a_journal_cut_off_by_a_kill_is_read_up_to_there(sweep: Sweeps) -> None:
+def test_study_journal_cut_off_is_read_up_to_there(sweep: Sweeps) -> None:
     folder = sweep(Task(), "x=1,2")
     with (folder / "study.journal").open("ab") as file:
         file.write(b'{"op_code": 4, "worker')
@@ -194,7 +194,7 @@ def test_a_journal_cut_off_by_a_kill_is_read_up_to_there(sweep: Sweeps) -> None:
     assert outcomes(folder) == ["completed"] * 2
 
 
-def test_a_task_without_a_metric_is_done_all_the_same(sweep: Sweeps) -> None:
+def test_sweep_task_without_metric_completes(sweep: Sweeps) -> None:
     ran = []
     for _ in range(2):
         folder = sweep(lambda cfg: ran.append(cfg.x), "x=1,2")
@@ -202,7 +202,7 @@ def test_a_task_without_a_metric_is_done_all_the_same(sweep: Sweeps) -> None:
     assert outcomes(folder) == ["completed"] * 2
 
 
-def test_the_first_points_config_is_refused_before_anything_is_made(sweep: Sweeps, tmp_path: Path) -> None:
+def test_sweep_first_config_wrong_is_refused_early(sweep: Sweeps, tmp_path: Path) -> None:
     def check(cfg: DictConfig) -> None:
         raise UserError(f"x={cfg.x}: must be positive")
 
@@ -224,7 +224,7 @@ def test_the_first_points_config_is_refused_before_anything_is_made(sweep: Sweep
         (["+trainer.devices=2"], "trainer.devices=2: a job of a sweep has one device"),
     ],
 )
-def test_mistakes_in_the_sweep_are_one_line_and_leave_nothing(
+def test_sweep_mistake_is_one_line_and_leaves_nothing(
     sweep: Sweeps, tmp_path: Path, overrides: list[str], line: str
 ) -> None:
     with pytest.raises(UserError) as caught:
@@ -233,7 +233,7 @@ def test_mistakes_in_the_sweep_are_one_line_and_leave_nothing(
     assert not (tmp_path / "runs").exists()
 
 
-def test_one_process_runs_a_sweep(sweep: Sweeps) -> None:
+def test_sweep_second_process_is_refused(sweep: Sweeps) -> None:
     folder = sweep(Task(), "x=1")
     with lock_sweep(folder), pytest.raises(UserError, match="running already"):
         sweep(Task(), "x=1")

@@ -36,7 +36,7 @@ def command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_every_point_composes_and_validates(path: Path) -> None:
+def test_wandb_sweep_every_point_validates(path: Path) -> None:
     sweep: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert sweep["metric"] == {"name": "val/judge_distance", "goal": "minimize"}
     for point in points(sweep["parameters"]):

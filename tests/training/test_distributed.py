@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_loss_curve_is_that_of_one_process_also_after_a_kill(folder: Path) -> None:
+def test_ddp_killed_equals_one_process(folder: Path) -> None:
     one, two = losses(folder, "one"), losses(folder, "two")
     assert two.keys() == one.keys()
     assert len(one) == 42
@@ -70,7 +70,7 @@ def test_the_loss_curve_is_that_of_one_process_also_after_a_kill(folder: Path) -
 
 
 @pytest.mark.slow
-def test_everything_is_written_and_said_once(folder: Path) -> None:
+def test_ddp_writes_everything_once(folder: Path) -> None:
     (run,) = folder.glob("runs/identity_demo/two/2*")
     assert len(list((run / "exports").glob("*.onnx"))) == 1
     assert len(list((run / "renders").glob("*.png"))) == 1
@@ -81,7 +81,7 @@ def test_everything_is_written_and_said_once(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_several_devices_in_a_multirun_are_refused(folder: Path) -> None:
+def test_ddp_in_multirun_is_refused(folder: Path) -> None:
     process = start(
         folder,
         "-m",
@@ -97,7 +97,7 @@ def test_several_devices_in_a_multirun_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_batch_that_cannot_be_shared_is_refused(folder: Path) -> None:
+def test_ddp_uneven_batch_is_refused(folder: Path) -> None:
     process = start(folder, *TWO[:2], "name=odd", "data.batch_size=3")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1

@@ -42,7 +42,7 @@ def one(number: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_loss_gradients_and_statistics_are_those_of_one_process(tmp_path: Path) -> None:
+def test_batch_norm_sync_two_processes_equal_one(tmp_path: Path) -> None:
     model, (pictures, weights) = net(), data()
     loss = masked_mean(model(pictures).square(), weights)
     loss.backward()
@@ -57,7 +57,7 @@ def test_loss_gradients_and_statistics_are_those_of_one_process(tmp_path: Path) 
         torch.testing.assert_close(first["state"][name], value)
 
 
-def test_one_process_is_left_as_it_is() -> None:
+def test_batch_norm_sync_one_process_is_unchanged() -> None:
     model, (pictures, _) = net(), data()
     expected = model(pictures)
     statistics = BatchNormSync()
@@ -75,7 +75,7 @@ def test_one_process_is_left_as_it_is() -> None:
         (2, SimpleNamespace(), False, "gives every process the same batches, so 2 devices"),
     ],
 )
-def test_devices_that_would_not_help_are_refused(trainer: int, datamodule: Any, sweep: bool, words: str) -> None:
+def test_check_devices_useless_ones_are_refused(trainer: int, datamodule: Any, sweep: bool, words: str) -> None:
     with pytest.raises(UserError, match=words):
         check_devices(SimpleNamespace(world_size=trainer), datamodule, sweep)
     check_devices(SimpleNamespace(world_size=1), datamodule, sweep)

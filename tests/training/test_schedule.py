@@ -36,7 +36,7 @@ def extended(old: int, new: int, at: int) -> list[float]:
     return seen + [_stepped(optimizer, schedule) for _ in range(new - at)]
 
 
-def test_it_rises_and_falls() -> None:
+def test_warmup_cosine_rises_and_falls() -> None:
     seen = rates(100, 100)
     assert seen[0] == pytest.approx(0.05)
     assert seen[9] == pytest.approx(0.5)
@@ -44,12 +44,12 @@ def test_it_rises_and_falls() -> None:
     assert seen[99] == pytest.approx(0.005, rel=0.05)
 
 
-def test_the_same_length_goes_on_exactly() -> None:
+def test_warmup_cosine_same_length_resumes_exactly() -> None:
     assert extended(100, 100, at=37) == rates(100, 100)
 
 
 @pytest.mark.parametrize(("old", "new", "at"), [(100, 300, 100), (100, 150, 60), (300, 120, 80), (100, 200, 5)])
-def test_another_length_bends_without_a_jump_and_ends_like_a_whole_one(old: int, new: int, at: int) -> None:
+def test_warmup_cosine_other_length_has_no_jump(old: int, new: int, at: int) -> None:
     seen = extended(old, new, at)
     assert seen[:at] == rates(old, at)
     steepest = 0.5 / max(1, round(0.1 * min(old, new - at)))
@@ -59,7 +59,7 @@ def test_another_length_bends_without_a_jump_and_ends_like_a_whole_one(old: int,
     assert seen[-1] == pytest.approx(0.005, rel=0.1)
 
 
-def test_it_can_be_extended_twice() -> None:
+def test_warmup_cosine_extended_twice_has_no_jump() -> None:
     optimizer, schedule = fresh(50)
     for _ in range(50):
         _stepped(optimizer, schedule)

@@ -33,7 +33,7 @@ class Tiny(lightning.LightningModule):
         return {name: value.clone() for name, value in self.net.state_dict().items()}
 
 
-def test_the_average_follows_its_formula_and_is_validated_and_saved(tmp_path: Path) -> None:
+def test_average_weights_follows_formula_and_is_validated(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, data = Tiny(), torch.randn(20, 3)
     trainer = lightning.Trainer(

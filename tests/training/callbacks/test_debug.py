@@ -61,9 +61,7 @@ def fit(module: LightningModule, data: Dataset[Any], callback: Any, folder: Path
     trainer.fit(module, DataLoader(data, batch_size=4))
 
 
-def test_what_can_learn_memorises_batches_that_data_would_never_repeat(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_repeat_batches_network_that_learns_memorises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     callback = RepeatBatches(max_loss_ratio=0.1)
     fit(Memory(lr=1e-2), Noise(), callback, tmp_path, max_epochs=60, limit_train_batches=2)
@@ -71,7 +69,7 @@ def test_what_can_learn_memorises_batches_that_data_would_never_repeat(
     assert "overfit: memorised 2 batches" in capsys.readouterr().out
 
 
-def test_what_cannot_learn_is_told_so(tmp_path: Path) -> None:
+def test_repeat_batches_network_that_cannot_learn_does_not(tmp_path: Path) -> None:
     torch.manual_seed(0)
     callback = RepeatBatches(max_loss_ratio=0.1)
     fit(Memory(lr=1e-6), Noise(), callback, tmp_path, max_epochs=3, limit_train_batches=2)
@@ -79,7 +77,7 @@ def test_what_cannot_learn_is_told_so(tmp_path: Path) -> None:
     assert "NOT memorised" in callback.describe()
 
 
-def test_a_steps_time_is_charged_to_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_profile_steps_charges_time_to_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     callback = ProfileSteps(tmp_path, warm_up=3, operators=3)
     fit(Memory(lr=1e-2, seconds=0.04), Noise(seconds=0.005), callback, tmp_path, max_epochs=1)
     record = json.loads((tmp_path / "step_profile.json").read_text())
@@ -94,7 +92,7 @@ def test_a_steps_time_is_charged_to_its_parts(tmp_path: Path, capsys: pytest.Cap
     assert "aten::" in printed
 
 
-def test_too_few_steps_for_the_warm_up_are_told(tmp_path: Path) -> None:
+def test_profile_steps_too_few_steps_is_refused(tmp_path: Path) -> None:
     callback = ProfileSteps(tmp_path, warm_up=30, operators=0)
     with pytest.raises(UserError, match=r"warm_up=30: the run had 2 steps"):
         fit(Memory(lr=1e-2), Noise(), callback, tmp_path, max_epochs=1, limit_train_batches=2)

@@ -97,7 +97,7 @@ def finite(values: Any) -> bool:
         ("gradient", "the loss is finite, the gradient of norm.weight, norm.bias, line.weight, line.bias is not"),
     ],
 )
-def test_it_stops_before_the_step_and_names_what_is_wrong(tmp_path: Path, kind: str, words: str) -> None:
+def test_detect_nonfinite_stop_names_culprit(tmp_path: Path, kind: str, words: str) -> None:
     with pytest.raises(DivergedError) as caught:
         fit(tmp_path, {4: kind})
     told = str(caught.value)
@@ -113,7 +113,7 @@ def test_it_stops_before_the_step_and_names_what_is_wrong(tmp_path: Path, kind: 
     assert finite(saved["current_model_state"].values())
 
 
-def test_it_skips_and_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_detect_nonfinite_skip_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         net, runner, guard = fit(tmp_path, {2: "batch", 5: "gradient"}, "skip")
     assert runner.global_step == 8
@@ -124,7 +124,7 @@ def test_it_skips_and_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["GuardTraining"] == {"skipped": 2}
 
 
-def test_a_skipped_step_changes_nothing(tmp_path: Path) -> None:
+def test_detect_nonfinite_skipped_step_changes_nothing(tmp_path: Path) -> None:
     """The last batch's skipped step leaves weights and statistics as the step before did."""
     fit(tmp_path / "a", {7: "loss"}, "skip")
     fit(tmp_path / "b", {}, limit_train_batches=7)
@@ -135,14 +135,14 @@ def test_a_skipped_step_changes_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(skipped[name], shorter[name]) for name in names)
 
 
-def test_the_limit_stops_it(tmp_path: Path) -> None:
+def test_detect_nonfinite_max_skipped_stops(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="2 steps were skipped before") as caught:
         fit(tmp_path, dict.fromkeys((1, 3, 4, 6), "loss"), "skip", limit=2)
     assert str(caught.value).startswith("step 4 ")
     assert "a higher callbacks.guard.max_skipped (now 2)" in str(caught.value)
 
 
-def test_every_micro_batch_of_an_accumulated_step_counts(tmp_path: Path) -> None:
+def test_detect_nonfinite_accumulated_checks_every_batch(tmp_path: Path) -> None:
     """The first of two is bad, the second is not: the step they share is skipped."""
     net, runner, guard = fit(tmp_path, {2: "batch"}, "skip", accumulate_grad_batches=2)
     assert (runner.global_step, guard.skipped) == (4, 1)
@@ -151,7 +151,7 @@ def test_every_micro_batch_of_an_accumulated_step_counts(tmp_path: Path) -> None
         fit(tmp_path, {2: "batch"}, accumulate_grad_batches=2)
 
 
-def test_the_scaler_of_float16_is_left_alone(tmp_path: Path) -> None:
+def test_detect_nonfinite_fp16_leaves_overflow_to_scaler(tmp_path: Path) -> None:
     net, runner, guard = fit(tmp_path, {2: "gradient", 4: "batch"}, scaled=True)
     assert runner.global_step == 8
     assert guard.skipped == 0
@@ -159,12 +159,12 @@ def test_the_scaler_of_float16_is_left_alone(tmp_path: Path) -> None:
     assert runner.precision_plugin.scaler.get_scale() == 64.0
 
 
-def test_a_scale_that_only_falls_stops(tmp_path: Path) -> None:
+def test_detect_nonfinite_fp16_falling_scale_stops(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match=r"however small float16's loss scale.*trainer.precision=bf16-mixed"):
         fit(tmp_path, dict.fromkeys(range(8), "gradient"), scaled=True, max_epochs=9)
 
 
-def test_poisoned_weights_are_never_saved(tmp_path: Path) -> None:
+def test_detect_nonfinite_bad_weights_are_never_saved(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     guard = DetectNonFinite("stop", 0, tmp_path)

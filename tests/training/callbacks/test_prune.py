@@ -57,11 +57,11 @@ def study() -> optuna.Study:
     return study
 
 
-def test_validations_are_reported_by_epoch(study: optuna.Study) -> None:
+def test_prune_trial_reports_by_epoch(study: optuna.Study) -> None:
     assert study.trials[0].intermediate_values == pytest.approx({1: 1.0, 2: 0.5, 3: 1 / 3, 4: 0.25})
 
 
-def test_a_hopeless_job_ends_and_a_good_one_does_not(study: optuna.Study) -> None:
+def test_prune_trial_ends_bad_job_only(study: optuna.Study) -> None:
     trial = study.ask()
     with (
         set_current_trial(CurrentTrial(1, {}, make_reporter(trial))),
@@ -72,7 +72,7 @@ def test_a_hopeless_job_ends_and_a_good_one_does_not(study: optuna.Study) -> Non
         assert fit(-1.0) == 4
 
 
-def test_nothing_is_pruned_after_the_last_epoch_or_outside_of_a_sweep(study: optuna.Study) -> None:
+def test_prune_trial_last_epoch_or_no_sweep_does_nothing(study: optuna.Study) -> None:
     with set_current_trial(CurrentTrial(1, {}, make_reporter(study.ask()))):
         assert fit(1.0, epochs=1) == 1
     assert fit(1.0) == 4

@@ -32,7 +32,7 @@ def render(folder, module, loggers=()):
 @pytest.mark.parametrize(
     ("module", "whose"), [(Knowing(), ("ada", "written")), (Unknowing(), ("not stated", "not stated"))]
 )
-def test_renders_are_marked_with_the_person_s_name_or_at_least_as_synthetic(tmp_path, module, whose):
+def test_render_validation_marks_renders(tmp_path, module, whose):
     found = verify_provenance(render(tmp_path, module))
     assert (found.state, found.synthetic) == ("signed", True)
     assert (found.mark.identity, found.mark.consent) == whose

@@ -57,7 +57,7 @@ def run(seconds: float, max_cpu_hours: float = 2.0, max_wait_share: float = 0.3)
     trainer.fit(Net(), DataLoader(Slow(seconds), batch_size=None))
 
 
-def test_waiting_for_data_is_told_with_its_share(caplog: pytest.LogCaptureFixture) -> None:
+def test_suggest_fixes_slow_data_names_share(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         run(0.05)
     lines = [record.message for record in caplog.records if "slow data" in record.message]
@@ -66,14 +66,14 @@ def test_waiting_for_data_is_told_with_its_share(caplog: pytest.LogCaptureFixtur
     assert 30 < int(line.split("slow data: ")[1].split("%")[0]) <= 100
 
 
-def test_a_training_that_takes_long_on_a_cpu_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_suggest_fixes_slow_cpu_warns(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         run(0.0, max_cpu_hours=1e-6)
     assert "advice: slow on the CPU: a step takes 0.0" in caplog.text
     assert "trainer=gpu_16gb" in caplog.text
 
 
-def test_the_modules_own_figures_come_at_the_end_three_at_most(caplog: pytest.LogCaptureFixture) -> None:
+def test_suggest_fixes_module_lines_three_at_most(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         run(0.0, max_wait_share=0.999)
     told = [record.message for record in caplog.records if record.name == "facesmith.training.callbacks.suggest_fixes"]

@@ -21,7 +21,7 @@ def printed(tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: dict[st
     return capsys.readouterr().out
 
 
-def test_drawn_videos_have_rows_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_generated_videos_have_own_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = printed(
         tmp_path,
         capsys,
@@ -34,7 +34,7 @@ def test_drawn_videos_have_rows_of_their_own(tmp_path: Path, capsys: pytest.Capt
     assert "mask" not in told
 
 
-def test_masks_keep_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_masks_have_own_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = printed(tmp_path, capsys, {"val/mask_iou": 0.9, "val/flicker": 0.01})
     assert "mask flicker" in told
     assert "likeness" not in told

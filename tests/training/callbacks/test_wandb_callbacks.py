@@ -92,7 +92,7 @@ def fit(runs: Path, **settings: Any) -> tuple[dict[str, Any], Path]:
     return summary, Path(summary["file"])
 
 
-def test_numbers_and_references_go_and_pictures_stay(tmp_path: Path) -> None:
+def test_wandb_callbacks_default_uploads_no_pictures(tmp_path: Path) -> None:
     summary, path = fit(tmp_path)
     (table,) = (path.parent / "files/media/table").rglob("*.json")
     rows = json.loads(table.read_text())
@@ -110,7 +110,7 @@ def test_numbers_and_references_go_and_pictures_stay(tmp_path: Path) -> None:
         assert len(film) == 3
 
 
-def test_pictures_and_film_go_when_asked(tmp_path: Path) -> None:
+def test_wandb_callbacks_media_uploads_renders_and_timelapse(tmp_path: Path) -> None:
     summary, path = fit(tmp_path, media=True, artifacts="files")
     assert summary["summary"]["renders/validation"]["_type"] == "image-file"
     assert summary["summary"]["renders/film"]["_type"] == "video-file"

@@ -15,7 +15,7 @@ def _assert_equal(results: list[dict[str, Any]], cases: int) -> None:
         assert result["unequal"] == [], result
 
 
-def test_killed_trainings_equal_whole_ones(killed: Killed) -> None:
+def test_resume_killed_training_equals_uninterrupted(killed: Killed) -> None:
     """Dropout, moving average, batch statistics, accumulation; no workers and two; the swapper on real faces.
 
     The last one is asked to stop by signals that save.
@@ -26,7 +26,7 @@ def test_killed_trainings_equal_whole_ones(killed: Killed) -> None:
 
 
 @pytest.mark.slow
-def test_killed_twenty_times(killed: Killed) -> None:
+def test_resume_killed_twenty_times_equals_uninterrupted(killed: Killed) -> None:
     """With checkpoints of whole epochs alone too; the swapper with its gate, and the one with an adversary."""
     results = killed(no_workers=20, two_workers=20, between_epochs=8, asked_to_stop=8, swapper=20, swapper_aad=20)
     _assert_equal(results, 6)

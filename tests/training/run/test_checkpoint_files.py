@@ -27,7 +27,7 @@ def flip(path: Path, at: float) -> None:
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def test_a_checkpoint_comes_back_and_the_one_before_stays(tmp_path: Path) -> None:
+def test_checkpoint_saved_loads_and_previous_stays(tmp_path: Path) -> None:
     last = save(tmp_path / "checkpoints/last.ckpt", 1.0)
     save(last, 2.0)
     io = VerifiedCheckpointIO()
@@ -36,7 +36,7 @@ def test_a_checkpoint_comes_back_and_the_one_before_stays(tmp_path: Path) -> Non
     assert sorted(p.name for p in last.parent.iterdir()) == ["last.ckpt", "previous.ckpt"]
 
 
-def test_one_flipped_bit_of_a_tensor_is_noticed_where_torch_sees_none(tmp_path: Path) -> None:
+def test_find_damage_one_flipped_bit_is_found(tmp_path: Path) -> None:
     path = save(tmp_path / "checkpoints/last.ckpt", 1.0)
     assert find_damage(path) is None
     flip(path, 0.5)
@@ -47,13 +47,13 @@ def test_one_flipped_bit_of_a_tensor_is_noticed_where_torch_sees_none(tmp_path: 
 
 
 @pytest.mark.parametrize("length", [0, 10, 3000, -30])
-def test_a_cut_file_is_noticed(tmp_path: Path, length: int) -> None:
+def test_find_damage_cut_file_is_found(tmp_path: Path, length: int) -> None:
     path = save(tmp_path / "checkpoints/last.ckpt", 1.0)
     path.write_bytes(path.read_bytes()[:length])
     assert find_damage(path) is not None
 
 
-def test_the_newest_good_one_is_taken_and_the_others_are_told(tmp_path: Path) -> None:
+def test_find_newest_checkpoint_skips_damaged(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     assert find_newest_checkpoint(tmp_path).path is None
     save(folder / "epoch_0010.ckpt", 0.0)
@@ -71,14 +71,14 @@ def test_the_newest_good_one_is_taken_and_the_others_are_told(tmp_path: Path) ->
     assert len(rejected) == 2
 
 
-def test_weights_alone_are_not_gone_on_from(tmp_path: Path) -> None:
+def test_find_newest_checkpoint_skips_weights_alone(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints/weights.ckpt"
     path.parent.mkdir()
     torch.save({"state_dict": {}}, path)
     assert find_newest_checkpoint(tmp_path) == (None, [])
 
 
-def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+def test_remove_stale_files_removes_nothing_else(tmp_path: Path) -> None:
     stale = [tmp_path / "checkpoints/.last.0123abcd.tmp.ckpt", tmp_path / "exports/.ada.fedcba98.tmp.onnx"]
     kept = [tmp_path / "checkpoints/last.ckpt", tmp_path / ".hydra/lock", tmp_path / ".notes.tmp"]
     for path in [*stale, *kept]:
@@ -88,7 +88,7 @@ def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) ->
     assert [path.exists() for path in [*stale, *kept]] == [False] * 2 + [True] * 3
 
 
-def test_a_failed_save_leaves_the_last_good_one(tmp_path: Path) -> None:
+def test_checkpoint_failed_save_leaves_last_good_one(tmp_path: Path) -> None:
     path = save(tmp_path / "checkpoints/last.ckpt", 1.0)
     with pytest.raises(TypeError, match="pickle"):
         VerifiedCheckpointIO().save_checkpoint({"w": (x for x in ())}, path)

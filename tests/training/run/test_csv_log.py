@@ -21,7 +21,7 @@ def log(folder: Path, steps: range, name: str = "loss", **state: int) -> CsvLog:
     return logger
 
 
-def test_steps_done_again_stand_once_and_floats_are_whole(tmp_path: Path) -> None:
+def test_csv_log_resumed_has_each_step_once(tmp_path: Path) -> None:
     first = log(tmp_path, range(5))
     state = first.state_dict()
     assert state == {"rows": 5}
@@ -32,7 +32,7 @@ def test_steps_done_again_stand_once_and_floats_are_whole(tmp_path: Path) -> Non
     assert [float(row["loss"]) for row in rows(tmp_path)] == [step / 7 for step in range(8)]
 
 
-def test_a_column_that_came_after_the_checkpoint_does_no_harm(tmp_path: Path) -> None:
+def test_csv_log_column_after_checkpoint_is_dropped(tmp_path: Path) -> None:
     first = log(tmp_path, range(3))
     state = first.state_dict()
     first.log_metrics({"val/ssim": 0.5}, 3)
@@ -44,7 +44,7 @@ def test_a_column_that_came_after_the_checkpoint_does_no_harm(tmp_path: Path) ->
     assert float(found[4]["other"]) == 4 / 7
 
 
-def test_a_line_cut_by_a_kill_is_gone_after_resume(tmp_path: Path) -> None:
+def test_csv_log_cut_line_is_dropped(tmp_path: Path) -> None:
     state = log(tmp_path, range(3)).state_dict()
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write('0.3,"')
@@ -52,14 +52,14 @@ def test_a_line_cut_by_a_kill_is_gone_after_resume(tmp_path: Path) -> None:
     assert [row["step"] for row in rows(tmp_path)] == list("0123")
 
 
-def test_a_run_that_begins_anew_replaces_what_another_left(tmp_path: Path) -> None:
+def test_csv_log_new_run_replaces_old_rows(tmp_path: Path) -> None:
     log(tmp_path, range(9))
     assert len(rows(tmp_path)) == 9
     log(tmp_path, range(2))
     assert len(rows(tmp_path)) == 2
 
 
-def test_little_is_written_often(tmp_path: Path) -> None:
+def test_csv_log_writes_every_flush_seconds(tmp_path: Path) -> None:
     logger = CsvLog(tmp_path, flush_seconds=3600)
     for step in range(4):
         logger.log_metrics({"loss": 0.0}, step)

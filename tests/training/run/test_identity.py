@@ -8,20 +8,20 @@ SINGLE = Path("runs/identity/ada/2026-11-22_05-01-04")
 JOB = Path("runs/identity/ada/2026-11-22_05-01-04_sweep/7")
 
 
-def test_an_id_comes_from_the_last_parts_of_the_folder() -> None:
+def test_run_id_is_last_parts_of_folder() -> None:
     assert run_id(SINGLE) == "identity-ada-2026-11-22_05-01-04"
     assert run_id(JOB) == "identity-ada-2026-11-22_05-01-04_sweep-7"
     assert run_id(Path("/elsewhere") / SINGLE) == run_id(SINGLE)
 
 
-def test_a_long_id_is_cut_and_stays_its_own() -> None:
+def test_run_id_too_long_is_cut_and_unique() -> None:
     name = "a" * 64
     ids = {run_id(Path("runs/identity") / name / f"2026-11-22_05-01-0{n}") for n in range(3)}
     assert len(ids) == 3
     assert all(len(one) <= 64 for one in ids)
 
 
-def test_jobs_of_a_sweep_are_grouped_by_it(tmp_path: Path) -> None:
+def test_run_group_of_job_is_its_sweep(tmp_path: Path) -> None:
     assert run_group(JOB) == "identity/ada/2026-11-22_05-01-04_sweep"
     assert run_group(SINGLE) == "identity"
     assert find_sweep_folder(SINGLE) is None
@@ -29,7 +29,7 @@ def test_jobs_of_a_sweep_are_grouped_by_it(tmp_path: Path) -> None:
     assert find_sweep_folder(tmp_path / "0") == tmp_path
 
 
-def test_a_name_tells_what_differs(tmp_path: Path) -> None:
+def test_run_name_holds_what_differs(tmp_path: Path) -> None:
     job = tmp_path / "ada" / "x_sweep" / "2"
     job.mkdir(parents=True)
     (job.parent / "multirun.yaml").write_text(
@@ -43,5 +43,5 @@ def test_a_name_tells_what_differs(tmp_path: Path) -> None:
     )
 
 
-def test_keys_are_as_long_as_it_takes_to_tell_them_apart() -> None:
+def test_shorten_keys_stay_distinct() -> None:
     assert shorten_keys(["model.lr", "data.lr", "data.batch_size"]) == ["model.lr", "data.lr", "batch_size"]

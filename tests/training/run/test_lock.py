@@ -40,7 +40,7 @@ def holder(run: Path, name: Path | None, with_child: bool = False) -> Iterator[A
         process.join()
 
 
-def test_a_second_run_of_the_name_is_refused_and_told_who(tmp_path: Path) -> None:
+def test_lock_run_second_of_name_is_refused(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/1", tmp_path / "ada") as first, pytest.raises(UserError) as caught:  # noqa: SIM117
         with lock_run(tmp_path / "ada/2", name=tmp_path / "ada", busy="refuse"):
             pass
@@ -49,7 +49,7 @@ def test_a_second_run_of_the_name_is_refused_and_told_who(tmp_path: Path) -> Non
     assert "busy=wait" in str(caught.value)
 
 
-def test_other_names_and_jobs_of_a_sweep_run_side_by_side(tmp_path: Path) -> None:
+def test_lock_run_other_names_run_side_by_side(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/s/0", None), lock_run(tmp_path / "ada/s/1", name=None, busy="refuse"):
         pass
     with (
@@ -59,13 +59,13 @@ def test_other_names_and_jobs_of_a_sweep_run_side_by_side(tmp_path: Path) -> Non
         pass
 
 
-def test_nobody_goes_on_in_a_folder_that_is_in_use(tmp_path: Path) -> None:
+def test_lock_run_folder_in_use_is_refused(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/s/0", None), pytest.raises(UserError):  # noqa: SIM117
         with lock_run(tmp_path / "ada/s/0", name=None, busy="refuse"):
             pass
 
 
-def test_waiting_lasts_until_the_other_ends(tmp_path: Path) -> None:
+def test_lock_run_busy_wait_waits(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/1", tmp_path / "ada") as first:
         threading.Timer(0.5, first.kill).start()
         began = time.monotonic()
@@ -73,7 +73,7 @@ def test_waiting_lasts_until_the_other_ends(tmp_path: Path) -> None:
             assert time.monotonic() - began >= 0.4
 
 
-def test_a_killed_run_whose_worker_lives_on_blocks_nobody_for_long(tmp_path: Path) -> None:
+def test_lock_run_killed_with_living_worker_is_released(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/1", tmp_path / "ada", with_child=True) as first:
         os.kill(first.pid, signal.SIGKILL)
         first.join()
@@ -81,7 +81,7 @@ def test_a_killed_run_whose_worker_lives_on_blocks_nobody_for_long(tmp_path: Pat
             pass
 
 
-def test_nothing_of_the_holder_stays(tmp_path: Path) -> None:
+def test_lock_run_released_leaves_no_holder(tmp_path: Path) -> None:
     with lock_run(tmp_path / "ada/1", name=tmp_path / "ada", busy="refuse"):
         assert (tmp_path / "ada/1/.hydra/lock.json").is_file()
         assert (tmp_path / "ada/.lock.json").is_file() or (tmp_path / "ada/.lock").with_suffix(".json").is_file()

@@ -32,7 +32,7 @@ def handlers(tmp_path: Path):
     own.setLevel(level)
 
 
-def test_the_file_holds_settings_versions_git_and_the_end(handlers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_run_file_holds_settings_versions_and_end(handlers: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = validate(composed("train", "experiment=identity", *NEEDED), TrainConfig)
     silence_libraries()
     with log_run(config):
@@ -48,7 +48,7 @@ def test_the_file_holds_settings_versions_git_and_the_end(handlers: Path, capsys
         assert words in text, words
 
 
-def test_the_console_shows_only_what_a_person_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_console_filter_shows_own_records_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     def shown(name: str, level: int, **extra: bool) -> bool:
         record = logging.LogRecord(name, level, "", 0, "", (), None)
         record.__dict__.update(extra)
@@ -63,7 +63,7 @@ def test_the_console_shows_only_what_a_person_needs(monkeypatch: pytest.MonkeyPa
     assert shown("facesmith.faces.face_set.extraction", logging.ERROR)
 
 
-def test_no_file_is_asked_for(tmp_path: Path) -> None:
+def test_make_file_handler_without_file_is_null(tmp_path: Path) -> None:
     assert isinstance(make_file_handler(None), logging.NullHandler)
     handler = make_file_handler(str(tmp_path / "logs" / "swap.log"))
     handler.emit(logging.LogRecord("a", logging.INFO, "", 0, "said", (), None))
@@ -71,5 +71,5 @@ def test_no_file_is_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "swap.log").read_text().strip() == "said"
 
 
-def test_git_state_names_the_commit() -> None:
+def test_describe_git_state_names_commit() -> None:
     assert describe_git_state().startswith("git: ")

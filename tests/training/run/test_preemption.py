@@ -10,7 +10,7 @@ from facesmith.errors import Interrupted
 from facesmith.training.run.preemption import handle_preemption
 
 
-def test_before_training_a_signal_stops_at_once_and_says_what_to_do(tmp_path: Path) -> None:
+def test_preemption_before_training_stops_at_once(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted) as caught, handle_preemption(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -20,7 +20,7 @@ def test_before_training_a_signal_stops_at_once_and_says_what_to_do(tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_while_training_it_is_noted(tmp_path: Path, number: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_preemption_while_training_is_kept(tmp_path: Path, number: int, capfd: pytest.CaptureFixture[str]) -> None:
     with handle_preemption(tmp_path) as preemption:
         preemption.training = True
         os.kill(os.getpid(), number)
@@ -33,7 +33,7 @@ def test_while_training_it_is_noted(tmp_path: Path, number: int, capfd: pytest.C
     assert "saving after this step" in capfd.readouterr().err
 
 
-def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+def test_preemption_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     with handle_preemption(tmp_path) as preemption:
         preemption.training = True
         os.kill(os.getpid(), signal.SIGINT)
@@ -42,7 +42,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
-def test_a_forked_worker_lives_through_ctrl_c_alone(tmp_path: Path, number: int, ends: bool) -> None:
+def test_preemption_forked_worker_survives_ctrl_c(tmp_path: Path, number: int, ends: bool) -> None:
     with handle_preemption(tmp_path) as preemption:
         preemption.training = True
         worker = os.fork()
@@ -54,7 +54,7 @@ def test_a_forked_worker_lives_through_ctrl_c_alone(tmp_path: Path, number: int,
         assert preemption.received is None
 
 
-def test_a_launcher_keeps_its_own_signal(tmp_path: Path) -> None:
+def test_preemption_launcher_keeps_its_signal(tmp_path: Path) -> None:
     heard = []
     before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append(number))
     try:

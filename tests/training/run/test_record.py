@@ -25,7 +25,7 @@ def validate(recorder: Recorder, epoch: int, distance: float, ssim: float) -> No
     recorder.update_metrics(epoch + 1, 10 * (epoch + 1), figures, validated=epoch)
 
 
-def test_a_run_is_on_disk_while_it_runs_and_when_it_is_done(tmp_path: Path) -> None:
+def test_record_run_is_on_disk_while_running(tmp_path: Path) -> None:
     with record(tmp_path) as recorder:
         begun = read_record(tmp_path)
         assert (begun.status, begun.pid, begun.experiment, begun.name) == ("running", os.getpid(), "identity", "ada")
@@ -47,7 +47,7 @@ def test_a_run_is_on_disk_while_it_runs_and_when_it_is_done(tmp_path: Path) -> N
     assert done.packages["torch"]
 
 
-def test_a_greater_value_is_best_where_the_mode_says_so(tmp_path: Path) -> None:
+def test_record_run_best_follows_mode(tmp_path: Path) -> None:
     with record(tmp_path, objectives=[Monitor(name="val/ssim", mode="max")]) as recorder:
         for epoch, ssim in enumerate([0.5, 0.9, 0.4]):
             validate(recorder, epoch, 1.0, ssim)
@@ -58,7 +58,7 @@ def test_a_greater_value_is_best_where_the_mode_says_so(tmp_path: Path) -> None:
     ("error", "status"),
     [(ValueError("lr: bad"), "failed"), (KeyboardInterrupt(), "interrupted"), (PrunedError("epoch 3"), "pruned")],
 )
-def test_how_a_run_ended_is_recorded_with_its_traceback(tmp_path: Path, error: BaseException, status: str) -> None:
+def test_record_run_failed_holds_traceback(tmp_path: Path, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), record(tmp_path):
         raise error
     ended = read_record(tmp_path)
@@ -73,7 +73,7 @@ def interrupt(folder: Path) -> None:
         raise KeyboardInterrupt
 
 
-def test_a_run_that_goes_on_keeps_what_was_good_before(tmp_path: Path) -> None:
+def test_record_run_resumed_keeps_best(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(tmp_path)
     first = read_record(tmp_path)
@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_keeps_what_was_good_before(tmp_path: Path) -> None:
     assert second.seconds >= first.seconds
 
 
-def test_a_run_that_starts_over_forgets(tmp_path: Path) -> None:
+def test_record_run_reset_forgets_metrics(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(tmp_path)
     with record(tmp_path) as recorder:
@@ -94,7 +94,7 @@ def test_a_run_that_starts_over_forgets(tmp_path: Path) -> None:
     assert read_record(tmp_path).metrics.best["val/judge_distance"].value == 0.9
 
 
-def test_a_process_that_is_gone_was_killed(tmp_path: Path) -> None:
+def test_read_record_process_gone_is_killed(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys\nfrom facesmith.training.run.record import record_run\n"
         f"with record_run(pathlib.Path({str(tmp_path)!r}), experiment=None, name='ada', settings={{}}):\n"
@@ -110,14 +110,14 @@ def test_a_process_that_is_gone_was_killed(tmp_path: Path) -> None:
     assert (read_record(tmp_path).status, read_record(tmp_path).error.message) == ("killed", "signal 9")
 
 
-def test_a_number_that_another_process_has_by_now_is_not_the_run(tmp_path: Path) -> None:
+def test_read_record_reused_pid_is_killed(tmp_path: Path) -> None:
     with record(tmp_path):
         text = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**text, "started": "2020-01-01T00:00:00+00:00"}))
     assert read_record(tmp_path).status == "killed"
 
 
-def test_what_is_no_record_is_told_in_one_line(tmp_path: Path) -> None:
+def test_read_record_no_record_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run.json: no such file"):
         read_record(tmp_path)
     (tmp_path / "run.json").write_text('{"status": "sleeping"}')
@@ -126,7 +126,7 @@ def test_what_is_no_record_is_told_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_figures_that_are_no_number_stay_readable(tmp_path: Path) -> None:
+def test_record_run_nan_metrics_stay_readable(tmp_path: Path) -> None:
     with record(tmp_path) as recorder:
         recorder.update_metrics(1, 10, {"val/judge_distance": float("nan"), "val/ssim": float("inf")}, validated=0)
     last = read_record(tmp_path).metrics.last

@@ -47,7 +47,7 @@ def checkpoint(folder: Path) -> Path:
     return path
 
 
-def test_a_folder_alone_brings_its_own_command(tmp_path: Path) -> None:
+def test_expand_resume_folder_brings_its_command(tmp_path: Path) -> None:
     run = a_run(tmp_path / "2026", "experiment=identity", "data.name=ada", "+trainer.limit_train_batches=3", "seed=2")
     given = [f"resume={run}", "trainer.max_epochs=50", "trainer.limit_train_batches=4", "seed=3"]
     assert expand_resume(given) == [
@@ -61,7 +61,7 @@ def test_a_folder_alone_brings_its_own_command(tmp_path: Path) -> None:
     ]
 
 
-def test_the_whole_command_may_be_given_again(tmp_path: Path) -> None:
+def test_expand_resume_whole_command_may_be_repeated(tmp_path: Path) -> None:
     run = a_run(tmp_path / "a b", "experiment=identity", "data.name=ada")
     whole = expand_resume(["experiment=identity", "data.name=ada", f"resume='{run}'"])
     assert whole == ["experiment=identity", "data.name=ada", f"resume='{run}'", f"hydra.run.dir='{run}'"]
@@ -70,7 +70,7 @@ def test_the_whole_command_may_be_given_again(tmp_path: Path) -> None:
     assert HydraConfig.get().run.dir == str(run)
 
 
-def test_the_last_start_that_began_counts_and_a_sweeps_job_brings_its_config(tmp_path: Path) -> None:
+def test_expand_resume_uses_last_start_and_config(tmp_path: Path) -> None:
     run = a_run(tmp_path / "3", "model.optimizer.lr=0.1", config="identity_lr", directory="sweeps")
     refused = run / ".hydra/resumed_2026-02-02_10-00-00"
     refused.mkdir()
@@ -81,7 +81,7 @@ def test_the_last_start_that_began_counts_and_a_sweeps_job_brings_its_config(tmp
     assert expand_resume([f"resume={run}"])[:6] == [*flags, "model.optimizer.lr=0.1", "trainer.max_epochs=50"]
 
 
-def test_other_command_lines_stay(tmp_path: Path) -> None:
+def test_expand_resume_other_commands_stay(tmp_path: Path) -> None:
     for given in (["experiment=identity"], ["resume=auto", "-m"], ["resume=null"], []):
         assert expand_resume(given) == given
     with pytest.raises(UserError, match="is not the folder of a run"):
@@ -91,7 +91,7 @@ def test_other_command_lines_stay(tmp_path: Path) -> None:
         expand_resume([f"resume={run}", "--multirun"])
 
 
-def test_auto_takes_the_newest_folder_with_a_whole_checkpoint(tmp_path: Path) -> None:
+def test_choose_run_folder_auto_takes_newest_whole(tmp_path: Path) -> None:
     base = tmp_path / "identity/ada"
     assert choose_run_folder(str(base), "2026-03", "auto") == str(base / "2026-03")
     checkpoint(base / "2026-01")
@@ -104,20 +104,20 @@ def test_auto_takes_the_newest_folder_with_a_whole_checkpoint(tmp_path: Path) ->
     assert choose_run_folder(str(base), "2026-03", None) == str(base / "2026-03")
 
 
-def test_a_new_run_never_gets_a_folder_that_exists(tmp_path: Path) -> None:
+def test_choose_run_folder_new_never_exists(tmp_path: Path) -> None:
     (tmp_path / "now").mkdir()
     (tmp_path / "now-2").mkdir()
     assert choose_run_folder(str(tmp_path), "now", None) == str(tmp_path / "now-3")
 
 
-def test_records_of_starts_do_not_replace_each_other(tmp_path: Path) -> None:
+def test_choose_hydra_subdir_one_per_start(tmp_path: Path) -> None:
     assert choose_hydra_subdir(None, "t") == ".hydra"
     assert choose_hydra_subdir(str(tmp_path), "t") == ".hydra"
     a_run(tmp_path / "run")
     assert choose_hydra_subdir(str(tmp_path / "run"), "t") == ".hydra/resumed_t"
 
 
-def test_what_decides_what_is_learnt_must_stay() -> None:
+def test_check_unchanged_refuses_what_is_learnt() -> None:
     old = {
         "seed": 0,
         "model": {"optimizer": {"lr": 1e-3}, "rank": 4},
@@ -154,7 +154,7 @@ def test_what_decides_what_is_learnt_must_stay() -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_the_command_that_goes_on_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_command_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert resume_command(tmp_path / "runs/identity/ada/2026") == "facesmith train resume=runs/identity/ada/2026"
     assert resume_command(tmp_path / "my runs/1") == "facesmith train 'resume=my runs/1'"

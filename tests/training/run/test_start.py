@@ -49,7 +49,7 @@ def _save(run: Path, epochs: int, settings: dict[str, Any]) -> Path:
     return path
 
 
-def test_a_new_run_starts_from_nothing_and_never_in_anothers_folder(run: Path, tmp_path_factory: Any) -> None:
+def test_find_start_new_run_from_nothing(run: Path, tmp_path_factory: Any) -> None:
     assert start(tmp_path_factory.mktemp("new")) == Start()
     assert start(tmp_path_factory.mktemp("new"), "resume=auto") == Start()
     with pytest.raises(UserError, match="holds a run already; resume it with resume="):
@@ -58,14 +58,14 @@ def test_a_new_run_starts_from_nothing_and_never_in_anothers_folder(run: Path, t
 
 
 @pytest.mark.parametrize("change", ["trainer.max_epochs=50", "data.workers=2", "logger=none", "paths.profiles=p"])
-def test_it_goes_on(run: Path, change: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_find_start_resumes(run: Path, change: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         found = start(run, "trainer.max_epochs=30", f"resume={run}", change)
     assert found == Start(run / "checkpoints/last.ckpt")
     assert "epoch 20, step 140" in caplog.text
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_find_start_damaged_takes_previous(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     os.truncate(run / "checkpoints/last.ckpt", 700)
     with caplog.at_level(logging.INFO):
         assert start(run, "resume=auto").checkpoint == run / "checkpoints/previous.ckpt"
@@ -75,7 +75,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(run: Path, caplog
         start(run, f"resume={run}")
 
 
-def test_other_settings_are_refused_in_one_line(run: Path) -> None:
+def test_find_start_other_settings_is_refused(run: Path) -> None:
     with pytest.raises(UserError) as caught:
         start(run, f"resume={run}", "model.optimizer.lr=0.5", "data.batch_size=8", "seed=4")
     (line,) = str(caught.value).splitlines()
@@ -83,12 +83,12 @@ def test_other_settings_are_refused_in_one_line(run: Path) -> None:
         assert words in line
 
 
-def test_fewer_epochs_than_done_are_refused(run: Path) -> None:
+def test_find_start_fewer_epochs_is_refused(run: Path) -> None:
     with pytest.raises(UserError, match=r"^trainer\.max_epochs=15: the run has 20 already"):
         start(run, f"resume={run}", "trainer.max_epochs=15")
 
 
-def test_a_finished_run_says_so_and_more_epochs_go_on(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_find_start_finished_run_and_more_epochs(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, settings = composed(run, "trainer.max_epochs=30")
     with record_run(run, experiment="identity", name="ada", settings=settings) as recorder:
         _save(run, 30, settings)

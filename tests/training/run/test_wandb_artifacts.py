@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_same_faces_and_files_are_the_same_artifact(model: Path) -> None:
+def test_artifacts_same_files_are_same_artifact(model: Path) -> None:
     assert make_face_set_artifact(TOLD).digest == make_face_set_artifact({**TOLD, "run": "another"}).digest
     assert "embedding" not in make_face_set_artifact(TOLD).metadata
     first, again = (make_onnx_artifact(model.parent, "run", {"run": told}, upload=False) for told in ("a", "b"))
@@ -31,7 +31,7 @@ def test_the_same_faces_and_files_are_the_same_artifact(model: Path) -> None:
     assert (first.digest, first.name) == (again.digest, again.name)  # so that a swap finds what the training logged
 
 
-def test_a_swap_is_told_by_reference(model: Path, tmp_path: Path) -> None:
+def test_log_swap_is_reference(model: Path, tmp_path: Path) -> None:
     output = tmp_path / "swapped.png"
     output.write_bytes(b"a face")
     assert main(["sweep", "lineage", str(output), f"model={model}", f"runs={tmp_path}"]) == 0
@@ -44,7 +44,7 @@ def test_a_swap_is_told_by_reference(model: Path, tmp_path: Path) -> None:
     assert (run["job_type"], run["run_group"]) == ("swap", "identity-ada-2026-11-22_05-01-04")
 
 
-def test_a_model_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_swap_model_outside_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.png", "a.onnx"):
         (tmp_path / name).touch()
     assert main(["sweep", "lineage", str(tmp_path / "a.png"), f"model={tmp_path / 'a.onnx'}"]) == 1

@@ -14,7 +14,7 @@ from ...offline_wandb import logger, record, summaries
 pytestmark = pytest.mark.usefixtures("keyless")
 
 
-def test_without_a_key_a_run_is_kept_offline_under_its_own_name(tmp_path: Path) -> None:
+def test_wandb_logger_without_key_is_offline(tmp_path: Path) -> None:
     one = logger(tmp_path, "identity/ada/2026-11-22_05-01-04", overrides=["model.optimizer.lr=2e-3", "data.source=me"])
     one.log_metrics({"train/loss": 1.0}, step=0)
     assert one.experiment.settings.mode == "offline"
@@ -24,7 +24,7 @@ def test_without_a_key_a_run_is_kept_offline_under_its_own_name(tmp_path: Path) 
     assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb")
 
 
-def test_every_job_of_a_sweep_is_a_run_of_its_own_and_says_how_it_ended(tmp_path: Path) -> None:
+def test_finish_wandb_run_each_job_is_one_run(tmp_path: Path) -> None:
     def job(number: int) -> None:
         folder = f"identity/ada/2026-11-22_05-01-04_sweep/{number}"
         monitor = Monitor(name="val/judge_distance", mode="min")
@@ -56,7 +56,7 @@ def test_every_job_of_a_sweep_is_a_run_of_its_own_and_says_how_it_ended(tmp_path
     assert (run["run_group"], run["job_type"]) == ("identity/ada/2026-11-22_05-01-04_sweep", "sweep")
 
 
-def test_pictures_stay_unless_asked_for(tmp_path: Path) -> None:
+def test_wandb_logger_media_false_refuses_pictures(tmp_path: Path) -> None:
     one = logger(tmp_path, "identity/ada/now")
     with pytest.raises(UserError, match="media=false keeps pictures"):
         one.log_media("renders/validation", tmp_path / "a.png", 0)
