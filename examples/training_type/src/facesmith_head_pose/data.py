@@ -47,9 +47,9 @@ class EpochBatches(Sampler[list[int]]):
         self.count, self.batch_size, self.seed = count, batch_size, seed
         self._epoch = self._first = 0
 
-    def begin(self, epoch: int, batch: int) -> None:
+    def start_epoch(self, epoch: int, first_batch: int) -> None:
         """Make the next iteration that of an epoch, from a batch of it on; both are counted from 0."""
-        self._epoch, self._first = epoch, batch
+        self._epoch, self._first = epoch, first_batch
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
