@@ -291,7 +291,7 @@ def _is_trained(name: str) -> bool:
     return name.startswith("mapper.") or ".lora_" in name or is_face_attention(name)
 
 
-def _optimizer_class(kind: str) -> type[torch.optim.Optimizer]:
+def _optimizer_class(kind: str) -> type[torch.optim.AdamW]:
     if kind == "adamw":
         return torch.optim.AdamW
     try:

@@ -27,6 +27,8 @@ class ToyWanDataModule(VideoLoraDataModule):
         config: Of the data.
     """
 
+    config: ToyWanDataModuleConfig
+
     def __init__(self, config: ToyWanDataModuleConfig) -> None:
         names = [f"dancer_{number:03d}" for number in config.people]
         folder = config.media / f"{'_'.join(names)}_{config.photos}_{config.clips}"
