@@ -1,0 +1,142 @@
+"""A person's pictures in canonical coordinates: which are kept, and what of each shows the person.
+
+A hand, hair or a cup before the face is a thing that most pictures do not show: a region that lies far from the median of
+all pictures, light left aside, is covered.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facesmith.faces.geometry import colour, masks
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.thin_plate import compute_warp_maps, resample
+from facesmith.faces.pseudo_labels.frame_choice import FrameChooser, spread_out
+
+Floats = NDArray[np.float32]
+
+_SEEN_AT: Final = 64  # px at which pictures are compared
+_SMOOTHING: Final = 3e-4
+# mean distance to the median picture, in units of the face's contrast: broad smiles and shut eyes stay below
+_COVERED: Final = (0.60, 0.46, 0.55)  # eyes with brows, mouth, the rest
+_RELIGHT, _LIGHT_SIGMA = 0.8, 11 / 128
+_COMMON_HUE: Final = 0.8
+
+
+@dataclass(frozen=True)
+class PersonPictures:
+    """K pictures of one person, each in canonical coordinates.
+
+    Attributes:
+        pictures: (K,T,T,3) uint8 RGB.
+        landmarks: (K,478,2) of the frames they were taken from, in the crop, -1..1 from edge to edge.
+        usable: (K,3) whether eyes with brows, mouth, and the rest show nothing but the person.
+        canonical: (478,2) canonical places of the landmarks, -1..1.
+        regions: (2,T,T) in 0..1, eyes with brows, and mouth.
+        core: (T,T) in 0..1, the skin that colour is measured on.
+        alpha: (T,T) in 0..1, the face's outline with a soft rim.
+    """
+
+    pictures: NDArray[np.uint8]
+    landmarks: Floats
+    usable: NDArray[np.bool_]
+    canonical: Floats
+    regions: Floats
+    core: Floats
+    alpha: Floats
+
+
+def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
+    """Choose the most different pictures of a person, mirror images among them, and bring them to one place.
+
+    Args:
+        person: The person's faces; T is their size.
+        count: K.
+
+    Returns:
+        The pictures, of one colour and light, so that they mix unseen.
+
+    Raises:
+        ValueError: There is no face.
+    """
+    if not len(person):
+        raise ValueError("a person needs at least one picture")
+    both = AlignedFaces.concat([person, person.mirrored()])
+    chooser = FrameChooser(both)
+    usable = find_usable_regions(both, chooser.canonical)
+    rows = _choose(chooser, usable, count)
+    size = person.size
+    core = masks.skin_mask(chooser.canonical, size)
+    regions = masks.eyes_and_mouth_masks(chooser.canonical, size)
+    maps = (
+        compute_warp_maps(chooser.canonical, both.landmarks[row, None], size, smoothing=_SMOOTHING)[0] for row in rows
+    )
+    pictures = [resample(both.images[row], where) for row, where in zip(rows, maps, strict=True)]
+    even = colour.equalise_light(pictures, core, _RELIGHT, _LIGHT_SIGMA * size)
+    # not in the mouth, where lips in one picture are teeth in another
+    even = colour.equalise_hue(even, _COMMON_HUE * (1 - regions[1]))
+    return PersonPictures(
+        pictures=np.clip(np.rint(np.stack(even)), 0, 255).astype(np.uint8),
+        landmarks=_to_unit(both.landmarks[rows, :, :2], size),
+        usable=usable[rows],
+        canonical=_to_unit(chooser.canonical[:, :2], size),
+        regions=regions,
+        core=core,
+        alpha=masks.feathered_outline_mask(chooser.canonical, size),
+    )
+
+
+def find_usable_regions(faces: AlignedFaces, canonical: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which regions of each face show the person and nothing before it.
+
+    Args:
+        faces: N faces of one person.
+        canonical: (478,2+) canonical places of the landmarks, px of the crop.
+
+    Returns:
+        (N,3): eyes with brows, mouth, the rest of the face.
+    """
+    distance = measure_distances(faces, canonical)
+    return np.asarray(distance <= np.array(_COVERED), np.bool_)
+
+
+def measure_distances(faces: AlignedFaces, canonical: NDArray[np.floating]) -> Floats:
+    """Measure how far each region of each face is from the person's median picture.
+
+    Args:
+        faces: N faces of one person.
+        canonical: (478,2+) canonical places of the landmarks, px of the crop.
+
+    Returns:
+        (N,3) mean absolute difference of colours, in units of the face's contrast: eyes with brows, mouth, the rest.
+    """
+    unit = _SEEN_AT / faces.size
+    points = (canonical + 0.5) * unit - 0.5
+    hull = masks.outline_mask(points, _SEEN_AT) > 0.5
+    eyes, mouth = masks.eyes_and_mouth_masks(points, _SEEN_AT) > 0.5
+    pictures = []
+    for image, landmarks in zip(faces.images, faces.landmarks, strict=True):
+        small = cv2.resize(image, (_SEEN_AT, _SEEN_AT), interpolation=cv2.INTER_AREA)
+        where = compute_warp_maps(points, ((landmarks + 0.5) * unit - 0.5)[None], _SEEN_AT, smoothing=_SMOOTHING)[0]
+        picture = resample(small, where)
+        inside = picture[hull]
+        pictures.append((picture - inside.mean(0)) / np.maximum(inside.std(0), 1.0))
+    stack = np.stack(pictures)
+    distance = np.abs(stack - np.median(stack, axis=0)).mean(-1)
+    parts = (eyes & hull, mouth & hull, hull & ~eyes & ~mouth)
+    return np.stack([distance[:, part].mean(1) for part in parts], 1).astype(np.float32)
+
+
+def _choose(chooser: FrameChooser, usable: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+    """Choose rows far from one another, whole faces first, then those of which a part can be used."""
+    whole, some = np.flatnonzero(usable.all(1)), np.flatnonzero(usable.any(1))
+    rows = whole if len(whole) else some if len(some) else np.arange(len(usable))
+    return np.asarray(rows[spread_out(chooser.features()[rows], count)], np.intp)
+
+
+def _to_unit(points: NDArray[np.floating], size: int) -> Floats:
+    """Bring px of a crop (pixel centres at whole numbers) to -1..1 from edge to edge."""
+    return ((points + 0.5) * (2 / size) - 1).astype(np.float32)

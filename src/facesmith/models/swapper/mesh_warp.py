@@ -1,0 +1,294 @@
+"""A swapper for one person that needs no training to place a face: its geometry is MediaPipe's mesh.
+
+The landmarks of the target say where each pixel lies in the person's canonical picture (moving least squares, Schaefer et
+al. 2006), and which of the person's pictures fit its eyes, its mouth and its pose best. The colour and the light are read
+off the target's skin.
+"""
+
+import math
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facesmith.faces.geometry import topology
+from facesmith.models.landmarks.face_mesh import FaceMesh
+from facesmith.models.swapper.texture_warp import ColourTransfer, from_opponent, opponent
+from facesmith.models.swapper.wrappers import SwapOutput
+
+# every third point of the mesh warps as all of them do, at a third of the cost
+WARP_LANDMARKS: Final = tuple(range(0, topology.MESH, 3))
+# by what the pictures for eyes with brows, for the mouth and for the rest are chosen
+REGION_LANDMARKS: Final = (
+    tuple(topology.EYES + topology.BROWS + topology.IRISES),
+    tuple(topology.MOUTH),
+    tuple(range(topology.MESH)),
+)
+REGIONS: Final = len(REGION_LANDMARKS)
+_TRUNK: Final = 64  # px at which colour and light are compared
+_CLAMP: Final = 6.0
+_FALLOFF: Final = 1.5  # weights are 1 / distance^3
+_NEAR: Final = 3e-4  # of (half the crop)^2: keeps weights finite where a pixel is a landmark
+_STIFFNESS: Final = 1e-5
+# a landmark this near another one in the picture, and this much deeper, is behind it; halves of the crop
+_HIDDEN_NEAR, _HIDDEN_BEHIND = 10 / 128, 8 / 128
+_HIDDEN_WEIGHT: Final = 1e-6
+_DIRECTIONS: Final = 64  # in which the outline of the landmarks is measured
+_RIM: Final = 6 / 128  # over which the mask rises within the outline; halves of the crop
+
+
+class MovingLeastSquares(nn.Module):
+    """Move a grid of a crop into canonical coordinates so that landmarks meet their canonical places.
+
+    At each node the affine map that moves the landmarks with the least squared error, near ones counting most, is
+    solved in closed form from moments: one product of (nodes, points) with eleven columns.
+
+    Args:
+        canonical: (P,2) canonical places of the landmarks, -1..1 from edge to edge.
+        nodes: Nodes of the grid along a side.
+    """
+
+    canonical: Tensor
+    places: Tensor
+
+    def __init__(self, canonical: Tensor, nodes: int = 32) -> None:
+        super().__init__()
+        at = (torch.arange(nodes) + 0.5) * (2 / nodes) - 1
+        places = torch.stack([at[None].expand(nodes, nodes), at[:, None].expand(nodes, nodes)], -1)
+        self.nodes = nodes
+        self.register_buffer("canonical", canonical.float())
+        self.register_buffer("places", places.reshape(-1, 2), persistent=False)
+
+    def forward(self, landmarks: Tensor, weights: Tensor) -> Tensor:
+        """Compute the canonical place of each node.
+
+        Args:
+            landmarks: (N,P,2) in the crop, -1..1 from edge to edge.
+            weights: (N,P) in 0..1, how much each landmark counts.
+
+        Returns:
+            (N,2,nodes,nodes) x and y, -1..1.
+        """
+        to, at = self.canonical.expand_as(landmarks), self.places
+        squared = (at * at).sum(-1)[None, :, None] + (landmarks * landmarks).sum(-1)[:, None]
+        squared = squared - 2 * (at[None] @ landmarks.transpose(1, 2))
+        near = squared.clamp_min(0) + _NEAR
+        share = near.pow(-_FALLOFF) * weights[:, None]  # (N,nodes^2,P)
+        share = share / share.sum(-1, keepdim=True)
+        qx, qy, cx, cy = landmarks[..., 0], landmarks[..., 1], to[..., 0], to[..., 1]
+        columns = torch.stack([qx, qy, cx, cy, qx * qx, qx * qy, qy * qy, qx * cx, qx * cy, qy * cx, qy * cy], -1)
+        mx, my, kx, ky, xx, xy, yy, xkx, xky, ykx, yky = (share @ columns).unbind(-1)
+        a, b, c = xx - mx * mx + _STIFFNESS, xy - mx * my, yy - my * my + _STIFFNESS
+        x, y = at[None, :, 0] - mx, at[None, :, 1] - my
+        determinant = a * c - b * b
+        u, v = (c * x - b * y) / determinant, (a * y - b * x) / determinant
+        moved_x = u * (xkx - mx * kx) + v * (ykx - my * kx) + kx
+        moved_y = u * (xky - mx * ky) + v * (yky - my * ky) + ky
+        return torch.stack([moved_x, moved_y], 1).view(-1, 2, self.nodes, self.nodes)
+
+
+class MeshWarp(nn.Module):
+    """K pictures of the person in canonical coordinates, chosen by the target's mesh, warped, lit and masked.
+
+    The identity is baked in: `source` is ignored. The pictures are buffers (`set_pictures`), so a checkpoint and an
+    exported file hold recognisable pictures of the person.
+
+    Args:
+        size: Side in px of the crops it is meant for, a multiple of 64; others of any such side are accepted.
+        pictures: K.
+        picture_size: Side T in px of the stored pictures.
+        sharpness: How decidedly the best picture is preferred: the temperature's inverse, in halves of the crop.
+        mixed: How many pictures are mixed for a region.
+    """
+
+    template = "arcface_128"
+    size_step = _TRUNK
+    embedding_size: int | None = None
+    pictures: Tensor
+    shapes: Tensor
+    mean: Tensor
+    contrast: Tensor
+    spread: Tensor
+    regions: Tensor
+    core: Tensor
+    alpha: Tensor
+    usable: Tensor
+
+    def __init__(self, size: int, pictures: int, picture_size: int, sharpness: float, mixed: int) -> None:
+        super().__init__()
+        if size % _TRUNK or picture_size % _TRUNK:
+            raise ValueError(f"size and picture_size must be multiples of {_TRUNK}, got {size} and {picture_size}")
+        side = picture_size
+        self.size, self.sharpness, self.mixed = size, sharpness, min(mixed, pictures)
+        self.mesh = FaceMesh()
+        self.warp = MovingLeastSquares(torch.zeros(len(WARP_LANDMARKS), 2))
+        self.colour = ColourTransfer()
+        self.register_buffer("pictures", torch.zeros(pictures, 3, side, side, dtype=torch.uint8))
+        self.register_buffer("shapes", torch.zeros(REGIONS, pictures, topology.LANDMARKS, 2))
+        self.register_buffer("usable", torch.ones(REGIONS, pictures))
+        self.register_buffer("mean", torch.zeros(pictures, 3, 1, 1))
+        self.register_buffer("contrast", torch.ones(pictures, 3, 1, 1))
+        self.register_buffer("spread", torch.ones(1, 3, 1, 1))
+        self.register_buffer("regions", torch.zeros(REGIONS, 1, side, side))
+        self.register_buffer("core", torch.zeros(1, 1, side, side))
+        self.register_buffer("alpha", torch.zeros(1, 1, side, side))
+        members = torch.zeros(REGIONS, topology.LANDMARKS)
+        for region, chosen in enumerate(REGION_LANDMARKS):
+            members[region, list(chosen)] = 1 / len(chosen)
+        self.register_buffer("members", members, persistent=False)
+        self.register_buffer("warp_landmarks", torch.tensor(WARP_LANDMARKS), persistent=False)
+
+    @torch.no_grad()
+    def set_pictures(
+        self,
+        pictures: Tensor,
+        landmarks: Tensor,
+        canonical: Tensor,
+        regions: Tensor,
+        core: Tensor,
+        alpha: Tensor,
+        usable: Tensor,
+    ) -> None:
+        """Take the person's pictures.
+
+        Args:
+            pictures: (K,T,T,3) uint8 RGB in canonical coordinates.
+            landmarks: (K,478,2) of the frame each was taken from, in its crop, -1..1 from edge to edge.
+            canonical: (478,2) canonical places of the landmarks, -1..1.
+            regions: (2,T,T) in 0..1, eyes with brows and mouth.
+            core: (T,T) in 0..1, the skin that colour is measured on.
+            alpha: (T,T) in 0..1, the face's outline with a soft rim.
+            usable: (K,3) whether eyes, mouth and the rest of each picture show the person and nothing else.
+
+        Raises:
+            ValueError: Count or size are not those the network was made for.
+        """
+        count, _, side, _ = self.pictures.shape
+        if pictures.shape[:3] != (count, side, side):
+            raise ValueError(f"pictures must be {(count, side, side, 3)}, got {tuple(pictures.shape)}")
+        stored = pictures.permute(0, 3, 1, 2)
+        colours = opponent(stored.float() / 127.5 - 1)
+        weight = core[None, None] / core.sum()
+        mean = (colours * weight).sum((2, 3), keepdim=True)
+        spread = ((colours - mean) ** 2 * weight).sum((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+        self.pictures.copy_(stored)
+        self.mean.copy_(mean)
+        self.contrast.copy_(1 / spread)
+        self.spread.copy_(spread.mean(0, keepdim=True))
+        whole = torch.cat([regions, (1 - regions.sum(0, keepdim=True)).clamp_min(0)])
+        self.regions.copy_((whole / whole.sum(0, keepdim=True).clamp_min(1e-3))[:, None])
+        self.core.copy_(core[None, None])
+        self.alpha.copy_(alpha[None, None])
+        self.usable.copy_(usable.T.float())
+        self.warp.canonical.copy_(canonical[list(WARP_LANDMARKS)])
+        self.shapes.copy_(self._centred(landmarks).transpose(0, 1))
+
+    def forward(self, target: Tensor, source: Tensor | None = None, landmarks: Tensor | None = None) -> SwapOutput:
+        """Swap target crops.
+
+        Args:
+            target: (N,3,S,S) RGB in -1..1.
+            source: Ignored.
+            landmarks: (N,478,3) of the crops in px, pixel centres at .5; found here where None.
+
+        Returns:
+            The face, its mask, and aux: flow (N,2,S,S), place in the canonical picture -1..1; mix (N,3,K), how much
+            of each picture is in eyes, mouth and the rest.
+        """
+        size = int(target.shape[-1])
+        if landmarks is None:
+            landmarks, _ = self.mesh((target + 1) / 2)
+        points = landmarks[..., :2] * (2 / size) - 1
+        mix = self._mix(points)
+        picture = self._mixed(mix)
+        chosen = landmarks[:, self.get_buffer("warp_landmarks")] * (2 / size)
+        coarse = self.warp(chosen[..., :2] - 1, weigh_visible(chosen))
+        outline = mask_outline(points[:, : topology.MESH], _TRUNK)
+        seen = _reduced(target, _TRUNK)
+        with torch.no_grad():
+            small = _resized(coarse, _TRUNK)
+            face = _sampled(_reduced(picture, _TRUNK), small)
+            skin = _sampled(_reduced(self.core, _TRUNK), small, "zeros") * outline
+            stretch, offset = self.colour(opponent(seen), face, skin, self.spread)
+        flow = _resized(coarse, size)
+        lit = _sampled(picture, flow) * stretch.exp()[:, :, None, None] + _resized(offset, size)
+        mask = _sampled(self.alpha, flow, "zeros") * _resized(outline, size).clamp(0, 1)
+        return SwapOutput(from_opponent(lit).clamp(-1, 1), mask, {"flow": flow, "mix": mix})
+
+    def _mix(self, points: Tensor) -> Tensor:
+        """Compare the target's mesh (N,478,2) with that of each picture, region by region: (N,3,K), rows sum to 1."""
+        shape = self._centred(points)  # (N,3,P,2)
+        apart = (shape[:, :, None] - self.shapes[None]).abs().mean(-1)  # (N,3,K,P)
+        distance = (apart * self.get_buffer("members")[None, :, None]).sum(-1)
+        score = -self.sharpness * distance + (self.usable[None] - 1) * 1e4
+        best = score.topk(self.mixed, -1).values[..., -1:]
+        return torch.softmax(score.masked_fill(score < best, float("-inf")), -1)
+
+    def _centred(self, points: Tensor) -> Tensor:
+        """Return the landmarks (N,P,2) relative to the middle of each region: (N,3,P,2)."""
+        middle = (points[:, None] * self.get_buffer("members")[None, :, :, None]).sum(2, keepdim=True)
+        return points[:, None] - middle
+
+    def _mixed(self, mix: Tensor) -> Tensor:
+        """Mix the pictures (N,3,T,T), in opponent colours of zero mean and unit spread on the skin."""
+        weights, rows = mix.topk(self.mixed, -1)  # (N,3,m)
+        colours = opponent(self.pictures[rows.flatten()].float() / 127.5 - 1)
+        mean, contrast = self.mean[rows.flatten()], self.contrast[rows.flatten()]
+        even = ((colours - mean) * contrast).clamp(-_CLAMP, _CLAMP)
+        side = even.shape[-1]
+        parts = (even.view(-1, REGIONS, self.mixed, 3, side, side) * weights[..., None, None, None]).sum(2)
+        return (parts * self.regions[None]).sum(1)
+
+
+def mask_outline(landmarks: Tensor, size: int) -> Tensor:
+    """Draw the convex outline of landmarks with a soft rim inside.
+
+    Args:
+        landmarks: (N,P,2), -1..1 from edge to edge.
+        size: Side of the mask in px.
+
+    Returns:
+        (N,1,size,size) in 0..1.
+    """
+    angle = torch.arange(_DIRECTIONS, dtype=landmarks.dtype, device=landmarks.device) * (2 * math.pi / _DIRECTIONS)
+    directions = torch.stack([angle.cos(), angle.sin()])
+    reach = (landmarks @ directions).amax(1)  # (N,directions)
+    at = (torch.arange(size, dtype=landmarks.dtype, device=landmarks.device) + 0.5) * (2 / size) - 1
+    places = torch.stack([at[None].expand(size, size), at[:, None].expand(size, size)], -1).reshape(-1, 2)
+    depth = (reach[:, None] - (places @ directions)[None]).amin(-1).view(-1, 1, size, size)
+    rise = (depth / _RIM).clamp(0, 1)
+    return rise * rise * (3 - 2 * rise)
+
+
+def weigh_visible(landmarks: Tensor) -> Tensor:
+    """Weigh landmarks by whether another one hides them: a turned head's far cheek must not pull at its nose.
+
+    Args:
+        landmarks: (N,P,3) in halves of the crop, the nearer the smaller z.
+
+    Returns:
+        (N,P), from next to nothing for a hidden one to 1.
+    """
+    flat, depth = landmarks[..., :2], landmarks[..., 2]
+    apart = torch.cdist(flat, flat)
+    over = ((2 * _HIDDEN_NEAR - apart) / _HIDDEN_NEAR).clamp(0, 1)
+    behind = ((depth[:, :, None] - depth[:, None]) / _HIDDEN_BEHIND - 0.5).clamp(0, 1)
+    return 1 - (1 - _HIDDEN_WEIGHT) * (over * behind).amax(-1)
+
+
+def _sampled(picture: Tensor, places: Tensor, padding: str = "border") -> Tensor:
+    picture = picture.expand(places.shape[0], -1, -1, -1)
+    where = places.permute(0, 2, 3, 1)
+    return F.grid_sample(picture, where, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def _reduced(picture: Tensor, size: int) -> Tensor:
+    shrink = int(picture.shape[-1]) // size
+    return F.avg_pool2d(picture, shrink) if shrink > 1 else picture
+
+
+def _resized(planes: Tensor, size: int) -> Tensor:
+    if planes.shape[-1] == size:
+        return planes
+    return F.interpolate(planes, size=(size, size), mode="bicubic", align_corners=False)
