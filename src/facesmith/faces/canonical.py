@@ -1,7 +1,7 @@
 """A person's pictures in canonical coordinates: which are kept, and what of each shows the person.
 
-A hand, hair or a cup before the face is a thing that most pictures do not show: a region that lies far from the median of
-all pictures, light left aside, is covered.
+A hand, hair or a cup before the face is a thing that most pictures do not show: a region that lies far from the median
+of all pictures, light left aside, is covered.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from facesmith.faces.geometry import colour, masks
 from facesmith.faces.geometry.aligned import AlignedFaces
@@ -24,6 +25,7 @@ _SMOOTHING: Final = 3e-4
 _COVERED: Final = (0.60, 0.46, 0.55)  # eyes with brows, mouth, the rest
 _RELIGHT, _LIGHT_SIGMA = 0.8, 11 / 128
 _COMMON_HUE: Final = 0.8
+_NEIGHBOURS: Final = 10  # of a landmark, for its normal
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class PersonPictures:
         pictures: (K,T,T,3) uint8 RGB.
         landmarks: (K,478,2) of the frames they were taken from, in the crop, -1..1 from edge to edge.
         usable: (K,3) whether eyes with brows, mouth, and the rest show nothing but the person.
-        canonical: (478,2) canonical places of the landmarks, -1..1.
+        canonical: (478,3) canonical places of the landmarks, -1..1, depth in the same unit.
+        normals: (478,3) outward normals of the face there.
         regions: (2,T,T) in 0..1, eyes with brows, and mouth.
         core: (T,T) in 0..1, the skin that colour is measured on.
         alpha: (T,T) in 0..1, the face's outline with a soft rim.
@@ -44,6 +47,7 @@ class PersonPictures:
     landmarks: Floats
     usable: NDArray[np.bool_]
     canonical: Floats
+    normals: Floats
     regions: Floats
     core: Floats
     alpha: Floats
@@ -82,11 +86,31 @@ def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
         pictures=np.clip(np.rint(np.stack(even)), 0, 255).astype(np.uint8),
         landmarks=_to_unit(both.landmarks[rows, :, :2], size),
         usable=usable[rows],
-        canonical=_to_unit(chooser.canonical[:, :2], size),
+        canonical=np.concatenate(
+            [_to_unit(chooser.canonical[:, :2], size), chooser.canonical[:, 2:] * np.float32(2 / size)], axis=1
+        ).astype(np.float32),
+        normals=estimate_normals(chooser.canonical),
         regions=regions,
         core=core,
         alpha=masks.feathered_outline_mask(chooser.canonical, size),
     )
+
+
+def estimate_normals(points: NDArray[np.floating]) -> Floats:
+    """Estimate the outward normals of a face seen from the front.
+
+    Args:
+        points: (P,3), the nearer the smaller z.
+
+    Returns:
+        (P,3) of unit length: of the plane through the nearest points, away from the middle of the head.
+    """
+    _, near = cKDTree(points).query(points, k=_NEIGHBOURS)
+    around = points[near] - points[near].mean(1, keepdims=True)
+    normals = np.linalg.svd(around)[2][:, 2]
+    inside = points.mean(0) + np.array([0, 0, np.ptp(points[:, 0]) / 2])
+    outwards = np.sign(((points - inside) * normals).sum(1, keepdims=True))
+    return np.asarray(normals * outwards, np.float32)
 
 
 def find_usable_regions(faces: AlignedFaces, canonical: NDArray[np.floating]) -> NDArray[np.bool_]:

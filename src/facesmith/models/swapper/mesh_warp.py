@@ -1,8 +1,8 @@
 """A swapper for one person that needs no training to place a face: its geometry is MediaPipe's mesh.
 
-The landmarks of the target say where each pixel lies in the person's canonical picture (moving least squares, Schaefer et
-al. 2006), and which of the person's pictures fit its eyes, its mouth and its pose best. The colour and the light are read
-off the target's skin.
+The landmarks of the target say where each pixel lies in the person's canonical picture (moving least squares, Schaefer
+et al. 2006), and which of the person's pictures fit its eyes, its mouth and its pose best. The colour and the light are
+read off the target's skin.
 """
 
 import math
@@ -31,10 +31,11 @@ _CLAMP: Final = 6.0
 _FALLOFF: Final = 1.5  # weights are 1 / distance^3
 _NEAR: Final = 3e-4  # of (half the crop)^2: keeps weights finite where a pixel is a landmark
 _STIFFNESS: Final = 1e-5
-# a landmark this near another one in the picture, and this much deeper, is behind it; halves of the crop
-_HIDDEN_NEAR, _HIDDEN_BEHIND = 10 / 128, 8 / 128
+# cosine between a landmark's normal and the view, from which it counts: a hidden one must not pull at what hides it
+_TURNED_AWAY, _TURNED_TO = -0.1, 0.2
 _HIDDEN_WEIGHT: Final = 1e-6
 _DIRECTIONS: Final = 64  # in which the outline of the landmarks is measured
+_NO_FACE, _SURE = 0.2, 0.5  # how surely a crop shows a face: below nothing is swapped, above all
 _RIM: Final = 6 / 128  # over which the mask rises within the outline; halves of the crop
 
 
@@ -114,6 +115,8 @@ class MeshWarp(nn.Module):
     core: Tensor
     alpha: Tensor
     usable: Tensor
+    rest: Tensor
+    normals: Tensor
 
     def __init__(self, size: int, pictures: int, picture_size: int, sharpness: float, mixed: int) -> None:
         super().__init__()
@@ -133,6 +136,8 @@ class MeshWarp(nn.Module):
         self.register_buffer("regions", torch.zeros(REGIONS, 1, side, side))
         self.register_buffer("core", torch.zeros(1, 1, side, side))
         self.register_buffer("alpha", torch.zeros(1, 1, side, side))
+        self.register_buffer("rest", torch.eye(3).repeat(len(WARP_LANDMARKS) // 3, 1))
+        self.register_buffer("normals", torch.zeros(len(WARP_LANDMARKS), 3))
         members = torch.zeros(REGIONS, topology.LANDMARKS)
         for region, chosen in enumerate(REGION_LANDMARKS):
             members[region, list(chosen)] = 1 / len(chosen)
@@ -145,6 +150,7 @@ class MeshWarp(nn.Module):
         pictures: Tensor,
         landmarks: Tensor,
         canonical: Tensor,
+        normals: Tensor,
         regions: Tensor,
         core: Tensor,
         alpha: Tensor,
@@ -155,7 +161,8 @@ class MeshWarp(nn.Module):
         Args:
             pictures: (K,T,T,3) uint8 RGB in canonical coordinates.
             landmarks: (K,478,2) of the frame each was taken from, in its crop, -1..1 from edge to edge.
-            canonical: (478,2) canonical places of the landmarks, -1..1.
+            canonical: (478,3) canonical places of the landmarks, -1..1, depth in the same unit.
+            normals: (478,3) outward normals there.
             regions: (2,T,T) in 0..1, eyes with brows and mouth.
             core: (T,T) in 0..1, the skin that colour is measured on.
             alpha: (T,T) in 0..1, the face's outline with a soft rim.
@@ -181,7 +188,9 @@ class MeshWarp(nn.Module):
         self.core.copy_(core[None, None])
         self.alpha.copy_(alpha[None, None])
         self.usable.copy_(usable.T.float())
-        self.warp.canonical.copy_(canonical[list(WARP_LANDMARKS)])
+        self.rest.copy_(canonical[list(WARP_LANDMARKS)])
+        self.normals.copy_(normals[list(WARP_LANDMARKS)])
+        self.warp.canonical.copy_(self.rest[:, :2])
         self.shapes.copy_(self._centred(landmarks).transpose(0, 1))
 
     def forward(self, target: Tensor, source: Tensor | None = None, landmarks: Tensor | None = None) -> SwapOutput:
@@ -197,13 +206,15 @@ class MeshWarp(nn.Module):
             of each picture is in eyes, mouth and the rest.
         """
         size = int(target.shape[-1])
+        seen_face = target.new_ones(target.shape[0])
         if landmarks is None:
-            landmarks, _ = self.mesh((target + 1) / 2)
+            landmarks, presence = self.mesh((target + 1) / 2)
+            seen_face = ((presence - _NO_FACE) / (_SURE - _NO_FACE)).clamp(0, 1)
         points = landmarks[..., :2] * (2 / size) - 1
         mix = self._mix(points)
         picture = self._mixed(mix)
         chosen = landmarks[:, self.get_buffer("warp_landmarks")] * (2 / size)
-        coarse = self.warp(chosen[..., :2] - 1, weigh_visible(chosen))
+        coarse = self.warp(chosen[..., :2] - 1, weigh_visible(chosen, self.rest, self.normals))
         outline = mask_outline(points[:, : topology.MESH], _TRUNK)
         seen = _reduced(target, _TRUNK)
         with torch.no_grad():
@@ -214,6 +225,7 @@ class MeshWarp(nn.Module):
         flow = _resized(coarse, size)
         lit = _sampled(picture, flow) * stretch.exp()[:, :, None, None] + _resized(offset, size)
         mask = _sampled(self.alpha, flow, "zeros") * _resized(outline, size).clamp(0, 1)
+        mask = mask * seen_face[:, None, None, None]
         return SwapOutput(from_opponent(lit).clamp(-1, 1), mask, {"flow": flow, "mix": mix})
 
     def _mix(self, points: Tensor) -> Tensor:
@@ -261,20 +273,36 @@ def mask_outline(landmarks: Tensor, size: int) -> Tensor:
     return rise * rise * (3 - 2 * rise)
 
 
-def weigh_visible(landmarks: Tensor) -> Tensor:
-    """Weigh landmarks by whether another one hides them: a turned head's far cheek must not pull at its nose.
+def weigh_visible(landmarks: Tensor, canonical: Tensor, normals: Tensor) -> Tensor:
+    """Weigh landmarks by whether they face the viewer: a turned head's far cheek must not pull at its nose.
 
     Args:
-        landmarks: (N,P,3) in halves of the crop, the nearer the smaller z.
+        landmarks: (N,P,3) in any unit, the nearer the smaller z.
+        canonical: (P,3) the same landmarks of the face at rest.
+        normals: (P,3) outward, of the face at rest.
 
     Returns:
-        (N,P), from next to nothing for a hidden one to 1.
+        (N,P), from next to nothing for one that is turned away to 1.
     """
-    flat, depth = landmarks[..., :2], landmarks[..., 2]
-    apart = torch.cdist(flat, flat)
-    over = ((2 * _HIDDEN_NEAR - apart) / _HIDDEN_NEAR).clamp(0, 1)
-    behind = ((depth[:, :, None] - depth[:, None]) / _HIDDEN_BEHIND - 0.5).clamp(0, 1)
-    return 1 - (1 - _HIDDEN_WEIGHT) * (over * behind).amax(-1)
+    rest = canonical - canonical.mean(0)
+    moved = landmarks - landmarks.mean(1, keepdim=True)
+    # the linear map of the head as a whole; normals move by its cofactors, whatever its scale
+    covariance = torch.stack(_cofactors(rest.T @ rest), -1)
+    x, y, z = (moved.transpose(1, 2) @ rest @ covariance.T).unbind(-1)
+    cofactors = torch.stack(_cofactors(torch.stack([x, y, z], -1)), -1)
+    turned = normals @ cofactors.transpose(1, 2)
+    facing = -turned[..., 2] / turned.square().sum(-1).add(1e-12).sqrt()
+    return ((facing - _TURNED_AWAY) / (_TURNED_TO - _TURNED_AWAY)).clamp(_HIDDEN_WEIGHT, 1.0)
+
+
+def _cofactors(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the columns of a (...,3,3) matrix's cofactors: its inverse transposed, times its determinant."""
+    x, y, z = matrix.unbind(-1)
+    return _cross(y, z), _cross(z, x), _cross(x, y)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    return a.roll(-1, -1) * b.roll(1, -1) - a.roll(1, -1) * b.roll(-1, -1)
 
 
 def _sampled(picture: Tensor, places: Tensor, padding: str = "border") -> Tensor:

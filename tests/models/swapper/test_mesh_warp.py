@@ -1,0 +1,146 @@
+"""The generator whose geometry is a face mesh, on pictures it was never trained for."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from facesmith.faces.canonical import PersonPictures, build_person_pictures, measure_distances
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.faces.geometry import topology
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.thin_plate import compute_warp_maps
+from facesmith.faces.pseudo_labels.frame_choice import FrameChooser
+from facesmith.models.swapper.mesh_warp import (
+    WARP_LANDMARKS,
+    MeshWarp,
+    MovingLeastSquares,
+    mask_outline,
+    weigh_visible,
+)
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def man(carphone_set: FaceSet) -> AlignedFaces:
+    return carphone_set.aligned("arcface_128", SIZE)
+
+
+@pytest.fixture(scope="module")
+def pictures(man: AlignedFaces) -> PersonPictures:
+    return build_person_pictures(man, 8)
+
+
+@pytest.fixture(scope="module")
+def generator(pictures: PersonPictures) -> MeshWarp:
+    made = MeshWarp(size=SIZE, pictures=8, picture_size=SIZE, sharpness=1500.0, mixed=2).eval()
+    made.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(pictures).items()})
+    return made
+
+
+def to_unit(points: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(((points + 0.5) * (2 / SIZE) - 1).astype(np.float32))
+
+
+def crops(faces: AlignedFaces) -> torch.Tensor:
+    return torch.from_numpy(faces.images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def test_moving_least_squares_of_an_affine_map_is_that_map() -> None:
+    canonical = torch.rand(60, 2, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.7
+    turn, shift = torch.tensor([[0.9, 0.2], [-0.3, 1.1]]), torch.tensor([0.05, -0.1])
+    warp = MovingLeastSquares(canonical)
+    moved = warp((canonical @ turn.T + shift)[None], torch.ones(1, 60))
+    expected = (warp.places - shift) @ torch.linalg.inv(turn).T
+    assert moved[0].flatten(1).T.numpy() == pytest.approx(expected.numpy(), abs=2e-3)
+
+
+def test_moving_least_squares_on_a_face_is_near_the_thin_plate(man: AlignedFaces) -> None:
+    canonical = FrameChooser(man).canonical
+    chosen = list(WARP_LANDMARKS)
+    warp = MovingLeastSquares(to_unit(canonical[chosen, :2]))
+    moved = warp(to_unit(man.landmarks[:1, chosen, :2]), torch.ones(1, len(chosen)))
+    spline = compute_warp_maps(man.landmarks[0], canonical[None], SIZE, smoothing=3e-4)[0]
+    at = ((warp.places.numpy() + 1) * SIZE / 2).astype(int).clip(0, SIZE - 1)
+    inside = mask_outline(to_unit(man.landmarks[:1, : topology.MESH, :2]), SIZE)[0, 0].numpy()[at[:, 1], at[:, 0]] > 0.9
+    ours = (moved[0].flatten(1).T.numpy() + 1) * (SIZE / 2) - 0.5
+    apart = np.linalg.norm(ours - spline[at[:, 1], at[:, 0]], axis=1)[inside]
+    assert inside.sum() > 100
+    assert np.median(apart) < 0.8
+    assert apart.max() < 4
+
+
+def test_weigh_visible_of_a_turned_head_drops_the_far_cheek(pictures: PersonPictures) -> None:
+    rest, normals = torch.from_numpy(pictures.canonical), torch.from_numpy(pictures.normals)
+    assert weigh_visible(rest[None], rest, normals)[0, : topology.MESH].mean() > 0.9
+    angle = torch.tensor(np.radians(60.0), dtype=torch.float32)
+    x, y, z = rest.unbind(-1)
+    turned = torch.stack([x * angle.cos() + z * angle.sin(), y, z * angle.cos() - x * angle.sin()], -1)
+    weights = weigh_visible(turned[None], rest, normals)[0, topology.OVAL]
+    depth = turned[topology.OVAL, 2]
+    assert weights[depth > depth.quantile(0.8)].max() < 0.1
+    assert weights[depth < depth.quantile(0.3)].min() > 0.9
+
+
+def test_mask_outline_is_full_inside_and_empty_outside() -> None:
+    corners = torch.tensor([[[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [0.0, 0.0]]])
+    mask = mask_outline(corners, 64)[0, 0]
+    assert mask[20:44, 20:44].min() == 1
+    assert mask[:14].max() == mask[:, -14:].max() == 0
+
+
+def test_mesh_warp_untrained_gives_the_person_back(generator: MeshWarp, man: AlignedFaces) -> None:
+    target = crops(man[:4])
+    with torch.no_grad():
+        face, mask, aux = generator(target)
+    apart = ((face - target).abs() * mask).sum() / (3 * mask.sum())
+    assert apart < 0.06
+    assert 0.15 < mask.mean() < 0.6
+    assert aux["mix"].sum(-1).numpy() == pytest.approx(1, abs=1e-5)
+
+
+def test_mesh_warp_with_landmarks_fed_equals_its_own(generator: MeshWarp, man: AlignedFaces) -> None:
+    target = crops(man[:2])
+    with torch.no_grad():
+        landmarks, _ = generator.mesh((target + 1) / 2)
+        own, fed = generator(target), generator(target, None, landmarks)
+    assert torch.equal(own.face, fed.face)
+
+
+def test_mesh_warp_where_no_face_is_changes_nothing(generator: MeshWarp) -> None:
+    noise = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        assert generator(noise).mask.max() == 0
+
+
+def test_mesh_warp_exported_to_onnx_equals_torch(generator: MeshWarp, man: AlignedFaces) -> None:
+    target = crops(man[:3])
+    program = torch.onnx.export(generator, (target[:2],), dynamo=True, dynamic_shapes=({0: torch.export.Dim("N")},))
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    face, mask, *_ = session.run(None, {session.get_inputs()[0].name: target.numpy()})
+    with torch.no_grad():
+        expected = generator(target)
+    assert np.abs(mask - expected.mask.numpy()).max() < 1e-3
+    assert np.abs((face - expected.face.numpy()) * mask).max() < 0.02
+
+
+def test_measure_distances_of_a_covered_mouth_stands_out(man: AlignedFaces) -> None:
+    covered = man.images.copy()
+    y, x = man.landmarks[0, topology.MOUTH, 1], man.landmarks[0, topology.MOUTH, 0]
+    covered[0, int(y.min()) - 4 : int(y.max()) + 4, int(x.min()) - 6 : int(x.max()) + 6] = (60, 90, 60)
+    faces = AlignedFaces(covered, man.landmarks, man.blendshapes, man.template)
+    distance = measure_distances(faces, FrameChooser(faces).canonical)
+    assert distance[0, 1] > 1.5 * distance[1:, 1].max()
+    assert distance[0, 0] < 1.5 * distance[1:, 0].max()
+
+
+def test_build_person_pictures_without_a_face_is_refused(man: AlignedFaces) -> None:
+    with pytest.raises(ValueError, match="at least one picture"):
+        build_person_pictures(man[:0], 4)
+
+
+def test_mesh_warp_of_other_counts_refuses_the_pictures(pictures: PersonPictures) -> None:
+    made = MeshWarp(size=SIZE, pictures=3, picture_size=SIZE, sharpness=1500.0, mixed=2)
+    with pytest.raises(ValueError, match=r"pictures must be \(3, 128, 128, 3\)"):
+        made.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(pictures).items()})
