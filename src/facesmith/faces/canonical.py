@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from facesmith.faces.geometry import colour, masks
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import compute_warp_maps, resample
-from facesmith.faces.pseudo_labels.frame_choice import FrameChooser, spread_out
+from facesmith.faces.pseudo_labels.frame_choice import FrameChooser, sample_farthest
 
 Floats = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
     """
     if not len(person):
         raise ValueError("a person needs at least one picture")
-    both = AlignedFaces.concat([person, person.mirrored()])
+    both = AlignedFaces.concat([person, person.mirror()])
     chooser = FrameChooser(both)
     usable = find_usable_regions(both, chooser.canonical)
     rows = _choose(chooser, usable, count)
@@ -158,7 +158,7 @@ def _choose(chooser: FrameChooser, usable: NDArray[np.bool_], count: int) -> NDA
     """Choose rows far from one another, whole faces first, then those of which a part can be used."""
     whole, some = np.flatnonzero(usable.all(1)), np.flatnonzero(usable.any(1))
     rows = whole if len(whole) else some if len(some) else np.arange(len(usable))
-    return np.asarray(rows[spread_out(chooser.features()[rows], count)], np.intp)
+    return np.asarray(rows[sample_farthest(chooser.features()[rows], count)], np.intp)
 
 
 def _to_unit(points: NDArray[np.floating], size: int) -> Floats:

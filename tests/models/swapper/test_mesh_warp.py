@@ -34,7 +34,7 @@ def pictures(man: AlignedFaces) -> PersonPictures:
 
 @pytest.fixture(scope="module")
 def generator(pictures: PersonPictures) -> MeshWarp:
-    made = MeshWarp(size=SIZE, pictures=8, picture_size=SIZE, sharpness=1500.0, mixed=2).eval()
+    made = MeshWarp(size=SIZE, pictures=8, picture_size=SIZE, sharpness=1500.0, mixed=2, channels=[8, 8, 8]).eval()
     made.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(pictures).items()})
     return made
 
@@ -141,6 +141,6 @@ def test_build_person_pictures_without_a_face_is_refused(man: AlignedFaces) -> N
 
 
 def test_mesh_warp_of_other_counts_refuses_the_pictures(pictures: PersonPictures) -> None:
-    made = MeshWarp(size=SIZE, pictures=3, picture_size=SIZE, sharpness=1500.0, mixed=2)
+    made = MeshWarp(size=SIZE, pictures=3, picture_size=SIZE, sharpness=1500.0, mixed=2, channels=[8, 8, 8])
     with pytest.raises(ValueError, match=r"pictures must be \(3, 128, 128, 3\)"):
         made.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(pictures).items()})

@@ -91,6 +91,17 @@ class AadLossConfig(WholeComponent, LossConfig):
     """Share of the training over which a loss ramps in."""
 
 
+class MeshWarpLossConfig(LossConfig):
+    """Settings of `MeshWarpLoss`."""
+
+    light: float = Field(ge=0)
+    """Weight of the L1 distance of cell means to the truth, in opponent colours."""
+    face: float = Field(ge=0)
+    """Weight of the L1 distance to the truth, pixel by pixel, inside the hull."""
+    cells: int = Field(ge=2, le=64)
+    """Cells along a side whose means are compared."""
+
+
 class TextureWarpLossConfig(LossConfig):
     """Settings of `TextureWarpLoss`."""
 

@@ -1,4 +1,4 @@
-"""What the two swapper networks learn by: the texture warp by geometry and light, the AAD by pixels and likeness."""
+"""What swapper networks learn by: mesh warp by light, texture warp by geometry and light, AAD by pixels and likeness."""
 
 from typing import Final
 
@@ -14,6 +14,41 @@ from facesmith.training.losses import AdversarialLoss, IdentityLoss, masked_l1, 
 
 _CELLS: Final = 8  # colour and contrast are compared in 8x8 cells of the crop
 _DEVIATION_FLOOR: Final = 3e-3
+
+
+class MeshWarpLoss(nn.Module):
+    """Colour and light alone: where everything lies is known.
+
+    Args:
+        light: Weight of the L1 distance of cell means to the truth's, in opponent colours.
+        face: Weight of the L1 distance to the truth, pixel by pixel.
+        cells: Cells along a side whose means are compared.
+    """
+
+    def __init__(self, *, light: float, face: float, cells: int) -> None:
+        super().__init__()
+        self.weights = {"light": light, "face": face}
+        self.cells = cells
+
+    def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
+        """Compute the terms inside the face.
+
+        Args:
+            output: Of a `MeshWarp`.
+            batch: truth (N,3,S,S) -1..1 and hull (N,1,S,S) 0..1.
+            progress: Not used: there are no phases.
+
+        Returns:
+            The terms by name, weighted, and their sum as "loss".
+        """
+        inside = (batch["hull"] * output.mask).detach()
+        apart = opponent(output.face) - opponent(batch["truth"])
+        cell = apart.shape[-1] // self.cells
+        share = F.avg_pool2d(inside, cell)
+        means = F.avg_pool2d(apart * inside, cell) / share.clamp_min(1e-3)
+        terms = {"light": masked_mean(means.abs(), share), "face": masked_mean(apart.abs(), inside)}
+        terms = {name: self.weights[name] * value for name, value in terms.items()}
+        return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
 
 class TextureWarpLoss(nn.Module):

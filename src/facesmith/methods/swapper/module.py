@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,6 +23,28 @@ class TakesTextures(Protocol):
 
     def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
         """Take (K,S,S,3) uint8 RGB, and (2,S,S) and (S,S) in canonical coordinates."""
+        ...
+
+
+@runtime_checkable
+class TakesPictures(Protocol):
+    """A generator that holds pictures of the person, chosen by the target's mesh."""
+
+    count: int
+    picture_size: int
+
+    def set_pictures(
+        self,
+        pictures: Tensor,
+        landmarks: Tensor,
+        usable: Tensor,
+        canonical: Tensor,
+        normals: Tensor,
+        regions: Tensor,
+        core: Tensor,
+        alpha: Tensor,
+    ) -> None:
+        """Take the parts of `PersonPictures`, as tensors."""
         ...
 
 
@@ -47,6 +70,9 @@ class SwapperModule(SwapModule):
             self._start_from(load_module(self.config.init_from))
         if isinstance(self.generator, TakesTextures):
             self.generator.set_textures(*data.textures)
+        if isinstance(self.generator, TakesPictures):
+            pictures = data.person_pictures(self.generator.count, self.generator.picture_size)
+            self.generator.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(pictures).items()})
         if isinstance(self.loss, TakesRegions):
             self.loss.set_regions(data.textures.regions)
         if self.config.compile:

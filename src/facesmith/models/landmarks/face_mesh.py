@@ -52,8 +52,10 @@ class FaceMesh(nn.Module):
             smaller; and how surely each crop shows a face, (N,) in 0..1.
         """
         side = faces.shape[-1]
-        if side != SIDE:
-            faces = F.interpolate(faces, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=side > SIDE)
+        if side >= 2 * SIDE:
+            faces = F.avg_pool2d(faces, side // SIDE)
+        if faces.shape[-1] != SIDE:
+            faces = F.interpolate(faces, (SIDE, SIDE), mode="bilinear", align_corners=False)
         points, presence, _ = self.network(faces.permute(0, 2, 3, 1))
         return points.reshape(-1, LANDMARKS, 3) * (side / SIDE), torch.sigmoid(presence.flatten())
 

@@ -41,3 +41,20 @@ class TextureWarpConfig(GeneratorConfig):
     """Of the encoder's four levels: 32, 16, 8 and 4 px."""
     blocks: int = Field(ge=1)
     """Residual blocks at 4 px."""
+
+
+class MeshWarpConfig(GeneratorConfig):
+    """Settings of `MeshWarp`."""
+
+    size: int = Field(ge=64, le=1024, multiple_of=64)
+    """Side in px of the crops it is meant for."""
+    pictures: int = Field(ge=1, le=64)
+    """Pictures of the person that it holds, mirror images among them."""
+    picture_size: int = Field(ge=64, le=1024, multiple_of=64)
+    """Their side in px."""
+    sharpness: float = Field(gt=0)
+    """How decidedly the picture that fits best is preferred: 1 / temperature, of differences in halves of the crop."""
+    mixed: int = Field(ge=1, le=8)
+    """Pictures that are mixed for eyes, for mouth and for the rest."""
+    channels: list[int] = Field(min_length=3, max_length=3)
+    """Of the network that learns the light, at 32, 16 and 8 px."""

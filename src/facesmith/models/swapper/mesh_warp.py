@@ -6,6 +6,7 @@ read off the target's skin.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 
 from facesmith.faces.geometry import topology
 from facesmith.models.landmarks.face_mesh import FaceMesh
+from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
 from facesmith.models.swapper.texture_warp import ColourTransfer, from_opponent, opponent
-from facesmith.models.swapper.wrappers import SwapOutput
 
 # every third point of the mesh warps as all of them do, at a third of the cost
 WARP_LANDMARKS: Final = tuple(range(0, topology.MESH, 3))
@@ -89,7 +90,48 @@ class MovingLeastSquares(nn.Module):
         return torch.stack([moved_x, moved_y], 1).view(-1, 2, self.nodes, self.nodes)
 
 
-class MeshWarp(nn.Module):
+class Relight(nn.Module):
+    """Learn what of a scene's colour and light a smooth transfer misses: shadows, and the person's own skin.
+
+    What it adds is as coarse as 16 cells a side, so it cannot bring the target's features back.
+
+    Args:
+        channels: At 32, 16 and 8 px.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        fine, middle, coarse = channels
+        self.stem = _block(10, fine, 2)
+        self.down = nn.ModuleList([_block(fine, middle, 2), _block(middle, coarse, 2)])
+        self.up = _block(coarse + middle, middle, 1)
+        self.offset = nn.Conv2d(middle, 3, 3, padding=1)
+        self.stretch = nn.Linear(coarse, 3)
+        for layer in (self.offset, self.stretch):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, seen: Tensor, face: Tensor, offset: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute what is added to the transfer.
+
+        Args:
+            seen: (N,3,64,64) the target in opponent colours.
+            face: (N,3,64,64) the warped pictures with their contrast, before the offset.
+            offset: (N,3,16,16) of the transfer.
+            skin: (N,1,64,64) in 0..1.
+
+        Returns:
+            Log contrast (N,3) and offset (N,3,16,16).
+        """
+        lit = face + _resized(offset, int(face.shape[-1]))
+        fine = self.stem(torch.cat([seen, lit, seen - lit, skin], 1))
+        middle = self.down[0](fine)
+        coarse = self.down[1](middle)
+        joined = self.up(torch.cat([F.interpolate(coarse, scale_factor=2.0, mode="nearest"), middle], 1))
+        return self.stretch(coarse.mean((2, 3))), self.offset(joined)
+
+
+class MeshWarp(SwapGenerator):
     """K pictures of the person in canonical coordinates, chosen by the target's mesh, warped, lit and masked.
 
     The identity is baked in: `source` is ignored. The pictures are buffers (`set_pictures`), so a checkpoint and an
@@ -101,11 +143,11 @@ class MeshWarp(nn.Module):
         picture_size: Side T in px of the stored pictures.
         sharpness: How decidedly the best picture is preferred: the temperature's inverse, in halves of the crop.
         mixed: How many pictures are mixed for a region.
+        channels: Of the network that learns what the colour transfer misses of the light, at 32, 16 and 8 px.
     """
 
-    template = "arcface_128"
     size_step = _TRUNK
-    embedding_size: int | None = None
+    adaptable = ("relight",)
     pictures: Tensor
     shapes: Tensor
     mean: Tensor
@@ -118,15 +160,20 @@ class MeshWarp(nn.Module):
     rest: Tensor
     normals: Tensor
 
-    def __init__(self, size: int, pictures: int, picture_size: int, sharpness: float, mixed: int) -> None:
+    def __init__(
+        self, size: int, pictures: int, picture_size: int, sharpness: float, mixed: int, channels: Sequence[int]
+    ) -> None:
         super().__init__()
         if size % _TRUNK or picture_size % _TRUNK:
             raise ValueError(f"size and picture_size must be multiples of {_TRUNK}, got {size} and {picture_size}")
         side = picture_size
-        self.size, self.sharpness, self.mixed = size, sharpness, min(mixed, pictures)
+        self.template, self.size, self.embedding_size = "arcface_128", size, None
+        self.count, self.picture_size = pictures, picture_size
+        self.sharpness, self.mixed = sharpness, min(mixed, pictures)
         self.mesh = FaceMesh()
         self.warp = MovingLeastSquares(torch.zeros(len(WARP_LANDMARKS), 2))
         self.colour = ColourTransfer()
+        self.relight = Relight(channels)
         self.register_buffer("pictures", torch.zeros(pictures, 3, side, side, dtype=torch.uint8))
         self.register_buffer("shapes", torch.zeros(REGIONS, pictures, topology.LANDMARKS, 2))
         self.register_buffer("usable", torch.ones(REGIONS, pictures))
@@ -208,7 +255,8 @@ class MeshWarp(nn.Module):
         size = int(target.shape[-1])
         seen_face = target.new_ones(target.shape[0])
         if landmarks is None:
-            landmarks, presence = self.mesh((target + 1) / 2)
+            with torch.no_grad():
+                landmarks, presence = self.mesh((target + 1) / 2)
             seen_face = ((presence - _NO_FACE) / (_SURE - _NO_FACE)).clamp(0, 1)
         points = landmarks[..., :2] * (2 / size) - 1
         mix = self._mix(points)
@@ -222,11 +270,14 @@ class MeshWarp(nn.Module):
             face = _sampled(_reduced(picture, _TRUNK), small)
             skin = _sampled(_reduced(self.core, _TRUNK), small, "zeros") * outline
             stretch, offset = self.colour(opponent(seen), face, skin, self.spread)
+        stretch_more, offset_more = self.relight(opponent(seen), face * stretch.exp()[..., None, None], offset, skin)
+        stretch, offset = stretch + stretch_more, _resized(offset, size) + _resized(offset_more, size)
         flow = _resized(coarse, size)
-        lit = _sampled(picture, flow) * stretch.exp()[:, :, None, None] + _resized(offset, size)
+        lit = _sampled(picture, flow) * stretch.exp()[:, :, None, None] + offset
         mask = _sampled(self.alpha, flow, "zeros") * _resized(outline, size).clamp(0, 1)
         mask = mask * seen_face[:, None, None, None]
-        return SwapOutput(from_opponent(lit).clamp(-1, 1), mask, {"flow": flow, "mix": mix})
+        made = from_opponent(lit)
+        return SwapOutput(made if self.training else made.clamp(-1, 1), mask, {"flow": flow, "mix": mix})
 
     def _mix(self, points: Tensor) -> Tensor:
         """Compare the target's mesh (N,478,2) with that of each picture, region by region: (N,3,K), rows sum to 1."""
@@ -271,6 +322,11 @@ def mask_outline(landmarks: Tensor, size: int) -> Tensor:
     depth = (reach[:, None] - (places @ directions)[None]).amin(-1).view(-1, 1, size, size)
     rise = (depth / _RIM).clamp(0, 1)
     return rise * rise * (3 - 2 * rise)
+
+
+def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
 
 
 def weigh_visible(landmarks: Tensor, canonical: Tensor, normals: Tensor) -> Tensor:

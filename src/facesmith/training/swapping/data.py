@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from facesmith.errors import UserError
+from facesmith.faces.canonical import PersonPictures, build_person_pictures
 from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.profiles.profile import IdentityProfile
@@ -104,6 +105,15 @@ class SwapDataModule(LightningDataModule):
         self.training = self._training_set([part.resized(self.train_size) for part in items], sources)
         self.batches_per_epoch = max(1, math.ceil(self._faces_per_epoch() / (self.config.batch_size / 2)))
         self.validation = self._validation_set(items, sources)
+
+    def person_pictures(self, count: int, size: int) -> PersonPictures:
+        """Choose pictures of the person in canonical coordinates from the frames that are trained on.
+
+        Args:
+            count: How many, mirror images among them.
+            size: Their side in px.
+        """
+        return build_person_pictures(self.splits[0].frames.aligned(size), count)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches of bytes in the mixture of `shares`; the loader's place is saved and found again."""
