@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from lightning import Trainer, seed_everything
@@ -131,6 +132,19 @@ def test_swapper_module_schedule_counts_optimiser_steps(tiny: Settings, tmp_path
     assert module._steps == 12
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-5, rel=0.05)
     assert max(rates) == pytest.approx(1e-3)
+
+
+def test_swapper_module_mesh_warp_convinces_on_a_target_it_hardly_saw(tiny: Settings, tmp_path: Path) -> None:
+    small = ["model.generator.size=128", "model.generator.pictures=8", "model.train_size=64"]
+    config = tiny(tmp_path, *SHORT, "trainer.max_epochs=1", "model/generator=mesh_warp", *small)
+    figures = fit(config, tmp_path).callback_metrics
+    assert float(figures["val/judge_distance"]) < 0.6
+    assert float(figures["val/nme"]) < 0.03
+    assert float(figures["val/misses"]) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "exports/carphone.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape[1:] == [3, 128, 128]
+    rebuilt = load_module(tmp_path / "checkpoints/last.ckpt")
+    assert rebuilt.generator.pictures.any()
 
 
 @pytest.mark.slow

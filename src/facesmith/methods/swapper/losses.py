@@ -1,4 +1,4 @@
-"""What swapper networks learn by: mesh warp by light, texture warp by geometry and light, AAD by pixels and likeness."""
+"""What swapper networks learn by: mesh warp by light, texture warp by geometry and light, AAD by pixels, likeness."""
 
 from typing import Final
 

@@ -107,9 +107,8 @@ class Relight(nn.Module):
         self.up = _block(coarse + middle, middle, 1)
         self.offset = nn.Conv2d(middle, 3, 3, padding=1)
         self.stretch = nn.Linear(coarse, 3)
-        for layer in (self.offset, self.stretch):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*self.offset.parameters(), *self.stretch.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(self, seen: Tensor, face: Tensor, offset: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what is added to the transfer.
