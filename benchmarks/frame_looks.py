@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def tint(crops: np.ndarray, source: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """A swapper that costs nothing: darker, and bluer, everywhere."""
+    """Make a swapper that costs nothing: darker, and bluer, everywhere."""
     side = crops.shape[1]
     darker = np.clip(crops * np.float32(0.8) + np.array([-10, 0, 10], np.float32), 0, 255).astype(np.uint8)
     return darker, np.ones((len(crops), side, side), np.float32)
@@ -78,6 +78,7 @@ class Tint:
     info = SwapperInfo("arcface_128", SIZE)
 
     def __call__(self, crops: np.ndarray, source: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Tint the crops."""
         return tint(crops, source)
 
 

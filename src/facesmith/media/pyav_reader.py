@@ -169,7 +169,7 @@ class PyAvReader:
         return runs
 
     def _key_before(self, pts: int, place: int) -> int:
-        """The last keyframe at or before `place` that is not shown after `pts`; 0 where there is none."""
+        """Find the last keyframe at or before `place` that is not shown after `pts`; 0 where there is none."""
         at = bisect.bisect_right(self._keys, place) - 1
         while at >= 0 and self.index.packet_pts[self._keys[at]] > pts:
             at -= 1

@@ -140,7 +140,7 @@ def test_swapper_module_mesh_warp_convinces_on_a_target_it_hardly_saw(tiny: Sett
     figures = fit(config, tmp_path).callback_metrics
     assert float(figures["val/judge_distance"]) < 0.6
     assert float(figures["val/nme"]) < 0.03
-    assert float(figures["val/misses"]) == 0
+    assert float(figures["val/miss_rate"]) == 0
     session = onnxruntime.InferenceSession(tmp_path / "exports/carphone.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape[1:] == [3, 128, 128]
     rebuilt = load_module(tmp_path / "checkpoints/last.ckpt")

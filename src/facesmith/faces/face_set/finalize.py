@@ -259,7 +259,7 @@ def _track(
     times: NDArray[np.float64],
     landmarks: NDArray[np.float32],
 ) -> NDArray[np.int32]:
-    """Number the tracks of all media; each face of a still has its own."""
+    """Assign track numbers over all media; each face of a still has its own."""
     tracks = np.zeros(len(medium), np.int32)
     if not len(medium):
         return tracks
