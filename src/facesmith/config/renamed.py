@@ -123,6 +123,10 @@ OPTIONS: Final[Mapping[str, str]] = {
     "data/face_encoder=portrait": "data/face_encoder=toy",
 }
 
+# asset of an earlier version -> of this one
+ASSETS: Final[Mapping[str, str]] = {"tiny_wan": "toy_wan"}
+_ASSET: Final = re.compile(r"(?<=\basset:)\w+")
+
 
 def upgrade(settings: Any) -> Any:
     """Return saved settings under the names of this version.
@@ -131,8 +135,10 @@ def upgrade(settings: Any) -> Any:
         settings: Plain values as a file holds them: mappings, lists, numbers, text. They are not changed.
 
     Returns:
-        The same values; targets and keys of an earlier version have today's names, at every depth.
+        The same values; targets, keys and assets of an earlier version have today's names, at every depth.
     """
+    if isinstance(settings, str):
+        return _ASSET.sub(_todays_asset, settings)
     if isinstance(settings, list):
         return [upgrade(one) for one in settings]
     if not isinstance(settings, Mapping):
@@ -153,12 +159,17 @@ def upgrade_override(override: str) -> str:
         override: In Hydra's grammar, as a run's record holds it: `+callbacks.early={_target_: ..., patience: 5}`.
     """
     found = re.sub(r"facesmith(?:\.\w+)+", lambda name: TARGETS.get(name[0], name[0]), override)
+    found = _ASSET.sub(_todays_asset, found)
     marks, key, rest = re.fullmatch(r"([+~]*)([^=]*)(.*)", found, re.DOTALL).groups()  # type: ignore[union-attr]  # all
     for old, new in OVERRIDES.items():
         if key == old or key.startswith((f"{old}.", f"{old}@")):
             renamed = f"{new}{key.removeprefix(old)}{rest}"
             return f"{marks}{OPTIONS.get(renamed, renamed)}"
     return found
+
+
+def _todays_asset(name: re.Match[str]) -> str:
+    return ASSETS.get(name[0], name[0])
 
 
 def _rename(settings: dict[str, Any], old: str, new: str) -> None:

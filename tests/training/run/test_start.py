@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from facesmith.cli.composition import load_config
+from facesmith.config.renamed import ASSETS, KEYS, TARGETS
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
-from facesmith.training.run.record import record_run
+from facesmith.training.run.record import read_record, record_run
+from facesmith.training.run.resume import expand_resume
 from facesmith.training.run.start import Start, find_start
+
+from .test_resume import a_run
 
 
 def start(run: Path, *overrides: str, in_sweep: bool = False) -> Start:
@@ -22,10 +26,39 @@ def start(run: Path, *overrides: str, in_sweep: bool = False) -> Start:
     return find_start(config, settings, run, in_sweep=in_sweep)
 
 
+NEEDED = ["experiment=identity", "data.source=photos", "data.name=ada", "data.consent=self"]
+
+
 def composed(run: Path, *overrides: str) -> tuple[TrainConfig, dict[str, Any]]:
-    needed = ["experiment=identity", "data.source=photos", "data.name=ada", "data.consent=self"]
+    needed = [] if any(one.startswith("experiment=") for one in overrides) else NEEDED
     config = load_config("train", TrainConfig, [*needed, *overrides], run=run)
     return config, config.model_dump(mode="json", by_alias=True)
+
+
+def under_earlier_names(settings: Any) -> Any:
+    """Return settings as an earlier version saved them: `config.renamed` backwards."""
+    if isinstance(settings, list):
+        return [under_earlier_names(one) for one in settings]
+    if isinstance(settings, str):
+        return next((f"asset:{old}" for old, new in ASSETS.items() if settings == f"asset:{new}"), settings)
+    if not isinstance(settings, dict):
+        return settings
+    found = {key: under_earlier_names(value) for key, value in settings.items()}
+    target = settings.get("_target_")
+    for old, new in reversed(KEYS.get(str(target), {}).items()):
+        *path, key = new.split(".")
+        inner = found
+        for one in path:
+            inner = inner.get(one) or {}
+        if key in inner:
+            value, place = inner.pop(key), found
+            *path, key = old.split(".")
+            for one in path:
+                place = place[one]
+            place[key] = value
+    if target in TARGETS.values():
+        found["_target_"] = next(old for old, new in TARGETS.items() if new == target)
+    return found
 
 
 @pytest.fixture
@@ -101,3 +134,30 @@ def test_find_start_finished_run_and_more_epochs(run: Path, caplog: pytest.LogCa
         f"{run}: finished after 30 epochs; for more set trainer.max_epochs, such as 60"
     ]
     assert not start(run, f"resume={run}", "trainer.max_epochs=40").finished
+
+
+@pytest.mark.parametrize(
+    ("earlier", "saved"),
+    [
+        (["data.shares.P=7", "callbacks.guard.limit=3"], '"P": 7'),
+        (["experiment=occluder", "data.occlusions.clear=0.2"], '"clear": 0.2'),
+        (["experiment=swap_lora", "model.base=old.ckpt", "data.target=a.mp4", "data.elsewhere=1"], '"elsewhere": 1'),
+        (["experiment=video_lora_demo", "data/judge=dancers", "model.base=asset:tiny_wan"], "asset:tiny_wan"),
+    ],
+    ids=["identity", "occluder", "swap_lora", "video_lora"],
+)
+def test_find_start_run_of_an_earlier_version_resumes(earlier: list[str], saved: str, tmp_path: Path) -> None:
+    given = earlier if "video_lora" in earlier[0] else [*NEEDED, *earlier]
+    run = a_run(tmp_path / "run", *given)
+    with record_run(run, experiment=None, name="ada", settings={}, overrides=given) as recorder:
+        pass
+    _, today = composed(run, *expand_resume([f"resume={run}"]))
+    settings = under_earlier_names(today)
+    assert saved in json.dumps(settings)
+    assert "facesmith.methods" not in json.dumps(settings)
+    checkpoint = _save(run, 1, settings)
+    recorder.update(settings=settings, status="interrupted")
+    assert read_record(run).settings == today
+    assert start(run, *expand_resume([f"resume={run}"])) == Start(checkpoint)
+    with pytest.raises(UserError, match="seed: 0 -> 4"):
+        start(run, *expand_resume([f"resume={run}", "seed=4"]))
