@@ -1,4 +1,4 @@
-"""What the machine refuses is told in one line with the keys to change; real refusals, where they can be had."""
+"""What the machine refuses is reported in one line with the keys to change; real refusals, where they can be had."""
 
 import errno
 import os
@@ -49,29 +49,29 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_no_memory_names_what_costs_it(allocate: Any) -> None:
     with pytest.raises(UserError) as caught, explain_errors(TRAINING):
         allocate()
-    told = str(caught.value)
-    assert told.startswith("out of memory, ")
+    message = str(caught.value)
+    assert message.startswith("out of memory, ")
     for words in ("data.batch_size=16", "trainer.accumulate_grad_batches=1", "model.gradient_checkpointing=false"):
-        assert words in told
-    assert "trainer.precision=32-true" in told
-    assert "trainer=low_memory" in told
-    assert "more were asked for" in told
+        assert words in message
+    assert "trainer.precision=32-true" in message
+    assert "trainer=low_memory" in message
+    assert "more were asked for" in message
 
 
 def test_no_memory_on_a_gpu() -> None:
     words = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB"
-    told = line(torch.OutOfMemoryError(words))
-    assert told.startswith(
+    message = line(torch.OutOfMemoryError(words))
+    assert message.startswith(
         "out of memory on the GPU, 2.00 GiB more were asked for; what costs memory: data.batch_size=16"
     )
     assert line(RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)")).startswith("out of memory on the GPU")
 
 
 def test_inference_names_its_own_keys() -> None:
-    told = line(MemoryError(), SimpleNamespace(task=SimpleNamespace(workers=4)))
-    assert "task.workers=4 (1: one frame at a time)" in told
-    assert "data.batch_size" not in told
-    assert "low_memory" not in told
+    message = line(MemoryError(), SimpleNamespace(task=SimpleNamespace(workers=4)))
+    assert "task.workers=4 (1: one frame at a time)" in message
+    assert "data.batch_size" not in message
+    assert "low_memory" not in message
 
 
 def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
@@ -95,9 +95,9 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_good_one(small_disk: Pat
             ):
                 torch.save(content, temporary)
         except UserError as error:
-            told = str(error)
-    assert f"{folder / 'last.ckpt'}: the disk is full: 4.0 MB needed, 2.1 MB free" in told
-    assert told.endswith(f"; last good checkpoint: {folder / 'last.ckpt'}")
+            message = str(error)
+    assert f"{folder / 'last.ckpt'}: the disk is full: 4.0 MB needed, 2.1 MB free" in message
+    assert message.endswith(f"; last good checkpoint: {folder / 'last.ckpt'}")
     assert torch.equal(torch.load(folder / "last.ckpt")["weights"], good["weights"])
     assert len(list(folder.iterdir())) == 1
 
@@ -118,19 +118,19 @@ def test_room_is_given_back_although_the_writer_holds_the_file(small_disk: Path)
 
 
 def test_a_full_disk_outside_of_our_own_writer(small_disk: Path) -> None:
-    told = ""
+    message = ""
     try:
         with explain_errors(TRAINING, small_disk):
             (small_disk / "crop.jpg").write_bytes(b"x" * 3_000_000)
     except UserError as error:
-        told = str(error)
-    assert "the disk is full" in told
-    assert "MB free" in told
+        message = str(error)
+    assert "the disk is full" in message
+    assert "MB free" in message
 
 
 def test_a_quota_is_a_full_disk(tmp_path: Path) -> None:
-    told = line(OSError(errno.EDQUOT, "Disk quota exceeded", str(tmp_path / "a.png")))
-    assert told.startswith(f"{tmp_path / 'a.png'}: the disk is full")
+    message = line(OSError(errno.EDQUOT, "Disk quota exceeded", str(tmp_path / "a.png")))
+    assert message.startswith(f"{tmp_path / 'a.png'}: the disk is full")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,6 @@ def test_atomic_write_failure_keeps_old_file(tmp_path):
 
 def test_atomic_write_unwritable_explains_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written") as told:
+    with pytest.raises(UserError, match="cannot be written") as caught:
         write_text(tmp_path / "file" / "note.txt", "new")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)

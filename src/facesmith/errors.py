@@ -123,7 +123,7 @@ class DiskFullError(UserError):
         wanted = f"{format_bytes(needed)} needed" if needed else "more needed"
         super().__init__(
             f"{path}: the disk is full: {wanted}, {format_bytes(free)} free; make room, or write elsewhere "
-            "(paths.runs=, paths.face_sets=, output=), then go on with the same command"
+            "(paths.runs=, paths.face_sets=, output=), then run the same command again"
         )
 
 

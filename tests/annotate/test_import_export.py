@@ -62,11 +62,11 @@ def test_import_masks_bad_file_saves_nothing(store: MaskStore, tmp_path: Path) -
         import_export.import_masks(store, broken, "coco")
     stranger = {"id": 1, "file_name": "nobody.jpg", "width": 512, "height": 512}
     shape = {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]}
-    told = {"categories": [{"id": 1, "name": "face"}], "images": [stranger], "annotations": [shape]}
-    broken.write_text(json.dumps(told))
+    labels = {"categories": [{"id": 1, "name": "face"}], "images": [stranger], "annotations": [shape]}
+    broken.write_text(json.dumps(labels))
     with pytest.raises(UserError, match="nobody is no face of"):
         import_export.import_masks(store, broken, "coco")
-    broken.write_text(json.dumps({**told, "images": [{**stranger, "width": 640}]}))
+    broken.write_text(json.dumps({**labels, "images": [{**stranger, "width": 640}]}))
     with pytest.raises(UserError, match="640x512 px, the crops 512x512"):
         import_export.import_masks(store, broken, "coco")
     with pytest.raises(UserError, match="nothing was painted yet"):

@@ -21,9 +21,9 @@ Covered = Callable[[MaskStore, int, int], Mask]
 def test_mask_store_interpolate_moves_occluder(store: MaskStore, covered: Covered) -> None:
     store.paint(0, covered(store, 0, 200))
     store.paint(4, covered(store, 4, 300))
-    told: list[tuple[int, int]] = []
-    assert store.interpolate(2, lambda done, of: told.append((done, of))) == [1, 2, 3]
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    progress: list[tuple[int, int]] = []
+    assert store.interpolate(2, lambda done, of: progress.append((done, of))) == [1, 2, 3]
+    assert progress == [(1, 3), (2, 3), (3, 3)]
     assert [store.state(i) for i in range(6)] == ["painted", *["interpolated"] * 3, "painted", "hull"]
     hidden = [store.hull(i) & ~store.mask(i) for i in range(5)]
     assert np.all(np.diff([np.argwhere(one)[:, 1].mean() for one in hidden]) > 10)

@@ -42,9 +42,9 @@ def test_doctor_this_machine_is_ready(
 
 def test_doctor_json_holds_the_findings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["json=true"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["ready"] is True
-    assert {"area", "what", "state", "found", "mend"} == told["findings"][0].keys()
+    saved = json.loads(capsys.readouterr().out)
+    assert saved["ready"] is True
+    assert {"area", "what", "state", "found", "mend"} == saved["findings"][0].keys()
 
 
 def test_doctor_damaged_weights_stop(machine: DoctorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,9 +92,9 @@ def test_export_checkpoint_of_another_class_raises(tmp_path):
     record = {"settings": other, "provenance": {}, "version": "0.1.0"}
     torch.save({"state_dict": torch.nn.Linear(2, 2).state_dict(), RECORD: record}, tmp_path / "linear.ckpt")
     for use in (load_swapper, lambda path: export(configured(path, tmp_path))):
-        with pytest.raises(UserError, match=r"linear\.ckpt") as told:
+        with pytest.raises(UserError, match=r"linear\.ckpt") as caught:
             use(tmp_path / "linear.ckpt")
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

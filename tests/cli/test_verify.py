@@ -42,13 +42,13 @@ def files(tmp_path):
 )
 def test_verify_explains_each_state(files, capsys, name, code, words):
     assert main(["verify", str(files[name])]) == code
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for word in words:
-        assert word in told
+        assert word in output
     if name == "marked":
-        assert "sha256 " + "ab" * 32 in told
-        assert "the key made on this computer" in told
-        assert "a real scene with synthetic parts" in told
+        assert "sha256 " + "ab" * 32 in output
+        assert "the key made on this computer" in output
+        assert "a real scene with synthetic parts" in output
 
 
 def test_verify_several_files_exit_code_is_the_gravest(files, capsys):
@@ -61,7 +61,12 @@ def test_verify_several_files_exit_code_is_the_gravest(files, capsys):
 
 def test_verify_json_and_trust(files, capsys):
     main(["verify", str(files["marked"]), "json=true"])
-    told = json.loads(capsys.readouterr().out)
-    assert (told["state"], told["trust"], told["mark"]["identity"], told["exit_code"]) == ("signed", "own", "ada", 0)
+    output = json.loads(capsys.readouterr().out)
+    assert (output["state"], output["trust"], output["mark"]["identity"], output["exit_code"]) == (
+        "signed",
+        "own",
+        "ada",
+        0,
+    )
     assert main(["verify", f"trust={files['text']}", str(files["marked"])]) == UNREADABLE
     assert "holds no PEM certificate" in capsys.readouterr().err

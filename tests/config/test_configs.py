@@ -1,4 +1,4 @@
-"""Every YAML under conf/ and sweeps/ composes and validates; every mistake is told in one line."""
+"""Every YAML under conf/ and sweeps/ composes and validates; every mistake is reported in one line."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every debug config goes with every experiment, also when it is told to W&B."""
+"""Every debug config goes with every experiment, also when logged to W&B."""
 
 from pathlib import Path
 
@@ -34,8 +34,8 @@ def test_the_demo_is_debugged(debug: str, said: str, tmp_path: Path, capsys: pyt
     places = [f"paths.{name}={tmp_path / name}" for name in ("runs", "face_sets")]
     run = tmp_path / "runs/debug/carphone/now"
     few = ["data.max_frames=24", "data.pseudo_truth.variants=8", "callbacks.progress.refresh_rate=0"]
-    told = ["experiment=identity_demo", f"debug={debug}", "logger=wandb", *places, *few, f"paths.run={run}"]
-    train(validate(composed("train", *told), TrainConfig))
+    overrides = ["experiment=identity_demo", f"debug={debug}", "logger=wandb", *places, *few, f"paths.run={run}"]
+    train(validate(composed("train", *overrides), TrainConfig))
     assert read_record(run).status == "completed"
     assert said in capsys.readouterr().out
     assert list((tmp_path / "runs/wandb").glob("offline-run-*-debug-carphone-now"))

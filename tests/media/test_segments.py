@@ -94,7 +94,7 @@ def test_segmented_writer_unfinished_run_is_not_overwritten(source, tmp_path):
     target = tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt):
         write(target, source, stop=45)
-    with pytest.raises(UserError, match="resume=true to go on"):
+    with pytest.raises(UserError, match="resume=true to continue it"):
         writer(target, source)
     with pytest.raises(UserError, match="another source, model or settings"):
         writer(target, source, key="b", resume=True)

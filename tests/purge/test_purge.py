@@ -125,9 +125,9 @@ def test_purge_finds_a_model_of_several_people_by_each_name(world, capsys):
     tensors(world / "exports" / "copied.safetensors", facesmith=json.dumps({"identity": "eve,joe"}))
     profile(world / "exports", "joe", "")
     assert main(["name=joe"]) == 1
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for path in ("runs/video/duo", "runs/video/lost", "exports/copied.safetensors"):
-        assert path in told, path
+        assert path in output, path
     assert main(["name=duo"]) == 1
     assert main(["name=jo"]) == 0
 
@@ -135,7 +135,7 @@ def test_purge_finds_a_model_of_several_people_by_each_name(world, capsys):
 def test_purge_without_yes_lists_all_and_removes_nothing(world, capsys):
     before = left(world)
     assert main(["name=ada"]) == 1
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert left(world) == before
     for line in (
         "face_sets/ada  ",
@@ -149,7 +149,7 @@ def test_purge_without_yes_lists_all_and_removes_nothing(world, capsys):
         "look at it  exports/old_ada.dfm",
         "nothing was removed; add yes=true",
     ):
-        assert line in told, line
+        assert line in output, line
 
 
 def test_purge_yes_removes_one_identity_and_keeps_the_others(world, capsys):
@@ -254,10 +254,10 @@ def test_purge_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):
 def test_retention_lists_expired_consent(world, capsys):
     assert main(["retention", "on=2026-01-31"]) == 0
     assert main(["retention", "on=2026-02-01"]) == CONSENT_EXPIRED
-    told = capsys.readouterr().out
-    assert "ada: consent ran out on 2026-01-31; facesmith purge name=ada" in told
-    assert "profiles/ada.json" in told
-    assert "bob" not in told.split("ada: consent")[1]
+    output = capsys.readouterr().out
+    assert "ada: consent ran out on 2026-01-31; facesmith purge name=ada" in output
+    assert "profiles/ada.json" in output
+    assert "bob" not in output.split("ada: consent")[1]
     assert stat.S_IMODE((world / "profiles" / "ada.json").stat().st_mode) == 0o600
 
 

@@ -1,4 +1,4 @@
-"""Runs are found as they are, ranked by what they were monitored for, and told as tables, CSV and commands."""
+"""Runs are found as they are, ranked by what they were monitored for, and shown as tables, CSV and commands."""
 
 import csv
 import json
@@ -146,9 +146,9 @@ def test_read_curves_long_log_keeps_its_course(tmp_path: Path) -> None:
 
 def test_best_run_has_its_commands(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "best", str(sweep)]) == 0
-    told = capsys.readouterr().out
-    assert "facesmith train experiment=identity model.optimizer.lr=0.004 data.batch_size=8" in told
-    assert f"facesmith train resume={sweep.resolve() / '3'} trainer.max_epochs=6" in told
+    printed = capsys.readouterr().out
+    assert "facesmith train experiment=identity model.optimizer.lr=0.004 data.batch_size=8" in printed
+    assert f"facesmith train resume={sweep.resolve() / '3'} trainer.max_epochs=6" in printed
 
 
 def test_rerun_command_of_sweep_file_is_one_run(sweep: Path) -> None:

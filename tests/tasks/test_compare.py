@@ -47,9 +47,9 @@ def test_compare_task_draws_models_side_by_side(swapper_file, tmp_path, capsys):
     assert min(magenta[2:]) > 0.2
     mark = verify_provenance(tmp_path / "sheet.png").mark
     assert (mark.identity, mark.model_hash) == ("disc", f"{file_sha256(swapper_file)},{file_sha256(other)}")
-    told = capsys.readouterr().out
-    assert "skipped: wall.png: no face found" in told
-    assert told.count("a.png  ") == 2
+    printed = capsys.readouterr().out
+    assert "skipped: wall.png: no face found" in printed
+    assert printed.count("a.png  ") == 2
 
     with pytest.raises(UserError, match=r"is disc, and there is no .*give task.profile"):
         compare(settings | {"profiles": tmp_path / "nowhere"})

@@ -72,14 +72,14 @@ def task(root, source, target=None, **changes):
 
 def test_validate_task_untouched_video_passes_with_one_file_report(places, capsys):
     figures, page = task(places, "still.mp4", "still.mp4").run()
-    told = json.loads(figures.read_text())
-    assert told["passed"]
-    found = told["summary"]
+    saved = json.loads(figures.read_text())
+    assert saved["passed"]
+    found = saved["summary"]
     assert found["similarity"] > 0.8
     assert found["judge_distance"] < 0.4
     assert (found["shift"], found["jitter_ratio"], found["sharpness_ratio"]) == pytest.approx((0, 1, 1), abs=1e-6)
-    assert len(told["frames"]) == 10
-    assert [frame["jitter"] is None for frame in told["frames"]] == [True, *[False] * 8, True]
+    assert len(saved["frames"]) == 10
+    assert [frame["jitter"] is None for frame in saved["frames"]] == [True, *[False] * 8, True]
     html = page.read_text()
     assert not re.search(r"(src|href)=\"(?!data:)", html)
     assert "http" not in html.replace("http://www.w3.org", "")
@@ -92,9 +92,9 @@ def test_validate_task_jitter_fails_in_one_line(places):
     with pytest.raises(UserError, match=r"limits missed: .*jitter_ratio") as caught:
         task(places, "trembling.mp4", "still.mp4", max_shift=None).run()
     assert "\n" not in str(caught.value)
-    told = json.loads((places / "report_trembling.mp4" / "validation.json").read_text())
-    assert told["summary"]["jitter_ratio"] > 2.2
-    assert not told["passed"]
+    saved = json.loads((places / "report_trembling.mp4" / "validation.json").read_text())
+    assert saved["summary"]["jitter_ratio"] > 2.2
+    assert not saved["passed"]
 
 
 def test_validate_task_other_person_fails_similarity(places):

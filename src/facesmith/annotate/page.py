@@ -33,10 +33,10 @@ class Command(NamedTuple):
 COMMANDS: Final = (
     Command("previous", ("ArrowLeft", "a"), "previous frame"),
     Command("next", ("ArrowRight", "d"), "next frame"),
-    Command("untouched", ("n",), "next frame nobody has looked at"),
-    Command("keep", ("Enter", "s"), "keep this mask as it is, and go on"),
+    Command("untouched", ("n",), "next frame not yet checked"),
+    Command("keep", ("Enter", "s"), "accept this mask, next frame"),
     Command("brush", ("b",), "brush: paint visible face"),
-    Command("eraser", ("e",), "eraser: take away what covers it"),
+    Command("eraser", ("e",), "eraser: remove what covers it"),
     Command("smaller", ("[",), "smaller brush"),
     Command("larger", ("]",), "larger brush"),
     Command("undo", ("Ctrl+z",), "undo"),
@@ -44,7 +44,7 @@ COMMANDS: Final = (
     Command("interpolate", ("i",), "fill the frames between painted ones"),
     Command("onion", ("o",), "onion skin: the neighbours' outlines"),
     Command("hull", ("h",), "start again from the hull"),
-    Command("predict", ("m",), "start again from what the occluder sees"),
+    Command("predict", ("m",), "start again from the occluder's prediction"),
 )
 
 _KEY_LABELS: Final = {"ArrowLeft": "←", "ArrowRight": "→", "Enter": "↵", "Ctrl+Z": "Ctrl+Shift+Z"}

@@ -16,7 +16,7 @@ Compare the runs of a sweep, or of any folder of runs.
 
   facesmith sweep status <folder>            each run's state, progress and error
   facesmith sweep leaderboard <folder>       runs from best to worst: a table, leaderboard.csv and leaderboard.html
-  facesmith sweep best <folder>              the commands that rerun the winner and that go on training it
+  facesmith sweep best <folder>              the commands that rerun the winner and that continue it
   facesmith sweep lineage <file> model=...   tell W&B which model a swapped picture or video was made with
   facesmith sweep dashboard <entity>/<project>   save the W&B workspace that shows a project's runs
 
@@ -158,7 +158,7 @@ def _best(config: BestConfig) -> None:
     if best.run.record.checkpoint:
         console.print(f"checkpoint: {best.run.record.checkpoint}")
     print(f"again:    {rerun_command(best.run.record)}")
-    print(f"go on:    {continue_command(best.run)}")
+    print(f"continue: {continue_command(best.run)}")
 
 
 def _lineage(config: LineageConfig) -> None:

@@ -160,7 +160,7 @@ class SegmentedWriter:
             return 0
         mend = f"remove {self.folder}"
         if not resume:
-            raise UserError(f"{self.path}: an unfinished run is there; give resume=true to go on, or {mend}")
+            raise UserError(f"{self.path}: contains an unfinished run; give resume=true to continue it, or {mend}")
         about = json.loads((self.folder / _STATE).read_text())
         if about["key"] != self._key:
             raise UserError(f"{self.path}: the unfinished run had another source, model or settings; {mend}")

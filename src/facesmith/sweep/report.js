@@ -22,16 +22,16 @@ function colour(run) {
 }
 
 const number = (value) => typeof value === "number";
-const told = (value) => (value === null || value === undefined ? "" : number(value) ? Number(value.toPrecision(4)).toString() : String(value));
+const formatted = (value) => (value === null || value === undefined ? "" : number(value) ? Number(value.toPrecision(4)).toString() : String(value));
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 function highlight(name) {
   document.querySelectorAll("[data-run]").forEach((one) => one.classList.toggle("hot", one.dataset.run === name));
   const run = D.runs.find((one) => one.name === name);
-  $("told").textContent = run
+  $("selected").textContent = run
     ? [run.rank ? `${run.rank}.` : run.status, run.name,
-       ...D.objectives.map((one, i) => `${one.name} ${told(run.values[i])}`),
-       ...D.parameters.map((one, i) => `${one.name} ${told(run.parameters[i])}`)].join("   ")
+       ...D.objectives.map((one, i) => `${one.name} ${formatted(run.values[i])}`),
+       ...D.parameters.map((one, i) => `${one.name} ${formatted(run.parameters[i])}`)].join("   ")
     : "";
 }
 
@@ -84,7 +84,7 @@ function drawTable() {
       const cell = element(row, "td", { class: title === "error" ? "error" : right ? "number" : "" });
       if (i === 1) element(cell, "span", { class: "dot", style: `background:${colour(run)}` });
       if (title === "error") cell.onclick = () => cell.classList.toggle("whole");
-      cell.append((i === 0 && run.pareto ? "◆ " : "") + (show ? show(run) : told(get(run))));
+      cell.append((i === 0 && run.pareto ? "◆ " : "") + (show ? show(run) : formatted(get(run))));
     });
   }
 }
@@ -107,7 +107,7 @@ function scale(values, from, to, wantLog) {
     const place = turn(low) + (i / 4) * (turn(high) - turn(low));
     return log ? 10 ** place : place;
   });
-  return { at, ticks: (few.length <= 5 ? few : steps).map((value) => [told(Number(value.toPrecision(3))), at(value)]) };
+  return { at, ticks: (few.length <= 5 ? few : steps).map((value) => [formatted(Number(value.toPrecision(3))), at(value)]) };
 }
 
 /* parallel coordinates */
@@ -214,7 +214,7 @@ function drawPictures() {
     const figure = marked(element($("pictures"), "figure"), run);
     element(figure, "img", { src: run.picture, alt: `render of ${run.name}`, loading: "lazy" }).onclick = () =>
       figure.classList.toggle("wide");
-    const values = D.objectives.map((one, i) => `${one.name} ${told(run.values[i])}`).join(", ");
+    const values = D.objectives.map((one, i) => `${one.name} ${formatted(run.values[i])}`).join(", ");
     element(figure, "figcaption", {}, `${run.rank ? `${run.rank}. ` : ""}${run.name}: ${values}`);
   }
 }

@@ -73,11 +73,11 @@ def test_profile_load_wrong_field_names_it_in_one_line(tmp_path, change, words):
     fields = make().model_dump()
     change(fields)
     path.write_text(json.dumps(fields))
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         IdentityProfile.load(path)
-    assert words in str(told.value)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]"])

@@ -18,13 +18,15 @@ GOOD = {
 LOSSES = ("flow", "mask", "light", "detail")
 
 
-def told(steps: int = 3000, faces: int = 200, size: float = 200.0, losses: tuple[str, ...] = LOSSES, **changed: float):
+def suggest(
+    steps: int = 3000, faces: int = 200, size: float = 200.0, losses: tuple[str, ...] = LOSSES, **changed: float
+):
     figures = {**GOOD, **{name.replace("__", "/"): value for name, value in changed.items()}}
     return advice(figures, steps=steps, epochs=60, faces=faces, size=size, losses=losses)
 
 
 def test_advice_good_result_is_empty() -> None:
-    assert told() == []
+    assert suggest() == []
 
 
 @pytest.mark.parametrize(
@@ -46,11 +48,11 @@ def test_advice_good_result_is_empty() -> None:
     ],
 )
 def test_advice_bad_figure_names_limit_and_key(changed: dict, words: list[str]) -> None:
-    (line,) = told(**changed)
+    (line,) = suggest(**changed)
     assert all(word in line for word in words), line
     assert "\n" not in line
 
 
 def test_advice_gravest_comes_first() -> None:
-    lines = told(val__sharpness=0.1, val__judge_distance=0.9, val__miss_rate=0.2)
+    lines = suggest(val__sharpness=0.1, val__judge_distance=0.9, val__miss_rate=0.2)
     assert [line.split(":")[0] for line in lines] == ["no face in the result", "identity not preserved", "blurry"]

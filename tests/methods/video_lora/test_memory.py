@@ -97,9 +97,9 @@ def test_check_training_memory_suggests_settings(
         if mend is None:
             memory_check.check_training_memory(module.base, module.config, config.data)
             continue
-        with pytest.raises(UserError, match=r"needs about \d+(\.\d)? [MG]B of memory for 17 frames at 64x64") as told:
+        with pytest.raises(UserError, match=r"needs about \d+(\.\d)? [MG]B of memory for 17 frames at 64x64") as caught:
             memory_check.check_training_memory(module.base, module.config, config.data)
-        assert mend in str(told.value)
+        assert mend in str(caught.value)
     data: Any = config.data.build()
     data.trainer = SimpleNamespace(lightning_module=module)
     with pytest.raises(UserError, match="you have 0 MB"):
@@ -114,9 +114,9 @@ def test_free_memory_counts_shell_limit() -> None:
         used = psutil.Process().memory_info().vms
         resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000, used + 300_000_000))
         free = memory_check.free_memory()
-        with pytest.raises(UserError) as told, explain_errors(SimpleNamespace(data=SimpleNamespace(num_frames=65))):
+        with pytest.raises(UserError) as caught, explain_errors(SimpleNamespace(data=SimpleNamespace(num_frames=65))):
             torch.zeros(1 << 28)
-        os.write(writer, f"{free:.0f} {told.value}".encode())
+        os.write(writer, f"{free:.0f} {caught.value}".encode())
         os._exit(0)
     os.close(writer)
     free, line = os.read(reader, 4096).decode().split(" ", 1)

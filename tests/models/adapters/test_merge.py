@@ -85,7 +85,7 @@ def test_adapter_spec_name_slug_and_facts(tmp_path):
     assert adapters.facts() != load_adapters(tmp_path / "a", None, 0.7).facts()
 
 
-def told(work) -> str:
+def error_message(work) -> str:
     with pytest.raises(UserError) as error:
         work()
     assert "\n" not in str(error.value)
@@ -100,17 +100,19 @@ def test_merge_adapters_wrong_base_raises(tmp_path):
         other.know.bias.add_(1)
     adapter(tmp_path / "b", 2, copy.deepcopy(other))
     one = load_adapters(tmp_path / "a", None, 1.0)
-    assert told(lambda: merge_adapters(other, one, BASE)).startswith(
+    assert error_message(lambda: merge_adapters(other, one, BASE)).startswith(
         f"adapter={tmp_path / 'a'}: was made for runs/ada/last.ckpt (weights "
     )
-    assert "only adapters of one base can be mixed" in told(
+    assert "only adapters of one base can be mixed" in error_message(
         lambda: load_adapters([tmp_path / "a", tmp_path / "b"], None, 1.0)
     )
-    assert "1 weights for 2 adapters" in told(lambda: load_adapters([tmp_path / "a", tmp_path / "a"], [1.0], 1.0))
+    assert "1 weights for 2 adapters" in error_message(
+        lambda: load_adapters([tmp_path / "a", tmp_path / "a"], [1.0], 1.0)
+    )
     net = Net()
     state_ = get_peft_model_state_dict(adapter(tmp_path / "c", 3, net))
     state_.pop("see.lora_A.weight")
     save_adapter(tmp_path / "c", state_, load_adapters(tmp_path / "c", None, 1.0).cards[0])
-    assert "does not fit runs/ada/last.ckpt" in told(
+    assert "does not fit runs/ada/last.ckpt" in error_message(
         lambda: merge_adapters(Net(), load_adapters(tmp_path / "c", None, 1.0), BASE)
     )

@@ -149,7 +149,7 @@ def test_export_checkpoint_with_adapter_equals_both(tmp_path, client):
         assert np.abs(load_swapper(report.path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() <= 1
 
 
-def told(work) -> str:
+def error_message(work) -> str:
     with pytest.raises(UserError) as error:
         work()
     assert "\n" not in str(error.value)
@@ -159,13 +159,15 @@ def told(work) -> str:
 def test_adapter_mistakes_are_one_line(own_file, swapper_file, tmp_path):
     folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     adapters = load_adapters(folder, None, 1.0)
-    assert "was made for" in told(lambda: load_swapper(swapper_file, adapters=adapters))
-    assert "is exported already" in told(lambda: export(configured(own_file, tmp_path)))
-    assert "size: a file keeps its own" in told(
+    assert "was made for" in error_message(lambda: load_swapper(swapper_file, adapters=adapters))
+    assert "is exported already" in error_message(lambda: export(configured(own_file, tmp_path)))
+    assert "size: a file keeps its own" in error_message(
         lambda: export(configured(own_file, tmp_path, f"adapter={folder}", "size=128"))
     )
-    assert "to=dfm: " in told(lambda: export(configured(own_file, tmp_path, f"adapter={folder}", "to=dfm")))
-    assert "adapter_weights: 2 for 1 adapters" in told(
+    assert "to=dfm: " in error_message(lambda: export(configured(own_file, tmp_path, f"adapter={folder}", "to=dfm")))
+    assert "adapter_weights: 2 for 1 adapters" in error_message(
         lambda: configured(own_file, tmp_path, f"adapter={folder}", "adapter_weights=[1,2]")
     )
-    assert "adapter_scale" in told(lambda: configured(own_file, tmp_path, f"adapter={folder}", "adapter_scale=3"))
+    assert "adapter_scale" in error_message(
+        lambda: configured(own_file, tmp_path, f"adapter={folder}", "adapter_scale=3")
+    )

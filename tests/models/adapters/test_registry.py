@@ -54,14 +54,14 @@ def test_adapters_command_filters_by_base(tmp_path, capsys):
     write(tmp_path / "runs" / "1" / "adapter", base=BaseReference(str(base), sha256, "checkpoint", "Aad", "sface"))
     write(tmp_path / "runs" / "2" / "adapter", scene=Scene("k2", "beach"))
     assert main(["adapters", str(tmp_path / "runs")]) == 0
-    told = capsys.readouterr().out
-    assert "stage" in told
-    assert "beach" in told
-    assert "0.610 -> 0.420" in told
+    output = capsys.readouterr().out
+    assert "stage" in output
+    assert "beach" in output
+    assert "0.610 -> 0.420" in output
     assert main(["adapters", str(tmp_path / "runs"), f"base={base}"]) == 0
-    told = capsys.readouterr().out
-    assert "stage" in told
-    assert "beach" not in told
+    output = capsys.readouterr().out
+    assert "stage" in output
+    assert "beach" not in output
     assert main(["adapters", str(tmp_path / "profiles")]) == 1
     assert "no such folder" in capsys.readouterr().err
     assert main(["adapters"]) == 1

@@ -86,7 +86,7 @@ def test_adapter_card_scaling_equals_peft(adapted):
     assert net.see.scaling["default"] == net.know.scaling["default"] == pytest.approx(said.scaling)
 
 
-def told(folder) -> str:
+def error_message(folder) -> str:
     with pytest.raises(UserError) as error:
         load_adapter(folder)
     assert "\n" not in str(error.value)
@@ -95,20 +95,20 @@ def told(folder) -> str:
 
 
 def test_load_adapter_damaged_folder_raises(tmp_path):
-    assert "no such folder" in told(tmp_path / "none")
+    assert "no such folder" in error_message(tmp_path / "none")
     (tmp_path / CONFIG).write_text("{}")
-    assert f"is no adapter: it holds no {CARD}" in told(tmp_path)
+    assert f"is no adapter: it holds no {CARD}" in error_message(tmp_path)
     folder = tmp_path / "adapter"
     save_adapter(folder, {"see.lora_A.weight": torch.zeros(2, 3, 3, 3)}, card())
     said = json.loads((folder / CARD).read_text())
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[:-1])
-    assert f"{WEIGHTS} is not the file that {CARD} was written for" in told(folder)
+    assert f"{WEIGHTS} is not the file that {CARD} was written for" in error_message(folder)
     (folder / WEIGHTS).unlink()
-    assert f"{WEIGHTS} cannot be read" in told(folder)
+    assert f"{WEIGHTS} cannot be read" in error_message(folder)
     (folder / CARD).write_text(json.dumps({**said, "rank": "two"}))
-    assert f"{CARD} is damaged: rank: " in told(folder)
+    assert f"{CARD} is damaged: rank: " in error_message(folder)
     (folder / CARD).write_text(json.dumps({**said, "more": 1}))
-    assert f"{CARD} is damaged: more: " in told(folder)
+    assert f"{CARD} is damaged: more: " in error_message(folder)
     (folder / CARD).write_text("{")
-    assert f"{CARD} is damaged: " in told(folder)
+    assert f"{CARD} is damaged: " in error_message(folder)

@@ -160,8 +160,8 @@ def test_hyperswap_export_baked_takes_target_alone(hyperswap):
 
 def test_hyperswap_export_hash_is_what_client_compares(hyperswap):
     """It compares the raw text: a newline at the end would fail, and the client would delete the model."""
-    told = hyperswap.hash_path.read_text()
-    assert told == format(zlib.crc32(hyperswap.path.read_bytes()), "08x")
+    digits = hyperswap.hash_path.read_text()
+    assert digits == format(zlib.crc32(hyperswap.path.read_bytes()), "08x")
     assert len(hyperswap.hash_path.read_bytes()) == 8
     assert hyperswap.hash_path.stem == hyperswap.path.stem
 
@@ -229,10 +229,10 @@ def test_export_fp16_within_tolerance_with_float32_inputs(tmp_path):
     ],
 )
 def test_spec_for_unfit_model_raises(client, generator, embedder, profile, size, words):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         spec_for(client, spec_of(generator, embedder), origin=ORIGIN, size=size, profile=profile)
-    assert words in str(told.value)
-    assert "\n" not in str(told.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 class RedHides(SwapGenerator):

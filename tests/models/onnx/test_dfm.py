@@ -68,7 +68,7 @@ def test_dfm_wrong_contract_raises(dfm, graph_file, tmp_path):
             "its inputs are x, not in_face:0",
         ),
     ):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             load_swapper(path)
-        assert words in str(told.value)
-        assert "\n" not in str(told.value)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -30,12 +30,12 @@ ROWS = {
 def swapper(graph_file):
     """Write a swapper of a row: output = target * keep + the first three numbers of source, or its mean colour."""
 
-    def write(name, size, keep=1.0, side=None, told=True, source=512, emap=True):
+    def write(name, size, keep=1.0, side=None, uses_source=True, source=512, emap=True):
         photo = FOREIGN[name][0].photo
         inputs = {"target": [1, 3, size, size]}
         weights = {"keep": np.float32(keep), "emap": EMAP} if emap else {"emap": EMAP[:2], "keep": np.float32(keep)}
         nodes = [("Mul", ["target", "keep"], ["kept"], {})]
-        if not told:
+        if not uses_source:
             nodes.append(("Identity", ["kept"], ["output"], {}))
         elif photo:
             inputs["source"] = [1, 3, side or photo[1], side or photo[1]]
@@ -78,7 +78,7 @@ def photo_of(name: str) -> np.ndarray:
 def test_foreign_swapper_kind_is_fed_by_its_contract(swapper, crossface, name, size):
     kind = FOREIGN[name][0]
     converter = crossface() if "converter" in kind.source_encoding else None
-    told = {
+    encoded = {
         "embedding": SOURCE,
         "emap": SOURCE @ EMAP,
         "converter": 2 * RAW * SOURCE + 0.5,
@@ -94,7 +94,7 @@ def test_foreign_swapper_kind_is_fed_by_its_contract(swapper, crossface, name, s
     source = photo_of(name) if kind.photo else SOURCE
     picture, mask = model(crops, source)
     mean, std = (np.broadcast_to(np.asarray(value), 3) for value in ROWS[name, size])
-    output = (crops / 255 - mean) / std + told
+    output = (crops / 255 - mean) / std + encoded
     wanted = np.clip((output * std + mean if name in ("hyperswap", "ghost", "hififace", "uniface") else output), 0, 1)
     assert np.abs(picture - wanted * 255).max() < 0.52
     assert mask.shape == crops.shape[:3]
@@ -127,7 +127,7 @@ def test_foreign_swapper_converts_embedding_once(swapper, crossface, monkeypatch
     assert runs.count("ghost_256") == 3
 
 
-def told(*arguments, **settings) -> str:
+def error_message(*arguments, **settings) -> str:
     with pytest.raises(UserError) as error:
         load_swapper(*arguments, **settings)
     assert "\n" not in str(error.value)
@@ -136,23 +136,25 @@ def told(*arguments, **settings) -> str:
 
 def test_foreign_swapper_wrong_contract_raises(swapper, crossface, graph_file, tmp_path):
     good = swapper("inswapper", 128)
-    assert "input target is tensor(float) 1x3x128x128, not tensor(float) Nx3x256x256" in told(
+    assert "input target is tensor(float) 1x3x128x128, not tensor(float) Nx3x256x256" in error_message(
         good, model_type="hyperswap"
     )
     bare = swapper("inswapper", 128, emap=False)
-    assert "its last initializer is one number, not the 512x512 emap (inswapper)" in told(bare)
-    assert "input source is tensor(float) 1x128, not tensor(float) Nx512" in told(swapper("hyperswap", 256, source=128))
-    assert "needs one; give task.converter=crossface_ghost.onnx" in told(swapper("ghost", 256))
-    assert "takes no input Nx512" in told(swapper("ghost", 256), converter=crossface(256))
-    assert "leave task.converter out" in told(swapper("hyperswap", 256), converter=crossface())
-    assert "its inputs are target, not source, target" in told(swapper("uniface", 256, told=False))
-    assert "input source is tensor(float) 1x3x64x64" in told(swapper("uniface", 256, side=64))
+    assert "its last initializer is one number, not the 512x512 emap (inswapper)" in error_message(bare)
+    assert "input source is tensor(float) 1x128, not tensor(float) Nx512" in error_message(
+        swapper("hyperswap", 256, source=128)
+    )
+    assert "needs one; give task.converter=crossface_ghost.onnx" in error_message(swapper("ghost", 256))
+    assert "takes no input Nx512" in error_message(swapper("ghost", 256), converter=crossface(256))
+    assert "leave task.converter out" in error_message(swapper("hyperswap", 256), converter=crossface())
+    assert "its inputs are target, not source, target" in error_message(swapper("uniface", 256, uses_source=False))
+    assert "input source is tensor(float) 1x3x64x64" in error_message(swapper("uniface", 256, side=64))
     other = graph_file("hyperswap.onnx", [("Identity", ["x"], ["y"], {})], {"x": [1]}, {"y": [1]})
-    assert "its inputs are x, not source, target" in told(other)
+    assert "its inputs are x, not source, target" in error_message(other)
 
 
 def test_load_swapper_wrong_model_type_raises(swapper_file):
-    words = told(swapper_file, model_type="inswapper")
+    words = error_message(swapper_file, model_type="inswapper")
     assert words.startswith("task.model_type=inswapper: ")
     assert "says that it is facesmith; leave task.model_type out" in words
 
@@ -160,7 +162,7 @@ def test_load_swapper_wrong_model_type_raises(swapper_file):
 def test_load_swapper_unknown_name_needs_model_type(swapper):
     path = swapper("hyperswap", 256)
     unnamed = path.rename(path.with_name("mine.onnx"))
-    assert "give task.model_type=facesmith, dfm, hyperswap" in told(unnamed)
+    assert "give task.model_type=facesmith, dfm, hyperswap" in error_message(unnamed)
     assert load_swapper(unnamed, model_type="hyperswap").info.size == 256
 
 

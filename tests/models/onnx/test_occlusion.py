@@ -46,11 +46,11 @@ def test_occluder_wrong_contract_raises(red_hides, tmp_path):
         (red_hides("three.onnx", channels=3), "output 0 is tensor(float) 1x64x64x3"),
         (tmp_path / "none.onnx", "no such file"),
     ):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             Occluder(path)
-        assert words in str(told.value)
-        assert str(told.value).startswith(f"task.occluder={path}: ")
-        assert "\n" not in str(told.value)
+        assert words in str(caught.value)
+        assert str(caught.value).startswith(f"task.occluder={path}: ")
+        assert "\n" not in str(caught.value)
 
 
 def test_occluder_channels_first_raises(graph_file):

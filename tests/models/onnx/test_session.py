@@ -6,7 +6,7 @@ from facesmith.errors import UserError
 from facesmith.models.onnx.session import load_swapper
 
 
-def told(path) -> str:
+def error_message(path) -> str:
     with pytest.raises(UserError) as error:
         load_swapper(path)
     assert "\n" not in str(error.value)
@@ -52,15 +52,15 @@ def test_swapper_fixed_batch_file_takes_several(swapper_file):
 
 
 def test_load_swapper_missing_file_or_suffix_raises(tmp_path):
-    assert "no such file" in told(tmp_path / "ada.onnx")
+    assert "no such file" in error_message(tmp_path / "ada.onnx")
     (tmp_path / "ada.pt").write_bytes(b"")
-    assert "neither .onnx nor .dfm nor .ckpt" in told(tmp_path / "ada.pt")
+    assert "neither .onnx nor .dfm nor .ckpt" in error_message(tmp_path / "ada.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all, only words"])
 def test_load_swapper_no_onnx_raises(tmp_path, content):
     (tmp_path / "ada.onnx").write_bytes(content)
-    assert "cannot" in told(tmp_path / "ada.onnx") or "no contract" in told(tmp_path / "ada.onnx")
+    assert "cannot" in error_message(tmp_path / "ada.onnx") or "no contract" in error_message(tmp_path / "ada.onnx")
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_load_swapper_no_onnx_raises(tmp_path, content):
     ],
 )
 def test_load_swapper_wrong_metadata_raises(swapper_file, values, words):
-    assert words in told(changed(swapper_file, lambda model: props(model, **values)))
+    assert words in error_message(changed(swapper_file, lambda model: props(model, **values)))
 
 
 def test_load_swapper_wrong_tensor_names_raises(swapper_file):
     def rename(model):
         model.graph.output[1].name = model.graph.node[-1].output[0] = "matte"
 
-    assert "its outputs are matte, output, not mask, output" in told(changed(swapper_file, rename))
+    assert "its outputs are matte, output, not mask, output" in error_message(changed(swapper_file, rename))

@@ -83,10 +83,10 @@ def test_find_source_missing_or_needless_raises(tmp_path, profile, picture):
         (PHOTO, {"profile": wrong}, "looks at a photo; give task.source_photo="),
         (PHOTO, {"photo": picture}, "does not say whether the person agreed; give task.consent="),
     ):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             source(model, tmp_path, **given)
-        assert words in str(told.value)
-        assert "\n" not in str(told.value)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_find_source_photo_without_face_raises(tmp_path):

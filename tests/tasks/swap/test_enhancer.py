@@ -29,6 +29,6 @@ def test_enhancer_wrong_contract_raises(graph_file):
     small = [1, 3, 64, 64]
     for name, shape in (("input", small), ("x", SHAPE)):
         path = graph_file(f"{name}.onnx", [("Identity", [name], ["output"], {})], {name: shape}, {"output": shape})
-        with pytest.raises(UserError, match=r"task\.enhancer=.*wrong contract") as told:
+        with pytest.raises(UserError, match=r"task\.enhancer=.*wrong contract") as caught:
             Enhancer(path)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)

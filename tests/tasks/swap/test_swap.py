@@ -168,7 +168,7 @@ def test_swap_task_select_swaps_chosen_faces(swapper_file, tmp_path, select, fac
     assert sum(half.sum() > 2000 for half in (found[:, :512], found[:, 512:])) == faces
 
 
-def told(make) -> str:
+def error_message(make) -> str:
     with pytest.raises(UserError) as error:
         make()
     assert "\n" not in str(error.value)
@@ -176,11 +176,11 @@ def told(make) -> str:
 
 
 def test_swap_task_wrong_output_raises(swapper_file, portrait, clip, tmp_path):
-    assert "is the source itself" in told(lambda: task(swapper_file, portrait, portrait))
-    assert "is the source itself" in told(lambda: task(swapper_file, portrait.parent, portrait.parent))
-    assert "unknown suffix for this image" in told(lambda: task(swapper_file, portrait, tmp_path / "a.mp4"))
-    assert "unknown suffix for this video" in told(lambda: task(swapper_file, clip, tmp_path / "a.png"))
-    assert "give a folder" in told(lambda: task(swapper_file, portrait.parent, tmp_path / "a.png"))
+    assert "is the source itself" in error_message(lambda: task(swapper_file, portrait, portrait))
+    assert "is the source itself" in error_message(lambda: task(swapper_file, portrait.parent, portrait.parent))
+    assert "unknown suffix for this image" in error_message(lambda: task(swapper_file, portrait, tmp_path / "a.mp4"))
+    assert "unknown suffix for this video" in error_message(lambda: task(swapper_file, clip, tmp_path / "a.png"))
+    assert "give a folder" in error_message(lambda: task(swapper_file, portrait.parent, tmp_path / "a.png"))
     assert not list(tmp_path.glob("a.*"))
 
 
@@ -191,12 +191,14 @@ def test_swap_task_no_face_leaves_nothing_behind(swapper_file, tmp_path):
             writer.write(np.full((200, 200, 3), grey, np.uint8))
     out = tmp_path / "out"
     out.mkdir()
-    assert "no face found" in told(task(swapper_file, tmp_path / "wall.png", out / "swapped.png").run)
-    assert "no face found in any of 12" in told(task(swapper_file, tmp_path / "wall.mp4", out / "swapped.mp4").run)
+    assert "no face found" in error_message(task(swapper_file, tmp_path / "wall.png", out / "swapped.png").run)
+    assert "no face found in any of 12" in error_message(
+        task(swapper_file, tmp_path / "wall.mp4", out / "swapped.mp4").run
+    )
     assert not list(out.iterdir())
 
 
 def test_swap_task_missing_model_or_needless_profile_raises(swapper_file, portrait, tmp_path):
-    assert "no such file" in told(lambda: task(tmp_path / "none.onnx", portrait, tmp_path / "a.png"))
+    assert "no such file" in error_message(lambda: task(tmp_path / "none.onnx", portrait, tmp_path / "a.png"))
     profile = tmp_path / "ada.json"
-    assert "baked in" in told(lambda: task(swapper_file, portrait, tmp_path / "a.png", profile=profile))
+    assert "baked in" in error_message(lambda: task(swapper_file, portrait, tmp_path / "a.png", profile=profile))

@@ -64,7 +64,7 @@ def test_swap_config_choices_exist():
 )
 def test_swap_config_frame_mistake_is_one_line(override, words):
     overrides = ["task.masks=[region]", "task.regions=[]"] if override.startswith("task={") else [override]
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         composed(*NEEDED, *overrides)
-    assert words in str(told.value)
-    assert "\n" not in str(told.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -18,7 +18,7 @@ from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.models.onnx.session import Swapper
 
-from .test_swap import analyzer, magenta, told
+from .test_swap import analyzer, error_message, magenta
 from .test_swap import task as on_two_threads
 
 
@@ -71,7 +71,7 @@ def test_swap_video_no_match_with_reference(swapper_file, couple, tmp_path, caps
     write_image(tmp_path / "her.png", astronaut(), mark=None)
     options = {"select": "reference", "reference": tmp_path / "her.png", "select_threshold": 1.0}
     output = tmp_path / "out.mp4"
-    said = told(task(swapper_file, couple, output, **options).run)
+    said = error_message(task(swapper_file, couple, output, **options).run)
     assert "no face matches the reference in any of 40 frames" in said
     assert not output.exists()
     assert not partial_folder(output).exists()
@@ -99,12 +99,12 @@ def test_swap_video_resume_after_ctrl_c_equals_uninterrupted(swapper_file, coupl
         with pytest.raises(SystemExit) as ended:
             task(swapper_file, couple, stopped, **short).run()
     assert ended.value.code == 130
-    assert "resume=true goes on" in capsys.readouterr().out.replace("\n", " ")
+    assert "resume=true continues" in capsys.readouterr().out.replace("\n", " ")
     assert not stopped.exists()
     left = sorted(partial_folder(stopped).glob("segment_*.mp4"))
     assert [len(open_video(one)) for one in left] == [15] * len(left)
     assert left
-    assert "resume=true to go on" in told(task(swapper_file, couple, stopped, **short).run)
+    assert "resume=true to continue it" in error_message(task(swapper_file, couple, stopped, **short).run)
     task(swapper_file, couple, stopped, resume=True, **short).run()
     assert not partial_folder(stopped).exists()
     with open_video(whole) as a, open_video(stopped) as b:
@@ -121,7 +121,7 @@ def test_swap_video_full_disk_leaves_no_broken_file(swapper_file, couple, tmp_pa
     prepared = task(swapper_file, couple, output, crf=0, segment_seconds=0.5)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
-        said = told(prepared.run)
+        said = error_message(prepared.run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert "cannot be written" in said
@@ -147,23 +147,23 @@ def test_swap_video_truncated_file_is_swapped_to_its_end(swapper_file, couple, t
 def test_swap_video_odd_sizes_and_unknown_codec(swapper_file, couple, tmp_path):
     unknown = tmp_path / "unknown.mp4"
     unknown.write_bytes(couple.read_bytes().replace(b"avc1", b"zzz9"))
-    assert "video codec is unknown here" in told(task(swapper_file, unknown, tmp_path / "out.mp4").run)
+    assert "video codec is unknown here" in error_message(task(swapper_file, unknown, tmp_path / "out.mp4").run)
     write_image(tmp_path / "one.png", np.zeros((1, 1, 3), np.uint8), mark=None)
-    assert "no face found" in told(task(swapper_file, tmp_path / "one.png", tmp_path / "out.png").run)
+    assert "no face found" in error_message(task(swapper_file, tmp_path / "one.png", tmp_path / "out.png").run)
     huge = b"P5 20000 20000 255\n"
     (tmp_path / "huge.ppm").write_bytes(huge)
-    assert "megapixels; give a smaller picture" in told(
+    assert "megapixels; give a smaller picture" in error_message(
         task(swapper_file, tmp_path / "huge.ppm", tmp_path / "out.png").run
     )
 
 
 def test_swap_video_unwritable_folder_raises_at_start(swapper_file, couple, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot be written (Not a directory)" in told(
+    assert "cannot be written (Not a directory)" in error_message(
         lambda: task(swapper_file, couple, tmp_path / "file" / "out.mp4")
     )
     os.link(couple, tmp_path / "link.mp4")
-    assert "is the source itself" in told(lambda: task(swapper_file, couple, tmp_path / "link.mp4"))
+    assert "is the source itself" in error_message(lambda: task(swapper_file, couple, tmp_path / "link.mp4"))
 
 
 def test_swap_video_default_config_builds_task(swapper_file, couple, tmp_path):

@@ -100,13 +100,13 @@ def finite(values: Any) -> bool:
 def test_detect_nonfinite_stop_names_culprit(tmp_path: Path, kind: str, words: str) -> None:
     with pytest.raises(DivergedError) as caught:
         fit(tmp_path, {4: kind})
-    told = str(caught.value)
-    assert told.startswith("step 4 (epoch 0): ")
-    assert words in told
-    assert f"last good checkpoint: {tmp_path / 'last.ckpt'}" in told
-    assert "model.optimizer.lr=0.005 (now 0.01)" in told
-    assert "callbacks.guard.on_nonfinite=skip" in told
-    assert "\n" not in told
+    message = str(caught.value)
+    assert message.startswith("step 4 (epoch 0): ")
+    assert words in message
+    assert f"last good checkpoint: {tmp_path / 'last.ckpt'}" in message
+    assert "model.optimizer.lr=0.005 (now 0.01)" in message
+    assert "callbacks.guard.on_nonfinite=skip" in message
+    assert "\n" not in message
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 4
     assert finite(saved["state_dict"].values())

@@ -76,5 +76,7 @@ def test_suggest_fixes_slow_cpu_warns(caplog: pytest.LogCaptureFixture) -> None:
 def test_suggest_fixes_module_lines_three_at_most(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         run(0.0, max_wait_share=0.999)
-    told = [record.message for record in caplog.records if record.name == "facesmith.training.callbacks.suggest_fixes"]
-    assert told == ["advice: blurry: val/sharpness 0.2", "advice: b", "advice: c"]
+    messages = [
+        record.message for record in caplog.records if record.name == "facesmith.training.callbacks.suggest_fixes"
+    ]
+    assert messages == ["advice: blurry: val/sharpness 0.2", "advice: b", "advice: c"]

@@ -22,19 +22,19 @@ def printed(tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: dict[st
 
 
 def test_summary_generated_videos_have_own_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = printed(
+    summary = printed(
         tmp_path,
         capsys,
         {"val/likeness": 0.9, "val/flicker": 8.0, "val/loss": 0.1},
         before={"likeness": -0.25, "flicker": 9.0},
     )
-    assert "generated faces: likeness" in told
-    assert "-0.250" in told
-    assert "0.900" in told
-    assert "mask" not in told
+    assert "generated faces: likeness" in summary
+    assert "-0.250" in summary
+    assert "0.900" in summary
+    assert "mask" not in summary
 
 
 def test_summary_masks_have_own_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = printed(tmp_path, capsys, {"val/mask_iou": 0.9, "val/flicker": 0.01})
-    assert "mask flicker" in told
-    assert "likeness" not in told
+    summary = printed(tmp_path, capsys, {"val/mask_iou": 0.9, "val/flicker": 0.01})
+    assert "mask flicker" in summary
+    assert "likeness" not in summary

@@ -1,4 +1,4 @@
-"""What W&B is told beyond metrics, read back from an offline run of a real, small fit."""
+"""What W&B receives beyond metrics, read back from an offline run of a real, small fit."""
 
 import json
 from dataclasses import fields
@@ -104,8 +104,8 @@ def test_wandb_callbacks_default_uploads_no_pictures(tmp_path: Path) -> None:
     (entry,) = checkpoint["manifest"]["contents"]
     assert entry["ref"] == (tmp_path / RUN / "checkpoints/last.ckpt").as_uri()
     assert "local_path" not in entry
-    told = json.loads(checkpoint["metadata"])
-    assert (told["identity"], told["face_set"], told["consent"]) == ("ada", "0123abcd", "synthetic")
+    saved = json.loads(checkpoint["metadata"])
+    assert (saved["identity"], saved["face_set"], saved["consent"]) == ("ada", "0123abcd", "synthetic")
     with open_video(tmp_path / RUN / "renders/film.mp4") as film:
         assert len(film) == 3
 

@@ -169,7 +169,7 @@ def _record_events(
 ) -> None:
     pictures = sum(len(chosen.frames) for chosen in record.chosen)
     if extraction_log.done:
-        log.info("going on where it stopped: %d of %d pictures are analysed", len(extraction_log.done), pictures)
+        log.info("resuming the extraction: %d of %d pictures are already analysed", len(extraction_log.done), pictures)
     with progress_bar(shown=progress) as bar:
         task = bar.add_task(
             f"faces of {record.description['name']}", total=pictures, completed=len(extraction_log.done)
@@ -182,7 +182,7 @@ def _record_events(
                     extraction_log.add(event.rows)
                     bar.advance(task)
         except KeyboardInterrupt:
-            log.warning("interrupted: what is analysed is kept, the same command goes on from there")
+            log.warning("interrupted: analysed pictures are saved, the same command continues from there")
             raise
         finally:
             extraction_log.flush()

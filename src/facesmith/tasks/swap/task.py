@@ -236,4 +236,4 @@ def _how_to_resume(writer: SegmentedWriter) -> str:
     """Return what to do with a run that has ended too soon."""
     if not writer.kept:
         return "; nothing of it is kept"
-    return f"; the first {writer.kept} parts are in {writer.folder}, resume=true goes on"
+    return f"; the first {writer.kept} parts are in {writer.folder}, resume=true continues"

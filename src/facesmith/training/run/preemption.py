@@ -104,7 +104,7 @@ def handle_preemption(run: Path) -> Iterator[PreemptionHandler]:
     except Interrupted as stop:
         name, saved = signal.Signals(stop.code - 128).name, find_newest_checkpoint(run).path
         stop.lines = (
-            [f"Stopped by {name}; go on with", f"  {resume_command(run)}"]
+            [f"Stopped by {name}; resume with", f"  {resume_command(run)}"]
             if saved
             else [f"Stopped by {name} before the first checkpoint; give the same command again"]
         )

@@ -235,7 +235,7 @@ class SwapDataModule(LightningDataModule):
         if len(faces) < self.config.min_faces:
             raise UserError(
                 f"data.source={source}: {len(faces)} usable faces are too few to learn a person from; give more photos "
-                f"or a longer video, or go on with data.min_faces={len(faces)} ({faces.path / 'contact_sheet.png'})"
+                f"or a longer video, or continue with data.min_faces={len(faces)} ({faces.path / 'contact_sheet.png'})"
             )
         return faces
 
