@@ -140,6 +140,24 @@ class WholeTaskConfig(TaskConfig, WholeComponent):
     """Settings of a job of infer that takes them whole."""
 
 
+def require_keys(config: Any, task: str = "", **keys: str) -> Any:
+    """Return a task's raw settings unchanged when every one of some keys is given.
+
+    Args:
+        config: The raw settings.
+        task: Name of the task, for the message.
+        **keys: What each key takes, for the message.
+
+    Raises:
+        ValueError: A key is missing, None or empty.
+    """
+    if isinstance(config, dict):
+        missing = [f"{key}={value}" for key, value in keys.items() if config.get(key) in (None, "", [], "???")]
+        if missing:
+            raise ValueError(f"{task} needs {' '.join(missing)}".lstrip())
+    return config
+
+
 class ForeignComponent(Component):
     """Arguments of a class of Lightning, torch or torchmetrics, checked against its signature.
 

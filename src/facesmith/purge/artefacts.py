@@ -11,7 +11,7 @@ from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.provenance import file_sha256
 from facesmith.media.sources import IMAGES, VIDEOS
 from facesmith.media.verification import verify_provenance
-from facesmith.purge.removal import Trace
+from facesmith.purge.removal import Trace, read_json
 
 MODELS: Final = (".onnx", ".dfm")
 _LARGEST_HEADER: Final = 100_000_000
@@ -48,7 +48,7 @@ def traces_of_adapters(name: str, root: Path) -> list[Trace]:
     except UserError:
         return []
     folders = [Path(one.folder) for one in profile.adapters]
-    known = [folder for folder in folders if _json(folder / "adapter.json").get("identity") == name]
+    known = [folder for folder in folders if read_json(folder / "adapter.json").get("identity") == name]
     return [Trace("adapter", (folder,), "listed in the identity's profile") for folder in known]
 
 
@@ -138,7 +138,7 @@ def _tensor_file(path: Path, name: str, keys: set[str]) -> Trace | None:
     described = path.with_name("adapter_config.json")
     if described.is_file():
         for file in sorted(path.parent.glob("*.json")):
-            info = {**_json(file), **info}
+            info = {**read_json(file), **info}
         why = _reason(info, name, keys)
         return None if why is None else Trace("adapter", (path.parent,), why)
     why = _reason(info, name, keys)
@@ -161,14 +161,6 @@ def _safetensors_metadata(path: Path) -> dict[str, Any]:
     except (TypeError, ValueError):
         return info
     return {**facts, **info} if isinstance(facts, dict) else info
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _media(path: Path, name: str) -> Trace | None:

@@ -1,6 +1,5 @@
 """Which runs learnt a face, or began from one that had."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf raises it
 
 from facesmith.errors import UserError
-from facesmith.purge.removal import RECORD, Trace
+from facesmith.purge.removal import RECORD, Trace, read_json
 
 COMPOSED = Path(".hydra", "config.yaml")
 CHECKPOINTS = "checkpoints"
@@ -29,7 +28,7 @@ class RunFolder:
     @property
     def identity(self) -> str:
         """The identity whose face it learns, "" when that is not known."""
-        if said := _json(self.path / "adapter" / "adapter.json").get("identity"):
+        if said := read_json(self.path / "adapter" / "adapter.json").get("identity"):
             return str(said)  # such a run is called by its scene
         data = self.settings.get("data")
         return str(data.get("name") or "") if isinstance(data, Mapping) else ""
@@ -50,7 +49,7 @@ def find_run_folders(root: Path) -> Iterator[RunFolder]:
     while folders:
         folder = folders.pop()
         if (folder / RECORD).is_file() or (folder / COMPOSED).is_file() or (folder / CHECKPOINTS).is_dir():
-            record = _json(folder / RECORD)
+            record = read_json(folder / RECORD)
             yield RunFolder(folder, record.get("settings") or _composed(folder / COMPOSED), record)
             continue
         folders += [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()]
@@ -152,14 +151,6 @@ def _wandb(root: Path, ids: set[Any]) -> Iterator[Trace]:
     for folder in sorted((root / "wandb").glob("*run-*")):
         if folder.is_dir() and not folder.is_symlink() and any(folder.name.endswith(f"-{one}") for one in ids):
             yield Trace("W&B record", (folder,), "local record of such a run; what was uploaded, remove at W&B")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _composed(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import numpy as np
@@ -170,21 +171,15 @@ class IdentityProfile(Settings):
         *,
         id: str,
         method: Literal["weighted", "mean", "median"],
-        gate: Mapping[str, float],
-        consent: str,
-        consent_note: str | None,
-        expires: str | None,
+        gate: Mapping[str, float] = MappingProxyType({}),
     ) -> "IdentityProfile":
-        """Make the profile of a face set's person.
+        """Make the profile of a face set's person, with the consent that the set states.
 
         Args:
             faces: The person's faces.
             id: Slug of the identity.
             method: How the embeddings become one, see `FaceSet.embedding_mean`.
             gate: Figures of the quality gate of a model trained on them.
-            consent: Kind of consent.
-            consent_note: Where it is recorded.
-            expires: ISO date after which the consent no longer holds.
         """
         points = faces.landmarks[..., :2] / faces.crop_size
         mean = faces.embedding_mean(method)
@@ -204,9 +199,9 @@ class IdentityProfile(Settings):
             },
             gate=gate,
             face_set=faces.key,
-            consent=consent,
-            consent_note=consent_note,
-            expires=expires,
+            consent=faces.meta["consent"],
+            consent_note=faces.meta["consent_note"] or None,
+            expires=faces.meta.get("expires"),
         )
 
     @classmethod

@@ -42,31 +42,16 @@ class ValidationClip:
 
 
 class FaceModel(Protocol):
-    """What is validated: an adapted transformer; see `VideoLoraModule`."""
+    """What is validated: an adapted transformer; its methods are those of `VideoLoraModule`."""
 
     transformer: Any
 
     def conditioning(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
-        """Build the transformer's arguments for the words and faces of a batch.
-
-        Args:
-            batch: `text` (N,L,W) and `face` (N,E).
-            face_scale: Scale of the face tokens, one for all or (N,).
-        """
+        """Build the transformer's arguments for the words and faces of a batch."""
         ...
 
     def velocity(self, noisy: Tensor, levels: Tensor, conditioning: dict[str, Any], control: Tensor) -> Tensor:
-        """Let the adapted transformer answer.
-
-        Args:
-            noisy: (N,C,F,h,w) latents mixed with noise.
-            levels: (N,) noise levels in 0..1.
-            conditioning: From `conditioning`.
-            control: (N,_,F,h,w) of VACE.
-
-        Returns:
-            (N,C,F,h,w), an estimate of noise minus latents.
-        """
+        """Return the adapted transformer's estimate of noise minus latents, (N,C,F,h,w)."""
         ...
 
 

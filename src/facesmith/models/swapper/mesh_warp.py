@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from facesmith.faces.geometry import topology
 from facesmith.models.landmarks.face_mesh import FaceMesh
 from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
+from facesmith.models.swapper.layers import conv_block, pixel_centres, resize, shrink
 from facesmith.models.swapper.texture_warp import ColourTransfer, from_opponent, opponent
 
 # every third point of the mesh warps as all of them do, at a third of the cost
@@ -102,9 +103,9 @@ class Relight(nn.Module):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         fine, middle, coarse = channels
-        self.stem = _block(10, fine, 2)
-        self.down = nn.ModuleList([_block(fine, middle, 2), _block(middle, coarse, 2)])
-        self.up = _block(coarse + middle, middle, 1)
+        self.stem = conv_block(10, fine, 2)
+        self.down = nn.ModuleList([conv_block(fine, middle, 2), conv_block(middle, coarse, 2)])
+        self.up = conv_block(coarse + middle, middle, 1)
         self.offset = nn.Conv2d(middle, 3, 3, padding=1)
         self.stretch = nn.Linear(coarse, 3)
         for parameter in (*self.offset.parameters(), *self.stretch.parameters()):
@@ -122,7 +123,7 @@ class Relight(nn.Module):
         Returns:
             Log contrast (N,3) and offset (N,3,16,16).
         """
-        lit = face + _resized(offset, int(face.shape[-1]))
+        lit = face + resize(offset, int(face.shape[-1]), "bicubic")
         fine = self.stem(torch.cat([seen, lit, seen - lit, skin], 1))
         middle = self.down[0](fine)
         coarse = self.down[1](middle)
@@ -263,17 +264,17 @@ class MeshWarp(SwapGenerator):
         chosen = landmarks[:, self.get_buffer("warp_landmarks")] * (2 / size)
         coarse = self.warp(chosen[..., :2] - 1, weigh_visible(chosen, self.rest, self.normals))
         outline = mask_outline(points[:, : topology.MESH], _TRUNK)
-        seen = _reduced(target, _TRUNK)
+        seen = shrink(target, _TRUNK)
         with torch.no_grad():
-            small = _resized(coarse, _TRUNK)
-            face = _sampled(_reduced(picture, _TRUNK), small)
-            skin = _sampled(_reduced(self.core, _TRUNK), small, "zeros") * outline
+            small = resize(coarse, _TRUNK, "bicubic")
+            face = _sampled(shrink(picture, _TRUNK), small)
+            skin = _sampled(shrink(self.core, _TRUNK), small, "zeros") * outline
             stretch, offset = self.colour(opponent(seen), face, skin, self.spread)
         stretch_more, offset_more = self.relight(opponent(seen), face * stretch.exp()[..., None, None], offset, skin)
-        stretch, offset = stretch + stretch_more, _resized(offset, size) + _resized(offset_more, size)
-        flow = _resized(coarse, size)
+        stretch, offset = stretch + stretch_more, resize(offset, size, "bicubic") + resize(offset_more, size, "bicubic")
+        flow = resize(coarse, size, "bicubic")
         lit = _sampled(picture, flow) * stretch.exp()[:, :, None, None] + offset
-        mask = _sampled(self.alpha, flow, "zeros") * _resized(outline, size).clamp(0, 1)
+        mask = _sampled(self.alpha, flow, "zeros") * resize(outline, size, "bicubic").clamp(0, 1)
         mask = mask * seen_face[:, None, None, None]
         made = from_opponent(lit)
         return SwapOutput(made if self.training else made.clamp(-1, 1), mask, {"flow": flow, "mix": mix})
@@ -316,16 +317,10 @@ def mask_outline(landmarks: Tensor, size: int) -> Tensor:
     angle = torch.arange(_DIRECTIONS, dtype=landmarks.dtype, device=landmarks.device) * (2 * math.pi / _DIRECTIONS)
     directions = torch.stack([angle.cos(), angle.sin()])
     reach = (landmarks @ directions).amax(1)  # (N,directions)
-    at = (torch.arange(size, dtype=landmarks.dtype, device=landmarks.device) + 0.5) * (2 / size) - 1
-    places = torch.stack([at[None].expand(size, size), at[:, None].expand(size, size)], -1).reshape(-1, 2)
+    places = pixel_centres(size, landmarks).permute(1, 2, 0).reshape(-1, 2)
     depth = (reach[:, None] - (places @ directions)[None]).amin(-1).view(-1, 1, size, size)
     rise = (depth / _RIM).clamp(0, 1)
     return rise * rise * (3 - 2 * rise)
-
-
-def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
 
 
 def weigh_visible(landmarks: Tensor, canonical: Tensor, normals: Tensor) -> Tensor:
@@ -364,14 +359,3 @@ def _sampled(picture: Tensor, places: Tensor, padding: str = "border") -> Tensor
     picture = picture.expand(places.shape[0], -1, -1, -1)
     where = places.permute(0, 2, 3, 1)
     return F.grid_sample(picture, where, mode="bilinear", padding_mode=padding, align_corners=False)
-
-
-def _reduced(picture: Tensor, size: int) -> Tensor:
-    shrink = int(picture.shape[-1]) // size
-    return F.avg_pool2d(picture, shrink) if shrink > 1 else picture
-
-
-def _resized(planes: Tensor, size: int) -> Tensor:
-    if planes.shape[-1] == size:
-        return planes
-    return F.interpolate(planes, size=(size, size), mode="bicubic", align_corners=False)

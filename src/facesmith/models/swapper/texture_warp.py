@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
+from facesmith.models.swapper.layers import conv_block, pixel_centres, resize, shrink
 
 REGIONS = 3  # eyes with brows, mouth, the rest
 _TRUNK = 64  # px the network looks at, whatever the crop's size
@@ -59,11 +60,11 @@ class TextureWarp(SwapGenerator):
         self.register_buffer("core", torch.zeros(1, 1, texture_size, texture_size))
         self.register_buffer("spread", torch.ones(1, 3, 1, 1))  # deviation of the skin, in opponent colours
         self.colour = ColourTransfer()
-        self.stem = _block(12 + 2, channels[0])  # and where each pixel lies: a turned face moves with it
+        self.stem = conv_block(12 + 2, channels[0])  # and where each pixel lies: a turned face moves with it
         pairs = list(itertools.pairwise(channels))
-        self.down = nn.ModuleList([_block(a, b, stride=2) for a, b in pairs])
+        self.down = nn.ModuleList([conv_block(a, b, stride=2) for a, b in pairs])
         self.bottom = nn.Sequential(*[_Residual(channels[-1]) for _ in range(blocks)])
-        self.up = nn.ModuleList([_block(b + a, a) for a, b in reversed(pairs)])
+        self.up = nn.ModuleList([conv_block(b + a, a) for a, b in reversed(pairs)])
         # at 32 px a residual block would cost as much as all others together
         self.refine = nn.ModuleList([*(_Residual(a) for a, _ in reversed(pairs[1:])), nn.Identity()])
         self.geometry = _small(nn.Conv2d(channels[0], 3 * 4, 3, padding=1))  # flow x, y and mask, at 64 px
@@ -116,8 +117,8 @@ class TextureWarp(SwapGenerator):
             before contrast and light.
         """
         size = int(target.shape[-1])
-        seen = _reduced(target, _TRUNK)
-        places = _identity_grid(_TRUNK // 2, target).expand(target.shape[0], -1, -1, -1)
+        seen = shrink(target, _TRUNK)
+        places = pixel_centres(_TRUNK // 2, target)[None].expand(target.shape[0], -1, -1, -1)
         hidden = self.stem(torch.cat([F.pixel_unshuffle(seen, 2), places], 1))
         skips = []
         for layer in self.down:
@@ -140,12 +141,12 @@ class TextureWarp(SwapGenerator):
             skin = _sampled(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
             stretch, offset = self.colour(opponent(seen), seen_face, skin, self.spread)
         rows = _cubic_rows(int(light.shape[-1]), size, target)
-        light = rows @ light @ rows.T + _resized(offset, size)
+        light = rows @ light @ rows.T + resize(offset, size, "bilinear")
         contrast = contrast + stretch
         if size == _TRUNK:
             flow, sampled = coarse, seen_face
         else:
-            geometry = _resized(geometry, size)
+            geometry = resize(geometry, size, "bilinear")
             flow = _placed(geometry, pose)
             sampled = _sampled(picture, flow)
         face = from_opponent(sampled * contrast.exp()[:, :, None, None] + light)
@@ -213,7 +214,7 @@ def from_opponent(colours: Tensor) -> Tensor:
 
 def _sampled(picture: Tensor, places: Tensor) -> Tensor:
     picture = picture.expand(places.shape[0], -1, -1, -1)
-    picture = _reduced(picture, int(places.shape[-1]))
+    picture = shrink(picture, int(places.shape[-1]))
     where = places.permute(0, 2, 3, 1)
     if where.requires_grad:
         # torch's backward reads outside of memory at places that are no numbers; the loss still sees them
@@ -221,27 +222,11 @@ def _sampled(picture: Tensor, places: Tensor) -> Tensor:
     return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _reduced(picture: Tensor, size: int) -> Tensor:
-    shrink = int(picture.shape[-1]) // size
-    return F.avg_pool2d(picture, shrink) if shrink > 1 else picture
-
-
-def _resized(planes: Tensor, size: int) -> Tensor:
-    if planes.shape[-1] == size:
-        return planes
-    return F.interpolate(planes, size=(size, size), mode="bilinear", align_corners=False)
-
-
 def _placed(geometry: Tensor, pose: Tensor) -> Tensor:
     """Return places in the canonical picture: the pixel's own, moved as a whole and then each on its own."""
-    grid = _identity_grid(int(geometry.shape[-1]), geometry)
+    grid = pixel_centres(int(geometry.shape[-1]), geometry)[None]
     moved = (pose[:, :, :2] @ grid.flatten(2)).view(-1, 2, *grid.shape[-2:]) + pose[:, :, 2:, None]
     return grid + moved + geometry[:, :2]
-
-
-def _identity_grid(size: int, like: Tensor) -> Tensor:
-    at = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * (2 / size) - 1
-    return torch.stack([at[None].expand(size, size), at[:, None].expand(size, size)])[None]
 
 
 def _cubic_rows(cells: int, size: int, like: Tensor) -> Tensor:
@@ -250,15 +235,10 @@ def _cubic_rows(cells: int, size: int, like: Tensor) -> Tensor:
     return F.interpolate(unit, size=(size, cells), mode="bicubic", align_corners=False)[0, 0]
 
 
-def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
-
-
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _block(channels, channels)
+        self.first = conv_block(channels, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         for parameter in self.second.parameters():
             nn.init.zeros_(parameter)

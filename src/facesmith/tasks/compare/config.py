@@ -5,8 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from facesmith.config.consent import ConsentKind
-from facesmith.config.settings import PathSetting, WholeTaskConfig
-from facesmith.tasks.profiles.config import require_keys
+from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
 
 
 class CompareTaskConfig(WholeTaskConfig):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, WholeTaskConfig
+from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
 
 
 class GenerateTaskConfig(WholeTaskConfig):
@@ -58,13 +58,10 @@ class GenerateTaskConfig(WholeTaskConfig):
     @model_validator(mode="before")
     @classmethod
     def _require_flat_keys(cls, config: Any) -> Any:
-        needs = {
-            "model": "<exports/ of a run, or .ckpt>",
-            "source": "<pose video or folder>",
-            "output": "<.mp4 or folder>",
-        }
-        if isinstance(config, dict):
-            missing = [f"{key}={what}" for key, what in needs.items() if config.get(key) in (None, "", [])]
-            if missing:
-                raise ValueError(f"generate needs {' '.join(missing)}")
-        return config
+        return require_keys(
+            config,
+            "generate",
+            model="<exports/ of a run, or .ckpt>",
+            source="<pose video or folder>",
+            output="<.mp4 or folder>",
+        )

@@ -1,6 +1,5 @@
 """The mask task: predict which part of the faces of images and videos is visible."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,6 @@ from rich.console import Console
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, warp_face
 from facesmith.media.images import read_image, write_image
 from facesmith.media.sources import find_media
@@ -31,7 +29,6 @@ from facesmith.tasks.swap.video_processing import VideoProcessor
 
 Pixels = npt.NDArray[np.uint8]
 
-_MAX_WORKERS = 4
 _OVERLAY_SUFFIX = "_overlay"
 
 
@@ -55,14 +52,7 @@ class MaskTask:
         self._analyzers = AnalyzerPool(analyzer)
         self._console = Console(highlight=False, soft_wrap=True)
         self._process_video = VideoProcessor(
-            self._analyzers,
-            self._predictor.swap,
-            selector=self._make_selector,
-            embed=False,
-            smoothing=SmoothingConfig(window_seconds=config.smoothing, polyorder=config.smoothing_order),
-            max_gap=config.max_gap,
-            every=config.detect_every,
-            workers=config.workers or min(os.cpu_count() or 1, _MAX_WORKERS),
+            self._analyzers, self._predictor.mask_and_overlay, config, selector=self._make_selector
         )
 
     def run(self) -> list[Path]:
@@ -94,7 +84,7 @@ class MaskTask:
             self._report_no_face(f"{path}: no face found")
             return []
         overlay_path = _overlay_path(mask_path)
-        mask, overlay = split_pair(self._predictor.swap(picture, faces))
+        mask, overlay = split_pair(self._predictor.mask_and_overlay(picture, faces))
         write_image(mask_path, mask, mark=None)
         write_image(overlay_path, overlay, mark=None)
         self._report(mask_path, overlay_path)
@@ -156,7 +146,7 @@ class MaskPredictor:
             combined = np.maximum(combined, cv2.warpAffine(visible, invert_transform(matrix), (width, height)))
         return combined
 
-    def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
+    def mask_and_overlay(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
         """Return mask and overlay side by side (H,2W,3) RGB, as the video loop takes one picture; see `split_pair`."""
         mask = self.mask(frame, faces)
         grey = np.rint(np.repeat(mask[..., None] * 255, 3, axis=2)).clip(0, 255).astype(np.uint8)
@@ -164,7 +154,7 @@ class MaskPredictor:
 
 
 def split_pair(pair: Pixels) -> tuple[Pixels, Pixels]:
-    """Split what `MaskPredictor.swap` returns into mask and overlay, (H,W,3) each."""
+    """Split what `MaskPredictor.mask_and_overlay` returns into mask and overlay, (H,W,3) each."""
     middle = pair.shape[1] // 2
     return np.ascontiguousarray(pair[:, :middle]), np.ascontiguousarray(pair[:, middle:])
 

@@ -102,14 +102,12 @@ class EnrichTask:
         profile = IdentityProfile.load(config.profile)
         self._config, self._profile = config, profile
         self._output = config.output or config.profile
-        self._consent = config.consent or profile.consent
-        self._consent_note = config.consent_note if config.consent_note is not None else profile.consent_note
         self._min_similarity = limit_for_embedder(config.min_similarity, profile.embedder, "task.min_similarity")
         self._extraction = extraction_settings(
             config,
             name=profile.id,
-            consent=self._consent,
-            consent_note=self._consent_note,
+            consent=config.consent or profile.consent,
+            consent_note=config.consent_note if config.consent_note is not None else profile.consent_note,
             expires=profile.expires,
             analyzer=analyzer,
             progress=progress,
@@ -129,15 +127,7 @@ class EnrichTask:
             raise UserError(
                 f"source={self._config.source}: exactly these pictures are in {profile.id} already; give others"
             )
-        addition = IdentityProfile.from_face_set(
-            faces,
-            id=profile.id,
-            method="weighted",
-            gate={},
-            consent=self._consent,
-            consent_note=self._consent_note,
-            expires=profile.expires,
-        )
+        addition = IdentityProfile.from_face_set(faces, id=profile.id, method="weighted")
         try:
             enriched = enrich_profile(profile, addition, self._min_similarity)
         except UserError:

@@ -12,6 +12,7 @@ from facesmith.config.settings import (
     Slug,
     TaskConfig,
     WholeTaskConfig,
+    require_keys,
 )
 from facesmith.faces.face_set.config import SelectionConfig
 
@@ -109,20 +110,3 @@ class InterpolateTaskConfig(TaskConfig):
     @classmethod
     def _require_source(cls, config: Any) -> Any:
         return require_keys(config, source="[a.json,b.json]")
-
-
-def require_keys(config: Any, **keys: str) -> Any:
-    """Return raw settings unchanged when every one of some keys is given.
-
-    Args:
-        config: The raw settings.
-        **keys: What each key takes, for the message.
-
-    Raises:
-        ValueError: A key is missing, None or empty.
-    """
-    if isinstance(config, dict):
-        missing = [f"{key}={value}" for key, value in keys.items() if config.get(key) in (None, "", [])]
-        if missing:
-            raise ValueError(f"needs {' '.join(missing)}")
-    return config

@@ -77,15 +77,7 @@ class EmbedTask:
         config = self._config
         faces = extract(config.source, self._extraction)
         self._report_photos(faces)
-        profile = IdentityProfile.from_face_set(
-            faces,
-            id=config.name,
-            method=_METHODS[config.aggregation],
-            gate={},
-            consent=config.consent,
-            consent_note=config.consent_note,
-            expires=config.expires,
-        )
+        profile = IdentityProfile.from_face_set(faces, id=config.name, method=_METHODS[config.aggregation])
         embeddings = faces.embeddings
         if config.encoder is not None:
             profile, embeddings = replace_embedding(profile, faces, config.encoder.build(), config.aggregation)

@@ -1,12 +1,12 @@
 """Settings of the swap task."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
 from facesmith.config.consent import ConsentKind
-from facesmith.config.settings import PathSetting, WholeTaskConfig
+from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
@@ -54,25 +54,18 @@ class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
         return self
 
 
-class SwapTaskConfig(FrameSwapSettings, WholeTaskConfig):
-    """Settings of `SwapTask`; `model`, `source` and `output` are top-level keys on the command line."""
+class MediaTaskConfig(WholeTaskConfig):
+    """Settings of a task that processes the faces of images and videos, one file after the other."""
 
-    model: PathSetting
-    """A trained swapper, .onnx, .dfm or .ckpt."""
+    selections: ClassVar[tuple[str, ...]] = ("largest", "all")
+    """Words that `select` takes."""
+
     source: str | list[str]
     """An image, a video, a folder, or a list of these."""
     output: PathSetting
     """A file for one source, else a folder."""
-    profile: PathSetting | None
-    """An identity profile, for models that take any identity."""
     select: str | int
-    """Which faces: largest, all, reference, or a number from the left, counted from 0."""
-    reference: PathSetting | None
-    """Of select=reference: a profile (.json) or a photo of the person whose face is replaced."""
-    select_threshold: Cosine | dict[str, Cosine]
-    """Cosine similarity from which on a face is the reference's: by embedder, or one for all."""
-    fail_when_no_face: bool
-    """Whether a file without a face to swap is an error; else it is written as it is."""
+    """Which faces: one of `selections`, or a number from the left, counted from 0."""
     smoothing: float = Field(ge=0, le=2)
     """Seconds of video over which landmarks are smoothed; 0: not at all."""
     smoothing_order: int = Field(ge=0, le=5)
@@ -83,29 +76,46 @@ class SwapTaskConfig(FrameSwapSettings, WholeTaskConfig):
     """Frames of video between two detections; in between faces are tracked."""
     backend: Literal["pyav", "decord"]
     """What decodes videos."""
-    quality: int = Field(ge=1, le=100)
-    """Of JPEG, WebP and AVIF images."""
     crf: int = Field(ge=0, le=51)
     """Of H.264: 0 lossless to 51."""
+    workers: int | None = Field(ge=1)
+    """Threads that analyse, and as many that process; null: one per core, 4 at most."""
+
+    @field_validator("select")
+    @classmethod
+    def _check_select(cls, select: str | int) -> str | int:
+        if select not in cls.selections and (isinstance(select, str) or select < 0):
+            raise ValueError(f"choose one of {', '.join(cls.selections)}, or a number from the left: 0, 1, ...")
+        return select
+
+
+class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
+    """Settings of `SwapTask`; `model`, `source` and `output` are top-level keys on the command line."""
+
+    selections: ClassVar[tuple[str, ...]] = ("largest", "all", "reference")
+
+    model: PathSetting
+    """A trained swapper, .onnx, .dfm or .ckpt."""
+    profile: PathSetting | None
+    """An identity profile, for models that take any identity."""
+    reference: PathSetting | None
+    """Of select=reference: a profile (.json) or a photo of the person whose face is replaced."""
+    select_threshold: Cosine | dict[str, Cosine]
+    """Cosine similarity from which on a face is the reference's: by embedder, or one for all."""
+    fail_when_no_face: bool
+    """Whether a file without a face to swap is an error; else it is written as it is."""
+    quality: int = Field(ge=1, le=100)
+    """Of JPEG, WebP and AVIF images."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
     """Of x264."""
     segment_seconds: float = Field(gt=0)
     """Seconds of video that are written and kept at a time."""
     resume: bool
     """Go on with what a stopped run left, and keep the files it finished."""
-    workers: int | None = Field(ge=1)
-    """Threads that analyse, and as many that swap; null: one per core, 4 at most."""
 
     def frame_settings(self) -> dict[str, Any]:
         """Return the values of `FrameSwapSettings`, which decide how a frame is swapped."""
         return {name: getattr(self, name) for name in FrameSwapSettings.model_fields}
-
-    @field_validator("select")
-    @classmethod
-    def _check_select(cls, select: str | int) -> str | int:
-        if select not in ("largest", "all", "reference") and (isinstance(select, str) or select < 0):
-            raise ValueError("choose one of largest, all, reference, or a number from the left: 0, 1, ...")
-        return select
 
     @model_validator(mode="after")
     def _check_reference(self) -> "SwapTaskConfig":
@@ -118,13 +128,6 @@ class SwapTaskConfig(FrameSwapSettings, WholeTaskConfig):
     @model_validator(mode="before")
     @classmethod
     def _require_top_level_keys(cls, config: Any) -> Any:
-        required = {
-            "model": "<.onnx or .ckpt>",
-            "source": "<image, video or folder>",
-            "output": "<file or folder>",
-        }
-        if isinstance(config, dict):
-            missing = [f"{key}={what}" for key, what in required.items() if config.get(key) in (None, "", [])]
-            if missing:
-                raise ValueError(f"swap needs {' '.join(missing)}")
-        return config
+        return require_keys(
+            config, "swap", model="<.onnx or .ckpt>", source="<image, video or folder>", output="<file or folder>"
+        )

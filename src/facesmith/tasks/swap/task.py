@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from rich.progress import Progress
 from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.files import partial_folder
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
@@ -33,7 +31,6 @@ from facesmith.tasks.swap.frame_swap import load_frame_swapper
 from facesmith.tasks.swap.outputs import output_paths
 from facesmith.tasks.swap.video_processing import VideoProcessor
 
-_MAX_WORKERS = 4
 _STOPPED = 130  # the exit code of a program that was stopped by Ctrl-C
 
 
@@ -85,12 +82,9 @@ class SwapTask:
         self._process_video = VideoProcessor(
             self._analyzers,
             self._swapper.swap,
+            config,
             selector=self._make_selector,
             embed=config.reference is not None,
-            smoothing=SmoothingConfig(window_seconds=config.smoothing, polyorder=config.smoothing_order),
-            max_gap=config.max_gap,
-            every=config.detect_every,
-            workers=config.workers or min(os.cpu_count() or 1, _MAX_WORKERS),
         )
 
     def run(self) -> list[Path]:

@@ -1,5 +1,6 @@
 """Process the faces of a video, frame by frame, on several threads."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.tracking.stream import HISTORY_SECONDS, StreamTracker, TrackedFrame
 from facesmith.media.video import VideoReader
 from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
+from facesmith.tasks.swap.config import MediaTaskConfig
 from facesmith.tasks.swap.face_selection import FaceSelector
 
 T = TypeVar("T")
@@ -22,6 +24,7 @@ Pixels = npt.NDArray[np.uint8]
 Process = Callable[[Pixels, Sequence[Face]], Pixels]
 """From a frame (H,W,3) RGB uint8 and faces in it to a picture; called from several threads."""
 
+_MAX_WORKERS: Final = 4
 _AHEAD: Final = 4  # frames ready before and after the work: they bridge the uneven pace of decoder and encoder
 
 
@@ -57,34 +60,28 @@ class VideoProcessor:
         self,
         analyzers: AnalyzerPool,
         process: Process,
+        config: MediaTaskConfig,
         *,
         selector: Callable[[], FaceSelector],
-        embed: bool,
-        smoothing: SmoothingConfig,
-        max_gap: float,
-        every: int,
-        workers: int,
+        embed: bool = False,
     ) -> None:
         """Set how videos are processed.
 
         Args:
             analyzers: Shared by the threads.
             process: Makes the picture of a frame and its selected faces.
+            config: Settings of detection, smoothing and threads.
             selector: Makes the selector of a video's faces.
             embed: Whether the selector needs embeddings.
-            smoothing: Of landmarks over time.
-            max_gap: Seconds that a face may be missing and is bridged over.
-            every: Frames between two detections.
-            workers: Number of threads that analyse, and as many that process.
         """
         self._analyzers = analyzers
         self._process = process
         self._selector = selector
         self._embed = embed
-        self._smoothing = smoothing
-        self._max_gap = max_gap
-        self._every = every
-        self._workers = workers
+        self._smoothing = SmoothingConfig(window_seconds=config.smoothing, polyorder=config.smoothing_order)
+        self._max_gap = config.max_gap
+        self._every = config.detect_every
+        self._workers = config.workers or min(os.cpu_count() or 1, _MAX_WORKERS)
 
     def __call__(self, reader: VideoReader, start: int = 0) -> Generator[ProcessedFrame, None, None]:
         """Process a video's frames.

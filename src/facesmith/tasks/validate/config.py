@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, WholeTaskConfig
-from facesmith.tasks.profiles.config import SimilarityLimit, require_keys
+from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
+from facesmith.tasks.profiles.config import SimilarityLimit
 
 
 class ValidateTaskConfig(WholeTaskConfig):

@@ -174,13 +174,7 @@ class SwapDataModule(LightningDataModule):
     def profile(self) -> IdentityProfile:
         """Return the identity's profile with the last figures of the quality gate."""
         return IdentityProfile.from_face_set(
-            self.splits[0].frames.faces,
-            id=self.identity,
-            method="weighted",
-            gate=self.figures,
-            consent=self.config.consent,
-            consent_note=self.config.consent_note,
-            expires=self.config.expires,
+            self.splits[0].frames.faces, id=self.identity, method="weighted", gate=self.figures
         )
 
     def require_embedder(self, size: int | None, embedder: str | None) -> None:

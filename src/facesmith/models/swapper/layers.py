@@ -1,0 +1,30 @@
+"""What the networks that warp pictures share: a convolution block, changes of size, and places of pixels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3x3 convolution, batch normalisation and leaky ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
+
+
+def shrink(picture: Tensor, size: int) -> Tensor:
+    """Average a picture (N,C,S,S) down to `size` px, which divides S; a smaller one stays."""
+    factor = int(picture.shape[-1]) // size
+    return F.avg_pool2d(picture, factor) if factor > 1 else picture
+
+
+def resize(planes: Tensor, size: int, mode: str) -> Tensor:
+    """Interpolate planes (N,C,S,S) to `size` px; `mode` is one of `torch.nn.functional.interpolate`."""
+    if planes.shape[-1] == size:
+        return planes
+    return F.interpolate(planes, size=(size, size), mode=mode, align_corners=False)
+
+
+def pixel_centres(size: int, like: Tensor) -> Tensor:
+    """Return x and y of the pixels' centres, (2,size,size), -1..1 from edge to edge, of the type of `like`."""
+    at = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * (2 / size) - 1
+    return torch.stack([at[None].expand(size, size), at[:, None].expand(size, size)])
