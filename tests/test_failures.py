@@ -55,14 +55,14 @@ def test_no_memory_names_what_costs_it(allocate: Any) -> None:
         assert words in message
     assert "trainer.precision=32-true" in message
     assert "trainer=low_memory" in message
-    assert "more were asked for" in message
+    assert "more were requested" in message
 
 
 def test_no_memory_on_a_gpu() -> None:
     words = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB"
     message = line(torch.OutOfMemoryError(words))
     assert message.startswith(
-        "out of memory on the GPU, 2.00 GiB more were asked for; what costs memory: data.batch_size=16"
+        "out of memory on the GPU, 2.00 GiB more were requested; settings that cost memory: data.batch_size=16"
     )
     assert line(RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)")).startswith("out of memory on the GPU")
 

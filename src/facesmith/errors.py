@@ -52,7 +52,7 @@ _MEMORY: Final = (
     "std::bad_alloc",
 )
 
-# what costs memory: key, and what to do with it
+# settings that cost memory: key, and what to do with it
 _RELIEF: Final = (
     ("data.batch_size", "lower it"),
     ("trainer.accumulate_grad_batches", "raise it as the batch falls: the training stays the same"),
@@ -106,7 +106,7 @@ _KNOWN: Final = (
     (
         r"Timed out initializing process group|Timed out waiting.*ranks|Connection closed by peer|"
         r"Connection reset by peer.*gloo|gloo.*Connection",
-        "another process of this distributed run is gone; its own error stands above or in its log "
+        "another process of this distributed run is gone; its own error is above or in its log "
         "(train_ddp_process_*.log in the run's folder)",
     ),
     (
@@ -159,8 +159,8 @@ def explain_failure(error: BaseException, config: Any, folder: Path | None) -> s
     full = next((c for c in causes if isinstance(c, DiskFullError) or is_disk_full(c)), None)
     if full is not None:
         place = _place(full, folder)
-        told = full if isinstance(full, DiskFullError) else DiskFullError(place, None, free_bytes(place))
-        return f"{told}{_last_good(folder)}"
+        disk_full = full if isinstance(full, DiskFullError) else DiskFullError(place, None, free_bytes(place))
+        return f"{disk_full}{_last_good(folder)}"
     if any(isinstance(cause, UserError) for cause in causes):
         return None
     for cause in causes:
@@ -199,20 +199,21 @@ def is_write_failure(error: BaseException) -> bool:
 
 
 def _out_of_memory(error: BaseException, config: Any) -> str:
-    told = []
+    settings = []
     for key, mend in _RELIEF:
         known, value = _value(config, key)
         if known:
-            told.append(f"{key}={str(value).lower() if isinstance(value, bool) else value} ({mend})")
+            settings.append(f"{key}={str(value).lower() if isinstance(value, bool) else value} ({mend})")
     profiled = _value(config, "trainer.precision")[0] and _value(config, "data.max_frames")[0]
     all_at_once = "; trainer=low_memory sets all of them" if profiled else ""
-    return f"out of memory{_asked(error)}; what costs memory: {', '.join(told) or 'give smaller media'}{all_at_once}"
+    advice = f"settings that cost memory: {', '.join(settings)}" if settings else "use smaller media"
+    return f"out of memory{_asked(error)}; {advice}{all_at_once}"
 
 
 def _asked(error: BaseException) -> str:
     text = str(error)
     found = re.search(r"[Tt]ried to allocate ([\d.]+ ?[KMG]i?B|\d+ bytes)|Unable to allocate ([\d.]+ [KMGTPE]iB)", text)
-    asked = "" if not found else f", {found[1] or found[2]} more were asked for"
+    asked = "" if not found else f", {found[1] or found[2]} more were requested"
     where = next((name for name, words in (("GPU", "CUDA"), ("GPU", "MPS")) if words in text), "")
     return f" on the {where}{asked}" if where else asked
 

@@ -36,7 +36,7 @@ def files(tmp_path):
     [
         ("marked", MARKED, ["marked as synthetic, signed, and unchanged", "identity:   ada, consent: written"]),
         ("changed", CHANGED, ["CHANGED since it was signed", "assertion.dataHash.mismatch"]),
-        ("unmarked", UNMARKED, ["nothing says that it is synthetic"]),
+        ("unmarked", UNMARKED, ["nothing states that it is synthetic"]),
         ("resaved", UNMARKED, ["the signature is gone", "identity:   ada"]),
     ],
 )

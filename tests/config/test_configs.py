@@ -134,7 +134,7 @@ def test_a_consent_that_has_run_out_trains_nobody() -> None:
     assert validate(composed("train", *identity, "data.expires=2999-12-31"), TrainConfig)
     (line,) = mistakes("train", *identity, "data.expires=2020-01-31")
     assert "data.expires" in line
-    assert "this day is over" in line
+    assert "this date has passed" in line
     (line,) = mistakes("train", *identity, "data.expires=tomorrow")
     assert "data.expires" in line
 

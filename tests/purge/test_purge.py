@@ -142,10 +142,10 @@ def test_purge_without_yes_lists_all_and_removes_nothing(world, capsys):
         "1 unfinished",
         "scenes made from the same pictures",
         "all 2 jobs of it",
-        "learnt this face among others, as people",
+        "trained on this face among others, as people",
         "began from runs/pretrain/people/4",
         "both was combined from this identity",
-        "learnt from the same face set, as other",
+        "trained on the same face set, as other",
         "look at it  exports/old_ada.dfm",
         "nothing was removed; add yes=true",
     ):
@@ -248,14 +248,14 @@ def test_purge_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):
     assert main(["nam=ada"]) == 1
     assert "nam: no such key; did you mean name?" in capsys.readouterr().err
     assert main(["yes=true"]) == 1
-    assert "say whom" in capsys.readouterr().err
+    assert "is required" in capsys.readouterr().err
 
 
 def test_retention_lists_expired_consent(world, capsys):
     assert main(["retention", "on=2026-01-31"]) == 0
     assert main(["retention", "on=2026-02-01"]) == CONSENT_EXPIRED
     output = capsys.readouterr().out
-    assert "ada: consent ran out on 2026-01-31; facesmith purge name=ada" in output
+    assert "ada: consent expired on 2026-01-31; facesmith purge name=ada" in output
     assert "profiles/ada.json" in output
     assert "bob" not in output.split("ada: consent")[1]
     assert stat.S_IMODE((world / "profiles" / "ada.json").stat().st_mode) == 0o600
@@ -284,6 +284,6 @@ def test_purge_running_run_is_refused(world, capsys):
     assert (world / "face_sets" / "ada").exists()
     (folder / "run.json").write_text(record.model_copy(update={"host": "elsewhere"}).model_dump_json())
     assert main(["name=ada", "yes=true"]) == 1
-    assert "says that it is running on elsewhere" in capsys.readouterr().err
+    assert "is recorded as running on elsewhere" in capsys.readouterr().err
     (folder / "run.json").write_text(record.model_copy(update={"pid": 2**22 + 5}).model_dump_json())
     assert main(["name=ada", "yes=true"]) == 0

@@ -45,7 +45,7 @@ def take_verb(given: Sequence[str], verbs: Sequence[str], command: str) -> tuple
     near = closest_match(first, verbs)
     mend = f"did you mean {near}?" if near else f"choose one of {', '.join(verbs)}"
     raise UserError(
-        f"facesmith {command} {first}".rstrip() + f": {'no such verb' if first else 'says no verb'}; {mend}"
+        f"facesmith {command} {first}".rstrip() + f": {'no such verb' if first else 'no verb given'}; {mend}"
     )
 
 

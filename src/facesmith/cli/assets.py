@@ -15,7 +15,7 @@ Download weights and demo media, and print licence, source and path of each.
 
 keys
   names=[a,b]      the same, as a list
-  assets.dir=      a folder of weights you keep, asked before every other source
+  assets.dir=      your own folder of weights, tried before every other source
 """
 
 
@@ -23,12 +23,12 @@ class AssetsCommandConfig(Settings):
     """What to download."""
 
     names: list[str]
-    """Names of assets; none: every file of known content."""
+    """Names of assets; none: every file with a recorded hash."""
     assets: AssetsConfig
 
 
 def main(given: Sequence[str]) -> int:
-    """Fetch the named assets, or every file of known content, and print where each came from."""
+    """Fetch the named assets, or every file with a recorded hash, and print where each came from."""
     if wants_help(given):
         print(_HELP, end="")
         return 0

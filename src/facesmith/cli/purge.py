@@ -1,4 +1,4 @@
-"""`facesmith purge`: remove everything that was made of a person, or tell whose consent has run out."""
+"""`facesmith purge`: remove everything that was made of a person, or tell whose consent has expired."""
 
 import sys
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ keys
 
 
 def main(given: Sequence[str]) -> int:
-    """List and remove what was made of a person, or with `retention` tell whose consent has run out."""
+    """List and remove what was made of a person, or with `retention` tell whose consent has expired."""
     if wants_help(given) or not given:
         print(_HELP, end="")
         return 0
@@ -56,7 +56,7 @@ def _purge(config: "PurgeConfig") -> int:
 
     console = Console(highlight=False, soft_wrap=True)
     if config.name is None:
-        raise UserError("name: say whom: name=<identity>")
+        raise UserError("name: is required: name=<identity>")
     traces = find_traces(config, config.name)
     folders = [folder for folder in config.folders if folder.is_dir()]
     doubtful = list(find_doubtful_models(config.name, folders, traces))
@@ -99,11 +99,11 @@ def _retention(config: "PurgeConfig") -> int:
     for identity, places in over.items():
         first = min(one.expires for one in places)
         mend = f"facesmith purge name={identity}"
-        console.print(f"{identity}: consent ran out on {first}; {mend}", markup=False)
+        console.print(f"{identity}: consent expired on {first}; {mend}", markup=False)
         for one in places:
             console.print(f"  {one.expires}  {one.where}", markup=False)
     if not over:
-        console.print(f"nobody's consent has run out by {today} in {_places(config)}", markup=False)
+        console.print(f"no consent has expired by {today} in {_places(config)}", markup=False)
     return CONSENT_EXPIRED if over else 0
 
 
@@ -118,7 +118,9 @@ def _places(config: "PurgeConfig") -> str:
 
 def _print_doubtful(console: Console, doubtful: Sequence[Path]) -> None:
     for path in doubtful:
-        console.print(f"look at it  {path}  (bears the name, but says no identity: not removed)", markup=False)
+        console.print(
+            f"look at it  {path}  (has this name, but its metadata name no identity: not removed)", markup=False
+        )
 
 
 if __name__ == "__main__":

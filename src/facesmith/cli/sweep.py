@@ -139,7 +139,7 @@ def _leaderboard(config: LeaderboardConfig) -> None:
     measured = measure_importance(ranking, config.folder)
     faces = write_report(ranking, measured, page, _title(config.folder), pictures)
     console.print(f"  {table}", highlight=False, soft_wrap=True)
-    warning = "  (shows faces: readable by you alone; pictures=false leaves them out)" if faces else ""
+    warning = "  (shows faces: readable by you alone; pictures=false omits them)" if faces else ""
     console.print(f"  {page}{warning}", highlight=False, soft_wrap=True)
 
 

@@ -230,7 +230,7 @@ def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str], b
         try:
             value = node[key]
         except InterpolationToMissingValueError:
-            dangling[place] = f"{place}: refers to a value that nobody gave"
+            dangling[place] = f"{place}: refers to a value that is not set"
             continue
         except OmegaConfBaseException as error:
             dangling[place] = f"{place}: {' '.join(str(error.msg or error).split())}"

@@ -52,7 +52,7 @@ def _iso_date(text: str) -> str:
 
 def _not_over(text: str) -> str:
     if date.fromisoformat(text) < date.today():
-        raise ValueError("this day is over: ask again, or remove the person with facesmith purge")
+        raise ValueError("this date has passed: renew the consent, or remove the person with facesmith purge")
     return text
 
 

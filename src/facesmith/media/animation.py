@@ -43,7 +43,7 @@ class AnimationReader:
             detail = " ".join(str(error).split())
             raise MediaError(f"{path}: is not an image that can be decoded ({detail}); remove it") from error
         if not milliseconds:
-            raise MediaError(f"{path}: not one frame could be decoded; replace or remove it")
+            raise MediaError(f"{path}: no frame could be decoded; replace or remove it")
         self.durations = np.array([m if m >= _SHORTEST_MS else _DEFAULT_MS for m in milliseconds]) / 1000
         self.times = np.concatenate([[0.0], np.cumsum(self.durations)[:-1]])
         self.fps = float(len(self.durations) / self.durations.sum())

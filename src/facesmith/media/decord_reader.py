@@ -36,7 +36,7 @@ class DecordReader:
         if index.has_open_gop:
             raise MediaError(f"{path}: has open GOPs, which decord reads inexactly; {_MEND}")
         if index.lost or index.counted:
-            raise MediaError(f"{path}: is damaged or lacks time stamps, which decord cannot tell; {_MEND}")
+            raise MediaError(f"{path}: is damaged or lacks time stamps, which decord does not detect; {_MEND}")
         try:
             self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=threads)
             stamps = self._reader.get_frame_timestamp(range(len(self._reader)))[:, 0]
@@ -52,7 +52,7 @@ class DecordReader:
 
         with PyAvReader(path) as exact:
             if (exact.height, exact.width) != first.shape[:2]:
-                raise MediaError(f"{path}: is rotated, which decord leaves out; {_MEND}")
+                raise MediaError(f"{path}: is rotated, which decord ignores; {_MEND}")
         self.times = index.times
         self.fps = index.fps
         self.height, self.width = first.shape[:2]

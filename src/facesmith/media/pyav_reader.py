@@ -128,7 +128,7 @@ class PyAvReader:
         for index, frame in frames:
             yield index, self._orientation.apply(to_rgb(frame, self._fast_colour))
             if serial != self._serial:
-                raise RuntimeError(f"{self.path}: a newer frames() call has taken the decoder over")
+                raise RuntimeError(f"{self.path}: the decoder is now used by a newer frames() call")
 
     def _open(self) -> None:
         self._container, self._stream = open_container(self.path)
@@ -144,7 +144,7 @@ class PyAvReader:
                 return frame
         for frame in self._decode(None):
             return frame
-        raise MediaError(f"{self.path}: not one frame could be decoded; replace or remove it")
+        raise MediaError(f"{self.path}: no frame could be decoded; replace or remove it")
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         for run in self._plan(wanted):

@@ -99,14 +99,14 @@ def load_self_signed() -> SigningKey:
             if not _is_fresh(folder / _CERTIFICATE):
                 _make(folder)
                 log.warning(
-                    "what facesmith writes is signed with a key it has just made, in %s: this shows changes, but not "
+                    "outputs are signed with a new key, just created in %s: this shows changes, but not "
                     "who you are. Set provenance.certificate and provenance.key for a signature that others trust",
                     folder,
                 )
             certificates, key = (folder / _CERTIFICATE).read_bytes(), (folder / _KEY).read_bytes()
     except OSError as error:
         raise UserError(
-            f"{folder}: no signing key can be kept there ({error.strerror}); mend its permissions, or set "
+            f"{folder}: no signing key can be kept there ({error.strerror}); fix its permissions, or set "
             "provenance.certificate and provenance.key"
         ) from None
     return SigningKey(certificates, key, "es256")

@@ -108,7 +108,7 @@ def build_index(path: Path) -> VideoIndex:
     if index is None:
         index = _count(path)
     if not len(index):
-        raise MediaError(f"{path}: holds not one readable frame; replace or remove it")
+        raise MediaError(f"{path}: contains no readable frame; replace or remove it")
     return index
 
 

@@ -89,7 +89,7 @@ def check_face_set(known: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> d
     saved: dict[str, Any] = checkpoint[RECORD]["provenance"]
     if known and known["face_set"] != saved["face_set"]:
         raise UserError(
-            f"data.source: its faces are not those this run learnt from (face set {saved['face_set']} -> "
-            f"{known['face_set']}); give the same photos and videos back, or start a new run without resume="
+            f"data.source: its faces are not those this run was trained on (face set {saved['face_set']} -> "
+            f"{known['face_set']}); use the same photos and videos again, or start a new run without resume="
         )
     return saved

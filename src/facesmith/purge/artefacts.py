@@ -111,12 +111,12 @@ def _model(path: Path, name: str, keys: set[str], hashes: set[str]) -> Trace | N
 
 def _reason(info: dict[str, Any], name: str, keys: set[str]) -> str | None:
     if name in str(info.get("identity")).split(","):
-        return "says this identity"
+        return "names this identity"
     if keys & set(str(info.get("face_set", "")).split("+")):
-        return f"learnt from the same face set, as {info.get('identity')}"
+        return f"trained on the same face set, as {info.get('identity')}"
     scene = info.get("scene")
     if isinstance(scene, dict) and scene.get("key") in keys:
-        return f"learnt a scene of this face, for {info.get('identity')}"
+        return f"trained on a scene with this face, for {info.get('identity')}"
     return None
 
 

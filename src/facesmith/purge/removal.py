@@ -104,7 +104,7 @@ def remove(traces: Sequence[Trace], roots: Sequence[Path]) -> None:
                     shutil.rmtree(path)
             except OSError as error:
                 raise UserError(
-                    f"{path}: cannot be removed ({error.strerror}); mend its permissions and purge again"
+                    f"{path}: cannot be removed ({error.strerror}); fix its permissions and purge again"
                 ) from error
             _remove_emptied(path.parent, roots)
 
@@ -163,7 +163,7 @@ def _require_ended(folder: Path) -> None:
     if record.host == socket.gethostname():
         raise _busy(folder)
     raise UserError(
-        f"{folder}: says that it is running on {record.host}; wait for it, or remove its {RECORD} if that is not so"
+        f"{folder}: is recorded as running on {record.host}; wait for it, or remove its {RECORD} if that is not so"
     )
 
 

@@ -109,9 +109,9 @@ def _from_checkpoint(run: RunFolder, name: str, keys: set[str]) -> str | None:
     except UserError:
         return None
     if name in str(provenance.get("identity")).split(","):
-        return "its checkpoint says this identity"
+        return "its checkpoint names this identity"
     if keys & set(str(provenance.get("face_set", "")).split("+")):
-        return f"learnt this face among others, as {provenance.get('identity')}"
+        return f"trained on this face among others, as {provenance.get('identity')}"
     return None
 
 

@@ -39,7 +39,7 @@ def build_workspace(project: str, by: str, parameters: Sequence[str] | None = No
     if not entity or not name or "/" in name:
         raise UserError(f"{project}: give the project as <entity>/<project>, as it stands in its address")
     if not metric or mode not in ("min", "max"):
-        raise UserError(f"by={by}: say which way it is good: <metric>:min or <metric>:max")
+        raise UserError(f"by={by}: add the direction: <metric>:min or <metric>:max")
     try:
         wr: Any = importlib.import_module("wandb_workspaces.reports.v2")
         ws: Any = importlib.import_module("wandb_workspaces.workspaces")

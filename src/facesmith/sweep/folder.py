@@ -77,7 +77,7 @@ def lock_sweep(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"{folder}: this sweep is running already; wait for it, or start another: hydra.sweeper.resume=false"
+            f"{folder}: this sweep is already running; wait for it, or start another: hydra.sweeper.resume=false"
         ) from None
     try:
         yield

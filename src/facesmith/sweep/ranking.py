@@ -132,7 +132,7 @@ def _objectives(runs: Sequence[Run]) -> tuple[Monitor, ...]:
 def _monitor(by: str, runs: Sequence[Run]) -> Monitor:
     name, _, mode = by.rpartition(":")
     if mode not in ("min", "max"):
-        raise UserError(f"by={by}: say which way it is good: {by}:min or {by}:max")
+        raise UserError(f"by={by}: add the direction: {by}:min or {by}:max")
     known = sorted({key for run in runs if run.record for key in run.record.metrics.last})
     if name not in known:
         raise UserError(f"by={by}: no run recorded {name}; choose one of {', '.join(known) or 'none'}")

@@ -183,7 +183,7 @@ class Search:
         """Return whether a job whose process died has had its second try, and record what is known."""
         why = _in_one_line(broken) if broken else "its process is gone"
         if number not in self._died_once:
-            log.warning("#%d: its process died (%s); it runs once more, by itself", number, why)
+            log.warning("#%d: its process died (%s); it is run once more, alone", number, why)
             return False
         trace = None if broken is None else "".join(traceback.format_exception(broken))
         config = self.compose(overrides)

@@ -157,7 +157,7 @@ def _dimension(key: str, override: Override) -> Dimension:
     except ValueError as error:
         raise UserError(f"{override.input_line}: {error}") from None
     if log:
-        raise UserError(f"{override.input_line}: choices have no scale; log goes with interval or range")
+        raise UserError(f"{override.input_line}: choices have no scale; log needs interval or range")
     elements = list(override.sweep_iterator())
     if not elements:
         raise UserError(f"{override.input_line}: matches nothing")

@@ -69,7 +69,7 @@ def open_study(folder: Path, pruner: PrunerConfig | None = None) -> optuna.Study
     """
     found = next((kind for kind, file in (("journal", JOURNAL), ("sqlite", SQLITE)) if (folder / file).is_file()), None)
     if found is None:
-        raise UserError(f"{folder}: no sweep is here ({JOURNAL} or {SQLITE}); give the folder of a sweep")
+        raise UserError(f"{folder}: contains no sweep ({JOURNAL} or {SQLITE}); give the folder of a sweep")
     return optuna.load_study(
         study_name=NAME,
         storage=_storage(folder, found),

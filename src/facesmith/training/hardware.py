@@ -72,5 +72,5 @@ def check_devices(trainer: Trainer, datamodule: LightningDataModule, in_sweep: b
     if not getattr(datamodule, "shares_batches", False):
         raise UserError(
             f"trainer.devices: {type(datamodule).__name__} gives every process the same batches, so {count} devices "
-            "would learn what one does; set trainer.devices=1"
+            "would train on the same data as one; set trainer.devices=1"
         )

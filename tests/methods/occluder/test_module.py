@@ -91,7 +91,7 @@ def test_occluder_export_other_than_xseg_is_refused(run: Path, tmp_path: Path) -
         ([], "to=facesmith: .*holds an occluder; give to=xseg"),
         (["to=dfm"], "to=dfm: .*holds an occluder; give to=xseg"),
         (["to=xseg", "size=512"], "size=512: .*256 px"),
-        (["to=xseg", "profile=ada.json"], r"profile=ada\.json: an occluder knows no identity"),
+        (["to=xseg", "profile=ada.json"], r"profile=ada\.json: an occluder has no identity"),
     ):
         with pytest.raises(UserError, match=words):
             export_job(given(*more))

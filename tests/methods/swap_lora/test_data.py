@@ -104,4 +104,4 @@ def test_swap_lora_data_person_in_scene_is_warned_of(
     lora: Settings, tmp_path: Path, asset: Callable[[str], Path], caplog: Any
 ) -> None:
     lora(tmp_path, f"data.target={asset('carphone_pristine.mp4')}", "data.max_frames=4").data.build().split_identities()
-    assert "shows carphone, the person that is to be put there" in caplog.text
+    assert "shows carphone already, the person to be swapped in" in caplog.text

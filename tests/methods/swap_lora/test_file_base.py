@@ -40,7 +40,7 @@ def composed(run: Path, *overrides: str) -> TrainConfig:
 
 @pytest.mark.parametrize("name", ["blendswap", "hyperswap"])
 def test_swap_lora_onnx_base_learns_a_scene(fit, scene, tmp_path, name):
-    """Blendswap looks at a photo, on another template; this hyperswap has its identity baked in."""
+    """Blendswap takes a photo, on another template; this hyperswap has its identity baked in."""
     path = write_foreign(tmp_path, name)
     if name == "hyperswap":
         _bake(path)

@@ -122,7 +122,9 @@ def test_free_memory_counts_shell_limit() -> None:
     free, line = os.read(reader, 4096).decode().split(" ", 1)
     os.waitpid(child, 0)
     assert 2e8 < float(free) <= 3e8
-    assert line.startswith("out of memory, 1073741824 bytes more were asked for; what costs memory: data.num_frames=65")
+    assert line.startswith(
+        "out of memory, 1073741824 bytes more were requested; settings that cost memory: data.num_frames=65"
+    )
 
 
 def test_check_disk_space_full_disk_raises(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_adapter_mistakes_are_one_line(own_file, swapper_file, tmp_path):
     folder = adapter_for(load_generator(read_info(own_file)), tmp_path / "adapter", own_file)
     adapters = load_adapters(folder, None, 1.0)
     assert "was made for" in error_message(lambda: load_swapper(swapper_file, adapters=adapters))
-    assert "is exported already" in error_message(lambda: export(configured(own_file, tmp_path)))
+    assert "is an exported file already" in error_message(lambda: export(configured(own_file, tmp_path)))
     assert "size: a file keeps its own" in error_message(
         lambda: export(configured(own_file, tmp_path, f"adapter={folder}", "size=128"))
     )

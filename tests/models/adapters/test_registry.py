@@ -78,7 +78,7 @@ def test_purge_removes_every_adapter_of_person(tmp_path, profile):
     assert {(trace.kind, trace.files[0]) for trace in found} == {
         ("adapter", folder) for folder in (mine, learnt, scene)
     }
-    assert "learnt a scene of this face, for eve" in {trace.why for trace in found}
+    assert "trained on a scene with this face, for eve" in {trace.why for trace in found}
     elsewhere = write(tmp_path / "elsewhere" / "adapter")
     register_in_profile(profile.parent, elsewhere)
     assert [trace.files for trace in traces_of_adapters("ada", profile.parent)] == [(elsewhere,)]

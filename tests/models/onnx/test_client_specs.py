@@ -224,7 +224,7 @@ def test_export_fp16_within_tolerance_with_float32_inputs(tmp_path):
         ("dfm", Told(8), "sface", None, None, "to=dfm: last.ckpt takes any identity, a .dfm none; give profile="),
         ("hyperswap", Told(8), "sface", None, None, "takes sface (8), FaceFusion gives arcface_w600k_r50 (512)"),
         ("hyperswap", Disc(), "sface", None, 128, "size=128: FaceFusion's slot is 256 px"),
-        ("dfm", Disc(), "sface", profile_of("sface", 8), None, "has its identity baked in; leave profile out"),
+        ("dfm", Disc(), "sface", profile_of("sface", 8), None, "has its identity baked in; omit profile"),
         ("dfm", Told(8), "sface", profile_of("arcface_w600k_r50", 512), None, "embedders cannot be mixed"),
     ],
 )

@@ -146,7 +146,7 @@ def test_foreign_swapper_wrong_contract_raises(swapper, crossface, graph_file, t
     )
     assert "needs one; give task.converter=crossface_ghost.onnx" in error_message(swapper("ghost", 256))
     assert "takes no input Nx512" in error_message(swapper("ghost", 256), converter=crossface(256))
-    assert "leave task.converter out" in error_message(swapper("hyperswap", 256), converter=crossface())
+    assert "omit task.converter" in error_message(swapper("hyperswap", 256), converter=crossface())
     assert "its inputs are target, not source, target" in error_message(swapper("uniface", 256, uses_source=False))
     assert "input source is tensor(float) 1x3x64x64" in error_message(swapper("uniface", 256, side=64))
     other = graph_file("hyperswap.onnx", [("Identity", ["x"], ["y"], {})], {"x": [1]}, {"y": [1]})
@@ -156,7 +156,7 @@ def test_foreign_swapper_wrong_contract_raises(swapper, crossface, graph_file, t
 def test_load_swapper_wrong_model_type_raises(swapper_file):
     words = error_message(swapper_file, model_type="inswapper")
     assert words.startswith("task.model_type=inswapper: ")
-    assert "says that it is facesmith; leave task.model_type out" in words
+    assert "states that it is facesmith; omit task.model_type" in words
 
 
 def test_load_swapper_unknown_name_needs_model_type(swapper):

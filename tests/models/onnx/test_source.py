@@ -74,14 +74,14 @@ def test_find_source_missing_or_needless_raises(tmp_path, profile, picture):
     wrong = profile("sface", 128)
     for model, given, words in (
         (BAKED, {"profile": wrong}, "task.profile="),
-        (BAKED, {"photo": picture}, "has its identity baked in; leave task.source_photo out"),
+        (BAKED, {"photo": picture}, "has its identity baked in; omit task.source_photo"),
         (SILENT, {}, "task.consent: "),
         (ARCFACE, {}, "takes any identity; give task.profile="),
         (ARCFACE, {"profile": wrong}, "made with embedder sface (128), but arcface_w600k_r50 (512) is in use"),
         (ARCFACE, {"photo": picture}, "takes an embedding; make a profile"),
-        (PHOTO, {}, "looks at a photo of the person; give task.source_photo="),
-        (PHOTO, {"profile": wrong}, "looks at a photo; give task.source_photo="),
-        (PHOTO, {"photo": picture}, "does not say whether the person agreed; give task.consent="),
+        (PHOTO, {}, "takes a photo of the person; give task.source_photo="),
+        (PHOTO, {"profile": wrong}, "takes a photo; give task.source_photo="),
+        (PHOTO, {"photo": picture}, "does not state whether the person consented; give task.consent="),
     ):
         with pytest.raises(UserError) as caught:
             source(model, tmp_path, **given)

@@ -125,7 +125,7 @@ def test_swap_video_full_disk_leaves_no_broken_file(swapper_file, couple, tmp_pa
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert "cannot be written" in said
-    assert "nothing of it is kept" in said
+    assert "no part of it is finished" in said
     assert not output.exists()
 
 

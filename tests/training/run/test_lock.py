@@ -44,7 +44,9 @@ def test_lock_run_second_of_name_is_refused(tmp_path: Path) -> None:
     with holder(tmp_path / "ada/1", tmp_path / "ada") as first, pytest.raises(UserError) as caught:  # noqa: SIM117
         with lock_run(tmp_path / "ada/2", name=tmp_path / "ada", busy="refuse"):
             pass
-    assert str(caught.value).startswith(f"name=ada: a run of this name is under way ({tmp_path / 'ada/1'}, process")
+    assert str(caught.value).startswith(
+        f"name=ada: a run of this name is running already ({tmp_path / 'ada/1'}, process"
+    )
     assert str(first.pid) in str(caught.value)
     assert "busy=wait" in str(caught.value)
 

@@ -85,7 +85,7 @@ def _save(run: Path, epochs: int, settings: dict[str, Any]) -> Path:
 def test_find_start_new_run_from_nothing(run: Path, tmp_path_factory: Any) -> None:
     assert start(tmp_path_factory.mktemp("new")) == Start()
     assert start(tmp_path_factory.mktemp("new"), "resume=auto") == Start()
-    with pytest.raises(UserError, match="holds a run already; resume it with resume="):
+    with pytest.raises(UserError, match="contains a run already; resume it with resume="):
         start(run)
     assert start(run, in_sweep=True) == Start()
 
@@ -104,7 +104,7 @@ def test_find_start_damaged_takes_previous(run: Path, caplog: pytest.LogCaptureF
         assert start(run, "resume=auto").checkpoint == run / "checkpoints/previous.ckpt"
     assert "last.ckpt: is cut off or damaged; it is not used" in caplog.text
     os.truncate(run / "checkpoints/previous.ckpt", 0)
-    with pytest.raises(UserError, match="holds no whole checkpoint"):
+    with pytest.raises(UserError, match="contains no complete checkpoint"):
         start(run, f"resume={run}")
 
 

@@ -46,7 +46,7 @@ class SwapLoraDataModule(SwapDataModule):
         self.base = read_base(config.base, config.onnx)
         identity = config.identity or self.base.identity
         if not identity:
-            raise UserError("data.identity: required; the base takes any person, so say whose face it is to lay on")
+            raise UserError("data.identity: required; the base takes any person, so name the person to swap in")
         super().__init__(config, identity=identity, size=self.base.size, train_size=self.base.train_size)
 
     def split_identities(self) -> list[IdentitySplit]:
@@ -116,7 +116,7 @@ class SwapLoraDataModule(SwapDataModule):
         alike = float(np.median(scene.embeddings @ person.embedding_mean("weighted")))
         if alike > self.config.selection.min_similarity:
             log.warning(
-                "data.target=%s: shows %s, the person that is to be put there (similarity %.2f); an adapter learns "
+                "data.target=%s: shows %s already, the person to be swapped in (similarity %.2f); an adapter learns "
                 "nothing from that: give a scene with another person",
                 self.config.target,
                 self.identity,
@@ -158,7 +158,7 @@ class SwapLoraDataModule(SwapDataModule):
         if own.shape != regions.shape[1:] or np.abs(own - regions[0].numpy()).max() > _SAME_PLACES:
             raise UserError(
                 f"data.source={self.config.source}: the base keeps pictures of {self.identity} that were made of other "
-                "frames; leave data.source out"
+                "frames; omit data.source"
             )
 
     def _prior(self, like: TrainingItems) -> TrainingItems:

@@ -216,8 +216,8 @@ class SwapLoraModule(SwapModule):
             )
         if self.scene and self.scene["key"] != record["scene"]["key"]:
             raise UserError(
-                f"data.target: its faces are not those this run learnt from (face set {record['scene']['key']} -> "
-                f"{self.scene['key']}); give the same media back, or start a new run without resume="
+                f"data.target: its faces are not those this run was trained on (face set {record['scene']['key']} -> "
+                f"{self.scene['key']}); use the same media again, or start a new run without resume="
             )
         super().on_load_checkpoint(checkpoint)
         self.scene = record["scene"]

@@ -40,7 +40,7 @@ class PretrainDataModuleConfig(_DataConfig):
     source: PathSetting
     """The folder of people."""
     targets: str | list[str] | None
-    """More scenes; None: the people's faces are each other's scenes."""
+    """More scenes; None: each person's faces serve as scenes for the others."""
     scenes_per_person: int = Field(ge=1)
     """Faces of others that each person is put into."""
 

@@ -31,8 +31,8 @@ class SwapperDataModule(SwapDataModule):
     def _scenes(self) -> FaceSet:
         if self.config.targets is None:
             log.info(
-                "data.targets: not given, so the bundled portrait stands in; give photos or videos of the scenes you "
-                "mean to swap into: a swapper is good at what it has seen"
+                "data.targets: not given, so the bundled portrait is used; give photos or videos of the scenes you "
+                "want to swap into: a swapper works best on scenes it was trained on"
             )
         return self.scene_faces(self.config.targets or "asset:astronaut.png", "data.targets")
 

@@ -106,7 +106,7 @@ class VideoLoraModuleConfig(ModuleConfig):
     base_storage: Literal["as_computed", "float8", "int8", "nf4"]
     """Type that the frozen weights are stored in."""
     offload: Literal["none", "activations"]
-    """activations: what the backward pass needs waits in the computer's memory."""
+    """activations: activations for the backward pass are moved to CPU memory."""
     gradient_checkpointing: bool
     """Recompute each block in the backward pass: less memory, about a third more time."""
     injection: Literal["tail", "decoupled"]

@@ -68,7 +68,7 @@ def export_graphs(source: Path, to: str, output: Path, base: str | None, opset: 
         source: The exports/ of a run, or a checkpoint.
         to: `onnx`, or `onnx_mapper` for the mapper alone.
         output: Folder.
-        base: Where the base lies now; None: where it lay in training.
+        base: Where the base is now; None: where it was in training.
         opset: Of ONNX.
 
     Returns:

@@ -86,7 +86,7 @@ def training_step_bytes(
         dtype: Type that the transformer computes in.
         storage: Type that its weights are stored in.
         checkpointing: Whether blocks are recomputed in the backward pass.
-        offloaded: Whether what the backward pass needs waits in the computer's memory.
+        offloaded: Whether activations for the backward pass are moved to CPU memory.
         optimizer: `adamw` or `adamw_8bit`.
     """
     config, itemsize = base.transformer_config, dtype.itemsize

@@ -34,12 +34,12 @@ _FREE_SIDE: Final = 256  # px, where a file leaves the size of its pictures free
 _CARD: Final = """\
 # {name}
 
-The face swapper `{base}` of another project, with what facesmith learnt of **{identity}** merged into its weights:
+The face swapper `{base}` of another project, with an adapter for **{identity}** merged into its weights:
 {adapter}. It is used as that file is.
 
 > **Synthetic media.** Pictures made with this model are synthetic media; mark them as such wherever they are shown.
 
-Consent: `{consent}`{note}. The licence of `{base}` goes on to hold. CRC32 `{crc}`, {megabytes:.1f} MB.
+Consent: `{consent}`{note}. The licence of `{base}` still applies. CRC32 `{crc}`, {megabytes:.1f} MB.
 Parity with torch: largest difference {parity:.1e} over {cases} batches (allowed {tolerance:.0e}).
 """
 
@@ -183,7 +183,7 @@ def write_merged(path: Path, adapters: AdapterSpec, output: Path) -> ExportRepor
     own = metadata.get("contract") == CONTRACT
     target = output / f"{path.stem}_{adapters.slug}{path.suffix}" if own else output / adapters.slug / path.name
     if target.resolve() == path.resolve():
-        raise UserError(f"output={output}: is where {path} itself lies; give another folder")
+        raise UserError(f"output={output}: contains {path} itself; give another folder")
     hashed = path.suffix != ".dfm"
     report = ExportReport(
         path=target,

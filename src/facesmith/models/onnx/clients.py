@@ -138,7 +138,7 @@ def spec_for(
 def _crop(client: str, info: SwapperInfo, size: int | None) -> tuple[str, int]:
     if client == "hyperswap":
         if size not in (None, _HYPERSWAP_SIZE):
-            raise UserError(f"size={size}: FaceFusion's slot is {_HYPERSWAP_SIZE} px; leave size out")
+            raise UserError(f"size={size}: FaceFusion's slot is {_HYPERSWAP_SIZE} px; omit size")
         return FOREIGN["hyperswap"][0].template, _HYPERSWAP_SIZE
     if client == "dfm":
         return DFM_TEMPLATE, size or _DFM_SIZE
@@ -149,7 +149,7 @@ def _with_identity(
     generator: SwapGenerator, info: SwapperInfo, profile: IdentityProfile, origin: Path
 ) -> tuple[SwapGenerator, SwapperInfo]:
     if info.embedding_size is None:
-        raise UserError(f"profile={profile.id}: {origin} has its identity baked in; leave profile out")
+        raise UserError(f"profile={profile.id}: {origin} has its identity baked in; omit profile")
     profile.require_embedder(info.embedder, info.embedding_size)
     baked = replace(
         info,

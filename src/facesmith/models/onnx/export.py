@@ -145,7 +145,7 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
             verbose=False,
         )
     if program is None:
-        raise ExportError("torch gave no graph")
+        raise ExportError("torch returned no graph")
     model = program.model_proto
     found = next(entry.version for entry in model.opset_import if entry.domain == "")
     if found != opset:

@@ -177,9 +177,7 @@ def load_swapper(
         raise UserError(f"model={path}: no such file; give a swapper that was trained (.ckpt) or exported (.onnx)")
     if path.suffix == ".ckpt":
         if model_type not in ("auto", "facesmith"):
-            raise UserError(
-                f"task.model_type={model_type}: {path} is a checkpoint of facesmith; leave task.model_type out"
-            )
+            raise UserError(f"task.model_type={model_type}: {path} is a checkpoint of facesmith; omit task.model_type")
         return _load_checkpoint(path, adapters)
     if path.suffix not in (".onnx", ".dfm"):
         raise UserError(f"model={path}: neither .onnx nor .dfm nor .ckpt; give a swapper that was trained or exported")

@@ -63,18 +63,14 @@ def find_source(
     if info.identity_baked_in:
         for key, given in (("profile", profile), ("source_photo", photo)):
             if given is not None:
-                raise UserError(f"task.{key}={given}: {path} has its identity baked in; leave task.{key} out")
+                raise UserError(f"task.{key}={given}: {path} has its identity baked in; omit task.{key}")
         agreed = info.consent or _require_consent(consent, path)
         return SourceIdentity(None, info.identity, agreed, info.consent_note)
     if info.photo is not None:
         if profile is not None:
-            raise UserError(
-                f"task.profile={profile}: {path} looks at a photo; give task.source_photo=<picture> instead"
-            )
+            raise UserError(f"task.profile={profile}: {path} takes a photo; give task.source_photo=<picture> instead")
         if photo is None:
-            raise UserError(
-                f"task.source_photo: {path} looks at a photo of the person; give task.source_photo=<picture>"
-            )
+            raise UserError(f"task.source_photo: {path} takes a photo of the person; give task.source_photo=<picture>")
         return SourceIdentity(
             _read_face(photo, *info.photo, analyzer), photo.stem, _require_consent(consent, photo), ""
         )
@@ -93,8 +89,8 @@ def find_source(
 def _require_consent(consent: str | None, path: Path) -> str:
     if consent is None:
         raise UserError(
-            f"task.consent: {path} does not say whether the person agreed; give task.consent=self, written, licensed, "
-            "public_domain or synthetic"
+            f"task.consent: {path} does not state whether the person consented; give task.consent=self, written, "
+            "licensed, public_domain or synthetic"
         )
     return consent
 

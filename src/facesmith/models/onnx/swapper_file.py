@@ -93,7 +93,7 @@ def describe_graph(
 def _kind_of(graph: OnnxGraph, model_type: str, key: str) -> str:
     declared = _declared_kind(graph.metadata)
     if model_type != "auto" and declared not in (None, model_type):
-        raise UserError(f"{key}={model_type}: {graph.path} says that it is {declared}; leave {key} out")
+        raise UserError(f"{key}={model_type}: {graph.path} states that it is {declared}; omit {key}")
     if declared or model_type != "auto":
         return declared or model_type
     if graph.path.suffix == ".dfm" or DFM_INPUT in graph.inputs:
@@ -103,7 +103,7 @@ def _kind_of(graph: OnnxGraph, model_type: str, key: str) -> str:
         return named[0]
     kinds = list(FOREIGN)
     raise UserError(
-        f"{graph}: it carries no contract and its name tells no type; "
+        f"{graph}: it has no facesmith metadata and its name does not state the type; "
         f"give {key}=facesmith, dfm, {', '.join(kinds[:-1])} or {kinds[-1]}"
     )
 
@@ -124,7 +124,7 @@ def _converting(
             raise UserError(f"{key}: {graph.path} ({info.kind}) needs one; give {key}=crossface_{info.kind}.onnx")
         return {"converter": converter, "raw_length": raw_length}
     if converter is not None:
-        raise UserError(f"{key}={converter}: {graph.path} ({info.kind}) takes none; leave {key} out")
+        raise UserError(f"{key}={converter}: {graph.path} ({info.kind}) takes none; omit {key}")
     return {}
 
 

@@ -17,7 +17,7 @@ class GenerateTaskConfig(WholeTaskConfig):
     output: PathSetting
     """An .mp4 file for one video, else a folder."""
     base: str | None
-    """Where the base lies now; None: where it lay in training."""
+    """Where the base is now; None: where it was in training."""
     embedding: PathSetting | None
     """An identity profile made with the same encoder, generated instead of the person."""
     prompt: str | None

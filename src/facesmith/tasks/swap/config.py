@@ -120,7 +120,7 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     @model_validator(mode="after")
     def _check_reference(self) -> "SwapTaskConfig":
         if self.select == "reference" and self.reference is None:
-            raise ValueError("select=reference: whose face? give reference=<profile .json or photo>")
+            raise ValueError("select=reference: needs a reference; give reference=<profile .json or photo>")
         if self.select != "reference" and self.reference is not None:
             raise ValueError(f"reference={self.reference}: is not used by select={self.select}; give select=reference")
         return self

@@ -38,7 +38,7 @@ class FaceSelector:
             ValueError: A reference is missing or not used.
         """
         if (select == "reference") != (reference is not None):
-            raise ValueError(f"a reference goes with select=reference, not {select}")
+            raise ValueError(f"a reference needs select=reference, not {select}")
         self._select = select
         self._reference = reference
         self._threshold = threshold

@@ -208,7 +208,7 @@ class SwapTask:
     def _no_face(self, frames: int = 0) -> str:
         where = f" in any of {frames} frames" if frames else ""
         if self._embedding is not None:
-            return f"no face matches the reference{where}; lower select_threshold={self._threshold} or leave it out"
+            return f"no face matches the reference{where}; lower select_threshold={self._threshold} or omit it"
         return f"no face found{where}; give a picture with a larger or clearer face"
 
     def _report(self, done: Sequence[SwapResult], kept: Sequence[Path], failed: int) -> None:
@@ -229,5 +229,5 @@ class SwapTask:
 def _how_to_resume(writer: SegmentedWriter) -> str:
     """Return what to do with a run that has ended too soon."""
     if not writer.kept:
-        return "; nothing of it is kept"
+        return "; no part of it is finished"
     return f"; the first {writer.kept} parts are in {writer.folder}, resume=true continues"

@@ -38,7 +38,7 @@ _METRICS: Final = (
 _VIDEO_METRICS: Final = (  # of generated videos, where a name may mean something else
     ("likeness", "generated faces: likeness", "higher"),
     ("likeness_face_scale_0", "the same without face tokens", "before"),
-    ("projection", "projection: nobody 0, the person 1", "1"),
+    ("projection", "projection: mean person 0, the person 1", "1"),
     ("faces_found", "frames with a face", "1"),
     ("pose_agreement", "body keypoints in place", "1"),
     ("flicker", "flicker", "before"),

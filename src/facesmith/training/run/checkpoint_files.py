@@ -85,7 +85,7 @@ def remove_stale_files(run: Path) -> None:
     """Remove temporary files that killed processes left; the caller must hold the run's lock."""
     for path in run.rglob(".*"):
         if path.is_file() and _STALE.fullmatch(path.name):
-            log.info("Removed %s, which a killed process left", path)
+            log.info("Removed %s, left by a killed process", path)
             path.unlink()
 
 

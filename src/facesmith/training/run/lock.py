@@ -62,11 +62,11 @@ def _locked(place: Path, run: Path, busy: Literal["refuse", "wait"]) -> Iterator
             waited = time.monotonic() - began
             if busy == "refuse" and not (gone and waited < _ORPHAN_SECONDS):
                 raise UserError(
-                    f"name={run.parent.name}: a run of this name is under way ({who}); wait for it, choose another "
-                    "name, or let this one wait with busy=wait"
+                    f"name={run.parent.name}: a run of this name is running already ({who}); wait for it, choose "
+                    "another name, or let this one wait with busy=wait"
                 ) from None
             if not reported and not gone:
-                log.info("%s is under way (%s); waiting for it", run.parent.name, who)
+                log.info("%s is running already (%s); waiting for it", run.parent.name, who)
                 reported = True
             time.sleep(_POLL_SECONDS)
     try:

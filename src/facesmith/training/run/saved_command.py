@@ -125,7 +125,7 @@ def _refusal(text: str, parser: OverridesParser) -> str | None:
     if any(_CALLING.match(one) for one in texts[1:]):
         return "changes how a class is called"
     if "." not in key and any(_leaves(one) for one in texts[1:]):
-        return "leads out of the config folders"
+        return "is outside the config folders"
     return None
 
 

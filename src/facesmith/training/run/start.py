@@ -48,13 +48,13 @@ def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, i
     found = find_newest_checkpoint(run)
     if config.resume is None:
         if found.path is not None and not in_sweep:
-            raise UserError(f"{run}: holds a run already; resume it with resume='{run}', or choose another folder")
+            raise UserError(f"{run}: contains a run already; resume it with resume='{run}', or choose another folder")
         return Start()
     for line in found.rejected:
         log.warning("%s; it is not used", line)
     if found.path is None:
         if str(config.resume) != AUTO:
-            raise UserError(f"resume={config.resume}: holds no whole checkpoint to resume from; start a new run")
+            raise UserError(f"resume={config.resume}: contains no complete checkpoint to resume from; start a new run")
         log.info("resume=auto: there is nothing to resume yet, so a new run starts: %s", run)
         return Start()
     checkpoint = torch.load(found.path, map_location="cpu", weights_only=True, mmap=True)

@@ -228,7 +228,7 @@ class SwapDataModule(LightningDataModule):
         faces = self.extract_faces(source, name, self.config.face_sets.joinpath(*folders), "one", "data.source")
         if len(faces) < self.config.min_faces:
             raise UserError(
-                f"data.source={source}: {len(faces)} usable faces are too few to learn a person from; give more photos "
+                f"data.source={source}: {len(faces)} usable faces are too few to train on; give more photos "
                 f"or a longer video, or continue with data.min_faces={len(faces)} ({faces.path / 'contact_sheet.png'})"
             )
         return faces

@@ -125,7 +125,7 @@ class SwapModule(LightningModule):
             UserError: The module was not trained yet, so that it is nobody's.
         """
         if not self.provenance:
-            raise UserError("model: was not trained, so there is nobody to export; give a checkpoint of a run")
+            raise UserError("model: was not trained, so there is no identity to export; give a checkpoint of a run")
         generator = self._export_generator().cpu().eval()
         size, embedding_size = generator.size, generator.embedding_size
         info = SwapperInfo(template=generator.template, size=size, embedding_size=embedding_size, **self.provenance)

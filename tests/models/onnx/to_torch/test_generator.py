@@ -253,7 +253,7 @@ def test_onnx_generator_shared_weight_is_fixed(graph_file, caplog):
     with caplog.at_level(logging.INFO):
         base = load_generator(read_info(path))
     assert base.adaptable == ["graph.more"]
-    assert "w is left as it is: is used in several ways" in caplog.text
+    assert "w is not adapted: is used in several ways" in caplog.text
 
 
 def test_onnx_module_unsupported_operators_are_named(graph_file):

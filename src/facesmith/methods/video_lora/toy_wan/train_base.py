@@ -300,7 +300,7 @@ def card(recipe: Recipe, step: int, seconds: float) -> str:
     return f"""# A toy world for video_lora
 
 {finished}This is not a video model for use. It is a Wan-VACE pipeline in diffusers' format, small enough to ship
-(a transformer of 2.7 million parameters, half precision), trained from nothing on procedural dancers: 9 frames of
+(a transformer of 2.7 million parameters, half precision), trained from scratch on procedural dancers: 9 frames of
 64x64 px, stick figures on a flat dark stage, a person being three colours. {tokens}
 Its VAE keeps 24 principal components of every block of pixels, and a small net guesses the rest when it decodes
 (`facesmith.methods.video_lora.toy_wan.codec.BlockVideoCodec`); its text encoder is random. It knows eighteen prompts:

@@ -234,7 +234,7 @@ def load_generator(info: SwapperInfo, *, check: bool = True) -> OnnxGenerator:
         words = "%s: %s, %d layers can be adapted; as torch it is within %.0e of onnxruntime"
         log.info(words, info.path, info.kind, len(base.adaptable), base.parity())
         for name, why in base.fixed.items():
-            log.info("%s: %s is left as it is: %s", info.path, name, why)
+            log.info("%s: %s is not adapted: %s", info.path, name, why)
     return base
 
 
