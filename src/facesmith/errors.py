@@ -128,7 +128,7 @@ class DiskFullError(UserError):
 
 
 @contextmanager
-def explain_errors(config: Any, folder: Path | None = None) -> Iterator[None]:
+def explain_errors(config: object, folder: Path | None = None) -> Iterator[None]:
     """Turn what the machine or a library refuses into a UserError that says what to change; bugs pass through.
 
     Args:
@@ -144,7 +144,7 @@ def explain_errors(config: Any, folder: Path | None = None) -> Iterator[None]:
         raise UserError(line) from error
 
 
-def explain_failure(error: BaseException, config: Any, folder: Path | None) -> str | None:
+def explain_failure(error: BaseException, config: object, folder: Path | None) -> str | None:
     """Return one line that names the cause and the key to change.
 
     Args:
@@ -198,7 +198,7 @@ def is_write_failure(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WRITER)
 
 
-def _out_of_memory(error: BaseException, config: Any) -> str:
+def _out_of_memory(error: BaseException, config: object) -> str:
     settings = []
     for key, mend in _RELIEF:
         known, value = _value(config, key)
@@ -228,7 +228,7 @@ def _last_good(folder: Path | None) -> str:
     return f"; last good checkpoint: {found[-1]}" if folder and found else ""
 
 
-def _value(config: Any, key: str) -> tuple[bool, Any]:
+def _value(config: object, key: str) -> tuple[bool, Any]:
     for part in key.split("."):
         if not hasattr(config, part):
             return False, None

@@ -1,6 +1,6 @@
 """Settings of the painter."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -38,7 +38,7 @@ class AnnotateConfig(JobConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _check_one_source(cls, config: Any) -> Any:
+    def _check_one_source(cls, config: object) -> object:
         if not isinstance(config, dict) or config.get("faces") is None:
             return config
         if (config.get("data") or {}).get("source") is not None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from pycocotools import mask as coco  # type: ignore[import-untyped]
+from pycocotools import mask as coco
 
 from facesmith.annotate.interpolation import Mask
 from facesmith.annotate.masks import MaskStore
@@ -107,7 +107,7 @@ def _from_coco(path: Path, size: int) -> Iterator[tuple[str, Mask]]:
             yield Path(picture["file_name"]).stem, mask
 
 
-def _decode(segmentation: Any, size: int) -> Mask:
+def _decode(segmentation: list[Any] | dict[str, Any], size: int) -> Mask:
     if isinstance(segmentation, list):
         runs = coco.merge(coco.frPyObjects(segmentation, size, size))
     elif isinstance(segmentation["counts"], list):

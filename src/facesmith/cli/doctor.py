@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Any, Final, Literal
+from types import ModuleType
+from typing import Final, Literal
 
 from packaging.requirements import Requirement
 from pydantic import Field
@@ -174,7 +175,7 @@ def _disk(config: DoctorConfig) -> Iterator[Finding]:
 
 
 def _memory() -> Finding:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     memory = psutil.virtual_memory()
     found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
@@ -219,7 +220,7 @@ def _devices() -> Iterator[Finding]:
     yield Finding("devices", "trainer.precision=auto", "ok", f"{chosen}: {why}")
 
 
-def _cuda(torch: Any) -> Finding:
+def _cuda(torch: ModuleType) -> Finding:
     if torch.cuda.is_available():
         gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         told = [f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, compute {gpu.major}.{gpu.minor}" for gpu in gpus]

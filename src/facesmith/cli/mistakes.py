@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
@@ -118,7 +118,7 @@ def _with_suggestion(refused: _Refused, keys: list[str]) -> str:
     return f"{line}; did you mean {near}?" if near else line
 
 
-def _keys(value: Any, prefix: str = "") -> list[str]:
+def _keys(value: object, prefix: str = "") -> list[str]:
     if not isinstance(value, dict):
         return [prefix]
     inner = [k for key, v in value.items() for k in _keys(v, f"{prefix}.{key}" if prefix else str(key))]

@@ -115,7 +115,7 @@ def _fit(
 def _objective(wanted: list[Monitor], trainer: lightning.Trainer) -> float | list[float] | None:
     values = []
     for one in wanted:
-        value: Any = trainer.callback_metrics.get(one.name)
+        value = trainer.callback_metrics.get(one.name)
         if value is None:
             known = ", ".join(sorted(trainer.callback_metrics))
             raise UserError(f"monitor={one.name}: no such metric was logged; choose one of {known}")

@@ -141,7 +141,7 @@ class TrainConfig(JobConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_experiment(cls, config: Any) -> Any:
+    def _has_experiment(cls, config: object) -> object:
         if isinstance(config, dict) and config.get("data") is None and config.get("model") is None:
             raise ValueError(f"experiment: choose one of {', '.join(_options('experiment'))}")
         return config
@@ -157,7 +157,7 @@ class InferConfig(JobConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_task(cls, config: Any) -> Any:
+    def _has_task(cls, config: object) -> object:
         if isinstance(config, dict) and config.get("task") is None:
             raise ValueError(f"task: choose one of {', '.join(_options('task'))}")
         return config

@@ -140,7 +140,7 @@ class WholeTaskConfig(TaskConfig, WholeComponent):
     """Settings of a job of infer that takes them whole."""
 
 
-def require_keys(config: Any, task: str = "", **keys: str) -> Any:
+def require_keys(config: object, task: str = "", **keys: str) -> object:
     """Return a task's raw settings unchanged when every one of some keys is given.
 
     Args:

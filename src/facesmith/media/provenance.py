@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from xml.sax.saxutils import quoteattr
 
 import av
-import c2pa  # type: ignore[import-untyped]  # it has no stubs
+import c2pa
 from PIL import Image
 
 import facesmith

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import av
-import c2pa  # type: ignore[import-untyped]  # it has no stubs
+import c2pa
 from PIL import Image, UnidentifiedImageError
 
 from facesmith.errors import MediaError

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf raises it
+from yaml import YAMLError  # OmegaConf raises it
 
 from facesmith.errors import UserError
 from facesmith.purge.removal import RECORD, Trace, read_json
@@ -125,7 +125,7 @@ def _parent(run: RunFolder, involved: Mapping[Path, str]) -> Path | None:
     return None
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -132,7 +132,7 @@ def format_best(row: RankedRun, ranking: Ranking) -> str:
     return "" if found is None else f"{found.value:.4f}, {found.epoch + 1}"
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     """Return a parameter's value as text; None is empty."""
     return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
 

@@ -7,7 +7,6 @@ file's sake.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from optuna import Study
@@ -30,7 +29,7 @@ def reopen_trial(study: Study, number: int) -> Trial:
     return Trial(study, get_trial(study, number)._trial_id)
 
 
-def set_trial_attribute(study: Study, number: int, key: str, value: Any) -> None:
+def set_trial_attribute(study: Study, number: int, key: str, value: object) -> None:
     """Set a user attribute of a trial by its number.
 
     Args:

@@ -121,7 +121,7 @@ def _row(row: RankedRun, ranking: Ranking, picture: str | None) -> dict[str, Any
     }
 
 
-def _own(value: Any, run: Run) -> bool:
+def _own(value: object, run: Run) -> bool:
     """Return whether a value is a path in the run's own folder, which differs from run to run and means nothing."""
     return isinstance(value, str) and run.folder.name in Path(value).parts
 

@@ -112,7 +112,7 @@ def count_by_status(runs: list[Run]) -> dict[str, int]:
     return {status: found[status] for status in ORDER if found[status]}
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: object, prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one, by dotted key; lists are values."""
     if not isinstance(value, Mapping) or not value:
         return {prefix: value} if prefix else {}

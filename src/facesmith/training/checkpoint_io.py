@@ -66,7 +66,7 @@ def _keep_previous(path: Path) -> None:
             link.replace(previous)
 
 
-def _count_bytes(value: Any) -> int:
+def _count_bytes(value: object) -> int:
     """Return the bytes of all tensors in a nested structure."""
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()

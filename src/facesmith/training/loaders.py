@@ -1,6 +1,6 @@
 """A DataLoader whose position in the data can be saved and restored, whatever the number of workers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -10,7 +10,7 @@ T = TypeVar("T", covariant=True)
 
 
 class EpochSampler(Protocol):
-    """Batches of dataset indices in an order that is a function of the epoch's number alone."""
+    """Batches of what a dataset is indexed with, in an order that is a function of the epoch's number alone."""
 
     def start_epoch(self, epoch: int, first_batch: int) -> None:
         """Make the next iteration that of an epoch, from one of its batches on.
@@ -21,7 +21,7 @@ class EpochSampler(Protocol):
         """
         ...
 
-    def __iter__(self) -> Iterator[list[int]]: ...
+    def __iter__(self) -> Iterator[Sequence[object]]: ...
 
     def __len__(self) -> int:
         """Count the batches of a whole epoch."""

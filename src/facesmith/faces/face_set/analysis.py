@@ -133,7 +133,7 @@ def analyse_media(
             thread.join()
 
 
-def _start(target: Callable[..., None], *arguments: Any) -> threading.Thread:
+def _start(target: Callable[..., None], *arguments: object) -> threading.Thread:
     thread = threading.Thread(target=target, args=arguments, name=f"facesmith{target.__name__}", daemon=True)
     thread.start()
     return thread

@@ -120,7 +120,7 @@ class OccluderDataModule(LightningDataModule):
         sampler = DrawBatches(len(self.training), config.repeats, config.batch_size, torch.initial_seed() % 2**32)
         return ResumableLoader(
             self.training,
-            sampler,  # type: ignore[arg-type]  # draws, not indices
+            sampler,
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -1,6 +1,6 @@
 """The loss of the occluder: how far predicted masks are from the labels."""
 
-import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
+import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 from torch.nn import functional as F
 

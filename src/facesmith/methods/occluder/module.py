@@ -22,6 +22,7 @@ from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
 from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record, load_module
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 
 
@@ -47,7 +48,7 @@ class OccluderModule(LightningModule):
     @property
     def datamodule(self) -> OccluderDataModule:
         """The data module of the trainer; never kept, or copies of the module would copy it."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = get_datamodule(self.trainer)
         assert isinstance(data, OccluderDataModule)
         return data
 

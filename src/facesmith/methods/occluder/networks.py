@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

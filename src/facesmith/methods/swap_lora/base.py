@@ -54,7 +54,7 @@ class BaseSwapper:
     identity: str
     face_set: str
     holdout_frames: float
-    scenes: Any = None
+    scenes: str | list[str] | None = None
     textures: Tensor | None = None
     regions: Tensor | None = None
     loss: LossConfig | None = None
@@ -156,7 +156,7 @@ def _of_file(path: Path, onnx: SwapperFileSettings) -> BaseSwapper:
     )
 
 
-def _training_settings(checkpoint: Any) -> dict[str, Any]:
+def _training_settings(checkpoint: object) -> dict[str, Any]:
     """Return the settings of the training that a checkpoint was saved in; empty where it does not say them."""
     found = checkpoint
     for key in ("callbacks", _STATE, "settings"):

@@ -69,8 +69,8 @@ class SwapLoraModule(SwapModule):
         self._base_validated: list[ValidationBatch] = []
         self._comparison = BaseComparison()
         self._grid: NDArray[np.uint8] | None = None
-        self.register_state_dict_post_hook(_drop_base)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(_excuse_base)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_drop_base)
+        self.register_load_state_dict_post_hook(_excuse_base)
         self.train(self.training)
 
     @property
@@ -263,7 +263,7 @@ def _without_identity_and_adversary(loss: Component) -> Component:
     return loss.model_copy(update=silent)
 
 
-def _drop_base(module: nn.Module, tensors: dict[str, Any], prefix: str, _: Any) -> None:
+def _drop_base(module: nn.Module, tensors: dict[str, Any], prefix: str, _: object) -> None:
     for name in [name for name in tensors if name.startswith(f"{prefix}generator.") and not is_lora(name)]:
         del tensors[name]
 

@@ -174,7 +174,7 @@ class Base:
         """Load the text encoder, frozen, in eval mode."""
         from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers_logging.disable_progress_bar()
         chosen = self._class("text_encoder")
         model = chosen.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
         return model.eval().requires_grad_(False)

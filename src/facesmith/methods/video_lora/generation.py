@@ -111,7 +111,7 @@ class VideoGenerator:
             )
         dtype = compute_dtype("auto")
         kind = FaceTransformer if bundle.attention is not None else None
-        pipe: Any = WanVACEPipeline(  # type: ignore[no-untyped-call]
+        pipe: Any = WanVACEPipeline(
             tokenizer=None,  # prompts are encoded before, so that their encoder is gone
             text_encoder=None,
             vae=base.load_vae(),
@@ -222,6 +222,6 @@ def build_scheduler(own: Any, name: Scheduler) -> Any:
         return own
     shift = own.config.get("flow_shift") or own.config.get("shift") or 1.0
     if name == "euler":
-        return FlowMatchEulerDiscreteScheduler(shift=shift)  # type: ignore[no-untyped-call]
+        return FlowMatchEulerDiscreteScheduler(shift=shift)
     kind: Any = {"unipc": UniPCMultistepScheduler, "dpm": DPMSolverMultistepScheduler}[name]
     return kind(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint

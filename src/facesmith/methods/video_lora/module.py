@@ -33,6 +33,7 @@ from facesmith.methods.video_lora.networks import (
 from facesmith.methods.video_lora.quantization import enable_storage_casting
 from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, checkpoint_record
+from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 
 
@@ -78,7 +79,7 @@ class VideoLoraModule(LightningModule):
     @property
     def datamodule(self) -> VideoLoraDataModule:
         """The data being trained on; never kept, or copies of the module would copy it."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = get_datamodule(self.trainer)
         assert isinstance(data, VideoLoraDataModule)
         return data
 
@@ -295,7 +296,7 @@ def _optimizer_class(kind: str) -> type[torch.optim.AdamW]:
     if kind == "adamw":
         return torch.optim.AdamW
     try:
-        from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        from bitsandbytes.optim import AdamW8bit
     except ImportError:
         raise UserError(
             "model.optimizer.kind=adamw_8bit: needs bitsandbytes and a CUDA GPU; pip install bitsandbytes, or use adamw"

@@ -39,16 +39,16 @@ def quantization_config(storage: Storage, dtype: torch.dtype) -> Any:
             raise UserError("base_storage=nf4: needs a CUDA GPU; use int8 here")
         from diffusers import BitsAndBytesConfig
 
-        return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        return BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=dtype,
             llm_int8_skip_modules=_NOT_QUANTIZED,
         )
     from diffusers import TorchAoConfig
-    from torchao.quantization import Int8WeightOnlyConfig  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from torchao.quantization import Int8WeightOnlyConfig
 
-    return TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=_NOT_QUANTIZED)  # type: ignore[no-untyped-call]
+    return TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=_NOT_QUANTIZED)
 
 
 def enable_storage_casting(transformer: Any, storage: Storage, dtype: torch.dtype) -> None:

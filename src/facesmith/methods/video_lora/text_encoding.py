@@ -62,7 +62,7 @@ def encode_prompts(base: Base, prompts: list[str], length: int, tokens: int) -> 
     """
     tokenizer = base.load_tokenizer()
     for prompt in prompts:
-        rows = len(tokenizer([prompt_clean(prompt)]).input_ids[0])  # type: ignore[no-untyped-call]
+        rows = len(tokenizer([prompt_clean(prompt)]).input_ids[0])
         check_prompt_length(prompt, rows, length, tokens)
     device, dtype = place_text_encoder(base)
     encoder = base.load_text_encoder(dtype).to(device)
@@ -103,7 +103,7 @@ def pad_rows(rows: Tensor, length: int) -> Tensor:
 def _encode(tokenizer: Any, encoder: Any, prompt: str, length: int) -> Tensor:
     """Return a prompt's own rows (n,W), computed beside the padding as diffusers' pipeline does."""
     found = tokenizer(
-        [prompt_clean(prompt)],  # type: ignore[no-untyped-call]
+        [prompt_clean(prompt)],
         padding="max_length",
         max_length=length,
         add_special_tokens=True,

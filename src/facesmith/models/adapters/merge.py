@@ -4,7 +4,7 @@ import copy
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import onnx
 import torch
@@ -66,7 +66,7 @@ def load_network(path: Path) -> nn.Module:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a model's checkpoint, .onnx or .dfm")
     if path.suffix == ".ckpt":
-        module: Any = load_module(path)
+        module = load_module(path)
         generator = getattr(module, "generator", None)
         if not isinstance(generator, nn.Module):
             raise UserError(f"{path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")

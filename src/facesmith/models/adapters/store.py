@@ -96,7 +96,7 @@ def _peft_config(card: AdapterCard, state: State) -> dict[str, Any]:
         base_model_name_or_path=card.base.path,
         inference_mode=True,
     )
-    as_dict: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+    as_dict: dict[str, Any] = config.to_dict()
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in as_dict.items()}
     return {**plain, "peft_type": "LORA", "task_type": None}
 

@@ -56,7 +56,7 @@ class _VisionEncoder(ABC):
         """
         self.name = f"{self.kind}:{Path(model).name if Path(model).is_dir() else model}"
         try:
-            self._processor = AutoImageProcessor.from_pretrained(model, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            self._processor = AutoImageProcessor.from_pretrained(model, trust_remote_code=False)
             self._model: Any = loader.from_pretrained(model, trust_remote_code=False).eval().requires_grad_(False)
         except (OSError, ValueError) as error:
             why = " ".join(str(error).split())[:160]

@@ -1,6 +1,6 @@
 """Settings of the comparison of swappers."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -42,5 +42,5 @@ class CompareTaskConfig(WholeTaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_what_it_needs(cls, config: Any) -> Any:
+    def _has_what_it_needs(cls, config: object) -> object:
         return require_keys(config, model="[a.onnx,b.onnx]", source="<scenes>", output="<picture>")

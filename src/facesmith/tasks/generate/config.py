@@ -1,6 +1,6 @@
 """Settings of the generate task."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -57,7 +57,7 @@ class GenerateTaskConfig(WholeTaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_flat_keys(cls, config: Any) -> Any:
+    def _require_flat_keys(cls, config: object) -> object:
         return require_keys(
             config,
             "generate",

@@ -1,6 +1,6 @@
 """Settings of the mask task."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -20,7 +20,7 @@ class MaskTaskConfig(MediaTaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_top_level_keys(cls, config: Any) -> Any:
+    def _require_top_level_keys(cls, config: object) -> object:
         return require_keys(
             config, "mask", occluder="<xseg .onnx>", source="<image, video or folder>", output="<file or folder>"
         )

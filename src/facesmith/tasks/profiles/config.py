@@ -1,6 +1,6 @@
 """Settings of the tasks that make identity profiles."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -38,7 +38,7 @@ class ExtractingTaskConfig(WholeTaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_source(cls, config: Any) -> Any:
+    def _require_source(cls, config: object) -> object:
         return require_keys(config, source="<photos and videos of the person>")
 
 
@@ -88,7 +88,7 @@ class BlendTaskConfig(TaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_source(cls, config: Any) -> Any:
+    def _require_source(cls, config: object) -> object:
         return require_keys(config, source="[a.json,b.json]")
 
 
@@ -108,5 +108,5 @@ class InterpolateTaskConfig(TaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_source(cls, config: Any) -> Any:
+    def _require_source(cls, config: object) -> object:
         return require_keys(config, source="[a.json,b.json]")

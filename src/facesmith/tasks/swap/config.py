@@ -127,7 +127,7 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_top_level_keys(cls, config: Any) -> Any:
+    def _require_top_level_keys(cls, config: object) -> object:
         return require_keys(
             config, "swap", model="<.onnx or .ckpt>", source="<image, video or folder>", output="<file or folder>"
         )

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -144,7 +144,7 @@ def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
         waiting = deque(thread.submit(next, iterator, end) for _ in range(depth))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(thread.submit(next, iterator, end))
-            yield item  # type: ignore[misc]  # not the end mark, so a T
+            yield cast(T, item)  # not the end mark
     finally:
         thread.shutdown(cancel_futures=True)
 

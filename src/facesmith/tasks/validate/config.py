@@ -1,6 +1,6 @@
 """Settings of the validation of swaps."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -42,5 +42,5 @@ class ValidateTaskConfig(WholeTaskConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _require_top_level_keys(cls, config: Any) -> Any:
+    def _require_top_level_keys(cls, config: object) -> object:
         return require_keys(config, source="<what was swapped>", output="<folder of the report>")

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from facesmith.training.lightning_internals import is_resumable_point
 from facesmith.training.run.checkpoint_files import LAST_CHECKPOINT
@@ -46,7 +47,7 @@ class SaveLast(Checkpoint):
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Save when due."""
         if self._is_due(trainer) and is_resumable_point(trainer):
@@ -91,7 +92,7 @@ class GracefulShutdown(Checkpoint):
         self.preemption.training = True
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Save when asked to stop."""
         if self._is_requested(trainer) and is_resumable_point(trainer):

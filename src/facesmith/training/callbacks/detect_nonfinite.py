@@ -48,7 +48,7 @@ class DetectNonFinite(Callback):
         self.skipped = 0
         self._halvings = 0
         self._losses: list[_Losses] = []  # of the micro-batches since the last optimiser step
-        self._batch: Any = None
+        self._batch: object = None
         self._statistics: list[Tensor] = []
         self._good_statistics: list[Tensor] = []
 
@@ -196,7 +196,7 @@ def _named_floats(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, value.detach()
 
 
-def _float_tensors(values: Any) -> dict[str, Tensor]:
+def _float_tensors(values: object) -> dict[str, Tensor]:
     pairs = values.items() if isinstance(values, Mapping) else ()
     return {str(name): value for name, value in pairs if isinstance(value, Tensor) and value.is_floating_point()}
 

@@ -1,10 +1,11 @@
 """A check that a training can learn at all: a few batches, repeated, must be memorised."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from rich.console import Console
 
 from facesmith.errors import UserError
@@ -47,10 +48,10 @@ class RepeatBatches(Callback):
             batch.update(self._batches[batch_idx])
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss."""
-        if outputs is None:
+        if not isinstance(outputs, Mapping):
             raise UserError("debug=overfit: training_step returned no loss, so that memorising cannot be measured")
         self._losses.append(outputs["loss"].detach())
 

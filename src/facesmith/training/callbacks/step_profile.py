@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from rich.console import Console
 from rich.table import Table
 from typing_extensions import override
@@ -66,7 +67,7 @@ class ProfileSteps(Callback):
             self._tracer.start()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Count from the end of the warm-up on."""
         if trainer.fit_loop.total_batch_idx + 1 == self.warm_up:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from facesmith.training.callbacks.protocols import SuggestsFixes
 
@@ -44,7 +45,7 @@ class SuggestFixes(Callback):
             self._waits.append(self._step_start - self._step_end)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Measure how long the step took, and warn once enough steps are measured."""
         if self._done:

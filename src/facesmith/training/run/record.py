@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from hydra.core.hydra_config import HydraConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 

@@ -155,7 +155,7 @@ def _show(settings: Mapping[str, Any], key: str) -> str:
     return "nothing" if key not in settings else str(settings[key])
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(value: object, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, Mapping) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf raises it
+from yaml import YAMLError  # OmegaConf raises it
 
 import facesmith
 from facesmith.config.renamed import upgrade_override

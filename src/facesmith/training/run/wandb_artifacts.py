@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 
@@ -89,7 +89,7 @@ def log_swap(output: Path, model: Path, project: str, entity: str | None, save_d
     save_dir.mkdir(parents=True, exist_ok=True)
     online = wandb.login(prompt=False)
     settings = wandb.Settings(silent=True, console="off")
-    mode = "online" if online else "offline"
+    mode: Literal["online", "offline"] = "online" if online else "offline"
     started = wandb.init(
         project=project,
         entity=entity,
@@ -97,7 +97,7 @@ def log_swap(output: Path, model: Path, project: str, entity: str | None, save_d
         job_type="swap",
         name=output.name,
         group=trained,
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         settings=settings,
     )
     with started as run:

@@ -19,6 +19,7 @@ from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_recor
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
+from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 from facesmith.training.swapping.config import SwapModuleConfig
 from facesmith.training.swapping.data import SwapDataModule
@@ -64,7 +65,7 @@ class SwapModule(LightningModule):
     @property
     def datamodule(self) -> SwapDataModule:
         """The data being trained on; never kept, or copies of the module would copy it."""
-        data = getattr(self.trainer, "datamodule", None)
+        data = get_datamodule(self.trainer)
         assert isinstance(data, SwapDataModule)
         return data
 

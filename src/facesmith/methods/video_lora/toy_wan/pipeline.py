@@ -58,7 +58,7 @@ def fit_codec(whitening: float, seed: int, clips_fitted: int = 400) -> BlockVide
 
 def build_pipeline(codec: BlockVideoCodec) -> Any:
     """Build the pipeline around a codec, its transformer of 2.7 million parameters untrained."""
-    transformer = WanVACETransformer3DModel(  # type: ignore[no-untyped-call]
+    transformer = WanVACETransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=6,
         attention_head_dim=24,
@@ -72,12 +72,12 @@ def build_pipeline(codec: BlockVideoCodec) -> Any:
         vace_in_channels=2 * CHANNELS + SIDE * SIDE,
         rope_max_seq_len=64,
     )
-    return WanVACEPipeline(  # type: ignore[no-untyped-call]
+    return WanVACEPipeline(
         tokenizer=build_tokenizer(TEXT_LENGTH),
         text_encoder=build_text_encoder(_TEXT_SEED),
         vae=codec,
         transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),  # type: ignore[no-untyped-call]
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
     )
 
 

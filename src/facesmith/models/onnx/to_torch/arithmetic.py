@@ -33,7 +33,7 @@ def _div(node: Node, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mean(node: Node, *given: Tensor) -> Tensor:
-    return torch.stack(torch.broadcast_tensors(*given)).mean(0)  # type: ignore[no-untyped-call]
+    return torch.stack(torch.broadcast_tensors(*given)).mean(0)
 
 
 def _mod(node: Node, a: Tensor, b: Tensor) -> Tensor:
