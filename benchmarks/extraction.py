@@ -36,22 +36,15 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.video import open_video
-from video_loop import repeat_clip
+from video_loop import make_long_video
 
 FPS = 30
 LOOP = 20  # seconds; longer videos repeat the same packets: encoding five minutes takes ten
 make_analyzer = partial(MediaPipeAnalyzer, detector_sizes=[640, 256], min_score=0.6)
 
 
-def make_video(path: Path, seconds: int) -> None:
-    """Repeat a clip of LOOP seconds: the man in the car swings to and fro, and the ground with him."""
-    loop = path.with_name("loop.mp4")
-    if not loop.exists():
-        make_loop(loop)
-    repeat_clip(loop, path, LOOP, seconds // LOOP)
-
-
 def make_loop(path: Path) -> None:
+    """Write a clip of LOOP seconds: the man in the car swings to and fro, and the ground with him."""
     with open_video(fetch("carphone_pristine.mp4")) as reader:
         faces = [cv2.resize(f, (704, 576), interpolation=cv2.INTER_LINEAR) for _, f in reader.frames(range(120))]
     rng = np.random.default_rng(0)
@@ -181,7 +174,7 @@ def main() -> None:
         video, short = videos / f"{arguments.minutes}min.mp4", videos / "1min.mp4"
         for path, minutes in ((video, arguments.minutes), (short, 1)):
             if not path.exists():
-                make_video(path, 60 * minutes)
+                make_long_video(path, 60 * minutes, LOOP, make_loop)
         make_analyzer().close()
         print(f"{frames} frames of {arguments.minutes} min 720p, {os.cpu_count()} cores")
         a, a_cpu = timed(lambda: ours(video, scratch / "sets", frames))

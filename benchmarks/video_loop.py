@@ -1,8 +1,24 @@
 """Long videos for benchmarks: a clip's packets repeated, without encoding them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
+
+
+def make_long_video(path: Path, seconds: int, loop: int, make_clip: Callable[[Path], None]) -> None:
+    """Repeat a clip, which is encoded once, beside the video.
+
+    Args:
+        path: The video.
+        seconds: Its length.
+        loop: Length of the clip in seconds.
+        make_clip: Writes it.
+    """
+    clip = path.with_name("loop.mp4")
+    if not clip.exists():
+        make_clip(clip)
+    repeat_clip(clip, path, loop, seconds // loop)
 
 
 def repeat_clip(clip: Path, path: Path, seconds: int, turns: int) -> None:

@@ -29,7 +29,20 @@ from facesmith.methods.video_lora.identities import write_profiles
 from facesmith.methods.video_lora.toy_wan.data import demo_person
 from facesmith.methods.video_lora.toy_wan.world import sample_clips
 from facesmith.training.run.log import silence_libraries
-from video_lora_faces import DANCES, STAGE, Trial, distractors, fields, heads, settings, sheet, split, trained, truth_of
+from video_lora_faces import (
+    DANCES,
+    STAGE,
+    Trial,
+    distractors,
+    fields,
+    heads,
+    read_record,
+    settings,
+    sheet,
+    split,
+    trained,
+    truth_of,
+)
 
 TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -51,10 +64,7 @@ def one_pair(output: Path, pair: tuple[int, int], overrides: list[str]) -> dict[
     """Train, draw, judge; leave record and picture."""
     name = f"people_{pair[0]}_{pair[1]}"
     record = output / f"{name}.json"
-    if record.exists():
-        known: dict[str, Any] = json.loads(record.read_text())
-        if known["overrides"] != overrides:
-            sys.exit(f"{record}: was made with {known['overrides']}; choose another output")
+    if (known := read_record(record, overrides)) is not None:
         return known
     names = [f"dancer_{number:03d}" for number in pair]
     held = ",".join(f"{one}_dance_{dance:03d}" for one in names for dance in (12, 13))

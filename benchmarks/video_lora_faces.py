@@ -56,19 +56,23 @@ def trained(config: TrainConfig) -> tuple[Any, Any]:
     data, module = config.data.build(), config.model.build()
     freeze = config.callbacks["freeze_mapper"]
     assert freeze is not None
+    fit(module, data, config, max_epochs=config.trainer.max_epochs, callbacks=[freeze.build()])
+    return data, module.eval()
+
+
+def fit(module: Any, data: Any, config: TrainConfig, **arguments: Any) -> None:
+    """Train, without validation and without a word. arguments: of the trainer."""
     trainer = lightning.Trainer(
         accelerator="cpu",
-        max_epochs=config.trainer.max_epochs,
         gradient_clip_val=config.trainer.gradient_clip_val,
-        callbacks=[freeze.build()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=0,
+        **arguments,
     )
     trainer.fit(module, data)
-    return data, module.eval()
 
 
 class Trial:
@@ -163,14 +167,21 @@ def sheet(rows: list[np.ndarray], path: Path) -> None:
     write_image(path, np.concatenate(lines, 0).repeat(2, 0).repeat(2, 1), mark=mark)
 
 
+def read_record(path: Path, overrides: list[str]) -> dict[str, Any] | None:
+    """Return what an earlier call with the same overrides measured; None where there was none."""
+    if not path.exists():
+        return None
+    known: dict[str, Any] = json.loads(path.read_text())
+    if known["overrides"] != overrides:
+        sys.exit(f"{path}: was made with {known['overrides']}; choose another output")
+    return known
+
+
 def one_trial(output: Path, number: int, seed: int, overrides: list[str]) -> dict[str, Any]:
     """Train, draw, judge; leave record and picture."""
     name = f"person_{number}_seed_{seed}"
     record = output / f"{name}.json"
-    if record.exists():
-        known: dict[str, Any] = json.loads(record.read_text())
-        if known["overrides"] != overrides:
-            sys.exit(f"{record}: was made with {known['overrides']}; choose another output")
+    if (known := read_record(record, overrides)) is not None:
         return known
     run = [f"data.people=[{number}]", f"seed={seed}", f"paths.face_sets={output / 'sets'}", "data.progress=false"]
     begun = time.process_time()

@@ -25,7 +25,7 @@ from facesmith.methods.video_lora.base import cast_rope_to_float
 from facesmith.methods.video_lora.latents import encode_video
 from facesmith.methods.video_lora.lora import add_lora
 from facesmith.training.run.log import silence_libraries
-from video_lora_faces import settings
+from video_lora_faces import fit, settings
 
 _MMAP_THRESHOLD = -3  # of malloc.h
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]
@@ -81,18 +81,7 @@ def prepared(folder: Path, *overrides: str) -> tuple[Any, Any, Any]:
 def through_trainer(folder: Path, steps: int, *overrides: str) -> float:
     config, data, module = prepared(folder, *overrides)
     clock = Clock(5)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_steps=steps + 5,
-        gradient_clip_val=config.trainer.gradient_clip_val,
-        callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
-    trainer.fit(module, data)
+    fit(module, data, config, max_steps=steps + 5, callbacks=[clock])
     return clock.seconds
 
 

@@ -46,20 +46,12 @@ from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
 from facesmith.tasks.swap.frame_swap import FrameSwapper, load_frame_swapper
 from facesmith.tasks.swap.video_processing import map_in_order
 from facesmith.training.run.log import silence_libraries
-from video_loop import repeat_clip
+from video_loop import make_long_video
 
 FPS = 30
 LOOP = 10  # seconds; longer videos repeat the same packets: encoding takes as long as swapping
 MARK = Mark(identity="nobody", consent="synthetic", model_hash=None, title="benchmark")
 make_analyzer = partial(MediaPipeAnalyzer, detector_sizes=[640, 256], min_score=0.7)
-
-
-def make_video(path: Path, seconds: int) -> None:
-    """Repeat a clip of LOOP seconds."""
-    loop = path.with_name("loop.mp4")
-    if not loop.exists():
-        make_loop(loop)
-    repeat_clip(loop, path, LOOP, seconds // LOOP)
 
 
 def make_loop(path: Path) -> None:
@@ -194,7 +186,7 @@ def main() -> None:
         videos: Path = arguments.videos or scratch
         videos.mkdir(parents=True, exist_ok=True)
         video, longer = (videos / f"{seconds}s.mp4" for seconds in (arguments.seconds, 10 * arguments.seconds))
-        make_video(video, arguments.seconds)
+        make_long_video(video, arguments.seconds, LOOP, make_loop)
         model: Path = arguments.model or scratch / "random.onnx"
         if arguments.model is None:
             random_model(model)
@@ -220,7 +212,7 @@ def main() -> None:
         print(f"ours / slowest stage alone {rate / best:.2f} ({slowest}; wanted >= .85)")
         print(f"ours / most the cores can  {rate / ideal:.2f}", flush=True)
         if not arguments.without_memory:
-            make_video(longer, 10 * arguments.seconds)
+            make_long_video(longer, 10 * arguments.seconds, LOOP, make_loop)
             memory = [peak_memory(model, path) for path in (video, longer)]
             more = 100 * (memory[1] / memory[0] - 1)
             print(f"peak memory {memory[0]:.0f} MB, ten times as long {memory[1]:.0f} MB: {more:+.1f} % (wanted <= 5)")

@@ -47,9 +47,8 @@ def run(folder, name, *, checkpoint=None, init_from=None, wandb_id=None, status=
 
 def profile(folder, id, face_set, **more):
     mean = np.eye(8, dtype=np.float32)[0]
-    fields = {"id": id, "name": id, "embedder": "sface", "embedding_mean": mean, "embedding_std": mean * 0}
-    fields |= {"num_frames": 1, "quality_stats": {}, "gate": {}, "face_set": face_set}
-    IdentityProfile.create(**fields, consent="self", consent_note=None, **more).save(folder / f"{id}.json")
+    fields = {"id": id, "embedder": "sface", "embedding_mean": mean, "embedding_std": mean * 0, "num_frames": 1}
+    IdentityProfile.create(**fields, face_set=face_set, consent="self", **more).save(folder / f"{id}.json")
 
 
 def model(path, swapper_file, **said):

@@ -45,16 +45,12 @@ def places(tmp_path_factory, asset):
     with_man.close()
     IdentityProfile.create(
         id="man",
-        name="man",
         embedder="sface",
         embedding_mean=np.mean(faces, 0),
         embedding_std=np.std(faces, 0),
         num_frames=len(faces),
-        quality_stats={},
-        gate={},
         face_set="0" * 64,
         consent="licensed",
-        consent_note=None,
     ).save(root / "man.json")
     return root
 

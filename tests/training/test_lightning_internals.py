@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from facesmith.training import lightning_internals as internals
 
+from ..quiet_trainer import quiet_trainer
+
 # path from the trainer within a step, and what facesmith needs it for
 NEEDED = {
     "fit_loop._data_fetcher": "SaveLast and GracefulShutdown: where a training can resume; resume between epochs",
@@ -50,13 +52,8 @@ class Net(lightning.LightningModule):
 
 
 def fit(look: Callable[[lightning.Trainer], None], **arguments: Any) -> None:
-    trainer = lightning.Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         log_every_n_steps=1,
         **arguments,
     )

@@ -1,5 +1,6 @@
 """Videos of diffusers' own pipeline, and a module with clips to memorise."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,21 @@ def load_two_clips(config: TrainConfig) -> tuple[Any, dict[str, torch.Tensor]]:
     module.configure_model()
     batch = next(iter(data.train_dataloader()))
     return module, data.on_after_batch_transfer({name: value[:2] for name, value in batch.items()}, 0)
+
+
+def memorise(
+    module: Any, batch: dict[str, torch.Tensor], noise: torch.Tensor, weights: Sequence[torch.Tensor], steps: int
+) -> list[float]:
+    """Train weights on one batch of two clips and one draw of noise; return the loss of each step."""
+    levels = torch.tensor([0.5, 0.8])
+    noisy = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise
+    optimizer = torch.optim.AdamW(weights, 3e-3)
+    losses = []
+    for _ in range(steps):
+        velocity = module.velocity(noisy, levels, module.conditioning(batch, 1.0), batch["control"])
+        loss = (velocity - (noise - batch["latents"])).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses

@@ -14,7 +14,7 @@ from facesmith.methods.video_lora.lora import select_lora_layers, set_lora_scale
 from facesmith.methods.video_lora.module import VideoLoraModule
 from facesmith.models.checkpoint import load_module, read_checkpoint
 
-from .stock import load_two_clips
+from .stock import load_two_clips, memorise
 
 Settings = Callable[..., TrainConfig]
 
@@ -116,17 +116,8 @@ def test_data_module_second_run_loads_no_encoder(
 def test_module_memorises_a_batch(demo: Settings, tmp_path: Path) -> None:
     config = demo(tmp_path, "data.prior=null", "model.loss.token_dropout=0")
     module, batch = load_two_clips(config)
-    noise, levels = torch.randn_like(batch["latents"]), torch.tensor([0.5, 0.8])
-    noisy = (1 - levels.view(-1, 1, 1, 1, 1)) * batch["latents"] + levels.view(-1, 1, 1, 1, 1) * noise
-    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 3e-3)
-    losses = []
-    for _ in range(25):
-        velocity = module.velocity(noisy, levels, module.conditioning(batch, 1.0), batch["control"])
-        loss = (velocity - (noise - batch["latents"])).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    trained = [p for p in module.parameters() if p.requires_grad]
+    losses = memorise(module, batch, torch.randn_like(batch["latents"]), trained, 25)
     assert losses[-1] < 0.8 * losses[0]
     assert all(p.grad is None for name, p in module.transformer.named_parameters() if "lora_" not in name)
 

@@ -15,6 +15,8 @@ from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.quantization import bytes_per_weight, quantization_config
 
+from ...quiet_trainer import quiet_trainer
+
 Settings = Callable[..., TrainConfig]
 
 needs_torchao = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="needs torchao")
@@ -34,14 +36,9 @@ def fit_four_steps(
 
     losses: list[float] = []
     lightning.seed_everything(3, verbose=False)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         max_epochs=1,
         callbacks=[Losses()],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         limit_val_batches=0,
     )
     module: Any = config.model.build()

@@ -12,6 +12,8 @@ from facesmith.config.schema import TrainConfig
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.callbacks.freeze import FreezeMapper
 
+from ...quiet_trainer import quiet_trainer
+
 Settings = Callable[..., TrainConfig]
 
 
@@ -40,14 +42,9 @@ def test_video_lora_module_resume_equals_uninterrupted(demo: Settings, tmp_path:
     def fit(save_to: Path | None, start: Path | None) -> tuple[list[float], dict[str, torch.Tensor]]:
         lightning.seed_everything(3, verbose=False)
         losses = Losses(save_to)
-        trainer = lightning.Trainer(
-            accelerator="cpu",
+        trainer = quiet_trainer(
             max_epochs=2,
             callbacks=[FreezeMapper(1), ExactState({}), losses],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             limit_val_batches=0,
         )
         module: Any = config.model.build()

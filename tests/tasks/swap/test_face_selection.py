@@ -54,8 +54,7 @@ def test_reference_embedding_of_photo_and_profile(tmp_path):
     for name, said in (("two", "shows 2 faces"), ("none", "shows no face")):
         with pytest.raises(UserError, match=said):
             reference_embedding(tmp_path / f"{name}.png", analyzer)
-    facts = {"id": "ada", "name": "Ada", "num_frames": 1, "quality_stats": {}, "gate": {}, "face_set": ""}
-    facts |= {"consent": "synthetic", "consent_note": None}
+    facts = {"id": "ada", "num_frames": 1, "consent": "synthetic"}
     profile = IdentityProfile.create(
         embedder="sface", embedding_mean=embedding, embedding_std=np.zeros(128, np.float32), **facts
     )

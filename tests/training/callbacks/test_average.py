@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from facesmith.training.callbacks.average import AverageWeights
 
+from ...quiet_trainer import quiet_trainer
+
 
 class Tiny(lightning.LightningModule):
     def __init__(self) -> None:
@@ -36,13 +38,8 @@ class Tiny(lightning.LightningModule):
 def test_average_weights_follows_formula_and_is_validated(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, data = Tiny(), torch.randn(20, 3)
-    trainer = lightning.Trainer(
+    trainer = quiet_trainer(
         max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=[AverageWeights(decay=0.7)],
         num_sanity_val_steps=0,
     )

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from facesmith.errors import UserError
 from facesmith.training.callbacks.overfit import RepeatBatches
 from facesmith.training.callbacks.step_profile import ProfileSteps
+
+from ...quiet_trainer import quiet_trainer
 
 
 class Noise(Dataset[dict[str, Tensor]]):
@@ -49,13 +51,9 @@ class Memory(LightningModule):
 
 
 def fit(module: LightningModule, data: Dataset[Any], callback: Any, folder: Path, **arguments: Any) -> None:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         callbacks=[callback],
         default_root_dir=folder,
-        enable_model_summary=False,
-        **quiet,
         **arguments,
     )
     trainer.fit(module, DataLoader(data, batch_size=4))

@@ -11,6 +11,8 @@ from facesmith.sweep.optuna_internals import make_reporter
 from facesmith.training.callbacks.prune import PruneTrial
 from facesmith.training.run.trial import CurrentTrial, set_current_trial
 
+from ...quiet_trainer import quiet_trainer
+
 
 class Falling(lightning.LightningModule):
     """Logs `val/error` = `floor` + 1 / epochs."""
@@ -32,14 +34,9 @@ class Falling(lightning.LightningModule):
 def fit(floor: float, epochs: int = 4) -> int:
     """Train, and give how many epochs were validated."""
     data = DataLoader(TensorDataset(torch.ones(2, 1)))
-    trainer = lightning.Trainer(
+    trainer = quiet_trainer(
         max_epochs=epochs,
-        accelerator="cpu",
         callbacks=[PruneTrial("val/error")],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=1,
     )
     trainer.fit(Falling(floor), data, data)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from facesmith.training.callbacks.suggest_fixes import SuggestFixes
+
+from ...quiet_trainer import quiet_trainer
 
 
 class Slow(IterableDataset[Tensor]):
@@ -45,13 +47,8 @@ class Net(LightningModule):
 
 
 def run(seconds: float, max_cpu_hours: float = 2.0, max_wait_share: float = 0.3) -> None:
-    trainer = Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=[SuggestFixes(max_wait_share=max_wait_share, max_cpu_hours=max_cpu_hours)],
     )
     trainer.fit(Net(), DataLoader(Slow(seconds), batch_size=None))

@@ -112,14 +112,11 @@ def _combined(
     try:
         return IdentityProfile.create(
             id=id,
-            name=id,
             embedder=profiles[0].embedder,
             embedding_mean=np.asarray(mean, np.float32),
             embedding_std=np.asarray(std, np.float32),
             num_frames=sum(one.num_frames for one in profiles),
             quality_stats=stats,
-            gate={},
-            face_set="",
             consent=min((one.consent for one in profiles), key=CONSENT_KINDS.index),
             consent_note=_note(profiles),
             expires=min((one.expires for one in profiles if one.expires), default=None),

@@ -122,21 +122,23 @@ class IdentityProfile(Settings):
         cls,
         *,
         id: str,
-        name: str,
+        name: str | None = None,
         embedder: str,
         embedding_mean: Floats,
         embedding_std: Floats,
         num_frames: int,
-        quality_stats: Mapping[str, float],
-        gate: Mapping[str, float],
-        face_set: str,
+        quality_stats: Mapping[str, float] = MappingProxyType({}),
+        gate: Mapping[str, float] = MappingProxyType({}),
+        face_set: str = "",
         consent: str,
-        consent_note: str | None,
+        consent_note: str | None = None,
         expires: str | None = None,
         made_from: Sequence[Ancestor] = (),
         ancestors: Sequence[str] = (),
     ) -> "IdentityProfile":
         """Make a profile of now, its mean (E,) brought to length 1; the arguments are the fields of the class.
+
+        Without a name, its id is its name.
 
         Raises:
             ValueError: the mean is zero, or sizes or values are out of bounds.
@@ -146,7 +148,7 @@ class IdentityProfile(Settings):
             raise ValueError("embedding_mean has no direction")
         fields = {
             "id": id,
-            "name": name,
+            "name": id if name is None else name,
             "embedder": embedder,
             "embedding_mean": (np.asarray(embedding_mean, np.float64) / length).astype(np.float32).tolist(),
             "embedding_std": np.asarray(embedding_std, np.float32).tolist(),
@@ -185,7 +187,6 @@ class IdentityProfile(Settings):
         mean = faces.embedding_mean(method)
         return cls.create(
             id=id,
-            name=id,
             embedder=faces.embedder,
             embedding_mean=mean,
             embedding_std=faces.embedding_std(),

@@ -96,14 +96,10 @@ def write_profiles(folder: Path, provenance: Mapping[str, Any]) -> list[Path]:
     for name, person in provenance["people"].items():
         profile = IdentityProfile.create(
             id=name,
-            name=name,
             embedder=provenance["encoder"],
             embedding_mean=np.asarray(person["embedding"], np.float32),
             embedding_std=np.asarray(person["spread"], np.float32),
             num_frames=person["photos"],
-            quality_stats={},
-            gate={},
-            face_set="",
             consent=provenance["consent"],
             consent_note=provenance["consent_note"] or None,
             expires=provenance["expires"],
