@@ -69,8 +69,8 @@ class SwapLoraModule(SwapModule):
         self._base_validated: list[ValidationBatch] = []
         self._comparison = BaseComparison()
         self._grid: NDArray[np.uint8] | None = None
-        self.register_state_dict_post_hook(_drop_base)
-        self.register_load_state_dict_post_hook(_excuse_base)
+        self.register_state_dict_post_hook(_drop_base)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_excuse_base)  # type: ignore[no-untyped-call]
         self.train(self.training)
 
     @property

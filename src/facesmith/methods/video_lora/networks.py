@@ -266,7 +266,7 @@ def add_face_attention(transformer: Any, tensors: Tensors | None = None) -> None
     """
     transformer.condition_embedder = FaceConditionEmbedder(transformer.condition_embedder)
     for block in transformer.vace_blocks:
-        block.attn2.set_processor(TextOnlyAttention())
+        block.attn2.set_processor(TextOnlyAttention())  # type: ignore[no-untyped-call]
     for block in transformer.blocks:
         block.attn2.set_processor(FaceAttention(block.attn2))
     if tensors is not None:

@@ -68,7 +68,7 @@ class BlockVideoCodec(ModelMixin, ConfigMixin):
         latents_mean: Sequence[float] = (),
         latents_std: Sequence[float] = (),
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.temperal_downsample = list(temperal_downsample)
         size = 3 * TIMES * SIDE * SIDE
         self.basis = nn.Parameter(torch.zeros(size, z_dim), requires_grad=False)
