@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and what a library or the machine refuses, in such words."""
+"""Errors that a user can fix, and explanations for errors of libraries and the machine."""
 
 import errno
 import re
@@ -10,22 +10,22 @@ from typing import Any, Final
 
 
 class UserError(Exception):
-    """A mistake the user can mend: one line that names the file or key, what is wrong, and the mend.
+    """A mistake the user can fix: one line that names the file or key, what is wrong, and the fix.
 
     Entry points print it and exit with 1, without a traceback.
     """
 
 
 class MediaError(UserError):
-    """A file that cannot be read or written as media: one line that names it and the mend."""
+    """A file that cannot be read or written as media: one line that names it and the fix."""
 
 
 class PrunedError(Exception):
-    """No mistake: a sweep ends a job early that is not going to be among the best."""
+    """Not a mistake: a sweep ends a job early because it will not be among the best."""
 
 
 class Interrupted(BaseException):  # like KeyboardInterrupt, no error
-    """A run was asked to stop by a signal; `lines` tell how to go on.
+    """A run was asked to stop by a signal; `lines` explain how to resume it.
 
     No `Exception`, so that a sweep ends with its job. Entry points print the lines and exit with `code`.
     """
@@ -47,8 +47,8 @@ _MEMORY: Final = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "Failed to allocate memory for requested buffer",
     "bad allocation",
-    "could not create a primitive",  # what oneDNN says of it
-    "failed to map segment from shared object",  # what the loader says of it
+    "could not create a primitive",  # oneDNN's message
+    "failed to map segment from shared object",  # the loader's message
     "std::bad_alloc",
 )
 
@@ -66,7 +66,7 @@ _RELIEF: Final = (
     ("task.workers", "1: one frame at a time"),
 )
 
-# what the message holds, what to say; the first that fits is told
+# pattern of the library's message, line to show; the first match is used
 _KNOWN: Final = (
     (
         r"No supported gpu backend found|CUDAAccelerator.*not available|MPSAccelerator.*not available",
@@ -117,7 +117,7 @@ _KNOWN: Final = (
 
 
 class DiskFullError(UserError):
-    """There is no room for a file: `free` bytes are left, `needed` are its size; None when nobody knows."""
+    """There is no room for a file: `free` bytes are left, `needed` are its size; None when unknown."""
 
     def __init__(self, path: Path, needed: int | None, free: int) -> None:
         wanted = f"{format_bytes(needed)} needed" if needed else "more needed"
@@ -129,7 +129,7 @@ class DiskFullError(UserError):
 
 @contextmanager
 def explain_errors(config: object, folder: Path | None = None) -> Iterator[None]:
-    """Turn what the machine or a library refuses into a UserError that says what to change; bugs pass through.
+    """Turn errors of the machine or a library into a UserError that names the setting to change; bugs pass through.
 
     Args:
         config: the settings the job runs with; those that cost memory are named with their values.

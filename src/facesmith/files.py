@@ -125,7 +125,7 @@ def partial_folder(final: Path) -> Path:
 def hold_lock(final: Path) -> Iterator[None]:
     """Hold the lock of something that is made once.
 
-    When another process has it, a line says so, and this one waits.
+    When another process has it, this is logged, and this one waits.
 
     Args:
         final: What is made; its lock lies beside it.

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 
 class ResumableSweeper(Sweeper):
-    """Runs `facesmith.sweep`: grids and Optuna's samplers, pruning, and going on where a sweep stopped.
+    """Runs `facesmith.sweep`: grids and Optuna's samplers, pruning, and resuming.
 
     Its settings are `facesmith.sweep.config.SweepConfig`, in conf/hydra/sweeper.
     """

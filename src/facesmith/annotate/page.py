@@ -71,7 +71,7 @@ def as_markdown() -> str:
 
 HOST: Final = "127.0.0.1"
 
-_FONT: Final = ["system-ui", "sans-serif"]  # of the computer: the page asks nobody for anything
+_FONT: Final = ["system-ui", "sans-serif"]  # installed on the computer: the page loads nothing from the network
 _CODE: Final = ["ui-monospace", "monospace"]
 _HERE: Final = Path(__file__).parent
 _COMMANDS: Final = {one.name: one for one in COMMANDS}

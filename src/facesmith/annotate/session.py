@@ -81,7 +81,7 @@ class Session:
         return self._save_then(sent, onion, lambda at: self._go_to(row))
 
     def act(self, sent: EditorValue, onion: bool, action: str, report: ReportProgress = lambda done, of: None) -> View:
-        """Save the edit and do what a button says.
+        """Save the edit and run the command of a button.
 
         Args:
             sent: The editor's value.

@@ -1,4 +1,4 @@
-"""Named weights and demo media: where each comes from, and the sha256 that says it is the right one."""
+"""Named weights and demo media: their sources and sha256."""
 
 from facesmith.assets.store import (
     UnreachableError,

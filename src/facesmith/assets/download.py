@@ -187,7 +187,7 @@ def _download_from_index(archive: str, sha256: str, scratch: Path, progress: boo
 
 
 def _package_indexes() -> list[str]:
-    """Return the package indexes as pip is told them, PyPI where it is told nothing."""
+    """Return the package indexes that pip is configured with, PyPI by default."""
     options = {"index-url": "https://pypi.org/simple", "extra-index-url": ""}
     if find_spec("pip") is not None:
         listing = subprocess.run(

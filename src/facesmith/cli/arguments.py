@@ -1,4 +1,4 @@
-"""`key=value` arguments of the commands that need no run folder: read, validated, and their mistakes told."""
+"""`key=value` arguments of the commands that need no run folder: read, validated, mistakes reported."""
 
 import re
 from collections.abc import Sequence

@@ -42,7 +42,7 @@ State = Literal["ok", "note", "stop"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `stop` would end a run; `mend` says what to do, empty where nothing need be done."""
+    """The result of one check: `stop` would end a run; `mend` is the fix, empty if none is needed."""
 
     area: str
     what: str
@@ -112,7 +112,7 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    """Hold what is installed against what facesmith says it needs."""
+    """Compare the installed packages with facesmith's requirements."""
     wanted = [Requirement(text) for text in requires("facesmith") or ()]
     good = []
     for one in wanted:

@@ -1,4 +1,4 @@
-"""What stands around a command that Hydra starts: mistakes told in one line each, exit code 1, no traceback."""
+"""Run a command through Hydra: mistakes are reported in one line each, with exit code 1 and no traceback."""
 
 import functools
 import os
@@ -24,7 +24,7 @@ from facesmith.errors import Interrupted
 from facesmith.training.run.lock import FOLDER_LOCK, NAME_LOCK
 from facesmith.training.run.log import get_rank
 
-_TRACEBACKS = "FACESMITH_TRACEBACKS"  # what the user wants; told to the processes a run starts
+_TRACEBACKS = "FACESMITH_TRACEBACKS"  # set by the user; passed on to the processes a run starts
 
 C = TypeVar("C", bound=Settings)
 
@@ -34,8 +34,8 @@ def hydra_command(
 ) -> Callable[[Callable[[C], object]], Callable[[Sequence[str]], int]]:
     """Make a function of validated settings a command: compose `conf/<config_name>.yaml`, validate, run.
 
-    User mistakes, in overrides and values alike, are told in one line each on stderr with exit code 1.
-    `HYDRA_FULL_ERROR=1` shows tracebacks. An interrupted job says how to go on, and ends with 128 plus the signal's
+    User mistakes, in overrides and values alike, are reported in one line each on stderr with exit code 1.
+    `HYDRA_FULL_ERROR=1` shows tracebacks. An interrupted job prints how to resume it, and exits with 128 plus the signal's
     number. In a multirun a job's error is left to the sweeper.
 
     Args:
@@ -107,7 +107,7 @@ def _task(
 
 
 def _name_of_command(given: Sequence[str]) -> list[str]:
-    """Return what stands before the arguments: `train.py`, or `facesmith train`."""
+    """Return the words before the arguments: `train.py`, or `facesmith train`."""
     typed = list(sys.argv)
     return typed[: len(typed) - len(given)] if given and typed[-len(given) :] == list(given) else typed[:2]
 

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command's name and what follows it; the process's own where None.
 
     Returns:
-        The exit code: 0 when all went well, 1 for a mistake, which is told in a line on stderr; `provenance verify`
+        The exit code: 0 for success, 1 for a mistake, which is reported in a line on stderr; `provenance verify`
         and `purge retention` have more.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)

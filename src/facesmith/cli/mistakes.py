@@ -18,7 +18,7 @@ from facesmith.errors import UserError
 def explain_error(error: BaseException) -> list[str] | None:
     """Return the lines a person should read, or None when this is a bug and its traceback is wanted.
 
-    What failed while a user's mistake was being handled is left out: the mistake came first.
+    Errors raised while a user's mistake was being handled are omitted: the mistake came first.
     """
     first = [cause for cause in _chain(error, implicit=True) if isinstance(cause, UserError)]
     for cause in _chain(first[-1] if first else error):
@@ -49,7 +49,7 @@ def override_mistakes(
         folder: Where the primary config lies.
         config_name: The primary config.
         overrides: Those of the command line, Hydra's own excepted.
-        check: Validates the config that is left; its mistakes are told too.
+        check: Validates the remaining config; its mistakes are reported too.
         search: One more folder of configs, as `--config-dir` names it.
 
     Returns:

@@ -1,4 +1,4 @@
-"""`facesmith provenance verify`: what pictures and videos say of their making, and whether it can be believed."""
+"""`facesmith provenance verify`: read the provenance of pictures and videos, and check whether it can be trusted."""
 
 import json
 import sys

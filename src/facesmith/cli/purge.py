@@ -1,4 +1,4 @@
-"""`facesmith purge`: remove everything that was made of a person, or tell whose consent has expired."""
+"""`facesmith purge`: remove everything made from a person's pictures, or list expired consents."""
 
 import sys
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ keys
   folders=[exports]     where exported models, adapters and cached tensors may lie besides the runs
   marked_media=false    also remove pictures and videos in these folders that are marked with the identity
   record=deletions      folder of the deletion records
-  on=2027-01-31         the day for which retention is asked; today when left out
+  on=2027-01-31         the day for which retention is asked; today by default
   paths.runs= paths.face_sets= paths.profiles=
 """
 
 
 def main(given: Sequence[str]) -> int:
-    """List and remove what was made of a person, or with `retention` tell whose consent has expired."""
+    """List and remove everything made from a person's pictures, or with `retention` list expired consents."""
     if wants_help(given) or not given:
         print(_HELP, end="")
         return 0

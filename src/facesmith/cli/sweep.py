@@ -24,12 +24,12 @@ keys of leaderboard and best
   by=METRIC:min|max   compare by this instead of what was monitored
 keys of leaderboard
   top=30              rows in the terminal
-  output=             folder of the two files; the compared folder when left out
+  output=             folder of the two files; the compared folder by default
   pictures=24         renders shown in the page; false: no face in it
 keys of lineage
   model=              <run folder>/exports/<name>.onnx, required
   project=facesmith   of W&B
-  entity=             of W&B; your own when left out
+  entity=             of W&B; your own by default
   runs=runs           where runs lie
 keys of dashboard
   group=              this sweep alone, by the name of its group in W&B
@@ -97,7 +97,7 @@ class DashboardConfig(Settings):
 
 
 def main(given: Sequence[str]) -> int:
-    """Do what the first word says."""
+    """Run the subcommand."""
     if wants_help(given) or not given:
         print(_HELP, end="")
         return 0

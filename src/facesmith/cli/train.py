@@ -1,4 +1,4 @@
-"""The training job: build what the config names, fit, and tell what was made."""
+"""The training job: build the components of the config, fit, and record the result."""
 
 import sys
 from contextlib import AbstractContextManager
@@ -34,10 +34,10 @@ from facesmith.training.run.wandb_logger import finish_wandb_run
 
 
 def train(config: TrainConfig) -> float | list[float] | None:
-    """Train what the config says and return the monitored metric, or each of `objectives`, or None.
+    """Run a training and return the monitored metric, each of `objectives`, or None.
 
     Raises:
-        UserError: the media, a checkpoint or the device cannot do what the config asks.
+        UserError: The media, a checkpoint or the device do not fit the config.
     """
     silence_libraries()
     assets.use_directory(config.assets.dir)

@@ -28,7 +28,7 @@ class AdapterSettings(Settings):
 
 
 class SwapperFileSettings(Settings):
-    """What a swapper's file may not say of itself."""
+    """Properties that a swapper's file may not state."""
 
     model_type: Literal[
         "auto",
@@ -42,7 +42,7 @@ class SwapperFileSettings(Settings):
         "uniface",
         "dfm",
     ]
-    """Kind of the swapper; auto: as the file's metadata, suffix or name say."""
+    """Kind of the swapper; auto: from the file's metadata, suffix or name."""
     converter: PathSetting | None
     """Network (crossface_*.onnx) that turns ArcFace embeddings into those the swapper was trained with."""
     raw_length: float = Field(gt=0)

@@ -1,4 +1,4 @@
-"""Names of earlier versions, as they stand in files on users' disks: checkpoints, run records, adapters."""
+"""Names of earlier versions in files on users' disks: checkpoints, run records, adapters."""
 
 import re
 from collections.abc import Mapping

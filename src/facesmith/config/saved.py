@@ -1,4 +1,4 @@
-"""Settings that a file holds: checkpoints, adapters, run records. Nothing that a file says is run."""
+"""Settings stored in files: checkpoints, adapters, run records. Nothing in a file is executed."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ def read_settings(saved: object, kind: type[C], origin: str, *, version: object 
     """Validate component settings that a file holds.
 
     They may name classes of facesmith and of installed plug-ins alone, at every depth, and of the kinds that are
-    expected where they stand. Names of earlier versions are read as today's, and one line says so.
+    expected where they stand. Names of earlier versions are mapped to today's, with one line of warning.
 
     Args:
         saved: What the file holds: plain values with a `_target_`.

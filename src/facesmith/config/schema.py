@@ -73,7 +73,7 @@ class ProvenanceConfig(Settings):
 
 
 class LoggingConfig(Settings):
-    """How much the log file and the console say."""
+    """Level and file of logging."""
 
     level: Literal["debug", "info", "warning", "error"]
     """The least severe messages that the log file and the console show."""
@@ -216,7 +216,7 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
 
 
 def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str], borrowed: set[str]) -> Any:
-    """Resolve a config to plain values and leave out what nobody gave.
+    """Resolve a config to plain values, without missing ones.
 
     Notes in `dangling` what refers to nothing, in `borrowed` what takes its value from another key: a mistake
     there is told at that key.

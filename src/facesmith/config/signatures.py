@@ -21,7 +21,7 @@ class _UnclearError(Exception):
 
 
 def signature(target: str) -> inspect.Signature:
-    """Return the call signature of the class at a dotted path, `self` left out.
+    """Return the call signature of the class at a dotted path, without `self`.
 
     Re-exports (`from x import y`, `from x import *`) and inherited constructors are followed; annotations are left
     out and defaults are only marked as present.

@@ -1,7 +1,7 @@
 """Which classes a `_target_` may name, and where they are found.
 
 A `_target_` is a class, never a function: of facesmith, of an installed plug-in, or of the few packages of Lightning,
-torch and torchmetrics in `FOREIGN`. What a file says (a checkpoint, an adapter) may name the first two alone.
+torch and torchmetrics in `FOREIGN`. Files (checkpoints, adapters) may name classes of the first two only.
 """
 
 import importlib

@@ -111,7 +111,7 @@ def _short(value: object) -> bool:
 
 
 def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
-    """Return the field names of the settings class that stands at this path."""
+    """Return the field names of the settings class at this path."""
     for step in path:
         schema = _model_in(_annotation(schema, step))
     return [field.alias or name for name, field in schema.model_fields.items()] if schema else []

@@ -71,6 +71,6 @@ def to_rgb(frame: VideoFrame, fast: bool = False) -> np.ndarray:
 
 
 def colour_range(frame: VideoFrame) -> ColorRange:
-    """Return the range of a frame: limited (MPEG) unless it says full, or its pixel format (yuvj...) does."""
+    """Return the range of a frame: limited (MPEG) unless it is tagged full, or its pixel format (yuvj...) does."""
     full = int(frame.color_range) == int(ColorRange.JPEG) or frame.format.name.startswith("yuvj")
     return ColorRange.JPEG if full else ColorRange.MPEG

@@ -136,7 +136,7 @@ class ContainerWriter:
                 self._source.close()
 
     def _require_room(self) -> None:
-        """Signing writes the file once more, and does not say that the disk is full."""
+        """Signing writes the file once more, and does not report a full disk."""
         if shutil.disk_usage(self.path.parent).free < self._temporary.stat().st_size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -100,7 +100,7 @@ def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality
     Args:
         path: Its suffix names the format (.png .jpg .webp .tif .avif).
         rgb: (H, W, 3) uint8.
-        mark: What is said of a picture of a synthetic face, as XMP and as signed C2PA manifest; None when it shows
+        mark: Provenance of a synthetic picture, as XMP and as signed C2PA manifest; None when it shows
             none.
         quality: 1..100, of the lossy formats.
         effort: 0..9, of PNG.

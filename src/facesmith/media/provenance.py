@@ -47,7 +47,7 @@ _chosen: SigningKey | None = None
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What a picture or video of a synthetic face says of itself.
+    """The provenance mark of a synthetic picture or video.
 
     Attributes:
         identity: Id of the profile, or ids joined by commas.
@@ -129,14 +129,14 @@ class Mark:
 def set_signing_key(certificate: Path | None, key: Path | None) -> None:
     """Choose what this process signs with.
 
-    It is tried at once on a small picture, so that a long job does not end with a signature nobody accepts.
+    It is tried immediately on a small picture, so that a long job does not end with an invalid signature.
 
     Args:
         certificate: The user's certificate chain, PEM; None with `key` for the self-signed one.
         key: Its private key, PEM.
 
     Raises:
-        UserError: only one of the two is given, or they cannot sign as C2PA demands; says why.
+        UserError: only one of the two is given, or they cannot sign as C2PA demands; names the reason.
     """
     global _chosen
     if certificate is None and key is None:
@@ -157,9 +157,9 @@ def sign_file(path: Path, mark: Mark) -> None:
     large one a copy lies in the folder for temporary files meanwhile, and one beside it.
 
     Args:
-        path: Its suffix names the container. One that holds no manifest (SIGNABLE says which do) must carry the mark as
+        path: Its suffix names the container. One without manifest support (not in SIGNABLE) must carry the mark as
             metadata already.
-        mark: What is said of it.
+        mark: Its provenance.
 
     Raises:
         MediaError: it cannot be signed, for want of disk space perhaps.

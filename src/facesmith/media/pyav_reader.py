@@ -33,7 +33,7 @@ class PyAvReader:
 
     A frame is taken only by its own presentation time, so it is the right one whatever the container's seeking does.
     Between wanted frames, pictures that nothing refers to are not decoded, and stretches that no wanted frame depends
-    on are not even fed to the decoder. Colour is as `colour.to_rgb` says; pixels are the stored ones (no correction of
+    on are not even fed to the decoder. Colour is that of `colour.to_rgb`; pixels are the stored ones (no correction of
     a pixel aspect ratio, no deinterlacing).
 
     Attributes:
@@ -185,7 +185,7 @@ class PyAvReader:
                 continue
             if place > run.end:
                 break
-            # A picture that no other refers to can be left out without any change to the others.
+            # A picture that no other refers to can be skipped without any change to the others.
             skip = not exhaustive and packet.pts not in run.wanted
             self._context.skip_frame = "NONREF" if skip else "DEFAULT"
             yield from self._take(self._decode(packet), run)
@@ -243,7 +243,7 @@ class PyAvReader:
                 try:
                     packet = next(self._packets, None)
                 except av.error.FFmpegError:
-                    return  # the index has said where reading ended
+                    return  # the index has reported where reading ended
             if packet is None or packet.size == 0:
                 self._at = len(self.index.packet_pts) + _READ_ON
                 return
@@ -258,7 +258,7 @@ class PyAvReader:
             return self._context.decode(packet)
         except av.error.FFmpegError:
             self._damaged = True
-            return []  # frames that miss because of it are told by _read
+            return []  # frames missing because of it are reported by _read
 
     def _counted(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         self._container.close()
@@ -281,7 +281,7 @@ class PyAvReader:
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to lay a picture: transposed first, then mirrored, then turned upside down."""
+    """One of the eight orientations of a picture: transposed first, then mirrored, then turned upside down."""
 
     transposed: bool
     mirrored: bool

@@ -1,4 +1,4 @@
-"""A video written in segments, so that a run that was stopped goes on where it was."""
+"""A video written in segments, so that a stopped run can continue."""
 
 import json
 import shutil
@@ -178,7 +178,7 @@ def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark:
         segments: Their files, in order.
         path: The video.
         timeline: Times of the frames, and the sound.
-        mark: What is said of the video.
+        mark: Provenance of the video.
     """
     coded = np.concatenate([_coded_order(segment, timeline) for segment in segments])
     shown = np.sort(coded)

@@ -83,7 +83,7 @@ def load_signing_key(certificate: Path, key: Path) -> SigningKey:
 
 @functools.cache
 def load_self_signed() -> SigningKey:
-    """Return the self-signed chain of this computer, making it when first asked for; a notice says so, once.
+    """Return the self-signed chain of this computer, creating it on first use, with a notice.
 
     It proves that a file was not changed, not who made it. It lies in the user's configuration folder, readable by its
     owner only; the root's key is thrown away, so that it can vouch for nothing else.

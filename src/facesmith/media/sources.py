@@ -167,7 +167,7 @@ def _is_animated(file: Path) -> bool:
         with Image.open(file) as image:
             return bool(getattr(image, "is_animated", False))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False  # read_image says what is wrong with it
+        return False  # read_image reports what is wrong with it
 
 
 def _sniff(file: Path) -> Literal["image", "video"] | None:
@@ -178,7 +178,7 @@ def _sniff(file: Path) -> Literal["image", "video"] | None:
     except UnidentifiedImageError:
         pass
     except Image.DecompressionBombError:
-        return "image"  # read_image says that it is too large
+        return "image"  # read_image reports that it is too large
     try:
         with av.open(file) as container:
             return "video" if container.streams.video else None

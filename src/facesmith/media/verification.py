@@ -1,4 +1,4 @@
-"""What a picture or video says of its own making, and whether that can be believed."""
+"""Read the provenance of a picture or video, and check whether it can be trusted."""
 
 import json
 import mimetypes
@@ -28,12 +28,12 @@ _EXPIRED: Final = frozenset(["signingCredential.expired", "claimSignature.outsid
 
 @dataclass(frozen=True)
 class ProvenanceReport:
-    """What a file says of its own making.
+    """The provenance that a file states.
 
     Attributes:
         path: The file.
         state: signed (manifest intact), changed (since it was signed), metadata (a mark without signature), unmarked.
-        mark: What facesmith said; None when it was none of facesmith's.
+        mark: facesmith's mark; None for a file of another program.
         source_type: IPTC digital source type, its last part.
         signer: Of the certificate.
         issuer: Of the certificate.
@@ -57,7 +57,7 @@ class ProvenanceReport:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the file says that it is synthetic, wholly or in part."""
+        """Whether the file is marked as synthetic, wholly or in part."""
         return self.source_type in _SYNTHETIC
 
 

@@ -43,7 +43,7 @@ class VideoIndex:
         packet_key: (M,) whether they begin a group of pictures.
         pts: (N,) presentation times of frames, ascending.
         packet: (N,) place of each frame's packet in file order.
-        durations: (N,) in units of `time_base`, 0 where the file says nothing.
+        durations: (N,) in units of `time_base`, 0 where the file states none.
         counted: The file has no usable time stamps; frame i is the i-th that decodes, its time i / fps.
         lost: What could not be read, one sentence each.
     """

@@ -42,7 +42,7 @@ class VideoWriter:
         Args:
             path: .mp4, .mov or .mkv.
             like: Source of times, colours and sound; without it frames come at `fps`.
-            mark: What is said of it, signed; None for what is not synthetic.
+            mark: Signed provenance; None for media that are not synthetic.
             sound: Whether every audio stream of `like` is copied bit for bit.
             fps: Frames a second without `like`.
             crf: x264's quality, 0 lossless .. 51.
@@ -69,7 +69,7 @@ class VideoWriter:
 
         Args:
             rgb: (H, W, 3) uint8.
-            index: The source frame that it stands for, where some in between were lost; it must ascend.
+            index: Number of its source frame, where some in between were lost; must ascend.
 
         Raises:
             MediaError: frames of changing size, or more frames than the source has.

@@ -76,7 +76,7 @@ class FrameEvaluator:
         Args:
             frame: (H,W,3) RGB uint8.
             faces: Found in it.
-            before: The same frame as it was; then the face that lies where one lay is measured.
+            before: The same frame before; then the face at the position of a face there is measured.
             faces_before: Found there.
         """
         chosen = max(faces, key=lambda face: float(face.embedding @ self._profile.mean), default=None)
@@ -126,7 +126,7 @@ def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
 
 
 def _pair(faces: Sequence[Face], before: Sequence[Face], likely: Face | None) -> tuple[Face | None, Face | None]:
-    """Return the face to measure and the one that lay there; (None, None) when nothing lies where a face lay."""
+    """Return the face to measure and the one there before; (None, None) when no face is at its position."""
     pairs = [(face, was) for was in before for face in faces if _together(face, was)]
     if not pairs:
         return None, None

@@ -99,7 +99,7 @@ class PictureMetrics:
 
     @property
     def accepted(self) -> bool:
-        """Tell whether nothing speaks against it."""
+        """Whether every metric passes."""
         return not self.reason
 
 
@@ -182,7 +182,7 @@ class SwapEvaluator:
         return self(SwapPictures(target, pictures.truth, target, target, np.zeros_like(hull), hull), names)
 
     def __call__(self, pictures: SwapPictures, names: Sequence[str] | None = None) -> SwapMetrics:
-        """Measure pictures; `names` says what to call them."""
+        """Measure pictures; `names` are their names in the report."""
         found = self._analyzer.find_landmarks(list(pictures.composite))
         embeddings, descriptors = self._embed(pictures.composite), self._recogniser.embed(pictures.composite)
         to_person = distances(descriptors, self._descriptors)

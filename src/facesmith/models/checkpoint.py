@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def load_module(path: Path) -> LightningModule:
     """Rebuild the module a checkpoint was saved from, in eval mode, with its averaged weights where it has them.
 
-    Its settings may name classes of facesmith and of installed plug-ins alone: nothing else that a file says is run.
+    Its settings may name only classes of facesmith and of installed plug-ins; nothing else in the file is executed.
 
     Raises:
         UserError: As `read_checkpoint`, or the checkpoint's settings or weights do not fit this facesmith.
@@ -74,7 +74,7 @@ def load_module(path: Path) -> LightningModule:
 
 
 def check_face_set(known: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Check that a training goes on with the faces it began with.
+    """Check that a resumed training has the faces it began with.
 
     Args:
         known: Provenance of the data at hand; empty where it is not known.

@@ -130,7 +130,7 @@ def _read(path: Path) -> OnnxModule:
 
 
 def _keep_out_of_checkpoints(network: nn.Module) -> None:
-    """Turn all parameters and buffers into buffers that `state_dict` leaves out."""
+    """Turn all parameters and buffers into non-persistent buffers."""
     for module in network.modules():
         held = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
         for name, value in held:

@@ -157,7 +157,7 @@ def _safetensors_metadata(path: Path) -> dict[str, Any]:
     if not isinstance(info, dict):
         return {}
     try:
-        facts = json.loads(info.get("facesmith", "{}"))  # LoRA and mapper files say what they are in one value
+        facts = json.loads(info.get("facesmith", "{}"))  # LoRA and mapper files store their metadata in one value
     except (TypeError, ValueError):
         return info
     return {**facts, **info} if isinstance(facts, dict) else info

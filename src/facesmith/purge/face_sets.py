@@ -18,7 +18,7 @@ TRAINING = "training"
 
 @dataclass(frozen=True)
 class FaceSetFolder:
-    """A finished face set: its folder and what its meta.json says."""
+    """A finished face set: its folder and the content of its meta.json."""
 
     path: Path
     meta: dict[str, Any]
@@ -85,7 +85,7 @@ def _count(folder: Path, sets: Sequence[FaceSetFolder]) -> str:
 
 @dataclass(frozen=True)
 class Expiry:
-    """An identity, the last day its consent holds, and where that is said."""
+    """An identity, the last day its consent is valid, and the file that states it."""
 
     identity: str
     expires: date

@@ -157,7 +157,7 @@ def _require_ended(folder: Path) -> None:
     try:
         record = read_record(folder)
     except UserError:
-        return  # a record that cannot be read keeps nobody from removing the run
+        return  # an unreadable record does not prevent the removal of the run
     if record.status != "running":
         return
     if record.host == socket.gethostname():

@@ -29,7 +29,7 @@ class RunFolder:
     def identity(self) -> str:
         """The identity whose face it learns, "" when that is not known."""
         if said := read_json(self.path / "adapter" / "adapter.json").get("identity"):
-            return str(said)  # such a run is called by its scene
+            return str(said)  # such a run is named after its scene
         data = self.settings.get("data")
         return str(data.get("name") or "") if isinstance(data, Mapping) else ""
 
@@ -137,7 +137,7 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _caches(runs: Iterable[RunFolder]) -> Iterator[Trace]:
-    """Return what runs kept of faces and films in a cache that others share: the entries do not say whose they are."""
+    """Return cached faces and videos in a cache that several runs share: the entries do not state whose they are."""
     folders = {str((run.settings.get("data") or {}).get("cache") or "") for run in runs} - {""}
     for folder in sorted(folders):
         entries = sorted(Path(folder).glob("*/*.safetensors"))
@@ -154,7 +154,7 @@ def _wandb(root: Path, ids: set[Any]) -> Iterator[Trace]:
 
 
 def _composed(path: Path) -> dict[str, Any]:
-    """Return the composed settings as they stand; interpolations stay unresolved."""
+    """Return the composed settings with unresolved interpolations."""
     try:
         cfg = OmegaConf.load(path)
         plain: Any = OmegaConf.to_container(cfg, resolve=False)

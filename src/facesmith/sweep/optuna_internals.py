@@ -1,4 +1,4 @@
-"""Every private name of Optuna that facesmith uses; `tests/sweep/test_optuna_internals.py` says what broke.
+"""Every private name of Optuna that facesmith uses; `tests/sweep/test_optuna_internals.py` names what broke.
 
 Optuna's trials belong to the process that asked for them. Here a trial is asked for by the sweep and run by a job in
 another process, maybe twice, so that it has to be found again by its number. pyproject.toml bounds the version for this

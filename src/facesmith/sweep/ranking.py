@@ -57,7 +57,7 @@ class Ranking:
 
     @property
     def short_parameters(self) -> list[str]:
-        """Return the parameters' names as short as tells them apart."""
+        """Return the parameters' names, as short as possible but distinct."""
         return shorten_keys(self.parameters)
 
 

@@ -59,13 +59,13 @@ class Run:
 
     @property
     def planned_epochs(self) -> int | None:
-        """Return how many epochs the run was to have, when its settings say so."""
+        """Return the planned number of epochs, if the settings state it."""
         epochs = self.settings.get("trainer.max_epochs")
         return epochs if isinstance(epochs, int) and epochs > 0 else None
 
     @cached_property
     def epochs(self) -> int:
-        """Return the whole epochs done; of a run that did not end by itself as far as its log goes."""
+        """Return the whole epochs done; of an unfinished run, up to the end of its log."""
         if self.record is None:
             return 0
         return (
@@ -151,12 +151,12 @@ def _run(folder: Path, name: str) -> Run:
 def rerun_command(record: RunRecord) -> str:
     """Return the one command that trains a run of a sweep again, on its own and in a new folder."""
     flags = _config_flags(record.command)
-    alone = ["hydra.mode=RUN"] if flags else []  # a sweep's own file says that it is one
+    alone = ["hydra.mode=RUN"] if flags else []  # a sweep's own file sets the mode
     return shlex.join(["facesmith", "train", *flags, *record.overrides, *alone])
 
 
 def continue_command(run: Run) -> str:
-    """Return the command that goes on training a run in its own folder, for as many epochs again."""
+    """Return the command that continues a run in its own folder, for as many epochs again."""
     epochs = 2 * (run.planned_epochs or 1)
     return f"{resume_command(Path(run.folder).resolve())} trainer.max_epochs={epochs}"
 

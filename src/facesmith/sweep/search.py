@@ -18,16 +18,16 @@ from facesmith.sweep.optuna_internals import get_trial, reopen_trial
 from facesmith.sweep.space import Space, Value
 from facesmith.sweep.study import make_sampler
 
-_REPEATS_BEFORE_RANDOM: Final = 3  # points in a row drawn before: the sampler has converged, drawing at random goes on
+_REPEATS_BEFORE_RANDOM: Final = 3  # points in a row drawn before: the sampler has converged, random sampling continues
 _MAX_REPEATS: Final = 100  # points in a row, after which nothing new is left
 
 log = logging.getLogger(__name__)
 
 
 class Search:
-    """Run one sweep in its folder from wherever it stands.
+    """Run one sweep in its folder, from the beginning or where it stopped.
 
-    A job whose process dies is run once more, by itself; if it dies again it has failed.
+    A job whose process dies is run once more, alone; if it dies again it has failed.
 
     Args:
         folder: Of the sweep.

@@ -19,7 +19,7 @@ from facesmith.errors import UserError
 
 Value = str | int | float | bool | None
 
-_DIGITS = 5  # of a drawn number: enough to tell points apart, short enough to read
+_DIGITS = 5  # of a sampled number: enough to distinguish points, short enough to read
 
 
 @dataclass(frozen=True)

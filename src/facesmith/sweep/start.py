@@ -25,7 +25,7 @@ from facesmith.sweep.search import Search
 from facesmith.sweep.space import Space, parse_space
 from facesmith.sweep.study import create_study, make_pruner, make_sampler
 
-# these run as many jobs of a batch at once as they are told to; others start all of them
+# these limit the number of jobs of a batch that run at once; others start all of them
 _LAUNCHERS_THAT_QUEUE = ("BasicLauncher", "JoblibLauncher", "SlurmLauncher", "RayLauncher")
 
 log = logging.getLogger(__name__)

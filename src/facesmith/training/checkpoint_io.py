@@ -47,7 +47,7 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
 
     @override
     def remove_checkpoint(self, path: CheckpointPath) -> None:
-        if Path(path).suffix == ".ckpt":  # a checkpoint from somebody else may say which file to remove
+        if Path(path).suffix == ".ckpt":  # an untrusted checkpoint may name a file to remove
             Path(path).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Every private name of Lightning that facesmith uses; `tests/training/test_lightning_internals.py` says what broke.
+"""Every private name of Lightning that facesmith uses; `tests/training/test_lightning_internals.py` names what broke.
 
 Lightning saves a training between two epochs. To resume within one, bit by bit, state is needed that its public API
 does not show: the running means of an epoch, what is about to be logged, the loaders' position. pyproject.toml bounds
@@ -50,7 +50,7 @@ def is_resumable_point(trainer: Trainer) -> bool:
 def save_running_metrics(trainer: Trainer) -> list[dict[str, Any]]:
     """Return what `self.log` of this epoch's training has accumulated so far, as plain values and tensors.
 
-    Metrics logged as torchmetrics objects are left out: they are part of their module's state.
+    Metrics logged as torchmetrics objects are skipped: they are part of their module's state.
     """
     if trainer._logger_connector._first_loop_iter is None or not trainer.training:
         return []

@@ -17,7 +17,7 @@ class EpochSampler(Protocol):
 
         Args:
             epoch: From 0.
-            first_batch: From 0; the batches before it are left out.
+            first_batch: From 0; the batches before it are skipped.
         """
         ...
 

@@ -63,7 +63,7 @@ class IdentityLoss:
         self._recogniser: Recogniser | None = None
 
     def load(self, like: Tensor) -> None:
-        """Load the recogniser, once, onto a tensor's device; at the first step, so that what is missing is told."""
+        """Load the recogniser, once, onto a tensor's device; at the first step, so that a missing file is reported."""
         if self._recogniser is None:
             self._recogniser = _recogniser(self.embedder).to(like.device)
 

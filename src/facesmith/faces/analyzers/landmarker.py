@@ -172,7 +172,7 @@ def library_versions(*names: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class LandmarkResult:
-    """What the landmarker says of one face.
+    """The landmarker's result for one face.
 
     Attributes:
         landmarks: (478, 3) px.
@@ -202,7 +202,7 @@ class Landmarker:
         )
         with native_log.filter_stderr():
             self._native = vision.FaceLandmarker.create_from_options(options)
-            # It goes on printing until every one of its models has run once.
+            # It prints until each of its models has run once.
             self.find(np.zeros((64, 64, 3), dtype=np.uint8))
         # At interpreter exit MediaPipe's threads are gone before this could run: close() is for that.
         self._finalizer = weakref.finalize(self, self._native.close)

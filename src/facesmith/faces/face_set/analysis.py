@@ -53,7 +53,7 @@ class ChosenMedia:
 
 @dataclass(frozen=True)
 class AnalysedPicture:
-    """One picture as rows of `analysis_schema`: one a face, or one that says there is none."""
+    """One picture as rows of `analysis_schema`: one per face, or one for a picture without a face."""
 
     rows: list[dict[str, Any]]
 

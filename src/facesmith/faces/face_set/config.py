@@ -39,7 +39,7 @@ class SmoothingConfig(Settings):
 
 
 class ExtractionConfig(DataModuleConfig, ConsentConfig):
-    """What every data module that extracts faces is told; the media and their place are its own."""
+    """Settings shared by all data modules that extract faces, without the media and their folder."""
 
     name: Slug
     """Identity that the run learns; its face sets lie in a folder of this name."""

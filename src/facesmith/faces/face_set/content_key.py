@@ -16,7 +16,7 @@ class ContentHashes:
     """The sha256 of files, remembered by path, size and time of change in a JSON file.
 
     Hashing a video takes seconds; asking again whether it is the same one must not. The memory is only a shortcut: when
-    its file cannot be read it starts anew and says so.
+    its file cannot be read, a new one is started with a warning.
     """
 
     def __init__(self, memory: Path) -> None:

@@ -63,7 +63,7 @@ class ExtractionSettings:
 
     @classmethod
     def from_config(cls, config: ExtractionConfig, *, people: Literal["one", "many"], **changes: Any) -> Self:
-        """Take the settings of a data module; `changes` (name, root, setting) replace what it says."""
+        """Take the settings of a data module; `changes` (name, root, setting) replace its values."""
         settings: dict[str, Any] = {
             "name": config.name,
             "root": config.face_sets,

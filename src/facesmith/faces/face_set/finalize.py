@@ -152,7 +152,7 @@ class _Analysed:
     """The analysed pictures in order of medium, frame and face.
 
     Attributes:
-        table: P rows, one a face or one that says there is none.
+        table: P rows, one per face or one for a picture without a face.
         medium: (P,) number of the medium.
         frame: (P,) number of its frame.
         rows: (N,) rows of `table` that hold a face.

@@ -24,7 +24,7 @@ STALE_SECONDS: Final = 2 * 24 * 3600.0
 
 
 def remove_stale(folder: Path, keep: Path) -> None:
-    """Remove unfinished sets that nobody works on and nobody has touched for STALE_SECONDS.
+    """Remove unfinished sets that no process is working on and that are unchanged for STALE_SECONDS.
 
     Args:
         folder: Where they lie.

@@ -1,6 +1,6 @@
 """Alignment of faces: templates of every crop convention in use, similarities onto them, and warping.
 
-A template says where the five keypoints of a face lie in an aligned crop. Points are (x, y) as fractions of the crop's
+A template defines the five keypoints of a face in an aligned crop. Points are (x, y) as fractions of the crop's
 side, in the order left eye, right eye, nose tip, left mouth corner, right mouth corner as seen in the picture. The
 values are those of FaceFusion 3.8 and of the models they were made for.
 """

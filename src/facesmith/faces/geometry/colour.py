@@ -11,7 +11,7 @@ Plane = NDArray[np.float32]
 
 _LIGHT_SIGMA: Final = 1 / 24  # of the side: pores and blur are no contrast of light
 _CONTRAST_CHANGE = 0.7, 1.4  # bounds of the change of contrast
-_LEAST_SKIN: Final = 0.002  # of the crop: less skin in sight says nothing about its colour
+_LEAST_SKIN: Final = 0.002  # of the crop: with less visible skin its colour cannot be measured
 
 
 def match_colour(

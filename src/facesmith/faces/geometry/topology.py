@@ -1,7 +1,7 @@
 """Which of the 478 face points is what, and what becomes of points and expressions in a mirror.
 
 Indices follow MediaPipe's face mesh: 0..467 the mesh, 468..477 the irises. "Left" and "right" here are as
-seen in the picture; blendshape names speak of the person's own left and right.
+seen in the picture; blendshape names use the person's own left and right.
 Source: the canonical face model inside `face_landmarker.task`, whose vertices are exactly symmetric.
 """
 

@@ -158,7 +158,7 @@ class _Path:
         while self._times[0] < time - width and self._times[1] <= time:
             self._times.popleft()
             self._landmarks.popleft()
-        # One row more than the window shows the fit that the track goes on: else it would lean back, and lag.
+        # One row more than the window tells the fit that the track continues: else it would lag.
         known = np.array(self._times)
         count = int(np.searchsorted(known, max(time + width / 2, known[0] + width))) + 1
         times = known[:count]

@@ -56,7 +56,7 @@ class FaceTracker:
     little smoothing; wrongly joining two smears faces.
 
     Attributes:
-        tracks: The tracks that may go on, by number.
+        tracks: The tracks that may continue, by number.
     """
 
     def __init__(self, *, max_gap: float) -> None:
@@ -101,7 +101,7 @@ class FaceTracker:
         return numbers
 
     def end_tracks(self) -> None:
-        """Let no track go on: frames are missing in between."""
+        """End all tracks: frames are missing in between."""
         self.tracks.clear()
 
     def _match(

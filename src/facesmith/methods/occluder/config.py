@@ -143,7 +143,7 @@ class OccluderModuleConfig(ModuleConfig):
 
     architecture: str
     """Name of an architecture of segmentation_models_pytorch."""
-    encoder: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")  # never a hub's name or a folder: a file may say it
+    encoder: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")  # never a hub's name or a folder: the value may come from a file
     """Name of an encoder of segmentation_models_pytorch."""
     encoder_weights: str | None
     """Pretrained weights: the library's name of them, a torch file, `asset:<name>`, or None."""

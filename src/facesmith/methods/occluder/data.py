@@ -1,4 +1,4 @@
-"""The occluder's data: faces from a face set, their masks, and things drawn over them while training goes on."""
+"""The occluder's data: faces from a face set, their masks, and objects drawn over them during training."""
 
 import logging
 from collections.abc import Iterator

@@ -76,7 +76,7 @@ class PaintedMasks:
             row: Number of the face among the kept ones of the set.
 
         Returns:
-            (512,512) uint8, 0 or 255; None where nobody painted one.
+            (512,512) uint8, 0 or 255; None where none was painted.
 
         Raises:
             UserError: The file is damaged, has another size, or is not black and white.

@@ -13,7 +13,7 @@ from facesmith.methods.occluder.families import FAMILIES
 from facesmith.methods.occluder.families.drawing import FaceCanvas, Layer, Plane, TextureSource
 
 UNOCCLUDED: Final = "none"
-"""What stands for the family of a face that nothing covers."""
+"""Family name of an unoccluded face."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The swapper that a LoRA is laid over: a run, a checkpoint or an ONNX file, and what it says of itself."""
+"""The base of a LoRA: a run, a checkpoint or an ONNX file, and its properties."""
 
 import json
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _STATE = "ExactState"
 
 @dataclass(frozen=True)
 class BaseSwapper:
-    """What a base's file says, without its network.
+    """Properties of a base, without its network.
 
     Attributes:
         path: The file itself.
@@ -35,14 +35,14 @@ class BaseSwapper:
         size: Side of its crops in px.
         train_size: Side in px it was trained at.
         embedder: Recogniser its identities are measured with.
-        identity: Whose face it learnt, "" for nobody's.
+        identity: Identity it was trained on, "" for none.
         face_set: Key of that person's face set, "" for none.
         holdout_frames: Last share of that person's frames which it never saw.
         scenes: Media of the scenes it learnt, None for the bundled portrait.
         textures: Of a generator that holds pictures of the person, (K,3,S,S); else None.
         regions: Where eyes, mouth and the rest lie in them, (1,3,S,S); else None.
         loss: Settings of what it learnt by, None for a file.
-        file: What an ONNX file says, None for a checkpoint.
+        file: Properties of an ONNX file, None for a checkpoint.
     """
 
     path: Path
@@ -86,11 +86,11 @@ def find_base(path: Path) -> Path:
 
 
 def read_base(given: Path, onnx: SwapperFileSettings) -> BaseSwapper:
-    """Read what a base says of itself.
+    """Read a base's properties.
 
     Args:
         given: A run's folder, a checkpoint or an ONNX file.
-        onnx: What a file does not say.
+        onnx: Properties that an ONNX file does not state.
 
     Raises:
         UserError: It is missing, damaged, or no face swapper.
@@ -157,7 +157,7 @@ def _of_file(path: Path, onnx: SwapperFileSettings) -> BaseSwapper:
 
 
 def _training_settings(checkpoint: object) -> dict[str, Any]:
-    """Return the settings of the training that a checkpoint was saved in; empty where it does not say them."""
+    """Return the settings of the training that a checkpoint was saved in; empty where it stores none."""
     found = checkpoint
     for key in ("callbacks", _STATE, "settings"):
         found = found.get(key) if isinstance(found, dict) else None

@@ -15,7 +15,7 @@ class SwapLoraDataModuleConfig(SwapDataConfig):
     base: PathSetting
     """The swapper that knows the person: a run's folder, its checkpoint, or an .onnx."""
     onnx: SwapperFileSettings
-    """What a base that is only a file does not say."""
+    """Properties that an ONNX base does not state."""
     identity: Slug | None
     """Of the person; None: the base's."""
     source: str | list[str] | None
@@ -51,7 +51,7 @@ class SwapLoraModuleConfig(SwapModuleConfig, LoraSettings):
     base: PathSetting
     """The swapper that is adapted: a run's folder, its checkpoint, or an .onnx."""
     onnx: SwapperFileSettings
-    """What a base that is only a file does not say."""
+    """Properties that an ONNX base does not state."""
     loss: LoraLossConfig
     foreign_loss: Chosen[LossConfig]
     """What an .onnx learns by; a checkpoint brings its own loss."""

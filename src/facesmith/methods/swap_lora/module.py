@@ -42,11 +42,11 @@ _GENERATOR: Final = ".generator."
 class SwapLoraModule(SwapModule):
     """Lays a LoRA over a swapper that stays as it is, teaches it one scene, and evaluates both side by side.
 
-    Training step, optimiser and export are `SwapModule`'s. Checkpoints hold the LoRA alone, and say which base it
+    Training step, optimiser and export are `SwapModule`'s. Checkpoints contain only the LoRA, and name the base it
     belongs to. Layers that normalise by batch statistics keep the base's.
 
     Attributes:
-        base: What the base says of itself.
+        base: Properties of the base.
         base_hash: SHA-256 of its weights.
         layers: Names of the layers that have a LoRA.
         scene: Key and name of the scene's face set; empty before training.
@@ -90,7 +90,7 @@ class SwapLoraModule(SwapModule):
         self.scene = {"key": data.scene.key, "name": data.config.name}
         if isinstance(generator, OnnxGenerator) and generator.info.photo is not None:
             generator.set_photo(data.photo(*generator.info.photo))
-        self.loss.identity_loss.embedder = self.provenance["embedder"]  # a file may not say any
+        self.loss.identity_loss.embedder = self.provenance["embedder"]  # a file may state none
         if isinstance(self.loss.own, TakesRegions):
             self.loss.own.set_regions(data.textures.regions)
         self._log_size()
@@ -163,7 +163,7 @@ class SwapLoraModule(SwapModule):
         return lines
 
     def save_adapter(self, folder: Path) -> list[Path]:
-        """Write the adapter's folder, and say how large it is beside its base.
+        """Write the adapter's folder, after checking that the base is unchanged.
 
         Raises:
             RuntimeError: the base is not what it was before training.

@@ -1,4 +1,4 @@
-"""What the quality gate's figures say about a trained swapper, and which key mends it."""
+"""Advice from the quality gate's metrics of a trained swapper: what is wrong, and which key to change."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final

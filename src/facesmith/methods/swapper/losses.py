@@ -103,7 +103,7 @@ class TextureWarpLoss(nn.Module):
             The terms by name, weighted, and their sum as "loss".
         """
         truth, hull, aux = opponent(batch["truth"]), batch["hull"], output.aux
-        # torch's own cross-entropy raises where the network's output is not finite, before anybody can say why
+        # torch's own cross-entropy raises where the network's output is not finite, without a helpful message
         probability = output.mask.clamp(1e-4, 1 - 1e-4)
         terms = {
             "flow": self._flow(aux["flow"], batch["canonical"], hull),

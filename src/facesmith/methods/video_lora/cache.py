@@ -1,7 +1,7 @@
 """Tensors that frozen networks computed, kept on disk: the networks need not be in memory while training.
 
 Every entry is one safetensors file named by everything that decides its content; it is written whole or not at all, so
-that an interrupted run goes on with what is missing, and another run with the same media computes nothing.
+that an interrupted run computes only what is missing, and another run with the same media computes nothing.
 """
 
 import hashlib

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _POSE: Final = "_pose"
 _ASPECT_TOLERANCE: Final = 0.02
 _NAMED_AT_MOST: Final = 6
-SKIPPED: Final = "left out"  # as it stands in the tables of clips of earlier runs
+SKIPPED: Final = "left out"  # value in the tables of clips of earlier runs
 
 Unpaired = Literal["leave_out", "refuse"]
 Bucket = tuple[int, int, int]  # frames, height, width
@@ -38,7 +38,7 @@ class Pair:
         stem: Name of the dance, without ending.
         video: The dance.
         pose: The pose video.
-        prompt: What the text file beside the dance says; None: there is none.
+        prompt: Content of the dance's text file; None without one.
     """
 
     stem: str

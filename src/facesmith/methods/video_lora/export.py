@@ -41,7 +41,7 @@ def convert_lora(source: Path, to: str, output: Path, base: str | None) -> str:
         base: That it must fit; None: not checked.
 
     Returns:
-        A sentence that says what was written.
+        A sentence about the written files.
 
     Raises:
         UserError: it is no LoRA of Wan, or of another base.

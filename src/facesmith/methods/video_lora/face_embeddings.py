@@ -27,7 +27,7 @@ _SIDE: Final = 512
 
 @dataclass(frozen=True)
 class FaceEmbeddings:
-    """What N photos of a person say of the face.
+    """Face embeddings of N photos of a person.
 
     Attributes:
         embeddings: (N,E), L2-normalised.

@@ -109,7 +109,7 @@ def head_coverage(
     Args:
         boxes: (T,4) left, top, right, bottom in px, NaN where no head is seen.
         size: Latent frames, height and width: F, h, w.
-        factor: Frames and pixels per latent cell; the first latent frame stands for one frame.
+        factor: Frames and pixels per latent cell; the first latent frame is a single frame.
 
     Returns:
         (1,F,h,w) shares in 0..1.

@@ -48,7 +48,7 @@ class GenerationConfig:
     Attributes:
         prompt: What is to be seen.
         negative_prompt: What is not; used where `cfg_scale` is above 1.
-        face_scale: Of the face tokens: 0 nobody in particular, 1 as trained.
+        face_scale: Scale of the face tokens: 0 no identity, 1 as trained.
         lora_scale: Of the adapter.
         vace_scale: How closely the poses are followed.
         cfg_scale: Classifier-free guidance scale; 1: none.

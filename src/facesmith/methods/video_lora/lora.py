@@ -99,7 +99,7 @@ def select_lora_layers(transformer: nn.Module, targets: Sequence[str], vace_bloc
 
 
 def set_lora_scale(transformer: Any, scale: float) -> None:
-    """Scale the LoRA; at 0 it is left out of the computation, so that the base answers bit for bit.
+    """Scale the LoRA; at 0 it is not computed, so that the output is the base's bit for bit.
 
     Args:
         transformer: With the LoRA.

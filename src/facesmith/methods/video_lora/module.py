@@ -38,7 +38,7 @@ from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosin
 
 
 class VideoLoraModule(LightningModule):
-    """Teaches a base a person's face: the mapper's tokens stand for the face, the LoRA learns to generate it.
+    """Trains a base on a person's face: the mapper's tokens encode the face, the LoRA learns to generate it.
 
     Checkpoints hold the mapper and the LoRA alone, and name the base they belong to.
 

@@ -55,7 +55,7 @@ class PoseLandmarker:
             milliseconds: Time of the frame, more than that of the frame before.
 
         Returns:
-            (33,3), x and y in px and visibility 0..1; None where nobody is seen.
+            (33,3), x and y in px and visibility 0..1; None if no person is seen.
         """
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
         with native_log.filter_stderr():
@@ -151,7 +151,7 @@ def pose_agreement(
     The torso reaches from the middle of the shoulders to that of the hips.
 
     Args:
-        found: (33,3) landmarks of each frame, None where nobody is seen.
+        found: (33,3) landmarks of each frame, None if no person is seen.
         expected: Those of the true video.
 
     Returns:

@@ -10,7 +10,7 @@ Floats = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
-_LARGE = 256.0  # px: a larger face says no more
+_LARGE = 256.0  # px: larger faces get no more weight
 FEWEST: Final = 3
 MOST: Final = 20
 

@@ -49,13 +49,13 @@ def export(
         card_path: The model card; None for `<stem>.md`.
 
     Raises:
-        ExportError: The graph differs from the module; the error says by how much and where.
+        ExportError: The graph differs from the module; the error states by how much and where.
         UserError: The folder cannot be written, or the metadata are no contract of a swapper.
     """
     started = time.perf_counter()
     card = spec.card or swapper_card(spec.metadata, path)
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
-    # Training may go on with the original, on its device and in its mode.
+    # Training may continue with the original, on its device and in its mode.
     module = copy.deepcopy(spec.module).cpu().eval().requires_grad_(False)
     inputs = {name: value.detach().cpu() for name, value in spec.inputs.items()}
     spec = replace(spec, module=module, inputs=inputs)
@@ -99,7 +99,7 @@ def write_model(report: ExportReport, data: bytes, card: str) -> None:
     Raises:
         UserError: The folder cannot be written.
     """
-    # The hash goes last: whoever finds one beside a model finds them matching.
+    # The hash is written last: a hash beside a model always matches it.
     report.path.with_suffix(".hash").unlink(missing_ok=True)
     write_bytes(report.path, data)
     write_text(report.card_path, card)

@@ -30,7 +30,7 @@ class ExportReport:
         parity: Largest absolute difference to torch.
         tolerance: Largest difference that was allowed.
         cases: Number of batches compared.
-        covered: Mean of their masks, 0..1; at 0 the model swaps nothing, and parity says little.
+        covered: Mean of their masks, 0..1; at 0 the model swaps nothing, and parity is hardly tested.
         precision: Of its arithmetic.
         opset: Of the graph.
         batch: "N" where the batch size is free, else "1".
@@ -61,7 +61,7 @@ class ExportSpec:
         outputs: Names of the outputs.
         metadata: The file's metadata_props: those of `SwapperInfo.metadata`, or any other where `card` is given.
         pictures: Layout of picture inputs: `rgb` (N,3,S,S) -1..1, `bgr` (N,S,S,3) 0..1.
-        mask: The output that says which part of the picture is changed or visible.
+        mask: Name of the output with the mask of changed or visible pixels.
         card: Writes the model card; None for a swapper's.
     """
 

@@ -1,4 +1,4 @@
-"""What a swapper is: how its tensors are laid out, whose face it shows, and by whose consent.
+"""Properties of a swapper: layout of its tensors, identity and consent.
 
 One description of facesmith's own swappers and of other projects' files, read from a file once (`swapper_file`), used
 to run them (`session`) and to train on them (`to_torch`).
@@ -57,7 +57,7 @@ class TensorLayout:
         morph: Input that takes how far towards the person to go, 0..1, as one number without a batch axis; None where
             there is none.
         output: Output that holds the picture, laid out like the target.
-        masks: Outputs whose minimum says, 0..1, what was changed; none: the whole crop was.
+        masks: Mask outputs, combined by their minimum, 0..1: what was changed; none: the whole crop.
         mean: By channel, RGB.
         std: By channel, RGB.
         channels: Order of the channels.
@@ -117,7 +117,7 @@ class SwapperInfo:
         embedder: Recogniser of the identities it takes, or that its own identity was measured with; "" for neither.
         embedding_size: Length of the embedding it takes; None where the identity is baked in or comes as a photo.
         identity: Slug of the person it was trained on, or the file name; "" for a foreign file that takes any.
-        consent: That person's, one of `CONSENT_KINDS`; "" where the file does not say.
+        consent: That person's, one of `CONSENT_KINDS`; "" if the file does not state it.
         consent_note: Free text.
         face_set: Key of the face set it was trained on, "" where unknown.
         faces: Number of faces it was trained on, 0 where unknown.

@@ -67,7 +67,7 @@ class Swapper:
 
         Raises:
             ValueError: The crops have another shape, or a source is missing or not taken.
-            UserError: The network returns tensors of other shapes than its contract says.
+            UserError: The network returns tensors of other shapes than its contract states.
         """
         info, tensors = self.info, self.info.tensors
         size = info.size

@@ -15,11 +15,11 @@ _DECODER_SLOPE = 0.2
 
 
 class AttributeModulation(nn.Module):
-    """Blends what the embedding says and what the target's attributes say, by a gate learnt per pixel.
+    """Blends modulations by the embedding and by the target's attributes, with a gate learnt per pixel.
 
     The adaptive attentional denormalisation of FaceShifter (Li et al. 2019): features are instance-normalised, the
     embedding scales and shifts them per channel, the attributes per pixel, and the gate chooses. Where
-    `attribute_channels` is 0 only the identity speaks.
+    `attribute_channels` is 0 only the embedding is used.
     """
 
     def __init__(self, channels: int, attribute_channels: int, embedding_size: int) -> None:

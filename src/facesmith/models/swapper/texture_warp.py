@@ -137,7 +137,7 @@ class TextureWarp(SwapGenerator):
         coarse = _placed(geometry, pose)
         seen_face = _sampled(picture, coarse)
         with torch.no_grad():
-            # what the target's skin says of colour and light: nothing learnt, hence true of unseen targets
+            # colour and light of the target's skin: measured, not learnt, hence valid for unseen targets
             skin = _sampled(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
             stretch, offset = self.colour(opponent(seen), seen_face, skin, self.spread)
         rows = _cubic_rows(int(light.shape[-1]), size, target)

@@ -33,7 +33,7 @@ class GenerateTaskConfig(WholeTaskConfig):
     fps: float | None = Field(gt=0)
     """Frames per second of the output; None: the pose video's."""
     face_scale: float = Field(ge=0)
-    """Scale of the face tokens: 0 nobody in particular, 0.5 subtle, 1 as trained, 1.5 strong."""
+    """Scale of the face tokens: 0 no identity, 0.5 subtle, 1 as trained, 1.5 strong."""
     lora_scale: float = Field(ge=0)
     """Scale of the adapter."""
     vace_scale: float = Field(ge=0)

@@ -115,7 +115,7 @@ class MaskTask:
         return [mask_path, overlay_path]
 
     def _report_no_face(self, message: str) -> None:
-        """Raise or print, as `without_face` says."""
+        """Raise or print, depending on `without_face`."""
         if self._config.without_face == "error":
             raise UserError(f"{message}; give without_face=skip, or a picture with a larger or clearer face")
         self._console.print(f"skipped: {message}", markup=False)

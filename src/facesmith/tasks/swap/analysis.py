@@ -61,7 +61,7 @@ def analyze_frames(
     """Find the faces in the frames of a video, several frames at a time.
 
     Faces are detected in one frame of `every` and tracked in between. Nothing depends on the number of workers, and
-    whoever begins in the middle of a video finds the same faces: a run of frames begins at a multiple of `every`.
+    starting in the middle of a video finds the same faces: a run of frames begins at a multiple of `every`.
 
     Args:
         frames: Frames in order.

@@ -50,7 +50,7 @@ def output_paths(media: Sequence[Media], source: str | Sequence[str], output: Pa
 
 
 def _disk_and_file(path: Path) -> tuple[int, int]:
-    """Return disk and file that a name stands for: hard links share them."""
+    """Return device and inode of a path: hard links share them."""
     found = path.stat()
     return found.st_dev, found.st_ino
 

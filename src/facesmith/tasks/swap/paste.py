@@ -15,7 +15,7 @@ Pixels = npt.NDArray[np.uint8]
 
 # Of the crop's side: a mask that touches the rim fades over it instead of showing a straight edge.
 _RIM = 0.06
-# Below this share of a mask, a finished crop says too little about the face that was blended into it.
+# Below this mask value, a finished crop contains too little of the face that was blended into it.
 _LEAST = 0.25
 
 

@@ -180,7 +180,7 @@ class SwapTask:
         return progress_bar(shown=shown, console=self._console)
 
     def _is_finished(self, output: Path) -> bool:
-        """Return whether a run that goes on finds this file done."""
+        """Return whether a resumed run finds this file finished."""
         return self._config.resume and output.exists() and not partial_folder(output).exists()
 
     def _key(self, path: Path) -> str:
@@ -195,7 +195,7 @@ class SwapTask:
         return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
     def _mark(self, path: Path) -> Mark:
-        """Return what every written file says of itself."""
+        """Return the provenance mark of every written file."""
         source, adapters = self._swapper.source, self._swapper.adapters
         return Mark(
             identity=source.identity,

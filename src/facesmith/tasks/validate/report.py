@@ -57,7 +57,7 @@ def render_report(
     """Render the page as HTML.
 
     Args:
-        about: What the JSON file says besides the frames.
+        about: Content of the JSON file besides the frames.
         frames: All frames.
         checked: All limits.
         examples: Frames whose faces are shown.

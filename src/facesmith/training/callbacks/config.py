@@ -58,7 +58,7 @@ class SaveVideosConfig(CallbackConfig):
     fps: float = Field(gt=0)
     """Frames per second."""
     kind: Literal["composite", "generated"]
-    """What the files' provenance says: a face put into a real video, or a video that is generated as a whole."""
+    """Digital source type of the files: a face swapped into a real video, or a fully generated video."""
 
 
 class ExportOnnxConfig(CallbackConfig):

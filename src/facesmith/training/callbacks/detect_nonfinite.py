@@ -38,7 +38,7 @@ class DetectNonFinite(Callback):
     the scaler, until it has halved its scale many times in a row. Processes decide together.
 
     Args:
-        on_nonfinite: `stop` raises `DivergedError`; `skip` leaves out the step and warns.
+        on_nonfinite: `stop` raises `DivergedError`; `skip` skips the step and warns.
         max_skipped: Steps that may be skipped in a run; one more stops it.
         folder: Of the checkpoints, of which the message names the newest.
     """
@@ -86,7 +86,7 @@ class DetectNonFinite(Callback):
         """Decide whether this step is taken.
 
         Raises:
-            DivergedError: It must not be, and `on_nonfinite` or `max_skipped` says to stop.
+            DivergedError: A value is not finite, and `on_nonfinite` or `max_skipped` requires to stop.
         """
         losses, self._losses = self._losses, []
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]

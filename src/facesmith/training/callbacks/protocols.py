@@ -42,7 +42,7 @@ class WritesOnnx(Protocol):
     """A module that may be another model file with other weights, which is not traced."""
 
     def write_onnx(self, folder: Path) -> "ExportReport | None":
-        """Write that file into a folder; return None when `export_spec` says what to trace instead."""
+        """Write that file into a folder; return None when `export_spec` is to be traced instead."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Pruning: a job of a sweep ends early when the sweep finds it not worth going on."""
+"""Pruning: end a job of a sweep early when its metric is not promising."""
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -7,7 +7,7 @@ from facesmith.training.run.trial import get_current_trial
 
 
 class PruneTrial(Callback):
-    """Report each validation of the monitored metric to the sweep, and end the job when its pruner says so.
+    """Report each validation of the monitored metric to the sweep, and end the job when its pruner decides so.
 
     Nothing happens outside of a sweep, in one that does not prune, and after the last epoch.
 

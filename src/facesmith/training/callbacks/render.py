@@ -106,7 +106,7 @@ class SaveVideos(Callback):
     Args:
         folder: Where the files go.
         fps: Frames per second.
-        kind: What the mark says, see `Mark`.
+        kind: Digital source type of the mark, see `Mark`.
     """
 
     def __init__(self, folder: Path, fps: float, kind: Literal["composite", "generated"]) -> None:

@@ -99,7 +99,7 @@ class ProfileSteps(Callback):
 
 
 class StepProfiler(Profiler):
-    """Charge every moment to the innermost part that Lightning says is running, so that the shares add up to 1.
+    """Charge all time to the innermost action that Lightning reports, so that the shares add up to 1.
 
     Lightning's `SimpleProfiler` charges a moment to every action it is in: its shares add up to several hundred per
     cent, warm-up and validation included, and of a GPU it measures how long work takes to be queued. Here each boundary

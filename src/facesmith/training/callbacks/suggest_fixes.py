@@ -22,7 +22,7 @@ _MAX_SUGGESTIONS: Final = 3
 class SuggestFixes(Callback):
     """Warn early on when the run is slow, and at the end of training about bad metrics.
 
-    The module says what its metrics mean (`SuggestsFixes`). Speed is the median of the first steps: the time of a step,
+    The module interprets its metrics (`SuggestsFixes`). Speed is the median of the first steps: the time of a step,
     and the share of it that was spent waiting for data.
 
     Args:

@@ -93,7 +93,7 @@ class PrintSummary(Callback):
             console.print(f"  {path}", highlight=False, soft_wrap=True)
 
     def _find_files(self) -> list[Path]:
-        """Return the exports, the checkpoints to go on from, and the newest render."""
+        """Return the exports, the checkpoints to resume from, and the newest render."""
         exports = sorted(p for p in (self.folder / "exports").glob("*") if p.is_file())
         checkpoints = [p for p in (self.folder / "checkpoints").glob("*.ckpt") if p.stem in ("best", "last")]
         renders = sorted((self.folder / "renders").glob("*.png"))[-1:]

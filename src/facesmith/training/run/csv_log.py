@@ -22,7 +22,7 @@ class CsvLog(CSVLogger):
 
     Lightning's own logger deletes the file of an earlier part of the run and writes at every step. This one writes
     every `flush_seconds` and at every checkpoint, saves in the checkpoint how many rows there were, and truncates the
-    file there on resume: steps that are done again stand in it once.
+    file there on resume: repeated steps are in it once.
 
     Args:
         folder: Of the run.

@@ -29,7 +29,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @functools.cache
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages a result depends on most; those that are missing are left out."""
+    """Return the versions of the packages a result depends on most; missing ones are omitted."""
     found = {}
     for name in _PACKAGES:
         try:

@@ -110,7 +110,7 @@ def describe_git_state() -> str:
 
 
 def silence_libraries() -> None:
-    """Silence messages of libraries that say nothing about the user's run; warnings of facesmith stay.
+    """Silence messages of libraries that do not concern the user's run; warnings of facesmith stay.
 
     What Lightning logs goes into the log file, where there is one. Call it before mediapipe is imported: it reads its
     C++ log level from the environment.

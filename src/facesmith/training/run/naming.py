@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 _MAX_ID: Final = 64
 _MAX_NAME: Final = 100
-# keys that say where files lie and what is logged, not what is trained
+# keys of paths and logging, which do not affect training
 _UNNAMED: Final = re.compile(
     r"(experiment|experiment_name|name|tags|monitor|monitor_mode|resume|debug|local|data|hydra)$"
     r"|(paths|logger|callbacks|logging|assets|hydra|media)[./]|logger$|callbacks$"
@@ -48,7 +48,7 @@ def run_group(folder: Path) -> str:
 def run_name(folder: Path, overrides: Sequence[str]) -> str:
     """Return a name to read: whose face it is, the job's number, and the overrides that make this run what it is.
 
-    What every job of a sweep shares is left out, and so is what says where files lie.
+    Overrides shared by every job of a sweep, and overrides of paths, are omitted.
 
     Args:
         folder: Of the run.
@@ -74,7 +74,7 @@ def shorten_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def shorten_keys(keys: Sequence[str]) -> list[str]:
-    """Shorten dotted keys to their last part, or to as many parts as tell them apart."""
+    """Shorten dotted keys to their last part, or to as many parts as make them distinct."""
     parts = [re.split(r"[./]", key) for key in keys]
     short = []
     for mine in parts:
@@ -90,5 +90,5 @@ def _shared_overrides(sweep: Path) -> set[str]:
     if not record.is_file():
         return set()
     told = OmegaConf.select(OmegaConf.load(record), "hydra.overrides.task", default=OmegaConf.create([]))
-    plain = OmegaConf.to_container(told, resolve=False)  # what a file says is not resolved
+    plain = OmegaConf.to_container(told, resolve=False)  # interpolations in a file are not resolved
     return set(map(str, plain)) if isinstance(plain, list) else set()

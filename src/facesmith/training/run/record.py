@@ -72,7 +72,7 @@ class RunRecord(BaseModel):
     experiment: str | None
     name: str
     overrides: list[str]
-    """Of the command line, without those that say where the run lies."""
+    """Of the command line, without those of the run's path."""
     swept: dict[str, Any] = Field(default_factory=dict)
     """The values of the swept keys, in a job of a sweep."""
     settings: dict[str, Any]
@@ -247,7 +247,7 @@ def record_run(
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Read a run's record; one that says running while its process is gone gets the status `killed`.
+    """Read a run's record; a running one whose process is gone gets the status `killed`.
 
     Raises:
         UserError: There is no record, or it is none.
@@ -314,7 +314,7 @@ def _is_alive(record: RunRecord) -> bool:
 
 
 def _filter_overrides(overrides: Sequence[str] | None) -> list[str]:
-    """Return the overrides without those that say how the run was resumed and where its sweep put it."""
+    """Return the overrides without those of resuming and of the sweep's folders."""
     if overrides is None:
         overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     return [str(one) for one in overrides if not re.match(r"\+*resume=|hydra\.", str(one))]

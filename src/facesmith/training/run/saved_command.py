@@ -1,6 +1,6 @@
-"""The command a run was started with, as its folder says it; and what of it is not taken from a file.
+"""The command a run was started with, read from its folder, and the parts that are not accepted from a file.
 
-A run folder may come from somebody else, so what it says is data. Values, options and the names of classes that a
+A run folder may come from somebody else, so its content is data. Values, options and the names of classes that a
 config may name (`config.targets`) are taken. Refused is what would run or read something else: Hydra's own keys
 (launchers and logging are built from them), resolvers such as `${oc.env:...}`, options outside the config folders,
 primary configs of other folders, and the keys that change how a class is called. The person at the command line may
@@ -38,7 +38,7 @@ def saved_overrides(folder: Path, replaced: set[str]) -> list[str]:
 
     Args:
         folder: The run's folder.
-        replaced: Keys that are given anew, by `key_of`: what the folder says of them is not refused.
+        replaced: Keys given again, by `key_of`: the folder's values for them are not checked.
 
     Returns:
         Overrides in Hydra's grammar, under the names of this version.

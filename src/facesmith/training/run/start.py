@@ -41,7 +41,7 @@ def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, i
         in_sweep: Whether this is a job of a sweep.
 
     Raises:
-        UserError: The folder holds no whole checkpoint, one of other settings, or a run nobody asked to resume.
+        UserError: The folder contains no complete checkpoint, one of other settings, or a run without `resume=`.
     """
     if get_rank() == 0:
         remove_stale_files(run)

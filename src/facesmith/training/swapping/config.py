@@ -28,7 +28,7 @@ class AugmentConfig(Component):
     """Settings of `Augment`."""
 
     size: int | None = Field(ge=32)
-    """Side in px of what is trained on; None: what the data module says."""
+    """Side in px of the training pictures; None: the data module's."""
     degrees: float = Field(ge=0, le=90)
     """Largest rotation."""
     scale: float = Field(ge=0, lt=1)

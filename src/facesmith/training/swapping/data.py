@@ -51,7 +51,7 @@ class Textures(NamedTuple):
 class SwapDataModule(LightningDataModule):
     """Pairs of pictures of one person or several, made of their faces and of scenes, and the quality gate over them.
 
-    A child says who is trained on and what is held out: `split_identities`.
+    A subclass decides who is trained on and what is held out: `split_identities`.
 
     Args:
         config: Settings.
@@ -153,7 +153,7 @@ class SwapDataModule(LightningDataModule):
 
     def evaluate(self, validated: ValidationBatch) -> dict[str, float]:
         """Evaluate validated pictures: figures by metric name, which are kept."""
-        # a resumed process looks at the untouched targets again, but their figures stand already
+        # a resumed process measures the untouched targets again, but their metrics are logged already
         known = {name for name in self.figures if name.startswith("before")}
         figures = {name: value for name, value in self.evaluator(validated).items() if name not in known}
         self.figures |= figures
@@ -245,7 +245,7 @@ class SwapDataModule(LightningDataModule):
         people: Literal["one", "many"],
         setting: str,
     ) -> FaceSet:
-        """Extract faces as the settings say, or find them extracted; see `extract`."""
+        """Extract faces by the settings, or reuse an extracted face set; see `extract`."""
         settings = ExtractionSettings.from_config(self.config, people=people, name=name, root=root, setting=setting)
         return extract(source, settings)
 

@@ -87,7 +87,7 @@ class MixedBatchSampler(Sampler[list[int]]):
     """Batches with a fixed share of each kind of item, the first kind first.
 
     A share that is no whole number of items is met on average: what is left of the batch is drawn by the fractions that
-    are left. Kinds nobody has are skipped. Each kind is visited in a fresh random order, whole before any item comes
+    are left. Kinds without items are skipped. Each kind is visited in a fresh random order, whole before any item comes
     again. An epoch is a function of `seed` and its number alone, so that a resumed run sees what an uninterrupted one
     would.
 

@@ -123,7 +123,7 @@ class SwapModule(LightningModule):
         """Return what is traced: the generator with its composite, as clients run it.
 
         Raises:
-            UserError: The module was not trained yet, so that it is nobody's.
+            UserError: The module was not trained yet, so it has no identity.
         """
         if not self.provenance:
             raise UserError("model: was not trained, so there is no identity to export; give a checkpoint of a run")
@@ -143,7 +143,7 @@ class SwapModule(LightningModule):
         """Remember whose face it is.
 
         Raises:
-            UserError: A training is to go on with other faces than it began with.
+            UserError: A training is resumed with other faces than it began with.
         """
         self.provenance = check_face_set(self.provenance, checkpoint)
 

@@ -1,4 +1,4 @@
-"""A small video codec that stands where Wan's VAE stands."""
+"""A small video codec that replaces Wan's VAE."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIDE = 8  # px a latent cell
-TIMES = 4  # frames a latent frame; the first stands for one
+TIMES = 4  # frames per latent frame; the first is a single frame
 
 
 class Refiner(nn.Module):

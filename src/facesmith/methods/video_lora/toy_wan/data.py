@@ -16,7 +16,7 @@ from facesmith.methods.video_lora.toy_wan.config import ToyWanDataModuleConfig
 from facesmith.methods.video_lora.toy_wan.world import render_portraits, sample_clips, sample_people
 
 FPS = 8.0
-_PEOPLE_SEED = 4242  # nobody of these was seen when the base was trained
+_PEOPLE_SEED = 4242  # none of these people was in the base's training set
 _CRF = 4
 
 

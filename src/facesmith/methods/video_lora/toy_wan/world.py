@@ -89,7 +89,7 @@ class Clips:
 
     @property
     def prompts(self) -> list[str]:
-        """Prompts that say what each clip shows, but for the face."""
+        """Prompts that describe each clip, except the face."""
         return [describe_clip(int(s), int(b)) for s, b in zip(self.stages, self.bodies, strict=True)]
 
 
@@ -246,7 +246,7 @@ def render_portraits(who: Tensor, random: torch.Generator | None = None) -> Tens
 
 
 def describe_clip(stage: int, body: int) -> str:
-    """Return the prompt that says what a clip shows, but for the face.
+    """Return the prompt that describes a clip, except the face.
 
     Args:
         stage: Number of `STAGES`.

@@ -88,7 +88,7 @@ class OnnxGenerator(SwapGenerator):
         """Set the photo of the person for swappers that take one.
 
         Args:
-            photo: (1,3,P,P) RGB -1..1, on the template and of the size that `info.photo` says.
+            photo: (1,3,P,P) RGB -1..1, on the template and of the size in `info.photo`.
         """
         self._photo = photo
 

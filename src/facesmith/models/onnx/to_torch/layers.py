@@ -134,7 +134,7 @@ def _conv(graph: Graph, node: Node, weight: Array) -> nn.Conv2d:
 
 
 def pads_inside(layer: nn.Module) -> bool:
-    """Return whether a layer pads by itself; else its node says by how much."""
+    """Return whether the layer computes its padding itself; else the node's attributes state it."""
     return not isinstance(layer, nn.Conv2d) or layer.padding != (0, 0)
 
 
@@ -158,7 +158,7 @@ def _fixed(layer: nn.Conv2d | nn.Linear, name: str, trained: bool) -> str | None
 
 
 def _name(constant: str, node: Node) -> str:
-    """Return a dotted module name: the weight's own where it says something, else its node's."""
+    """Return a dotted module name: the weight's own where it is meaningful, else its node's."""
     given_name = constant.removesuffix(".weight")
     if given_name == constant and re.search(r"[A-Za-z]", node.name):
         given_name = node.name

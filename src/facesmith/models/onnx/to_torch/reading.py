@@ -22,7 +22,7 @@ class Node:
     Attributes:
         op: ONNX operator; with its domain where that is not ONNX's own.
         name: The node's name, or that of its first output.
-        inputs: Names of the values it reads; "" where an optional one is left out.
+        inputs: Names of the values it reads; "" for an omitted optional one.
         outputs: Names of the values it computes.
         attributes: By name.
         opset: Version of the operator's definition.
