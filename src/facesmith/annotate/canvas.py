@@ -99,7 +99,12 @@ class CanvasRegistry:
         return Edit(canvas.row, mask)
 
     def mark_saved(self, sent: dict[str, Any] | None, mask: Mask) -> None:
-        """Record that a canvas's mask is on disk."""
+        """Record that a canvas's mask is on disk.
+
+        Args:
+            sent: The editor's value.
+            mask: The saved mask, (S,S) uint8.
+        """
         number = _number(sent)
         if number in self._shown:
             self._shown[number] = self._shown[number]._replace(mask=mask)
@@ -123,7 +128,15 @@ def css_paint() -> str:
 
 
 def draw_outlines(picture: Pixels, masks: Sequence[tuple[Mask, tuple[int, int, int]]]) -> Pixels:
-    """Draw the outlines of masks (S,S) uint8 over a picture (S,S,3) RGB uint8, each in its RGB colour."""
+    """Draw the outlines of masks over a picture.
+
+    Args:
+        picture: (S,S,3) RGB uint8.
+        masks: Masks (S,S) uint8, each with the RGB colour of its outline.
+
+    Returns:
+        A new picture, (S,S,3) RGB uint8.
+    """
     drawn = picture.copy()
     for mask, colour in masks:
         outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -132,7 +145,12 @@ def draw_outlines(picture: Pixels, masks: Sequence[tuple[Mask, tuple[int, int, i
 
 
 def cut_out(picture: Pixels, mask: Mask) -> Pixels:
-    """Darken a picture (S,S,3) RGB uint8 outside a mask (S,S) uint8."""
+    """Darken a picture outside a mask.
+
+    Args:
+        picture: (S,S,3) RGB uint8.
+        mask: (S,S) uint8.
+    """
     return np.where(mask[..., None] > 127, picture, (picture * 0.18).astype(np.uint8))
 
 

@@ -36,7 +36,12 @@ class SavedMask:
 
     @classmethod
     def encode(cls, mask: Mask, state: State) -> Self:
-        """Encode a mask (S,S) uint8; values above 127 are visible face."""
+        """Encode a mask (S,S) uint8; values above 127 are visible face.
+
+        Args:
+            mask: (S,S) uint8; values above 127 are visible face.
+            state: Origin of the mask.
+        """
         note = PngImagePlugin.PngInfo()
         note.add_text(_STATE_KEY, state)
         file = io.BytesIO()
@@ -45,7 +50,12 @@ class SavedMask:
 
     @classmethod
     def load(cls, path: Path, mask: Mask) -> Self:
-        """Encode the mask (S,S) uint8 that was read from a file; a file that states no origin was painted elsewhere."""
+        """Encode a mask that was read from a file.
+
+        Args:
+            path: The file, whose text states the origin; without it the mask counts as painted.
+            mask: Its content, (S,S) uint8.
+        """
         with Image.open(path) as picture:
             stated = picture.info.get(_STATE_KEY)
         known: dict[object, State] = {state: state for state in get_args(State)}
@@ -156,7 +166,12 @@ class MaskStore:
         return np.where(outline > 0.5, 255, 0).astype(np.uint8)
 
     def paint(self, row: int, mask: Mask) -> None:
-        """Save a mask (512,512) uint8 as painted by a person, in place of the one before."""
+        """Save a mask as painted by a person; it replaces the previous one.
+
+        Args:
+            row: Number of the face.
+            mask: (512,512) uint8.
+        """
         self._apply([(row, SavedMask.encode(mask, "painted"))])
 
     def paint_many(self, masks: Iterable[tuple[int, Mask]]) -> None:
@@ -165,6 +180,10 @@ class MaskStore:
 
     def reset(self, row: int, start: State) -> None:
         """Reset a face to its hull or to the occluder's prediction.
+
+        Args:
+            row: Number of the face.
+            start: `hull` or `predicted`.
 
         Raises:
             UserError: A prediction is asked for, but there is no occluder.

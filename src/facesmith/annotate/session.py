@@ -77,7 +77,13 @@ class Session:
         return self._view(onion, f"{len(self.store)} faces; masks are kept in {self.store.folder}")
 
     def go_to(self, sent: EditorValue, onion: bool, row: int) -> View:
-        """Save the edit and go to a face by its number."""
+        """Save the edit and go to a face by its number.
+
+        Args:
+            sent: The editor's value.
+            onion: Draw the outlines of the neighbouring masks.
+            row: Number of the face.
+        """
         return self._save_then(sent, onion, lambda at: self._go_to(row))
 
     def act(self, sent: EditorValue, onion: bool, action: str, report: ReportProgress = lambda done, of: None) -> View:
@@ -92,7 +98,15 @@ class Session:
         return self._save_then(sent, onion, lambda at: self._actions[action](at, report))
 
     def autosave(self, sent: EditorValue, onion: bool) -> View | None:
-        """Save what was painted and leave the editor as it is; return None while it is still loading a canvas."""
+        """Save the painted mask without changing the editor.
+
+        Args:
+            sent: The editor's value.
+            onion: Draw the outlines of the neighbouring masks.
+
+        Returns:
+            What changed on the page; None while the editor is loading a canvas.
+        """
         try:
             row = self._save_edit(sent)
         except ChangedElsewhereError as error:

@@ -35,8 +35,8 @@ def hydra_command(
     """Make a function of validated settings a command: compose `conf/<config_name>.yaml`, validate, run.
 
     User mistakes, in overrides and values alike, are reported in one line each on stderr with exit code 1.
-    `HYDRA_FULL_ERROR=1` shows tracebacks. An interrupted job prints how to resume it, and exits with 128 plus the signal's
-    number. In a multirun a job's error is left to the sweeper.
+    `HYDRA_FULL_ERROR=1` shows tracebacks. An interrupted job prints how to resume it, and exits with 128 plus the
+    signal's number. In a multirun a job's error is left to the sweeper.
 
     Args:
         config_name: The primary config.
@@ -49,17 +49,17 @@ def hydra_command(
 
     def decorate(job: Callable[[C], object]) -> Callable[[Sequence[str]], int]:
         @functools.wraps(job)
-        def command(given: Sequence[str]) -> int:
+        def command(argv: Sequence[str]) -> int:
             # OpenMP threads that spin while they wait make steps 12 times slower beside one other busy process
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is loaded
             tracebacks = os.environ.setdefault(_TRACEBACKS, os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own traceback
-            name = _name_of_command(given)
+            name = _name_of_command(argv)
             try:
                 folder = conf_folder(config_name)
-                completing = {"-sc", "--shell-completion"} & set(given)
-                expanded = list(given if completing else arguments(given))
+                completing = {"-sc", "--shell-completion"} & set(argv)
+                expanded = list(argv if completing else arguments(argv))
                 task = _task(job, schema, [*name, *expanded], tracebacks)
                 with _command_line([name[0], *expanded]):
                     hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
@@ -106,10 +106,10 @@ def _task(
     return task
 
 
-def _name_of_command(given: Sequence[str]) -> list[str]:
+def _name_of_command(argv: Sequence[str]) -> list[str]:
     """Return the words before the arguments: `train.py`, or `facesmith train`."""
     typed = list(sys.argv)
-    return typed[: len(typed) - len(given)] if given and typed[-len(given) :] == list(given) else typed[:2]
+    return typed[: len(typed) - len(argv)] if argv and typed[-len(argv) :] == list(argv) else typed[:2]
 
 
 @contextmanager
@@ -122,8 +122,8 @@ def _command_line(words: list[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def _mistakes(folder: Path, config_name: str, given: Sequence[str], schema: type[Settings]) -> list[str]:
-    parsed = get_args_parser().parse_args(list(given))
+def _mistakes(folder: Path, config_name: str, argv: Sequence[str], schema: type[Settings]) -> list[str]:
+    parsed = get_args_parser().parse_args(list(argv))
     overrides = [override for override in parsed.overrides if not override.startswith("hydra")]
     search = Path(parsed.config_dir) if parsed.config_dir else None
     return override_mistakes(

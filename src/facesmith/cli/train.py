@@ -42,23 +42,23 @@ def train(config: TrainConfig) -> float | list[float] | None:
     silence_libraries()
     assets.use_directory(config.assets.dir)
     set_signing_key(config.provenance.certificate, config.provenance.key)
-    run, swept = config.paths.run or Path(), _in_sweep()
+    run, in_sweep = config.paths.run or Path(), _in_sweep()
     settings = config.model_dump(mode="json", by_alias=True)
     with (
         handle_preemption(run) as preemption,
-        lock_run(run, name=None if swept else _name_folder(config, run), busy=config.busy),
+        lock_run(run, name=None if in_sweep else _name_folder(config, run), busy=config.busy),
     ):
         if config.paths.run is not None:
             make_private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
-        start = find_start(config, settings, run, in_sweep=swept)
+        start = find_start(config, settings, run, in_sweep=in_sweep)
         if start.finished:
             return start.objective
-        with log_run(config), finish_wandb_run(_recording(config, settings)) as recorder, explain_errors(config, run):
+        with log_run(config), finish_wandb_run(_record_run(config, settings)) as recorder, explain_errors(config, run):
             return _fit(config, recorder, start.checkpoint, preemption)
 
 
 def _name_folder(config: TrainConfig, run: Path) -> Path | None:
-    """Return the folder of all runs of this name, when this run is in it and not in a folder of the user's choice."""
+    """Return the folder of all runs of this name; None when the user chose another folder for this run."""
     folder = config.paths.runs / (config.experiment_name or "unnamed") / config.name
     return folder if run.resolve().parent == folder.resolve() else None
 
@@ -67,14 +67,14 @@ def _in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
-def _recording(config: TrainConfig, settings: dict[str, Any]) -> AbstractContextManager[Recorder]:
-    wanted = config.objectives or ({config.monitor: config.monitor_mode} if config.monitor else {})
+def _record_run(config: TrainConfig, settings: dict[str, Any]) -> AbstractContextManager[Recorder]:
+    objectives = config.objectives or ({config.monitor: config.monitor_mode} if config.monitor else {})
     return record_run(
         config.paths.run or Path(),
         experiment=config.experiment_name,
         name=config.name,
         settings=settings,
-        objectives=[Monitor(name=name, mode=mode) for name, mode in wanted.items()],
+        objectives=[Monitor(name=name, mode=mode) for name, mode in objectives.items()],
         swept_values=trial.get_swept_values(),
         writes=rank_zero_only.rank in (None, 0),  # type: ignore[attr-defined]
     )
@@ -87,7 +87,7 @@ def _fit(
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     datamodule: lightning.LightningDataModule = config.data.build()
     module: lightning.LightningModule = config.model.build()
-    callbacks = [chosen.build() for chosen in config.callbacks.values() if chosen]
+    callbacks = [component.build() for component in config.callbacks.values() if component]
     exact = ExactState(recorder.record.settings)
     callbacks = [
         RecordRun(recorder),
@@ -95,7 +95,7 @@ def _fit(
         exact,
         GracefulShutdown(preemption, recorder.folder / CHECKPOINT_FOLDER),
     ]
-    loggers: list[Logger] = [chosen.build() for chosen in config.logger.values() if chosen]
+    loggers: list[Logger] = [component.build() for component in config.logger.values() if component]
     trainer: lightning.Trainer = config.trainer.build(
         precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
         callbacks=callbacks,
@@ -103,7 +103,7 @@ def _fit(
         plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), BatchNormSync()],
         default_root_dir=config.paths.run,
     )
-    # as Lightning does where several processes train: they then draw what one would
+    # as Lightning does for several processes: they then use the same random numbers as a single one
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     check_devices(trainer, datamodule, _in_sweep())
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -112,21 +112,21 @@ def _fit(
     return objective
 
 
-def _objective(wanted: list[Monitor], trainer: lightning.Trainer) -> float | list[float] | None:
+def _objective(monitors: list[Monitor], trainer: lightning.Trainer) -> float | list[float] | None:
     values = []
-    for one in wanted:
-        value = trainer.callback_metrics.get(one.name)
+    for monitor in monitors:
+        value = trainer.callback_metrics.get(monitor.name)
         if value is None:
             known = ", ".join(sorted(trainer.callback_metrics))
-            raise UserError(f"monitor={one.name}: no such metric was logged; choose one of {known}")
+            raise UserError(f"monitor={monitor.name}: no such metric was logged; choose one of {known}")
         values.append(float(value))
     return values if len(values) > 1 else values[0] if values else None
 
 
 def _checkpoint(trainer: lightning.Trainer) -> Path | None:
     """Return the best checkpoint by the monitored metric, or else the last."""
-    made = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
-    best = [Path(one.best_model_path) for one in made if one.monitor and one.best_model_path]
+    savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    best = [Path(saver.best_model_path) for saver in savers if saver.monitor and saver.best_model_path]
     last = Path(trainer.default_root_dir, CHECKPOINT_FOLDER, LAST_CHECKPOINT)
     return next((path for path in [*best, last] if path.is_file()), None)
 

@@ -248,7 +248,7 @@ def settings_class(target: object, kind: type[C], *, from_file: bool = False) ->
     Args:
         target: Dotted name of a class, as a config or a file holds it.
         kind: What is expected there, such as `GeneratorConfig`.
-        from_file: Whether the target was read from a file, which may name only classes of facesmith and of installed plug-ins.
+        from_file: Whether the target was read from a file, which may name only facesmith's and plug-ins' classes.
 
     Returns:
         A subclass of `kind`.

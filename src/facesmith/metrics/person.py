@@ -110,7 +110,15 @@ class FrameEvaluator:
 
 
 def known_crops(profile: IdentityProfile, face_sets: Path) -> list[Pixels]:
-    """Return crops of a profile's person on `arcface_128` from its face sets; [] when they are gone."""
+    """Return crops of a profile's person from its face sets.
+
+    Args:
+        profile: The identity profile.
+        face_sets: Folder of face sets.
+
+    Returns:
+        RGB crops on `arcface_128`; empty when the face sets are gone.
+    """
     keys = [profile.face_set, *(one.face_set for one in profile.made_from)]
     crops: list[Pixels] = []
     for key in dict.fromkeys(key for key in keys if key):

@@ -45,5 +45,13 @@ class HeldOutRecogniser:
 
 
 def distances(descriptors: NDArray[np.floating], reference: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compute the distance of each descriptor (N,128) to the mean of a person's (M,128): (N,)."""
+    """Compute the distance of each descriptor to a person's mean.
+
+    Args:
+        descriptors: (N,128).
+        reference: The person's, (M,128).
+
+    Returns:
+        (N,).
+    """
     return np.linalg.norm(descriptors - reference.mean(0), axis=1)

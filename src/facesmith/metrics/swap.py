@@ -177,7 +177,12 @@ class SwapEvaluator:
         self._known: dict[str, _Target] = {}
 
     def before(self, pictures: SwapPictures, names: Sequence[str] | None = None) -> SwapMetrics:
-        """Measure targets as they are: what everything else is compared with."""
+        """Measure unswapped targets, as the baseline.
+
+        Args:
+            pictures: The targets.
+            names: Names of the pictures in the report.
+        """
         target, hull = pictures.target, pictures.hull
         return self(SwapPictures(target, pictures.truth, target, target, np.zeros_like(hull), hull), names)
 

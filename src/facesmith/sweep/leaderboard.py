@@ -127,7 +127,12 @@ def format_memory(run: Run) -> str:
 
 
 def format_best(row: RankedRun, ranking: Ranking) -> str:
-    """Return the first objective's best value on the way, and the epoch, from 1, it was reached in."""
+    """Format the best value of the first objective during a run, with its epoch (from 1).
+
+    Args:
+        row: The run.
+        ranking: The ranking, which has the objectives.
+    """
     found = row.run.record.metrics.best.get(ranking.objectives[0].name) if row.run.record else None
     return "" if found is None else f"{found.value:.4f}, {found.epoch + 1}"
 

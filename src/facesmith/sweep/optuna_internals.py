@@ -25,7 +25,12 @@ def get_trial(study: Study, number: int) -> FrozenTrial:
 
 
 def reopen_trial(study: Study, number: int) -> Trial:
-    """Return a trial that another process asked for, so that this one can draw its values and report to it."""
+    """Return a trial that another process created, to sample its values and report to it.
+
+    Args:
+        study: The study of the sweep.
+        number: Number of the trial, from 0.
+    """
     return Trial(study, get_trial(study, number)._trial_id)
 
 

@@ -105,7 +105,15 @@ def find_varied_keys(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def get_parameter(run: Run, key: str) -> Any:
-    """Return a run's value of a key: swept, or from its settings; of a config group the override."""
+    """Return a run's value of a key.
+
+    Args:
+        run: The run.
+        key: Dotted key, or a config group.
+
+    Returns:
+        The swept value or the setting; of a config group the chosen option.
+    """
     if run.record is None:
         return None
     if key in run.record.swept:

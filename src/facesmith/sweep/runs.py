@@ -113,7 +113,12 @@ def count_by_status(runs: list[Run]) -> dict[str, int]:
 
 
 def flatten(value: object, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, by dotted key; lists are values."""
+    """Flatten nested mappings to one, with dotted keys; lists count as values.
+
+    Args:
+        value: The mapping.
+        prefix: Dotted key of the mapping.
+    """
     if not isinstance(value, Mapping) or not value:
         return {prefix: value} if prefix else {}
     return {

@@ -1,4 +1,4 @@
-"""One picture of what was kept and what was rejected, for a person to look at."""
+"""The contact sheet: one picture of the kept and the rejected faces, for inspection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

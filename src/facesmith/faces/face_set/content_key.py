@@ -1,4 +1,4 @@
-"""What makes two extractions the same: contents of the media, analyzer, settings."""
+"""The key of an extraction: a hash of media contents, analyzer and settings."""
 
 import hashlib
 import json

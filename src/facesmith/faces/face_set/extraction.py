@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionSettings:
-    """How a face set is made, and what is stated in it.
+    """Settings of an extraction, and facts recorded in the face set.
 
     Attributes:
         name: Slug of the person; everything of it lies under root / name.

@@ -47,7 +47,7 @@ LIBRARIES = ("mediapipe", "onnxruntime", "opencv-python", "av", "numpy", "scipy"
 
 @dataclass
 class ExtractionRecord:
-    """What is known of an extraction besides its faces; becomes meta.json.
+    """Facts of an extraction besides its faces; becomes meta.json.
 
     Attributes:
         description: Keys that go into meta.json as they are.
@@ -64,7 +64,7 @@ class ExtractionRecord:
     losses: list[str] = field(default_factory=list)
 
     def add(self, lost: ReadFailure) -> None:
-        """Note something that could not be read."""
+        """Record and log something that could not be read."""
         message = lost.message.removeprefix(f"{lost.media.path}: ")
         log.warning("%s: %s", lost.media.path, message)
         if lost.unreadable:
@@ -86,7 +86,7 @@ def finalize(
 
     Args:
         table: Rows of `analysis_schema`, in no certain order.
-        record: What else is known of the extraction.
+        record: Other facts of the extraction.
         selection: Limits a face must keep to.
         smoothing: Smoothing of landmarks along time.
         people: "one" keeps one person only, see `select_faces`.
@@ -167,7 +167,7 @@ class _Analysed:
 
     @classmethod
     def sort(cls, table: pa.Table, chosen: Sequence[ChosenMedia]) -> "_Analysed":
-        order = {one.content: number for number, one in enumerate(chosen)}
+        order = {medium.content: number for number, medium in enumerate(chosen)}
         medium = np.array([order[content] for content in table.column("content").to_pylist()], np.int64)
         frame, face = column_to_array(table, "frame"), column_to_array(table, "face")
         table = table.take(np.lexsort((face, frame, medium)))
@@ -177,7 +177,7 @@ class _Analysed:
 
 @dataclass(frozen=True)
 class _SelectedFaces:
-    """What becomes of N faces.
+    """Selection, tracks and landmarks of N faces.
 
     Attributes:
         reasons: Why each is rejected; None: it is kept.
@@ -268,12 +268,12 @@ def _track(
     for number in np.unique(medium):
         rows = np.flatnonzero(medium == number)
         if chosen[number].media.kind == "image":
-            own = np.arange(len(rows), dtype=np.int32)
+            numbers = np.arange(len(rows), dtype=np.int32)
         else:
             positions = np.searchsorted(chosen[number].frames, frame[rows])
-            own = assign_tracks(positions, times[rows], landmarks[rows], embeddings[rows], thumbnails[rows])
-        tracks[rows] = first + own
-        first += int(own.max()) + 1
+            numbers = assign_tracks(positions, times[rows], landmarks[rows], embeddings[rows], thumbnails[rows])
+        tracks[rows] = first + numbers
+        first += int(numbers.max()) + 1
     return tracks
 
 

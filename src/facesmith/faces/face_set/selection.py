@@ -1,4 +1,4 @@
-"""Which of the analysed faces are kept: score, size, sharpness, pose, and one person's identity."""
+"""Select faces by score, size, sharpness, pose, and one person's identity."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ MOST_COMPARED = 3000
 
 @dataclass(frozen=True)
 class Candidates:
-    """What selection looks at, one row a detected face.
+    """Measurements of detected faces for selection, one row per face.
 
     Attributes:
         pictures: (N,) number of the picture the face is in.
@@ -49,7 +49,7 @@ def select_faces(
 
     Returns:
         For each face None where it is kept, else the reason, "<kind> (<figures>)"; and the cosine of each face with the
-        kept person's mean (N,), NaN where it was not looked at.
+        kept person's mean (N,), NaN where it was not computed.
     """
     reasons = [_flaw(faces, i, selection) for i in range(len(faces.scores))]
     similarity = np.full(len(reasons), np.nan, np.float32)

@@ -1,4 +1,4 @@
-"""Sets in the making: what is analysed so far, in a folder that no reader sees, and the end of abandoned ones."""
+"""Unfinished face sets: the analysed pictures in a temporary folder, and the removal of abandoned sets."""
 
 import logging
 import shutil
@@ -86,13 +86,13 @@ class ExtractionLog:
         self.done: frozenset[tuple[str, int]] = frozenset((row["content"], row["frame"]) for row in whole)
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Take the rows of one picture; append to disk when a few seconds have passed."""
+        """Add the rows of one picture; write them to disk every few seconds."""
         self._waiting.extend(rows)
         if time.monotonic() - self._last >= self._seconds:
             self.flush()
 
     def flush(self) -> None:
-        """Append what is waiting now."""
+        """Write all waiting rows to disk."""
         self._last = time.monotonic()
         if not self._waiting:
             return

@@ -205,7 +205,12 @@ class DrawBatches(Sampler[list[Draw]]):
         self._epoch, self._first = 0, 0
 
     def start_epoch(self, epoch: int, first_batch: int) -> None:
-        """Let the next iteration be that of an epoch, from a batch of it on; both are counted from 0."""
+        """Set the epoch and the first batch of the next iteration.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            first_batch: Number of its first batch, from 0.
+        """
         self._epoch, self._first = epoch, first_batch
 
     def __len__(self) -> int:

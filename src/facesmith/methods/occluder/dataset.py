@@ -107,7 +107,13 @@ class ConsecutiveFaces(Dataset[dict[str, Tensor]]):
 def occlude_face(
     labelled: LabelledFaces, row: int, occlusion: RandomOcclusion, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Cover one face.
+    """Draw a random occlusion over one face.
+
+    Args:
+        labelled: Faces and masks.
+        row: Number of the face.
+        occlusion: Draws the occlusion.
+        rng: Random numbers.
 
     Returns:
         `picture` (3,S,S) RGB uint8; `mask` and `hull` (1,S,S) uint8, 255 where the face is visible with and without
@@ -125,5 +131,10 @@ def occlude_face(
 
 
 def bytes_to_floats(batch: dict[str, Tensor], names: Sequence[str] = ("picture", "mask", "hull")) -> dict[str, Tensor]:
-    """Convert the named uint8 tensors of a batch to float32 in 0..1, on whichever device they are."""
+    """Convert uint8 tensors of a batch to float32 in 0..1, on their device.
+
+    Args:
+        batch: Tensors by name.
+        names: Names of the tensors to convert.
+    """
     return {**batch, **{name: batch[name].float().div_(255) for name in names}}

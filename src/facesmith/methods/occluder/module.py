@@ -47,7 +47,7 @@ class OccluderModule(LightningModule):
 
     @property
     def datamodule(self) -> OccluderDataModule:
-        """The data module of the trainer; never kept, or copies of the module would copy it."""
+        """The trainer's data module; never stored, or copies of the module would copy it."""
         data = get_datamodule(self.trainer)
         assert isinstance(data, OccluderDataModule)
         return data
@@ -72,8 +72,8 @@ class OccluderModule(LightningModule):
         """Return the optimiser's parameter groups: the encoder's has its own learning rate."""
         settings = self.config.optimizer
         encoder = list(self.network.encoder.parameters())
-        known = set(encoder)
-        others = [one for one in self.network.parameters() if one not in known]
+        encoder_set = set(encoder)
+        others = [parameter for parameter in self.network.parameters() if parameter not in encoder_set]
         return [{"params": others}, {"params": encoder, "lr": settings.lr * settings.encoder_lr_factor}]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -123,7 +123,7 @@ class OccluderModule(LightningModule):
         return image_grid([pictures, *overlays], ["picture", *masks])
 
     def export_spec(self) -> ExportSpec:
-        """Return what to trace: the occluder as FaceFusion's xseg models, at `export_size`.
+        """Return the occluder in the format of FaceFusion's xseg models, at `export_size`, for tracing.
 
         Raises:
             UserError: The module was not trained yet.

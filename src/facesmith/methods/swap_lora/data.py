@@ -66,7 +66,15 @@ class SwapLoraDataModule(SwapDataModule):
         return self.splits[0].scenes[0].faces
 
     def photo(self, template: str, size: int) -> Tensor:
-        """Return the person's sharpest face (1,3,size,size) RGB -1..1 on a template, for bases that take a photo."""
+        """Return the person's sharpest face, for bases that take a photo.
+
+        Args:
+            template: Alignment template of the crop.
+            size: Side of the crop in px.
+
+        Returns:
+            (1,3,size,size) RGB -1..1.
+        """
         faces = self.splits[0].frames.faces
         best = int(np.argmax(faces.sharpness * faces.scores))
         crop = warp_face(faces.crop(best), faces.to_template(best, template, size), size)
@@ -75,8 +83,12 @@ class SwapLoraDataModule(SwapDataModule):
     def require_embedder(self, size: int | None, embedder: str | None) -> None:
         """Make sure that the base's identities were measured by the analyzer's recogniser.
 
+        Args:
+            size: Not used.
+            embedder: Not used: the base's settings name the recogniser.
+
         Raises:
-            UserError: they were not.
+            UserError: They were not.
         """
         found = self.splits[0].frames.faces.embedder
         if self.base.embedder not in ("", found):

@@ -40,7 +40,7 @@ _GENERATOR: Final = ".generator."
 
 
 class SwapLoraModule(SwapModule):
-    """Lays a LoRA over a swapper that stays as it is, teaches it one scene, and evaluates both side by side.
+    """Trains a LoRA over a frozen swapper on one scene, and evaluates base and adapter side by side.
 
     Training step, optimiser and export are `SwapModule`'s. Checkpoints contain only the LoRA, and name the base it
     belongs to. Layers that normalise by batch statistics keep the base's.
@@ -60,8 +60,8 @@ class SwapLoraModule(SwapModule):
         generator = open_generator(base)
         hash_before = base_hash(generator)
         layers = add_lora(generator, config)
-        own = _without_identity_and_adversary(base.loss or config.foreign_loss).build()
-        super().__init__(config, generator, SwapLoraLoss(own, **config.loss.model_dump(), embedder=base.embedder))
+        base_loss = _without_identity_and_adversary(base.loss or config.foreign_loss).build()
+        super().__init__(config, generator, SwapLoraLoss(base_loss, **config.loss.model_dump(), embedder=base.embedder))
         if isinstance(generator, Aad):
             generator.checkpointing = config.gradient_checkpointing
         self.base, self.base_hash, self.layers = base, hash_before, layers
@@ -70,18 +70,18 @@ class SwapLoraModule(SwapModule):
         self._comparison = BaseComparison()
         self._grid: NDArray[np.uint8] | None = None
         self.register_state_dict_post_hook(_drop_base)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(_excuse_base)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_ignore_missing_base)  # type: ignore[no-untyped-call]
         self.train(self.training)
 
     @property
     def datamodule(self) -> SwapLoraDataModule:
-        """The data being trained on; never kept, or copies of the module would copy it."""
+        """The trainer's data module; never stored, or copies of the module would copy it."""
         data = super().datamodule
         assert isinstance(data, SwapLoraDataModule)
         return data
 
     def setup(self, stage: str) -> None:
-        """Take over whose face it is and which scene, and check that the data fit the base."""
+        """Take identity and scene from the data, and check that they fit the base."""
         if stage != "fit":
             return
         data, generator = self.datamodule, self.generator
@@ -96,7 +96,7 @@ class SwapLoraModule(SwapModule):
         self._log_size()
 
     def train(self, mode: bool = True) -> "SwapLoraModule":
-        """Choose the mode; layers that normalise by the base's statistics stay in eval."""
+        """Set train or eval mode; batch normalisation stays in eval, with the base's statistics."""
         super().train(mode)
         for layer in self.generator.modules():
             if isinstance(layer, _BatchNorm):
@@ -104,19 +104,19 @@ class SwapLoraModule(SwapModule):
         return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Swap, compare, log; pictures that are not of the scene are compared with what the base makes of them."""
+        """Compute and log the loss; prior pictures, not of the scene, are compared with the base's output."""
         prior = batch["prior"]
         if not bool(prior.any()):
             batch = {name: value for name, value in batch.items() if name != "prior"}
         else:
             rows = prior.nonzero()[:, 0]
             with torch.no_grad(), without_lora(self.generator):
-                made = self.generator(batch["target"][rows], batch["source"][rows])
-            batch = {**batch, BASE_FACE: made.face.float(), BASE_MASK: made.mask.float()}
+                base_output = self.generator(batch["target"][rows], batch["source"][rows])
+            batch = {**batch, BASE_FACE: base_output.face.float(), BASE_MASK: base_output.mask.float()}
         return super().training_step(batch, batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep what a client would show, with the adapter and without."""
+        """Collect results with and without the adapter, as clients show them."""
         adapted = self.swap(batch)
         with without_lora(self.generator):
             base = self.swap(batch)
@@ -151,13 +151,13 @@ class SwapLoraModule(SwapModule):
         return self._grid
 
     def suggest_fixes(self, figures: Mapping[str, float]) -> list[str]:
-        """Return where the adapter does worse than its base on what neither has seen, and which keys mend it."""
+        """Return advice for metrics of held-out frames on which the adapter is worse than its base."""
         lines = []
         for name, title in (("judge_distance", "the person"), ("nme", "the target's features")):
-            ours, base = (figures.get(f"{prefix}_holdout/{name}") for prefix in ("val", "base"))
-            if ours is not None and base is not None and ours > base:
+            adapter, base = (figures.get(f"{prefix}_holdout/{name}") for prefix in ("val", "base"))
+            if adapter is not None and base is not None and adapter > base:
                 lines.append(
-                    f"the adapter is farther from {title} than its base: val_holdout/{name} {ours:.3f}, the base "
+                    f"the adapter is farther from {title} than its base: val_holdout/{name} {adapter:.3f}, the base "
                     f"{base:.3f}; lower model.optimizer.lr or model.rank, or give more of the scene in data.target"
                 )
         return lines
@@ -184,7 +184,7 @@ class SwapLoraModule(SwapModule):
             return write_merged(self.base.path, adapters, folder)
 
     def export_spec(self) -> ExportSpec:
-        """Return what is traced: base and adapter in one.
+        """Return base and adapter merged, for tracing.
 
         Raises:
             UserError: the module was not trained yet, or its base is a file, which is not traced.
@@ -203,7 +203,7 @@ class SwapLoraModule(SwapModule):
         checkpoint[RECORD] = {**checkpoint_record(settings, self.provenance), **about}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember whose face it is and which scene; refuse another base.
+        """Restore identity and scene; refuse another base.
 
         Raises:
             UserError: the base is not the one that the adapter was trained on, or the scene is another.
@@ -246,19 +246,19 @@ class SwapLoraModule(SwapModule):
 
     def _log_size(self) -> None:
         tensors = lora_state(self.generator).values()
-        numbers = sum(value.numel() for value in tensors)
-        whole = sum(value.numel() for name, value in self.generator.state_dict().items() if not is_lora(name))
+        lora_size = sum(value.numel() for value in tensors)
+        base_size = sum(value.numel() for name, value in self.generator.state_dict().items() if not is_lora(name))
         log.info(
-            "LoRA of rank %d on %d layers: %d numbers, %.1f %% of the base's",
+            "LoRA of rank %d on %d layers: %d parameters, %.1f %% of the base's",
             self.config.rank,
             len(self.layers),
-            numbers,
-            100 * numbers / whole,
+            lora_size,
+            100 * lora_size / base_size,
         )
 
 
 def _without_identity_and_adversary(loss: Component) -> Component:
-    """Return the base's own loss without these: the one is the adapter's own, the other would outgrow it."""
+    """Return the base's loss without both terms: the adapter has its own identity loss, a discriminator would win."""
     silent: dict[str, Any] = {name: 0.0 for name in ("identity", "adversarial") if name in type(loss).model_fields}
     return loss.model_copy(update=silent)
 
@@ -268,5 +268,5 @@ def _drop_base(module: nn.Module, tensors: dict[str, Any], prefix: str, _: objec
         del tensors[name]
 
 
-def _excuse_base(module: nn.Module, keys: Any) -> None:
+def _ignore_missing_base(module: nn.Module, keys: Any) -> None:
     keys.missing_keys[:] = [name for name in keys.missing_keys if _GENERATOR not in f".{name}" or is_lora(name)]

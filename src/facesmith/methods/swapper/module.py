@@ -19,16 +19,16 @@ from facesmith.training.swapping.module import SwapModule, TakesRegions, draw_co
 
 @runtime_checkable
 class TakesTextures(Protocol):
-    """A generator that holds pictures of the person."""
+    """A generator that contains pictures of the person."""
 
     def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
-        """Take (K,S,S,3) uint8 RGB, and (2,S,S) and (S,S) in canonical coordinates."""
+        """Set textures (K,S,S,3) uint8 RGB, and masks (2,S,S) and (S,S) in canonical coordinates."""
         ...
 
 
 @runtime_checkable
 class TakesPictures(Protocol):
-    """A generator that holds pictures of the person, chosen by the target's mesh."""
+    """A generator that contains pictures of the person, selected by the target's mesh."""
 
     count: int
     picture_size: int
@@ -44,12 +44,12 @@ class TakesPictures(Protocol):
         core: Tensor,
         alpha: Tensor,
     ) -> None:
-        """Take the parts of `PersonPictures`, as tensors."""
+        """Set the parts of `PersonPictures`, as tensors."""
         ...
 
 
 class SwapperModule(SwapModule):
-    """Trains the generator that the settings name, from its start or from another checkpoint's weights.
+    """Trains a generator, from scratch or from another checkpoint's weights.
 
     Training, validation step and export are `SwapModule`'s.
     """
@@ -60,7 +60,7 @@ class SwapperModule(SwapModule):
         super().__init__(config, config.generator.build(), config.loss.build())
 
     def setup(self, stage: str) -> None:
-        """Take over what the data know: whose face it is, the person's pictures; load the weights to start from."""
+        """Take identity and pictures from the data; load the initial weights."""
         if stage != "fit":
             return
         data = self.datamodule
@@ -80,14 +80,14 @@ class SwapperModule(SwapModule):
 
     def render(self, batch: Batch) -> NDArray[np.uint8]:
         """Return a grid (H,W,3) RGB uint8: target, pseudo truth, raw output, composite, a row a picture."""
-        few = first_rows(batch)
-        raw, _, composite = self.swap(few)
+        rows = first_rows(batch)
+        raw, _, composite = self.swap(rows)
         return draw_columns(
-            {"target": few["target"], "pseudo truth": few["truth"], "raw output": raw, "composite": composite}
+            {"target": rows["target"], "pseudo truth": rows["truth"], "raw output": raw, "composite": composite}
         )
 
     def suggest_fixes(self, figures: Mapping[str, float]) -> list[str]:
-        """Return what the gate's figures show to be wrong, and which keys mend it."""
+        """Return advice on failed metrics of the quality gate, with the keys to change."""
         faces = self.datamodule.splits[0].frames.faces
         return advice(
             figures,

@@ -78,7 +78,7 @@ class VideoLoraModule(LightningModule):
 
     @property
     def datamodule(self) -> VideoLoraDataModule:
-        """The data being trained on; never kept, or copies of the module would copy it."""
+        """The trainer's data module; never stored, or copies of the module would copy it."""
         data = get_datamodule(self.trainer)
         assert isinstance(data, VideoLoraDataModule)
         return data
@@ -135,12 +135,12 @@ class VideoLoraModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Check that the disk has room for the checkpoints."""
-        one = checkpoint_bytes(sum(p.numel() for p in self.parameters() if p.requires_grad))
+        size = checkpoint_bytes(sum(p.numel() for p in self.parameters() if p.requires_grad))
         for folder, count in count_checkpoints(self.trainer).items():
-            check_disk_space(folder, count * one, f"{count} checkpoints", "paths.run")
+            check_disk_space(folder, count * size, f"{count} checkpoints", "paths.run")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Add noise to clips, let the transformer answer, and compare it with the flow.
+        """Add noise to clips, predict the flow with the transformer, and compute the loss.
 
         Args:
             batch: Of the data module: latents, control, text, face, heads, prior.

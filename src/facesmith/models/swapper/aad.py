@@ -20,6 +20,11 @@ class AttributeModulation(nn.Module):
     The adaptive attentional denormalisation of FaceShifter (Li et al. 2019): features are instance-normalised, the
     embedding scales and shifts them per channel, the attributes per pixel, and the gate chooses. Where
     `attribute_channels` is 0 only the embedding is used.
+
+    Args:
+        channels: Channels of the features.
+        attribute_channels: Channels of the attributes; 0 for none.
+        embedding_size: Length of an embedding.
     """
 
     def __init__(self, channels: int, attribute_channels: int, embedding_size: int) -> None:
@@ -47,7 +52,15 @@ class AttributeModulation(nn.Module):
 
 
 class AadBlock(nn.Module):
-    """A residual stage of the decoder: modulate, activate, convolve, `convolutions` times."""
+    """A residual stage of the decoder: modulate, activate, convolve, `convolutions` times.
+
+    Args:
+        channels: Input channels.
+        out_channels: Output channels.
+        attribute_channels: Channels of the attributes; 0 for none.
+        embedding_size: Length of an embedding.
+        convolutions: Number of modulations and convolutions.
+    """
 
     def __init__(
         self,
@@ -82,7 +95,12 @@ def _encode(channels: int, out_channels: int, kernel: int, stride: int) -> nn.Se
 
 
 class AttributeEncoder(nn.Module):
-    """A U-Net that turns the target into attribute maps from the coarsest resolution to the finest."""
+    """A U-Net that turns the target into attribute maps from the coarsest resolution to the finest.
+
+    Args:
+        in_channels: Channels of the input.
+        channels: Channels of each resolution, from fine to coarse.
+    """
 
     def __init__(self, in_channels: int, channels: Sequence[int]) -> None:
         super().__init__()

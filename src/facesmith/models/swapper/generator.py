@@ -105,7 +105,16 @@ class ExportWrapper(nn.Module):
         return self._composite(self._swap(target, source), target)
 
     def forward_all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the raw face, the raw mask, the composite and what of it was changed."""
+        """Run the generator with its composite.
+
+        Args:
+            target: (N,3,S,S) RGB -1..1.
+            source: Embeddings (N,E); None for a generator of one identity.
+
+        Returns:
+            The raw face (N,3,S,S), the raw mask (N,1,S,S), the composite (N,3,S,S), and the changed part
+            (N,1,S,S) 0..1.
+        """
         output = self._swap(target, source)
         return output.face, output.mask, *self._composite(output, target)
 
@@ -191,6 +200,13 @@ def sampling_grid(matrix: Matrix, size: int, picture_size: int) -> Tensor:
 
 
 def resample(picture: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
-    """Sample a picture (N,C,S,S) at a grid (1,h,w,2); mode and padding are `grid_sample`'s."""
+    """Sample a picture at a grid.
+
+    Args:
+        picture: (N,C,S,S).
+        grid: (1,h,w,2), -1..1.
+        mode: Interpolation mode of `grid_sample`.
+        padding: Padding mode of `grid_sample`.
+    """
     where = grid.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
     return F.grid_sample(picture, where, mode=mode, padding_mode=padding, align_corners=False)

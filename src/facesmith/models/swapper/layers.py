@@ -6,25 +6,50 @@ from torch import Tensor, nn
 
 
 def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Return a 3x3 convolution, batch normalisation and leaky ReLU."""
+    """Return a 3x3 convolution, batch normalisation and leaky ReLU.
+
+    Args:
+        inputs: Input channels.
+        outputs: Output channels.
+        stride: Stride of the convolution.
+    """
     convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
 
 
 def shrink(picture: Tensor, size: int) -> Tensor:
-    """Average a picture (N,C,S,S) down to `size` px, which divides S; a smaller one stays."""
+    """Downsample a picture by averaging; a smaller one is returned unchanged.
+
+    Args:
+        picture: (N,C,S,S).
+        size: Target side in px; divides S.
+    """
     factor = int(picture.shape[-1]) // size
     return F.avg_pool2d(picture, factor) if factor > 1 else picture
 
 
 def resize(planes: Tensor, size: int, mode: str) -> Tensor:
-    """Interpolate planes (N,C,S,S) to `size` px; `mode` is one of `torch.nn.functional.interpolate`."""
+    """Interpolate planes to another size.
+
+    Args:
+        planes: (N,C,S,S).
+        size: Target side in px.
+        mode: Mode of `torch.nn.functional.interpolate`.
+    """
     if planes.shape[-1] == size:
         return planes
     return F.interpolate(planes, size=(size, size), mode=mode, align_corners=False)
 
 
 def pixel_centres(size: int, like: Tensor) -> Tensor:
-    """Return x and y of the pixels' centres, (2,size,size), -1..1 from edge to edge, of the type of `like`."""
+    """Return x and y of the pixels' centres.
+
+    Args:
+        size: Side in px.
+        like: Tensor whose type and device the result has.
+
+    Returns:
+        (2,size,size), -1..1 from edge to edge.
+    """
     at = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * (2 / size) - 1
     return torch.stack([at[None].expand(size, size), at[:, None].expand(size, size)])

@@ -27,32 +27,34 @@ def output_paths(media: Sequence[Media], source: str | Sequence[str], output: Pa
     Raises:
         UserError: A path is a source itself, has a suffix that cannot be written, or its folder cannot be.
     """
-    paths = [one.path for one in media]
-    one_file = len(media) == 1 and not (isinstance(source, str) and Path(source).is_dir())
+    paths = [medium.path for medium in media]
+    single_file = len(media) == 1 and not (isinstance(source, str) and Path(source).is_dir())
     file_name = output.is_file() or (output.suffix != "" and not output.is_dir())
-    if one_file and file_name:
+    if single_file and file_name:
         result = [output]
     elif file_name:
         raise UserError(f"output={output}: is a file name, but the source may hold several files; give a folder")
     else:
         root = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
-        result = [output / _writable_name(one.path.absolute().relative_to(root), one.kind) for one in media]
+        result = [output / _writable_name(medium.path.absolute().relative_to(root), medium.kind) for medium in media]
     originals = {path.resolve() for path in paths}
-    places = {_disk_and_file(path) for path in paths}
-    for target, one in zip(result, media, strict=True):
-        if target.resolve() in originals or (target.exists() and _disk_and_file(target) in places):
+    originals_on_disk = {_disk_and_file(path) for path in paths}
+    for target, medium in zip(result, media, strict=True):
+        if target.resolve() in originals or (target.exists() and _disk_and_file(target) in originals_on_disk):
             raise UserError(f"output={target}: is the source itself; choose another place")
-        suffixes = IMAGE_SUFFIXES if one.kind == "image" else VIDEO_SUFFIXES
+        suffixes = IMAGE_SUFFIXES if medium.kind == "image" else VIDEO_SUFFIXES
         if target.suffix.lower() not in suffixes:
-            raise UserError(f"output={target}: unknown suffix for this {one.kind}; choose one of {', '.join(suffixes)}")
+            raise UserError(
+                f"output={target}: unknown suffix for this {medium.kind}; choose one of {', '.join(suffixes)}"
+            )
     _try_writing(result[0].parent)
     return result
 
 
 def _disk_and_file(path: Path) -> tuple[int, int]:
     """Return device and inode of a path: hard links share them."""
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _writable_name(path: Path, kind: str) -> Path:

@@ -36,7 +36,7 @@ _STOPPED = 130  # the exit code of a program that was stopped by Ctrl-C
 
 @dataclass(frozen=True)
 class SwapResult:
-    """What became of one file.
+    """The result of one file.
 
     Attributes:
         path: Where it was written.
@@ -119,7 +119,7 @@ class SwapTask:
                 f"source={self._config.source}: no face swapped in any of {len(failed)} files; first: {failed[0]}"
             )
         self._report(done, kept, len(failed))
-        return [*kept, *(one.path for one in done)]
+        return [*kept, *(result.path for result in done)]
 
     def _swap_image(self, path: Path, output: Path) -> SwapResult:
         picture = read_image(path)
@@ -176,17 +176,17 @@ class SwapTask:
 
     def _progress_bar(self) -> Progress:
         # Without a row, rich leaves an empty line.
-        shown = self._progress and any(media.kind == "video" for media in self._media)
-        return progress_bar(shown=shown, console=self._console)
+        visible = self._progress and any(media.kind == "video" for media in self._media)
+        return progress_bar(shown=visible, console=self._console)
 
     def _is_finished(self, output: Path) -> bool:
         """Return whether a resumed run finds this file finished."""
         return self._config.resume and output.exists() and not partial_folder(output).exists()
 
     def _key(self, path: Path) -> str:
-        """Return the hash of all that decides the frames of a video."""
-        config, found = self._config, path.stat()
-        facts: list[object] = [str(path.resolve()), found.st_size, found.st_mtime_ns, self._model_hash, __version__]
+        """Return a hash of everything that determines the frames of a video."""
+        config, file = self._config, path.stat()
+        facts: list[object] = [str(path.resolve()), file.st_size, file.st_mtime_ns, self._model_hash, __version__]
         facts += [config.profile, config.select, self._embedding, self._threshold, config.smoothing]
         facts += [config.smoothing_order, config.max_gap, config.detect_every, config.crf, config.preset]
         facts += [config.segment_seconds, sorted(config.frame_settings().items())]
@@ -206,28 +206,28 @@ class SwapTask:
         )
 
     def _no_face(self, frames: int = 0) -> str:
-        where = f" in any of {frames} frames" if frames else ""
+        scope = f" in any of {frames} frames" if frames else ""
         if self._embedding is not None:
-            return f"no face matches the reference{where}; lower select_threshold={self._threshold} or omit it"
-        return f"no face found{where}; give a picture with a larger or clearer face"
+            return f"no face matches the reference{scope}; lower select_threshold={self._threshold} or omit it"
+        return f"no face found{scope}; give a picture with a larger or clearer face"
 
     def _report(self, done: Sequence[SwapResult], kept: Sequence[Path], failed: int) -> None:
         for path in kept:
-            self._console.print(f"kept {path}, which is there already", markup=False)
-        for one in done:
+            self._console.print(f"skipped {path}: already finished", markup=False)
+        for result in done:
             notes = []
-            if one.without_face:
-                notes.append(f"{one.without_face} of {one.frames} frames without a face to swap, unchanged")
-            if one.bridged:
-                notes.append(f"{one.bridged} bridged")
+            if result.without_face:
+                notes.append(f"{result.without_face} of {result.frames} frames without a face to swap, unchanged")
+            if result.bridged:
+                notes.append(f"{result.bridged} bridged")
             note = f" ({'; '.join(notes)})" if notes else ""
-            self._console.print(f"swapped {one.path}{note}", markup=False)
+            self._console.print(f"swapped {result.path}{note}", markup=False)
         if failed:
             self._console.print(f"swapped {len(done)} files, skipped {failed}")
 
 
 def _how_to_resume(writer: SegmentedWriter) -> str:
-    """Return what to do with a run that has ended too soon."""
+    """Return how to continue an interrupted run."""
     if not writer.kept:
         return "; no part of it is finished"
     return f"; the first {writer.kept} parts are in {writer.folder}, resume=true continues"

@@ -46,8 +46,8 @@ class LogArtifacts(Callback):
     """Log the run's artifacts to W&B when training ends: the face set, the checkpoint and the exports.
 
     Of the face set only key, count and consent are logged, never pictures or embeddings. Checkpoint and exports are
-    references (path, size, hash) or files, depending on the logger's `artifacts`. Online the face set is the run's input;
-    W&B supports no inputs offline; then it is in the outputs' metadata only.
+    references (path, size, hash) or files, depending on the logger's `artifacts`. Online the face set is an input of
+    the run; W&B supports no inputs offline, so there it is in the outputs' metadata only.
 
     Args:
         folder: Of the run; files below `checkpoints/` and `exports/` are logged.

@@ -234,7 +234,12 @@ class SwapDataModule(LightningDataModule):
         return faces
 
     def scene_faces(self, source: str | Path | Sequence[str], setting: str) -> FaceSet:
-        """Extract everybody's faces in scenes; `setting` is the key that error messages name."""
+        """Extract the faces of everybody in scenes.
+
+        Args:
+            source: Photos and videos.
+            setting: Configuration key of the source, for error messages.
+        """
         return self.extract_faces(source, "scenes", self.config.face_sets / self.identity, "many", setting)
 
     def extract_faces(
@@ -245,7 +250,15 @@ class SwapDataModule(LightningDataModule):
         people: Literal["one", "many"],
         setting: str,
     ) -> FaceSet:
-        """Extract faces by the settings, or reuse an extracted face set; see `extract`."""
+        """Extract faces by the settings, or reuse an extracted face set; see `extract`.
+
+        Args:
+            source: Photos and videos.
+            name: Slug of the face set.
+            root: Folder of face sets.
+            people: `one` keeps the main person's faces only, `many` all faces.
+            setting: Configuration key of the source, for error messages.
+        """
         settings = ExtractionSettings.from_config(self.config, people=people, name=name, root=root, setting=setting)
         return extract(source, settings)
 

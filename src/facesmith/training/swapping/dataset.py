@@ -131,7 +131,12 @@ class MixedBatchSampler(Sampler[list[int]]):
         return iter(self._plan(np.random.default_rng([self._seed, self._epoch]))[self._first :])
 
     def start_epoch(self, epoch: int, first_batch: int) -> None:
-        """Make the next iteration that of `epoch`, from batch number `first_batch` on."""
+        """Set the epoch and the first batch of the next iteration.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            first_batch: Number of its first batch, from 0.
+        """
         self._epoch, self._first = epoch, first_batch
 
     def _plan(self, random: np.random.Generator) -> list[list[int]]:

@@ -97,7 +97,15 @@ class ValidationEvaluator:
         return figures | self.after(validated, "val")
 
     def after(self, validated: ValidationBatch, prefix: str) -> dict[str, float]:
-        """Return the figures of what a generator made: `prefix`/, and `prefix`_holdout/ for held-out targets."""
+        """Compute metrics of a generator's results.
+
+        Args:
+            validated: Targets and results.
+            prefix: Prefix of the metric names.
+
+        Returns:
+            Metrics as `prefix`/..., and `prefix`_holdout/... for held-out targets.
+        """
         figures = self._figures(prefix, validated, validated.role == SEEN)
         if (validated.role == HELD_OUT_TARGET).any():
             figures |= self._figures(f"{prefix}_holdout", validated, validated.role == HELD_OUT_TARGET)

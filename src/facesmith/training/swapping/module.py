@@ -27,21 +27,21 @@ from facesmith.training.swapping.dataset import Batch, as_bytes
 from facesmith.training.swapping.evaluation import ValidationBatch
 
 RENDERED_ROWS: Final = 12
-"""At most so many rows of a rendered grid."""
+"""Maximum number of rows of a rendered grid."""
 _PARTS_EVERY: Final = 10  # batches between two logs of a loss's parts: at every step they would cost a tenth of it
 
 
 @runtime_checkable
 class TakesRegions(Protocol):
-    """A loss that weighs eyes and mouth."""
+    """A loss with weights for eyes and mouth."""
 
     def set_regions(self, regions: Tensor) -> None:
-        """Take (2,S,S), eyes and mouth in canonical coordinates."""
+        """Set masks (2,S,S) of eyes and mouth in canonical coordinates."""
         ...
 
 
 class SwapModule(LightningModule):
-    """Trains a generator to turn targets into a person. A child builds generator and loss, and sets them up.
+    """Trains a generator to swap a person into targets. A subclass builds generator and loss, and sets them up.
 
     Args:
         config: Settings.
@@ -49,7 +49,7 @@ class SwapModule(LightningModule):
         loss: Called with the generator's output, the batch and the progress 0..1; returns "loss" and its parts.
 
     Attributes:
-        provenance: Whose face it is, in plain values; empty before training.
+        provenance: Identity, consent and face set, in plain values; empty before training.
         loss_parts: The parts of the last step's loss, detached, by metric name.
     """
 
@@ -64,14 +64,14 @@ class SwapModule(LightningModule):
 
     @property
     def datamodule(self) -> SwapDataModule:
-        """The data being trained on; never kept, or copies of the module would copy it."""
+        """The trainer's data module; never stored, or copies of the module would copy it."""
         data = get_datamodule(self.trainer)
         assert isinstance(data, SwapDataModule)
         return data
 
     @abstractmethod
     def setup(self, stage: str) -> None:
-        """Take over what the data know: whose face it is."""
+        """Take the identity from the data."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW on generator and loss (a discriminator, if any), with a cosine after a warm-up, per step."""
@@ -88,7 +88,7 @@ class SwapModule(LightningModule):
         return with_warmup_cosine(optimizer, self._steps, settings)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Swap, compare, log."""
+        """Swap, compute and log the loss."""
         output = self.generator(batch["target"], batch["source"])
         with torch.autocast(self.device.type, enabled=False):
             face, mask, aux = output
@@ -102,12 +102,12 @@ class SwapModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep what a client would show."""
+        """Collect swapped pictures, as clients show them."""
         raw, mask, composite = self.swap(batch)
         self._validated.append(ValidationBatch.of(batch, raw, mask, composite))
 
     def on_validation_epoch_end(self) -> None:
-        """Evaluate the pictures and log the figures."""
+        """Evaluate the collected pictures and log the metrics."""
         validated = self._take_validated()
         figures = self.datamodule.evaluate(validated) if self.trainer.is_global_zero else {}
         figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
@@ -120,7 +120,7 @@ class SwapModule(LightningModule):
         return raw, mask, composite
 
     def export_spec(self) -> ExportSpec:
-        """Return what is traced: the generator with its composite, as clients run it.
+        """Return the generator with its composite, as clients run it, for tracing.
 
         Raises:
             UserError: The module was not trained yet, so it has no identity.
@@ -136,11 +136,11 @@ class SwapModule(LightningModule):
         return ExportSpec(ExportWrapper(generator), inputs, [OUTPUT, MASK], info.metadata())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the module without any YAML."""
+        """Add the settings that rebuild the module without any YAML."""
         checkpoint[RECORD] = checkpoint_record(self.config, self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember whose face it is.
+        """Restore the identity.
 
         Raises:
             UserError: A training is resumed with other faces than it began with.

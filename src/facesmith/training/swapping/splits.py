@@ -91,7 +91,12 @@ class IdentitySplit:
     held_out_scenes: list[FaceSubset]
 
     def training_items(self, options: PseudoTruthOptions, progress: bool) -> TrainingItems:
-        """Return the items to learn from, made or loaded; `progress` shows a bar."""
+        """Load the training pairs, or build them.
+
+        Args:
+            options: Settings of the pseudo ground truth.
+            progress: Show a progress bar.
+        """
 
         def make() -> TrainingItems:
             return pseudo_truth.build(
@@ -108,7 +113,12 @@ class IdentitySplit:
         return self._cached("training", options, [self.frames, *self.scenes], make)
 
     def seen_targets(self, items: TrainingItems, at_most: int) -> ValidationItems:
-        """Choose targets that are trained on, unmirrored, from the items to learn from."""
+        """Choose validation targets among the training targets, without mirrored ones.
+
+        Args:
+            items: The training pairs.
+            at_most: Maximum number of targets.
+        """
         names = _names(self.scenes)
         chosen = evenly_spaced(len(names), at_most, ends=True)
         return ValidationItems(
@@ -116,7 +126,16 @@ class IdentitySplit:
         )
 
     def held_out_targets(self, options: PseudoTruthOptions, at_most: int, progress: bool) -> ValidationItems | None:
-        """Return targets that are never trained on with their pseudo truth, or None when none is held out."""
+        """Load or build held-out targets with their pseudo ground truth.
+
+        Args:
+            options: Settings of the pseudo ground truth.
+            at_most: Maximum number of targets.
+            progress: Show a progress bar.
+
+        Returns:
+            The targets; None when none is held out.
+        """
         each = -(-at_most // max(1, len(self.held_out_scenes)))
         scenes = [scene.thinned(each) for scene in self.held_out_scenes]
         count = sum(map(len, scenes))
@@ -138,7 +157,15 @@ class IdentitySplit:
         return ValidationItems(self._cached("held", options, [self.frames, *scenes], make), _names(scenes))
 
     def held_out_selves(self, items: TrainingItems, at_most: int) -> ValidationItems | None:
-        """Return the person's held-out frames as their own targets, or None when none is held out."""
+        """Choose held-out frames of the person, each its own target.
+
+        Args:
+            items: The training pairs.
+            at_most: Maximum number of frames.
+
+        Returns:
+            The frames; None when none is held out.
+        """
         if not len(self.held_out_frames):
             return None
         frames = self.held_out_frames.thinned(at_most)

@@ -1,4 +1,8 @@
-"""Families of synthetic occluders, by the names that `data.occlusions.families` gives weights to."""
+"""Families of synthetic occluders, by their names in `data.occlusions.families`.
+
+A family is a function of the face (position and size), the textures to use and a random number generator; it returns
+the layer to draw over the face. See `Family`.
+"""
 
 from typing import Final
 

@@ -191,7 +191,12 @@ def shade_rounded(depth: Plane, radius: float, rng: Generator, ambient: float = 
 
 
 def composite_over(below: Layer, above: Layer) -> Layer:
-    """Composite one layer over another."""
+    """Composite one layer over another.
+
+    Args:
+        below: Lower layer.
+        above: Upper layer.
+    """
     alpha = above.alpha + below.alpha * (1 - above.alpha)
     share = (above.alpha / np.maximum(alpha, 1e-6))[..., None]
     rgb = np.asarray(above.rgb * share + below.rgb * (1 - share), np.float32)
@@ -199,7 +204,12 @@ def composite_over(below: Layer, above: Layer) -> Layer:
 
 
 def solid_layer(colour: Sequence[float] | Points, alpha: Plane) -> Layer:
-    """Return a layer of one colour, (3,) RGB in 0..255, with coverage `alpha` (S,S)."""
+    """Create a layer of one colour.
+
+    Args:
+        colour: (3,) RGB 0..255.
+        alpha: Coverage (S,S), 0..1.
+    """
     return Layer(np.broadcast_to(np.asarray(colour, np.float32), (*alpha.shape, 3)), alpha)
 
 
@@ -210,7 +220,12 @@ def random_colour(rng: Generator) -> NDArray[np.float32]:
 
 
 def rotate(points: Points, angle: float) -> Points:
-    """Rotate points (k,2) around the origin by an angle in radians, clockwise in the picture."""
+    """Rotate points around the origin.
+
+    Args:
+        points: (k,2), x and y.
+        angle: Radians, clockwise in the picture.
+    """
     cos, sin = np.cos(angle), np.sin(angle)
     return np.asarray(points) @ np.array([[cos, sin], [-sin, cos]])
 

@@ -36,7 +36,13 @@ def held(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
 
 
 def box(width: float, height: float, round_by: float = 0.0) -> Points:
-    """Return the outline (k,2) of a box around the origin, its corners rounded."""
+    """Return the outline (k,2) of a box around the origin with rounded corners.
+
+    Args:
+        width: Width of the box.
+        height: Height of the box.
+        round_by: Radius of the corners.
+    """
     corners = []
     for x, y, start in ((1, -1, -90), (1, 1, 0), (-1, 1, 90), (-1, -1, 180)):
         middle = np.array([x * (width / 2 - round_by), y * (height / 2 - round_by)])
