@@ -86,6 +86,23 @@ def test_expand_sweep_finds_names_and_paths(tmp_path: Path, monkeypatch: pytest.
         expand_sweep(["sweep=identity_gird"])
 
 
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (["train", "--nope"], "unrecognized arguments: --nope"),
+        (["infer", "task=swap", "--multirunn"], "unrecognized arguments: --multirunn"),
+        (["train", "-cn"], "--config-name/-cn: expected one argument"),
+        (["export", "--cfg", "jobs"], "--cfg/-c: invalid choice: 'jobs'"),
+    ],
+)
+def test_main_unknown_flag_is_one_line(given: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(given)
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {error}")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize("module", ["facesmith.cli.train", "facesmith.purge", "facesmith.provenance"])
 def test_main_modules_of_commands_are_never_silent(module: str, tmp_path: Path) -> None:
     done = subprocess.run(

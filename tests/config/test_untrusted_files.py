@@ -3,8 +3,11 @@
 Each attack would leave a sentinel file behind if it ran. It must not, and the error must be one line.
 """
 
+import codecs
 import json
 import pickle
+import shutil
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 import torch
 from lightning import LightningModule
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from facesmith.annotate.prediction import load_occluder
 from facesmith.cli.composition import compose_config, load_config
@@ -22,9 +26,11 @@ from facesmith.cli.export import export
 from facesmith.config.schema import ExportConfig, TrainConfig
 from facesmith.errors import UserError
 from facesmith.methods.occluder.module import OccluderModule
+from facesmith.methods.occluder.networks import load_encoder_weights
 from facesmith.methods.swapper.module import SwapperModule
-from facesmith.methods.video_lora.adapter_bundle import load_bundle
+from facesmith.methods.video_lora.adapter_bundle import LORA, MAPPER, load_bundle
 from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.lora import CONFIG_KEY, FACTS_KEY, load_lora
 from facesmith.models.adapters.store import load_adapter
 from facesmith.models.checkpoint import RECORD
 from facesmith.models.onnx.session import load_swapper
@@ -129,6 +135,14 @@ ATTACKS: dict[str, Attack] = {
     "settings_as_target": lambda good, path: {**good, "loss": {"_target_": shell(path)}},
     "list_of_settings": lambda good, path: [shell(path)],
     "target_in_a_list": lambda good, path: {**good, "optimizer": {**good["optimizer"], "betas": [shell(path), 0.9]}},
+    "empty_name": lambda good, path: {**good, "_target_": "facesmith."},
+    "line_break": lambda good, path: {**good, "_target_": "facesmith.a\nb.c.D"},
+    "private_part": lambda good, path: {**good, "_target_": "facesmith.methods.swapper.__class__.SwapperModule"},
+    "foreign_letters": lambda good, path: {**good, "_target_": "ｆacesmith.methods.swapper.module.SwapperModule"},
+    "endless_name": lambda good, path: {**good, "_target_": f"facesmith.{'a.' * 9999}X"},
+    "line_break_in_a_key": lambda good, path: {**good, "a\nb": 1, "c\n${d}": 2},
+    "thousands_of_keys": lambda good, path: {**good, **{f"key_{number}": 0 for number in range(5_000)}},
+    "task_as_loss": lambda good, path: {**good, "loss": {"_target_": "facesmith.tasks.swap.task.SwapTask"}},
     "no_target": lambda good, path: {key: value for key, value in good.items() if key != "_target_"},
     "data_module_as_module": lambda good, path: {
         **good,
@@ -216,6 +230,85 @@ def test_checkpoint_with_pickled_code_does_not_load(door: str, place: str, senti
     assert len(str(caught.value).splitlines()) == 1
 
 
+class Call:
+    """A call that torch's own unpickler makes for a file."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call(bytearray, 10**15),
+        Call(OrderedDict, 7),
+        Call(set, 7),
+        Call(torch.Size, ("x",)),
+        Call(codecs.encode, "a", "no-such-codec"),
+        Call(torch._utils._rebuild_parameter, 7, True, {}),
+        Call(torch.Tensor, 10**6, 10**8),
+    ],
+    ids=lambda call: call.call[0].__name__,
+)
+def test_checkpoint_that_makes_the_unpickler_fail_is_one_line(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "odd.ckpt"
+    torch.save(call, path)
+    for door in DOORS.values():
+        with pytest.raises(UserError, match=r"odd\.ckpt") as caught:
+            door(path)
+        assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(UserError, match=r"odd\.ckpt"):
+        load_encoder_weights(torch.nn.Linear(1, 1), path)
+
+
+def test_checkpoint_with_a_strange_version_or_weights_is_one_line(swapper_settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "odd.ckpt"
+    for settings, version, state in (
+        ({**swapper_settings, "x": 1}, "1\n2", {}),
+        (swapper_settings, "1\n2", {"a\nb": torch.zeros(1)}),
+        (swapper_settings, {"a": [1]}, {"a": "no tensor", 7: None}),
+    ):
+        record = {"settings": settings, "provenance": {"identity": "ada"}, "version": version}
+        torch.save({RECORD: record, "state_dict": state}, path)
+        with pytest.raises(UserError, match=r"odd\.ckpt") as caught:
+            load_swapper(path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"embedding_size": 10**7, "widths": [10**7], "tokens": 10**4, "text_width": 10**4, "dropout": 0.0},
+        {"embedding_size": -1, "widths": [], "tokens": 1, "text_width": 1, "dropout": 0.0},
+        {"embedding_size": 0, "widths": [], "tokens": 0, "text_width": 0, "dropout": 0.0},
+        {"_target_": "os.system"},
+        [1],
+        None,
+    ],
+    ids=str,
+)
+def test_bundle_with_a_strange_mapper_is_one_line(shape: object, tmp_path: Path) -> None:
+    halves = ("lora_A", "lora_B")
+    save_file({f"transformer.blocks.0.attn1.to_q.{half}.weight": torch.zeros(4, 4) for half in halves}, tmp_path / LORA)
+    metadata = {"mapper": json.dumps(shape), FACTS_KEY: "{}"}
+    save_file({"embedding": torch.zeros(4), "head.weight": torch.zeros(4, 4)}, tmp_path / MAPPER, metadata=metadata)
+    with pytest.raises(UserError, match="is a damaged mapper") as caught:
+        load_bundle(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "7", "{"], ids=["deep", "list", "number", "cut"])
+@pytest.mark.parametrize("key", [FACTS_KEY, CONFIG_KEY])
+def test_lora_with_strange_metadata_is_one_line(key: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / LORA
+    save_file({"transformer.blocks.0.attn1.to_q.lora_A.weight": torch.zeros(4, 4)}, path, metadata={key: text})
+    with pytest.raises(UserError, match="its metadata are damaged"):
+        load_lora(path)
+
+
 @pytest.mark.parametrize(
     "content",
     [[], 7, {RECORD: None}, {RECORD: 7, "state_dict": {}}, {RECORD: {}, "state_dict": []}, {RECORD: {"settings": 1}}],
@@ -275,6 +368,11 @@ def goes_on(run: Path) -> TrainConfig:
         "+hydra.callbacks.evil={_target_: os.system}",
         "hydra.job_logging.handlers.console={(): os.system}",
         "hydra.searchpath=[file://SENTINEL]",
+        "+callbacks.evil={_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: SENTINEL}",
+        "callbacks.checkpoint.dirpath=SENTINEL",
+        "+logger.evil={_target_: lightning.pytorch.loggers.CSVLogger, save_dir: SENTINEL}",
+        "+logger.evil={_target_: lightning.pytorch.loggers.MLFlowLogger, tracking_uri: 'https://example.org'}",
+        "+trainer.profiler={_target_: lightning.pytorch.profilers.SimpleProfiler, dirpath: ../..}",
     ],
 )
 def test_run_folder_that_asks_for_more_runs_nothing(override: str, sentinel: Path, tmp_path: Path) -> None:
@@ -295,6 +393,21 @@ def test_run_folder_with_the_users_own_callbacks_goes_on(tmp_path: Path) -> None
     assert type(config.trainer.arguments()["profiler"].build()).__name__ == "SimpleProfiler"
 
 
+@pytest.mark.parametrize("name", ["train.log", "checkpoints", "renders/deep/link"])
+def test_run_folder_with_a_link_out_of_it_does_not_go_on(name: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", "experiment=identity", *NEEDED)
+    (run / "renders").mkdir()
+    (run / "renders" / "inside").symlink_to(run / ".hydra")
+    goes_on(run)
+    link = run / name
+    link.parent.mkdir(exist_ok=True)
+    shutil.rmtree(link, ignore_errors=True)
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is a link out of the run's folder") as caught:
+        goes_on(run)
+    assert str(link) in str(caught.value)
+
+
 @pytest.mark.parametrize("part", ["vae", "text_encoder", "scheduler", "transformer"])
 @pytest.mark.parametrize(
     "said", [["os", "system"], ["diffusers", "DiffusionPipeline"], ["evil", "X"], "os", None, [1, 2]]
@@ -310,6 +423,31 @@ def test_video_base_that_names_another_class_does_not_load(part: str, said: obje
     with pytest.raises(UserError, match=f"its {part} is") as caught:
         getattr(opened, load)()
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_video_base_with_strange_files_is_one_line(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    for name in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
+        (base / name).mkdir(parents=True)
+    for config in ("[]", "[" * 100_000, '{"_class_name": ["os"]}'):
+        (base / "transformer/config.json").write_text(config)
+        (base / "model_index.json").write_text("{}")
+        with pytest.raises(UserError, match=r"model\.base="):
+            open_base(str(base))
+    parts = {"vae": "AutoencoderKLWan", "text_encoder": "UMT5EncoderModel", "scheduler": "UniPCMultistepScheduler"}
+    said = {part: ["diffusers", name] for part, name in parts.items()}
+    (base / "transformer/config.json").write_text('{"_class_name": "WanVACETransformer3DModel", "text_dim": "x"}')
+    (base / "model_index.json").write_text(json.dumps(said))
+    code = {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}, "tokenizer_class": "Evil"}
+    (base / "tokenizer/tokenizer_config.json").write_text(json.dumps(code))
+    (base / "tokenizer/evil.py").write_text("raise SystemExit('code of a base ran')")
+    opened = open_base(str(base))
+    for part in (*parts, "tokenizer"):
+        with pytest.raises(UserError, match=f"its {part} cannot be loaded") as caught:
+            getattr(opened, f"load_{part}")()
+        assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(UserError, match="text_dim is x"):
+        _ = opened.text_width
 
 
 def test_adapter_with_pickled_weights_does_not_load(sentinel: Path, tmp_path: Path) -> None:

@@ -230,11 +230,31 @@ def test_purge_marked_media_removes_marked_pictures(world, capsys):
 def test_purge_removes_a_runs_cache_and_nothing_beside_it(world, capsys):
     run(world / "runs" / "video_lora" / "ada" / "6", "ada", cache=str(world / "cache"))
     for number in range(6):
-        tensors(world / "cache" / "latents" / f"{number}.safetensors")
+        tensors(world / "cache" / "latents" / f"{number:024x}.safetensors")
+    tensors(world / "cache" / "latents" / "somebodys_model.safetensors")
     (world / "cache" / "mine.txt").write_text("not facesmith's")
     assert main(["name=ada", "yes=true"]) == 0
     assert "and 2 more beside them" in capsys.readouterr().out
-    assert [path.name for path in (world / "cache").rglob("*") if path.is_file()] == ["mine.txt"]
+    left = sorted(path.name for path in (world / "cache").rglob("*") if path.is_file())
+    assert left == ["mine.txt", "somebodys_model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"settings": [1]}',
+        '{"settings": {"data": "x"}}',
+        '{"settings": {"data": {"name": "ada", "cache": 7, "faces": 7}}, "wandb_id": [1]}',
+        '{"settings": ' + "[" * 100_000,
+        "[" * 100_000,
+    ],
+    ids=range(5),
+)
+def test_purge_with_a_strange_record_goes_on(record: str, world, capsys):
+    folder = world / "runs" / "strange"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(record)
+    assert main(["name=ada", "yes=true"]) == 0
 
 
 def test_purge_missing_folders_and_wrong_keys(tmp_path, monkeypatch, capsys):

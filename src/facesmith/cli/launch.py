@@ -20,7 +20,7 @@ from facesmith.cli.mistakes import explain_error, is_refused, override_mistakes
 from facesmith.config.conf_folder import conf_folder
 from facesmith.config.schema import validate
 from facesmith.config.settings import Settings
-from facesmith.errors import Interrupted
+from facesmith.errors import Interrupted, UserError
 from facesmith.training.run.lock import FOLDER_LOCK, NAME_LOCK
 from facesmith.training.run.log import get_rank
 
@@ -60,6 +60,7 @@ def hydra_command(
                 folder = conf_folder(config_name)
                 completing = {"-sc", "--shell-completion"} & set(argv)
                 expanded = list(argv if completing else arguments(argv))
+                _check_flags(expanded)
                 task = _task(job, schema, [*name, *expanded], tracebacks)
                 with _command_line([name[0], *expanded]):
                     hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
@@ -120,6 +121,17 @@ def _command_line(words: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+
+
+def _check_flags(argv: Sequence[str]) -> None:
+    """Refuse in one line the flags that Hydra would refuse with a page of its own."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')}; write key=value, --help lists the keys")
+
+    parser.error = refuse  # type: ignore[method-assign]  # argparse has no other door
+    parser.parse_args(list(argv))
 
 
 def _mistakes(folder: Path, config_name: str, argv: Sequence[str], schema: type[Settings]) -> list[str]:

@@ -130,3 +130,7 @@ def _complete(arguments: Sequence[str]) -> int:
         os.environ["COMP_LINE"] = f"facesmith {rest.lstrip()}"
         return COMMANDS[name].load()(["--shell-completion", "query=bash"])
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

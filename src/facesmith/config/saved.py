@@ -42,20 +42,23 @@ def read_settings(saved: object, kind: type[C], origin: str, *, version: object 
             raise UserError(f"{origin}: holds no settings; give a file that facesmith wrote")
         for place, text in _texts(plain, ""):
             if "${" in text:
-                raise UserError(f"{origin}: {place} holds an interpolation ({text[:60]}); a file may hold values alone")
+                told, found_in = _in_a_line(text, 60), _in_a_line(place, 120)
+                raise UserError(f"{origin}: {found_in} holds an interpolation ({told}); a file may hold values alone")
         found = settings_class(plain.get("_target_"), kind, from_file=True)
         return found.model_validate(plain, context={FROM_FILE: True})
     except TargetError as error:
         why = str(error)
     except ValidationError as error:
-        lines = format_errors(error.errors(), found, plain)
-        why = lines[0] if len(lines) == 1 else f"{lines[0]} (and {len(lines) - 1} more)"
+        # one is looked at: a strange file may have thousands
+        lines = format_errors(error.errors(include_url=False)[:1], found, plain)
+        more = len(lines) - 1 + error.error_count() - 1
+        why = f"{lines[0]} (and {more} more)" if more else lines[0]
     except RecursionError:
         why = "they contain themselves"
-    by = f" of facesmith {version}" if version else ""
+    by = f" of facesmith {_in_a_line(version, 20)}" if version else ""
     raise UserError(
-        f"{origin}: its settings{by} do not fit facesmith {facesmith.__version__}: {why}; train it again, or install "
-        "the plug-in it was trained with"
+        f"{origin}: its settings{by} do not fit facesmith {facesmith.__version__}: {_in_a_line(why, 400)}; train it "
+        "again, or install the plug-in it was trained with"
     )
 
 
@@ -70,6 +73,10 @@ def upgrade_settings(saved: Any, origin: object) -> Any:
     if plain != saved:
         log.info("%s: was saved under names of an earlier version; they are read as today's", origin)
     return plain
+
+
+def _in_a_line(text: object, length: int) -> str:
+    return " ".join(str(text).split())[:length]
 
 
 def _texts(value: object, place: str) -> Iterator[tuple[str, str]]:

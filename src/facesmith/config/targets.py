@@ -34,6 +34,9 @@ _ALLOWED: Final = (
 )
 
 
+_DEEPEST: Final = 20  # parts of a dotted name
+
+
 class TargetError(LookupError):
     """A `_target_` names nothing, or nothing that may be named; the message begins with the name."""
 
@@ -55,8 +58,11 @@ def plugin_conf_folders() -> list[Path]:
 
 
 def is_own(target: str) -> bool:
-    """Tell whether a dotted name lies below facesmith or a plug-in's package."""
-    return _below(target, ("facesmith",)) or _below(target, plugin_packages())
+    """Return whether a dotted name lies below facesmith or a plug-in's package, with no private part below it."""
+    return any(
+        _below(target, (package,)) and _is_public(target.removeprefix(f"{package}."))
+        for package in ("facesmith", *plugin_packages())
+    )
 
 
 def foreign_packages(target: str) -> tuple[str, ...]:
@@ -67,7 +73,7 @@ def foreign_packages(target: str) -> tuple[str, ...]:
     """
     if target in TRAINERS:
         return ("lightning.pytorch.trainer",)
-    if all(part.isidentifier() and not part.startswith("_") for part in target.split(".")):
+    if _is_public(target):
         for package, definers in FOREIGN.items():
             if _below(target, (package,)):
                 return definers
@@ -99,6 +105,13 @@ def locate(target: str) -> type[Any]:
     if found.__module__ != module if own else not _below(found.__module__, definers):
         raise TargetError(f"{target} is defined in {found.__module__}; name it there, if it may be named")
     return found
+
+
+def _is_public(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) <= _DEEPEST and all(
+        part.isascii() and part.isidentifier() and not part.startswith("_") for part in parts
+    )
 
 
 def _below(name: str, packages: tuple[str, ...]) -> bool:

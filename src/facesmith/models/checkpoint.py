@@ -1,10 +1,9 @@
 """Checkpoints that rebuild their module by themselves: plain dicts and tensors, no pickled code."""
 
-import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from lightning import LightningModule
@@ -12,7 +11,7 @@ from lightning import LightningModule
 import facesmith
 from facesmith.config.saved import read_settings
 from facesmith.config.settings import Component, ModuleConfig
-from facesmith.errors import UserError
+from facesmith.errors import UserError, is_out_of_memory
 
 RECORD = "facesmith"
 
@@ -35,10 +34,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: It is missing, damaged, or not facesmith's.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about protocols of pickle; what is wrong is told below
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a checkpoint") from None
-    except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, ValueError, KeyError):
+    except Exception as error:  # the unpickler lets pass whatever a strange file makes it run into
+        if is_out_of_memory(error):
+            raise UserError(f"{path}: asks for more memory than there is; free some, or give another file") from None
         raise UserError(f"{path}: is no checkpoint, or a damaged one; give a file of a run's checkpoints/") from None
     record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
     if not isinstance(record, dict) or not all(
@@ -63,13 +66,18 @@ def load_module(path: Path) -> LightningModule:
     try:
         module: LightningModule = settings.without_pretrained_weights().build()
         module.load_state_dict(checkpoint["state_dict"])
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        module.on_load_checkpoint(checkpoint)
+    except UserError:
+        raise
+    except Exception as error:  # a strange file holds no tensors where tensors belong, or whatever it likes
+        if is_out_of_memory(error):
+            raise UserError(f"{path}: asks for more memory than there is; free some, or give another file") from None
         why = " ".join(str(error).split())
+        by = " ".join(str(record.get("version")).split())[:20]
         raise UserError(
-            f"{path}: was saved by facesmith {record.get('version')} and does not fit {facesmith.__version__} "
-            f"({why[:200]}); train it again"
+            f"{path}: was saved by facesmith {by} and does not fit {facesmith.__version__} ({why[:200]}); train it "
+            "again"
         ) from None
-    module.on_load_checkpoint(checkpoint)
     return module.eval()
 
 

@@ -151,14 +151,14 @@ def _safetensors_metadata(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(size)) if size < _LARGEST_HEADER else {}
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, RecursionError, struct.error):
         return {}
-    info = header.get("__metadata__", {})
+    info = header.get("__metadata__", {}) if isinstance(header, dict) else {}
     if not isinstance(info, dict):
         return {}
     try:
         facts = json.loads(info.get("facesmith", "{}"))  # LoRA and mapper files store their metadata in one value
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return info
     return {**facts, **info} if isinstance(facts, dict) else info
 

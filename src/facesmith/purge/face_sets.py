@@ -34,7 +34,7 @@ def find_face_sets(root: Path) -> Iterator[FaceSetFolder]:
     for file in sorted(root.rglob(META)):
         try:
             meta = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(meta, dict) and "key" in meta:
             yield FaceSetFolder(file.parent, meta)

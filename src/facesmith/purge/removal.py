@@ -179,6 +179,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; one that is missing or broken is empty."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,5 +1,6 @@
 """Which runs learnt a face, or began from one that had."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from facesmith.purge.removal import RECORD, Trace, read_json
 COMPOSED = Path(".hydra", "config.yaml")
 CHECKPOINTS = "checkpoints"
 _SWEEP = "_sweep"
+_ENTRY = re.compile(r"[0-9a-f]{24}")  # name of a file of `methods.video_lora.cache`
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ def find_run_folders(root: Path) -> Iterator[RunFolder]:
         folder = folders.pop()
         if (folder / RECORD).is_file() or (folder / COMPOSED).is_file() or (folder / CHECKPOINTS).is_dir():
             record = read_json(folder / RECORD)
-            yield RunFolder(folder, record.get("settings") or _composed(folder / COMPOSED), record)
+            said = record.get("settings")
+            settings = said if isinstance(said, dict) and said else _composed(folder / COMPOSED)
+            yield RunFolder(folder, settings, record)
             continue
         folders += [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()]
 
@@ -86,7 +90,8 @@ def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
         jobs = sum(path.parent == sweep for path in why)
         traces.append(Trace("run", (sweep,), f"a sweep, all {jobs} jobs of it trained on this identity"))
     traces += [Trace("run", (path,), reason) for path, reason in sorted(why.items()) if path.parent not in whole]
-    ids = {run.record.get("wandb_id") for run in runs if run.path in why} - {None}
+    said = (run.record.get("wandb_id") for run in runs if run.path in why)
+    ids = {one for one in said if isinstance(one, str) and one}
     return [*traces, *_caches(run for run in runs if run.path in why), *_wandb(root, ids)]
 
 
@@ -138,9 +143,11 @@ def _strings(value: object) -> Iterator[str]:
 
 def _caches(runs: Iterable[RunFolder]) -> Iterator[Trace]:
     """Return cached faces and videos in a cache that several runs share: the entries do not state whose they are."""
-    folders = {str((run.settings.get("data") or {}).get("cache") or "") for run in runs} - {""}
+    data = (run.settings.get("data") for run in runs)
+    folders = {one["cache"] for one in data if isinstance(one, Mapping) and isinstance(one.get("cache"), str)} - {""}
     for folder in sorted(folders):
-        entries = sorted(Path(folder).glob("*/*.safetensors"))
+        # a run from somebody else may name any folder: only what has the name of an entry is one
+        entries = sorted(path for path in Path(folder).glob("*/*.safetensors") if _ENTRY.fullmatch(path.stem))
         if entries:
             yield Trace(
                 "cache", tuple(entries), f"{len(entries)} entries of such a run and others; made again when needed"

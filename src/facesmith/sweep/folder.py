@@ -88,7 +88,7 @@ def lock_sweep(folder: Path) -> Iterator[None]:
 def _read_fingerprint(folder: Path) -> str | None:
     try:
         found = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     fingerprint = found.get("fingerprint") if isinstance(found, dict) else None
     return fingerprint if isinstance(fingerprint, str) else None

@@ -47,8 +47,10 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
 
     @override
     def remove_checkpoint(self, path: CheckpointPath) -> None:
-        if Path(path).suffix == ".ckpt":  # an untrusted checkpoint may name a file to remove
-            Path(path).unlink(missing_ok=True)
+        # an untrusted checkpoint may name a file to remove; Lightning takes a/../b for a file of a
+        place = Path(path)
+        if place.suffix == ".ckpt" and ".." not in place.parts:
+            place.unlink(missing_ok=True)
 
 
 def _keep_previous(path: Path) -> None:

@@ -78,6 +78,19 @@ def test_find_newest_checkpoint_skips_weights_alone(tmp_path: Path) -> None:
     assert find_newest_checkpoint(tmp_path) == (None, [])
 
 
+def test_remove_checkpoint_removes_none_of_another_folder(tmp_path: Path) -> None:
+    mine, other, notes = (tmp_path / name for name in ("run/a.ckpt", "other/b.ckpt", "run/notes.txt"))
+    for path in (mine, other, notes):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    io = VerifiedCheckpointIO()
+    for path in (mine, mine.parent / ".." / "other" / "b.ckpt", notes):
+        io.remove_checkpoint(path)
+    assert not mine.exists()
+    assert other.exists()
+    assert notes.exists()
+
+
 def test_remove_stale_files_removes_nothing_else(tmp_path: Path) -> None:
     stale = [tmp_path / "checkpoints/.last.0123abcd.tmp.ckpt", tmp_path / "exports/.ada.fedcba98.tmp.onnx"]
     kept = [tmp_path / "checkpoints/last.ckpt", tmp_path / ".hydra/lock", tmp_path / ".notes.tmp"]

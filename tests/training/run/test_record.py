@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from facesmith.errors import PrunedError, UserError
-from facesmith.training.run.record import Monitor, Recorder, mark_killed, read_record, record_run
+from facesmith.training.run.record import RECORD_FILE, Monitor, Recorder, mark_killed, read_record, record_run
 
 DISTANCE = Monitor(name="val/judge_distance", mode="min")
 
@@ -114,6 +114,18 @@ def test_read_record_reused_pid_is_killed(tmp_path: Path) -> None:
     with record(tmp_path):
         text = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**text, "started": "2020-01-01T00:00:00+00:00"}))
+    assert read_record(tmp_path).status == "killed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"started": "x"}, {"resumed": ["x"]}, {"pid": -1}, {"pid": 10**30}],
+    ids=str,
+)
+def test_read_record_of_no_process_is_killed(change: dict[str, object], tmp_path: Path) -> None:
+    with record_run(tmp_path, experiment=None, name="ada", settings={}, overrides=[]):
+        said = json.loads((tmp_path / RECORD_FILE).read_text())
+    (tmp_path / RECORD_FILE).write_text(json.dumps({**said, "status": "running", **change}))
     assert read_record(tmp_path).status == "killed"
 
 

@@ -53,6 +53,14 @@ def test_saved_override_harmless_is_taken(override: str, tmp_path: Path) -> None
         ("-m", "is not in Hydra's grammar"),
         ("--run", "is not in Hydra's grammar"),
         ("data.source=[", "is not in Hydra's grammar"),
+        (f"data.source={'[' * 2000}", "is not in Hydra's grammar"),
+        (f"seed={'9' * 5000}", "is not in Hydra's grammar"),
+        ("data.source=a\nb", "is not in Hydra's grammar"),
+        ("=", "is not in Hydra's grammar"),
+        ("~", "is not in Hydra's grammar"),
+        ("+data/face_encoder@_global_.hydra.launcher=toy", "changes Hydra itself"),
+        ("data.source=${OC.ENV:HOME}", "holds a resolver"),
+        ("data.source=${oc.env :HOME}", "holds a resolver"),
     ],
 )
 @pytest.mark.parametrize("file", ["run.json", "overrides.yaml"])
@@ -77,6 +85,22 @@ def test_saved_overrides_of_an_earlier_version_have_todays_names(tmp_path: Path)
     run = a_run(tmp_path / "run", "+callbacks.mean={_target_: facesmith.callbacks.average.AverageWeights, decay: 0.9}")
     given = expand_resume([f"resume={run}"])
     assert "+callbacks.mean={_target_: facesmith.training.callbacks.average.AverageWeights, decay: 0.9}" in given
+
+
+def test_saved_flag_is_refused_also_where_the_same_is_given(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    (run / "run.json").write_text(json.dumps({"overrides": ["-cd=/tmp/evil", "-cd"]}))
+    for given in (["-cd", "conf"], ["-cd=conf"]):
+        with pytest.raises(UserError, match=r"its override -cd.* is not in Hydra's grammar"):
+            expand_resume([f"resume={run}", *given])
+
+
+def test_saved_yaml_with_aliases_is_not_read(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    doubling = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    (run / ".hydra/overrides.yaml").write_text("\n".join(["a0: &a0 [x]", *doubling]))
+    with pytest.raises(UserError, match="has aliases"):
+        expand_resume([f"resume={run}"])
 
 
 def test_primary_config_of_another_folder_is_given_again(tmp_path: Path) -> None:

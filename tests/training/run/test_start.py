@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from facesmith.cli.composition import load_config
 from facesmith.config.renamed import ASSETS, KEYS, TARGETS
@@ -106,6 +107,26 @@ def test_find_start_damaged_takes_previous(run: Path, caplog: pytest.LogCaptureF
     os.truncate(run / "checkpoints/previous.ckpt", 0)
     with pytest.raises(UserError, match="contains no complete checkpoint"):
         start(run, f"resume={run}")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"callbacks": 7},
+        {"callbacks": {"ExactState": {"settings": [1]}}},
+        {"callbacks": {"ExactState": {}}},
+        {"loops": {}},
+        {"global_step": "x"},
+    ],
+    ids=str,
+)
+def test_find_start_checkpoint_of_another_shape_is_refused(run: Path, broken: dict[str, Any]) -> None:
+    _, settings = composed(run, "trainer.max_epochs=30")
+    path = _save(run, 20, settings)
+    state = {**torch.load(path, weights_only=True), **broken}
+    VerifiedCheckpointIO().save_checkpoint(state, path)
+    with pytest.raises(UserError, match="holds no state that a training can resume from"):
+        start(run, "resume=auto", "trainer.max_epochs=30")
 
 
 def test_find_start_other_settings_is_refused(run: Path) -> None:

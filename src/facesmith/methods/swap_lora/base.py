@@ -168,6 +168,6 @@ def _recorded(run: Path) -> Path | None:
     """Return the best checkpoint, as the run's own record names it."""
     try:
         named = json.loads((run / RECORD_FILE).read_text(encoding="utf-8")).get("checkpoint")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return run / named if isinstance(named, str) else None

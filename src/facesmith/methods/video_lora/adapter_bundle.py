@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, tensor
+from torch import Tensor, device, tensor
 
 from facesmith.config.saved import read_settings
 from facesmith.errors import UserError
@@ -122,9 +122,16 @@ def _load_mapper(path: Path) -> tuple[FaceMapper, Tensor, dict[str, Any]]:
     if "mapper" not in metadata or _EMBEDDING not in tensors:
         raise UserError(f"{path}: is no mapper; give {MAPPER} of a run's exports/")
     embedding = tensors.pop(_EMBEDDING)
-    mapper = FaceMapper(**json.loads(metadata["mapper"]))
-    mapper.load_state_dict(tensors)
-    return mapper.eval(), embedding, json.loads(metadata[FACTS_KEY])
+    try:
+        with device("meta"):  # the sizes are what the file says: nothing of them is allocated before they fit
+            mapper = FaceMapper(**json.loads(metadata["mapper"]))
+        mapper.load_state_dict(tensors, assign=True)
+        facts = json.loads(metadata[FACTS_KEY])
+        if not isinstance(facts, dict):
+            raise TypeError("its facts are none")
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, RecursionError) as error:
+        raise UserError(f"{path}: is a damaged mapper ({' '.join(str(error).split())[:120]}); copy it again") from None
+    return mapper.float().eval(), embedding, facts
 
 
 def _read(path: Path, what: str) -> tuple[Tensors, dict[str, str]]:
@@ -141,7 +148,16 @@ def _load_from_checkpoint(path: Path) -> AdapterBundle:
     if "base_hash" not in provenance:
         raise UserError(f"model={path}: is no checkpoint of video_lora; give one of its runs")
     model = read_settings(settings, VideoLoraModuleConfig, f"model={path}")
-    state, shape = checkpoint["state_dict"], model.mapper
+    try:
+        return _collect_saved(checkpoint["state_dict"], provenance, model)
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise UserError(f"model={path}: its weights do not fit its settings ({why}); train it again") from None
+
+
+def _collect_saved(state: Tensors, provenance: dict[str, Any], model: VideoLoraModuleConfig) -> AdapterBundle:
+    """Collect what was trained from a checkpoint's weights."""
+    shape = model.mapper
     width = state["mapper.head.weight"].shape[0] // shape.tokens
     mapper = FaceMapper(shape.embedding_size, shape.widths, shape.tokens, width, shape.dropout, shape.token_norm)
     mapper.load_state_dict(

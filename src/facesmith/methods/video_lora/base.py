@@ -3,16 +3,19 @@
 import hashlib
 import importlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from facesmith import assets
-from facesmith.errors import UserError
+from facesmith.errors import UserError, is_disk_full
 from facesmith.methods.video_lora.quantization import Storage, quantization_config
 
 TRANSFORMER: Final = "WanVACETransformer3DModel"
@@ -89,12 +92,12 @@ class Base:
     @property
     def text_width(self) -> int:
         """Width of a row of encoded text."""
-        return int(self.transformer_config["text_dim"])
+        return self._size("text_dim")
 
     @property
     def latent_channels(self) -> int:
         """Channels of a latent."""
-        return int(self.transformer_config["in_channels"])
+        return self._size("in_channels")
 
     @cached_property
     def _temporal_downsample(self) -> list[bool]:
@@ -113,7 +116,7 @@ class Base:
     @property
     def size_multiple(self) -> int:
         """Number of px that heights and widths must be multiples of."""
-        return self.spatial_compression * int(self.transformer_config["patch_size"][1])
+        return self.spatial_compression * self._size("patch_size", 1)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -144,7 +147,9 @@ class Base:
         chosen: Any = kind or self._class("transformer")
         quantization = quantization_config(storage, dtype)
         options = {} if quantization is None else {"quantization_config": quantization}
-        model = chosen.from_pretrained(self.folder / "transformer", torch_dtype=dtype, use_safetensors=True, **options)
+        with self._loading("transformer"):
+            place = self.folder / "transformer"
+            model = chosen.from_pretrained(place, torch_dtype=dtype, use_safetensors=True, **options)
         return cast_rope_to_float(model).eval().requires_grad_(False)
 
     def empty_transformer(self, kind: type | None = None) -> Any:
@@ -155,20 +160,22 @@ class Base:
         """
         config = {key: value for key, value in self.transformer_config.items() if not key.startswith("_")}
         chosen: Any = kind or self._class("transformer")
-        with torch.device("meta"):
+        with self._loading("transformer"), torch.device("meta"):
             return chosen.from_config(config).requires_grad_(False)
 
     def load_vae(self, dtype: torch.dtype = torch.float32) -> Any:
         """Load the VAE, frozen, in eval mode."""
         chosen = self._class("vae")
-        model = chosen.from_pretrained(self.folder / "vae", torch_dtype=dtype, use_safetensors=True)
+        with self._loading("vae"):
+            model = chosen.from_pretrained(self.folder / "vae", torch_dtype=dtype, use_safetensors=True)
         return model.eval().requires_grad_(False)
 
     def load_tokenizer(self) -> Any:
         """Load the tokenizer."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.folder / "tokenizer", trust_remote_code=False)
+        with self._loading("tokenizer"):
+            return AutoTokenizer.from_pretrained(self.folder / "tokenizer", trust_remote_code=False)
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> Any:
         """Load the text encoder, frozen, in eval mode."""
@@ -176,12 +183,15 @@ class Base:
 
         transformers_logging.disable_progress_bar()
         chosen = self._class("text_encoder")
-        model = chosen.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
+        with self._loading("text_encoder"):
+            model = chosen.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
         return model.eval().requires_grad_(False)
 
     def load_scheduler(self) -> Any:
         """Load the sampler with the base's noise schedule."""
-        return self._class("scheduler").from_pretrained(self.folder / "scheduler")
+        chosen = self._class("scheduler")
+        with self._loading("scheduler"):
+            return chosen.from_pretrained(self.folder / "scheduler")
 
     def _class(self, part: str) -> Any:
         stated = self._read_json("model_index.json").get(part)
@@ -193,15 +203,39 @@ class Base:
             )
         return getattr(importlib.import_module(library), str(name))
 
+    @contextmanager
+    def _loading(self, part: str) -> Iterator[None]:
+        """Explain in one line what the libraries find wrong with a part's files."""
+        try:
+            yield
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError, RecursionError) as error:
+            if isinstance(error, ImportError) or is_disk_full(error):
+                raise
+            why = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"model.base={self.name}: its {part} cannot be loaded ({why}); download the base again"
+            ) from error
+
+    def _size(self, key: str, place: int | None = None) -> int:
+        """Return a number of the transformer's config."""
+        found = self.transformer_config.get(key)
+        if place is not None and isinstance(found, list) and place < len(found):
+            found = found[place]
+        if not isinstance(found, int) or found < 1:
+            raise UserError(f"model.base={self.name}: its transformer's {key} is {found}; download the base again")
+        return found
+
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("no group of keys")
         except OSError as error:
             raise UserError(
                 f"model.base={self.name}: {path} cannot be read ({error.strerror}); give a diffusers folder of Wan-VACE"
             ) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f"model.base={self.name}: {path} is damaged; download the base again") from None
         return found
 

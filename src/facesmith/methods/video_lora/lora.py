@@ -176,15 +176,26 @@ def load_lora(path: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: is no safetensors file ({error}); give a LoRA of Wan") from None
-    facts = json.loads(metadata.get(FACTS_KEY, "{}"))
+    facts = _read_group(metadata.get(FACTS_KEY, "{}"), path)
     if any(name.startswith(COMFY_PREFIX) for name in tensors):
         tensors, alphas = from_comfy(tensors, path)
         return tensors, _infer_config(tensors, alphas), facts
     if not tensors or not all(name.startswith(PREFIX) and ".lora_" in name for name in tensors):
         raise UserError(f"{path}: is no LoRA of a Wan transformer in diffusers' or ComfyUI's names")
-    packed = json.loads(metadata.get(CONFIG_KEY, "{}"))
+    packed = _read_group(metadata.get(CONFIG_KEY, "{}"), path)
     config = {key.removeprefix(PREFIX): value for key, value in packed.items()}
     return tensors, config or _infer_config(tensors, {}), facts
+
+
+def _read_group(text: str, path: Path) -> dict[str, Any]:
+    """Read a JSON object out of a file's metadata."""
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("no group of keys")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its metadata are damaged ({str(error)[:120]}); copy it again") from None
+    return found
 
 
 def to_comfy(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 import facesmith
 from facesmith.errors import UserError
 
 CARD: Final = "adapter.json"
+Name = Annotated[str, Field(pattern=r"^([^./\\\x00-\x1f][^/\\\x00-\x1f]*)?$", max_length=255)]
+"""Text that may be part of a file's name: a card may come from somebody else."""
 _STRICT: Final = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -49,7 +51,7 @@ class Scene:
     __pydantic_config__ = _STRICT
 
     key: str
-    name: str
+    name: Name
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,10 @@ class AdapterCard:
 
     base: BaseReference
     scene: Scene
-    identity: str
+    identity: Name
     face_set: str
     consent: Consent
-    rank: int
+    rank: Annotated[int, Field(ge=1, le=65536)]
     alpha: float
     rslora: bool
     dora: bool

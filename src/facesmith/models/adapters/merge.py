@@ -71,7 +71,12 @@ def load_network(path: Path) -> nn.Module:
         if not isinstance(generator, nn.Module):
             raise UserError(f"{path}: holds a {type(module).__name__}, not a swapper; give a swapper's checkpoint")
         return generator
-    return nn.ModuleDict({"graph": OnnxModule(read(onnx.load(str(path))), f"model={path}")})
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # protobuf's and onnx's errors share no base class
+        why = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: is no ONNX file, or a damaged one ({why}); export or download it again") from None
+    return nn.ModuleDict({"graph": OnnxModule(read(model), f"model={path}")})
 
 
 def merge_adapters(generator: M, adapters: AdapterSpec, path: Path) -> M:

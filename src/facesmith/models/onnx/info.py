@@ -252,7 +252,7 @@ class SwapperInfo:
             )
         except KeyError as error:
             raise UserError(f"{origin}: metadata lacks {error.args[0]!r}; export it again") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{origin}: wrong metadata: {error}; export it again") from None
 
 

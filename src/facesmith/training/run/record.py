@@ -307,9 +307,9 @@ def _is_alive(record: RunRecord) -> bool:
     """Return whether the record's process lives; another process may have its number by now."""
     try:
         began = psutil.Process(record.pid).create_time()
-    except psutil.NoSuchProcess:
+        latest = datetime.fromisoformat(record.resumed[-1] if record.resumed else record.started).timestamp()
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # the latter two of a record that nobody's run wrote
         return False
-    latest = datetime.fromisoformat(record.resumed[-1] if record.resumed else record.started).timestamp()
     return began <= latest + 2  # seconds; the record's time is rounded down
 
 

@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from facesmith.errors import UserError
 from facesmith.training.run.checkpoint_files import find_newest_checkpoint
-from facesmith.training.run.saved_command import HYDRA_FOLDER, key_of, primary_config_flags, saved_overrides
+from facesmith.training.run.saved_command import (
+    HYDRA_FOLDER,
+    key_of,
+    primary_config_flags,
+    refuse_links,
+    saved_overrides,
+)
 
 AUTO: Final = "auto"
 _NAMES_A_CONFIG: Final = re.compile(r"(-cn|--config-name|-cd|--config-dir)(=|$)")
@@ -70,6 +76,7 @@ def expand_resume(given: Sequence[str]) -> list[str]:
         raise UserError(
             f"resume={folder}: is not the folder of a run; give one such as runs/identity/ada/2026-01-31_12-00-00"
         )
+    refuse_links(folder)
     new = [o for o in given if not re.match(r"\+*(resume|hydra\.run\.dir)=", o)]
     flags = [] if any(_NAMES_A_CONFIG.match(one) for one in new) else primary_config_flags(folder)
     old = saved_overrides(folder, {key_of(one) for one in new})

@@ -9,11 +9,12 @@ import torch
 
 from facesmith.config.saved import upgrade_settings
 from facesmith.config.schema import TrainConfig
-from facesmith.errors import UserError
+from facesmith.errors import UserError, is_out_of_memory
 from facesmith.training.run import record as run_record
 from facesmith.training.run.checkpoint_files import find_newest_checkpoint, remove_stale_files
 from facesmith.training.run.log import get_rank
 from facesmith.training.run.resume import AUTO, check_unchanged
+from facesmith.training.run.saved_command import refuse_links
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, i
         if found.path is not None and not in_sweep:
             raise UserError(f"{run}: contains a run already; resume it with resume='{run}', or choose another folder")
         return Start()
+    refuse_links(run)
     for line in found.rejected:
         log.warning("%s; it is not used", line)
     if found.path is None:
@@ -57,22 +59,45 @@ def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, i
             raise UserError(f"resume={config.resume}: contains no complete checkpoint to resume from; start a new run")
         log.info("resume=auto: there is nothing to resume yet, so a new run starts: %s", run)
         return Start()
-    checkpoint = torch.load(found.path, map_location="cpu", weights_only=True, mmap=True)
-    state = checkpoint["callbacks"].get(_STATE)
-    if state is None:
-        raise UserError(
-            f"{found.path}: holds no settings, so it cannot be resumed; start a new run with model.init_from=<it>"
-        )
-    before = upgrade_settings(state["settings"], found.path)
+    before, done, step = _read_state(found.path)
     check_unchanged(before, settings, run)
-    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done > config.trainer.max_epochs:
         raise UserError(f"trainer.max_epochs={config.trainer.max_epochs}: the run has {done} already; set more")
     if config.trainer.max_epochs <= before["trainer"]["max_epochs"] and _completed(run):
         log.info("%s: finished after %d epochs; for more set trainer.max_epochs, such as %d", run, done, 2 * done)
         return Start(found.path, True, run_record.read_record(run).objective)
-    log.info("Resuming from %s: epoch %d, step %d", found.path, done, checkpoint["global_step"])
+    log.info("Resuming from %s: epoch %d, step %d", found.path, done, step)
     return Start(found.path)
+
+
+def _read_state(path: Path) -> tuple[dict[str, Any], int, int]:
+    """Return the settings a checkpoint was trained with, its whole epochs and its optimiser steps.
+
+    Raises:
+        UserError: It does not hold them.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = checkpoint["callbacks"].get(_STATE)
+        if state is None:
+            raise UserError(
+                f"{path}: holds no settings, so it cannot be resumed; start a new run with model.init_from=<it>"
+            )
+        before = upgrade_settings(state["settings"], path)
+        counts = (
+            before["trainer"]["max_epochs"],
+            checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+            checkpoint["global_step"],
+        )
+        if not all(isinstance(count, int) for count in counts):
+            raise TypeError("counts are no whole numbers")
+    except UserError:
+        raise
+    except Exception as error:  # the unpickler lets pass whatever a strange file makes it run into
+        if is_out_of_memory(error):
+            raise
+        raise UserError(f"{path}: holds no state that a training can resume from; start a new run") from None
+    return before, counts[1], counts[2]
 
 
 def _completed(run: Path) -> bool:
