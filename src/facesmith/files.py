@@ -82,7 +82,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder, or take an existing one, that only its owner may enter; parents are made as usual.
+    """Create a folder, or restrict an existing one, so that only its owner may enter it; parents are created as usual.
 
     A folder of somebody else stays as it is, with a warning.
     """
@@ -123,7 +123,7 @@ def partial_folder(final: Path) -> Path:
 
 @contextmanager
 def hold_lock(final: Path) -> Iterator[None]:
-    """Hold the lock of something that is made once.
+    """Hold the lock of a file or folder that only one process should create.
 
     When another process has it, this is logged, and this one waits.
 

@@ -26,7 +26,7 @@ class RayLauncher(Launcher):
         self.init, self.resources = dict(init), dict(resources)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what every job needs."""
+        """Store the settings that every job needs."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -17,7 +17,7 @@ class ResumableSweeper(Sweeper):
         self.settings = settings  # read from the config when the sweep begins
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what a sweep needs."""
+        """Store the settings of the sweep."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:

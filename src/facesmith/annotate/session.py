@@ -19,7 +19,7 @@ ONION: Final = ((255, 214, 0), (255, 120, 220))
 
 
 class View(NamedTuple):
-    """What the page shows.
+    """Content of the page.
 
     Until a new canvas has come back once, the editor is loading it, and a stroke would be lost.
     """

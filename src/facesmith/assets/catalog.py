@@ -1,4 +1,4 @@
-"""What assets exist: licence, sha256 and sources of each."""
+"""The catalogue of assets: licence, sha256 and sources of each."""
 
 from dataclasses import dataclass
 

@@ -24,7 +24,7 @@ _FIGURES = (("judge_distance", "judge"), ("nme", "moved"))
 
 
 class AdaptersConfig(Settings):
-    """Which adapters to list."""
+    """Settings of `facesmith adapters`."""
 
     place: PathSetting
     """A folder, or a profile."""

@@ -20,7 +20,7 @@ keys
 
 
 class AssetsCommandConfig(Settings):
-    """What to download."""
+    """Settings of `facesmith assets`."""
 
     names: list[str]
     """Names of assets; none: every file with a recorded hash."""

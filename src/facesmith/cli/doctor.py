@@ -65,7 +65,7 @@ keys
 
 
 class DoctorConfig(Settings):
-    """Where to look."""
+    """Settings of `facesmith doctor`."""
 
     as_json: bool = Field(alias="json")
     """Print the findings as JSON."""

@@ -15,7 +15,7 @@ def _train_arguments(given: Sequence[str]) -> list[str]:
 
 
 def _infer_arguments(given: Sequence[str]) -> list[str]:
-    """Take a plain key that every task has not for the chosen task's own: `masks=[box]` is `task.masks=[box]`."""
+    """Add the prefix `task.` to keys of the chosen task: `masks=[box]` becomes `task.masks=[box]`."""
     own = "|".join(InferConfig.model_fields)
     return [re.sub(rf"^(?!(?:{own}|hydra)\b)(\w+=)", r"task.\1", argument) for argument in given]
 

@@ -13,7 +13,7 @@ from facesmith.errors import UserError
 
 
 class Command(NamedTuple):
-    """Where a command's function lies, and what the command does in a few words."""
+    """The module and function of a command, and its summary."""
 
     function: str
     summary: str

@@ -45,7 +45,7 @@ read
 
 
 class VerifyConfig(Settings):
-    """What to verify."""
+    """Settings of `facesmith provenance verify`."""
 
     files: list[PathSetting] = Field(min_length=1)
     """Pictures and videos."""

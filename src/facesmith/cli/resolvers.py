@@ -1,4 +1,4 @@
-"""What the YAML files may compute: the resolvers of `conf/`, registered on import."""
+"""The OmegaConf resolvers of `conf/`, registered on import."""
 
 import re
 from pathlib import Path

@@ -44,21 +44,21 @@ _PICTURES: Final = 24
 
 
 class StatusConfig(Settings):
-    """Which runs to look at."""
+    """Settings of `facesmith sweep status`."""
 
     folder: PathSetting
     """A sweep's folder, or any folder of runs."""
 
 
 class BestConfig(StatusConfig):
-    """Which run won."""
+    """Settings of `facesmith sweep best`."""
 
     by: str | None = None
     """`METRIC:min|max` to compare by; what was monitored where None."""
 
 
 class LeaderboardConfig(BestConfig):
-    """How runs are ranked, and what is written."""
+    """Settings of `facesmith sweep leaderboard`."""
 
     top: int = Field(default=30, ge=1)
     """Rows in the terminal."""
@@ -69,7 +69,7 @@ class LeaderboardConfig(BestConfig):
 
 
 class LineageConfig(Settings):
-    """Which file was made with which model."""
+    """Settings of `facesmith sweep lineage`."""
 
     output: PathSetting
     """The picture or video; it stays here."""
@@ -84,7 +84,7 @@ class LineageConfig(Settings):
 
 
 class DashboardConfig(Settings):
-    """What the W&B workspace shows."""
+    """Settings of `facesmith sweep dashboard`."""
 
     project: str
     """`ENTITY/PROJECT`."""

@@ -1,4 +1,4 @@
-"""Where `conf/` and `sweeps/` lie: one way for every command."""
+"""Locate `conf/` and `sweeps/`, for all commands."""
 
 from pathlib import Path
 

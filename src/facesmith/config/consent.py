@@ -10,7 +10,7 @@ CONSENT_KINDS: Final[tuple[ConsentKind, ...]] = get_args(ConsentKind)
 
 
 class ConsentConfig(Settings):
-    """What is stated of a person's consent; it travels into all that is made of the face."""
+    """A person's consent; it is stored in everything made from the face."""
 
     consent: ConsentKind
     """What kind of consent the person gave."""

@@ -31,7 +31,7 @@ from facesmith.errors import UserError
 
 
 class PathsConfig(Settings):
-    """Where results go."""
+    """Folders of results."""
 
     runs: PathSetting
     """Folder of runs: `<runs>/<experiment>/<name>/<time>`."""
@@ -51,13 +51,13 @@ class AssetsConfig(Settings):
 
 
 class MediaConfig(Settings):
-    """How video is read."""
+    """Settings of video reading."""
 
     backend: Literal["pyav", "decord"]
 
 
 class ProvenanceConfig(Settings):
-    """Whose signature marked pictures and videos carry; null: a chain made on this computer."""
+    """Certificate and key that sign pictures and videos; null: a chain created on this computer."""
 
     certificate: PathSetting | None
     """PEM file of a certificate chain."""

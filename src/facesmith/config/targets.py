@@ -1,4 +1,4 @@
-"""Which classes a `_target_` may name, and where they are found.
+"""The classes that a `_target_` may name, and their import.
 
 A `_target_` is a class, never a function: of facesmith, of an installed plug-in, or of the few packages of Lightning,
 torch and torchmetrics in `FOREIGN`. Files (checkpoints, adapters) may name classes of the first two only.

@@ -155,7 +155,7 @@ def measure_distances(faces: AlignedFaces, canonical: NDArray[np.floating]) -> F
 
 
 def _choose(chooser: FrameChooser, usable: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-    """Choose rows far from one another, whole faces first, then those of which a part can be used."""
+    """Choose dissimilar rows, complete faces first, then partly usable ones."""
     whole, some = np.flatnonzero(usable.all(1)), np.flatnonzero(usable.any(1))
     rows = whole if len(whole) else some if len(some) else np.arange(len(usable))
     return np.asarray(rows[sample_farthest(chooser.features()[rows], count)], np.intp)

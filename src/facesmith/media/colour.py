@@ -17,7 +17,7 @@ EXACT = _EXACT_TO_RGB | Interpolation.FULL_CHR_H_INP  # which matters on the way
 
 @dataclass(frozen=True, slots=True)
 class ColourTags:
-    """How a frame's numbers mean colours: ITU-T H.273 codes, as FFmpeg numbers them; bits: of the deepest channel."""
+    """Colour description of a frame: ITU-T H.273 codes, as FFmpeg numbers them; bits: of the deepest channel."""
 
     colorspace: int
     color_range: int

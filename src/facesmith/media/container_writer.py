@@ -77,7 +77,7 @@ class ContainerWriter:
             self.container.mux(packet)
 
     def copy_sound(self, until: float | None) -> None:
-        """Copy sound, so that it lies beside its pictures.
+        """Copy sound, interleaved with the pictures.
 
         Args:
             until: Seconds up to which it is copied; None: all that is left.

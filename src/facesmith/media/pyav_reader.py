@@ -81,7 +81,7 @@ class PyAvReader:
 
     @property
     def lost(self) -> list[str]:
-        """What could not be read: what the index found, and frames that have not decoded well so far."""
+        """Unreadable parts: losses in the index, and frames that failed to decode so far."""
         return [
             *self.index.lost,
             *self._stretches(self._undecodable, "cannot be decoded"),
@@ -98,7 +98,7 @@ class PyAvReader:
 
     @property
     def start_time(self) -> int | None:
-        """Where the file's clock starts, in microseconds."""
+        """Start time of the file, in microseconds."""
         return self._container.start_time
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -214,7 +214,7 @@ class PyAvReader:
         return None
 
     def _go_to(self, place: int) -> None:
-        """Bring the demuxer to a place at or before the wanted one, near it where the container can."""
+        """Seek the demuxer to a position at or shortly before the requested one."""
         if 0 <= place - self._at <= _READ_ON:
             return
         earlier = [key for key in self._keys if key <= place]

@@ -1,4 +1,4 @@
-"""Which of many pictures are taken: an even sample of one medium, or a budget shared by several."""
+"""Sampling of pictures: evenly from one medium, or a budget shared by several."""
 
 from collections.abc import Sequence
 

@@ -82,7 +82,7 @@ class SegmentedWriter:
 
     @property
     def kept(self) -> int:
-        """How many segments are finished."""
+        """Number of finished segments."""
         return len(self._segments())
 
     def write(self, rgb: NDArray[np.uint8], index: int) -> None:

@@ -1,4 +1,4 @@
-"""Whose signature marked files carry: a key and certificate of the user's, or a chain made on this computer."""
+"""The signing key of marked files: the user's key and certificate, or a chain created on this computer."""
 
 import datetime
 import functools
@@ -34,7 +34,7 @@ _CURVES: Final[dict[str, Algorithm]] = {"secp256r1": "es256", "secp384r1": "es38
 
 @dataclass(frozen=True)
 class SigningKey:
-    """What C2PA signs with.
+    """Key and certificate chain for C2PA.
 
     Attributes:
         certificates: PEM, the signer's first.

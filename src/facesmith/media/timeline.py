@@ -1,4 +1,4 @@
-"""What a written video takes from its source: times, rate, colour tags and sound."""
+"""Properties a written video takes from its source: times, rate, colour tags and sound."""
 
 from dataclasses import dataclass
 from fractions import Fraction

@@ -218,7 +218,7 @@ def _media_type(path: Path) -> str:
 
 
 def _broken(path: Path) -> str:
-    """Tell by its name what a broken file was meant to be, when it holds a manifest."""
+    """Return the kind of a broken file by its name, if it has a manifest."""
     guess = mimetypes.guess_type(path)[0]
     if guess is None or not _holds_manifest(path):
         raise MediaError(f"{path}: is neither image nor video, or broken; give one that opens")

@@ -31,7 +31,7 @@ class VideoReader(Protocol):
 
     @property
     def lost(self) -> list[str]:
-        """What could not be read, one sentence each; grows while frames are read."""
+        """Unreadable parts, one sentence each; grows while frames are read."""
         ...
 
     def __len__(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Index of a video: when each of its frames is shown, and where it lies in the file."""
+"""Index of a video: presentation time and file position of each frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

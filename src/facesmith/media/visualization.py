@@ -1,4 +1,4 @@
-"""Pictures for people to look at: grids with titles, masks over pictures, text that fits."""
+"""Pictures for inspection: grids with titles, mask overlays, shortened text."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""How much a face in a frame is a certain person, and how true it stays to the face that was there before."""
+"""Metrics of a swapped face: similarity to a person, and fidelity to the original face."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _FARTHEST: Final = 0.5  # of a face's width: beyond it a face is another one
 
 @dataclass(frozen=True)
 class FrameMetrics:
-    """What is measured of one frame; None where it cannot be.
+    """Metrics of one frame; None where not available.
 
     Attributes:
         similarity: Cosine to the profile.

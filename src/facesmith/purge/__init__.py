@@ -1,1 +1,1 @@
-"""Finding and removing everything that was made of a person's face."""
+"""Find and remove everything made from a person's face."""

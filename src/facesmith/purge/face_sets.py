@@ -1,4 +1,4 @@
-"""Where a person's face lies in the face sets: their own, those of a crowd, scenes they appear in, and caches."""
+"""A person's traces in the face sets: their own, those of a crowd, scenes they appear in, and caches."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -115,7 +115,7 @@ def expiries(face_sets: Path, profiles: Path, runs: Path) -> Iterator[Expiry]:
 
 
 def expired(found: Iterator[Expiry], today: date) -> dict[str, list[Expiry]]:
-    """Group those whose day is over by identity.
+    """Group expired consents by identity.
 
     Args:
         found: As `expiries` yields them.

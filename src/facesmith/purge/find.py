@@ -1,4 +1,4 @@
-"""Find everything on disk that was made of a person."""
+"""Find everything on disk that was made from a person's face."""
 
 from facesmith.config.schema import PathsConfig
 from facesmith.config.settings import IsoDate, PathSetting, Settings, Slug
@@ -9,7 +9,7 @@ from facesmith.purge.runs import models_in_runs, traces_in_runs
 
 
 class PurgeConfig(Settings):
-    """What to remove, where to look, and where to record it."""
+    """Settings of `facesmith purge`."""
 
     name: Slug | None
     """The identity."""

@@ -1,4 +1,4 @@
-"""Which runs learnt a face, or began from one that had."""
+"""Find runs that were trained on a face, or initialised from one that was."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ class RunFolder:
 
     @property
     def identity(self) -> str:
-        """The identity whose face it learns, "" when that is not known."""
+        """The identity it is trained on, "" when unknown."""
         if said := read_json(self.path / "adapter" / "adapter.json").get("identity"):
             return str(said)  # such a run is named after its scene
         data = self.settings.get("data")

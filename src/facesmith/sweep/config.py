@@ -10,7 +10,7 @@ Direction = Literal["min", "max"]
 
 
 class SamplerConfig(Settings):
-    """Which points are tried; further keys are arguments of Optuna's sampler."""
+    """Sampler of the sweep; further keys are arguments of Optuna's sampler."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -23,7 +23,7 @@ class SamplerConfig(Settings):
 
 
 class PrunerConfig(Settings):
-    """Which jobs end early; further keys are arguments of Optuna's pruner, whose steps are epochs."""
+    """Pruner of the sweep; further keys are arguments of Optuna's pruner; its steps are epochs."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,4 +1,4 @@
-"""Which parameters decided how good a run is."""
+"""Parameter importance of a sweep."""
 
 import math
 import warnings
@@ -20,7 +20,7 @@ _LOG_RATIO: Final = 10  # of greatest to least, from which on a scale is logarit
 
 
 class Importance(NamedTuple):
-    """How much each parameter decided."""
+    """Importance of each parameter."""
 
     shares: dict[str, float]
     """By parameter, greatest first, adding up to 1; empty when there are none."""

@@ -47,7 +47,7 @@ class JobPostponedError(Exception):
 
 @dataclass(frozen=True)
 class TrackedJob:
-    """What the launcher runs instead of the task.
+    """Wraps the task for the launcher: records the job in the study.
 
     Args:
         task: Returns a number, several, or None.

@@ -1,4 +1,4 @@
-"""Which run is best, by what, and what the runs differ in."""
+"""Ranking of runs by metrics, with the parameters they differ in."""
 
 import math
 import re

@@ -167,7 +167,7 @@ def continue_command(run: Run) -> str:
 
 
 def _config_flags(arguments: list[str]) -> list[str]:
-    """Take the choice of the primary config, however it was written, from a command line."""
+    """Extract the flags of the primary config from a command line."""
     flags: list[str] = []
     for position, argument in enumerate(arguments[1:], 1):
         name, equals, value = argument.partition("=")

@@ -129,7 +129,7 @@ class Search:
         return len(jobs) < (self.config.n_trials or 0)
 
     def _set_sampler(self, number: int, at_random: bool = False) -> None:
-        """Let a trial's point depend on its number and on what is known, not on how often the sweep was interrupted."""
+        """Seed a trial's sampler by its number, so that interruptions do not change the points."""
         parallel = self.batch_size is None or self.batch_size > 1
         sampler = SamplerConfig(name="random") if at_random else self.config.sampler
         self.study.sampler = make_sampler(sampler, self.config.seed + number, parallel)

@@ -70,7 +70,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """What every job gets, and what is swept.
+    """Overrides common to all jobs, and swept parameters.
 
     Args:
         order: All keys, in the order in which they were given.

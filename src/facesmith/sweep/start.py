@@ -105,7 +105,7 @@ def _space(settings: SweepConfig, context: HydraContext, arguments: list[str]) -
 
 
 def _check(first: DictConfig, task: TaskFunction) -> None:
-    """Let the task check the first point's config: what is wrong there is wrong in most jobs."""
+    """Validate the first point's config; its mistakes are in most jobs."""
     devices = OmegaConf.select(first, "trainer.devices", default=1)
     if devices != 1 and not (isinstance(devices, ListConfig) and len(devices) == 1):
         raise UserError(f"trainer.devices={devices}: a job of a sweep has one device; choose 1, and jobs side by side")

@@ -1,4 +1,4 @@
-"""How checkpoints reach the disk and come back."""
+"""Writing and reading of verified checkpoints."""
 
 import os
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What processes that share a batch compute together, so that the result is that of one process."""
+"""Computations across processes that share a batch, so that the result equals that of one process."""
 
 from typing import Any
 

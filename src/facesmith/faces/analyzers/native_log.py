@@ -1,4 +1,4 @@
-"""Keeps what MediaPipe's C++ side prints on every start out of the user's console."""
+"""Filter the messages that MediaPipe's C++ code prints on every start."""
 
 import os
 import re
@@ -56,7 +56,7 @@ _redirection: Final = _Redirection()
 
 @contextmanager
 def filter_stderr() -> Iterator[None]:
-    """Hold back the process's standard error inside; at the end all but MediaPipe's chatter is printed.
+    """Capture the process's standard error; at the end print it without MediaPipe's messages.
 
     MediaPipe has no switch for that: its warnings go to the file descriptor from native threads. Several threads may be
     inside at once; then the last one to leave prints.

@@ -26,7 +26,7 @@ class SelectionConfig(Settings):
 
 
 class SmoothingConfig(Settings):
-    """How far landmarks are smoothed along time.
+    """Smoothing of landmarks along time.
 
     The window is a time and not a number of frames on purpose: where frames are sampled so sparsely that fewer than
     polyorder + 2 of them fall into it, what looks like jitter is the person moving, and nothing is changed.

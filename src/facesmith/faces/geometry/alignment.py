@@ -121,7 +121,7 @@ def invert_transform(matrix: Matrix) -> Matrix:
 
 
 def transform_points(points: Array, matrix: Matrix) -> Array:
-    """Take points through a matrix.
+    """Transform points by a matrix.
 
     Args:
         points: (..., 2) px, or (..., 3) with a depth in px, which is multiplied by the matrix's scale, so that it stays

@@ -92,7 +92,7 @@ def resample(image: NDArray[np.uint8], coordinates: NDArray[np.float32]) -> NDAr
 
 
 def fit_similarity(shapes: NDArray[np.floating], onto: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Turn, scale and move each shape so that it lies best on another, by least squares.
+    """Rotate, scale and translate each shape onto another, by least squares.
 
     Args:
         shapes: (N, K, 2).

@@ -1,4 +1,4 @@
-"""Which of the 478 face points is what, and what becomes of points and expressions in a mirror.
+"""Meaning of the 478 face landmarks, and of landmarks and blendshapes under mirroring.
 
 Indices follow MediaPipe's face mesh: 0..467 the mesh, 468..477 the irises. "Left" and "right" here are as
 seen in the picture; blendshape names use the person's own left and right.

@@ -129,7 +129,7 @@ def _combined(
 
 
 def _made_from(profiles: Sequence[IdentityProfile], shares: Vector) -> list[Ancestor]:
-    """Return what went in; what has no face set of its own passes on the sets that it was made from."""
+    """Return the sources of a combination; a profile without a face set passes on those it was made from."""
     return [
         Ancestor(id=one.id, face_set=key, weight=float(share * part))
         for share, one in zip(shares, profiles, strict=True)

@@ -1,4 +1,4 @@
-"""Which frames of a person serve which face, eyes and mouth."""
+"""Choose a person's frames for a target's face, eyes and mouth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -155,7 +155,7 @@ class FrameChooser:
 
 
 def sample_farthest(features: Floats, count: int, first: Sequence[int] = ()) -> NDArray[np.intp]:
-    """Choose rows far from one another: farthest point sampling.
+    """Choose dissimilar rows by farthest point sampling.
 
     Args:
         features: (n,f).

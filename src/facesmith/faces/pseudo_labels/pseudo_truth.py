@@ -95,7 +95,7 @@ def build(
 
 
 class _Builder:
-    """The person's frames and the targets with their mirror images, and what can be made of them."""
+    """Builds pseudo truth from the person's frames and the targets with their mirror images."""
 
     def __init__(
         self,
@@ -263,7 +263,7 @@ class _Builder:
         yield _Item(image, image, landmarks, canonical, "self", -1, shapes)
 
     def _donors(self, landmarks: NDArray[np.floating], donors: int) -> list[int]:
-        """Draw targets for a frame to wear; one whose pose is far from it only when none is near."""
+        """Sample targets to paste into a frame; one with a different pose only if none is similar."""
         assert self.scenes is not None
         residual = self.scenes.residuals(landmarks)
         near = np.flatnonzero(residual <= max(FAR * self.size, np.sort(residual)[:donors][-1]))

@@ -1,4 +1,4 @@
-"""What a swapper learns from: pairs of pictures with their geometry, in memory and on disk."""
+"""Training items of a swapper: pairs of pictures with their geometry, in memory and on disk."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -137,7 +137,7 @@ class _BufferedFrame(Generic[T]):
 
 
 class _Path:
-    """Where the landmarks of a track were, bridged frames included, as far back as smoothing needs it."""
+    """Past landmarks of a track, bridged frames included, as far back as smoothing needs them."""
 
     def __init__(self, track: Track) -> None:
         self.track = track

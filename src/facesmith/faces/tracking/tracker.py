@@ -36,7 +36,7 @@ class Track:
     embedding_sum: Floats | None = None
 
     def add(self, time: float, landmarks: Floats, embedding: Floats) -> None:
-        """Take the face of a later frame; an embedding of NaN does not count."""
+        """Add the face of a later frame; an embedding of NaN is ignored."""
         self.time, self.landmarks = time, landmarks
         if not np.isnan(embedding[0]):
             self.embedding_sum = embedding + (0 if self.embedding_sum is None else self.embedding_sum)

@@ -31,7 +31,7 @@ Family = Literal[
 
 
 class OcclusionsConfig(Settings):
-    """How training faces are covered with synthetic things."""
+    """Synthetic occlusions of training faces."""
 
     families: dict[Family, float]
     """How often each family is drawn; those of weight 0 are never trained on, but always validated."""

@@ -45,7 +45,7 @@ _EXAMPLES: Final = 6  # of each family, in the preview
 
 
 class OccluderDataModule(LightningDataModule):
-    """Faces with their masks, covered on the fly with things whose outline is known.
+    """Faces with their masks, covered on the fly with synthetic objects.
 
     The last share of the faces is held out for validation; families of weight 0 are never trained on.
 
@@ -64,7 +64,7 @@ class OccluderDataModule(LightningDataModule):
         self._faces: FaceSet | None = None
 
     def prepare_data(self) -> None:
-        """Extract the faces, or open the face set that holds them already."""
+        """Extract the faces, or open their existing face set."""
         self._faces = extract_faces(self.config)
         report_pictures_without_face(self._faces, self.config.without_face, "data.without_face")
 
@@ -147,7 +147,7 @@ class OccluderDataModule(LightningDataModule):
         return {**floats, "picture": picture[..., inner, inner], "mask": mask[..., inner, inner]}
 
     def provenance(self) -> dict[str, Any]:
-        """Return whose faces these are, in plain values: what checkpoints and exports carry."""
+        """Return identity, consent and face set, in plain values, for checkpoints and exports."""
         return {
             "identity": self.config.name,
             "embedder": self.faces.embedder,
@@ -226,7 +226,7 @@ class DrawBatches(Sampler[list[Draw]]):
 
 
 def extract_faces(data: OccluderDataModuleConfig) -> FaceSet:
-    """Extract the faces of the sources, or open the face set that holds them already.
+    """Extract the faces of the sources, or open their existing face set.
 
     Raises:
         UserError: The media cannot be read or hold no usable face.

@@ -1,4 +1,4 @@
-"""The loss of the occluder: how far predicted masks are from the labels."""
+"""The loss of the occluder, between predicted masks and labels."""
 
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn

@@ -131,7 +131,7 @@ def _light(layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
 
 
 def _shadow(alpha: Plane, face: FaceCanvas, rng: Generator) -> Plane:
-    """Return how much a thing darkens what lies behind it, (S,S) in 0..1; the face there is still visible."""
+    """Return the shadow that an object casts behind it, (S,S) in 0..1; the face there is still visible."""
     if rng.random() < 0.4:
         return np.zeros_like(alpha)
     offset = rng.normal(0, 0.08, 2) * face.unit

@@ -27,7 +27,7 @@ class BaseComparison:
         self._taken: dict[str, Tensor] | None = None
 
     def add(self, batch: Batch, base: Tensor, adapted: Tensor) -> None:
-        """Keep a batch of validated targets.
+        """Add a batch of validated targets.
 
         Args:
             batch: target (N,3,S,S) -1..1, canonical (N,2,S,S), hull (N,1,S,S) 0..1, role (N,).

@@ -29,7 +29,7 @@ class SwapLoraDataModuleConfig(SwapDataConfig):
 
 
 class LoraLossConfig(Settings):
-    """What is added to the base's own loss: arguments of `SwapLoraLoss`."""
+    """Terms added to the base's own loss: arguments of `SwapLoraLoss`."""
 
     identity: float = Field(ge=0)
     """Weight of 1 - cosine of the composite's embedding to the person."""

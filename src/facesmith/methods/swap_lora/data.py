@@ -1,4 +1,4 @@
-"""A scene in, batches out: the person as the base knows them, the scene's frames, a tail of it held out."""
+"""The data of a LoRA: the base's person, the scene's frames, and a held-out tail of the scene."""
 
 import logging
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class SwapLoraDataModule(SwapDataModule):
         super().__init__(config, identity=identity, size=self.base.size, train_size=self.base.train_size)
 
     def split_identities(self) -> list[IdentitySplit]:
-        """Hold out the person's frames that the base never saw, and the last of the scene's."""
+        """Hold out the frames that were held out from the base, and the last frames of the scene."""
         frames, held_frames = split_frames(self._known_person(), self.base.holdout_frames)
         scene, tail = split_frames(self.scene_faces(self.config.target, "data.target"), self.config.holdout)
         if self.config.holdout and not len(tail):
@@ -150,7 +150,7 @@ class SwapLoraDataModule(SwapDataModule):
         return made
 
     def _relabelled(self, items: TrainingItems) -> TrainingItems:
-        """Let the labels name the base's textures: those made along with the items are not in it."""
+        """Relabel items by the base's textures, which differ from those built with the items."""
         textures, regions = self.base.textures, self.base.regions
         if textures is None or regions is None:
             return items

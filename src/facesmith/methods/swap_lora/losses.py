@@ -1,4 +1,4 @@
-"""What a LoRA learns a scene by: the base's own loss, likeness late, steadiness, and no change on the prior."""
+"""The loss of a LoRA: the base's loss, late identity loss, temporal consistency, and prior preservation."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Who is swapped and what is held out: one person and scenes, or many people in each other's scenes."""
+"""The data of a swapper: one person and scenes, or many people in each other's scenes."""
 
 import logging
 import re
@@ -49,7 +49,7 @@ class PretrainDataModule(SwapDataModule):
         super().__init__(config, identity=config.name, size=config.size, train_size=config.train_size)
 
     def split_identities(self) -> list[IdentitySplit]:
-        """Hold out the people that `holdout` names, and everybody else's last frames."""
+        """Hold out the people that `holdout` names, and the last frames of the others."""
         source = self.config.source
         folders = sorted(path for path in source.iterdir() if path.is_dir()) if source.is_dir() else []
         if len(folders) < 2:

@@ -1,4 +1,4 @@
-"""What swapper networks learn by: mesh warp by light, texture warp by geometry and light, AAD by pixels, likeness."""
+"""Losses of swapper networks: mesh warp by light, texture warp by geometry and light, AAD by pixels and identity."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _DEVIATION_FLOOR: Final = 3e-3
 
 
 class MeshWarpLoss(nn.Module):
-    """Colour and light alone: where everything lies is known.
+    """Loss of colour and light only: the geometry is known.
 
     Args:
         light: Weight of the L1 distance of cell means to the truth's, in opponent colours.

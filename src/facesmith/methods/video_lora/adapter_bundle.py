@@ -33,7 +33,7 @@ _NO_FACTS: Final = ("embedding", "people", "before", "figures")
 
 @dataclass(frozen=True)
 class AdapterBundle:
-    """What was learnt of a person, or of several.
+    """Mapper, LoRA and metadata of one or several people.
 
     Attributes:
         lora: Tensors in diffusers' names.
@@ -53,7 +53,7 @@ class AdapterBundle:
 
     @property
     def injection(self) -> Injection:
-        """Where the transformer finds the face."""
+        """How the face is injected into the transformer."""
         return "tail" if self.attention is None else "decoupled"
 
     def save(self, folder: Path) -> list[Path]:

@@ -80,7 +80,7 @@ class VideoLoraOptimizerConfig(OptimizerConfig):
 
 
 class ValidationSettings(Settings):
-    """What is generated and measured at each validation."""
+    """Videos and metrics of each validation."""
 
     quantiles: int = Field(ge=1)
     """Fixed noise levels at which the validation loss is measured."""
@@ -120,7 +120,7 @@ class VideoLoraModuleConfig(ModuleConfig):
     optimizer: VideoLoraOptimizerConfig
     """AdamW and its learning rates."""
     validation: ValidationSettings
-    """What is generated and measured at each validation."""
+    """Videos and metrics of each validation."""
 
 
 class PriorConfig(Settings):

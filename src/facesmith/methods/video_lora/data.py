@@ -173,7 +173,7 @@ class VideoLoraDataModule(LightningDataModule):
         return ValidationClip(clip.name, read_clip(clip, clip.pair.video), read_clip(clip, clip.pair.pose), person)
 
     def provenance(self) -> dict[str, Any]:
-        """Return whose face it is and what it was trained on, as plain values for checkpoints and exports."""
+        """Return identity, consent and base, as plain values for checkpoints and exports."""
         first = next(iter(self.people.values()))
         return {
             "identity": ",".join(self.people),

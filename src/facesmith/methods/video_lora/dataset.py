@@ -20,7 +20,7 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ClipItem:
-    """Where the cache entries of a sample lie.
+    """The cache entries of a sample.
 
     Attributes:
         latents: Of the clip, or of one that the base generated.

@@ -1,4 +1,4 @@
-"""What the frozen networks compute before training: faces, clips, blank videos, and clips of the base itself."""
+"""Outputs of the frozen networks, computed before training: faces, clips, blank videos, and prior clips."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -138,7 +138,7 @@ def generate_prior_clips(
     cfg_scale: float,
     progress: bool,
 ) -> list[Path]:
-    """Let the base alone generate a clip to the poses and the prompt of each item.
+    """Generate a clip with the base alone for the poses and the prompt of each item.
 
     Args:
         base: Whose transformer generates.

@@ -304,7 +304,7 @@ def _compare(graph: _Graph, path: Path) -> float:
 
 
 def _metadata(bundle: AdapterBundle) -> dict[str, str]:
-    """Return what a graph states: whose face, by whose consent, for which base."""
+    """Return the metadata of a graph: identity, consent and base."""
     return {key: str(bundle.facts[key]) for key in _METADATA if bundle.facts.get(key)}
 
 

@@ -43,7 +43,7 @@ _LORA_KEYS: Final = (
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """What is generated.
+    """Settings of a generation.
 
     Attributes:
         prompt: What is to be seen.

@@ -1,4 +1,4 @@
-"""The people of a training, one or several: whose photos, who dances where, and their profiles."""
+"""The people of a training, one or several: photos, dances and profiles of each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

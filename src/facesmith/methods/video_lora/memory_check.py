@@ -1,4 +1,4 @@
-"""Checks that a job fits memory and disk, made before anything large is loaded."""
+"""Check that a job fits memory and disk, before anything large is loaded."""
 
 import logging
 import resource
@@ -214,7 +214,7 @@ def format_bytes(count: float) -> str:
 
 @dataclass(frozen=True)
 class _Job:
-    """What decides how much memory is needed."""
+    """Properties of a job that determine its memory."""
 
     shape: ClipShape
     storage: Storage

@@ -49,7 +49,7 @@ class ClipShape:
 
 @dataclass(frozen=True)
 class AdapterSize:
-    """What is trained.
+    """Trained parameters.
 
     Attributes:
         rank: Of the LoRA.

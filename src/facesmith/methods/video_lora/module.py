@@ -218,7 +218,7 @@ class VideoLoraModule(LightningModule):
         return build_conditioning(self.config.injection, batch["text"], self.mapper(batch["face"]), face_scale)
 
     def velocity(self, noisy: Tensor, levels: Tensor, conditioning: dict[str, Any], control: Tensor) -> Tensor:
-        """Let the adapted transformer answer.
+        """Predict the velocity with the adapted transformer.
 
         Args:
             noisy: (N,C,F,h,w) latents mixed with noise.
@@ -271,7 +271,7 @@ class VideoLoraModule(LightningModule):
             )
 
     def _offload_activations(self) -> AbstractContextManager[Any]:
-        """Keep what the backward pass needs in the computer's memory, where that is asked for."""
+        """Move activations for the backward pass to CPU memory, if configured."""
         if self.config.offload == "none" or not torch.is_grad_enabled():
             return nullcontext()
         return save_on_cpu(pin_memory=self.device.type == "cuda")

@@ -111,7 +111,7 @@ def insert_face_tokens(text: Tensor, tokens: Tensor) -> Tensor:
 
 
 class TextWithFace(NamedTuple):
-    """What blocks attend to, in place of the plain text."""
+    """Text and face tokens that blocks attend to, instead of plain text."""
 
     words: Tensor
     """(N,L,W) encoded prompts."""

@@ -1,4 +1,4 @@
-"""How the frozen weights are stored: in the type they are computed with, or smaller."""
+"""Storage types of frozen weights: the compute type, or smaller."""
 
 import importlib.util
 from typing import Any, Final, Literal

@@ -1,4 +1,4 @@
-"""The card of an adapter: whose face it shows, in which scene, on which base, and by whose consent."""
+"""The card of an adapter: identity, scene, base and consent."""
 
 import json
 from collections.abc import Mapping

@@ -100,7 +100,7 @@ def load_lora_state(generator: nn.Module, tensors: Mapping[str, Tensor]) -> None
 
 
 def merge_lora(generator: M, scale: float = 1.0) -> M:
-    """Return a copy without LoRA layers, whose weights hold the LoRA times `scale`; the original is not changed."""
+    """Return a copy with the LoRA times `scale` merged into its weights; the original is not changed."""
     whole = copy.deepcopy(generator)
     for name, layer in list(whole.named_modules()):
         if isinstance(layer, LoraLayer):

@@ -1,4 +1,4 @@
-"""Which adapters are merged into a base, and how much of each; no torch."""
+"""Selection of adapters to merge into a base, with weights; without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is to be exported as ONNX, and what came of it."""
+"""Specification and report of an ONNX export."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class ExportError(Exception):
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote, and how well it agrees with torch.
+    """Files written by an export, and their parity with torch.
 
     Attributes:
         path: The model.
@@ -53,7 +53,7 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What to export.
+    """A module and its inputs for an ONNX export.
 
     Attributes:
         module: In eval mode.

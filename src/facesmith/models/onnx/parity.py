@@ -14,7 +14,7 @@ from facesmith.models.onnx.export_spec import ExportError, ExportSpec
 
 @dataclass(frozen=True)
 class Parity:
-    """How well a graph agrees with its module.
+    """Result of comparing a graph with its module.
 
     Attributes:
         worst: Largest absolute difference.

@@ -1,4 +1,4 @@
-"""Find whose face a swapper shows: from a profile, a photo, or the swapper itself."""
+"""The source identity of a swap: from a profile, a photo, or the swapper itself."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -18,7 +18,7 @@ from facesmith.models.onnx.info import SwapperInfo
 
 @dataclass(frozen=True)
 class SourceIdentity:
-    """The person whose face is shown, as a swapper takes them.
+    """The source person, in the form that a swapper takes.
 
     Attributes:
         value: Embedding (E,) L2-normalised, or photo (3,P,P) RGB 0..1; None where the identity is baked in.

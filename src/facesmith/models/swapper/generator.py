@@ -1,4 +1,4 @@
-"""What every swapper network is: what it returns, how that is blended into the target, how it is wrapped for export."""
+"""Base class of swapper networks, their output, its composition with the target, and the export wrapper."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class SwapOutput(NamedTuple):
 
 
 class SwapGenerator(nn.Module):
-    """What every swapper network is, whatever it is made of.
+    """Base class of swapper networks.
 
     Attributes:
         template: Where the face lies in its crops.

@@ -1,4 +1,4 @@
-"""What the networks that warp pictures share: a convolution block, changes of size, and places of pixels."""
+"""Shared by the warping networks: a convolution block, resizing, and pixel coordinates."""
 
 import torch
 import torch.nn.functional as F

@@ -203,7 +203,7 @@ class MeshWarp(SwapGenerator):
         alpha: Tensor,
         usable: Tensor,
     ) -> None:
-        """Take the person's pictures.
+        """Set the person's pictures.
 
         Args:
             pictures: (K,T,T,3) uint8 RGB in canonical coordinates.

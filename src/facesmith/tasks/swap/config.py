@@ -13,7 +13,7 @@ Percent = Annotated[float, Field(ge=0, lt=100)]
 
 
 class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
-    """How one frame is swapped, see `frame_swap.FrameSwapper`."""
+    """Settings of one frame's swap, see `frame_swap.FrameSwapper`."""
 
     source_photo: PathSetting | None
     """A picture of the person, for models that take one."""

@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """Where a swapped face may show: the minimum of the model's own mask and of those named.
+    """Masks of a swapped face, combined by their minimum with the model's own mask.
 
     Attributes:
         names: Masks to combine.

@@ -21,7 +21,7 @@ _LIMITED_METRICS: Final = {
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What was measured of one frame."""
+    """Metrics of one frame."""
 
     file: str
     index: int

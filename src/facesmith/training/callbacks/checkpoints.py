@@ -111,7 +111,7 @@ class GracefulShutdown(Checkpoint):
             self.preemption.raise_if_requested()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let a signal stop at once what follows: it can be done again."""
+        """Let a signal stop immediately what follows: it can be repeated."""
         self.preemption.training = False
 
     def _is_requested(self, trainer: Trainer) -> bool:

@@ -1,4 +1,4 @@
-"""What a training leaves for others to use: the ONNX file, the identity profile, the adapter."""
+"""Exports of a training: the ONNX file, the identity profile, the adapter."""
 
 import logging
 from pathlib import Path

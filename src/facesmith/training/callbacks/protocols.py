@@ -1,4 +1,4 @@
-"""What callbacks ask of modules and data: all they know of them besides Lightning's own hooks."""
+"""Protocols between callbacks and modules or data modules, besides Lightning's own hooks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ class Renders(Protocol):
 
 @runtime_checkable
 class HasProvenance(Protocol):
-    """A module that knows whose face it learns."""
+    """A module with the provenance of the face it is trained on."""
 
     provenance: dict[str, Any]
     """Among others `identity`, a slug, and `consent`, its kind; empty before training."""
@@ -48,7 +48,7 @@ class WritesOnnx(Protocol):
 
 @runtime_checkable
 class HasProfile(Protocol):
-    """A data module that knows whose face it holds."""
+    """A data module with an identity profile."""
 
     def profile(self) -> "IdentityProfile":
         """Return the identity's profile with the last metrics of the quality gate."""
@@ -120,7 +120,7 @@ class SavesAdapter(Protocol):
 
 @runtime_checkable
 class HasMapper(Protocol):
-    """A module whose conditions come through a mapper of their own."""
+    """A module with a mapper."""
 
     mapper: nn.Module
     """Maps identity embeddings to conditions."""

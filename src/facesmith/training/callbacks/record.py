@@ -1,4 +1,4 @@
-"""What a run is and how it goes, for its loggers and for its record."""
+"""Record the run's hyperparameters and progress in loggers and `run.json`."""
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger

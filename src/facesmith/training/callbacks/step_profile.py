@@ -1,4 +1,4 @@
-"""Where a training step's time goes."""
+"""Profile the parts of a training step."""
 
 import json
 import time

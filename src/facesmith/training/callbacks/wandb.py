@@ -1,4 +1,4 @@
-"""What Weights & Biases gets when a training ends: a table of the quality gate, and artifacts."""
+"""Log a table of the quality gate and artifacts to Weights & Biases when training ends."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are whole. Needs no torch."""
+"""Find complete checkpoints of a run. Needs no torch."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""What a run runs on: versions of packages, the commit of the code, the memory it needs. Needs no torch."""
+"""The environment of a run: package versions, git commit, peak memory. Needs no torch."""
 
 import functools
 import os

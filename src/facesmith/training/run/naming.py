@@ -1,4 +1,4 @@
-"""What a run is called in W&B and in tables: id, group and name, from its folder and its overrides."""
+"""Names of a run in W&B and in tables: id, group and name, from its folder and its overrides."""
 
 import hashlib
 import re
@@ -46,7 +46,7 @@ def run_group(folder: Path) -> str:
 
 
 def run_name(folder: Path, overrides: Sequence[str]) -> str:
-    """Return a name to read: whose face it is, the job's number, and the overrides that make this run what it is.
+    """Return a readable name: identity, job number, and the overrides that distinguish this run.
 
     Overrides shared by every job of a sweep, and overrides of paths, are omitted.
 

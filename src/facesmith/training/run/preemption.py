@@ -57,7 +57,7 @@ class PreemptionHandler:
         self._previous = {}
 
     def mark_requested(self) -> None:
-        """Take over that another process of the run was asked to stop."""
+        """Record that another process of the run was asked to stop."""
         self.received = signal.SIGTERM
 
     def raise_if_requested(self) -> None:

@@ -1,4 +1,4 @@
-"""A run's record, `run.json`: what ran, with which settings, on what, how far it came and how it ended."""
+"""A run's record, `run.json`: command, settings, environment, progress and result."""
 
 import json
 import os

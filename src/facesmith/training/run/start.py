@@ -1,4 +1,4 @@
-"""Where a run starts: from nothing, from a checkpoint of its folder, or not at all because it is finished."""
+"""Find the start of a run: a new run, a checkpoint of its folder, or none because it is finished."""
 
 import logging
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _STATE = "ExactState"  # the callback whose state holds the settings
 
 
 class Start(NamedTuple):
-    """Where a run starts."""
+    """The start of a run."""
 
     checkpoint: Path | None = None
     """To resume from; None: from nothing."""

@@ -1,4 +1,4 @@
-"""Settings that every training of a face swapper has: whose faces, which pairs, how a batch is mixed."""
+"""Settings common to all face-swapper trainings: faces, pairs, and the mix of a batch."""
 
 from typing import Annotated, Literal
 

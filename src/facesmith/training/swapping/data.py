@@ -49,7 +49,7 @@ class Textures(NamedTuple):
 
 
 class SwapDataModule(LightningDataModule):
-    """Pairs of pictures of one person or several, made of their faces and of scenes, and the quality gate over them.
+    """Pairs of pictures from one or several people's faces and scenes, and their quality gate.
 
     A subclass decides who is trained on and what is held out: `split_identities`.
 
@@ -84,10 +84,10 @@ class SwapDataModule(LightningDataModule):
 
     @abstractmethod
     def split_identities(self) -> list[IdentitySplit]:
-        """Extract everybody's faces, or find them extracted, and divide them into learnt and held out."""
+        """Extract the faces, or reuse extracted ones, and split them into training and held-out."""
 
     def prepare_data(self) -> None:
-        """Extract the faces and make the pseudo ground truth, or find both made already."""
+        """Extract the faces and build the pseudo ground truth, or reuse existing ones."""
         self.splits = self.split_identities()
         for split in self.splits:
             split.training_items(self.options, self.config.progress)
@@ -161,7 +161,7 @@ class SwapDataModule(LightningDataModule):
         return figures
 
     def provenance(self) -> dict[str, Any]:
-        """Return whose faces these are, in plain values: what checkpoints and exports carry."""
+        """Return identity, consent and face set, in plain values, for checkpoints and exports."""
         return {
             "identity": self.identity,
             "embedder": self.splits[0].frames.faces.embedder,
@@ -205,7 +205,7 @@ class SwapDataModule(LightningDataModule):
         return {"figures": self.figures}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore the metrics."""
         self.figures = dict(state_dict["figures"])
 
     def teardown(self, stage: str) -> None:
@@ -286,7 +286,7 @@ class SwapDataModule(LightningDataModule):
         )
 
     def _validation_set(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
-        """Gather what is validated, of a few people where there are many."""
+        """Collect the validation items, of a few people if there are many."""
         few = self.config.validation_faces
         self._validated = evenly_spaced(len(self.splits), max(1, few // 4), ends=True)
         each = max(1, few // len(self._validated))

@@ -36,7 +36,7 @@ class ValidationBatch:
 
     @classmethod
     def of(cls, batch: Batch, raw: Tensor, mask: Tensor, composite: Tensor) -> Self:
-        """Take a batch and what a generator made of it to the CPU.
+        """Move a batch and a generator's results to the CPU.
 
         Args:
             batch: target and truth (N,3,S,S) -1..1, hull (N,1,S,S) 0..1, role and person (N,).

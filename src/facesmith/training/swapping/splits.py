@@ -1,4 +1,4 @@
-"""From face sets to training items: who is held out, what is made once and kept beside the person's face set."""
+"""Build training items from face sets, with held-out splits; items are cached beside the person's face set."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ class FaceSubset:
 
     @classmethod
     def whole(cls, faces: FaceSet) -> "FaceSubset":
-        """Take every face of a set."""
+        """Create a subset with every face of a set."""
         return cls(faces, np.arange(len(faces)))
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class ValidationItems:
 
 @dataclass(frozen=True)
 class IdentitySplit:
-    """A person's frames and the scenes, to learn from and held out.
+    """A person's frames and scenes, split into training and held-out.
 
     Attributes:
         frames: Of the person, to learn from.
@@ -174,7 +174,7 @@ class IdentitySplit:
     def _cached(
         self, what: str, options: PseudoTruthOptions, parts: Sequence[FaceSubset], make: Callable[[], TrainingItems]
     ) -> TrainingItems:
-        """Load what was made before from the same faces in the same way; else make it, one process at a time."""
+        """Load items cached for the same faces and settings; else build them, one process at a time."""
         described: dict[str, Any] = {
             "recipe": asdict(options),
             "parts": [[part.faces.key, part.rows.tolist()] for part in parts],
@@ -192,7 +192,7 @@ class IdentitySplit:
 
 
 def split_frames(faces: FaceSet, share: float) -> tuple[FaceSubset, FaceSubset]:
-    """Hold out the last frames of a person: a stretch of time that training has not seen a moment of.
+    """Hold out the last frames of a person, a contiguous stretch of time.
 
     Args:
         faces: In order of time.

@@ -138,7 +138,7 @@ def draw_stroke(points: Points, size: int, width: float) -> Plane:
 def tube_depth(
     points: Points, radii: Sequence[float], links: Sequence[tuple[int, int]], size: int
 ) -> NDArray[np.float32]:
-    """Compute how far each pixel lies inside each of several tapered tubes.
+    """Compute the depth of each pixel inside each of several tapered tubes.
 
     Args:
         points: Ends of the tubes, (k,2) in px.

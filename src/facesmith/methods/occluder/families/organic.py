@@ -52,7 +52,7 @@ def hand(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
 
 
 def _gesture(rng: Generator) -> tuple[Points, float]:
-    """Return how far each finger's joints are bent (5,3) in degrees, and how far the fingers are spread."""
+    """Return the bend of each finger's joints (5,3) in degrees, and the spread of the fingers."""
     kind = rng.choice(["open", "relaxed", "fist", "point", "pinch"], p=[0.3, 0.3, 0.12, 0.16, 0.12])
     closed = np.array([[25, 30, 20], *([[75, 95, 60]] * 4)], float)
     loose = np.array([[10, 15, 10], *([[25, 30, 20]] * 4)], float)

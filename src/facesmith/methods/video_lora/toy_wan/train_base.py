@@ -42,7 +42,7 @@ _POSES = 0.125  # of the clips: pose drawings are decode_latents too, when someb
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the base is trained.
+    """Settings of the base's training.
 
     Attributes:
         steps: Optimiser steps.

@@ -17,7 +17,7 @@ L = TypeVar("L", nn.Conv2d, nn.Linear)
 
 @dataclass(frozen=True)
 class Weight:
-    """Where a layer's weight comes from.
+    """Origin of a layer's weight in the graph.
 
     Attributes:
         constant: Name of the constant in the file.

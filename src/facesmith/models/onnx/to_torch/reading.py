@@ -45,7 +45,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a model computes.
+    """The nodes, inputs and outputs of a model.
 
     Attributes:
         inputs: Names.
