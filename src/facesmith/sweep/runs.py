@@ -6,7 +6,7 @@ import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Final
 from facesmith.config.conf_folder import folders
 from facesmith.errors import UserError
 from facesmith.training.run.record import RECORD_FILE, RunRecord, read_record
-from facesmith.training.run.resume import resume_command
+from facesmith.training.run.resume import flatten, resume_command
 
 _FLAGS: Final = {"-cd": "-cd", "--config-dir": "-cd", "-cn": "-cn", "--config-name": "-cn"}
 _METRICS: Final = "metrics.csv"
@@ -110,22 +110,6 @@ def count_by_status(runs: list[Run]) -> dict[str, int]:
     """Count the runs by status, in a fixed order."""
     found = Counter(run.status for run in runs)
     return {status: found[status] for status in ORDER if found[status]}
-
-
-def flatten(value: object, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to one, with dotted keys; lists count as values.
-
-    Args:
-        value: The mapping.
-        prefix: Dotted key of the mapping.
-    """
-    if not isinstance(value, Mapping) or not value:
-        return {prefix: value} if prefix else {}
-    return {
-        k: v
-        for key, inner in value.items()
-        for k, v in flatten(inner, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
 
 
 def _run_folders(root: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.optim import AdamW
 
 from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record
+from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 from facesmith_head_pose.config import HeadPoseModuleConfig
 from facesmith_head_pose.data import Batch, HeadPoseDataModule
@@ -37,7 +38,7 @@ class HeadPoseModule(LightningModule):
     @property
     def datamodule(self) -> HeadPoseDataModule:
         """The data module of the trainer; never kept, or copies of the module would copy it."""
-        data: Any = self.trainer.datamodule
+        data = get_datamodule(self.trainer)
         assert isinstance(data, HeadPoseDataModule)
         return data
 

@@ -123,7 +123,7 @@ def choose_hydra_subdir(run: str | None, time: str) -> str:
 
 def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the settings that differ and must not, as `dotted.key: old -> new`."""
-    before, now = _flatten(old), _flatten(new)
+    before, now = flatten(old), flatten(new)
     keys = [key for key in {**before, **now} if before.get(key, _Absent) != now.get(key, _Absent)]
     return [f"{key}: {_show(before, key)} -> {_show(now, key)}" for key in keys if not _may_change(key)]
 
@@ -148,6 +148,22 @@ def check_unchanged(old: Mapping[str, Any], new: Mapping[str, Any], run: Path) -
         )
 
 
+def flatten(value: object, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings to one, with dotted keys; lists count as values.
+
+    Args:
+        value: The mapping.
+        prefix: Dotted key of the mapping.
+    """
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value} if prefix else {}
+    return {
+        k: v
+        for key, inner in value.items()
+        for k, v in flatten(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
 class _Absent:
     """Value of a key that one side does not have."""
 
@@ -160,15 +176,6 @@ def _may_change(key: str) -> bool:
 
 def _show(settings: Mapping[str, Any], key: str) -> str:
     return "nothing" if key not in settings else str(settings[key])
-
-
-def _flatten(value: object, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not value:
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else key)
-    return flat
 
 
 def _merge_overrides(old: Sequence[str], new: Sequence[str]) -> list[str]:
