@@ -73,7 +73,7 @@ def test_rank_by_any_recorded_metric(sweep: Path) -> None:
     assert rank(find_runs(sweep), "val/judge_distance:max").best.run.name == "0"
     with pytest.raises(UserError, match="choose one of val/judge_distance"):
         rank(find_runs(sweep), "val/beauty:max")
-    with pytest.raises(UserError, match="which way it is good"):
+    with pytest.raises(UserError, match="add the direction: val/judge_distance:min or"):
         rank(find_runs(sweep), "val/judge_distance")
 
 
