@@ -214,8 +214,8 @@ def _asked(error: BaseException) -> str:
     text = str(error)
     found = re.search(r"[Tt]ried to allocate ([\d.]+ ?[KMG]i?B|\d+ bytes)|Unable to allocate ([\d.]+ [KMGTPE]iB)", text)
     asked = "" if not found else f", {found[1] or found[2]} more were requested"
-    where = next((name for name, words in (("GPU", "CUDA"), ("GPU", "MPS")) if words in text), "")
-    return f" on the {where}{asked}" if where else asked
+    device = next((name for name, words in (("GPU", "CUDA"), ("GPU", "MPS")) if words in text), "")
+    return f" on the {device}{asked}" if device else asked
 
 
 def _place(error: BaseException, folder: Path | None) -> Path:

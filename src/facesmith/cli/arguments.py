@@ -42,8 +42,8 @@ def take_verb(given: Sequence[str], verbs: Sequence[str], command: str) -> tuple
     if given and given[0] in verbs:
         return given[0], list(given[1:])
     first = given[0] if given else ""
-    near = closest_match(first, verbs)
-    mend = f"did you mean {near}?" if near else f"choose one of {', '.join(verbs)}"
+    closest = closest_match(first, verbs)
+    mend = f"did you mean {closest}?" if closest else f"choose one of {', '.join(verbs)}"
     raise UserError(
         f"facesmith {command} {first}".rstrip() + f": {'no such verb' if first else 'no verb given'}; {mend}"
     )

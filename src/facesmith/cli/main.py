@@ -82,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in ("-sc", "--shell-completion"):
         return _complete(given[1:])
     if name not in COMMANDS:
-        near = closest_match(name, COMMANDS)
-        mend = f"did you mean {near}?" if near else f"choose one of {', '.join(COMMANDS)}"
+        closest = closest_match(name, COMMANDS)
+        mend = f"did you mean {closest}?" if closest else f"choose one of {', '.join(COMMANDS)}"
         print(f"error: {name}: no such command; {mend}", file=sys.stderr)
         return 1
     try:

@@ -114,8 +114,10 @@ def _with_suggestion(refused: _Refused, keys: list[str]) -> str:
     line, key = refused.line, refused.key
     if refused.options:
         line += f"; choose one of {', '.join(refused.options)}"
-    near = None if key is None else closest_match(key, refused.options) if refused.options else suggest_key(key, keys)
-    return f"{line}; did you mean {near}?" if near else line
+    closest = (
+        None if key is None else closest_match(key, refused.options) if refused.options else suggest_key(key, keys)
+    )
+    return f"{line}; did you mean {closest}?" if closest else line
 
 
 def _keys(value: object, prefix: str = "") -> list[str]:

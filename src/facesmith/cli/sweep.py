@@ -150,11 +150,11 @@ def _best(config: BestConfig) -> None:
     ranking = rank(find_runs(config.folder), config.by)
     best = ranking.best
     assert best.run.record is not None
-    told = [
+    values = [
         f"{m.name} {value:.4f}" for m, value in zip(ranking.objectives, best.values, strict=True) if value is not None
     ]
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[bold]{best.run.folder}[/bold]: {', '.join(told)}")
+    console.print(f"[bold]{best.run.folder}[/bold]: {', '.join(values)}")
     if best.run.record.checkpoint:
         console.print(f"checkpoint: {best.run.record.checkpoint}")
     print(f"again:    {rerun_command(best.run.record)}")

@@ -37,6 +37,6 @@ def _sweep_file(name: str) -> Path:
             if (folder / f"{name}.yaml").is_file():
                 return (folder / f"{name}.yaml").resolve()
     known = sorted({path.stem for folder in places for path in folder.glob("*.yaml")})
-    near = closest_match(name, known)
-    mend = f"; did you mean {near}?" if near else ""
+    closest = closest_match(name, known)
+    mend = f"; did you mean {closest}?" if closest else ""
     raise UserError(f"sweep={name}: no such sweep; choose one of {', '.join(known)}, or give the path of a file{mend}")

@@ -61,6 +61,6 @@ class LoraSettings(Settings):
     rslora: bool
     """Scale by alpha / sqrt(rank) instead."""
     dora: bool
-    """Learn length and direction of the weights apart."""
+    """Train magnitude and direction of the weights separately (DoRA)."""
     targets: list[str] | None = Field(min_length=1)
     """Names, or parts of dotted names, of Linear and Conv2d layers; null: those the generator lists, or every one."""

@@ -42,8 +42,10 @@ def read_settings(saved: object, kind: type[C], origin: str, *, version: object 
             raise UserError(f"{origin}: holds no settings; give a file that facesmith wrote")
         for place, text in _texts(plain, ""):
             if "${" in text:
-                told, found_in = _in_a_line(text, 60), _in_a_line(place, 120)
-                raise UserError(f"{origin}: {found_in} holds an interpolation ({told}); a file may hold values alone")
+                shortened, found_in = _in_a_line(text, 60), _in_a_line(place, 120)
+                raise UserError(
+                    f"{origin}: {found_in} holds an interpolation ({shortened}); a file may hold values alone"
+                )
         found = settings_class(plain.get("_target_"), kind, from_file=True)
         return found.model_validate(plain, context={FROM_FILE: True})
     except TargetError as error:

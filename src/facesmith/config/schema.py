@@ -207,8 +207,8 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
         config = schema.model_validate(plain)
     except ValidationError as error:
         lines = format_errors(error.errors(), schema, plain)
-        told = {*dangling, *borrowed}
-        lines = [line for line in lines if re.split(r"[:=]", line, maxsplit=1)[0] not in told] or lines
+        reported = {*dangling, *borrowed}
+        lines = [line for line in lines if re.split(r"[:=]", line, maxsplit=1)[0] not in reported] or lines
         raise UserError("\n".join(line.removeprefix(": ") for line in lines)) from None
     if dangling:
         raise UserError("\n".join(dangling.values()))
@@ -219,7 +219,7 @@ def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str], b
     """Resolve a config to plain values, without missing ones.
 
     Notes in `dangling` what refers to nothing, in `borrowed` what takes its value from another key: a mistake
-    there is told at that key.
+    there is reported at that key.
     """
     keys: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
     found: dict[Any, Any] = {}

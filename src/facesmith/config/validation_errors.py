@@ -55,9 +55,9 @@ def suggest_key(key: str, keys: Iterable[str]) -> str | None:
         keys: Dotted keys that exist.
     """
     keys = list(keys)
-    near = closest_match(key, keys)
-    if near:
-        return near
+    closest = closest_match(key, keys)
+    if closest:
+        return closest
     leaf = key.rpartition(".")[2]
     return next((k for k in keys if k.rpartition(".")[2] == leaf), None)
 

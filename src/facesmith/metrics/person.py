@@ -88,8 +88,8 @@ class FrameEvaluator:
         sharp = _sharpness(frame, chosen)
         shift = ratio = None
         if was is not None and before is not None:
-            apart = np.linalg.norm(chosen.landmarks[:, :2] - was.landmarks[:, :2], axis=1).mean()
-            shift = float(apart / eye_distance(was.landmarks))
+            displacement = np.linalg.norm(chosen.landmarks[:, :2] - was.landmarks[:, :2], axis=1).mean()
+            shift = float(displacement / eye_distance(was.landmarks))
             ratio = sharp / max(_sharpness(before, was), 1e-6)
         return FrameMetrics(
             similarity=float(self._profile.similarity(chosen.embedding, self._profile.embedder)),

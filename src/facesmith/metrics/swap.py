@@ -292,12 +292,12 @@ def _geometry(
         return float("nan"), float("nan"), float("nan"), False
     points, shapes = seen
     eyes = was.points[[topology.LEFT_EYE_OUTER, topology.RIGHT_EYE_OUTER], :2]
-    apart = np.linalg.norm(points[:, :2] - was.points[:, :2], axis=1).mean()
+    displacement = np.linalg.norm(points[:, :2] - was.points[:, :2], axis=1).mean()
     blink, blink_was = shapes[topology.EYE_BLINK], was.shapes[topology.EYE_BLINK]
     shut = bool(((blink_was < _OPEN) & (blink > _SHUT)).any())
     jaw = abs(float(shapes[topology.JAW_OPEN] - was.shapes[topology.JAW_OPEN]))
     return (
-        float(apart / np.linalg.norm(eyes[0] - eyes[1])),
+        float(displacement / np.linalg.norm(eyes[0] - eyes[1])),
         float(np.abs(blink - blink_was).mean()),
         jaw,
         shut,

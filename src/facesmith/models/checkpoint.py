@@ -35,7 +35,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about protocols of pickle; what is wrong is told below
+            warnings.simplefilter("ignore")  # about protocols of pickle; errors are reported below
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a checkpoint") from None

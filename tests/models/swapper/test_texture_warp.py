@@ -108,7 +108,7 @@ def test_texture_warp_nan_places_reach_the_loss() -> None:
     places[..., 0] = float("nan")
     places[..., 1] = float("inf")
     places.requires_grad_()
-    sampled = texture_warp._sampled(torch.rand(1, 3, 16, 16), places)
+    sampled = texture_warp._sample_at(torch.rand(1, 3, 16, 16), places)
     sampled.sum().backward()
     assert places.grad is not None
     assert places.grad.isfinite().all()

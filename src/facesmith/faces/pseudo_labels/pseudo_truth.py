@@ -228,8 +228,8 @@ class _Builder:
         other = int(self.random.integers(len(pool)))
         drawn = own.copy()
         moved = fit_similarity(pool.landmarks[other : other + 1, :, :2], own[:, :2])[0]
-        apart = np.sqrt(((moved - own[:, :2]) ** 2).sum(1).mean())
-        share = min(self.random.uniform(*_REPOSE), _REPOSE_MOST * size / max(apart, 1e-6))
+        displacement = np.sqrt(((moved - own[:, :2]) ** 2).sum(1).mean())
+        share = min(self.random.uniform(*_REPOSE), _REPOSE_MOST * size / max(displacement, 1e-6))
         drawn[:, :2] += share * (moved - own[:, :2])
         drawn[:, 2] += share * (pool.landmarks[other, :, 2] - own[:, 2])
         rim = np.linspace(0, size - 1, 5)

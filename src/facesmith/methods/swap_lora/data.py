@@ -40,7 +40,7 @@ class SwapLoraDataModule(SwapDataModule):
     """
 
     config: SwapLoraDataModuleConfig
-    shares_batches = False  # neighbours would be torn apart
+    shares_batches = False  # neighbours would be separated
 
     def __init__(self, config: SwapLoraDataModuleConfig) -> None:
         self.base = read_base(config.base, config.onnx)

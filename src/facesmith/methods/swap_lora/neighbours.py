@@ -115,14 +115,14 @@ def nearest_textures(textures: Tensor, regions: Tensor, truth: Tensor, canonical
     """
     shrink = max(1, textures.shape[-1] // truth.shape[-1])
     small = F.avg_pool2d(textures[:, :1], shrink).permute(1, 0, 2, 3)  # (1,K,s,s): lightness
-    where = F.avg_pool2d(regions, shrink)
+    region_masks = F.avg_pool2d(regions, shrink)
     found = []
     for start in range(0, len(truth), _AT_A_TIME):
         part = slice(start, start + _AT_A_TIME)
         grid = canonical[part].permute(0, 2, 3, 1)
         count = len(grid)
         shown = F.grid_sample(small.expand(count, -1, -1, -1), grid, align_corners=False)
-        weight = F.grid_sample(where.expand(count, -1, -1, -1), grid, align_corners=False) * hull[part]
+        weight = F.grid_sample(region_masks.expand(count, -1, -1, -1), grid, align_corners=False) * hull[part]
         found.append(_correlation(shown, opponent(truth[part])[:, :1], weight).argmax(2))
     return torch.cat(found)
 
@@ -134,5 +134,5 @@ def _correlation(shown: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     mean_a, mean_b = ((value * weight).sum((3, 4), keepdim=True) for value in (a, b))
     a, b = a - mean_a, b - mean_b
     together = (a * b * weight).sum((3, 4))
-    apart = ((a * a * weight).sum((3, 4)) * (b * b * weight).sum((3, 4))).sqrt()
-    return together / apart.clamp_min(_FLOOR)
+    norm = ((a * a * weight).sum((3, 4)) * (b * b * weight).sum((3, 4))).sqrt()
+    return together / norm.clamp_min(_FLOOR)

@@ -42,11 +42,11 @@ class MeshWarpLoss(nn.Module):
             The terms by name, weighted, and their sum as "loss".
         """
         inside = (batch["hull"] * output.mask).detach()
-        apart = opponent(output.face) - opponent(batch["truth"])
-        cell = apart.shape[-1] // self.cells
+        residual = opponent(output.face) - opponent(batch["truth"])
+        cell = residual.shape[-1] // self.cells
         share = F.avg_pool2d(inside, cell)
-        means = F.avg_pool2d(apart * inside, cell) / share.clamp_min(1e-3)
-        terms = {"light": masked_mean(means.abs(), share), "face": masked_mean(apart.abs(), inside)}
+        means = F.avg_pool2d(residual * inside, cell) / share.clamp_min(1e-3)
+        terms = {"light": masked_mean(means.abs(), share), "face": masked_mean(residual.abs(), inside)}
         terms = {name: self.weights[name] * value for name, value in terms.items()}
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 

@@ -86,7 +86,7 @@ class AdapterCard:
         rank: Of every target, except layers with fewer inputs or outputs; the scaling is the same for all.
         alpha: Numerator of the scaling, see `scaling`.
         rslora: Whether alpha is divided by the root of the rank instead of the rank.
-        dora: Whether length and direction of the weights are learnt apart.
+        dora: Whether magnitude and direction of the weights are trained separately (DoRA).
         targets: Names of the layers it changes.
         steps: Optimiser steps it was trained for.
         figures: Metrics of base and adapter, by name.

@@ -208,5 +208,5 @@ def resample(picture: Tensor, grid: Tensor, mode: str, padding: str) -> Tensor:
         mode: Interpolation mode of `grid_sample`.
         padding: Padding mode of `grid_sample`.
     """
-    where = grid.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
-    return F.grid_sample(picture, where, mode=mode, padding_mode=padding, align_corners=False)
+    batch_grid = grid.to(picture.dtype).expand(picture.shape[0], -1, -1, -1)
+    return F.grid_sample(picture, batch_grid, mode=mode, padding_mode=padding, align_corners=False)

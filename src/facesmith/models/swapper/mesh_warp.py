@@ -267,14 +267,14 @@ class MeshWarp(SwapGenerator):
         seen = shrink(target, _TRUNK)
         with torch.no_grad():
             small = resize(coarse, _TRUNK, "bicubic")
-            face = _sampled(shrink(picture, _TRUNK), small)
-            skin = _sampled(shrink(self.core, _TRUNK), small, "zeros") * outline
+            face = _sample_at(shrink(picture, _TRUNK), small)
+            skin = _sample_at(shrink(self.core, _TRUNK), small, "zeros") * outline
             stretch, offset = self.colour(opponent(seen), face, skin, self.spread)
         stretch_more, offset_more = self.relight(opponent(seen), face * stretch.exp()[..., None, None], offset, skin)
         stretch, offset = stretch + stretch_more, resize(offset, size, "bicubic") + resize(offset_more, size, "bicubic")
         flow = resize(coarse, size, "bicubic")
-        lit = _sampled(picture, flow) * stretch.exp()[:, :, None, None] + offset
-        mask = _sampled(self.alpha, flow, "zeros") * resize(outline, size, "bicubic").clamp(0, 1)
+        lit = _sample_at(picture, flow) * stretch.exp()[:, :, None, None] + offset
+        mask = _sample_at(self.alpha, flow, "zeros") * resize(outline, size, "bicubic").clamp(0, 1)
         mask = mask * seen_face[:, None, None, None]
         made = from_opponent(lit)
         return SwapOutput(made if self.training else made.clamp(-1, 1), mask, {"flow": flow, "mix": mix})
@@ -282,8 +282,8 @@ class MeshWarp(SwapGenerator):
     def _mix(self, points: Tensor) -> Tensor:
         """Compare the target's mesh (N,478,2) with that of each picture, region by region: (N,3,K), rows sum to 1."""
         shape = self._centred(points)  # (N,3,P,2)
-        apart = (shape[:, :, None] - self.shapes[None]).abs().mean(-1)  # (N,3,K,P)
-        distance = (apart * self.get_buffer("members")[None, :, None]).sum(-1)
+        difference = (shape[:, :, None] - self.shapes[None]).abs().mean(-1)  # (N,3,K,P)
+        distance = (difference * self.get_buffer("members")[None, :, None]).sum(-1)
         score = -self.sharpness * distance + (self.usable[None] - 1) * 1e4
         best = score.topk(self.mixed, -1).values[..., -1:]
         return torch.softmax(score.masked_fill(score < best, float("-inf")), -1)
@@ -355,7 +355,7 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
     return a.roll(-1, -1) * b.roll(1, -1) - a.roll(1, -1) * b.roll(-1, -1)
 
 
-def _sampled(picture: Tensor, places: Tensor, padding: str = "border") -> Tensor:
+def _sample_at(picture: Tensor, places: Tensor, padding: str = "border") -> Tensor:
     picture = picture.expand(places.shape[0], -1, -1, -1)
-    where = places.permute(0, 2, 3, 1)
-    return F.grid_sample(picture, where, mode="bilinear", padding_mode=padding, align_corners=False)
+    grid = places.permute(0, 2, 3, 1)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode=padding, align_corners=False)

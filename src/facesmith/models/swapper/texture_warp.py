@@ -135,10 +135,10 @@ class TextureWarp(SwapGenerator):
         geometry = F.pixel_shuffle(self.geometry(hidden), 2)
         picture = self._mixed(mix)
         coarse = _placed(geometry, pose)
-        seen_face = _sampled(picture, coarse)
+        seen_face = _sample_at(picture, coarse)
         with torch.no_grad():
             # colour and light of the target's skin: measured, not learnt, hence valid for unseen targets
-            skin = _sampled(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
+            skin = _sample_at(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
             stretch, offset = self.colour(opponent(seen), seen_face, skin, self.spread)
         rows = _cubic_rows(int(light.shape[-1]), size, target)
         light = rows @ light @ rows.T + resize(offset, size, "bilinear")
@@ -148,7 +148,7 @@ class TextureWarp(SwapGenerator):
         else:
             geometry = resize(geometry, size, "bilinear")
             flow = _placed(geometry, pose)
-            sampled = _sampled(picture, flow)
+            sampled = _sample_at(picture, flow)
         face = from_opponent(sampled * contrast.exp()[:, :, None, None] + light)
         mask = torch.sigmoid(geometry[:, 2:])
         aux = {"flow": flow, "mix": mix, "contrast": contrast, "light": light, "sampled": sampled}
@@ -212,14 +212,14 @@ def from_opponent(colours: Tensor) -> Tensor:
     return torch.cat([lightness + red, lightness - red - blue, lightness + blue], 1)
 
 
-def _sampled(picture: Tensor, places: Tensor) -> Tensor:
+def _sample_at(picture: Tensor, places: Tensor) -> Tensor:
     picture = picture.expand(places.shape[0], -1, -1, -1)
     picture = shrink(picture, int(places.shape[-1]))
-    where = places.permute(0, 2, 3, 1)
-    if where.requires_grad:
-        # torch's backward reads outside of memory at places that are no numbers; the loss still sees them
-        where = where.nan_to_num(nan=0.0, posinf=2.0, neginf=-2.0)
-    return F.grid_sample(picture, where, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = places.permute(0, 2, 3, 1)
+    if grid.requires_grad:
+        # torch's backward reads outside of memory at NaN coordinates; the loss still sees them
+        grid = grid.nan_to_num(nan=0.0, posinf=2.0, neginf=-2.0)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _placed(geometry: Tensor, pose: Tensor) -> Tensor:

@@ -89,6 +89,6 @@ def _shared_overrides(sweep: Path) -> set[str]:
     record = sweep / "multirun.yaml"
     if not record.is_file():
         return set()
-    told = OmegaConf.select(OmegaConf.load(record), "hydra.overrides.task", default=OmegaConf.create([]))
-    plain = OmegaConf.to_container(told, resolve=False)  # interpolations in a file are not resolved
+    overrides = OmegaConf.select(OmegaConf.load(record), "hydra.overrides.task", default=OmegaConf.create([]))
+    plain = OmegaConf.to_container(overrides, resolve=False)  # interpolations in a file are not resolved
     return set(map(str, plain)) if isinstance(plain, list) else set()

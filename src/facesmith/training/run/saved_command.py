@@ -67,8 +67,8 @@ def saved_overrides(folder: Path, replaced: set[str]) -> list[str]:
         known = key_of(one) in replaced and not _NO_OVERRIDE.match(one)
         why = None if known else _refusal(one, parser)
         if why is not None:
-            told, key = (" ".join(text.split())[:120] for text in (one, key_of(one)))
-            raise UserError(f"resume={folder}: its override {told} {why}; if it is yours, give {key}=... again")
+            shortened, key = (" ".join(text.split())[:120] for text in (one, key_of(one)))
+            raise UserError(f"resume={folder}: its override {shortened} {why}; if it is yours, give {key}=... again")
     return kept
 
 

@@ -151,7 +151,7 @@ def _fill(layer: L, weight: Array, bias: Array | None) -> L:
 
 def _fixed(layer: nn.Conv2d | nn.Linear, name: str, trained: bool) -> str | None:
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-        return "convolves channels apart"
+        return "has grouped channels"
     if trained and not name.endswith(".weight"):
         return "was never trained"
     return "has one channel" if min(layer.weight.shape[:2]) < 2 else None

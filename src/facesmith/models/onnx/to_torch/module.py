@@ -105,8 +105,8 @@ class OnnxModule(nn.Module):
         if name is None:
             return [each for each in node.inputs if each]
         layer: Any = self.get_submodule(name)
-        apart = node.op == "Gemm" and layer.bias is None
-        return [node.inputs[0], *(each for each in node.inputs[2:] if apart and each)]
+        separate_bias = node.op == "Gemm" and layer.bias is None
+        return [node.inputs[0], *(each for each in node.inputs[2:] if separate_bias and each)]
 
     def _hold(self, layer: Layer) -> None:
         """Register a layer under its dotted name, or one like it that is free."""

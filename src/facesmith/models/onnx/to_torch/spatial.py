@@ -124,20 +124,22 @@ def _resize(
         for axis, size in zip(over, sizes.tolist(), strict=True):
             wanted[axis] = size
         by = {axis: wanted[axis] / size for axis, size in enumerate(x.shape)}
-    mode, where = node.get("mode", "nearest"), _coordinates(node)
+    mode, coordinates = node.get("mode", "nearest"), _coordinates(node)
     if mode == "nearest":
         for axis in range(x.dim()):
             if wanted[axis] != x.shape[axis]:
-                picked = _nearest(wanted[axis], x.shape[axis], by[axis], where, node.get("nearest_mode", _OLD[where]))
+                picked = _nearest(
+                    wanted[axis], x.shape[axis], by[axis], coordinates, node.get("nearest_mode", _OLD[coordinates])
+                )
                 x = x.index_select(axis, torch.tensor(picked, device=x.device))
         return x
     if wanted[:2] != list(x.shape[:2]):
         raise UserError(f"model.base: {node}: resizing batch or channels is not supported; give a checkpoint")
     name = _LINEAR[x.dim()] if mode == "linear" else "bicubic"
-    corners = where == "align_corners"
+    corners = coordinates == "align_corners"
     exact = all(wanted[axis] == x.shape[axis] * by[axis] for axis in range(2, x.dim()))
-    if (corners and not exact) or (where == "pytorch_half_pixel" and 1 in wanted[2:]):
-        raise UserError(f"model.base: {node}: {where} to {wanted} is not supported; give a checkpoint")
+    if (corners and not exact) or (coordinates == "pytorch_half_pixel" and 1 in wanted[2:]):
+        raise UserError(f"model.base: {node}: {coordinates} to {wanted} is not supported; give a checkpoint")
     scaled: dict[str, Any] = (
         {"size": wanted[2:]} if corners or exact else {"scale_factor": [by[axis] for axis in range(2, x.dim())]}
     )
@@ -176,8 +178,8 @@ def _depth_to_space(node: Node, x: Tensor) -> Tensor:
     if node.get("mode", "DCR") == "CRD":
         return F.pixel_shuffle(x, side)
     n, c, h, w = x.shape
-    apart = x.reshape(n, side, side, c // side**2, h, w).permute(0, 3, 4, 1, 5, 2)
-    return apart.reshape(n, c // side**2, h * side, w * side)
+    blocks = x.reshape(n, side, side, c // side**2, h, w).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(n, c // side**2, h * side, w * side)
 
 
 def _space_to_depth(node: Node, x: Tensor) -> Tensor:
@@ -185,8 +187,8 @@ def _space_to_depth(node: Node, x: Tensor) -> Tensor:
     if node.get("mode", "DCR") == "CRD":
         return F.pixel_unshuffle(x, side)
     n, c, h, w = x.shape
-    apart = x.reshape(n, c, h // side, side, w // side, side).permute(0, 3, 5, 1, 2, 4)
-    return apart.reshape(n, c * side**2, h // side, w // side)
+    blocks = x.reshape(n, c, h // side, side, w // side, side).permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(n, c * side**2, h // side, w // side)
 
 
 def _batch_norm(node: Node, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, var: Tensor) -> Tensor:
@@ -227,10 +229,10 @@ def unsupported(node: Node) -> str | None:
 
 
 def _unsupported_resize(node: Node) -> str | None:
-    mode, where = node.get("mode", "nearest"), _coordinates(node)
+    mode, coordinates = node.get("mode", "nearest"), _coordinates(node)
     known = {"nearest": set(_OLD), "linear": set(_OLD) - {"asymmetric"}, "cubic": set(_OLD) - {"asymmetric"}}
-    if where not in known.get(mode, set()):
-        return f"mode {mode} with {where}"
+    if coordinates not in known.get(mode, set()):
+        return f"mode {mode} with {coordinates}"
     if mode == "cubic" and (node.get("cubic_coeff_a", -0.75) != -0.75 or node.get("exclude_outside", 0)):
         return "this kind of cubic"
     if mode == "nearest" and node.get("nearest_mode", "floor") not in _ROUNDED:
