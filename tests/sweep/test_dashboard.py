@@ -52,5 +52,5 @@ def test_workspace_of_one_sweep_shows_its_parameters() -> None:
     ("project", "by"), [("facesmith", "val/ssim:max"), ("a/b/c", "val/ssim:max"), ("a/b", "val/ssim")]
 )
 def test_workspace_mistake_is_refused(project: str, by: str) -> None:
-    with pytest.raises(UserError, match=r"give the project as|which way it is good"):
+    with pytest.raises(UserError, match=r"give the project as|add the direction"):
         build_workspace(project, by)
