@@ -393,11 +393,13 @@ def test_run_folder_with_the_users_own_callbacks_goes_on(tmp_path: Path) -> None
     assert type(config.trainer.arguments()["profiler"].build()).__name__ == "SimpleProfiler"
 
 
-@pytest.mark.parametrize("name", ["train.log", "checkpoints", "renders/deep/link"])
+@pytest.mark.parametrize("name", ["train.log", "checkpoints", "renders/deep/link", "wandb"])
 def test_run_folder_with_a_link_out_of_it_does_not_go_on(name: str, tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", "experiment=identity", *NEEDED)
     (run / "renders").mkdir()
     (run / "renders" / "inside").symlink_to(run / ".hydra")
+    (run / "wandb/run-1/logs").mkdir(parents=True)
+    (run / "wandb/run-1/logs/debug-core.log").symlink_to(tmp_path / "cache")
     goes_on(run)
     link = run / name
     link.parent.mkdir(exist_ok=True)

@@ -28,6 +28,7 @@ from facesmith.errors import UserError
 HYDRA_FOLDER: Final = ".hydra"
 _RECORD: Final = "run.json"
 _OWN: Final = "train"  # the primary config that needs no flag
+_WANDB: Final = "wandb"
 _PRIMARY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _REFERENCE: Final = re.compile(r"\$\{(\.*[\w.\[\]-]+|oc\.select:[\w.]+(,[^${}]*)?)\}")  # to another key
 _CALLING: Final = re.compile(r"_(partial|args|recursive|convert)_$")
@@ -109,6 +110,8 @@ def refuse_links(folder: Path) -> None:
     """
     inside = folder.resolve()
     for path in folder.rglob("*"):
+        if _WANDB in path.relative_to(folder).parts[:-1]:
+            continue  # W&B links its logs to its cache, and writes to no folder that it finds
         try:
             leaves = path.is_symlink() and not path.resolve().is_relative_to(inside)
         except (OSError, RuntimeError):  # a link to itself
