@@ -235,5 +235,5 @@ def test_sweep_mistake_is_one_line_and_leaves_nothing(
 
 def test_sweep_second_process_is_refused(sweep: Sweeps) -> None:
     folder = sweep(Task(), "x=1")
-    with lock_sweep(folder), pytest.raises(UserError, match="running already"):
+    with lock_sweep(folder), pytest.raises(UserError, match="already running"):
         sweep(Task(), "x=1")

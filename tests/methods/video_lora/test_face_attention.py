@@ -107,6 +107,10 @@ def test_decoupled_run_exports_and_checkpoint_generate_the_same(
     assert theirs.attention is not None
     assert ours.attention.keys() == theirs.attention.keys()
     assert all(torch.equal(ours.attention[name], theirs.attention[name]) for name in ours.attention)
+    assert all(torch.equal(ours.lora[name], theirs.lora[name]) for name in theirs.lora)
+    assert all(
+        torch.equal(weight, theirs.mapper.state_dict()[name]) for name, weight in ours.mapper.state_dict().items()
+    )
     data: Any = demo(tmp_path).data.build()
     data.prepare_data()
     data.setup("fit")
@@ -120,7 +124,8 @@ def test_decoupled_run_exports_and_checkpoint_generate_the_same(
             for scales in ((1.0, 1.0), (0.0, 0.0))
         ]
     stock = generate_with_diffusers(base, poses, prompt, negative)
-    assert np.array_equal(generated[0], generated[2])
+    # a file's weights begin anywhere in memory, a checkpoint's at multiples of 64 bytes: kernels sum in another order
+    assert np.abs(generated[0].astype(int) - generated[2]).max() <= 1
     assert np.array_equal(generated[1], stock)
     assert not np.array_equal(generated[0], generated[1])
     (folder / "face_attention.safetensors").rename(tmp_path / "away")

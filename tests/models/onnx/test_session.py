@@ -66,7 +66,7 @@ def test_load_swapper_no_onnx_raises(tmp_path, content):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"contract": None}, "carries no contract"),
+        ({"contract": None}, "it has no facesmith metadata"),
         ({"contract": "facesmith/occluder/1"}, "its contract is 'facesmith/occluder/1'"),
         ({"template": None}, "metadata lacks 'template'"),
         ({"template": "mine"}, "template 'mine' is none of"),
