@@ -13,6 +13,7 @@ from facesmith.models.swapper.layers import conv_block, pixel_centres, resize, s
 REGIONS = 3  # eyes with brows, mouth, the rest
 _TRUNK = 64  # px the network looks at, whatever the crop's size
 _CLAMP = 6.0
+_STEEPNESS = 8.0  # of the ramp over the mask's logits where skin begins
 _LIGHT_CELLS = 16
 _LIGHT_SIGMA = 11 / 128  # the scene's light, as in the pseudo ground truth
 _RELIGHT = 0.6
@@ -138,7 +139,8 @@ class TextureWarp(SwapGenerator):
         seen_face = _sample_at(picture, coarse)
         with torch.no_grad():
             # colour and light of the target's skin: measured, not learnt, hence valid for unseen targets
-            skin = _sample_at(self.core, coarse) * (geometry[:, 2:] > 0).to(target.dtype)
+            # a ramp, not a step: a step turns the last bit of a float into another colour, and no two runtimes agree
+            skin = _sample_at(self.core, coarse) * (geometry[:, 2:] * _STEEPNESS + 0.5).clamp(0, 1)
             stretch, offset = self.colour(opponent(seen), seen_face, skin, self.spread)
         rows = _cubic_rows(int(light.shape[-1]), size, target)
         light = rows @ light @ rows.T + resize(offset, size, "bilinear")
