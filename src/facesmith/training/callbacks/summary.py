@@ -77,7 +77,7 @@ class PrintSummary(Callback):
         known = _VIDEO_METRICS if any(name.endswith("/likeness") for name in metrics) else _METRICS
         rows = [row for row in known if any(f"{prefix}/{row[0]}" in metrics for prefix, _ in columns)]
         if rows:
-            table = Table(title="SwapMetrics gate", title_justify="left")
+            table = Table(title="Quality gate", title_justify="left")
             table.add_column("figure")
             for _, title in columns:
                 table.add_column(title, justify="right")
