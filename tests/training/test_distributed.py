@@ -65,8 +65,8 @@ def test_ddp_killed_equals_one_process(folder: Path) -> None:
     first = min(one)
     assert two[first] == pytest.approx(one[first], rel=1e-6)
     for step, loss in one.items():
-        # sums in another order; the difference grows with the steps, as between any two machines
-        assert two[step] == pytest.approx(loss, rel=1e-4 if step < 5 else 2e-2), step
+        # sums in another order: AdamW turns the last bits of small gradients into steps, and the difference grows
+        assert two[step] == pytest.approx(loss, rel=1e-4 if step < 3 else 2e-2), step
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_ddp_in_multirun_is_refused(folder: Path) -> None:
     )
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "trainer.devices: a job of a multirun uses one device, this one asks for 2" in err
+    assert "trainer.devices: a job of a sweep has one device" in err
 
 
 @pytest.mark.slow
