@@ -123,7 +123,7 @@ def partial_folder(final: Path) -> Path:
 
 @contextmanager
 def hold_lock(final: Path) -> Iterator[None]:
-    """Hold the lock of a file or folder that only one process should create.
+    """Acquire the lock of a file or folder that only one process should create.
 
     When another process has it, this is logged, and this one waits.
 

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from facesmith.cli.composition import composed
+from facesmith.cli.composition import open_config
 from facesmith.cli.mistakes import override_mistakes
 from facesmith.config.conf_folder import conf_folder
 from facesmith.config.schema import validate
@@ -101,7 +101,7 @@ def _composed(conf: str, overrides: Sequence[str], extra: dict[str, Any], schema
         return validate(own, schema)
 
     try:
-        with composed(conf, overrides, conf=folder) as cfg:
+        with open_config(conf, overrides, conf=folder) as cfg:
             return check(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         lines = override_mistakes(Path(folder), conf, overrides, check)

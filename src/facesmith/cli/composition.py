@@ -18,7 +18,7 @@ C = TypeVar("C", bound=Settings)
 
 
 @contextmanager
-def composed(
+def open_config(
     name: str, overrides: Sequence[str] = (), *, run: Path | None = None, conf: Path | None = None
 ) -> Iterator[DictConfig]:
     """Compose a primary config; inside the `with`, config groups can be listed, as `validate` does for its messages.
@@ -47,8 +47,22 @@ def composed(
 def compose_config(
     name: str, overrides: Sequence[str] = (), *, run: Path | None = None, conf: Path | None = None
 ) -> DictConfig:
-    """Compose a primary config without Hydra's own keys: arguments, result and errors as those of `composed`."""
-    with composed(name, overrides, run=run, conf=conf) as cfg:
+    """Compose a primary config without Hydra's own keys.
+
+    Args:
+        name: The primary config.
+        overrides: As on the command line.
+        run: Folder of the run.
+        conf: Folder that holds `<name>.yaml`.
+
+    Returns:
+        The config; Hydra's own keys are in `HydraConfig`.
+
+    Raises:
+        HydraException: An override names no key or option.
+        UserError: No folder holds the config.
+    """
+    with open_config(name, overrides, run=run, conf=conf) as cfg:
         return cfg
 
 
@@ -71,5 +85,5 @@ def load_config(
         HydraException: An override names no key or option.
         UserError: A value is missing, unknown or out of bounds; one line each.
     """
-    with composed(name, overrides, run=run, conf=conf) as cfg:
+    with open_config(name, overrides, run=run, conf=conf) as cfg:
         return validate(cfg, schema)

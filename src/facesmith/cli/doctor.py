@@ -132,7 +132,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _assets(config: DoctorConfig) -> Iterator[Finding]:
-    """Say of each weight file where it is or where it would come from, and under which licence."""
+    """Report of each weight file where it is or where it would come from, and under which licence."""
     if config.assets.dir is not None:
         try:
             assets.use_directory(config.assets.dir)

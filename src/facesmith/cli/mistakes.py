@@ -10,7 +10,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from facesmith.cli.composition import composed
+from facesmith.cli.composition import open_config
 from facesmith.config.validation_errors import closest_match, suggest_key
 from facesmith.errors import UserError
 
@@ -60,7 +60,7 @@ def override_mistakes(
     GlobalHydra.instance().clear()
     while True:
         try:
-            with composed(config_name, left, conf=folder) as cfg:
+            with open_config(config_name, left, conf=folder) as cfg:
                 return [*_explain_refused(refused, cfg), *_values(cfg, check)]
         except (HydraException, OmegaConfBaseException) as error:
             bad = _refused(error, left)

@@ -114,7 +114,7 @@ def estimate_normals(points: NDArray[np.floating]) -> Floats:
 
 
 def find_usable_regions(faces: AlignedFaces, canonical: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Tell which regions of each face show the person and nothing before it.
+    """Find the regions of each face that show the person and nothing before it.
 
     Args:
         faces: N faces of one person.

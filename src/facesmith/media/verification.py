@@ -196,7 +196,7 @@ def _from_json(text: str | None) -> Mark | None:
 
 
 def _media_type(path: Path) -> str:
-    """Tell a file's type by its content: a wrong suffix must not hide a manifest."""
+    """Detect a file's type by its content: a wrong suffix must not hide a manifest."""
     try:
         with Image.open(path) as image:
             return image.get_format_mimetype() or "image/unknown"

@@ -48,7 +48,7 @@ class Trace:
 
 @contextlib.contextmanager
 def lock_traces(traces: Sequence[Trace]) -> Iterator[None]:
-    """Hold the locks of everything that is to be removed.
+    """Acquire the locks of everything that is to be removed.
 
     Args:
         traces: What is to be removed.

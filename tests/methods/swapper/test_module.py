@@ -12,7 +12,9 @@ import pytest
 import torch
 from lightning import Trainer, seed_everything
 
-from facesmith.config.schema import TrainConfig
+from facesmith.cli.composition import load_config
+from facesmith.cli.export import export
+from facesmith.config.schema import ExportConfig, TrainConfig
 from facesmith.errors import UserError
 from facesmith.media.images import read_image
 from facesmith.methods.swapper.module import SwapperModule
@@ -143,8 +145,14 @@ def test_swapper_module_mesh_warp_convinces_on_a_target_it_hardly_saw(tiny: Sett
     assert float(figures["val/miss_rate"]) == 0
     session = onnxruntime.InferenceSession(tmp_path / "exports/carphone.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape[1:] == [3, 128, 128]
-    rebuilt = load_module(tmp_path / "checkpoints/last.ckpt")
-    assert rebuilt.generator.pictures.any()
+    checkpoint = tmp_path / "checkpoints/last.ckpt"
+    assert load_module(checkpoint).generator.pictures.any()
+    for client in ("dfm", "hyperswap"):
+        report = export(
+            load_config("export", ExportConfig, [f"ckpt_path={checkpoint}", f"to={client}", f"output={tmp_path}"])
+        )
+        assert report is not None
+        assert report.covered > 0.05  # of four pictures one shows a face
 
 
 @pytest.mark.slow

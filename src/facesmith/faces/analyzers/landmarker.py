@@ -90,9 +90,17 @@ class LandmarkerAnalyzer(ABC):
         return faces
 
     def analyse(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
-        """Return the faces behind detections, the largest first; without `embed` their embeddings are NaN.
+        """Find landmarks and embeddings of detected faces.
 
         A detection without landmarks gives no face, nor does the lower-scored of two that share their landmarks.
+
+        Args:
+            frame: (H,W,3) RGB uint8.
+            detections: Where faces were detected, px of the frame.
+            embed: Whether embeddings are computed; they are NaN otherwise.
+
+        Returns:
+            The faces, the largest first.
         """
         found: list[tuple[Detection, LandmarkResult]] = []
         for detection in sorted(detections, key=lambda each: -each.score):

@@ -140,7 +140,14 @@ def finalize(
 
 
 def update_consent(final: Path, consent: str, consent_note: str, expires: str | None) -> None:
-    """Write the consent as it is stated now into a finished set; the statement is no part of its key."""
+    """Write the consent as it is stated now into a finished set; the statement is no part of its key.
+
+    Args:
+        final: Folder of the set.
+        consent: Kind of consent.
+        consent_note: Who agreed to what and when.
+        expires: ISO date after which the consent no longer holds; None for no end.
+    """
     meta = json.loads((final / META).read_text(encoding="utf-8"))
     if (meta["consent"], meta["consent_note"], meta.get("expires")) != (consent, consent_note, expires):
         meta.update(consent=consent, consent_note=consent_note, expires=expires)

@@ -21,7 +21,7 @@ def match_colour(
     relight: float,
     sigma: float,
 ) -> NDArray[np.float32]:
-    """Give a picture the colour of a reference, and a share of its light.
+    """Match a picture's colour, and a share of its light, to a reference.
 
     Mean and standard deviation of the LAB channels are matched on the core; then a share of the remaining difference is
     added, blurred inside the core.
@@ -68,7 +68,7 @@ def equalise_light(
 
 
 def equalise_hue(pictures: Sequence[NDArray[np.floating]], share: Plane) -> list[NDArray[np.float32]]:
-    """Give pictures of one face in one place their mean hue; lightness stays.
+    """Move the hue of aligned pictures of one face towards their mean; lightness stays.
 
     Video stores hue coarsely: a frame alone gives irises two colours.
 

@@ -114,7 +114,7 @@ def fit_similarity(shapes: NDArray[np.floating], onto: NDArray[np.floating]) -> 
 def blend_proportions(
     landmarks: NDArray[np.floating], other: NDArray[np.floating], size: int, share: float
 ) -> NDArray[np.floating]:
-    """Give a face a share of another face's proportions; the outline stays.
+    """Blend a face's proportions towards another face's; the outline stays.
 
     Eyes and mouth move as wholes, so that their expression stays too.
 

@@ -134,7 +134,7 @@ class _Builder:
             yield from self._from_frame(int(row), donors if self.count else 0)
 
     def collect(self, items: Sequence[_Item]) -> TrainingItems:
-        """Lay the items side by side."""
+        """Stack the items."""
         size = self.size
         shapes = [item.landmarks for item in items]
         labels = [self.chooser.nearest_textures(item.landmarks, item.labels, self.kept) for item in items]
@@ -182,7 +182,7 @@ class _Builder:
         regions: NDArray[np.float32],
         core: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Lay the best eyes and the best mouth over the best whole face."""
+        """Compose the best eyes and the best mouth onto the best whole face."""
         picture = resample(self.person.images[choice.base], maps[0])
         for row, where, region in ((choice.eyes, maps[1], regions[0]), (choice.mouth, maps[2], regions[1])):
             if row != choice.base:

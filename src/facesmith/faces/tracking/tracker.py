@@ -36,7 +36,13 @@ class Track:
     embedding_sum: Floats | None = None
 
     def add(self, time: float, landmarks: Floats, embedding: Floats) -> None:
-        """Add the face of a later frame; an embedding of NaN is ignored."""
+        """Add the face of a later frame.
+
+        Args:
+            time: Of the frame, in seconds.
+            landmarks: (478,2 or 3), px of the frame.
+            embedding: (E,), L2-normalised; NaN is ignored.
+        """
         self.time, self.landmarks = time, landmarks
         if not np.isnan(embedding[0]):
             self.embedding_sum = embedding + (0 if self.embedding_sum is None else self.embedding_sum)

@@ -1,6 +1,6 @@
 """Settings of the occluder."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -147,9 +147,9 @@ class OccluderModuleConfig(ModuleConfig):
     """Name of an encoder of segmentation_models_pytorch."""
     encoder_weights: str | None
     """Pretrained weights: the library's name of them, a torch file, `asset:<name>`, or None."""
-    decoder_channels: list[int] | None
+    decoder_channels: Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(max_length=8)] | None
     """Channels of a U-Net's five decoder stages, coarse to fine; None for the library's default."""
-    detail_channels: int | None = Field(ge=1)
+    detail_channels: int | None = Field(ge=1, le=256)
     """Channels of two more layers at full resolution; None for the library's network alone."""
     export_size: int = Field(ge=32, le=1024, multiple_of=32)
     """Width and height of the exported model's pictures, in px."""

@@ -112,7 +112,7 @@ class RandomOcclusion:
 
 
 def _light(layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
-    """Give a thing the light of the scene: its colour cast, its brightness, its grain."""
+    """Match an occluder to the light of the scene: its colour cast, its brightness, its grain."""
     grain = rng.normal(0, rng.uniform(0, 3), (face.size, face.size, 1))
     if layer.scene_lit:
         return Layer(np.clip(layer.rgb + grain, 0, 255).astype(np.float32), layer.alpha)

@@ -85,7 +85,7 @@ class AadLossConfig(WholeComponent, LossConfig):
     """Share of the training after which it ramps in."""
     matching: float = Field(ge=0)
     """Weight of feature matching, times `adversarial`."""
-    discriminator_channels: int = Field(ge=4)
+    discriminator_channels: int = Field(ge=4, le=512)
     """Width of the discriminator."""
     ramp: float = Field(ge=0, le=1)
     """Share of the training over which a loss ramps in."""

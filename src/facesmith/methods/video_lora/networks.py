@@ -258,7 +258,7 @@ class FaceAttention(nn.Module, WanAttnProcessor):
 
 
 def add_face_attention(transformer: Any, tensors: Tensors | None = None) -> None:
-    """Give every plain block a trainable `FaceAttention`.
+    """Add to every plain block a trainable `FaceAttention`.
 
     Args:
         transformer: A `FaceTransformer`, changed in place.

@@ -61,7 +61,7 @@ class FaceMesh(nn.Module):
 
 
 class Blendshapes(nn.Module):
-    """Tell expressions from landmarks: MediaPipe's 52 blendshapes, in its order."""
+    """Compute expressions from landmarks: MediaPipe's 52 blendshapes, in its order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -92,7 +92,7 @@ def _feeds(spec: ExportSpec, batch: int) -> Iterator[tuple[str, dict[str, Tensor
 
 
 def _portrait(size: int) -> Tensor:
-    """Return a real face (1,3,S,S) RGB -1..1: the public-domain portrait that comes with scikit-image."""
+    """Return a real face (1,3,S,S) RGB -1..1, placed as in `arcface_128`: a portrait of scikit-image."""
     pixels: np.ndarray = pictures.astronaut()
-    face = torch.from_numpy(pixels[0:240, 100:340].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    face = torch.from_numpy(pixels[38:186, 150:298].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     return torch.nn.functional.interpolate(face, size=(size, size), mode="bilinear", antialias=True)

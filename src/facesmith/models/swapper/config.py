@@ -1,10 +1,13 @@
 """Settings of the swapper networks."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from facesmith.config.settings import GeneratorConfig
+
+# a file of a stranger must not ask for more memory than any network of this kind has
+Width = Annotated[int, Field(ge=1, le=2048)]
 
 
 class AadConfig(GeneratorConfig):
@@ -12,17 +15,17 @@ class AadConfig(GeneratorConfig):
 
     size: int = Field(ge=32, le=1024)
     """Side of the crop in px."""
-    embedding_size: int = Field(ge=1)
+    embedding_size: int = Field(ge=1, le=4096)
     """Numbers in the recogniser's embedding."""
-    encoder_channels: list[int] = Field(min_length=2)
+    encoder_channels: list[Width] = Field(min_length=2, max_length=8)
     """One a stride-2 level, fine to coarse."""
-    decoder_channels: list[int] = Field(min_length=2)
+    decoder_channels: list[Width] = Field(min_length=2, max_length=8)
     """One a level, coarse to fine."""
     convolutions: int = Field(ge=1, le=4)
     """In each decoder stage."""
     unshuffle: Literal[1, 2]
     """2 folds 2x2 pixels into channels at both ends, a quarter of the finest work."""
-    finest_skip: int = Field(ge=1)
+    finest_skip: int = Field(ge=1, le=1024)
     """Finest resolution in px whose attributes reach the decoder."""
     checkpointing: bool
     """Trade a second decoder pass for memory while training."""
@@ -37,9 +40,9 @@ class TextureWarpConfig(GeneratorConfig):
     """Pictures of the person that it holds."""
     texture_size: int = Field(ge=64, le=1024)
     """Their side in px."""
-    channels: list[int] = Field(min_length=4, max_length=4)
+    channels: list[Width] = Field(min_length=4, max_length=4)
     """Of the encoder's four levels: 32, 16, 8 and 4 px."""
-    blocks: int = Field(ge=1)
+    blocks: int = Field(ge=1, le=32)
     """Residual blocks at 4 px."""
 
 
@@ -56,5 +59,5 @@ class MeshWarpConfig(GeneratorConfig):
     """How decidedly the picture that fits best is preferred: 1 / temperature, of differences in halves of the crop."""
     mixed: int = Field(ge=1, le=8)
     """Pictures that are mixed for eyes, for mouth and for the rest."""
-    channels: list[int] = Field(min_length=3, max_length=3)
+    channels: list[Width] = Field(min_length=3, max_length=3)
     """Of the network that learns the light, at 32, 16 and 8 px."""

@@ -1,6 +1,7 @@
 """Base class of swapper networks, their output, its composition with the target, and the export wrapper."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
@@ -30,7 +31,7 @@ class SwapOutput(NamedTuple):
     aux: dict[str, Tensor]
 
 
-class SwapGenerator(nn.Module):
+class SwapGenerator(nn.Module, ABC):
     """Base class of swapper networks.
 
     Attributes:
@@ -49,6 +50,7 @@ class SwapGenerator(nn.Module):
     composited: bool = False
     adaptable: Sequence[str] | None = None
 
+    @abstractmethod
     def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
         """Swap targets.
 
@@ -56,7 +58,6 @@ class SwapGenerator(nn.Module):
             target: (N,3,S,S) RGB -1..1.
             source: (N,E) embeddings, L2-normalised; None where the identity is baked in.
         """
-        raise NotImplementedError
 
 
 def composite(face: Tensor, mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

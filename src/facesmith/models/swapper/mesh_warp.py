@@ -37,7 +37,7 @@ _STIFFNESS: Final = 1e-5
 _TURNED_AWAY, _TURNED_TO = -0.1, 0.2
 _HIDDEN_WEIGHT: Final = 1e-6
 _DIRECTIONS: Final = 64  # in which the outline of the landmarks is measured
-_NO_FACE, _SURE = 0.2, 0.5  # how surely a crop shows a face: below nothing is swapped, above all
+_NO_FACE, _SURE = 0.8, 0.95  # how surely a crop shows a face (a real one: .9999): below nothing is swapped
 _RIM: Final = 6 / 128  # over which the mask rises within the outline; halves of the crop
 
 

@@ -33,7 +33,7 @@ class AnalyzerPool:
 
     @contextmanager
     def borrow(self) -> Iterator[Analyzer]:
-        """Have an analyzer for this thread alone."""
+        """Borrow an analyzer for this thread alone."""
         try:
             analyzer = self._idle.get_nowait()
         except queue.Empty:

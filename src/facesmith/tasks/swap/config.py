@@ -34,7 +34,7 @@ class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
     blend: Literal["linear", "poisson", "multiband"]
     """How the face is blended into the frame."""
     colour_match: bool
-    """Give the face's skin mean and spread of the target's."""
+    """Whether to match mean and spread of the skin's colour to the target's."""
     pixel_boost: Literal[256, 512, 1024] | None
     """Side of the crop in px: the model runs once for each tile of its own size; null: the model's own."""
     enhancer: PathSetting | None

@@ -143,7 +143,7 @@ class DetectNonFinite(Callback):
             )
 
     def _describe_culprit(self, module: LightningModule, losses: list[_Losses]) -> str:
-        """Say what is not finite, the earliest in the chain from batch to gradient."""
+        """Describe what is not finite, the earliest in the chain from batch to gradient."""
         bad = [name for name, value in _named_floats(module) if not _all_finite([value])]
         if bad:
             return f"the weights {', '.join(bad[:_MAX_NAMES])} were not finite before the step"

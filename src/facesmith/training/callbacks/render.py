@@ -144,7 +144,7 @@ def _make_mark(owner: object, title: str, kind: Literal["composite", "generated"
 
 
 def _upload(trainer: Trainer, key: str, path: Path) -> None:
-    """Give a file to every logger that may upload media."""
+    """Upload a file through every logger that may upload media."""
     for logger in trainer.loggers:
         if isinstance(logger, MediaLogger) and logger.media:
             logger.log_media(key, path, trainer.global_step)

@@ -84,7 +84,7 @@ class PreemptionHandler:
             os.write(2, f"\n{signal.Signals(number).name}: saving after this step{hint}\n".encode())
 
     def _on_signal_in_child(self, number: int) -> None:
-        """Let a forked process, such as a loader's worker, survive the terminal's Ctrl-C: its data are needed."""
+        """Make a forked process, such as a loader's worker, survive the terminal's Ctrl-C: its data are needed."""
         if number != signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -137,7 +137,7 @@ def _plain(path: Path) -> Any:
 
 
 def _refusal(text: str, parser: OverridesParser) -> str | None:
-    """Say why an override is not taken from a file; None where it is."""
+    """Explain why an override is not taken from a file; None where it is."""
     if _NO_OVERRIDE.match(text):
         return "is not in Hydra's grammar"
     try:

@@ -27,7 +27,7 @@ _current: CurrentTrial | None = None
 
 @contextmanager
 def set_current_trial(trial: CurrentTrial) -> Iterator[None]:
-    """Let `get_current_trial` find the trial while the context lasts."""
+    """Make `get_current_trial` return the trial while the context lasts."""
     global _current
     before, _current = _current, trial
     try:

@@ -65,7 +65,7 @@ def _gesture(rng: Generator) -> tuple[Points, float]:
 
 
 def _skeleton(bend: Points, fan: float, rng: Generator) -> tuple[Points, list[float], list[tuple[int, int]], list[int]]:
-    """Lay out wrist, 20 joints and elbow, fingers up: joints (22,2), their radii, the links, whose each link is."""
+    """Place wrist, 20 joints and elbow, fingers up: joints (22,2), their radii, the links, whose each link is."""
     joints: list[Points] = [np.zeros(2)]
     radii = [_WRIST]
     links: list[tuple[int, int]] = []
@@ -169,7 +169,7 @@ def hair(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
 
 
 def _lock(course: Points, count: int, rng: Generator) -> Points:
-    """Lay strands (count,3,2) side by side along a course (3,2): they keep their place in the lock, a few stray."""
+    """Place strands (count,3,2) side by side along a course (3,2): they keep their place in the lock, a few stray."""
     along = course[-1] - course[0]
     across = np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
     width = rng.uniform(0.04, 0.22) * np.array([rng.uniform(0.5, 1), 1, rng.uniform(0.2, 1.3)])
