@@ -21,8 +21,9 @@ from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.swapper.aad import Aad
+from facesmith.models.swapper.colour import from_opponent
 from facesmith.models.swapper.generator import ExportWrapper, SwapOutput
-from facesmith.models.swapper.texture_warp import TextureWarp, from_opponent
+from facesmith.models.swapper.texture_warp import TextureWarp
 
 SIZE = 128
 

@@ -2,8 +2,9 @@ import torch
 from torch.nn import functional as F
 
 from facesmith.methods.swapper.losses import TextureWarpLoss
+from facesmith.models.swapper.colour import from_opponent
 from facesmith.models.swapper.generator import SwapOutput
-from facesmith.models.swapper.texture_warp import TextureWarp, from_opponent
+from facesmith.models.swapper.texture_warp import TextureWarp
 
 WEIGHTS = {"flow": 10.0, "mask": 0.3, "light": 1.0, "contrast": 0.3, "mix": 0.04}
 

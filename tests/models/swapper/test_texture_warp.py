@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from facesmith.models.swapper import texture_warp
+from facesmith.models.swapper.colour import from_opponent, opponent
 from facesmith.models.swapper.generator import composite
-from facesmith.models.swapper.texture_warp import TextureWarp, from_opponent, opponent
+from facesmith.models.swapper.texture_warp import TextureWarp
 
 
 def _textures(count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:

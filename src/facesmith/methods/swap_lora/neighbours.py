@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facesmith.models.swapper.texture_warp import opponent
+from facesmith.models.swapper.colour import opponent
 from facesmith.training.losses import masked_mean
 from facesmith.training.swapping.dataset import Batch, MixedBatchSampler
 from facesmith.training.swapping.splits import FaceSubset

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facesmith.methods.swapper.config import AadLossConfig
+from facesmith.models.swapper.colour import opponent
 from facesmith.models.swapper.generator import SwapOutput, composite
-from facesmith.models.swapper.texture_warp import opponent
 from facesmith.training.distributed import all_reduce_mean
 from facesmith.training.losses import AdversarialLoss, IdentityLoss, masked_l1, masked_mean, masked_ssim_loss, ramp
 

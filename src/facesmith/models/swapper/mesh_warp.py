@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from facesmith.faces.geometry import topology
 from facesmith.models.landmarks.face_mesh import FaceMesh
+from facesmith.models.swapper.colour import ColourTransfer, from_opponent, opponent
 from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
 from facesmith.models.swapper.layers import conv_block, pixel_centres, resize, shrink
-from facesmith.models.swapper.texture_warp import ColourTransfer, from_opponent, opponent
 
 # every third point of the mesh warps as all of them do, at a third of the cost
 WARP_LANDMARKS: Final = tuple(range(0, topology.MESH, 3))
