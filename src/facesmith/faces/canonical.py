@@ -1,13 +1,8 @@
-"""A person's pictures in canonical coordinates: which are kept, and what of each shows the person.
-
-A hand, hair or a cup before the face is a thing that most pictures do not show: a region that lies far from the median
-of all pictures, light left aside, is covered.
-"""
+"""A person's pictures in canonical coordinates: which are kept, and what of each shows the person."""
 
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -16,13 +11,11 @@ from facesmith.faces.geometry import colour, masks
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import compute_warp_maps, resample
 from facesmith.faces.pseudo_labels.frame_choice import FrameChooser, sample_farthest
+from facesmith.faces.visibility import find_visible_regions
 
 Floats = NDArray[np.float32]
 
-_SEEN_AT: Final = 64  # px at which pictures are compared
 _SMOOTHING: Final = 3e-4
-# mean distance to the median picture, in units of the face's contrast: broad smiles and shut eyes stay below
-_COVERED: Final = (0.60, 0.46, 0.55)  # eyes with brows, mouth, the rest
 _RELIGHT, _LIGHT_SIGMA = 0.8, 11 / 128
 _COMMON_HUE: Final = 0.8
 _NEIGHBOURS: Final = 10  # of a landmark, for its normal
@@ -70,7 +63,8 @@ def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
         raise ValueError("a person needs at least one picture")
     both = AlignedFaces.concat([person, person.mirror()])
     chooser = FrameChooser(both)
-    usable = find_usable_regions(both, chooser.canonical)
+    eyes, nose, mouth, cheeks, forehead = (both.visible & find_visible_regions(both, chooser.canonical)).T
+    usable = np.stack([eyes, mouth, nose & cheeks & forehead], 1)
     rows = _choose(chooser, usable, count)
     size = person.size
     core = masks.skin_mask(chooser.canonical, size)
@@ -111,47 +105,6 @@ def estimate_normals(points: NDArray[np.floating]) -> Floats:
     inside = points.mean(0) + np.array([0, 0, np.ptp(points[:, 0]) / 2])
     outwards = np.sign(((points - inside) * normals).sum(1, keepdims=True))
     return np.asarray(normals * outwards, np.float32)
-
-
-def find_usable_regions(faces: AlignedFaces, canonical: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Find the regions of each face that show the person and nothing before it.
-
-    Args:
-        faces: N faces of one person.
-        canonical: (478,2+) canonical places of the landmarks, px of the crop.
-
-    Returns:
-        (N,3): eyes with brows, mouth, the rest of the face.
-    """
-    distance = measure_distances(faces, canonical)
-    return np.asarray(distance <= np.array(_COVERED), np.bool_)
-
-
-def measure_distances(faces: AlignedFaces, canonical: NDArray[np.floating]) -> Floats:
-    """Measure how far each region of each face is from the person's median picture.
-
-    Args:
-        faces: N faces of one person.
-        canonical: (478,2+) canonical places of the landmarks, px of the crop.
-
-    Returns:
-        (N,3) mean absolute difference of colours, in units of the face's contrast: eyes with brows, mouth, the rest.
-    """
-    unit = _SEEN_AT / faces.size
-    points = (canonical + 0.5) * unit - 0.5
-    hull = masks.outline_mask(points, _SEEN_AT) > 0.5
-    eyes, mouth = masks.eyes_and_mouth_masks(points, _SEEN_AT) > 0.5
-    pictures = []
-    for image, landmarks in zip(faces.images, faces.landmarks, strict=True):
-        small = cv2.resize(image, (_SEEN_AT, _SEEN_AT), interpolation=cv2.INTER_AREA)
-        where = compute_warp_maps(points, ((landmarks + 0.5) * unit - 0.5)[None], _SEEN_AT, smoothing=_SMOOTHING)[0]
-        picture = resample(small, where)
-        inside = picture[hull]
-        pictures.append((picture - inside.mean(0)) / np.maximum(inside.std(0), 1.0))
-    stack = np.stack(pictures)
-    distance = np.abs(stack - np.median(stack, axis=0)).mean(-1)
-    parts = (eyes & hull, mouth & hull, hull & ~eyes & ~mouth)
-    return np.stack([distance[:, part].mean(1) for part in parts], 1).astype(np.float32)
 
 
 def _choose(chooser: FrameChooser, usable: NDArray[np.bool_], count: int) -> NDArray[np.intp]:

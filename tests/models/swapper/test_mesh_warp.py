@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 
-from facesmith.faces.canonical import PersonPictures, build_person_pictures, measure_distances
+from facesmith.faces.canonical import PersonPictures, build_person_pictures
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.aligned import AlignedFaces
@@ -123,16 +123,6 @@ def test_mesh_warp_exported_to_onnx_equals_torch(generator: MeshWarp, man: Align
         expected = generator(target)
     assert np.abs(mask - expected.mask.numpy()).max() < 1e-3
     assert np.abs((face - expected.face.numpy()) * mask).max() < 0.02
-
-
-def test_measure_distances_of_a_covered_mouth_stands_out(man: AlignedFaces) -> None:
-    covered = man.images.copy()
-    y, x = man.landmarks[0, topology.MOUTH, 1], man.landmarks[0, topology.MOUTH, 0]
-    covered[0, int(y.min()) - 4 : int(y.max()) + 4, int(x.min()) - 6 : int(x.max()) + 6] = (60, 90, 60)
-    faces = AlignedFaces(covered, man.landmarks, man.blendshapes, man.template)
-    distance = measure_distances(faces, FrameChooser(faces).canonical)
-    assert distance[0, 1] > 1.5 * distance[1:, 1].max()
-    assert distance[0, 0] < 1.5 * distance[1:, 0].max()
 
 
 def test_build_person_pictures_without_a_face_is_refused(man: AlignedFaces) -> None:

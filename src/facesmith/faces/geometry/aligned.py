@@ -1,12 +1,12 @@
 """Aligned faces in memory: what training, pseudo ground truth and the quality gate read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
+from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR, REGIONS
 
 Rows = slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
 
@@ -22,12 +22,15 @@ class AlignedFaces:
         landmarks: (N, 478, 3) px of the crop (pixel centres at whole numbers), z on the same scale.
         blendshapes: (N, 52) 0..1.
         template: A key of `alignment.TEMPLATES`.
+        visible: (N, 5) whether each of `topology.REGIONS` shows nothing but the person; all do where it is not known.
+            Given as (1, 5), it holds for all faces.
     """
 
     images: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
     blendshapes: NDArray[np.float32]
     template: str
+    visible: NDArray[np.bool_] = field(default_factory=lambda: np.ones((1, len(REGIONS)), np.bool_))
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -39,6 +42,9 @@ class AlignedFaces:
             raise ValueError(f"landmarks must be ({n},478,3), got {self.landmarks.shape}")
         if self.blendshapes.shape != (n, 52):
             raise ValueError(f"blendshapes must be ({n},52), got {self.blendshapes.shape}")
+        if self.visible.shape not in {(1, len(REGIONS)), (n, len(REGIONS))}:
+            raise ValueError(f"visible must be ({n},{len(REGIONS)}), got {self.visible.shape}")
+        object.__setattr__(self, "visible", np.broadcast_to(self.visible, (n, len(REGIONS))).astype(np.bool_))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,7 +61,13 @@ class AlignedFaces:
         chosen = rows if isinstance(rows, slice) else np.asarray(rows)
         if isinstance(chosen, np.ndarray) and chosen.size == 0:
             chosen = chosen.astype(np.intp)
-        return AlignedFaces(self.images[chosen], self.landmarks[chosen], self.blendshapes[chosen], self.template)
+        return AlignedFaces(
+            self.images[chosen],
+            self.landmarks[chosen],
+            self.blendshapes[chosen],
+            self.template,
+            self.visible[chosen],
+        )
 
     def mirror(self) -> "AlignedFaces":
         """Return the faces as a mirror shows them: pictures flipped, left and right names exchanged.
@@ -65,7 +77,8 @@ class AlignedFaces:
         landmarks = self.landmarks[:, LANDMARK_MIRROR].copy()
         landmarks[..., 0] = self.size - 1 - landmarks[..., 0]
         images = np.ascontiguousarray(self.images[:, :, ::-1])
-        return AlignedFaces(images, landmarks, self.blendshapes[:, BLENDSHAPE_MIRROR].copy(), self.template)
+        shapes = self.blendshapes[:, BLENDSHAPE_MIRROR].copy()
+        return AlignedFaces(images, landmarks, shapes, self.template, self.visible)
 
     @classmethod
     def concat(cls, parts: Sequence["AlignedFaces"]) -> "AlignedFaces":
@@ -78,4 +91,5 @@ class AlignedFaces:
             np.concatenate([part.landmarks for part in parts]),
             np.concatenate([part.blendshapes for part in parts]),
             parts[0].template,
+            np.concatenate([part.visible for part in parts]),
         )

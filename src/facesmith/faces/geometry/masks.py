@@ -139,6 +139,31 @@ def eyes_and_mouth_masks(landmarks: NDArray[np.floating], size: int) -> NDArray[
     return np.stack([np.maximum(*eyes), mouth])
 
 
+def divide_face(landmarks: NDArray[np.floating], size: int) -> NDArray[np.bool_]:
+    """Divide the face's outline into the regions that can be covered.
+
+    Args:
+        landmarks: (478, 2+) px of a face seen from the front.
+        size: Side of the crop in px.
+
+    Returns:
+        (5, size, size) of `topology.REGIONS`; each pixel of the outline belongs to one.
+    """
+    unit = size / 128
+    inside = outline_mask(landmarks, size) > 0.5
+    eyes = eyes_and_mouth_masks(landmarks, size)[0] > 0.5
+    mouth = draw_hull(landmarks[topology.MOUTH + topology.CHIN], size, 4 * unit) > 0.5
+    nose = draw_hull(landmarks[topology.NOSE], size, 2 * unit) > 0.5
+    above = np.arange(size)[:, None] < landmarks[topology.BROWS, 1].mean()
+    free = inside
+    parts = []
+    for part in (eyes, mouth, nose, np.broadcast_to(above, inside.shape)):
+        parts.append(part & free)
+        free = free & ~part
+    eyes, mouth, nose, forehead = parts
+    return np.stack([eyes, nose, mouth, free, forehead])
+
+
 def draw_hull(points: NDArray[np.floating], size: int, grow: float = 0, blur: float = 0) -> Plane:
     """Draw the convex hull of points.
 

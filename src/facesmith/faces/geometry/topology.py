@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 LANDMARKS: Final = 478
 MESH: Final = 468
 
+REGIONS: Final = ("eyes", "nose", "mouth", "cheeks", "forehead")
+"""Regions of a face that can be covered, in the order of all arrays over them: eyes with brows, mouth with chin."""
+
 # the ring of an eye: its corner first, then once around
 LEFT_EYE: Final = [33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246]
 RIGHT_EYE: Final = [362, 382, 381, 380, 374, 373, 390, 249, 263, 466, 388, 387, 386, 385, 384, 398]
@@ -69,6 +72,7 @@ OVAL: Final = [
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 ]
+CHIN: Final = [377, 152, 148]  # of OVAL
 EYES: Final = LEFT_EYE + RIGHT_EYE
 BROWS: Final = LEFT_BROW + RIGHT_BROW
 MOUTH: Final = LIPS_OUTER + LIPS_INNER
