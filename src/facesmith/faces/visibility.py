@@ -47,10 +47,25 @@ def measure_distances(faces: AlignedFaces, canonical: NDArray[np.floating]) -> F
     Returns:
         (N,5) mean absolute difference of colours, in units of the face's contrast, of REGIONS.
     """
+    parts = masks.divide_face(to_seen_at(canonical, faces.size), SEEN_AT)
+    stack = bring_to_canonical(faces, canonical)
+    distance = np.abs(stack - np.median(stack, axis=0)).mean(-1)
+    return np.stack([distance[:, part].mean(1) for part in parts], 1).astype(np.float32)
+
+
+def bring_to_canonical(faces: AlignedFaces, canonical: NDArray[np.floating]) -> Floats:
+    """Bring faces to one place, free of the colour of their light.
+
+    Args:
+        faces: N faces.
+        canonical: (478,2+) canonical places of the landmarks, px of the crop.
+
+    Returns:
+        (N,SEEN_AT,SEEN_AT,3) RGB; each channel has mean 0 and contrast 1 within the face's outline.
+    """
     unit = SEEN_AT / faces.size
-    points = (canonical + 0.5) * unit - 0.5
-    parts = masks.divide_face(points, SEEN_AT)
-    hull = parts.any(0)
+    points = to_seen_at(canonical, faces.size)
+    hull = masks.outline_mask(points, SEEN_AT) > 0.5
     pictures = []
     for image, landmarks in zip(faces.images, faces.landmarks, strict=True):
         small = cv2.resize(image, (SEEN_AT, SEEN_AT), interpolation=cv2.INTER_AREA)
@@ -58,6 +73,9 @@ def measure_distances(faces: AlignedFaces, canonical: NDArray[np.floating]) -> F
         picture = resample(small, where)
         inside = picture[hull]
         pictures.append((picture - inside.mean(0)) / np.maximum(inside.std(0), 1.0))
-    stack = np.stack(pictures)
-    distance = np.abs(stack - np.median(stack, axis=0)).mean(-1)
-    return np.stack([distance[:, part].mean(1) for part in parts], 1).astype(np.float32)
+    return np.stack(pictures).astype(np.float32)
+
+
+def to_seen_at(points: NDArray[np.floating], size: int) -> NDArray[np.floating]:
+    """Bring landmarks (478,2+) from px of a crop of `size` to px of one of SEEN_AT."""
+    return np.asarray((points + 0.5) * (SEEN_AT / size) - 0.5)
