@@ -120,7 +120,7 @@ class TfliteModule(nn.Module):
                 bias = given(2) if len(node.inputs) > 2 else None
                 return _convolved(given(0), given(1), bias, options, depthwise=name != "CONV_2D")
             case "PRELU":
-                return _nhwc(F.prelu(_nchw(given(0)), given(1).reshape(-1)))
+                return _prelu(given(0), given(1))
             case "MAX_POOL_2D":
                 kernel, stride = (options.FilterHeight(), options.FilterWidth()), (options.StrideH(), options.StrideW())
                 image = _padded(_nchw(given(0)), kernel, stride, options.Padding(), float("-inf"))
@@ -185,6 +185,11 @@ def _activated(x: Tensor, options: Any) -> Tensor:
     if kind not in _ACTIVATIONS:
         raise UnsupportedGraphError(f"activation {kind} cannot be read")
     return _ACTIVATIONS[kind](x)
+
+
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    """Return x where it is positive, else x times the slope of its channel; faster in onnxruntime than its PRelu."""
+    return x + x.clamp_max(0) * (slope - 1)
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, options: Any, depthwise: bool) -> Tensor:
