@@ -186,7 +186,7 @@ def test_a_checkpoint_of_settings_round_trips() -> None:
         ),
         (["+sed=1"], "sed: no such key; did you mean seed?"),
         (["trainer.max_epochs=many"], "trainer.max_epochs=many: must be a whole number"),
-        (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be greater than or equal to 1"),
+        (["trainer.max_epochs=-1"], "trainer.max_epochs=-1: must be greater than or equal to 0"),
         (
             ["data.name=../elsewhere"],
             "data.name=../elsewhere: must be lower-case letters, digits, - and _, such as ada or scene_2",

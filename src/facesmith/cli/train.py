@@ -3,7 +3,7 @@
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import lightning
 from hydra.core.hydra_config import HydraConfig
@@ -31,6 +31,9 @@ from facesmith.training.run.preemption import PreemptionHandler, handle_preempti
 from facesmith.training.run.record import Monitor, Recorder, record_run
 from facesmith.training.run.start import find_start
 from facesmith.training.run.wandb_logger import finish_wandb_run
+
+_UNTRAINED: Final = {"limit_train_batches": 0, "num_sanity_val_steps": -1}
+"""Arguments of a trainer that is to take no step."""
 
 
 def train(config: TrainConfig) -> float | list[float] | None:
@@ -102,6 +105,7 @@ def _fit(
         logger=loggers or False,
         plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), BatchNormSync()],
         default_root_dir=config.paths.run,
+        **(_UNTRAINED if not config.trainer.max_epochs else {}),
     )
     # as Lightning does for several processes: they then use the same random numbers as a single one
     lightning.seed_everything(config.seed, workers=True, verbose=False)

@@ -98,8 +98,8 @@ class TrainerConfig(ForeignComponent):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: int | list[int] | Literal["auto"]
     """How many devices, or their numbers."""
-    max_epochs: int = Field(ge=1)
-    """Passes over the training data."""
+    max_epochs: int = Field(ge=0)
+    """Passes over the training data; 0 validates and exports what is known without training."""
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
     """`auto` is a half precision where the device is fast at it, else 32-true."""
     accumulate_grad_batches: int = Field(ge=1)

@@ -14,6 +14,7 @@ from lightning import Trainer, seed_everything
 
 from facesmith.cli.composition import load_config
 from facesmith.cli.export import export
+from facesmith.cli.train import train
 from facesmith.config.schema import ExportConfig, TrainConfig
 from facesmith.errors import UserError
 from facesmith.media.images import read_image
@@ -43,15 +44,16 @@ SHORT = ["trainer.max_epochs=2", "callbacks.progress.refresh_rate=0"]
 @pytest.fixture(scope="module")
 def run(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    fit(tiny(folder, *SHORT, "callbacks.render.every_n_epochs=2"), folder)
+    train(tiny(folder, *SHORT, "callbacks.render.every_n_epochs=2"))
     return folder
 
 
 def test_swapper_module_logs_every_step_and_the_gate(run: Path) -> None:
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows if row["train/loss"]] == list(range(14))
-    (gate,) = [row for row in rows if row["val/judge_distance"]]
-    assert float(gate["val/judge_distance"]) < float(gate["before/judge_distance"])
+    untrained, gate = [row for row in rows if row["val/judge_distance"]]
+    assert (untrained["step"], gate["step"]) == ("0", "13")
+    assert float(gate["val/judge_distance"]) < float(untrained["before/judge_distance"])
     assert 0 < float(gate["val/ssim"]) < 1
     assert {"train/loss_flow", "val/identity_similarity", "val/nme", "val/mask_iou"} <= rows[0].keys()
 
@@ -59,6 +61,7 @@ def test_swapper_module_logs_every_step_and_the_gate(run: Path) -> None:
 def test_swapper_module_writes_renders_profile_and_onnx(run: Path) -> None:
     grid = read_image(run / "renders/epoch_0002.png")
     assert grid.shape[1] == 4 * 132
+    assert [path.name for path in sorted((run / "renders").iterdir())] == ["epoch_0000.png", "epoch_0002.png"]
     profile = json.loads((run / "profiles/carphone.json").read_text())
     assert profile["gate"]["val/judge_distance"] > 0
     assert profile["gate"]["before/judge_distance"] > profile["gate"]["val/judge_distance"]

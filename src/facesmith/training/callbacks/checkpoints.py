@@ -60,6 +60,11 @@ class SaveLast(Checkpoint):
         if (ends or self._is_due(trainer)) and self._saved_step != trainer.global_step:
             self._save(trainer)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what was not to be trained."""
+        if trainer.max_epochs == 0:
+            self._save(trainer)
+
     def _is_due(self, trainer: Trainer) -> bool:
         waited = time.monotonic() - self._saved_at
         due = self.every_seconds is not None and waited >= self.every_seconds

@@ -17,6 +17,8 @@ from facesmith.training.run.wandb_logger import MediaLogger, find_wandb_logger
 class RenderValidation(Callback):
     """Write the module's image of the first validation batch, every `every_n_epochs` epochs and after the last.
 
+    The validation before training, where there is one, is `epoch_0000`.
+
     Renders are marked as synthetic. A logger whose `media` is true gets the marked file too; others never do: a face
     leaves this machine only when asked.
 
@@ -38,9 +40,9 @@ class RenderValidation(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Render while the weights that are validated are in place."""
-        epoch = trainer.current_epoch + 1
+        epoch = 0 if trainer.sanity_checking else trainer.current_epoch + 1
         due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
-        if batch_idx or dataloader_idx or not due or trainer.sanity_checking or not trainer.is_global_zero:
+        if batch_idx or dataloader_idx or not due or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Renders)
         path = self.folder / f"epoch_{epoch:04d}.png"

@@ -40,7 +40,7 @@ class Best(BaseModel):
 
     value: float
     epoch: int
-    """From 0."""
+    """From 0; -1 is before training."""
 
 
 class Metrics(BaseModel):
@@ -95,6 +95,8 @@ class RunRecord(BaseModel):
     """Whole epochs done."""
     steps: int = 0
     """Optimiser steps done."""
+    trained: bool = True
+    """Whether the run is to train at all; false with `trainer.max_epochs=0`."""
     monitor: Monitor | None = None
     """The first of `objectives`."""
     objectives: list[Monitor] = Field(default_factory=list)
@@ -143,7 +145,7 @@ class Recorder:
             epochs: Whole epochs done.
             steps: Optimiser steps done.
             metrics: The last values by name.
-            validated: The epoch, from 0, that was validated just now; None: none was.
+            validated: The epoch, from 0, that was validated just now, -1 before training; None: none was.
         """
         monitor, best = self.record.monitor, self.record.metrics.best
         last = {name: float(value) for name, value in metrics.items()}

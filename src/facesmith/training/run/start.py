@@ -64,7 +64,8 @@ def find_start(config: TrainConfig, settings: Mapping[str, Any], run: Path, *, i
     if done > config.trainer.max_epochs:
         raise UserError(f"trainer.max_epochs={config.trainer.max_epochs}: the run has {done} already; set more")
     if config.trainer.max_epochs <= before["trainer"]["max_epochs"] and _completed(run):
-        log.info("%s: finished after %d epochs; for more set trainer.max_epochs, such as %d", run, done, 2 * done)
+        more = 2 * done or 10
+        log.info("%s: finished after %d epochs; for more set trainer.max_epochs, such as %d", run, done, more)
         return Start(found.path, True, run_record.read_record(run).objective)
     log.info("Resuming from %s: epoch %d, step %d", found.path, done, step)
     return Start(found.path)
