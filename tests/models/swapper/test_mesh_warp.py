@@ -1,7 +1,9 @@
 """The generator whose geometry is a face mesh, on pictures it was never trained for."""
 
+from pathlib import Path
+
 import numpy as np
-import onnxruntime
+import onnx
 import pytest
 import torch
 
@@ -11,6 +13,12 @@ from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import compute_warp_maps
 from facesmith.faces.pseudo_labels.frame_choice import FrameChooser
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import ExportSpec, Precision
+from facesmith.models.onnx.info import SwapperInfo
+from facesmith.models.onnx.landmark_input import landmark_example
+from facesmith.models.onnx.session import load_swapper
+from facesmith.models.swapper.generator import ExportWrapper
 from facesmith.models.swapper.mesh_warp import (
     WARP_LANDMARKS,
     MeshWarp,
@@ -114,15 +122,39 @@ def test_mesh_warp_where_no_face_is_changes_nothing(generator: MeshWarp) -> None
         assert generator(noise).mask.max() == 0
 
 
-def test_mesh_warp_exported_to_onnx_equals_torch(generator: MeshWarp, man: AlignedFaces) -> None:
-    target = crops(man[:3])
-    program = torch.onnx.export(generator, (target[:2],), dynamo=True, dynamic_shapes=({0: torch.export.Dim("N")},))
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    face, mask, *_ = session.run(None, {session.get_inputs()[0].name: target.numpy()})
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_mesh_warp_exported_to_onnx_equals_torch(
+    generator: MeshWarp, man: AlignedFaces, tmp_path: Path, precision: Precision
+) -> None:
+    info = SwapperInfo("arcface_128", SIZE, identity="man", consent="licensed", takes_landmarks=True)
+    inputs = {"target": crops(man[:1])}
+    spec = ExportSpec(
+        ExportWrapper(generator), inputs, ["output", "mask"], info.metadata(), optional=landmark_example()
+    )
+    report = export(spec, tmp_path / "man.onnx", precision=precision)
+    assert report.covered > 0.05
+    stored = [(each.data_type, list(each.dims)) for each in onnx.load(str(report.path)).graph.initializer]
+    assert (onnx.TensorProto.UINT8, [8, 3, SIZE, SIZE]) in stored
+    swapper = load_swapper(report.path)
+    found, _ = swapper(man.images[:3])
+    fed, masks = swapper(man.images[:3], None, man.landmarks[:3])
+    assert masks.mean() > 0.15
+    assert np.abs(found.astype(int) - fed)[masks > 0.9].mean() < 5
+
+
+def test_mesh_warp_landmarks_of_the_analyzer_are_what_its_own_network_finds(
+    generator: MeshWarp, man: AlignedFaces
+) -> None:
     with torch.no_grad():
-        expected = generator(target)
-    assert np.abs(mask - expected.mask.numpy()).max() < 1e-3
-    assert np.abs((face - expected.face.numpy()) * mask).max() < 0.02
+        own, presence = generator.find_landmarks(crops(man[:4]))
+    fed = man.landmarks[:4] + np.array([0.5, 0.5, 0])
+    eyes = np.linalg.norm(fed[:, topology.LEFT_EYE_OUTER] - fed[:, topology.RIGHT_EYE_OUTER], axis=-1)
+    apart = np.linalg.norm(own.numpy()[..., :2] - fed[..., :2], axis=-1).mean(1) / eyes
+    assert apart.max() < 0.03
+    depth = own.numpy()[..., 2]
+    assert np.polyfit(fed[..., 2].ravel(), depth.ravel(), 1) == pytest.approx([1, 0], abs=0.05)
+    assert presence.min() == 1
 
 
 def test_build_person_pictures_without_a_face_is_refused(man: AlignedFaces) -> None:

@@ -24,6 +24,7 @@ from facesmith.models.onnx.info import (
     SwapperInfo,
     TensorLayout,
 )
+from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.swapper.generator import AlignedGenerator, ExportWrapper, FixedIdentityGenerator, SwapGenerator
 
 DFM_OUTPUTS: Final = ("out_face_mask:0", "out_celeb_face:0", "out_celeb_face_mask:0")
@@ -122,8 +123,9 @@ def spec_for(
     if client == "hyperswap":
         _require_arcface(info, origin)
     tensors = DFM_LAYOUT if client == "dfm" else TensorLayout()
-    info = replace(info, kind=client, template=template, size=size, tensors=tensors)
     swapper = ExportWrapper(_fit_crops(generator, template, size))
+    takes_landmarks = client == "facesmith" and swapper.takes_landmarks
+    info = replace(info, kind=client, template=template, size=size, tensors=tensors, takes_landmarks=takes_landmarks)
     if client == "dfm":
         inputs = {DFM_INPUT: torch.full((1, size, size, 3), 0.5)}
         return ExportSpec(
@@ -132,7 +134,8 @@ def spec_for(
     inputs = {TARGET: torch.zeros(1, 3, size, size)}
     if info.embedding_size is not None:
         inputs[SOURCE] = nn.functional.normalize(torch.ones(1, info.embedding_size))
-    return ExportSpec(swapper, inputs, [OUTPUT, MASK], info.metadata())
+    optional = landmark_example() if takes_landmarks else {}
+    return ExportSpec(swapper, inputs, [OUTPUT, MASK], info.metadata(), optional=optional)
 
 
 def _crop(client: str, info: SwapperInfo, size: int | None) -> tuple[str, int]:

@@ -17,7 +17,9 @@ import torch
 from facesmith.files import write_bytes, write_text
 from facesmith.models.onnx.card import swapper_card
 from facesmith.models.onnx.export_spec import TOLERANCES, ExportError, ExportReport, ExportSpec, Precision
-from facesmith.models.onnx.fp16 import to_fp16
+from facesmith.models.onnx.fp16 import store_exact_halves, to_fp16
+from facesmith.models.onnx.info import LANDMARKS, TARGET
+from facesmith.models.onnx.landmark_input import PRESENCE, LandmarkFinder, make_optional
 from facesmith.models.onnx.parity import parity
 
 _NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "onnxruntime.transformers")
@@ -59,7 +61,7 @@ def export(
     module = copy.deepcopy(spec.module).cpu().eval().requires_grad_(False)
     inputs = {name: value.detach().cpu() for name, value in spec.inputs.items()}
     spec = replace(spec, module=module, inputs=inputs)
-    model = _trace(spec, opset, dynamic_batch)
+    model = _trace_spec(spec, opset, dynamic_batch)
     if precision == "fp16":
         model = to_fp16(model)
     # Older clients refuse a newer format than the operators need.
@@ -119,18 +121,52 @@ def _adaptable(module: torch.nn.Module) -> dict[str, str]:
     return {"adaptable": ",".join(named[0])} if named else {}
 
 
-def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto:
-    inputs, shapes = spec.inputs, None
+def _trace_spec(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto:
+    if not spec.optional:
+        return _trace(spec.module, spec.inputs, {}, spec.outputs, opset, dynamic_batch)
+    presence = torch.ones(1)
+    fed = {**spec.optional, PRESENCE: presence}
+    swapper = _trace(spec.module, spec.inputs, fed, spec.outputs, opset, dynamic_batch)
+    target = {TARGET: spec.inputs[TARGET]}
+    finder = _trace(LandmarkFinder(spec.module), target, {}, [LANDMARKS, PRESENCE], opset, dynamic_batch)
+    return make_optional(swapper, finder)
+
+
+def _trace(
+    module: torch.nn.Module,
+    positional: dict[str, torch.Tensor],
+    by_name: dict[str, torch.Tensor],
+    outputs: list[str],
+    opset: int,
+    dynamic_batch: bool,
+) -> onnx.ModelProto:
+    """Trace a module.
+
+    Args:
+        module: What to trace.
+        positional: Examples (1,...) of its first inputs, in order.
+        by_name: Examples of inputs that are passed by their name.
+        outputs: Names of the outputs.
+        opset: Of the graph.
+        dynamic_batch: Whether the batch size is free; else it is 1.
+    """
+    inputs, shapes = {**positional, **by_name}, None
     if dynamic_batch:
         # torch.export takes a batch of 1 for a constant, so the example needs two.
         inputs = {name: torch.cat([value, value.flip(-1)]) for name, value in inputs.items()}
-        batch = torch.export.Dim("batch")
-        shapes = tuple({0: batch} for _ in inputs)
+        batch = {0: torch.export.Dim("batch")}
+        shapes = tuple(batch for _ in inputs)
     with _quiet(), torch.no_grad():
         # Captured here and not by torch.onnx: where a capture fails, that falls back to others, which fix the
         # batch without a word.
         try:
-            captured = torch.export.export(spec.module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
+            captured = torch.export.export(
+                module,
+                tuple(inputs[name] for name in positional),
+                {name: inputs[name] for name in by_name},
+                dynamic_shapes=shapes,
+                strict=False,
+            )
         except torch._dynamo.exc.UserError as error:
             raise ExportError(
                 f"torch cannot capture the module: {error} (a batch is fixed by len(x); write x.shape[0])"
@@ -139,7 +175,7 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
             captured,
             dynamo=True,
             input_names=list(inputs),
-            output_names=spec.outputs,
+            output_names=outputs,
             opset_version=opset,
             optimize=True,
             verbose=False,
@@ -151,6 +187,7 @@ def _trace(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.ModelProto
     if found != opset:
         raise ExportError(f"the graph came out in opset {found}, not {opset}")
     _strip(model.graph)
+    store_exact_halves(model.graph)
     for function in model.functions:
         _strip(function)
     return model

@@ -1,7 +1,7 @@
 """Specification and report of an ONNX export."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol, runtime_checkable
 
@@ -61,6 +61,8 @@ class ExportSpec:
         outputs: Names of the outputs.
         metadata: The file's metadata_props: those of `SwapperInfo.metadata`, or any other where `card` is given.
         pictures: Layout of picture inputs: `rgb` (N,3,S,S) -1..1, `bgr` (N,S,S,3) 0..1.
+        optional: Examples of inputs that need not be fed, by name, each (1,...): landmarks of a
+            `LandmarkGenerator`, which the graph finds by itself then.
         mask: Name of the output with the mask of changed or visible pixels.
         card: Writes the model card; None for a swapper's.
     """
@@ -71,6 +73,7 @@ class ExportSpec:
     metadata: dict[str, str]
     pictures: Literal["rgb", "bgr"] = "rgb"
     mask: str = MASK
+    optional: dict[str, Tensor] = field(default_factory=dict)
     card: Callable[[ExportReport], str] | None = None
 
 

@@ -14,18 +14,18 @@ from onnx import TensorProto, helper, numpy_helper
 # Operators that sum many values or compare close ones: statistics of the skin, exponents, coordinates.
 _FLOAT32_OPERATORS: Final = {
     *("GridSample", "ReduceSum", "ReduceMean", "Pow", "Sqrt", "Div", "Log", "Exp", "Softmax"),
-    *("InstanceNormalization", "Cast", "Constant", "ConstantOfShape", "Range"),
+    *("If", "InstanceNormalization", "Cast", "Constant", "ConstantOfShape", "Range"),
 }
-_MATRIX_OPERATORS: Final = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _LAYOUT_OPERATORS: Final = {"Reshape", "Transpose", "Expand", "Unsqueeze", "Squeeze", "Slice", "Concat", "Identity"}
+_WORTH_IT: Final = 1024  # numbers from which on a weight is stored in half its bytes
 _FLOAT_INPUTS: Final = {"Resize": (1, 2)}  # region and scales are float32 in either precision
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model with float16 weights and arithmetic, float32 at its inputs and outputs.
 
-    Sampling stays float32, and so does what computes the coordinates that are sampled: near 1 a float16 is off by
-    1/2048 of a picture's side.
+    Sampling stays float32, and so does what computes the coordinates that are sampled and the scores that are ranked:
+    near 1 a float16 is off by 1/2048 of a picture's side.
 
     Args:
         model: A float32 model; it is not changed.
@@ -80,6 +80,28 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return inferred
 
 
+def store_exact_halves(graph: onnx.GraphProto) -> None:
+    """Store in float16 what it holds exactly, as the landmark network's own file does; runtimes widen it at loading.
+
+    Args:
+        graph: It is changed.
+    """
+    widened, weights = [], []
+    for each in graph.initializer:
+        value = numpy_helper.to_array(each)
+        half = value.astype(np.float16) if value.dtype == np.float32 and value.size >= _WORTH_IT else None
+        if half is None or not np.array_equal(half.astype(np.float32), value):
+            weights.append(each)
+            continue
+        stored = f"{each.name}/stored"
+        weights.append(numpy_helper.from_array(half, stored))
+        widened.append(helper.make_node("Cast", [stored], [each.name], name=f"{each.name}/widen", to=TensorProto.FLOAT))
+    nodes = [*widened, *graph.node]
+    for field, items in ((graph.node, nodes), (graph.initializer, weights)):
+        del field[:]
+        field.extend(items)
+
+
 def _floats(graph: onnx.GraphProto) -> set[str]:
     """Return the names of all float32 values."""
     values = (*graph.input, *graph.output, *graph.value_info)
@@ -102,13 +124,14 @@ def _rename(nodes: list[onnx.NodeProto], old: str, new: str) -> None:
 
 
 def _grid_nodes(graph: onnx.GraphProto) -> Iterator[int]:
-    """Yield positions of the nodes between the last matrix operator and the grid of a GridSample."""
+    """Yield positions of the nodes on which a GridSample's grid or a TopK's scores depend."""
     makers: Mapping[str, int] = {name: i for i, node in enumerate(graph.node) for name in node.output}
     waiting = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
+    waiting += [node.input[0] for node in graph.node if node.op_type == "TopK"]
     seen: set[int] = set()
     while waiting:
         position = makers.get(waiting.pop())
-        if position is None or position in seen or graph.node[position].op_type in _MATRIX_OPERATORS:
+        if position is None or position in seen:
             continue
         seen.add(position)
         waiting.extend(graph.node[position].input)

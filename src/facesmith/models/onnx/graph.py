@@ -49,6 +49,7 @@ class OnnxGraph:
     Attributes:
         path: The file.
         inputs: Inputs by name.
+        optional: Inputs by name that need not be fed.
         outputs: Outputs by name.
         metadata: The file's metadata_props.
     """
@@ -77,6 +78,7 @@ class OnnxGraph:
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{self}: onnxruntime cannot read it ({first}); export or download it again") from error
         self.inputs = _values(self._session.get_inputs())
+        self.optional = _values(self._session.get_overridable_initializers())
         self.outputs = _values(self._session.get_outputs())
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
@@ -93,7 +95,8 @@ class OnnxGraph:
         """
         names = list(outputs) if outputs is not None else list(self.outputs)
         count = max(len(value) for value in feed.values())
-        fixed = any(value.ndim == 1 or self.inputs[name].shape[:1] == (1,) for name, value in feed.items())
+        declared = {**self.inputs, **self.optional}
+        fixed = any(value.ndim == 1 or declared[name].shape[:1] == (1,) for name, value in feed.items())
         if count == 1 or not fixed:
             return [np.asarray(one) for one in self._session.run(names, dict(feed))]
         ones = [

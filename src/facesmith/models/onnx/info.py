@@ -23,7 +23,7 @@ Triple = tuple[float, float, float]
 
 ARCFACE: Final = "arcface_w600k_r50"
 ARCFACE_SIZE: Final = 512
-TARGET, SOURCE, OUTPUT, MASK = "target", "source", "output", "mask"
+TARGET, SOURCE, LANDMARKS, OUTPUT, MASK = "target", "source", "landmarks", "output", "mask"
 DFM_INPUT, DFM_MORPH = "in_face:0", "morph_value:0"
 NOTICE: Final = "Pictures made with this model are synthetic media; mark them as such wherever they are shown."
 
@@ -38,6 +38,7 @@ NORMALISATIONS: Final = {
     "hyperswap": "x / 127.5 - 1",
     "dfm": "x / 255, BGR, channels last",
 }
+LANDMARKS_OPTIONAL: Final = "optional, 478, px of the crop"
 CONTRACT: Final = CONTRACTS["facesmith"]
 
 _NONE: Final = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -54,6 +55,7 @@ class TensorLayout:
     Attributes:
         target: Input that takes the crop to be swapped.
         source: Input that takes the identity.
+        landmarks: Input that takes landmarks of the crop, where the swapper takes them.
         morph: Input that takes how far towards the person to go, 0..1, as one number without a batch axis; None where
             there is none.
         output: Output that holds the picture, laid out like the target.
@@ -68,6 +70,7 @@ class TensorLayout:
 
     target: str = TARGET
     source: str = SOURCE
+    landmarks: str = LANDMARKS
     morph: str | None = None
     output: str = OUTPUT
     masks: tuple[str, ...] = (MASK,)
@@ -131,6 +134,8 @@ class SwapperInfo:
         raw_length: Length of an embedding before it was normalised, for the converter.
         tensors: Layout of its inputs and outputs.
         path: Its file, None for a network that is none.
+        takes_landmarks: Whether it takes the landmarks of its crops, (N,478,3) px with pixel centres at .5, as an input
+            that need not be fed: `tensors.landmarks`.
         fixed_batch: Whether the file takes one crop at a time.
         exported_by_facesmith: Whether facesmith wrote the file; its weights have the names of the network then.
         adaptable: Parts of names of the layers that adapters change by default; empty: all layers.
@@ -153,6 +158,7 @@ class SwapperInfo:
     raw_length: float = 1.0
     tensors: TensorLayout = TensorLayout()
     path: Path | None = None
+    takes_landmarks: bool = False
     fixed_batch: bool = False
     exported_by_facesmith: bool = False
     adaptable: tuple[str, ...] = ()
@@ -197,6 +203,7 @@ class SwapperInfo:
             "consent_note": self.consent_note,
             "face_set": self.face_set,
             "faces": str(self.faces),
+            "landmarks": LANDMARKS_OPTIONAL if self.takes_landmarks else "",
             "gate": json.dumps(dict(self.gate), sort_keys=True),
             "facesmith_version": facesmith.__version__,
             "notice": NOTICE,
@@ -246,6 +253,7 @@ class SwapperInfo:
                 faces=int(metadata["faces"]),
                 gate=gate,
                 kind=kind,
+                takes_landmarks=metadata.get("landmarks", "") == LANDMARKS_OPTIONAL,
                 exported_by_facesmith=True,
                 adaptable=tuple(filter(None, metadata.get("adaptable", "").split(","))),
                 **more,

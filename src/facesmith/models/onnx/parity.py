@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import onnxruntime
@@ -10,6 +11,8 @@ from skimage import data as pictures
 from torch import Tensor
 
 from facesmith.models.onnx.export_spec import ExportError, ExportSpec
+from facesmith.models.onnx.info import LANDMARKS, TARGET
+from facesmith.models.onnx.landmark_input import FindsLandmarks
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,11 @@ def parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, 
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     worst, cases, covered = 0.0, 0, 0.0
     for batch in batches:
-        for kind, feed in _feeds(spec, batch):
+        for kind, feed, optional in _with_optional(spec, batch):
             with torch.no_grad():
-                expected = spec.module(*feed.values())
+                expected = spec.module(*feed.values(), **optional)
                 expected = (expected,) if isinstance(expected, Tensor) else expected
-            given = session.run(spec.outputs, {name: value.numpy() for name, value in feed.items()})
+            given = session.run(spec.outputs, {name: value.numpy() for name, value in {**feed, **optional}.items()})
             for name, ours, theirs in zip(spec.outputs, given, expected, strict=True):
                 difference = float(np.abs(ours - theirs.numpy()).max())
                 if not difference <= tolerance:
@@ -61,6 +64,18 @@ def parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, 
             covered += float(given[spec.outputs.index(spec.mask)].mean())
             cases += 1
     return Parity(worst, cases, covered / cases)
+
+
+def _with_optional(spec: ExportSpec, batch: int) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Tensor]]]:
+    """Yield inputs to compare on, and optional ones: none, and on a portrait its landmarks, moved a little."""
+    for kind, feed in _feeds(spec, batch):
+        yield kind, feed, {}
+        if spec.optional and kind == "a portrait":
+            target = feed[TARGET]
+            with torch.no_grad():
+                landmarks, _ = cast(FindsLandmarks, spec.module).find_landmarks(target)
+            middle = target.shape[-1] / 2
+            yield f"{kind} with landmarks", feed, {LANDMARKS: (landmarks - middle) * 1.03 + middle}
 
 
 def _feeds(spec: ExportSpec, batch: int) -> Iterator[tuple[str, dict[str, Tensor]]]:

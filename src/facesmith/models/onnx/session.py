@@ -24,6 +24,7 @@ Network = Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
 
 _ERODE: Final = 2  # rounds of a 3x3 ellipse: a bare face's mask keeps clear of its rim
 _SIGMA: Final = 6.25  # px
+_PIXEL_CENTRE: Final = np.array([0.5, 0.5, 0.0], np.float32)
 
 
 class Swapper:
@@ -54,19 +55,23 @@ class Swapper:
         self._encode = encode
         self._morph = np.full(1, morph, np.float32)
 
-    def __call__(self, crops: Pixels, source: Floats | None = None) -> tuple[Pixels, Floats]:
+    def __call__(
+        self, crops: Pixels, source: Floats | None = None, landmarks: Floats | None = None
+    ) -> tuple[Pixels, Floats]:
         """Swap aligned faces.
 
         Args:
             crops: (N,S,S,3) RGB uint8 on the template.
             source: The person: an L2-normalised embedding (E,) or (N,E), or a photo (3,P,P) RGB 0..1; None exactly
                 when the identity is baked in.
+            landmarks: Of the crops, (N,478,3) px, where (0, 0) is the centre of the top left pixel; the swapper finds
+                them where None. Only one with `info.takes_landmarks` takes them.
 
         Returns:
             The crops with the face swapped, like `crops`, and (N,S,S) float32 in 0..1: what of them was changed.
 
         Raises:
-            ValueError: The crops have another shape, or a source is missing or not taken.
+            ValueError: The crops have another shape, or a source is missing or not taken, or landmarks are not taken.
             UserError: The network returns tensors of other shapes than its contract states.
         """
         info, tensors = self.info, self.info.tensors
@@ -75,7 +80,11 @@ class Swapper:
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (N, {size}, {size}, 3)")
         if (source is None) != info.identity_baked_in:
             raise ValueError(f"source is {'missing' if source is None else 'not taken'}: see info.identity_baked_in")
+        if landmarks is not None and not info.takes_landmarks:
+            raise ValueError("landmarks are not taken: see info.takes_landmarks")
         feed = {tensors.target: _to_target(crops, info)}
+        if landmarks is not None:
+            feed[tensors.landmarks] = np.ascontiguousarray(landmarks + _PIXEL_CENTRE, np.float32)
         if source is not None:
             one = source[None] if info.photo else np.atleast_2d(source)
             feed[tensors.source] = _repeat(self._encode(one), len(crops))
@@ -216,7 +225,8 @@ def _torch_network(spec: "ExportSpec") -> Network:
 
     def run(feed: Mapping[str, Floats]) -> Mapping[str, Floats]:
         with torch.inference_mode():
-            made = module(*(torch.from_numpy(feed[name]) for name in spec.inputs))
+            optional = {name: torch.from_numpy(feed[name]) for name in spec.optional if name in feed}
+            made = module(*(torch.from_numpy(feed[name]) for name in spec.inputs), **optional)
         return {name: value.numpy() for name, value in zip(spec.outputs, made, strict=True)}
 
     return run

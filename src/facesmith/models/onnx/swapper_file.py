@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from facesmith.errors import UserError
+from facesmith.faces.geometry import topology
 from facesmith.models.onnx.graph import OnnxGraph
 from facesmith.models.onnx.info import (
     ARCFACE_SIZE,
@@ -15,6 +16,7 @@ from facesmith.models.onnx.info import (
     DFM_MORPH,
     DFM_TEMPLATE,
     FOREIGN,
+    LANDMARKS,
     MASK,
     OUTPUT,
     SOURCE,
@@ -134,8 +136,14 @@ def _check_own(info: SwapperInfo, graph: OnnxGraph) -> None:
     inputs: dict[str, Sequence[int]] = {TARGET: (3, size, size)}
     if info.embedding_size is not None:
         inputs[SOURCE] = (info.embedding_size,)
+    optional: dict[str, Sequence[int]] = {LANDMARKS: (topology.LANDMARKS, 3)} if info.takes_landmarks else {}
     outputs: dict[str, Sequence[int]] = {OUTPUT: (3, size, size), MASK: (1, size, size)}
-    for kind, wanted, given in (("input", inputs, graph.inputs), ("output", outputs, graph.outputs)):
+    takes = {name: value for name, value in graph.optional.items() if name in optional}
+    for kind, wanted, given in (
+        ("input", inputs, graph.inputs),
+        ("optional input", optional, takes),
+        ("output", outputs, graph.outputs),
+    ):
         if set(given) != set(wanted):
             raise UserError(
                 f"{graph}: wrong contract: its {kind}s are {_names(given)}, not {_names(wanted)}; export it again"

@@ -39,6 +39,7 @@ class SwapGenerator(nn.Module, ABC):
         size: Side of the crops in px.
         embedding_size: Numbers in the embeddings it takes; None where the identity is baked in.
         size_step: It runs at any multiple of so many px; None: at `size` only.
+        takes_landmarks: Whether it is a `LandmarkGenerator`.
         composited: Whether its faces are blended into the target already.
         adaptable: Parts of the names of the layers that an adapter changes by default; None for all.
     """
@@ -47,6 +48,7 @@ class SwapGenerator(nn.Module, ABC):
     size: int
     embedding_size: int | None
     size_step: ClassVar[int | None] = None
+    takes_landmarks: ClassVar[bool] = False
     composited: bool = False
     adaptable: Sequence[str] | None = None
 
@@ -57,6 +59,41 @@ class SwapGenerator(nn.Module, ABC):
         Args:
             target: (N,3,S,S) RGB -1..1.
             source: (N,E) embeddings, L2-normalised; None where the identity is baked in.
+        """
+
+
+class LandmarkGenerator(SwapGenerator, ABC):
+    """A generator that places the face by the target's landmarks, and finds them where none are given."""
+
+    takes_landmarks = True
+
+    @abstractmethod
+    def find_landmarks(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the landmarks of targets.
+
+        Args:
+            target: (N,3,S,S) RGB -1..1.
+
+        Returns:
+            (N,478,3) in px of the crop, pixel centres at .5, depth in the same unit and the nearer the smaller; and
+            (N,) in 0..1, how much of the swap is shown: 0 where no face is seen.
+        """
+
+    @abstractmethod
+    def forward(
+        self,
+        target: Tensor,
+        source: Tensor | None = None,
+        landmarks: Tensor | None = None,
+        presence: Tensor | None = None,
+    ) -> SwapOutput:
+        """Swap targets.
+
+        Args:
+            target: (N,3,S,S) RGB -1..1.
+            source: (N,E) embeddings, L2-normalised; None where the identity is baked in.
+            landmarks: (N,478,3), as `find_landmarks` returns them; found where None.
+            presence: (N,), likewise; 1 where landmarks are given without it.
         """
 
 
@@ -101,9 +138,32 @@ class ExportWrapper(nn.Module):
         super().__init__()
         self.generator = generator
 
-    def forward(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the composite (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1."""
-        return self._composite(self._swap(target, source), target)
+    @property
+    def takes_landmarks(self) -> bool:
+        """Return whether the generator takes landmarks."""
+        return self.generator.takes_landmarks
+
+    def forward(
+        self,
+        target: Tensor,
+        source: Tensor | None = None,
+        landmarks: Tensor | None = None,
+        presence: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the composite (N,3,S,S) -1..1 and what of it was changed (N,1,S,S) 0..1.
+
+        Args:
+            target: (N,3,S,S) RGB -1..1.
+            source: Embeddings (N,E); None for a generator of one identity.
+            landmarks: (N,478,3) px of the crop, only for a `LandmarkGenerator`.
+            presence: (N,) in 0..1, likewise.
+        """
+        return self._composite(self._swap(target, source, landmarks, presence), target)
+
+    def find_landmarks(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Find landmarks and presence, see `LandmarkGenerator.find_landmarks`."""
+        assert isinstance(self.generator, LandmarkGenerator)
+        return self.generator.find_landmarks(target)
 
     def forward_all(self, target: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Run the generator with its composite.
@@ -124,9 +184,19 @@ class ExportWrapper(nn.Module):
             return output.face, output.mask
         return composite(output.face, output.mask, target)
 
-    def _swap(self, target: Tensor, source: Tensor | None) -> SwapOutput:
+    def _swap(
+        self,
+        target: Tensor,
+        source: Tensor | None,
+        landmarks: Tensor | None = None,
+        presence: Tensor | None = None,
+    ) -> SwapOutput:
+        source = source if self.generator.embedding_size else None
         # not `generator(...)`: where training is compiled, a few validations are not worth compiling anew
-        return self.generator.forward(target, source if self.generator.embedding_size else None)
+        if landmarks is None:
+            return self.generator.forward(target, source)
+        assert isinstance(self.generator, LandmarkGenerator)
+        return self.generator.forward(target, source, landmarks, presence)
 
 
 class AlignedGenerator(SwapGenerator):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from facesmith.faces.geometry import topology
 from facesmith.models.landmarks.face_mesh import FaceMesh
 from facesmith.models.swapper.colour import ColourTransfer, from_opponent, opponent
-from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
+from facesmith.models.swapper.generator import LandmarkGenerator, SwapOutput
 from facesmith.models.swapper.layers import conv_block, pixel_centres, resize, shrink
 
 # every third point of the mesh warps as all of them do, at a third of the cost
@@ -131,7 +131,7 @@ class Relight(nn.Module):
         return self.stretch(coarse.mean((2, 3))), self.offset(joined)
 
 
-class MeshWarp(SwapGenerator):
+class MeshWarp(LandmarkGenerator):
     """K pictures of the person in canonical coordinates, chosen by the target's mesh, warped, lit and masked.
 
     The identity is baked in: `source` is ignored. The pictures are buffers (`set_pictures`), so a checkpoint and an
@@ -240,24 +240,34 @@ class MeshWarp(SwapGenerator):
         self.warp.canonical.copy_(self.rest[:, :2])
         self.shapes.copy_(self._centred(landmarks).transpose(0, 1))
 
-    def forward(self, target: Tensor, source: Tensor | None = None, landmarks: Tensor | None = None) -> SwapOutput:
+    @torch.no_grad()
+    def find_landmarks(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Find landmarks and presence by the face mesh, see `LandmarkGenerator.find_landmarks`."""
+        landmarks, presence = self.mesh((target + 1) / 2)
+        return landmarks, ((presence - _NO_FACE) / (_SURE - _NO_FACE)).clamp(0, 1)
+
+    def forward(
+        self,
+        target: Tensor,
+        source: Tensor | None = None,
+        landmarks: Tensor | None = None,
+        presence: Tensor | None = None,
+    ) -> SwapOutput:
         """Swap target crops.
 
         Args:
             target: (N,3,S,S) RGB in -1..1.
             source: Ignored.
             landmarks: (N,478,3) of the crops in px, pixel centres at .5; found here where None.
+            presence: (N,) in 0..1, how much of the swap is shown; 1 where landmarks are given without it.
 
         Returns:
             The face, its mask, and aux: flow (N,2,S,S), place in the canonical picture -1..1; mix (N,3,K), how much
             of each picture is in eyes, mouth and the rest.
         """
         size = int(target.shape[-1])
-        seen_face = target.new_ones(target.shape[0])
         if landmarks is None:
-            with torch.no_grad():
-                landmarks, presence = self.mesh((target + 1) / 2)
-            seen_face = ((presence - _NO_FACE) / (_SURE - _NO_FACE)).clamp(0, 1)
+            landmarks, presence = self.find_landmarks(target)
         points = landmarks[..., :2] * (2 / size) - 1
         mix = self._mix(points)
         picture = self._mixed(mix)
@@ -275,7 +285,8 @@ class MeshWarp(SwapGenerator):
         flow = resize(coarse, size, "bicubic")
         lit = _sample_at(picture, flow) * stretch.exp()[:, :, None, None] + offset
         mask = _sample_at(self.alpha, flow, "zeros") * resize(outline, size, "bicubic").clamp(0, 1)
-        mask = mask * seen_face[:, None, None, None]
+        if presence is not None:
+            mask = mask * presence[:, None, None, None]
         made = from_opponent(lit)
         return SwapOutput(made if self.training else made.clamp(-1, 1), mask, {"flow": flow, "mix": mix})
 

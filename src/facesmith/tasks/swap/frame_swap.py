@@ -27,7 +27,7 @@ from facesmith.models.onnx.source import SourceIdentity, find_source
 from facesmith.tasks.swap.blending import Blend
 from facesmith.tasks.swap.config import FrameSwapSettings
 from facesmith.tasks.swap.enhancer import Enhancer
-from facesmith.tasks.swap.paste import paste_back, tile, unmix, untile
+from facesmith.tasks.swap.paste import paste_back, tile, tile_points, unmix, untile
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -120,7 +120,8 @@ class FrameSwapper:
             return frame
         matrices = [estimate_alignment(face.keypoints, self._model.info.template, self._size) for face in faces]
         crops = np.stack([warp_face(frame, matrix, self._size) for matrix in matrices])
-        swapped, own_masks = self._swap_crops(crops)
+        landmarks = [transform_points(face.landmarks, matrix) for face, matrix in zip(faces, matrices, strict=True)]
+        swapped, own_masks = self._swap_crops(crops, np.stack(landmarks))
         masks = np.minimum(own_masks, self._combine_masks(frame, faces, matrices))
         result = frame.copy()
         for i in reversed(range(len(faces))):
@@ -133,10 +134,14 @@ class FrameSwapper:
                 _enhance(result, faces[i], masks[i], matrices[i], self._enhancer)
         return result
 
-    def _swap_crops(self, crops: Pixels) -> tuple[Pixels, Floats]:
-        """Return the bare faces, like the crops, and the model's own masks (N,size,size)."""
+    def _swap_crops(self, crops: Pixels, landmarks: Floats) -> tuple[Pixels, Floats]:
+        """Return the bare faces, like the crops, and the model's own masks (N,size,size).
+
+        Where the model takes them it gets the frame's landmarks, which the caller may have smoothed along time.
+        """
         k = self._size // self._model.info.size
-        finished, masks = self._model(tile(crops, k) if k > 1 else crops, self.source.value)
+        known = tile_points(landmarks, k) if self._model.info.takes_landmarks else None
+        finished, masks = self._model(tile(crops, k) if k > 1 else crops, self.source.value, known)
         if k > 1:
             finished, masks = untile(finished, k), untile(masks[..., None], k)[..., 0]
         return unmix(crops, finished, masks), masks

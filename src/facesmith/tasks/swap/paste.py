@@ -114,6 +114,21 @@ def tile(crops: npt.NDArray[Scalar], k: int) -> npt.NDArray[Scalar]:
     return np.ascontiguousarray(parts.reshape(n * k * k, small, small, channels))
 
 
+def tile_points(points: Floats, k: int) -> Floats:
+    """Return where the points of crops lie in their tiles.
+
+    Args:
+        points: (N,P,3) px and depth, where (0, 0) is the centre of the top left pixel.
+        k: Tiles along each side.
+
+    Returns:
+        (Nkk,P,3), in the order of `tile`.
+    """
+    down, across = np.divmod(np.arange(k * k, dtype=np.float32), k)
+    offsets = np.stack([across, down, np.zeros_like(down)], -1)
+    return np.asarray((points[:, None] - offsets[:, None]) / k, np.float32).reshape(-1, *points.shape[1:])
+
+
 def untile(parts: npt.NDArray[Scalar], k: int) -> npt.NDArray[Scalar]:
     """Join tiles (Nkk,S,S,C) of `tile` to crops (N,kS,kS,C) again."""
     count, small, _, channels = parts.shape

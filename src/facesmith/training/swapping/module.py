@@ -18,6 +18,7 @@ from facesmith.media.visualization import image_grid
 from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
+from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
 from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
@@ -129,11 +130,18 @@ class SwapModule(LightningModule):
             raise UserError("model: was not trained, so there is no identity to export; give a checkpoint of a run")
         generator = self._export_generator().cpu().eval()
         size, embedding_size = generator.size, generator.embedding_size
-        info = SwapperInfo(template=generator.template, size=size, embedding_size=embedding_size, **self.provenance)
+        info = SwapperInfo(
+            template=generator.template,
+            size=size,
+            embedding_size=embedding_size,
+            takes_landmarks=generator.takes_landmarks,
+            **self.provenance,
+        )
         inputs = {TARGET: torch.zeros(1, 3, size, size)}
         if embedding_size is not None:
             inputs[SOURCE] = nn.functional.normalize(torch.ones(1, embedding_size))
-        return ExportSpec(ExportWrapper(generator), inputs, [OUTPUT, MASK], info.metadata())
+        optional = landmark_example() if generator.takes_landmarks else {}
+        return ExportSpec(ExportWrapper(generator), inputs, [OUTPUT, MASK], info.metadata(), optional=optional)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the settings that rebuild the module without any YAML."""

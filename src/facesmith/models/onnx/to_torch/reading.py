@@ -11,6 +11,7 @@ import onnx
 from onnx import inliner, numpy_helper
 
 from facesmith.faces.analyzers.onnx_graph import evaluate_nodes
+from facesmith.models.onnx.landmark_input import without_choice
 
 Array = npt.NDArray[Any]
 
@@ -63,9 +64,13 @@ class Graph:
 
 
 def read(model: onnx.ModelProto) -> Graph:
-    """Read a model: local functions are inlined, and what constants alone decide is computed."""
+    """Read a model: local functions are inlined, and what constants alone decide is computed.
+
+    Inputs that need not be fed keep their defaults.
+    """
     if model.functions:
         model = inliner.inline_local_functions(model)
+    model = without_choice(model)
     graph = model.graph
     constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     stored = set(constants)
