@@ -32,6 +32,7 @@ class Dot(LandmarkGenerator):
     """A red disc at the nose tip, which a small network finds: the middle of what is bright."""
 
     template, size, embedding_size = "arcface_128", SIZE, None
+    places: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +125,8 @@ def test_landmark_input_fed_runs_no_network(report: ExportReport, tmp_path: Path
     def profiled() -> Iterator[tuple[onnxruntime.InferenceSession, set[str]]]:
         options = onnxruntime.SessionOptions()
         options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
-        session, names = onnxruntime.InferenceSession(str(report.path), options), set()
+        session = onnxruntime.InferenceSession(str(report.path), options)
+        names: set[str] = set()
         yield session, names
         names.update(
             event["args"].get("op_name", "") for event in json.loads(Path(session.end_profiling()).read_text())

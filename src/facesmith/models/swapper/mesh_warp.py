@@ -29,8 +29,8 @@ REGION_LANDMARKS: Final = (
 )
 REGIONS: Final = len(REGION_LANDMARKS)
 _TRUNK: Final = 64  # px at which colour and light are compared
+_MASK: Final = 128  # px at which the mask is drawn; its rims are soft
 _CLAMP: Final = 6.0
-_FALLOFF: Final = 1.5  # weights are 1 / distance^3
 _NEAR: Final = 3e-4  # of (half the crop)^2: keeps weights finite where a pixel is a landmark
 _STIFFNESS: Final = 1e-5
 # cosine between a landmark's normal and the view, from which it counts: a hidden one must not pull at what hides it
@@ -77,7 +77,7 @@ class MovingLeastSquares(nn.Module):
         squared = (at * at).sum(-1)[None, :, None] + (landmarks * landmarks).sum(-1)[:, None]
         squared = squared - 2 * (at[None] @ landmarks.transpose(1, 2))
         near = squared.clamp_min(0) + _NEAR
-        share = near.pow(-_FALLOFF) * weights[:, None]  # (N,nodes^2,P)
+        share = weights[:, None] / (near * near.sqrt())  # (N,nodes^2,P), 1 / distance^3
         share = share / share.sum(-1, keepdim=True)
         qx, qy, cx, cy = landmarks[..., 0], landmarks[..., 1], to[..., 0], to[..., 1]
         columns = torch.stack([qx, qy, cx, cy, qx * qx, qx * qy, qy * qy, qx * cx, qx * cy, qy * cx, qy * cy], -1)
@@ -284,7 +284,9 @@ class MeshWarp(LandmarkGenerator):
         stretch, offset = stretch + stretch_more, resize(offset, size, "bicubic") + resize(offset_more, size, "bicubic")
         flow = resize(coarse, size, "bicubic")
         lit = _sample_at(picture, flow) * stretch.exp()[:, :, None, None] + offset
-        mask = _sample_at(self.alpha, flow, "zeros") * resize(outline, size, "bicubic").clamp(0, 1)
+        mask_flow = resize(coarse, _MASK, "bicubic")
+        mask = _sample_at(shrink(self.alpha, _MASK), mask_flow, "zeros") * resize(outline, _MASK, "bicubic").clamp(0, 1)
+        mask = resize(mask, size, "bilinear")
         if presence is not None:
             mask = mask * presence[:, None, None, None]
         made = from_opponent(lit)
@@ -307,12 +309,25 @@ class MeshWarp(LandmarkGenerator):
     def _mixed(self, mix: Tensor) -> Tensor:
         """Mix the pictures (N,3,T,T), in opponent colours of zero mean and unit spread on the skin."""
         weights, rows = mix.topk(self.mixed, -1)  # (N,3,m)
-        colours = opponent(self.pictures[rows.flatten()].float() / 127.5 - 1)
-        mean, contrast = self.mean[rows.flatten()], self.contrast[rows.flatten()]
-        even = ((colours - mean) * contrast).clamp(-_CLAMP, _CLAMP)
-        side = even.shape[-1]
-        parts = (even.view(-1, REGIONS, self.mixed, 3, side, side) * weights[..., None, None, None]).sum(2)
-        return (parts * self.regions[None]).sum(1)
+        chosen = rows.flatten()
+        # opponent colours are linear in RGB: one product with a small matrix converts, evens out and mixes
+        side = self.picture_size
+        rgb = self.pictures[chosen].float().view(-1, REGIONS, self.mixed * 3, side * side)
+        matrix, shift = self._evening()
+        share = weights[..., None, None]
+        mixer = (matrix[chosen].view(-1, REGIONS, self.mixed, 3, 3) * share).transpose(2, 3).flatten(3)
+        offset = (shift[chosen].view(-1, REGIONS, self.mixed, 3, 1) * share).sum(2)
+        even = (mixer @ rgb + offset).clamp(-_CLAMP, _CLAMP) * self.regions.view(1, REGIONS, 1, -1)
+        # added one by one: in onnxruntime a sum over this axis takes four times as long
+        eyes, mouth, rest = even.unbind(1)
+        return (eyes + mouth + rest).view(-1, 3, side, side)
+
+    def _evening(self) -> tuple[Tensor, Tensor]:
+        """Return what makes opponent colours of zero mean and unit spread of bytes: (K,3,3) and (K,3)."""
+        axes = opponent(torch.eye(3, device=self.mean.device)[..., None, None])[..., 0, 0].T
+        contrast, mean = self.contrast.flatten(1), self.mean.flatten(1)
+        white = axes.sum(1)
+        return contrast[..., None] * axes / 127.5, -(white + mean) * contrast
 
 
 def mask_outline(landmarks: Tensor, size: int) -> Tensor:
