@@ -7,11 +7,11 @@ import pytest
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import keypoints_from_landmarks
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.geometry import masks
+from facesmith.faces.geometry import masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
 from facesmith.faces.geometry.thin_plate import compute_warp_maps, fit_similarity
-from facesmith.faces.pseudo_labels.frame_choice import sample_farthest
+from facesmith.faces.pseudo_labels.frame_choice import FrameChooser, sample_farthest
 from facesmith.faces.pseudo_labels.pseudo_truth import build
 from facesmith.faces.pseudo_labels.training_items import KINDS, TrainingItems
 
@@ -137,3 +137,39 @@ def test_training_items_of_earlier_version_load_with_kinds_in_words(items: Train
     earlier = items.replace(kind=np.array([letters[kind] for kind in items.kind.tolist()]))
     earlier.save(tmp_path / "items.npz")
     assert TrainingItems.load(tmp_path / "items.npz").kind.tolist() == items.kind.tolist()
+
+
+def hide(person: AlignedFaces, rows: list[int], region: str) -> AlignedFaces:
+    visible = person.visible.copy()
+    visible[rows, topology.REGIONS.index(region)] = False
+    return AlignedFaces(person.images, person.landmarks, person.blendshapes, person.template, visible)
+
+
+def test_build_takes_nothing_of_a_frame_where_the_mouth_is_covered(
+    person: AlignedFaces, portrait: AlignedFaces
+) -> None:
+    covered = hide(person, list(range(10)), "mouth")
+    items = build(covered, portrait, textures=6, frames=len(person) * 2, donors=1, variants=0, progress=False)
+    own = np.concatenate([person.images, person.mirror().images])
+    rows = {int(np.flatnonzero((own == truth).all((1, 2, 3)))[0]) for truth in items.truth[items.kind == "self"]}
+    assert len(rows) > 8
+    assert rows <= {*range(10, 16), *range(26, 32)}
+    chooser = FrameChooser(AlignedFaces.concat([covered, covered.mirror()]))
+    choices = [chooser.choose(*wanted) for wanted in zip(person.landmarks, person.blendshapes, strict=True)]
+    chosen = [*choices, *chooser.choose_textures(choices, 12)]
+    assert {choice.mouth % 16 for choice in chosen} <= set(range(10, 16))
+    assert {choice.base % 16 for choice in chosen} <= set(range(10, 16))
+    assert {choice.eyes % 16 for choice in choices} & set(range(10)), "its eyes are seen"
+
+
+def test_build_of_a_person_covered_everywhere_leaves_the_region_out(
+    person: AlignedFaces, portrait: AlignedFaces
+) -> None:
+    covered = hide(person, list(range(16)), "mouth")
+    items = build(covered, portrait, textures=2, frames=2, donors=1, variants=0, progress=False)
+    x, y = np.rint(person.landmarks[:, 14, :2]).astype(int).mean(0).astype(int)
+    truths = np.isin(items.kind, ["self", "reversed"])
+    assert truths.sum() == 4
+    assert (items.hull[truths, y, x] == 0).all()
+    assert (items.hull[truths].mean((1, 2)) > 40).all()
+    assert (items.hull[items.kind == "target", y, x] == 255).all()

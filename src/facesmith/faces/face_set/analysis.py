@@ -247,6 +247,7 @@ def _face_row(face: Face, pixels: NDArray[np.uint8], path: Path) -> dict[str, An
     path.write_bytes(encoded)
     left, top, right, bottom = face.box
     return {
+        "picture_size": (pixels.shape[1], pixels.shape[0]),
         "box": face.box,
         "score": face.score,
         "size": min(right - left, bottom - top),

@@ -13,7 +13,8 @@ from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.analysis import AnalysedPicture, Backend, ChosenMedia, ReadFailure, analyse_media
 from facesmith.faces.face_set.config import ExtractionConfig, SelectionConfig, SmoothingConfig
 from facesmith.faces.face_set.content_key import ContentHashes, compute_face_set_key
-from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, FaceSet, analysis_schema
+from facesmith.faces.face_set.coverage import describe_flaws
+from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, SHEET, FaceSet, analysis_schema
 from facesmith.faces.face_set.finalize import ExtractionRecord, finalize, update_consent
 from facesmith.faces.face_set.staging import LOG, ExtractionLog, remove_stale
 from facesmith.files import hold_lock, make_private_folder, partial_folder
@@ -116,7 +117,7 @@ def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSetti
             if final.is_dir():
                 update_consent(final, settings.consent, settings.consent_note, settings.expires)
                 log.info("face set %s is there already: nothing is analysed again", final)
-                return FaceSet(final)
+                return _report(FaceSet(final))
             remove_stale(folder, keep=final)
             record = ExtractionRecord(
                 description={
@@ -135,7 +136,17 @@ def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSetti
                 skipped=skipped,
             )
             _choose_frames(media, settings, record)
-            return _make(record, settings, analyzer, final)
+            return _report(_make(record, settings, analyzer, final))
+
+
+def _report(faces: FaceSet) -> FaceSet:
+    """Log what is hidden of a person's faces."""
+    lines = describe_flaws(faces.flaws)
+    for line in lines:
+        log.info("%s: %s", faces.meta["name"], line)
+    if lines:
+        log.info("what is hidden is hatched in %s", faces.path / SHEET)
+    return faces
 
 
 def _make(record: ExtractionRecord, settings: ExtractionSettings, analyzer: Analyzer, final: Path) -> FaceSet:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.faces.face import keypoints_from_landmarks
+from facesmith.faces.face_set.region_flaws import Flaws, find_flaws, no_flaws
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, transform_points, warp_face
-from facesmith.faces.geometry.topology import BLENDSHAPES, LANDMARKS
+from facesmith.faces.geometry.topology import BLENDSHAPES, LANDMARKS, REGIONS
 from facesmith.faces.tracking.tracker import THUMBNAIL
 
 SCHEMA_VERSION: Final = 1
@@ -69,8 +70,8 @@ class FaceSet:
         """All faces, one row each, and one row with face -1 for each picture without a face.
 
         Columns: those of `analysis_schema` (without thumbnails) and source, landmarks_smoothed
-        (px of the picture), smoothed, track, similarity (with the person's mean), kept, reason (null when
-        kept). Rejected faces have neither crop nor embedding: they may be people who were not asked.
+        (px of the picture), smoothed, track, similarity (with the person's mean), flaws (what hides each region), kept,
+        reason (null when kept). Rejected faces have neither crop nor embedding: they may be people who were not asked.
         """
         return pq.read_table(self.path / TABLE)
 
@@ -126,6 +127,25 @@ class FaceSet:
         return column_to_array(self.kept, "size")
 
     @cached_property
+    def flaws(self) -> Flaws:
+        """What hides each of `topology.REGIONS` (N,5), None where it is visible; of many people it is not known.
+
+        Sets of earlier versions do not hold it: it is then found now.
+        """
+        if "flaws" in self.kept.column_names:
+            return np.array(self.kept.column("flaws").to_pylist(), object).reshape(-1, len(REGIONS))
+        if self.meta["settings"]["people"] != "one":
+            return no_flaws(len(self))
+        crops = [self.path / CROPS / name for name in self._crop_names]
+        landmarks = column_to_array(self.kept, "landmarks").reshape(-1, LANDMARKS, 3)
+        return find_flaws(crops, landmarks, self._matrices, CROP_SIZE, None)
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """Whether each of `topology.REGIONS` shows nothing but the person, (N,5)."""
+        return np.equal(self.flaws, None).astype(np.bool_)
+
+    @cached_property
     def _matrices(self) -> NDArray[np.float64]:
         return column_to_array(self.kept, "matrix").reshape(-1, 2, 3)
 
@@ -164,7 +184,7 @@ class FaceSet:
             to_template = estimate_alignment(keypoints, template, size)
             images[i] = warp_face(self.crop(i), to_template, size)
             landmarks[i] = transform_points(self.landmarks[i], to_template)
-        return AlignedFaces(images, landmarks, self.blendshapes, template)
+        return AlignedFaces(images, landmarks, self.blendshapes, template, self.visible)
 
     def to_template(self, i: int, template: str, size: int) -> NDArray[np.float64]:
         """Return the matrix (2, 3) from a kept face's crop to a template, as `aligned` uses it.
@@ -186,8 +206,8 @@ class FaceSet:
 
         Args:
             method: weighted: by detection score * rank of sharpness (1/N for the most blurred, 1 for the sharpest) *
-                frontalness (cos yaw * cos pitch, at least .05). mean: all alike. median: per dimension, least moved by
-                odd ones.
+                frontalness (cos yaw * cos pitch, at least .05) * share of regions that are visible (at least .05).
+                mean: all alike. median: per dimension, least moved by odd ones.
 
         Raises:
             ValueError: Another method.
@@ -210,15 +230,17 @@ class FaceSet:
         rank = (1 + np.argsort(np.argsort(self.sharpness))) / len(self)
         pitch, yaw = np.radians(self.pose[:, 0]), np.radians(self.pose[:, 1])
         frontal = np.maximum(np.cos(yaw) * np.cos(pitch), 0.05)
-        return np.asarray(np.maximum(self.scores, 1e-3) * rank * frontal, np.float64)
+        visible = np.maximum(self.visible.mean(1), 0.05)
+        return np.asarray(np.maximum(self.scores, 1e-3) * rank * frontal * visible, np.float64)
 
 
 def analysis_schema(embedding_size: int) -> pa.Schema:
     """Return the columns that analysis fills: one row a face, or one with face -1 for a picture without any.
 
-    content: sha256 of the medium. frame: 0 for stills. time: seconds, null for stills. box: xyxy px of the picture.
-    size: shorter side of the box, px. landmarks: 478 x 3 flattened, px of the picture, as found. matrix: 2 x 3
-    flattened, picture to crop. crop: file name. crop_bytes and thumbnail serve resuming and cut detection only.
+    content: sha256 of the medium. frame: 0 for stills. time: seconds, null for stills. picture_size: width and height
+    in px. box: xyxy px of the picture. size: shorter side of the box, px. landmarks: 478 x 3 flattened, px of the
+    picture, as found. matrix: 2 x 3 flattened, picture to crop. crop: file name. crop_bytes and thumbnail serve
+    resuming and cut detection only.
 
     Args:
         embedding_size: E, length of an embedding.
@@ -229,6 +251,7 @@ def analysis_schema(embedding_size: int) -> pa.Schema:
             pa.field("frame", pa.int32(), nullable=False),
             pa.field("time", pa.float64()),
             pa.field("face", pa.int16(), nullable=False),
+            pa.field("picture_size", pa.list_(pa.int32(), 2)),
             pa.field("box", pa.list_(pa.float32(), 4)),
             pa.field("score", pa.float32()),
             pa.field("size", pa.float32()),

@@ -23,6 +23,7 @@ from facesmith.faces.face_set.analysis import ChosenMedia, ReadFailure
 from facesmith.faces.face_set.config import SelectionConfig, SmoothingConfig
 from facesmith.faces.face_set.contact_sheet import Thumbnail, write_contact_sheet
 from facesmith.faces.face_set.face_set import (
+    CROP_SIZE,
     CROPS,
     META,
     SCHEMA_VERSION,
@@ -32,9 +33,11 @@ from facesmith.faces.face_set.face_set import (
     column_to_array,
     scatter_column,
 )
+from facesmith.faces.face_set.region_flaws import Flaws, find_flaws, no_flaws
 from facesmith.faces.face_set.selection import NO_FACE, Candidates, rejection_kind, select_faces
 from facesmith.faces.face_set.staging import LOG
-from facesmith.faces.geometry.topology import LANDMARKS
+from facesmith.faces.geometry.alignment import transform_points
+from facesmith.faces.geometry.topology import LANDMARKS, REGIONS
 from facesmith.faces.measures import mean_jitter
 from facesmith.faces.tracking.smoothing import smooth_landmarks
 from facesmith.faces.tracking.tracker import assign_tracks
@@ -128,9 +131,10 @@ def finalize(
         "skipped": record.skipped,
         "losses": record.losses,
     }
+    flaws = _find_flaws(partial, analysed, faces, people)
     with atomic_write(partial / TABLE) as temporary:
-        pq.write_table(_finished_table(analysed, faces, record.chosen), temporary, compression="zstd")
-    _draw_sheet(partial, analysed, faces.reasons, record, description)
+        pq.write_table(_finished_table(analysed, faces, flaws, record.chosen), temporary, compression="zstd")
+    _draw_sheet(partial, analysed, faces, flaws, record, description)
     write_text(partial / META, json.dumps(description, indent=2, ensure_ascii=False))
     make_private(partial)
     _remove_rejected(partial, analysed.faces.filter(pa.array(faces.kept)))
@@ -284,7 +288,23 @@ def _track(
     return tracks
 
 
-def _finished_table(analysed: _Analysed, faces: _SelectedFaces, chosen: Sequence[ChosenMedia]) -> pa.Table:
+def _find_flaws(partial: Path, analysed: _Analysed, faces: _SelectedFaces, people: Literal["one", "many"]) -> Flaws:
+    """Find what hides regions of the kept faces; of many people nothing is known, as there is nothing to compare."""
+    if people == "many":
+        return no_flaws(int(faces.kept.sum()))
+    kept = analysed.faces.filter(pa.array(faces.kept))
+    return find_flaws(
+        [partial / CROPS / name for name in kept.column("crop").to_pylist()],
+        faces.found[faces.kept],
+        column_to_array(kept, "matrix").reshape(-1, 2, 3),
+        CROP_SIZE,
+        column_to_array(kept, "picture_size"),
+    )
+
+
+def _finished_table(
+    analysed: _Analysed, faces: _SelectedFaces, flaws: Flaws, chosen: Sequence[ChosenMedia]
+) -> pa.Table:
     table, rows, n = analysed.table, analysed.rows, analysed.table.num_rows
     reasons: list[str | None] = [NO_FACE] * n
     for row, reason in zip(rows.tolist(), faces.reasons, strict=True):
@@ -304,6 +324,7 @@ def _finished_table(analysed: _Analysed, faces: _SelectedFaces, chosen: Sequence
         "smoothed": scatter_column(faces.was_smoothed, rows, n, pa.bool_()),
         "track": scatter_column(faces.tracks, rows, n, pa.int32()),
         "similarity": scatter_column(faces.similarity[known], rows[known], n, pa.float32()),
+        "flaws": scatter_column(flaws, kept, n, pa.list_(pa.string(), len(REGIONS))),
         "kept": pa.array([reason is None for reason in reasons]),
         "reason": pa.array(reasons, pa.string()),
     }.items():
@@ -314,17 +335,21 @@ def _finished_table(analysed: _Analysed, faces: _SelectedFaces, chosen: Sequence
 def _draw_sheet(
     partial: Path,
     analysed: _Analysed,
-    reasons: list[str | None],
+    faces: _SelectedFaces,
+    flaws: Flaws,
     record: ExtractionRecord,
     description: dict[str, Any],
 ) -> None:
     thumbnails = []
     medium = analysed.medium[analysed.rows]
-    crops = analysed.faces.select(["crop", "frame"]).to_pylist()
-    for row, number, reason in zip(crops, medium, reasons, strict=True):
+    rows = analysed.faces.select(["crop", "frame", "matrix"]).to_pylist()
+    all_flaws = no_flaws(len(rows))
+    all_flaws[faces.kept] = flaws
+    for row, number, reason, flaw, points in zip(rows, medium, faces.reasons, all_flaws, faces.found, strict=True):
         media = record.chosen[number].media
         origin = media.path.name if media.kind == "image" else f"{media.path.stem} {row['frame']}"
-        thumbnails.append(Thumbnail(partial / CROPS / row["crop"], origin, reason))
+        landmarks = transform_points(points, np.reshape(row["matrix"], (2, 3))) / CROP_SIZE
+        thumbnails.append(Thumbnail(partial / CROPS / row["crop"], origin, reason, tuple(flaw), landmarks))
     rejected = ", ".join(f"{reason} {count}" for reason, count in description["rejected"].items()) or "nothing"
     title = (
         f"{description['name']}: {description['kept']} of {description['faces']} faces kept, "

@@ -164,6 +164,18 @@ def divide_face(landmarks: NDArray[np.floating], size: int) -> NDArray[np.bool_]
     return np.stack([eyes, nose, mouth, free, forehead])
 
 
+def assign_landmarks(landmarks: NDArray[np.floating], size: int) -> NDArray[np.intp]:
+    """Assign each landmark of a face seen from the front to the nearest of `topology.REGIONS`: (478,) their numbers.
+
+    Args:
+        landmarks: (478, 2+) px of the crop.
+        size: Side of the crop in px.
+    """
+    away = [cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, 5) for part in divide_face(landmarks, size)]
+    x, y = np.clip(np.rint(landmarks[:, :2]), 0, size - 1).astype(np.intp).T
+    return np.asarray(np.argmin(np.stack(away)[:, y, x], axis=0), np.intp)
+
+
 def draw_hull(points: NDArray[np.floating], size: int, grow: float = 0, blur: float = 0) -> Plane:
     """Draw the convex hull of points.
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.mean_shape import estimate_mean_shape
 from facesmith.faces.geometry.thin_plate import CONTROL_POINTS, fit_similarity
 
 Floats = NDArray[np.float64]
@@ -17,6 +18,8 @@ _POSE_SHARE: Final = 0.4
 _EYE_WEIGHT: Final = 10.0
 _MOUTH_WEIGHT: Final = 15.0
 _FEATURE_WEIGHT: Final = 6.0
+_HIDDEN_COST: Final = 1000.0  # px at 128, for each region: a frame that shows more is always preferred
+_EYES, _MOUTH = topology.REGIONS.index("eyes"), topology.REGIONS.index("mouth")
 
 
 @dataclass(frozen=True)
@@ -50,27 +53,27 @@ class FrameChooser:
         faces: Of the person; the second half are mirror images of the first.
 
     Attributes:
-        canonical: (478,3) px, the person's mean face, made symmetric.
+        whole: (n,) whether every region of the face is visible.
+        canonical: (478,3) px, the person's mean face, see `estimate_mean_shape`.
     """
 
     def __init__(self, faces: AlignedFaces) -> None:
         self._unit = faces.size / 128
         self._points = faces.landmarks[..., :2].astype(np.float64)
         self._shapes = faces.blendshapes.astype(np.float64)
+        self._hidden = ~faces.visible
+        self.whole: NDArray[np.bool_] = faces.visible.all(1)
         half = len(faces) // 2
         self._mirror_cost = _MIRROR_COST * (np.arange(len(faces)) >= half)
-        mean = fit_similarity(self._points, self._points.mean(0)).mean(0)
-        mirrored = mean[topology.LANDMARK_MIRROR] * (-1, 1) + (faces.size - 1, 0)
-        symmetric = (mean + fit_similarity(mirrored[None], mean)[0]) / 2
-        self.canonical: Floats = np.concatenate([symmetric, faces.landmarks[..., 2:].mean(0, dtype=np.float64)], axis=1)
-        self._fitted = fit_similarity(self._points, symmetric)
+        self.canonical: Floats = estimate_mean_shape(faces)
+        self._fitted = fit_similarity(self._points, self.canonical[:, :2])
 
     def residuals(self, landmarks: NDArray[np.floating]) -> Floats:
         """Compute how far each frame's mesh is from wanted landmarks (478,2+) px: (n,) RMS px."""
         return np.sqrt((self._errors(landmarks)[:, : topology.MESH] ** 2).mean(1))
 
     def choose(self, landmarks: NDArray[np.floating], blendshapes: NDArray[np.floating]) -> FrameChoice:
-        """Choose the frames that fit a wanted face best.
+        """Choose the frames that fit a wanted face best; what is hidden is chosen only if no frame shows it.
 
         Args:
             landmarks: (478,2+) px.
@@ -78,15 +81,15 @@ class FrameChooser:
         """
         errors = self._errors(landmarks) / self._unit
         whole = np.sqrt((errors[:, : topology.MESH] ** 2).mean(1))
-        base = int(np.argmin(whole + self._mirror_cost))
+        base = int(np.argmin(whole + self._mirror_cost + _HIDDEN_COST * self._hidden.sum(1)))
         parts = []
-        for points, shapes, weight in (
-            (topology.EYES, topology.EYE_BLENDSHAPES, _EYE_WEIGHT),
-            (topology.MOUTH, topology.MOUTH_BLENDSHAPES, _MOUTH_WEIGHT),
+        for points, shapes, weight, region in (
+            (topology.EYES, topology.EYE_BLENDSHAPES, _EYE_WEIGHT, _EYES),
+            (topology.MOUTH, topology.MOUTH_BLENDSHAPES, _MOUTH_WEIGHT, _MOUTH),
         ):
             expression = np.abs(self._shapes[:, shapes] - blendshapes[shapes]).mean(1)
             score = _POSE_SHARE * whole + errors[:, points].mean(1) + weight * expression + self._mirror_cost
-            parts.append(int(np.argmin(score)))
+            parts.append(int(np.argmin(score + _HIDDEN_COST * self._hidden[:, region])))
         return FrameChoice(base, parts[0], parts[1], float(whole[base] * self._unit), blendshapes)
 
     def features(self) -> Floats:
@@ -94,18 +97,18 @@ class FrameChooser:
         return np.concatenate([self._shape_features(), self._eye_features(), self._mouth_features()], axis=1)
 
     def choose_textures(self, wanted: Sequence[FrameChoice], count: int) -> list[FrameChoice]:
-        """Choose which frames to keep as textures.
+        """Choose which frames to keep as textures, of those that show the region.
 
         Args:
             wanted: Choices for the targets; the frames they use come first, then the most different ones.
             count: Of textures.
         """
         columns = [
-            sample_farthest(features, count, list(dict.fromkeys(used)))
-            for features, used in (
-                (self._shape_features(), [choice.base for choice in wanted]),
-                (self._eye_features(), [choice.eyes for choice in wanted]),
-                (self._mouth_features(), [choice.mouth for choice in wanted]),
+            sample_farthest(features, count, list(dict.fromkeys(used)), rows)
+            for features, used, rows in (
+                (self._shape_features(), [choice.base for choice in wanted], self.least_hidden()),
+                (self._eye_features(), [choice.eyes for choice in wanted], self._showing(_EYES)),
+                (self._mouth_features(), [choice.mouth for choice in wanted], self._showing(_MOUTH)),
             )
         ]
         return [
@@ -139,6 +142,16 @@ class FrameChooser:
         labels.append(bases.index(choice.base) if choice.base in bases else int(np.argmin(distance)))
         return labels[0], labels[1], labels[2]
 
+    def least_hidden(self) -> NDArray[np.intp]:
+        """Return the rows of the frames that show most regions: all of them, or as many as the best frame."""
+        hidden = self._hidden.sum(1)
+        return np.flatnonzero(hidden == hidden.min())
+
+    def _showing(self, region: int) -> NDArray[np.intp]:
+        """Return the rows of the frames that show a region; all rows if none does."""
+        rows = np.flatnonzero(~self._hidden[:, region])
+        return rows if len(rows) else np.arange(len(self._hidden))
+
     def _errors(self, landmarks: NDArray[np.floating]) -> Floats:
         flat = np.asarray(landmarks, np.float64)[:, :2]
         return np.linalg.norm(fit_similarity(self._points, flat) - flat, axis=-1)
@@ -154,21 +167,26 @@ class FrameChooser:
         return self._shapes[:, topology.MOUTH_BLENDSHAPES] * _FEATURE_WEIGHT
 
 
-def sample_farthest(features: Floats, count: int, first: Sequence[int] = ()) -> NDArray[np.intp]:
+def sample_farthest(
+    features: Floats, count: int, first: Sequence[int] = (), among: NDArray[np.intp] | None = None
+) -> NDArray[np.intp]:
     """Choose dissimilar rows by farthest point sampling.
 
     Args:
         features: (n,f).
-        count: Of rows to choose; they repeat when n is smaller.
+        count: Of rows to choose; they repeat when there are fewer.
         first: Rows to begin with; without any, the row nearest to the mean.
+        among: Rows that may be chosen; None: all.
 
     Returns:
         (count,) rows.
     """
-    chosen = list(first[:count]) or [int(((features - features.mean(0)) ** 2).sum(1).argmin())]
-    distance = np.min([((features - features[row]) ** 2).sum(1) for row in chosen], axis=0)
-    while len(chosen) < min(count, len(features)):
-        row = int(distance.argmax())
+    allowed = np.arange(len(features)) if among is None else among
+    some = features[allowed]
+    chosen = list(first[:count]) or [int(allowed[((some - some.mean(0)) ** 2).sum(1).argmin()])]
+    distance = np.min([((some - features[row]) ** 2).sum(1) for row in chosen], axis=0)
+    while len(chosen) < min(count, len(allowed)):
+        row = int(allowed[distance.argmax()])
         chosen.append(row)
-        distance = np.minimum(distance, ((features - features[row]) ** 2).sum(1))
+        distance = np.minimum(distance, ((some - features[row]) ** 2).sum(1))
     return np.resize(np.array(chosen), count)

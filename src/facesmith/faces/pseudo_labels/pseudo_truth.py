@@ -31,6 +31,7 @@ _COMMON_HUE: Final = 0.8
 _PART_RELIGHT, _PART_SIGMA = 0.8, 8 / 128  # an exchanged region takes the light of the base
 _REPOSE: Final = (0.35, 0.8)  # how far a target is drawn towards another face's pose and expression
 _EXCHANGE: Final = 0.6  # of the re-posed targets that may wear another target's face
+_WHOLE: Final = np.ones(len(topology.REGIONS), np.bool_)
 _REPOSE_MOST: Final = 4 / 128  # RMS shift of the points, of the crop's side: further, the picture tears
 
 
@@ -43,6 +44,7 @@ class _Item:
     kind: str
     who: int
     labels: FrameChoice
+    visible: NDArray[np.bool_]
 
 
 def build(
@@ -67,7 +69,8 @@ def build(
         names: What to call the targets in warnings.
         textures: Pictures of the person to keep (K).
         frames: At most so many of the person's frames, chosen for variety, become items of the kinds reversed and
-            self; every frame may serve as a source.
+            self; every frame may serve as a source. Only frames that show the whole face do, or, if there is none,
+            those that show most of it, with what they hide left out of the outline.
         donors: Reversed items a frame.
         variants: Reposed items in all.
         seed: Of what is drawn at random.
@@ -81,7 +84,8 @@ def build(
     if len(targets) and (targets.size, targets.template) != (person.size, person.template):
         raise ValueError("person and targets must be aligned on the same template at the same size")
     builder = _Builder(person, targets, names, textures, np.random.default_rng(seed))
-    rows = sample_farthest(builder.chooser.features(), min(frames, len(builder.person)))
+    shown = builder.chooser.least_hidden()
+    rows = sample_farthest(builder.chooser.features(), min(frames, len(shown)), among=shown)
     total = len(builder.targets) + len(rows) * (1 + donors * bool(len(targets))) + variants * bool(len(targets))
     items = list(
         track(
@@ -136,13 +140,13 @@ class _Builder:
     def collect(self, items: Sequence[_Item]) -> TrainingItems:
         """Stack the items."""
         size = self.size
-        shapes = [item.landmarks for item in items]
+        outlines = [self._outlines(item) for item in items]
         labels = [self.chooser.nearest_textures(item.landmarks, item.labels, self.kept) for item in items]
         return TrainingItems(
             target=np.stack([item.target for item in items]),
             truth=np.stack([item.truth for item in items]),
-            hull=np.stack([_bytes(masks.outline_mask(shape, size) * 255) for shape in shapes]),
-            alpha=np.stack([_bytes(masks.feathered_outline_mask(shape, size) * 255) for shape in shapes]),
+            hull=np.stack([hull for hull, _ in outlines]),
+            alpha=np.stack([alpha for _, alpha in outlines]),
             canonical=np.stack([((item.canonical + 0.5) * (2 / size) - 1).astype(np.float16) for item in items]),
             kind=np.array([item.kind for item in items]),
             who=np.array([item.who for item in items], np.int64),
@@ -151,6 +155,13 @@ class _Builder:
             regions=self.canon_regions,
             core=self.canon_core,
         )
+
+    def _outlines(self, item: _Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Draw hull and alpha of an item, without the regions that are hidden in its truth."""
+        shown = ~masks.divide_face(item.landmarks, self.size)[~item.visible].any(0)
+        outlines = (draw(item.landmarks, self.size) for draw in (masks.outline_mask, masks.feathered_outline_mask))
+        hull, alpha = (_bytes(outline * shown * 255) for outline in outlines)
+        return hull, alpha
 
     def _warn(self, names: Sequence[str] | None) -> None:
         for j, choice in enumerate(self.choices[: self.count]):
@@ -208,7 +219,7 @@ class _Builder:
         face = self._compose(maps, choice, masks.eyes_and_mouth_masks(aim, self.size), core)
         truth = self._blend(face, target, landmarks, core)
         described = FrameChoice(*choice.frames, choice.residual, blendshapes)
-        return _Item(target, truth, landmarks, maps[3], kind, who, described)
+        return _Item(target, truth, landmarks, maps[3], kind, who, described, _WHOLE)
 
     def _blend(
         self,
@@ -248,7 +259,7 @@ class _Builder:
         return self._pseudo(picture, drawn, shapes, choice, "reposed", j % self.count)
 
     def _from_frame(self, row: int, donors: int) -> Iterator[_Item]:
-        image, landmarks = self.person.images[row], self.person.landmarks[row]
+        image, landmarks, visible = self.person.images[row], self.person.landmarks[row], self.person.visible[row]
         shapes = FrameChoice(row, row, row, 0.0, self.person.blendshapes[row])
         chosen = self._donors(landmarks, donors) if donors else []
         canonical = compute_warp_maps(landmarks, self.canon[None], self.size, smoothing=_SMOOTH)[0]
@@ -259,8 +270,8 @@ class _Builder:
             aim = blend_proportions(landmarks, donor, self.size, _LIKENESS)
             where = compute_warp_maps(aim, donor[None], self.size, smoothing=_SMOOTH)[0]
             worn = self._blend(resample(self.targets.images[j], where), image, landmarks, core)
-            yield _Item(worn, image, landmarks, canonical, "reversed", j % self.count, shapes)
-        yield _Item(image, image, landmarks, canonical, "self", -1, shapes)
+            yield _Item(worn, image, landmarks, canonical, "reversed", j % self.count, shapes, visible)
+        yield _Item(image, image, landmarks, canonical, "self", -1, shapes, visible)
 
     def _donors(self, landmarks: NDArray[np.floating], donors: int) -> list[int]:
         """Sample targets to paste into a frame; one with a different pose only if none is similar."""
