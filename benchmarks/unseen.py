@@ -75,7 +75,13 @@ def measure(
     parts = build_person_pictures(person, arguments.pictures)
     prepared = time.process_time() - started
     generator = MeshWarp(
-        arguments.size, arguments.pictures, arguments.size, arguments.sharpness, mixed=2, channels=[16, 32, 48]
+        arguments.size,
+        arguments.pictures,
+        arguments.size,
+        arguments.sharpness,
+        mixed=2,
+        proportions=arguments.proportions,
+        channels=[16, 32, 48],
     ).eval()
     generator.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(parts).items()})
     target = torch.from_numpy(targets.images).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -155,6 +161,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--sharpness", type=float, default=1500.0)
+    parser.add_argument("--proportions", type=float, default=0.25)
     parser.add_argument("--grid", type=Path, help="write targets and swaps side by side")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""A person's pictures in canonical coordinates: which are kept, and what of each shows the person."""
+"""A person's pictures in canonical coordinates: which are kept for eyes, mouth and the rest of the face."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,28 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from facesmith.faces.geometry import colour, masks
+from facesmith.faces.geometry import colour, masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import compute_warp_maps, resample
-from facesmith.faces.pseudo_labels.frame_choice import FrameChooser, sample_farthest
-from facesmith.faces.visibility import find_visible_regions
+from facesmith.faces.pseudo_labels.frame_choice import FrameChooser, sample_varied
 
 Floats = NDArray[np.float32]
 
+PARTS: Final = ("eyes", "mouth", "rest")
+"""What is chosen for itself: eyes with brows, mouth, the rest of the face."""
+_NEEDED: Final = (("eyes",), ("mouth",), ("nose", "cheeks", "forehead"))  # regions each part must show
 _SMOOTHING: Final = 3e-4
 _RELIGHT, _LIGHT_SIGMA = 0.8, 11 / 128
 _COMMON_HUE: Final = 0.8
+_RIM: Final = 0.25  # of the rim's usual width: the identity reaches to the face's edge
 _NEIGHBOURS: Final = 10  # of a landmark, for its normal
 
 
 @dataclass(frozen=True)
 class PersonPictures:
-    """K pictures of one person, each in canonical coordinates.
+    """K pictures of one person in canonical coordinates; eyes, mouth and the rest of each are from different frames.
 
     Attributes:
         pictures: (K,T,T,3) uint8 RGB.
-        landmarks: (K,478,2) of the frames they were taken from, in the crop, -1..1 from edge to edge.
-        usable: (K,3) whether eyes with brows, mouth, and the rest show nothing but the person.
+        landmarks: (3,K,478,2) of the frames that eyes, mouth and the rest come from, in the crop, -1..1 from edge to
+            edge.
+        expressions: (3,K,52) blendshapes of these frames.
         canonical: (478,3) canonical places of the landmarks, -1..1, depth in the same unit.
         normals: (478,3) outward normals of the face there.
         regions: (2,T,T) in 0..1, eyes with brows, and mouth.
@@ -38,7 +42,7 @@ class PersonPictures:
 
     pictures: NDArray[np.uint8]
     landmarks: Floats
-    usable: NDArray[np.bool_]
+    expressions: Floats
     canonical: Floats
     normals: Floats
     regions: Floats
@@ -47,10 +51,10 @@ class PersonPictures:
 
 
 def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
-    """Choose the most different pictures of a person, mirror images among them, and bring them to one place.
+    """Choose the most different eyes, mouths and faces of a person, mirror images among them, and bring them together.
 
     Args:
-        person: The person's faces; T is their size.
+        person: The person's faces; T is their size. Regions that are not visible are not used.
         count: K.
 
     Returns:
@@ -63,30 +67,24 @@ def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
         raise ValueError("a person needs at least one picture")
     both = AlignedFaces.concat([person, person.mirror()])
     chooser = FrameChooser(both)
-    eyes, nose, mouth, cheeks, forehead = (both.visible & find_visible_regions(both, chooser.canonical)).T
-    usable = np.stack([eyes, mouth, nose & cheeks & forehead], 1)
-    rows = _choose(chooser, usable, count)
+    rows = _choose(chooser, both.visible, count)
     size = person.size
     core = masks.skin_mask(chooser.canonical, size)
     regions = masks.eyes_and_mouth_masks(chooser.canonical, size)
-    maps = (
-        compute_warp_maps(chooser.canonical, both.landmarks[row, None], size, smoothing=_SMOOTHING)[0] for row in rows
-    )
-    pictures = [resample(both.images[row], where) for row, where in zip(rows, maps, strict=True)]
+    pictures = [_compose(both, chooser.canonical, frames, regions, core) for frames in rows.T]
     even = colour.equalise_light(pictures, core, _RELIGHT, _LIGHT_SIGMA * size)
     # not in the mouth, where lips in one picture are teeth in another
     even = colour.equalise_hue(even, _COMMON_HUE * (1 - regions[1]))
+    depth = chooser.canonical[:, 2:] * (2 / size)
     return PersonPictures(
         pictures=np.clip(np.rint(np.stack(even)), 0, 255).astype(np.uint8),
-        landmarks=_to_unit(both.landmarks[rows, :, :2], size),
-        usable=usable[rows],
-        canonical=np.concatenate(
-            [_to_unit(chooser.canonical[:, :2], size), chooser.canonical[:, 2:] * np.float32(2 / size)], axis=1
-        ).astype(np.float32),
+        landmarks=_to_unit(both.landmarks[rows][..., :2], size),
+        expressions=both.blendshapes[rows].astype(np.float32),
+        canonical=np.concatenate([_to_unit(chooser.canonical[:, :2], size), depth], axis=1).astype(np.float32),
         normals=estimate_normals(chooser.canonical),
         regions=regions,
         core=core,
-        alpha=masks.feathered_outline_mask(chooser.canonical, size),
+        alpha=masks.feathered_outline_mask(chooser.canonical, size, rim=_RIM),
     )
 
 
@@ -107,11 +105,33 @@ def estimate_normals(points: NDArray[np.floating]) -> Floats:
     return np.asarray(normals * outwards, np.float32)
 
 
-def _choose(chooser: FrameChooser, usable: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-    """Choose dissimilar rows, complete faces first, then partly usable ones."""
-    whole, some = np.flatnonzero(usable.all(1)), np.flatnonzero(usable.any(1))
-    rows = whole if len(whole) else some if len(some) else np.arange(len(usable))
-    return np.asarray(rows[sample_farthest(chooser.features()[rows], count)], np.intp)
+def _choose(chooser: FrameChooser, visible: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+    """Choose varied frames (3,K) for eyes, mouth and the rest, with nothing before that part if there are any."""
+    columns = []
+    for needed, features in zip(_NEEDED, chooser.part_features(), strict=True):
+        seen = visible[:, [topology.REGIONS.index(region) for region in needed]]
+        free = np.flatnonzero(seen.all(1))
+        rows = free if len(free) else np.flatnonzero(seen.sum(1) == seen.sum(1).max())
+        columns.append(rows[sample_varied(features[rows], count)])
+    return np.stack(columns)
+
+
+def _compose(
+    faces: AlignedFaces,
+    canonical: NDArray[np.floating],
+    frames: NDArray[np.intp],
+    regions: Floats,
+    core: Floats,
+) -> Floats:
+    """Compose the eyes and the mouth of two frames onto the face of a third, in canonical coordinates."""
+    size = faces.size
+    maps = compute_warp_maps(canonical, faces.landmarks[frames], size, smoothing=_SMOOTHING)
+    eyes, mouth, picture = (resample(faces.images[row], where) for row, where in zip(frames, maps, strict=True))
+    whole = picture.copy()
+    for part, region in ((eyes, regions[0]), (mouth, regions[1])):
+        matched = colour.match_colour(part, picture, core, _RELIGHT, _LIGHT_SIGMA * size)
+        whole += (matched - whole) * region[..., None]
+    return whole
 
 
 def _to_unit(points: NDArray[np.floating], size: int) -> Floats:

@@ -105,8 +105,14 @@ def outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
     return draw_hull(landmarks[: topology.MESH], size)
 
 
-def feathered_outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
-    """Return the outline with a rim that rises over 5/128 of the crop inside, over 10/128 above the brows."""
+def feathered_outline_mask(landmarks: NDArray[np.floating], size: int, rim: float = 1.0) -> Plane:
+    """Return the outline with a rim that rises over 5/128 of the crop inside, over 10/128 above the brows.
+
+    Args:
+        landmarks: (478, 2+) px.
+        size: Side of the crop in px.
+        rim: Factor on the rim's width.
+    """
     unit, margin = size / 128, round(_MARGIN * size)
     wide = np.zeros((size + 2 * margin,) * 2, np.uint8)
     outline = cv2.convexHull((landmarks[: topology.MESH, :2] + margin).astype(np.float32)).astype(np.int32)
@@ -114,7 +120,7 @@ def feathered_outline_mask(landmarks: NDArray[np.floating], size: int) -> Plane:
     inside = cv2.distanceTransform(wide, cv2.DIST_L2, 5)[margin : margin + size, margin : margin + size]
     brows = landmarks[topology.BROWS, 1].mean()
     above = np.clip((brows - np.arange(size)) / (14 * unit), 0, 1)[:, None]
-    rise = np.clip((inside - unit) / ((5 + 5 * above) * unit), 0, 1)
+    rise = np.clip((inside - unit) / ((5 + 5 * above) * rim * unit), 0, 1)
     return (rise * rise * (3 - 2 * rise)).astype(np.float32)
 
 

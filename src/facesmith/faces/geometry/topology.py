@@ -162,6 +162,7 @@ BLENDSHAPES: Final[tuple[str, ...]] = (
 EYE_BLENDSHAPES: Final = list(range(9, 23))
 MOUTH_BLENDSHAPES: Final = list(range(23, 50))
 BROW_BLENDSHAPES: Final = list(range(1, 6))
+SMILE_BLENDSHAPES: Final = [44, 45]
 EYE_BLINK: Final = [9, 10]
 JAW_OPEN: Final = 25
 BLENDSHAPE_MIRROR: Final = np.array(

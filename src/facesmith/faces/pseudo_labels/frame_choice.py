@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+from scipy.spatial.distance import cdist
 
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.aligned import AlignedFaces
@@ -20,6 +22,7 @@ _MOUTH_WEIGHT: Final = 15.0
 _FEATURE_WEIGHT: Final = 6.0
 _HIDDEN_COST: Final = 1000.0  # px at 128, for each region: a frame that shows more is always preferred
 _EYES, _MOUTH = topology.REGIONS.index("eyes"), topology.REGIONS.index("mouth")
+_PART_WEIGHT: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,18 @@ class FrameChooser:
         """Compute features (n,f) of each frame's pose, eyes and mouth on one scale."""
         return np.concatenate([self._shape_features(), self._eye_features(), self._mouth_features()], axis=1)
 
+    def part_features(self) -> tuple[Floats, Floats, Floats]:
+        """Compute features (n,f) that tell each frame's eyes with brows, mouth, and pose apart."""
+        brows = self._shapes[:, topology.BROW_BLENDSHAPES] * _FEATURE_WEIGHT
+        eyes = [self._eye_features(), brows, self._part_shape(topology.EYES + topology.IRISES)]
+        mouth = [self._mouth_features(), self._part_shape(topology.MOUTH)]
+        return np.concatenate(eyes, 1), np.concatenate(mouth, 1), np.concatenate([self._shape_features(), brows], 1)
+
+    def _part_shape(self, part: Sequence[int]) -> Floats:
+        points = self._fitted[:, list(part)]
+        points = (points - points.mean(1, keepdims=True)) / self._unit
+        return points.reshape(len(points), -1) * (_PART_WEIGHT / np.sqrt(len(part)))
+
     def choose_textures(self, wanted: Sequence[FrameChoice], count: int) -> list[FrameChoice]:
         """Choose which frames to keep as textures, of those that show the region.
 
@@ -165,6 +180,25 @@ class FrameChooser:
 
     def _mouth_features(self) -> Floats:
         return self._shapes[:, topology.MOUTH_BLENDSHAPES] * _FEATURE_WEIGHT
+
+
+def sample_varied(features: Floats, count: int) -> NDArray[np.intp]:
+    """Choose rows of all kinds: half the most dissimilar, half typical ones, as many of a kind as there are often.
+
+    Args:
+        features: (n,f).
+        count: Of rows to choose; they repeat when n is smaller.
+
+    Returns:
+        (count,) rows.
+    """
+    if len(features) <= count:
+        return sample_farthest(features, count)
+    rare = sample_farthest(features, max(1, count // 2))
+    means, _ = kmeans2(features, count - len(rare), minit="++", rng=np.random.default_rng(0))
+    typical = cdist(means, features).argmin(1)
+    chosen = list(dict.fromkeys([*rare.tolist(), *typical.tolist()]))
+    return sample_farthest(features, count, chosen)
 
 
 def sample_farthest(

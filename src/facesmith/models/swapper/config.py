@@ -59,5 +59,7 @@ class MeshWarpConfig(GeneratorConfig):
     """How decidedly the picture that fits best is preferred: 1 / temperature, of differences in halves of the crop."""
     mixed: int = Field(ge=1, le=8)
     """Pictures that are mixed for eyes, for mouth and for the rest."""
+    proportions: float = Field(ge=0, le=1)
+    """Share of the person's own proportions of the face; the rest is the target's, as its outline always is."""
     channels: list[Width] = Field(min_length=3, max_length=3)
     """Of the network that learns the light, at 32, 16 and 8 px."""
