@@ -1,124 +1,116 @@
-"""CPU time of one swapped 128 px face on one thread: python benchmarks/swap_speed.py.
+"""CPU time of one swapped face through the ONNX file, on one thread: python benchmarks/swap_speed.py.
 
-The naive graph samples all K textures (3K channels) where the flow says and mixes them per pixel; the
-product's mixes first and samples three channels. Both do the same up to rounding at the borders of regions.
-`aad` is the identity-conditioned generator in its fast size.
+`mesh_warp` of the carphone man at 128 and 256 px, and `aad` in its fast size with random weights.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from facesmith.assets import fetch
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import TrainConfig
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.canonical import build_person_pictures
+from facesmith.faces.face import keypoints_from_landmarks
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
+from facesmith.media.video import open_video
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
-from facesmith.models.swapper.aad import Aad
-from facesmith.models.swapper.colour import from_opponent
-from facesmith.models.swapper.generator import ExportWrapper, SwapOutput
-from facesmith.models.swapper.texture_warp import TextureWarp
+from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator
 
-SIZE = 128
-
-
-class Naive(nn.Module):
-    """The same network, but it warps every texture and mixes per pixel."""
-
-    embedding_size = None
-
-    def __init__(self, network: TextureWarp) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, target: Tensor, source: Tensor | None = None) -> SwapOutput:
-        """Swap target crops, as TextureWarp does."""
-        network = self.network
-        _, mask, aux = network(target)
-        side, size, batch = network.textures.shape[-1], target.shape[-1], target.shape[0]
-        layers = torch.cat([network.textures.reshape(1, -1, side, side), network.regions], 1)
-        if side > size:
-            layers = F.avg_pool2d(layers, side // size)
-        layers = layers.expand(batch, -1, -1, -1)
-        where = aux["flow"].permute(0, 2, 3, 1)
-        warped = F.grid_sample(layers, where, mode="bilinear", padding_mode="border", align_corners=False)
-        regions = warped[:, -network.regions.shape[1] :].flatten(2)
-        shares = torch.softmax(aux["mix"], 2).transpose(1, 2) @ regions
-        textures = warped[:, : -network.regions.shape[1]].view(batch, network.count, 3, size, size)
-        sampled = (textures * shares.view(batch, network.count, 1, size, size)).sum(1)
-        face = from_opponent(sampled * aux["contrast"].exp()[:, :, None, None] + aux["light"])
-        return SwapOutput(face.clamp(-1, 1), mask, aux)
+FRAMES = 24
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--textures", type=int, default=8)
-    parser.add_argument("--texture-size", type=int, default=128)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     torch.manual_seed(0)
-    shape = {"size": SIZE, "textures": arguments.textures, "texture_size": arguments.texture_size}
-    ours = TextureWarp(**shape, channels=(16, 32, 64, 128), blocks=2)
-    pictures = torch.randint(0, 256, (arguments.textures, arguments.texture_size, arguments.texture_size, 3))
-    regions = torch.zeros(2, arguments.texture_size, arguments.texture_size)
-    third = arguments.texture_size // 3
-    regions[0, :third], regions[1, 2 * third :] = 1, 1
-    ours.set_textures(pictures.to(torch.uint8), regions, torch.ones_like(regions[0]))
-    naive = Naive(ours)
-    with torch.no_grad():
-        ours.geometry.bias[8:] = 2  # an untrained mask is nowhere, and would leave nothing to compare
-    aad = Aad(
-        size=SIZE,
-        embedding_size=128,
-        encoder_channels=[24, 48, 96, 160],
-        decoder_channels=[160, 128, 64, 32],
-        convolutions=1,
-        unshuffle=2,
-        finest_skip=32,
-        checkpointing=False,
-    )
-    figures = {}
-    for name, generator in (("naive", naive), ("texture_warp", ours), ("aad fast", aad)):
+    networks = {f"mesh_warp {size}": mesh_warp(size) for size in (128, 256)}
+    for name, network in {**networks, "aad_fast 128": _built("model/generator=aad_fast")}.items():
+        face = F.interpolate(portrait(), size=(network.size, network.size), mode="bilinear", antialias=True)
         with tempfile.TemporaryDirectory() as folder:
-            report = write(generator, Path(folder, "model.onnx"))
-            figures[name] = cpu_milliseconds(report.path, arguments.runs)
-        print(
-            f"{name:<13}{figures[name]:6.1f} CPU-ms a face   {report.bytes / 1e6:5.1f} MB   parity {report.parity:.0e}"
-        )
-    ratio = figures["naive"] / figures["texture_warp"]
-    print(f"texture_warp is {ratio:.1f}x cheaper than the naive graph; limit 20 CPU-ms")
+            report = write(network, Path(folder, "model.onnx"), "carphone")
+            spent = cpu_milliseconds(report.path, face.numpy(), arguments.runs)
+        print(f"{name:<15}{spent:6.1f} CPU-ms a face   {report.bytes / 1e6:5.1f} MB   parity {report.parity:.0e}")
 
 
-def write(generator: nn.Module, path: Path) -> ExportReport:
-    inputs = {TARGET: torch.rand(1, 3, SIZE, SIZE) * 2 - 1}
+def mesh_warp(size: int) -> SwapGenerator:
+    """Return the untrained swapper of the carphone man."""
+    network: Any = _built(f"model.generator.size={size}")
+    parts = vars(build_person_pictures(man(size), network.count))
+    network.set_pictures(**{name: torch.from_numpy(part) for name, part in parts.items()})
+    return network
+
+
+@cache
+def man(size: int) -> AlignedFaces:
+    """Return some faces of the carphone man."""
+    analyzer = MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.6)
+    found = []
+    with open_video(fetch("carphone_pristine.mp4")) as video:
+        for _, frame in video.frames(range(0, len(video), len(video) // FRAMES)):
+            face = analyzer(frame)[0]
+            matrix = estimate_alignment(keypoints_from_landmarks(face.landmarks), "arcface_128", size)
+            points = transform_points(face.landmarks, matrix).astype(np.float32)
+            crop = warp_face(frame, matrix, size)
+            found.append(AlignedFaces(crop[None], points[None], face.blendshapes[None], "arcface_128"))
+    analyzer.close()
+    return AlignedFaces.concat(found)
+
+
+def portrait() -> Tensor:
+    """Return a face (1,3,256,256) RGB -1..1: noise shows none, which is cheaper to change nothing in."""
+    return torch.from_numpy(man(256).images[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def write(generator: SwapGenerator, path: Path, identity: str) -> ExportReport:
+    """Export a network."""
+    inputs = {TARGET: torch.rand(1, 3, generator.size, generator.size) * 2 - 1}
     if generator.embedding_size:
-        inputs[SOURCE] = F.normalize(torch.randn(1, 128), dim=-1)
-    embedding = 128 if generator.embedding_size else None
-    contract = SwapperInfo("arcface_128", SIZE, "sface", embedding, "noise", "synthetic", "random textures", "", 0)
+        inputs[SOURCE] = F.normalize(torch.randn(1, generator.embedding_size), dim=-1)
+    contract = SwapperInfo(
+        "arcface_128", generator.size, "sface", generator.embedding_size, identity, "licensed", "a benchmark", "", 0
+    )
     return export(ExportSpec(ExportWrapper(generator).eval(), inputs, [OUTPUT, MASK], contract.metadata()), path)
 
 
-def cpu_milliseconds(path: Path, runs: int) -> float:
+def cpu_milliseconds(path: Path, face: np.ndarray, runs: int) -> float:
+    """Return the median time of a face (1,3,S,S) through a file."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    random = np.random.default_rng(0)
-    feed = {TARGET: random.uniform(-1, 1, (1, 3, SIZE, SIZE)).astype(np.float32)}
-    if len(session.get_inputs()) > 1:
-        feed[SOURCE] = (random.normal(size=(1, 128)) / 11).astype(np.float32)
+    feed = {TARGET: face}
+    if SOURCE in {each.name for each in session.get_inputs()}:
+        feed[SOURCE] = (np.random.default_rng(0).normal(size=(1, 128)) / 11).astype(np.float32)
     times = []
     for _ in range(runs + 5):
         before = time.process_time()
         session.run(None, feed)
         times.append(time.process_time() - before)
     return 1000 * statistics.median(times[5:])
+
+
+def _built(override: str) -> SwapGenerator:
+    given = ["experiment=identity", "data.source=none", "data.name=benchmark", "data.consent=licensed", override]
+    network: SwapGenerator = load_config("train", TrainConfig, given).model.generator.build()
+    return network.eval()
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def measure(
     for _ in range(10):
         generator(target[:1])
     spent = (time.process_time() - started) * 100
-    judged = build(person, targets, frames=1, donors=1, textures=1, progress=False)
+    judged = build(person, targets, kinds=("target",), progress=False)
     truth, hull = judged.truth[: len(targets)], judged.hull[: len(targets)]
     swapped = SwapPictures(
         targets.images, truth, as_bytes(face), finished, mask[:, 0].mul(255).round().byte().numpy(), hull

@@ -10,7 +10,7 @@
 (d) the most that the cores can do: the CPU seconds of (c) shared out evenly, nothing lost.
 
 The video shows the carphone man at 880x720 on a blurred ground of himself, 1280x720, as phone videos are shown.
-Without --model a texture_warp of random weights is exported, which costs what a trained one does. Prints wall and
+Without --model an untrained mesh_warp of the man is exported, which costs what a trained one does. Prints wall and
 CPU time, the ratios, and the peak memory of a process that does nothing but swap, for the video and one ten times
 as long. Wall times mean something on an otherwise idle machine only; the ratios of CPU time always do.
 """
@@ -156,13 +156,11 @@ def only_swap(model: Path, video: Path) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
 
 
-def random_model(path: Path) -> None:
-    """Export a texture_warp of random weights in a process of its own: torch takes memory."""
+def make_model(path: Path) -> None:
+    """Export a mesh_warp of the carphone man in a process of its own: torch takes memory."""
     code = (
-        "import sys; from pathlib import Path; import torch, swap_speed as s; torch.manual_seed(0);"
-        "n = s.TextureWarp(size=128, textures=8, texture_size=128, channels=(16, 32, 64, 128), blocks=2);"
-        "n.set_textures(torch.randint(0, 256, (8, 128, 128, 3)).to(torch.uint8), torch.rand(2, 128, 128),"
-        " torch.ones(128, 128)); n.geometry.bias.data[8:] = 2; s.write(n, Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; import swap_speed as s;"
+        "s.write(s.mesh_warp(256), Path(sys.argv[1]), 'man')"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, cwd=Path(__file__).parent)
 
@@ -187,9 +185,9 @@ def main() -> None:
         videos.mkdir(parents=True, exist_ok=True)
         video, longer = (videos / f"{seconds}s.mp4" for seconds in (arguments.seconds, 10 * arguments.seconds))
         make_long_video(video, arguments.seconds, LOOP, make_loop)
-        model: Path = arguments.model or scratch / "random.onnx"
+        model: Path = arguments.model or scratch / "man.onnx"
         if arguments.model is None:
-            random_model(model)
+            make_model(model)
         frames = arguments.seconds * FPS
         config = settings(model, video, scratch / "ours.mp4")
         preset = config.task.preset

@@ -18,6 +18,8 @@ from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.frame_swap import FrameSwapper
 
+from ..small_swapper import astronaut_pictures
+
 CROPS = np.stack([astronaut()[40:168, 150:278], astronaut()[56:184, 160:288]])
 PROVENANCE = {
     "embedder": "sface",
@@ -31,21 +33,19 @@ PROVENANCE = {
 
 
 def checkpoint(path: Path, generator: str) -> Path:
-    """Write a swapper as training leaves it, but with random weights and a mask that is there."""
-    cfg = compose_config("train", ["experiment=identity", f"model/generator={generator}", "name=ada"])
+    """Write a swapper as training leaves it, but with random weights."""
+    small = ["model.generator.size=128", "model.generator.pictures=2"] if generator == "mesh_warp" else []
+    cfg = compose_config("train", ["experiment=identity", f"model/generator={generator}", "name=ada", *small])
     plain = OmegaConf.to_container(cfg.model, resolve=True)
     settings = read_settings(plain, ModuleConfig, "test")
     torch.manual_seed(0)
     module = settings.build()
-    if generator == "texture_warp":
-        count, _, side, _ = module.generator.textures.shape
-        regions, core = torch.zeros(2, side, side), torch.ones(side, side)
-        regions[0, : side // 3], regions[1, 2 * side // 3 :] = 1, 1
-        pictures = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8)
-        module.generator.set_textures(pictures, regions, core)
+    if generator == "mesh_warp":
+        pictures = vars(astronaut_pictures(module.generator.picture_size))
+        module.generator.set_pictures(**{name: torch.from_numpy(part) for name, part in pictures.items()})
         with torch.no_grad():
-            module.generator.geometry.weight.mul_(20)
-            module.generator.geometry.bias[8:] = 1
+            for value in module.generator.parameters():
+                value.add_(torch.randn_like(value) / 50)
     torch.save({"state_dict": module.state_dict(), RECORD: checkpoint_record(settings, PROVENANCE)}, path)
     return path
 
@@ -55,7 +55,7 @@ def configured(path: Path, output: Path, *more: str) -> ExportConfig:
 
 
 def test_export_swaps_as_its_checkpoint(tmp_path, capsys):
-    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
+    path = checkpoint(tmp_path / "last.ckpt", "mesh_warp")
     report = export(configured(path, tmp_path / "exports"))
     assert report.path == tmp_path / "exports" / "ada.onnx"
     assert report.parity <= 1e-4
@@ -108,7 +108,7 @@ def test_export_checkpoint_of_another_class_raises(tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_export_swaps_alike_in_every_client(tmp_path, client, files, precision):
     """The same frame, through our own file at 256 px and through the client's."""
-    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
+    path = checkpoint(tmp_path / "last.ckpt", "mesh_warp")
     output = tmp_path / "exports"
     report = export(configured(path, output, f"to={client}", f"precision={precision}"))
     assert {str(p.relative_to(output)) for p in output.rglob("*") if p.is_file()} == files

@@ -85,7 +85,7 @@ def test_memory_presets_are_of_a_type_and_a_trainer() -> None:
     assert set(_options("memory")) <= pairs
 
 
-@pytest.mark.parametrize(("experiment", "batches"), [("identity", (1, 4, 8, 16)), ("occluder", (2, 8, 16, 32))])
+@pytest.mark.parametrize(("experiment", "batches"), [("identity", (1, 8, 16, 32)), ("occluder", (2, 8, 16, 32))])
 def test_memory_presets_win_over_the_experiment(experiment: str, batches: tuple[int, ...]) -> None:
     trainers = ("low_memory", "default", "gpu_16gb", "gpu_24gb")
     chosen = [composed("train", f"experiment={experiment}", f"trainer={one}", *NEEDED) for one in trainers]

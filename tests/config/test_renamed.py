@@ -1,4 +1,4 @@
-from facesmith.config.renamed import KEYS, TARGETS, upgrade, upgrade_override
+from facesmith.config.renamed import KEYS, TARGETS, find_removed, upgrade, upgrade_override
 from facesmith.config.settings import Component, settings_class
 
 
@@ -78,3 +78,20 @@ def test_upgrade_override_kinds_of_pairs_are_words() -> None:
     assert upgrade_override("data.shares.P=3") == "data.shares.target=3"
     assert upgrade_override("data.elsewhere=1") == "data.shares.prior=1"
     assert upgrade_override("model.loss.elsewhere=0.5") == "model.loss.prior=0.5"
+
+
+def test_find_removed_names_the_generator_that_is_gone() -> None:
+    for package in ("generators", "models.swapper"):
+        target = f"facesmith.{package}.texture_warp.TextureWarp"
+        why = find_removed({"model": [{"generator": {"_target_": target, "size": 128}}]})
+        assert why is not None
+        assert "train again with facesmith train experiment=identity" in why
+    assert find_removed("model/generator=texture_warp") is not None
+    assert find_removed("data.name=texture_warpers") is None
+    assert find_removed({"_target_": "facesmith.models.swapper.mesh_warp.MeshWarp", "note": "texture_warp"}) is None
+
+
+def test_upgrade_dropped_keys_are_forgotten() -> None:
+    target = "facesmith.methods.swapper.data.PretrainDataModule"
+    saved = {"_target_": target, "pseudo_truth": {"textures": 12, "frames": 100}}
+    assert upgrade(saved) == {"_target_": target, "pseudo_truth": {"frames": 100}}

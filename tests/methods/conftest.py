@@ -9,6 +9,7 @@ from facesmith.cli.composition import load_config
 from facesmith.config.schema import TrainConfig
 
 Settings = Callable[..., TrainConfig]
+SMALL_GENERATOR = ["model.generator.size=128", "model.generator.pictures=4", "model.train_size=64"]
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +18,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     face_sets = tmp_path_factory.mktemp("face_sets")
 
     def settings(run: Path, *overrides: str) -> TrainConfig:
+        generator = [] if any(one.startswith("model/generator=") for one in overrides) else SMALL_GENERATOR
         given = [
             "experiment=identity_demo",
+            *generator,
             "data.max_frames=16",
+            "data.batch_size=4",
             "data.pseudo_truth.frames=10",
             "data.pseudo_truth.variants=6",
             "data.progress=false",

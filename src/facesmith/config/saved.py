@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 import facesmith
-from facesmith.config.renamed import upgrade
+from facesmith.config.renamed import find_removed, upgrade
 from facesmith.config.settings import FROM_FILE, Component, settings_class
 from facesmith.config.targets import TargetError
 from facesmith.config.validation_errors import format_errors
@@ -70,7 +70,13 @@ def upgrade_settings(saved: Any, origin: object) -> Any:
     Args:
         saved: Plain values as a file holds them.
         origin: The file, for the line.
+
+    Raises:
+        UserError: They name a network that this version does not have.
     """
+    why = find_removed(saved)
+    if why is not None:
+        raise UserError(f"{origin}: {why}")
     plain = upgrade(saved)
     if plain != saved:
         log.info("%s: was saved under names of an earlier version; they are read as today's", origin)

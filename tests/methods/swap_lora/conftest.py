@@ -16,6 +16,8 @@ from facesmith.media.video_writer import VideoWriter
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.hardware import choose_precision
 
+from ..conftest import SMALL_GENERATOR
+
 QUIET = ["callbacks.progress.refresh_rate=0", "data.progress=false"]
 SMALL = [*QUIET, "data.pseudo_truth.frames=8", "data.pseudo_truth.variants=4"]
 
@@ -79,7 +81,8 @@ def identity(places: Path) -> Settings:
     """Compose a short training of the test sequence's man."""
 
     def settings(run: Path, *overrides: str) -> TrainConfig:
-        given: list[str] = ["experiment=identity_demo", "data.max_frames=16", *SMALL, "callbacks.export=null"]
+        generator = [] if any(one.startswith("model/generator=") for one in overrides) else SMALL_GENERATOR
+        given = ["experiment=identity_demo", *generator, "data.max_frames=16", *SMALL, "callbacks.export=null"]
         paths = [f"paths.face_sets={places / 'face_sets'}", f"paths.profiles={places / 'profiles'}"]
         return _composed(run, *given, *paths, *overrides)
 

@@ -14,7 +14,6 @@ from facesmith.methods.swap_lora.neighbours import (
     NeighbourSampler,
     correspondence,
     face_difference,
-    nearest_textures,
     next_frames,
 )
 from facesmith.models.swapper.generator import SwapOutput
@@ -72,18 +71,6 @@ def test_neighbour_sampler_pairs_meet_and_resume_continues() -> None:
     again = sampler()
     again.start_epoch(0, 2)
     assert list(again) == plan[2:]
-
-
-def test_nearest_textures_finds_the_source_texture() -> None:
-    pictures = smooth(5, seed=3)
-    regions = torch.zeros(1, 3, SIZE, SIZE)
-    regions[:, 0, :12], regions[:, 1, 20:], regions[:, 2, 12:20] = 1, 1, 1
-    where = places(0.02)
-    seen = F.grid_sample(pictures[[3, 1]], where.expand(2, -1, -1, -1).permute(0, 2, 3, 1), align_corners=False)
-    truth = torch.cat([seen[:1, :, :16], seen[1:, :, 16:]], 2).mean(1, keepdim=True).expand(-1, 3, -1, -1) * 0.5 + 0.2
-    grey = pictures.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    labels = nearest_textures(grey, regions, truth, where, torch.ones(1, 1, SIZE, SIZE))
-    assert labels[0, :2].tolist() == [3, 1]
 
 
 class Own(nn.Module):

@@ -40,14 +40,14 @@ def test_swap_lora_module_logs_base_and_adapter(run: Path) -> None:
     assert float(gate["before_holdout/unsteadiness"]) > 0
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
     assert len(losses) == 10  # nine faces, two a batch, twice
-    assert {"train/loss_flow", "train/loss_temporal", "train/loss_prior"} <= rows[0].keys()
+    assert {"train/loss_light", "train/loss_temporal", "train/loss_prior"} <= rows[0].keys()
 
 
 def test_swap_lora_module_adapter_is_small_and_names_its_base(run: Path, base: Path, places: Path) -> None:
     tensors, card = store.load_adapter(run / "adapter")
     generator = load_module(base / "checkpoints/best.ckpt").generator
     assert card.base.sha256 == base_hash(generator)
-    assert (card.base.kind, card.base.generator, card.base.embedder) == ("checkpoint", "TextureWarp", "sface")
+    assert (card.base.kind, card.base.generator, card.base.embedder) == ("checkpoint", "MeshWarp", "sface")
     assert (card.identity, card.consent.kind, card.rank, card.steps) == ("carphone", "public_domain", 4, 10)
     assert (places / "face_sets/carphone/scenes" / card.scene.key[:12] / "meta.json").exists()
     assert {"base_holdout/judge_distance", "val_holdout/judge_distance"} <= set(card.figures)
@@ -68,7 +68,7 @@ def test_swap_lora_module_checkpoint_holds_lora_and_rebuilds_both(run: Path, bas
         own = frozen(target).face
         with without_lora(module.generator):
             assert torch.equal(module.generator(target).face, own)
-        assert not torch.allclose(module.generator(target).face, own, atol=1e-3)
+        assert not torch.allclose(module.generator(target).face, own, atol=1e-5)
 
 
 def test_swap_lora_module_merged_onnx_equals_torch(run: Path) -> None:
@@ -93,7 +93,7 @@ def test_swap_lora_module_video_shows_the_tail(run: Path) -> None:
 def test_swap_lora_module_other_base_is_refused(run: Path, base: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     other = torch.load(base / "checkpoints/best.ckpt", weights_only=True)
-    other["state_dict"]["generator.stem.0.weight"] += 1e-3
+    other["state_dict"]["generator.relight.stem.0.weight"] += 1e-3
     torch.save(other, tmp_path / "other.ckpt")
     checkpoint["facesmith"]["settings"]["base"] = str(tmp_path / "other.ckpt")
     torch.save(checkpoint, tmp_path / "adapter.ckpt")

@@ -31,11 +31,12 @@ def test_swapper_data_batches_have_shares_and_training_size(data: SwapperDataMod
     last = set()
     for batch in loader:
         kinds = [KINDS[kind] for kind in batch["kind"]]
-        assert kinds[:3] == ["target", "target", "reposed"]  # 4 : 2 : 1 : 1 of four
+        assert kinds[:3] == ["reversed"] * 3  # 4 : 1 of four; without scenes nothing else
         last.add(kinds[3])
         assert batch["target"].shape == (4, 3, 64, 64)
         assert batch["target"].dtype == torch.uint8
     assert last == {"reversed", "self"}
+    assert set(data.training.kinds.tolist()) == last
     ready = data.on_after_batch_transfer(batch, 0)
     assert -1 <= ready["truth"].min() < -0.5 < 0.5 < ready["truth"].max() <= 1
     assert ready["source"].norm(dim=1).allclose(torch.ones(4))
@@ -43,10 +44,25 @@ def test_swapper_data_batches_have_shares_and_training_size(data: SwapperDataMod
 
 def test_swapper_data_validation_has_roles_at_full_size(data: SwapperDataModule) -> None:
     (batch,) = data.val_dataloader()
-    assert batch["target"].shape == (3, 3, 128, 128)
-    assert batch["role"].tolist() == [0, 2, 2]
-    assert torch.equal(batch["target"][1], batch["truth"][1])
+    assert batch["target"].shape == (4, 3, 128, 128)
+    assert batch["role"].tolist() == [0, 0, 2, 2]
+    assert data._names[:2] == ["astronaut", "grace_hopper"]
+    assert torch.equal(batch["target"][2], batch["truth"][2])
     assert not torch.equal(batch["target"][0], batch["truth"][0])
+
+
+def test_swapper_data_scenes_are_paired_too(tiny: Settings, tmp_path: Path) -> None:
+    module: SwapperDataModule = tiny(tmp_path, "data.targets=[asset:astronaut.png]").data.build()
+    module.setup("fit")
+    assert set(module.training.kinds.tolist()) == {"target", "reposed", "reversed", "self"}
+    with pytest.raises(UserError, match=r"^data\.holdout=.*names targets, but data\.targets is not"):
+        tiny(tmp_path, "data.holdout=[astronaut]").data.build().split_identities()
+
+
+def test_swapper_data_person_wears_nobody_alike(tiny: Settings, tmp_path: Path) -> None:
+    given = ["data.source=asset:astronaut.png", "data.min_faces=1"]
+    (split,) = tiny(tmp_path, *given).data.build().split_identities()
+    assert [name for part in split.donors for name in part.names()] == ["grace_hopper"]
 
 
 def test_swapper_data_held_out_frames_are_not_trained_on(data: SwapperDataModule) -> None:

@@ -18,7 +18,8 @@ from facesmith.models.adapters.lora import (
     without_lora,
 )
 from facesmith.models.swapper.aad import Aad
-from facesmith.models.swapper.texture_warp import TextureWarp
+
+from ...small_swapper import astronaut_face, crops, small_mesh_warp
 
 
 def settings(**changed: object) -> LoraSettings:
@@ -26,27 +27,18 @@ def settings(**changed: object) -> LoraSettings:
     return LoraSettings.model_validate({**plain, **changed})
 
 
-def texture_warp() -> nn.Module:
-    torch.manual_seed(0)
-    generator = TextureWarp(128, 4, 64, [16, 32, 64, 128], 1)
-    smooth = nn.functional.interpolate(torch.randn(4, 3, 4, 4), size=(64, 64), mode="bicubic")
-    generator.textures.copy_(smooth)  # as a face is: in noise the last bit of a place is another colour
-    generator.regions.fill_(1 / 3)
-    return generator.eval()
-
-
 def aad() -> nn.Module:
     torch.manual_seed(0)
     return Aad(64, 16, [8, 16, 24], [32, 24, 16], 1, 1, 16).eval()
 
 
-GENERATORS = [pytest.param(texture_warp, id="texture_warp"), pytest.param(aad, id="aad")]
+GENERATORS = [pytest.param(small_mesh_warp, id="mesh_warp"), pytest.param(aad, id="aad")]
 Make = Callable[[], nn.Module]
 
 
 def answer(generator: nn.Module) -> Tensor:
     torch.manual_seed(1)
-    target = torch.rand(2, 3, 64, 64) * 2 - 1
+    target = torch.cat([crops(astronaut_face()), torch.rand(1, 3, 64, 64) * 2 - 1])
     source = nn.functional.normalize(torch.randn(2, 16))
     with torch.no_grad():
         output = generator(target, source)
@@ -106,7 +98,7 @@ def test_load_lora_state_into_copy_equals_original(make: Make) -> None:
     load_lora_state(other, lora_state(generator))
     assert torch.equal(answer(other), answer(generator))
     third = make()
-    add_lora(third, settings(rank=12))
+    add_lora(third, settings(rank=4))
     with pytest.raises(UserError, match="does not fit this base"):
         load_lora_state(third, lora_state(generator))
 
@@ -122,12 +114,11 @@ def test_merge_lora_scale_interpolates() -> None:
 
 
 def test_add_lora_rank_is_capped_by_layer() -> None:
-    generator = texture_warp()
+    generator = small_mesh_warp()
     layers = add_lora(generator, settings(rank=32))
     ranks = {name: lora_state(generator)[f"{name}.lora_A.weight"].shape[0] for name in layers}
-    assert ranks["contrast"] == 3
-    assert ranks["pose"] == 6
-    assert ranks["up.0.0"] == 32
+    assert ranks["relight.stretch"] == ranks["relight.offset"] == 3
+    assert ranks["relight.stem.0"] == 4
 
 
 def test_layers_of_targets_match_names_and_parts() -> None:
@@ -144,7 +135,7 @@ def test_layers_of_targets_match_names_and_parts() -> None:
 
 
 def test_base_hash_changes_with_weights_and_buffers() -> None:
-    first, second = texture_warp(), texture_warp()
+    first, second = small_mesh_warp(), small_mesh_warp()
     assert base_hash(first) == base_hash(second)
-    second.get_buffer("textures")[0, 0, 0, 0] += 1e-3
+    second.get_buffer("pictures")[0, 0, 0, 0] += 1
     assert base_hash(first) != base_hash(second)

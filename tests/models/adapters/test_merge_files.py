@@ -128,8 +128,8 @@ def test_write_merged_foreign_file_keeps_name_and_contract(tmp_path):
 
 
 def test_load_swapper_checkpoint_with_adapter(tmp_path):
-    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
-    folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
+    path = checkpoint(tmp_path / "last.ckpt", "mesh_warp")
+    folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.5)
     laid = load_swapper(path, adapters=load_adapters(folder, None, 1.0))
     assert np.abs(load_swapper(path)(CROPS)[0].astype(int) - laid(CROPS)[0]).max() > 10
     with pytest.raises(UserError, match="was made for"):
@@ -139,8 +139,8 @@ def test_load_swapper_checkpoint_with_adapter(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("client", ["facesmith", "dfm", "hyperswap"])
 def test_export_checkpoint_with_adapter_equals_both(tmp_path, client):
-    path = checkpoint(tmp_path / "last.ckpt", "texture_warp")
-    folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.05)
+    path = checkpoint(tmp_path / "last.ckpt", "mesh_warp")
+    folder = adapter_for(load_module(path).generator, tmp_path / "adapter", path, "checkpoint", 0.5)
     report = export(configured(path, tmp_path / "exports", f"adapter={folder}", f"to={client}"))
     assert (report.path.parent.name if client == "hyperswap" else report.path.stem) == "ada_stage"
     assert report.parity <= 1e-4

@@ -36,13 +36,13 @@ SWAPPER = [
     "data.pseudo_truth.frames=10",
     "data.pseudo_truth.variants=6",
     "data.progress=false",
+    "data.batch_size=4",
     "callbacks.last.every_steps=3",
     "trainer.check_val_every_n_epoch=4",
     "trainer.max_epochs=8",
 ]
-SMALL = ["model.generator.channels=[8,8,16,16]", "model.generator.blocks=1"]
+SMALL = ["model.generator.size=128", "model.generator.pictures=4", "model.train_size=64"]
 UNJUDGED = ["+trainer.limit_val_batches=0", "trainer.max_epochs=5", "monitor=null", "callbacks.best=null"]
-MESH = ["model/generator=mesh_warp", "model.generator.size=128", "model.generator.pictures=8", "model.train_size=64"]
 AAD = ["model/generator=aad_fast", "trainer.accumulate_grad_batches=2", "data.workers=2", "model.loss.adversarial=0.05"]
 
 
@@ -76,7 +76,6 @@ CASES: dict[str, Any] = {
     "two_workers": lambda run: tiny(run, 2, 1),
     "swapper_unjudged": lambda run: swapper(run, run.parents[1] / "face_sets", *SMALL, *UNJUDGED),
     "swapper": lambda run: swapper(run, run.parents[1] / "face_sets", *SMALL),
-    "swapper_mesh_warp": lambda run: swapper(run, run.parents[1] / "face_sets", *MESH, *UNJUDGED),
     "swapper_aad": lambda run: swapper(run, run.parents[1] / "face_sets", *AAD),
 }
 

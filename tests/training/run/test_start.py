@@ -131,10 +131,25 @@ def test_find_start_checkpoint_of_another_shape_is_refused(run: Path, broken: di
 
 def test_find_start_other_settings_is_refused(run: Path) -> None:
     with pytest.raises(UserError) as caught:
-        start(run, f"resume={run}", "model.optimizer.lr=0.5", "data.batch_size=8", "seed=4")
+        start(run, f"resume={run}", "model.optimizer.lr=0.5", "data.batch_size=4", "seed=4")
     (line,) = str(caught.value).splitlines()
-    for words in ("model.optimizer.lr: 0.001 -> 0.5", "data.batch_size: 4 -> 8", "seed: 0 -> 4"):
+    for words in ("model.optimizer.lr: 0.001 -> 0.5", "data.batch_size: 8 -> 4", "seed: 0 -> 4"):
         assert words in line
+
+
+def test_find_start_run_of_a_removed_generator_is_refused(run: Path, tmp_path: Path) -> None:
+    _, settings = composed(run, "trainer.max_epochs=30")
+    settings["model"]["generator"] = {"_target_": "facesmith.models.swapper.texture_warp.TextureWarp", "size": 128}
+    path = _save(run, 20, settings)
+    with pytest.raises(UserError, match=rf"^{path}: is of the generator texture_warp, .*; train again with") as caught:
+        start(run, "resume=auto", "trainer.max_epochs=30")
+    assert "\n" not in str(caught.value)
+    other = a_run(tmp_path / "other", *NEEDED)
+    overrides = [*NEEDED, "model/generator=texture_warp"]
+    with record_run(other, experiment="identity", name="ada", settings={}, overrides=overrides):
+        pass
+    with pytest.raises(UserError, match=rf"^resume={other}: is of the generator texture_warp"):
+        expand_resume([f"resume={other}"])
 
 
 def test_find_start_fewer_epochs_is_refused(run: Path) -> None:
@@ -160,7 +175,7 @@ def test_find_start_finished_run_and_more_epochs(run: Path, caplog: pytest.LogCa
 @pytest.mark.parametrize(
     ("earlier", "saved"),
     [
-        (["data.shares.P=7", "callbacks.guard.limit=3"], '"P": 7'),
+        (["model/generator=aad_fast", "data.shares.P=7", "callbacks.guard.limit=3"], '"P": 7'),
         (["experiment=occluder", "data.occlusions.clear=0.2"], '"clear": 0.2'),
         (["experiment=swap_lora", "model.base=old.ckpt", "data.target=a.mp4", "data.elsewhere=1"], '"elsewhere": 1'),
         (["experiment=video_lora_demo", "data/judge=dancers", "model.base=asset:tiny_wan"], "asset:tiny_wan"),

@@ -166,8 +166,10 @@ class FaceSet:
             raise UserError(f"{path}: is damaged; remove {self.path} and extract again")
         return np.asarray(picture, np.uint8)
 
-    def aligned(self, template: str = "arcface_128", size: int = 128) -> AlignedFaces:
-        """Resample all kept faces to a template and size, anti-aliased; nothing is cached.
+    def aligned(
+        self, template: str = "arcface_128", size: int = 128, rows: Sequence[int] | NDArray[np.integer] | None = None
+    ) -> AlignedFaces:
+        """Resample kept faces to a template and size, anti-aliased; nothing is cached.
 
         The alignment is that of the unsmoothed keypoints, as when a frame is aligned directly, so that training and
         inference see the same crops.
@@ -175,16 +177,18 @@ class FaceSet:
         Args:
             template: A key of `alignment.TEMPLATES`; KeyError for an unknown one.
             size: Side of the crops in px.
+            rows: Numbers of the faces, in order; None: all.
         """
+        chosen = np.arange(len(self)) if rows is None else np.asarray(rows, np.intp)
         raw = column_to_array(self.kept, "landmarks").reshape(-1, LANDMARKS, 3)
-        images = np.empty((len(self), size, size, 3), np.uint8)
-        landmarks = np.empty((len(self), LANDMARKS, 3), np.float32)
-        for i, (points, matrix) in enumerate(zip(raw, self._matrices, strict=True)):
-            keypoints = transform_points(keypoints_from_landmarks(points), matrix)
+        images = np.empty((len(chosen), size, size, 3), np.uint8)
+        landmarks = np.empty((len(chosen), LANDMARKS, 3), np.float32)
+        for i, row in enumerate(chosen.tolist()):
+            keypoints = transform_points(keypoints_from_landmarks(raw[row]), self._matrices[row])
             to_template = estimate_alignment(keypoints, template, size)
-            images[i] = warp_face(self.crop(i), to_template, size)
-            landmarks[i] = transform_points(self.landmarks[i], to_template)
-        return AlignedFaces(images, landmarks, self.blendshapes, template, self.visible)
+            images[i] = warp_face(self.crop(row), to_template, size)
+            landmarks[i] = transform_points(self.landmarks[row], to_template)
+        return AlignedFaces(images, landmarks, self.blendshapes[chosen], template, self.visible[chosen])
 
     def to_template(self, i: int, template: str, size: int) -> NDArray[np.float64]:
         """Return the matrix (2, 3) from a kept face's crop to a template, as `aligned` uses it.

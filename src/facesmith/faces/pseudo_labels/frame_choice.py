@@ -34,14 +34,12 @@ class FrameChoice:
         eyes: Row of the frame for the eyes.
         mouth: Row of the frame for the mouth.
         residual: Px by which the base's landmarks miss the wanted ones, RMS.
-        blendshapes: (52,) of the wanted face.
     """
 
     base: int
     eyes: int
     mouth: int
     residual: float
-    blendshapes: NDArray[np.floating]
 
     @property
     def frames(self) -> tuple[int, int, int]:
@@ -93,7 +91,7 @@ class FrameChooser:
             expression = np.abs(self._shapes[:, shapes] - blendshapes[shapes]).mean(1)
             score = _POSE_SHARE * whole + errors[:, points].mean(1) + weight * expression + self._mirror_cost
             parts.append(int(np.argmin(score + _HIDDEN_COST * self._hidden[:, region])))
-        return FrameChoice(base, parts[0], parts[1], float(whole[base] * self._unit), blendshapes)
+        return FrameChoice(base, parts[0], parts[1], float(whole[base] * self._unit))
 
     def features(self) -> Floats:
         """Compute features (n,f) of each frame's pose, eyes and mouth on one scale."""
@@ -111,61 +109,10 @@ class FrameChooser:
         points = (points - points.mean(1, keepdims=True)) / self._unit
         return points.reshape(len(points), -1) * (_PART_WEIGHT / np.sqrt(len(part)))
 
-    def choose_textures(self, wanted: Sequence[FrameChoice], count: int) -> list[FrameChoice]:
-        """Choose which frames to keep as textures, of those that show the region.
-
-        Args:
-            wanted: Choices for the targets; the frames they use come first, then the most different ones.
-            count: Of textures.
-        """
-        columns = [
-            sample_farthest(features, count, list(dict.fromkeys(used)), rows)
-            for features, used, rows in (
-                (self._shape_features(), [choice.base for choice in wanted], self.least_hidden()),
-                (self._eye_features(), [choice.eyes for choice in wanted], self._showing(_EYES)),
-                (self._mouth_features(), [choice.mouth for choice in wanted], self._showing(_MOUTH)),
-            )
-        ]
-        return [
-            FrameChoice(int(base), int(eyes), int(mouth), 0.0, self._shapes[base])
-            for base, eyes, mouth in zip(*columns, strict=True)
-        ]
-
-    def nearest_textures(
-        self, landmarks: NDArray[np.floating], choice: FrameChoice, kept: Sequence[FrameChoice]
-    ) -> tuple[int, int, int]:
-        """Find the kept textures that serve a face best.
-
-        Args:
-            landmarks: (478,2+) px of the face.
-            choice: Frames it is made of.
-            kept: Textures.
-
-        Returns:
-            Positions in `kept`, for eyes, mouth and the rest.
-        """
-        labels = []
-        for used, rows, part in (
-            (choice.eyes, [k.eyes for k in kept], topology.EYE_BLENDSHAPES),
-            (choice.mouth, [k.mouth for k in kept], topology.MOUTH_BLENDSHAPES),
-        ):
-            distance = np.abs(self._shapes[rows][:, part] - choice.blendshapes[part]).sum(1)
-            labels.append(rows.index(used) if used in rows else int(np.argmin(distance)))
-        bases = [k.base for k in kept]
-        fitted = fit_similarity(np.asarray(landmarks, np.float64)[None, :, :2], self.canonical[:, :2])[0]
-        distance = ((self._fitted[bases] - fitted)[:, CONTROL_POINTS] ** 2).sum((1, 2))
-        labels.append(bases.index(choice.base) if choice.base in bases else int(np.argmin(distance)))
-        return labels[0], labels[1], labels[2]
-
     def least_hidden(self) -> NDArray[np.intp]:
         """Return the rows of the frames that show most regions: all of them, or as many as the best frame."""
         hidden = self._hidden.sum(1)
         return np.flatnonzero(hidden == hidden.min())
-
-    def _showing(self, region: int) -> NDArray[np.intp]:
-        """Return the rows of the frames that show a region; all rows if none does."""
-        rows = np.flatnonzero(~self._hidden[:, region])
-        return rows if len(rows) else np.arange(len(self._hidden))
 
     def _errors(self, landmarks: NDArray[np.floating]) -> Floats:
         flat = np.asarray(landmarks, np.float64)[:, :2]

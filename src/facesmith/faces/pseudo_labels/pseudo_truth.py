@@ -5,7 +5,7 @@ blended; the way back (a target's face on the person's frame) gives pairs whose 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from facesmith.faces.geometry import colour, masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import blend_proportions, compute_warp_maps, fit_similarity, resample
 from facesmith.faces.pseudo_labels.frame_choice import FrameChoice, FrameChooser, sample_farthest
-from facesmith.faces.pseudo_labels.training_items import TrainingItems
+from facesmith.faces.pseudo_labels.training_items import KINDS, TrainingItems
 from facesmith.progress import track
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ _RELIGHT, _LIGHT_SIGMA = 0.6, 11 / 128  # the scene's light on the face
 # of the person's own proportions: a quarter brings dlib's distance from .45 to .42 and moves no feature by
 # more than the landmarks' own noise; more of it misplaces them
 _LIKENESS: Final = 0.25
-_COMMON_HUE: Final = 0.8
 _PART_RELIGHT, _PART_SIGMA = 0.8, 8 / 128  # an exchanged region takes the light of the base
 _REPOSE: Final = (0.35, 0.8)  # how far a target is drawn towards another face's pose and expression
 _EXCHANGE: Final = 0.6  # of the re-posed targets that may wear another target's face
@@ -43,7 +42,6 @@ class _Item:
     canonical: NDArray[np.float32]
     kind: str
     who: int
-    labels: FrameChoice
     visible: NDArray[np.bool_]
 
 
@@ -52,7 +50,7 @@ def build(
     targets: AlignedFaces,
     *,
     names: Sequence[str] | None = None,
-    textures: int = 12,
+    kinds: Collection[str] = KINDS,
     frames: int = 100,
     donors: int = 2,
     variants: int = 0,
@@ -61,13 +59,13 @@ def build(
 ) -> TrainingItems:
     """Make training items of a person's faces and the faces of the scenes to swap into.
 
-    The same seed gives the same items. Without targets only items of the kind self are made.
+    The same arguments give the same items. Without targets only items of the kind self are made.
 
     Args:
         person: Faces of the person; mirror images are added here.
         targets: Faces of the scenes, on the same template and of the same size.
         names: What to call the targets in warnings.
-        textures: Pictures of the person to keep (K).
+        kinds: Of KINDS, those that are wanted; no other item is made.
         frames: At most so many of the person's frames, chosen for variety, become items of the kinds reversed and
             self; every frame may serve as a source. Only frames that show the whole face do, or, if there is none,
             those that show most of it, with what they hide left out of the outline.
@@ -83,19 +81,18 @@ def build(
         raise ValueError("pseudo truth needs at least one frame of the person")
     if len(targets) and (targets.size, targets.template) != (person.size, person.template):
         raise ValueError("person and targets must be aligned on the same template at the same size")
-    builder = _Builder(person, targets, names, textures, np.random.default_rng(seed))
+    builder = _Builder(person, targets, names, np.random.default_rng(seed))
     shown = builder.chooser.least_hidden()
     rows = sample_farthest(builder.chooser.features(), min(frames, len(shown)), among=shown)
-    total = len(builder.targets) + len(rows) * (1 + donors * bool(len(targets))) + variants * bool(len(targets))
-    items = list(
-        track(
-            builder.items(rows, donors, variants),
-            "pseudo ground truth",
-            total,
-            shown=progress,
-        )
-    )
-    return builder.collect(items)
+    wanted = {
+        "target": len(builder.targets),
+        "reposed": variants if len(targets) else 0,
+        "reversed": donors if len(targets) else 0,
+        "self": 1,
+    }
+    counts = {kind: count if kind in kinds else 0 for kind, count in wanted.items()}
+    total = counts["target"] + counts["reposed"] + len(rows) * (counts["reversed"] + counts["self"])
+    return builder.collect(list(track(builder.items(rows, counts), "pseudo ground truth", total, shown=progress)))
 
 
 class _Builder:
@@ -106,7 +103,6 @@ class _Builder:
         person: AlignedFaces,
         targets: AlignedFaces,
         names: Sequence[str] | None,
-        textures: int,
         random: np.random.Generator,
     ) -> None:
         self.size, self.count, self.random = person.size, len(targets), random
@@ -114,34 +110,31 @@ class _Builder:
         self.targets = AlignedFaces.concat([targets, targets.mirror()]) if len(targets) else targets
         self.chooser = FrameChooser(self.person)
         self.scenes = FrameChooser(self.targets) if len(targets) else None
-        self.choices = [
-            self.chooser.choose(face, shape)
-            for face, shape in zip(self.targets.landmarks, self.targets.blendshapes, strict=True)
-        ]
-        self._warn(names)
+        self.names = names
         self.canon = self.chooser.canonical
-        self.canon_regions = masks.eyes_and_mouth_masks(self.canon, self.size)
-        self.canon_core = masks.skin_mask(self.canon, self.size)
-        kept = self.chooser.choose_textures(self.choices, textures)
-        self.kept, self.textures = kept, self._textures(kept)
 
-    def items(self, rows: NDArray[np.intp], donors: int, variants: int) -> Iterator[_Item]:
-        """Make target items, then reposed, then reversed and self."""
-        for j in range(len(self.targets)):
+    def items(self, rows: NDArray[np.intp], counts: Mapping[str, int]) -> Iterator[_Item]:
+        """Make target items, then reposed, then reversed and self.
+
+        Args:
+            rows: Of the person's frames that become items.
+            counts: Items of each kind: of target and reposed in all, of reversed and self for each frame.
+        """
+        for j in range(counts["target"]):
             face = self.targets
-            yield self._pseudo(
-                face.images[j], face.landmarks[j], face.blendshapes[j], self.choices[j], "target", j % self.count
-            )
-        for n in range(variants if self.count else 0):
+            choice = self.chooser.choose(face.landmarks[j], face.blendshapes[j])
+            if j < self.count:
+                self._warn(j, choice)
+            yield self._pseudo(face.images[j], face.landmarks[j], choice, "target", j % self.count)
+        for n in range(counts["reposed"]):
             yield self._variant(n % len(self.targets))
         for row in rows:
-            yield from self._from_frame(int(row), donors if self.count else 0)
+            yield from self._from_frame(int(row), counts["reversed"], counts["self"])
 
     def collect(self, items: Sequence[_Item]) -> TrainingItems:
         """Stack the items."""
         size = self.size
         outlines = [self._outlines(item) for item in items]
-        labels = [self.chooser.nearest_textures(item.landmarks, item.labels, self.kept) for item in items]
         return TrainingItems(
             target=np.stack([item.target for item in items]),
             truth=np.stack([item.truth for item in items]),
@@ -150,10 +143,6 @@ class _Builder:
             canonical=np.stack([((item.canonical + 0.5) * (2 / size) - 1).astype(np.float16) for item in items]),
             kind=np.array([item.kind for item in items]),
             who=np.array([item.who for item in items], np.int64),
-            labels=np.array(labels, np.int64).reshape(-1, 3),
-            textures=self.textures,
-            regions=self.canon_regions,
-            core=self.canon_core,
         )
 
     def _outlines(self, item: _Item) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -163,28 +152,15 @@ class _Builder:
         hull, alpha = (_bytes(outline * shown * 255) for outline in outlines)
         return hull, alpha
 
-    def _warn(self, names: Sequence[str] | None) -> None:
-        for j, choice in enumerate(self.choices[: self.count]):
-            if choice.residual > FAR * self.size:
-                log.warning(
-                    "target %s: no frame of the person comes near its pose (%.1f px off at %d px); "
-                    "expect a poor likeness, or give frames of the person in that pose",
-                    names[j] if names else j,
-                    choice.residual,
-                    self.size,
-                )
-
-    def _textures(self, kept: Sequence[FrameChoice]) -> NDArray[np.uint8]:
-        pictures = []
-        for choice in kept:
-            maps = compute_warp_maps(
-                self.canon, self.person.landmarks[list(choice.frames)], self.size, smoothing=_SMOOTH
+    def _warn(self, j: int, choice: FrameChoice) -> None:
+        if choice.residual > FAR * self.size:
+            log.warning(
+                "target %s: no frame of the person comes near its pose (%.1f px off at %d px); "
+                "expect a poor likeness, or give frames of the person in that pose",
+                self.names[j] if self.names else j,
+                choice.residual,
+                self.size,
             )
-            pictures.append(self._compose(maps, choice, self.canon_regions, self.canon_core))
-        even = colour.equalise_light(pictures, self.canon_core, _PART_RELIGHT, _LIGHT_SIGMA * self.size)
-        # not in the mouth, where lips in one picture are teeth in another
-        even = colour.equalise_hue(even, _COMMON_HUE * (1 - self.canon_regions[1]))
-        return np.stack([_bytes(picture) for picture in even])
 
     def _compose(
         self,
@@ -206,7 +182,6 @@ class _Builder:
         self,
         target: NDArray[np.uint8],
         landmarks: NDArray[np.floating],
-        blendshapes: NDArray[np.floating],
         choice: FrameChoice,
         kind: str,
         who: int,
@@ -218,8 +193,7 @@ class _Builder:
         core = masks.skin_mask(landmarks, self.size)
         face = self._compose(maps, choice, masks.eyes_and_mouth_masks(aim, self.size), core)
         truth = self._blend(face, target, landmarks, core)
-        described = FrameChoice(*choice.frames, choice.residual, blendshapes)
-        return _Item(target, truth, landmarks, maps[3], kind, who, described, _WHOLE)
+        return _Item(target, truth, landmarks, maps[3], kind, who, _WHOLE)
 
     def _blend(
         self,
@@ -256,11 +230,10 @@ class _Builder:
             picture = self._blend(face, picture, drawn, core)
         shapes = self.targets.blendshapes[j] * (1 - share) + pool.blendshapes[other] * share
         choice = self.chooser.choose(drawn, shapes)
-        return self._pseudo(picture, drawn, shapes, choice, "reposed", j % self.count)
+        return self._pseudo(picture, drawn, choice, "reposed", j % self.count)
 
-    def _from_frame(self, row: int, donors: int) -> Iterator[_Item]:
+    def _from_frame(self, row: int, donors: int, selves: int) -> Iterator[_Item]:
         image, landmarks, visible = self.person.images[row], self.person.landmarks[row], self.person.visible[row]
-        shapes = FrameChoice(row, row, row, 0.0, self.person.blendshapes[row])
         chosen = self._donors(landmarks, donors) if donors else []
         canonical = compute_warp_maps(landmarks, self.canon[None], self.size, smoothing=_SMOOTH)[0]
         core = masks.skin_mask(landmarks, self.size)
@@ -270,8 +243,9 @@ class _Builder:
             aim = blend_proportions(landmarks, donor, self.size, _LIKENESS)
             where = compute_warp_maps(aim, donor[None], self.size, smoothing=_SMOOTH)[0]
             worn = self._blend(resample(self.targets.images[j], where), image, landmarks, core)
-            yield _Item(worn, image, landmarks, canonical, "reversed", j % self.count, shapes, visible)
-        yield _Item(image, image, landmarks, canonical, "self", -1, shapes, visible)
+            yield _Item(worn, image, landmarks, canonical, "reversed", j % self.count, visible)
+        for _ in range(selves):
+            yield _Item(image, image, landmarks, canonical, "self", -1, visible)
 
     def _donors(self, landmarks: NDArray[np.floating], donors: int) -> list[int]:
         """Sample targets to paste into a frame; one with a different pose only if none is similar."""

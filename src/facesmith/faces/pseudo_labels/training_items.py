@@ -1,11 +1,9 @@
 """Training items of a swapper: pairs of pictures with their geometry, in memory and on disk."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,12 +19,10 @@ wearing a scene's face -> the person. self: the person -> the person. prior: som
 model makes of it is to stay.
 """
 
-_EARLIER_KINDS: Final[Mapping[str, str]] = dict(zip("PVRIE", KINDS, strict=True))
-
 
 @dataclass(frozen=True)
 class TrainingItems:
-    """M pairs (target -> truth) on one template, and K pictures of the person in canonical coordinates.
+    """M pairs (target -> truth) on one template.
 
     Attributes:
         target: (M,S,S,3) uint8 RGB.
@@ -37,10 +33,6 @@ class TrainingItems:
             (`grid_sample` with align_corners=False).
         kind: (M,) one of KINDS.
         who: (M,) int64 index of the target, -1 for self and prior.
-        labels: (M,3) int64 index of the texture that serves eyes, mouth and the rest best.
-        textures: (K,S,S,3) uint8 RGB.
-        regions: (2,S,S) float32 in 0..1, eyes and mouth in canonical coordinates.
-        core: (S,S) float32, the skin there.
     """
 
     target: NDArray[np.uint8]
@@ -50,10 +42,6 @@ class TrainingItems:
     canonical: NDArray[np.float16]
     kind: NDArray[np.str_]
     who: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    textures: NDArray[np.uint8]
-    regions: NDArray[np.float32]
-    core: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.target)
@@ -63,23 +51,9 @@ class TrainingItems:
         """Side of a crop in px."""
         return int(self.target.shape[1])
 
-    def replace(self, **changed: NDArray[Any]) -> "TrainingItems":
-        """Return the items with some arrays replaced, by name."""
-        return TrainingItems(**{**vars(self), **changed})
-
-    def resized(self, size: int) -> "TrainingItems":
-        """Return the items at a smaller size in px: pictures by area; textures and regions stay as they are."""
-        if size == self.size:
-            return self
-
-        def small(arrays: NDArray[np.generic]) -> NDArray[np.generic]:
-            kind = arrays.dtype
-            work = arrays.astype(np.float32) if kind == np.float16 else arrays
-            return np.stack([cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in work]).astype(kind)
-
-        return self.replace(
-            **{name: small(getattr(self, name)) for name in ("target", "truth", "hull", "alpha", "canonical")}
-        )
+    def __getitem__(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "TrainingItems":
+        """Return the chosen items, by an index array or a mask."""
+        return TrainingItems(**{name: array[rows] for name, array in vars(self).items()})
 
     def save(self, path: Path) -> None:
         """Write everything to one .npz, atomically, readable by its owner only."""
@@ -89,28 +63,25 @@ class TrainingItems:
 
     @classmethod
     def load(cls, path: Path) -> "TrainingItems":
-        """Read what `save` of this or an earlier version wrote.
+        """Read what `save` wrote.
 
         Raises:
             KeyError: A part is missing.
         """
         with np.load(path, allow_pickle=False) as stored:
-            arrays = {f.name: stored[f.name] for f in fields(cls)}
-        arrays["kind"] = np.array([_EARLIER_KINDS.get(kind, kind) for kind in arrays["kind"].tolist()], np.str_)
-        return cls(**arrays)
+            return cls(**{f.name: stored[f.name] for f in fields(cls)})
 
 
-def untouched(faces: AlignedFaces, kind: str, like: TrainingItems) -> TrainingItems:
-    """Make items whose truth is the target itself, without geometry or labels.
+def untouched(faces: AlignedFaces, kind: str) -> TrainingItems:
+    """Make items whose truth is the target itself, without geometry.
 
     Args:
         faces: On one template and size.
         kind: Of every item, one of KINDS.
-        like: Whose textures, regions and core to take over.
     """
     count, size = len(faces), faces.size
     hulls = np.stack([np.rint(outline_mask(points, size) * 255) for points in faces.landmarks]).astype(np.uint8)
-    return like.replace(
+    return TrainingItems(
         target=faces.images,
         truth=faces.images,
         hull=hulls,
@@ -118,5 +89,4 @@ def untouched(faces: AlignedFaces, kind: str, like: TrainingItems) -> TrainingIt
         canonical=np.zeros((count, size, size, 2), np.float16),
         kind=np.full(count, kind),
         who=np.full(count, -1),
-        labels=np.zeros((count, 3), np.int64),
     )

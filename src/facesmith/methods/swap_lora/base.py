@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
-
 from facesmith.config.adapters import SwapperFileSettings
 from facesmith.config.saved import read_settings, upgrade_settings
 from facesmith.config.settings import GeneratorConfig, LossConfig, ModuleConfig
@@ -38,9 +36,7 @@ class BaseSwapper:
         identity: Identity it was trained on, "" for none.
         face_set: Key of that person's face set, "" for none.
         holdout_frames: Last share of that person's frames which it never saw.
-        scenes: Media of the scenes it learnt, None for the bundled portrait.
-        textures: Of a generator that holds pictures of the person, (K,3,S,S); else None.
-        regions: Where eyes, mouth and the rest lie in them, (1,3,S,S); else None.
+        scenes: Media of the scenes it learnt, None for none.
         loss: Settings of what it learnt by, None for a file.
         file: Properties of an ONNX file, None for a checkpoint.
     """
@@ -55,8 +51,6 @@ class BaseSwapper:
     face_set: str
     holdout_frames: float
     scenes: str | list[str] | None = None
-    textures: Tensor | None = None
-    regions: Tensor | None = None
     loss: LossConfig | None = None
     file: SwapperInfo | None = None
 
@@ -101,7 +95,7 @@ def read_base(given: Path, onnx: SwapperFileSettings) -> BaseSwapper:
     if path.suffix in (".onnx", ".dfm"):
         return _of_file(path, onnx)
     checkpoint = read_checkpoint(path)
-    record, weights = checkpoint[RECORD], checkpoint["state_dict"]
+    record = checkpoint[RECORD]
     settings = read_settings(record["settings"], ModuleConfig, f"model.base={given}", version=record.get("version"))
     provenance = record["provenance"]
     if not isinstance(settings, _TrainsGenerator) or not {"embedder", "identity", "face_set"} <= provenance.keys():
@@ -119,8 +113,6 @@ def read_base(given: Path, onnx: SwapperFileSettings) -> BaseSwapper:
         face_set=provenance["face_set"],
         holdout_frames=data.get("holdout_frames", 0.0),
         scenes=data.get("targets"),
-        textures=weights.get("generator.textures"),
-        regions=weights.get("generator.regions"),
         loss=settings.loss,
     )
 

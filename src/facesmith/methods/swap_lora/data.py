@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import torch
@@ -16,16 +15,14 @@ from facesmith.faces.pseudo_labels.training_items import TrainingItems, untouche
 from facesmith.methods.swap_lora.base import read_base
 from facesmith.methods.swap_lora.comparison import BASE
 from facesmith.methods.swap_lora.config import SwapLoraDataModuleConfig
-from facesmith.methods.swap_lora.neighbours import NeighbourSampler, nearest_textures, next_frames
+from facesmith.methods.swap_lora.neighbours import NeighbourSampler, next_frames
 from facesmith.training.swapping.augment import Augment
-from facesmith.training.swapping.data import SwapDataModule
+from facesmith.training.swapping.data import STOCK_FACES, SwapDataModule
 from facesmith.training.swapping.dataset import Batch, MixedBatchSampler, SwapDataset
 from facesmith.training.swapping.evaluation import ValidationBatch
 from facesmith.training.swapping.splits import TEMPLATE, IdentitySplit, split_frames
 
 log = logging.getLogger(__name__)
-
-_SAME_PLACES: Final = 1e-3
 
 
 class SwapLoraDataModule(SwapDataModule):
@@ -139,44 +136,19 @@ class SwapLoraDataModule(SwapDataModule):
         return sum(len(scene) for split in self.splits for scene in split.scenes)
 
     def _training_set(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
-        (mine,) = items
-        parts = [self._relabelled(mine)]
+        parts = list(items)
         if self.config.shares.get("prior"):
-            parts.append(self._prior(mine))
+            parts.append(self._prior())
         made = SwapDataset(parts, sources, [0] * len(parts))
         made.tensors["item"] = torch.arange(len(made))
         made.tensors["after"] = torch.from_numpy(self._after(made))
         made.tensors["prior"] = torch.from_numpy(made.kinds == "prior")
         return made
 
-    def _relabelled(self, items: TrainingItems) -> TrainingItems:
-        """Relabel items by the base's textures, which differ from those built with the items."""
-        textures, regions = self.base.textures, self.base.regions
-        if textures is None or regions is None:
-            return items
-        self._require_places(items, regions)
-        named = {name: getattr(items, name) for name in ("truth", "canonical", "hull")}
-        truth = torch.from_numpy(named["truth"]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        canonical = torch.from_numpy(named["canonical"]).permute(0, 3, 1, 2).float()
-        inside = torch.from_numpy(named["hull"])[:, None].float() / 255
-        labels = nearest_textures(textures, regions, truth, canonical, inside)
-        return items.replace(labels=labels.numpy())
-
-    def _require_places(self, items: TrainingItems, regions: Tensor) -> None:
-        """Make sure that the canonical face is the one in which the base keeps its pictures."""
-        rest = (1 - items.regions.sum(0, keepdims=True)).clip(0)
-        whole = np.concatenate([items.regions, rest])
-        own = whole / whole.sum(0, keepdims=True)
-        if own.shape != regions.shape[1:] or np.abs(own - regions[0].numpy()).max() > _SAME_PLACES:
-            raise UserError(
-                f"data.source={self.config.source}: the base keeps pictures of {self.identity} that were made of other "
-                "frames; omit data.source"
-            )
-
-    def _prior(self, like: TrainingItems) -> TrainingItems:
-        """Return faces of the scenes that the base learnt: what it makes of them is to stay."""
-        faces = self.scene_faces(self.base.scenes or "asset:astronaut.png", "data.shares.prior")
-        return untouched(faces.aligned(TEMPLATE, self.size), "prior", like).resized(self.train_size)
+    def _prior(self) -> TrainingItems:
+        """Return faces of the scenes that the base learnt, or of anybody: what it makes of them is to stay."""
+        faces = self.scene_faces(self.base.scenes or STOCK_FACES, "data.shares.prior")
+        return untouched(faces.aligned(TEMPLATE, self.train_size), "prior")
 
     def _after(self, made: SwapDataset) -> NDArray[np.int64]:
         """Return each item's next frame: of the scene's own frames, and of their mirror images."""

@@ -32,7 +32,7 @@ from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.generator import SwapGenerator
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
-from facesmith.training.swapping.module import SwapModule, TakesRegions, draw_columns
+from facesmith.training.swapping.module import SwapModule, draw_columns
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,6 @@ class SwapLoraModule(SwapModule):
         if isinstance(generator, OnnxGenerator) and generator.info.photo is not None:
             generator.set_photo(data.photo(*generator.info.photo))
         self.loss.identity_loss.embedder = self.provenance["embedder"]  # a file may state none
-        if isinstance(self.loss.own, TakesRegions):
-            self.loss.own.set_regions(data.textures.regions)
         self._log_size()
 
     def train(self, mode: bool = True) -> "SwapLoraModule":

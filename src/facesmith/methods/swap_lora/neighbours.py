@@ -8,15 +8,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facesmith.models.swapper.colour import opponent
 from facesmith.training.losses import masked_mean
 from facesmith.training.swapping.dataset import Batch, MixedBatchSampler
 from facesmith.training.swapping.splits import FaceSubset
 
 _STEPS: Final = 4
 _DAMPING: Final = 0.7
-_AT_A_TIME: Final = 64
-_FLOOR: Final = 1e-4
 
 
 def next_frames(faces: FaceSubset) -> NDArray[np.int64]:
@@ -94,45 +91,3 @@ def correspondence(first: Tensor, second: Tensor) -> Tensor:
         found = F.grid_sample(second, grid, padding_mode="border", align_corners=False)
         grid = grid + _DAMPING * (first - found).permute(0, 2, 3, 1)
     return grid
-
-
-@torch.no_grad()
-def nearest_textures(textures: Tensor, regions: Tensor, truth: Tensor, canonical: Tensor, hull: Tensor) -> Tensor:
-    """Find the texture most like the truth around the eyes, at the mouth and elsewhere.
-
-    Alike is what correlates in lightness: colour and light are not the texture's to bring. When a base was trained it
-    was known which frames its textures were made of; in a new scene they are found by what they show.
-
-    Args:
-        textures: (K,3,S,S) of a `TextureWarp`.
-        regions: (1,3,S,S), where eyes, mouth and the rest lie in them.
-        truth: (M,3,s,s) RGB -1..1.
-        canonical: (M,2,s,s), where in the textures each pixel lies.
-        hull: (M,1,s,s) 0..1.
-
-    Returns:
-        (M,3) int64.
-    """
-    shrink = max(1, textures.shape[-1] // truth.shape[-1])
-    small = F.avg_pool2d(textures[:, :1], shrink).permute(1, 0, 2, 3)  # (1,K,s,s): lightness
-    region_masks = F.avg_pool2d(regions, shrink)
-    found = []
-    for start in range(0, len(truth), _AT_A_TIME):
-        part = slice(start, start + _AT_A_TIME)
-        grid = canonical[part].permute(0, 2, 3, 1)
-        count = len(grid)
-        shown = F.grid_sample(small.expand(count, -1, -1, -1), grid, align_corners=False)
-        weight = F.grid_sample(region_masks.expand(count, -1, -1, -1), grid, align_corners=False) * hull[part]
-        found.append(_correlation(shown, opponent(truth[part])[:, :1], weight).argmax(2))
-    return torch.cat(found)
-
-
-def _correlation(shown: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Return (M,R,K) of textures (M,K,s,s) with (M,1,s,s) under weights (M,R,s,s)."""
-    weight = (weight / weight.sum((2, 3), keepdim=True).clamp_min(_FLOOR))[:, :, None]
-    a, b = shown[:, None], wanted[:, None]
-    mean_a, mean_b = ((value * weight).sum((3, 4), keepdim=True) for value in (a, b))
-    a, b = a - mean_a, b - mean_b
-    together = (a * b * weight).sum((3, 4))
-    norm = ((a * a * weight).sum((3, 4)) * (b * b * weight).sum((3, 4))).sqrt()
-    return together / norm.clamp_min(_FLOOR)

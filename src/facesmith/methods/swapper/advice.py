@@ -117,7 +117,7 @@ def _why_blurred(figures: Mapping[str, float], short: bool, more: str, size: flo
             f"it is as sharp as the person's own frames (val/sharpness_own {own:.2f}, faces {size:.0f} px wide): give "
             "sharper or larger media in data.source, or raise data.selection.min_sharpness"
         )
-    return "raise trainer.max_epochs or data.pseudo_truth.textures; when swapping, task.enhancer sharpens"
+    return "raise trainer.max_epochs; when swapping, task.enhancer sharpens"
 
 
 def _rounded_up(epochs: float) -> int:

@@ -26,12 +26,12 @@ class _DataConfig(SwapDataConfig):
 
 
 class SwapperDataModuleConfig(_DataConfig):
-    """Settings of `SwapperDataModule`: one person, and the scenes to put that person into."""
+    """Settings of `SwapperDataModule`: one person, and maybe scenes to put that person into."""
 
     source: str | list[str]
     """Photos and videos of the person."""
     targets: str | list[str] | None
-    """Photos and videos of the scenes; None: the bundled portrait."""
+    """Photos and videos of scenes to learn besides; None: the person's own frames are enough."""
 
 
 class PretrainDataModuleConfig(_DataConfig):
@@ -100,24 +100,3 @@ class MeshWarpLossConfig(LossConfig):
     """Weight of the L1 distance to the truth, pixel by pixel, inside the hull."""
     cells: int = Field(ge=2, le=64)
     """Cells along a side whose means are compared."""
-
-
-class TextureWarpLossConfig(LossConfig):
-    """Settings of `TextureWarpLoss`."""
-
-    flow: float = Field(ge=0)
-    """Weight of the L1 distance of the canonical places inside the hull, in halves of the crop."""
-    detail: float = Field(ge=0)
-    """How much more eyes and mouth count in `flow`."""
-    mask: float = Field(ge=0)
-    """Weight of the mask's binary cross-entropy against the hull."""
-    light: float = Field(ge=0)
-    """Weight of the L1 distance of cell means in opponent colours."""
-    contrast: float = Field(ge=0)
-    """Weight of the L1 distance of the log contrast to the ratio of local deviations."""
-    mix: float = Field(ge=0)
-    """Weight of the cross-entropy of the chosen textures."""
-    mix_detail: float = Field(ge=0)
-    """How much more eyes and mouth count in `mix`."""
-    texture_size: int = Field(ge=64, le=1024)
-    """Side of the textures in px."""

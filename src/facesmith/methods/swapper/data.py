@@ -1,20 +1,19 @@
 """The data of a swapper: one person and scenes, or many people in each other's scenes."""
 
-import logging
 import re
+
+import numpy as np
 
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.media.sampling import evenly_spaced
 from facesmith.methods.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
-from facesmith.training.swapping.data import SwapDataModule
+from facesmith.training.swapping.data import STOCK_FACES, SwapDataModule
 from facesmith.training.swapping.splits import FaceSubset, IdentitySplit, split_frames, split_scenes
-
-log = logging.getLogger(__name__)
 
 
 class SwapperDataModule(SwapDataModule):
-    """One person's faces and the scenes to put that person into."""
+    """One person's faces, and the scenes to put that person into, if any are given."""
 
     config: SwapperDataModuleConfig
 
@@ -25,16 +24,21 @@ class SwapperDataModule(SwapDataModule):
         """Hold out the person's last frames, and the targets that `holdout` names."""
         person = self.person_faces(self.config.source, self.identity)
         frames, held_out_frames = split_frames(person, self.config.holdout_frames)
-        scenes, held_out_scenes = split_scenes(self._scenes(), self.config.holdout)
-        return [IdentitySplit(frames, held_out_frames, [scenes], [held_out_scenes])]
+        if self.config.targets is not None:
+            faces = self.scene_faces(self.config.targets, "data.targets")
+            scenes, held_out_scenes = split_scenes(faces, self.config.holdout)
+            return [IdentitySplit(frames, held_out_frames, [scenes], [held_out_scenes])]
+        if not isinstance(self.config.holdout, float | int):
+            raise UserError(f"data.holdout={self.config.holdout}: names targets, but data.targets is not given")
+        return [IdentitySplit(frames, held_out_frames, [], [], [self._donors(person)])]
 
-    def _scenes(self) -> FaceSet:
-        if self.config.targets is None:
-            log.info(
-                "data.targets: not given, so the bundled portrait is used; give photos or videos of the scenes you "
-                "want to swap into: a swapper works best on scenes it was trained on"
-            )
-        return self.scene_faces(self.config.targets or "asset:astronaut.png", "data.targets")
+    def _donors(self, person: FaceSet) -> FaceSubset:
+        """Return the faces of others that the person's frames wear where no scene is given."""
+        faces = self.scene_faces(STOCK_FACES, "data.targets")
+        others = np.flatnonzero(
+            faces.embeddings @ person.embedding_mean("weighted") < self.config.selection.min_similarity
+        )
+        return FaceSubset(faces, others)
 
 
 class PretrainDataModule(SwapDataModule):

@@ -14,16 +14,7 @@ from facesmith.methods.swapper.advice import advice
 from facesmith.methods.swapper.config import SwapperModuleConfig
 from facesmith.models.checkpoint import load_module
 from facesmith.training.swapping.dataset import Batch
-from facesmith.training.swapping.module import SwapModule, TakesRegions, draw_columns, first_rows
-
-
-@runtime_checkable
-class TakesTextures(Protocol):
-    """A generator that contains pictures of the person."""
-
-    def set_textures(self, textures: Tensor, regions: Tensor, core: Tensor) -> None:
-        """Set textures (K,S,S,3) uint8 RGB, and masks (2,S,S) and (S,S) in canonical coordinates."""
-        ...
+from facesmith.training.swapping.module import SwapModule, draw_columns, first_rows
 
 
 @runtime_checkable
@@ -68,13 +59,9 @@ class SwapperModule(SwapModule):
         self.provenance = data.provenance()
         if self.config.init_from is not None:
             self._start_from(load_module(self.config.init_from))
-        if isinstance(self.generator, TakesTextures):
-            self.generator.set_textures(*data.textures)
         if isinstance(self.generator, TakesPictures):
             pictures = data.person_pictures(self.generator.count, self.generator.picture_size)
             self.generator.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(pictures).items()})
-        if isinstance(self.loss, TakesRegions):
-            self.loss.set_regions(data.textures.regions)
         if self.config.compile:
             self.generator.compile()
 

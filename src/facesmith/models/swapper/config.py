@@ -31,21 +31,6 @@ class AadConfig(GeneratorConfig):
     """Trade a second decoder pass for memory while training."""
 
 
-class TextureWarpConfig(GeneratorConfig):
-    """Settings of `TextureWarp`."""
-
-    size: int = Field(ge=64, le=1024, multiple_of=64)
-    """Side in px of the crops it is meant for."""
-    textures: int = Field(ge=1, le=64)
-    """Pictures of the person that it holds."""
-    texture_size: int = Field(ge=64, le=1024)
-    """Their side in px."""
-    channels: list[Width] = Field(min_length=4, max_length=4)
-    """Of the encoder's four levels: 32, 16, 8 and 4 px."""
-    blocks: int = Field(ge=1, le=32)
-    """Residual blocks at 4 px."""
-
-
 class MeshWarpConfig(GeneratorConfig):
     """Settings of `MeshWarp`."""
 

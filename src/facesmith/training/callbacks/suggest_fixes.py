@@ -84,7 +84,7 @@ class SuggestFixes(Callback):
             lines.append(
                 f"slow on the CPU: a step takes {step:.2f} s on {torch.get_num_threads()} threads, the whole training "
                 f"{timedelta(seconds=round(seconds))} (limit {self.max_cpu_hours:g} h); use a GPU "
-                "(trainer=gpu_16gb), a smaller network (of a swapper model/generator=texture_warp or aad_fast, of an "
+                "(trainer=gpu_16gb), a smaller network (of a swapper model/generator=mesh_warp or aad_fast, of an "
                 "occluder model.encoder=timm-regnety_002) or a lower trainer.max_epochs"
             )
         return lines

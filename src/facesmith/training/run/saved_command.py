@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import AliasEvent, SafeLoader, YAMLError, parse
 
 import facesmith
-from facesmith.config.renamed import upgrade_override
+from facesmith.config.renamed import find_removed, upgrade_override
 from facesmith.config.targets import is_own
 from facesmith.errors import UserError
 
@@ -65,6 +65,9 @@ def saved_overrides(folder: Path, replaced: set[str]) -> list[str]:
     kept = [one for one in map(upgrade_override, found) if key_of(one) not in ("resume", "hydra.run.dir")]
     parser = OverridesParser.create()
     for one in kept:
+        removed = find_removed(one)
+        if removed is not None:
+            raise UserError(f"resume={folder}: {removed}")
         known = key_of(one) in replaced and not _NO_OVERRIDE.match(one)
         why = None if known else _refusal(one, parser)
         if why is not None:

@@ -14,8 +14,6 @@ Share = Annotated[float, Field(ge=0)]
 class PseudoTruthConfig(Settings):
     """How much pseudo ground truth is made: arguments of `facesmith.faces.pseudo_labels.pseudo_truth.build`."""
 
-    textures: int = Field(ge=1, le=64)
-    """Pictures of the person that are kept in canonical coordinates."""
     frames: int = Field(ge=1)
     """At most so many of the person's frames, chosen for variety, are paired."""
     donors: int = Field(ge=1, le=16)

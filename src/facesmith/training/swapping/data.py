@@ -5,13 +5,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from facesmith.errors import UserError
@@ -33,19 +32,13 @@ from facesmith.training.swapping.evaluation import (
     ValidationBatch,
     ValidationEvaluator,
 )
-from facesmith.training.swapping.splits import IdentitySplit, PseudoTruthOptions
+from facesmith.training.swapping.splits import IdentitySplit, PseudoTruthOptions, ValidationItems
 
 log = logging.getLogger(__name__)
 
+STOCK_FACES: Final = ("asset:astronaut.png", "asset:grace_hopper.jpg")
+"""Public-domain portraits that come with the package, where a training needs faces of other people."""
 _VALIDATION_BATCH: Final = 8
-
-
-class Textures(NamedTuple):
-    """Pictures of the person (K,S,S,3) uint8 RGB; eyes and mouth (2,S,S) and skin (S,S) in canonical coordinates."""
-
-    textures: Tensor
-    regions: Tensor
-    core: Tensor
 
 
 class SwapDataModule(LightningDataModule):
@@ -75,7 +68,8 @@ class SwapDataModule(LightningDataModule):
         super().__init__()
         self.config = config
         self.identity, self.size, self.train_size = identity, size, train_size
-        self.options = PseudoTruthOptions(size=size, **config.pseudo_truth.model_dump())
+        kinds = tuple(sorted(kind for kind, share in config.shares.items() if share))
+        self.options = PseudoTruthOptions(size=train_size, kinds=kinds, **config.pseudo_truth.model_dump())
         self.augment = self._build_augment()
         self.splits: list[IdentitySplit] = []
         self.figures: dict[str, float] = {}
@@ -87,24 +81,24 @@ class SwapDataModule(LightningDataModule):
         """Extract the faces, or reuse extracted ones, and split them into training and held-out."""
 
     def prepare_data(self) -> None:
-        """Extract the faces and build the pseudo ground truth, or reuse existing ones."""
+        """Extract the faces and build the pseudo ground truth that is needed, or reuse existing ones."""
         self.splits = self.split_identities()
-        for split in self.splits:
-            split.training_items(self.options, self.config.progress)
-            split.held_out_targets(self.options, self.config.validation_faces, self.config.progress)
+        if self._trains():
+            for split in self.splits:
+                split.training_items(self.options, self.config.progress)
+        self._validation_items()
 
     def setup(self, stage: str) -> None:
-        """Load everything into memory, the training items at the size that is trained at."""
-        if hasattr(self, "training"):
+        """Load everything into memory: training items at the size that is trained at, validation items at full size."""
+        if hasattr(self, "validation"):
             return
         self.splits = self.splits or self.split_identities()
         sources = [split.frames.faces.embedding_mean("weighted") for split in self.splits]
-        items = [split.training_items(self.options, self.config.progress) for split in self.splits]
-        first = items[0]
-        self.textures = Textures(*map(torch.from_numpy, (first.textures, first.regions, first.core)))
-        self.training = self._training_set([part.resized(self.train_size) for part in items], sources)
+        if self._trains():
+            items = [split.training_items(self.options, self.config.progress) for split in self.splits]
+            self.training = self._training_set(items, sources)
         self.batches_per_epoch = max(1, math.ceil(self._faces_per_epoch() / (self.config.batch_size / 2)))
-        self.validation = self._validation_set(items, sources)
+        self.validation = self._validation_set(sources)
 
     def person_pictures(self, count: int, size: int) -> PersonPictures:
         """Choose pictures of the person in canonical coordinates from the frames that are trained on.
@@ -285,26 +279,36 @@ class SwapDataModule(LightningDataModule):
             processes=processes,
         )
 
-    def _validation_set(self, items: Sequence[TrainingItems], sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
-        """Collect the validation items, of a few people if there are many."""
-        few = self.config.validation_faces
+    def _trains(self) -> bool:
+        """Return whether a step is going to be taken."""
+        return self.trainer is None or self.trainer.limit_train_batches != 0
+
+    def _validation_items(self) -> list[tuple[int, int, ValidationItems]]:
+        """Load or build the validation items, of a few people if there are many: person, role and items."""
+        few, size, progress = self.config.validation_faces, self.size, self.config.progress
         self._validated = evenly_spaced(len(self.splits), max(1, few // 4), ends=True)
         each = max(1, few // len(self._validated))
-        parts, people, roles = [], [], []
-        self._names: list[str] = []
+        found = []
         for number in self._validated:
             split = self.splits[number]
             for role, part in (
-                (SEEN, split.seen_targets(items[number], each)),
-                (HELD_OUT_TARGET, split.held_out_targets(self.options, few, self.config.progress)),
-                (HELD_OUT_FRAME, split.held_out_selves(items[number], each)),
+                (SEEN, split.seen_targets(size, each, progress)),
+                (HELD_OUT_TARGET, split.held_out_targets(size, few, progress)),
+                (HELD_OUT_FRAME, split.held_out_selves(size, each)),
             ):
                 if part is not None:
-                    parts.append(part.items)
-                    people.append(number)
-                    roles.append(np.full(len(part.items), role))
-                    self._names += part.names
-        return SwapDataset(parts, sources, people, roles)
+                    found.append((number, role, part))
+        return found
+
+    def _validation_set(self, sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
+        parts = self._validation_items()
+        self._names = [name for _, _, part in parts for name in part.names]
+        return SwapDataset(
+            [part.items for _, _, part in parts],
+            sources,
+            [number for number, _, _ in parts],
+            [np.full(len(part.items), role) for _, role, part in parts],
+        )
 
     def _process(self) -> tuple[int, int]:
         """Return which process this is and how many share a batch."""

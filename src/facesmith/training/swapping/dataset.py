@@ -38,7 +38,7 @@ class SwapDataset(Dataset[Batch]):
             arrays = np.concatenate([getattr(part, name) for part in items])
             return torch.from_numpy(arrays if arrays.ndim < 4 else np.ascontiguousarray(arrays.transpose(0, 3, 1, 2)))
 
-        self.tensors = {name: joined(name) for name in (*PICTURES, "canonical", "labels")}
+        self.tensors = {name: joined(name) for name in (*PICTURES, "canonical")}
         self.tensors |= {name: joined(name)[:, None] for name in MASKS}
         self.kinds = np.concatenate([part.kind for part in items])
         self.tensors["kind"] = torch.tensor([KINDS.index(kind) for kind in self.kinds.tolist()])

@@ -3,7 +3,7 @@
 import copy
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -30,15 +30,6 @@ from facesmith.training.swapping.evaluation import ValidationBatch
 RENDERED_ROWS: Final = 12
 """Maximum number of rows of a rendered grid."""
 _PARTS_EVERY: Final = 10  # batches between two logs of a loss's parts: at every step they would cost a tenth of it
-
-
-@runtime_checkable
-class TakesRegions(Protocol):
-    """A loss with weights for eyes and mouth."""
-
-    def set_regions(self, regions: Tensor) -> None:
-        """Set masks (2,S,S) of eyes and mouth in canonical coordinates."""
-        ...
 
 
 class SwapModule(LightningModule):

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,17 +21,18 @@ from facesmith.media.sampling import evenly_spaced
 
 TEMPLATE: Final = "arcface_128"
 # Raised when what is made from the same face sets changes.
-_REVISION: Final = 1
+_REVISION: Final = 2
+_OF_FRAMES: Final = ("reversed", "self")  # kinds of pairs whose target is a frame of the person
 
 Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class PseudoTruthOptions:
-    """How much pseudo ground truth is made: arguments of `pseudo_truth.build`, and the crops' `size` in px."""
+    """What pseudo ground truth is made: arguments of `pseudo_truth.build`, and the crops' `size` in px."""
 
     size: int
-    textures: int
+    kinds: tuple[str, ...]
     frames: int
     donors: int
     variants: int
@@ -58,7 +59,11 @@ class FaceSubset:
 
     def aligned(self, size: int) -> AlignedFaces:
         """Return the faces on `arcface_128` at a size in px."""
-        return self.faces.aligned(TEMPLATE, size)[self.rows]
+        return self.faces.aligned(TEMPLATE, size, self.rows)
+
+    def some(self, positions: Rows) -> "FaceSubset":
+        """Return the faces at those of the positions that exist."""
+        return FaceSubset(self.faces, self.rows[positions[(positions >= 0) & (positions < len(self))]])
 
     def names(self) -> list[str]:
         """Return the stem of the file that each face comes from."""
@@ -83,12 +88,15 @@ class IdentitySplit:
         held_out_frames: Of the person, for validation only.
         scenes: Faces of other people, to learn from.
         held_out_scenes: For validation only.
+        donors: Faces of other people, where there are no scenes: the person's frames wear them, and they are validated
+            on, but nobody learns to be put into them.
     """
 
     frames: FaceSubset
     held_out_frames: FaceSubset
     scenes: list[FaceSubset]
     held_out_scenes: list[FaceSubset]
+    donors: list[FaceSubset] = field(default_factory=list)
 
     def training_items(self, options: PseudoTruthOptions, progress: bool) -> TrainingItems:
         """Load the training pairs, or build them.
@@ -97,39 +105,42 @@ class IdentitySplit:
             options: Settings of the pseudo ground truth.
             progress: Show a progress bar.
         """
+        others = self.scenes or self.donors
+        kinds = options.kinds if self.scenes else tuple(kind for kind in options.kinds if kind in _OF_FRAMES)
 
         def make() -> TrainingItems:
             return pseudo_truth.build(
                 self.frames.aligned(options.size),
-                _joined(self.scenes, options.size),
-                names=_names(self.scenes),
-                textures=options.textures,
+                _joined(others, options.size),
+                names=_names(others),
+                kinds=kinds,
                 frames=options.frames,
                 donors=options.donors,
                 variants=options.variants,
                 progress=progress,
             )
 
-        return self._cached("training", options, [self.frames, *self.scenes], make)
+        return self._cached("training", {**asdict(options), "kinds": kinds}, [self.frames, *others], make)
 
-    def seen_targets(self, items: TrainingItems, at_most: int) -> ValidationItems:
-        """Choose validation targets among the training targets, without mirrored ones.
+    def seen_targets(self, size: int, at_most: int, progress: bool) -> ValidationItems:
+        """Load or build targets that are trained on, or that the person's frames wear, with their pseudo ground truth.
 
         Args:
-            items: The training pairs.
+            size: Of the crops, px.
             at_most: Maximum number of targets.
+            progress: Show a progress bar.
         """
-        names = _names(self.scenes)
-        chosen = evenly_spaced(len(names), at_most, ends=True)
-        return ValidationItems(
-            _subset(items, np.flatnonzero(items.kind == "target")[chosen]), [names[i] for i in chosen]
-        )
+        others = self.scenes or self.donors
+        ends = np.cumsum([len(part) for part in others])
+        chosen = np.array(evenly_spaced(int(ends[-1]), at_most, ends=True))
+        parts = [part.some(chosen - (end - len(part))) for part, end in zip(others, ends, strict=True)]
+        return self._targets("seen", parts, size, progress)
 
-    def held_out_targets(self, options: PseudoTruthOptions, at_most: int, progress: bool) -> ValidationItems | None:
+    def held_out_targets(self, size: int, at_most: int, progress: bool) -> ValidationItems | None:
         """Load or build held-out targets with their pseudo ground truth.
 
         Args:
-            options: Settings of the pseudo ground truth.
+            size: Of the crops, px.
             at_most: Maximum number of targets.
             progress: Show a progress bar.
 
@@ -138,29 +149,13 @@ class IdentitySplit:
         """
         each = -(-at_most // max(1, len(self.held_out_scenes)))
         scenes = [scene.thinned(each) for scene in self.held_out_scenes]
-        count = sum(map(len, scenes))
-        if not count:
-            return None
+        return self._targets("held", scenes, size, progress) if any(map(len, scenes)) else None
 
-        def make() -> TrainingItems:
-            items = pseudo_truth.build(
-                self.frames.aligned(options.size),
-                _joined(scenes, options.size),
-                names=_names(scenes),
-                textures=options.textures,
-                frames=1,
-                donors=1,
-                progress=progress,
-            )
-            return _subset(items, np.arange(count))
-
-        return ValidationItems(self._cached("held", options, [self.frames, *scenes], make), _names(scenes))
-
-    def held_out_selves(self, items: TrainingItems, at_most: int) -> ValidationItems | None:
+    def held_out_selves(self, size: int, at_most: int) -> ValidationItems | None:
         """Choose held-out frames of the person, each its own target.
 
         Args:
-            items: The training pairs.
+            size: Of the crops, px.
             at_most: Maximum number of frames.
 
         Returns:
@@ -169,14 +164,30 @@ class IdentitySplit:
         if not len(self.held_out_frames):
             return None
         frames = self.held_out_frames.thinned(at_most)
-        return ValidationItems(untouched(frames.aligned(items.size), "self", items), frames.names())
+        return ValidationItems(untouched(frames.aligned(size), "self"), frames.names())
+
+    def _targets(self, what: str, scenes: list[FaceSubset], size: int, progress: bool) -> ValidationItems:
+        """Load or build scenes' faces, not mirrored, with their pseudo ground truth."""
+        names = _names(scenes)
+
+        def make() -> TrainingItems:
+            items = pseudo_truth.build(
+                self.frames.aligned(size),
+                _joined(scenes, size),
+                names=names,
+                kinds=("target",),
+                progress=progress,
+            )
+            return items[np.arange(len(names))]
+
+        return ValidationItems(self._cached(what, {"size": size}, [self.frames, *scenes], make), names)
 
     def _cached(
-        self, what: str, options: PseudoTruthOptions, parts: Sequence[FaceSubset], make: Callable[[], TrainingItems]
+        self, what: str, options: Mapping[str, Any], parts: Sequence[FaceSubset], make: Callable[[], TrainingItems]
     ) -> TrainingItems:
         """Load items cached for the same faces and settings; else build them, one process at a time."""
         described: dict[str, Any] = {
-            "recipe": asdict(options),
+            "recipe": dict(options),
             "parts": [[part.faces.key, part.rows.tolist()] for part in parts],
             "version": [facesmith.__version__, _REVISION],
         }
@@ -237,14 +248,6 @@ def split_scenes(faces: FaceSet, holdout: float | Sequence[str]) -> tuple[FaceSu
         if held.all():
             raise UserError("data.holdout: holds out every target; leave at least one to train on")
     return FaceSubset(faces, whole.rows[~held]), FaceSubset(faces, whole.rows[held])
-
-
-def _subset(items: TrainingItems, rows: Rows) -> TrainingItems:
-    """Return some of the items, with all their textures."""
-    whole = ("textures", "regions", "core")
-    return TrainingItems(
-        **{f.name: getattr(items, f.name) if f.name in whole else getattr(items, f.name)[rows] for f in fields(items)}
-    )
 
 
 def _joined(parts: Sequence[FaceSubset], size: int) -> AlignedFaces:

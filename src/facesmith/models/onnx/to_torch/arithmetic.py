@@ -93,6 +93,14 @@ def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return x
 
 
+def _top_k(node: Node, x: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    wanted = node.get("k") if count is None else int(count)
+    axis = node.get("axis", -1)
+    # of equal values the first counts
+    values, indices = x.sort(dim=axis, descending=bool(node.get("largest", 1)), stable=True)
+    return values.narrow(axis, 0, wanted), indices.narrow(axis, 0, wanted)
+
+
 def _argmax(node: Node, x: Tensor) -> Tensor:
     return x.argmax(node.get("axis", 0), keepdim=bool(node.get("keepdims", 1)))
 
@@ -178,5 +186,6 @@ TABLE: Final[dict[str, Operator]] = {
     "ReduceL2": _reduction(lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keepdim=keep)),
     "ReduceSumSquare": _reduction(lambda x, axes, keep: x.square().sum(axes, keepdim=keep)),
     "ArgMax": _argmax,
+    "TopK": _top_k,
     "LpNormalization": _lp_normalize,
 }

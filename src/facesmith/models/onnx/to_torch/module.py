@@ -156,7 +156,7 @@ def _require_supported(graph: Graph, origin: object, hint: str) -> None:
 
 
 def _unsupported(node: Node, read: set[str]) -> str | None:
-    if node.op != "Split" and any(name in read for name in node.outputs[1:]):
+    if node.op not in ("Split", "TopK") and any(name in read for name in node.outputs[1:]):
         return "its second output"
     if node.op == "Cast" and node.get("to") not in shapes.DTYPES:
         return f"to type {node.get('to')}"

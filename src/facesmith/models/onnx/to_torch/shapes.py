@@ -109,6 +109,18 @@ def _gather(node: Node, x: Tensor, indices: Tensor) -> Tensor:
     return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
 
 
+def _gather_nd(node: Node, x: Tensor, indices: Tensor) -> Tensor:
+    shared, depth = node.get("batch_dims", 0), indices.shape[-1]
+    inner = x.shape[shared:]
+    found = indices.to(x.device, torch.int64)
+    if not shared:
+        return x[tuple(found.unbind(-1))]
+    flat = x.reshape(-1, *inner)
+    found = found.reshape(len(flat), -1, depth)
+    rows = torch.arange(len(flat), device=x.device)[:, None].expand(found.shape[:2])
+    return flat[(rows, *found.unbind(-1))].reshape(*indices.shape[:-1], *inner[depth:])
+
+
 def _expand(node: Node, x: Tensor, shape: Tensor) -> Tensor:
     return x.expand(np.broadcast_shapes(tuple(x.shape), tuple(_numbers(shape))))
 
@@ -137,6 +149,7 @@ TABLE: Final[dict[str, Operator]] = {
     "Split": _split,
     "Slice": _slice,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "Expand": _expand,
     "Tile": lambda node, x, repeats: x.repeat(_numbers(repeats)),
     "ConstantOfShape": _constant_of_shape,
