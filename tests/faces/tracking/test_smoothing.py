@@ -50,6 +50,20 @@ def test_smooth_landmarks_blink_is_kept() -> None:
     assert after < 0.5 * before
 
 
+def test_smooth_landmarks_blink_below_the_noise_of_points_is_kept() -> None:
+    times = np.arange(60) / 30
+    true, shaky = noisy(times)
+    shaky += shaky - true
+    ring = topology.LEFT_EYE
+    shaky[:, ring[8], 0] += 70  # from the other corner, which is 100 px away: an eye of 30 px
+    shaky[:, ring[9:], 1] -= 12
+    shaky[30, ring[9:], 1] += 6
+    steady, _ = smooth_landmarks(times, shaky, np.zeros(60, np.int32), SMOOTHING)
+    found, height = ((points[:, ring[1:8], 1] - points[:, ring[9:], 1]).mean(1) for points in (shaky, steady))
+    assert height[30] == pytest.approx(found[30], abs=2)  # point by point it was off by 3.6
+    assert np.delete(height, 30).std() < 0.8 * np.delete(found, 30).std()
+
+
 def test_smooth_landmarks_uneven_steps_agree_with_even() -> None:
     times = np.arange(40) / 30
     _, shaky = noisy(times)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 
 from facesmith.faces.face_set.config import SmoothingConfig
+from facesmith.faces.geometry import topology
 
 Floats = NDArray[np.float32]
 
@@ -17,14 +18,20 @@ FAST_MOTION: Final = 3.0
 """A point so many times further off the fit than is usual for it moves for real: blinks last four frames."""
 
 
+# rings begin at a corner, so that the i-th and the i-th from the end face each other
+_RINGS: Final = (topology.LEFT_EYE, topology.RIGHT_EYE, topology.LIPS_INNER)
+_OPENED: Final = (topology.LEFT_EYE, topology.RIGHT_EYE, topology.MOUTH)
+_LEAST_OPENING: Final = 0.03  # of an eye's or mouth's width: below this a change of its height is noise
+
+
 def smooth_landmarks(
     times: NDArray[np.float64], landmarks: Floats, tracks: NDArray[np.int32], smoothing: SmoothingConfig
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Fit a polynomial to each landmark's path around each moment, track by track.
 
-    Where a landmark is far off the fit, by its own measure, the found point stays: the plain filter opens the eyes of a
-    blinking person by half (lids .02 -> .10 of the eye distance in carphone), this one leaves them shut and still takes
-    half of the jitter away.
+    Where a landmark is far off the fit, by its own measure, the found point stays, and so do lids and lips whose
+    opening is: the plain filter opens the eyes of a blinking person by half (lids .02 -> .10 of the eye distance in
+    carphone), this one leaves them shut and still takes half of the jitter away.
 
     Args:
         times: (N,) seconds, ascending within a track; NaN for stills, whose tracks have one face.
@@ -45,7 +52,7 @@ def smooth_landmarks(
         paths, done = _smooth_track(times[rows], found.reshape(len(rows), -1), smoothing)
         fitted = paths.reshape(found.shape)
         if done.any():
-            distance = landmark_distance(found[done], fitted[done])
+            distance = measure_misfit(found[done], fitted[done])
             fitted[done] = restore_fast_motion(found[done], fitted[done], distance, np.median(distance, axis=0))
         result[rows] = fitted
         smoothed[rows] = done
@@ -79,9 +86,20 @@ def fit_polynomial_at(times: NDArray[np.float64], paths: Floats, row: int, smoot
     return np.asarray(weights @ paths[near].astype(np.float64), np.float32)
 
 
-def landmark_distance(found: Floats, fitted: Floats) -> Floats:
-    """Return how far landmarks (..., 478, 3) are off the fit in the picture: (..., 478) px."""
-    return np.asarray(np.linalg.norm((found - fitted)[..., :2], axis=-1), np.float32)
+def measure_misfit(found: Floats, fitted: Floats) -> Floats:
+    """Measure how far landmarks are off the fit in the picture.
+
+    Args:
+        found: (..., 478, 3) landmarks as they were found.
+        fitted: (..., 478, 3) landmarks of the fit.
+
+    Returns:
+        (..., 481) px: the distance of each landmark, and by how much left eye, right eye and mouth are open in one and
+        not in the other. An opening is a mean of many pairs: it shows a lid's move long before single points do.
+    """
+    distance = np.linalg.norm((found - fitted)[..., :2], axis=-1)
+    openings = np.abs(_openings(found) - _openings(fitted))
+    return np.concatenate([distance, openings], -1).astype(np.float32)
 
 
 def restore_fast_motion(found: Floats, fitted: Floats, distance: Floats, usual: Floats) -> Floats:
@@ -90,15 +108,33 @@ def restore_fast_motion(found: Floats, fitted: Floats, distance: Floats, usual: 
     Args:
         found: (..., 478, 3) landmarks as they were found.
         fitted: (..., 478, 3) landmarks of the fit.
-        distance: (..., 478) px between them.
-        usual: (478,) px, the usual distance of each landmark.
+        distance: (..., 481) px between them, see `measure_misfit`.
+        usual: (481,) px, what is usual of it.
 
     Returns:
         (..., 478, 3), between the fit and the found points.
     """
     limit = FAST_MOTION * usual + 1e-3
+    limit = np.broadcast_to(limit, distance.shape).copy()
+    count = found.shape[-2]
+    for i, ring in enumerate(_RINGS):
+        width = np.linalg.norm((found[..., ring[0], :] - found[..., ring[len(ring) // 2], :])[..., :2], axis=-1)
+        limit[..., count + i] += _LEAST_OPENING * width
     share = 1 / (1 + (limit / np.maximum(distance, 1e-6)) ** 4)
+    for i, moved in enumerate(_OPENED):
+        share[..., moved] = np.maximum(share[..., moved], share[..., count + i, None])
+    share = share[..., :count]
     return np.asarray(fitted + (found - fitted) * share[..., None], np.float32)
+
+
+def _openings(landmarks: Floats) -> Floats:
+    """Return the mean distance between upper and lower rim of left eye, right eye and mouth, (..., 3) px."""
+    heights = []
+    for ring in _RINGS:
+        half = len(ring) // 2
+        lower, upper = ring[1:half], ring[:half:-1]
+        heights.append(np.linalg.norm((landmarks[..., lower, :] - landmarks[..., upper, :])[..., :2], axis=-1).mean(-1))
+    return np.stack(heights, -1)
 
 
 def _smooth_track(

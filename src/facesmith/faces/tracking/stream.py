@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facesmith.faces.face import Face
 from facesmith.faces.face_set.config import SmoothingConfig
-from facesmith.faces.tracking.smoothing import EVEN, fit_polynomial_at, landmark_distance, restore_fast_motion
+from facesmith.faces.tracking.smoothing import EVEN, fit_polynomial_at, measure_misfit, restore_fast_motion
 from facesmith.faces.tracking.tracker import FaceTracker, Track
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ class _Path:
         if path is None:
             return found
         fitted = path.reshape(found.shape)
-        distance = landmark_distance(found, fitted)
+        distance = measure_misfit(found, fitted)
         while self._distances and self._distances[0][0] < time - HISTORY_SECONDS:
             self._distances.popleft()
         self._distances.append((time, distance))
