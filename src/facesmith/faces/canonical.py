@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -21,6 +22,11 @@ _SMOOTHING: Final = 3e-4
 _RELIGHT, _LIGHT_SIGMA = 0.8, 11 / 128
 _COMMON_HUE: Final = 0.8
 _RIM: Final = 0.25  # of the rim's usual width: the identity reaches to the face's edge
+_FROWN_SEEN_AT: Final = 128  # px
+# rest pictures are at most so much more wrinkled between the brows than this quantile of all
+_FROWN, _CALM = 1.25, 0.2
+# levels of 255 by which a picture is far from the median, blurred: from where on, and wholly
+_ODD, _ODD_SIGMA = (14.0, 30.0), 2 / 128
 _NEIGHBOURS: Final = 10  # of a landmark, for its normal
 
 
@@ -67,7 +73,7 @@ def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
         raise ValueError("a person needs at least one picture")
     both = AlignedFaces.concat([person, person.mirror()])
     chooser = FrameChooser(both)
-    rows = _choose(chooser, both.visible, count)
+    rows = _choose(both, chooser, count)
     size = person.size
     core = masks.skin_mask(chooser.canonical, size)
     regions = masks.eyes_and_mouth_masks(chooser.canonical, size)
@@ -75,9 +81,10 @@ def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
     even = colour.equalise_light(pictures, core, _RELIGHT, _LIGHT_SIGMA * size)
     # not in the mouth, where lips in one picture are teeth in another
     even = colour.equalise_hue(even, _COMMON_HUE * (1 - regions[1]))
+    even = _mend(np.stack(even), 1 - regions.max(0))
     depth = chooser.canonical[:, 2:] * (2 / size)
     return PersonPictures(
-        pictures=np.clip(np.rint(np.stack(even)), 0, 255).astype(np.uint8),
+        pictures=np.clip(np.rint(even), 0, 255).astype(np.uint8),
         landmarks=_to_unit(both.landmarks[rows][..., :2], size),
         expressions=both.blendshapes[rows].astype(np.float32),
         canonical=np.concatenate([_to_unit(chooser.canonical[:, :2], size), depth], axis=1).astype(np.float32),
@@ -105,13 +112,40 @@ def estimate_normals(points: NDArray[np.floating]) -> Floats:
     return np.asarray(normals * outwards, np.float32)
 
 
-def _choose(chooser: FrameChooser, visible: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+def measure_frowns(faces: AlignedFaces) -> Floats:
+    """Measure how wrinkled the skin between the brows is.
+
+    Args:
+        faces: N faces.
+
+    Returns:
+        (N,) deviation of its fine structure (1 to 4 px of a crop of 128) by that of the whole face.
+    """
+    side = min(faces.size, _FROWN_SEEN_AT)
+    scale = side / faces.size
+    wrinkled = []
+    for image, landmarks in zip(faces.images, faces.landmarks, strict=True):
+        points = (landmarks[:, :2] + 0.5) * scale - 0.5
+        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        fine = cv2.GaussianBlur(grey, (0, 0), 1) - cv2.GaussianBlur(grey, (0, 0), 4)
+        between = masks.draw_hull(points[topology.GLABELLA], side, 2) > 0.5
+        whole = masks.outline_mask(points, side) > 0.5
+        wrinkled.append(fine[between].std() / max(float(grey[whole].std()), 1.0) if between.any() else 0.0)
+    return np.array(wrinkled, np.float32)
+
+
+def _choose(faces: AlignedFaces, chooser: FrameChooser, count: int) -> NDArray[np.intp]:
     """Choose varied frames (3,K) for eyes, mouth and the rest, with nothing before that part if there are any."""
     columns = []
-    for needed, features in zip(_NEEDED, chooser.part_features(), strict=True):
-        seen = visible[:, [topology.REGIONS.index(region) for region in needed]]
+    frown = measure_frowns(faces)
+    for part, needed, features in zip(PARTS, _NEEDED, chooser.part_features(), strict=True):
+        seen = faces.visible[:, [topology.REGIONS.index(region) for region in needed]]
         free = np.flatnonzero(seen.all(1))
         rows = free if len(free) else np.flatnonzero(seen.sum(1) == seen.sum(1).max())
+        if part == "rest":
+            # no mesh and no blendshape sees a frown, which would then be on every face
+            rows = rows[frown[rows] <= _FROWN * np.quantile(frown[rows], _CALM)]
         columns.append(rows[sample_varied(features[rows], count)])
     return np.stack(columns)
 
@@ -132,6 +166,22 @@ def _compose(
         matched = colour.match_colour(part, picture, core, _RELIGHT, _LIGHT_SIGMA * size)
         whole += (matched - whole) * region[..., None]
     return whole
+
+
+def _mend(pictures: Floats, where: Floats) -> Floats:
+    """Put the median of aligned pictures where one is far from it: a strand of hair, a side that was turned away.
+
+    Args:
+        pictures: (K,T,T,3) of one light, 0..255.
+        where: (T,T) in 0..1, how much may be changed.
+    """
+    median = np.median(pictures, axis=0)
+    mended = []
+    for picture in pictures:
+        apart = cv2.GaussianBlur(np.abs(picture - median).mean(-1), (0, 0), _ODD_SIGMA * len(picture))
+        share = np.clip((apart - _ODD[0]) / (_ODD[1] - _ODD[0]), 0, 1) * where
+        mended.append(picture + share[..., None] * (median - picture))
+    return np.stack(mended)
 
 
 def _to_unit(points: NDArray[np.floating], size: int) -> Floats:
