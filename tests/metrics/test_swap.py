@@ -9,7 +9,8 @@ from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
 from facesmith.metrics.recogniser import HeldOutRecogniser
-from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim, seam
+from facesmith.metrics.seam import seam
+from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,8 @@ def task(root, source, target=None, **changes):
     settings = {"source": str(root / source), "target": None if target is None else str(root / target)}
     settings |= {"profile": root / "man.json", "reference": str(root / "man.png"), "output": root / f"report_{source}"}
     settings |= {"max_frames": None, "min_similarity": {"sface": 0.4}, "max_judge_distance": 0.6, "max_shift": 0.1}
-    settings |= {"max_misses": 0.1, "max_jitter": 2.0, "min_sharpness": None, "face_sets": root / "none"}
+    settings |= {"max_misses": 0.1, "max_jitter": 2.0, "min_sharpness": None, "min_accepted": 0.9}
+    settings |= {"face_sets": root / "none"}
     config = ValidateTaskConfig(
         _target_="facesmith.tasks.validate.task.ValidateTask", backend="pyav", **(settings | changes)
     )
@@ -79,7 +80,7 @@ def test_validate_task_untouched_video_passes_with_one_file_report(places, capsy
     html = page.read_text()
     assert not re.search(r"(src|href)=\"(?!data:)", html)
     assert "http" not in html.replace("http://www.w3.org", "")
-    assert html.count("<svg") == 5
+    assert html.count("<svg") == 9
     assert html.count("<img") == 12
     assert "similarity" in capsys.readouterr().out
 

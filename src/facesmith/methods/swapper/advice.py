@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from facesmith.metrics.recogniser import SAME_PERSON
-from facesmith.metrics.swap import FARTHEST_NME, MOST_MISSES
+from facesmith.metrics.limits import FARTHEST_NME, MOST_MISSES, SAME_PERSON
 
 # Seen targets of benchmarks/identity_quality.py: sharpness .51-.80 of the pseudo truth's, mask overlap .96-.98.
 # Held-out ones at their worst, soft to the eye: .22-.40, and .69-.75 where the mask was wrong.

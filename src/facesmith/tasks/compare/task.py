@@ -21,7 +21,7 @@ from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
-from facesmith.metrics.person import FrameEvaluator, known_crops
+from facesmith.metrics.person import FrameEvaluator, known_faces
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
 from facesmith.progress import progress_bar
@@ -114,7 +114,8 @@ class CompareTask:
             )
         profile = IdentityProfile.load(known)
         profile.require_embedder(analyzer.embedder, analyzer.embedding_size)
-        crops = reference or known_crops(profile, config.face_sets)
+        faces = None if reference else known_faces(profile, config.face_sets, 128)
+        crops = reference if faces is None else list(faces.images)
         swapper = FrameSwapper(model, source=source)
         return _Candidate(path.stem, swapper, FrameEvaluator(profile, crops), crops, file_sha256(path))
 

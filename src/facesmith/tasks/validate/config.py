@@ -35,6 +35,8 @@ class ValidateTaskConfig(WholeTaskConfig):
     """Limit of the jitter of the landmarks, relative to the target's."""
     min_sharpness: float | None = Field(ge=0)
     """Limit of the median sharpness, relative to the target's."""
+    min_accepted: float | None = Field(ge=0, le=1)
+    """Limit of the share of frames whose face the quality gate accepts, by the limits of docs/gate.md."""
     face_sets: PathSetting
     """Folder of face sets, where the profile's is looked for."""
     backend: Literal["pyav", "decord"]

@@ -22,6 +22,10 @@ _PLOTS: Final = (
     ("shift", "Distance of the landmarks to the target's, in eye distances", "max_shift", ("shift",)),
     ("jitter", "Jitter of the landmarks, in eye distances (grey: target)", None, ("jitter_target", "jitter")),
     ("sharpness", "Sharpness, relative to the target's", "min_sharpness", ("sharpness_ratio",)),
+    ("pose", "Rotation of the head against the target's, degrees", None, ("pose_error",)),
+    ("expression", "Difference of expression, 52 blendshapes", None, ("expression_error",)),
+    ("colour", "Colour of the skin against the target's, Delta E 2000", None, ("colour_error",)),
+    ("foreign", "Foreign things on the cheeks, in the face's contrasts", None, ("foreign_cheeks",)),
 )
 _STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:900px;margin:2em auto;padding:0 1em}
@@ -76,7 +80,8 @@ def render_report(
 The pictures below show synthetic faces.</p>
 <table><tr><th>figure</th><th>value</th><th>limit</th><th></th></tr>{rows}</table>
 {plots}
-<h2>The frames least like the person</h2><p class="note">Result, and the target beside it where it is known.</p>
+<h2>Rejected frames, and those least like the person</h2>
+<p class="note">Result, and the target beside it where it is known.</p>
 <div class="faces">{faces}</div>
 </body></html>
 """
@@ -148,6 +153,7 @@ def _figure(one: ReportedFrame) -> str:
     facts = [f"similarity {one.metrics.similarity:.3f}"]
     facts += [f"judge {one.metrics.distance:.2f}"] if one.metrics.distance is not None else []
     facts += [f"shift {one.metrics.shift:.3f}"] if one.metrics.shift is not None else []
+    facts += [f"rejected: {escape(one.metrics.reason)}"] if one.metrics.reason else []
     caption = f"{escape(one.file)}, frame {one.index}<br>{', '.join(facts)}"
     return f"<figure>{images}<figcaption>{caption}</figcaption></figure>"
 

@@ -1,12 +1,14 @@
 """Results of a validation: of each frame, of all frames, and of the limits."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from facesmith.faces.geometry.topology import REGIONS
 from facesmith.metrics.person import FrameMetrics
 
 _LIMITED_METRICS: Final = {
@@ -16,6 +18,23 @@ _LIMITED_METRICS: Final = {
     "max_misses": "miss_rate",
     "max_jitter": "jitter_ratio",
     "min_sharpness": "sharpness_ratio",
+    "min_accepted": "accepted",
+}
+# figure of `FaceFigures.values`, name of its mean
+_COMPARED: Final = {
+    "pose": "pose_error",
+    "expression": "expression_error",
+    "expression_seven": "expression_error_seven",
+    "eyes": "eye_openness",
+    "mouth": "mouth_openness",
+    "lips": "lip_gap",
+    "colour": "colour_error",
+    "colour_patches": "colour_patches",
+    "colour_around": "colour_around",
+    "sharpness_own": "sharpness_own",
+    "sharpness_target": "sharpness_target",
+    **{f"foreign_{name}": f"foreign_{name}" for name in REGIONS},
+    "stripes": "stripes",
 }
 
 
@@ -35,6 +54,7 @@ class FrameResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as the JSON file holds them."""
+        values = self.metrics.figures.values()
         return {
             "file": self.file,
             "frame": self.index,
@@ -47,6 +67,8 @@ class FrameResult:
             "jitter_target": self.target_jitter,
             "sharpness": self.metrics.sharpness,
             "sharpness_ratio": self.metrics.sharpness_ratio,
+            **{name: None if math.isnan(one := values[figure]) else one for figure, name in _COMPARED.items()},
+            "rejected": self.metrics.reason or ("no face found" if self.metrics.missed else ""),
         }
 
 
@@ -85,7 +107,9 @@ def summarize(frames: Sequence[FrameResult]) -> dict[str, float]:
     Returns:
         `similarity`, `judge_distance`, `shift`, `jitter`, `sharpness`: means. `similarity_low`: the 5 % quantile.
         `sharpness_ratio`: median. `jitter_ratio`: mean jitter relative to the target's. `miss_rate`: share of the
-        frames without a face. `judge_accepted`: share of the frames that dlib takes for the person.
+        frames without a face. `judge_accepted`: share of the frames that dlib takes for the person. `accepted`: share
+        of those with a face in the target whose face the quality gate accepts. The gate's figures: means, `lip_gap` of
+        magnitudes, sharpness medians.
     """
     rows = [frame.to_dict() for frame in frames]
 
@@ -105,9 +129,21 @@ def summarize(frames: Sequence[FrameResult]) -> dict[str, float]:
         "sharpness": _mean(column("sharpness")),
         "sharpness_ratio": float(np.median(column("sharpness_ratio"))) if column("sharpness_ratio") else math.nan,
     }
+    for name in _COMPARED.values():
+        values = [abs(value) for value in column(name)] if name == "lip_gap" else column(name)
+        found[name] = float(np.median(values)) if name.startswith("sharp") and values else _mean(values)
+    judged = [row["rejected"] for row in rows if row["missed"] or row["pose_error"] is not None]
+    if any(row["pose_error"] is not None for row in rows):
+        found["accepted"] = _mean([float(not reason) for reason in judged])
     if found["jitter_target"] > 0:
         found["jitter_ratio"] = found["jitter"] / found["jitter_target"]
     return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def rejections(frames: Sequence[FrameResult]) -> list[tuple[str, int]]:
+    """Count the frames that the quality gate rejects by the gravest reason, its value left aside, commonest first."""
+    reasons = (str(frame.to_dict()["rejected"]).split(",")[0].split(" (")[0] for frame in frames)
+    return Counter(reason for reason in reasons if reason).most_common()
 
 
 def check_limits(metrics: Mapping[str, float], limits: Mapping[str, float | None]) -> list[LimitResult]:

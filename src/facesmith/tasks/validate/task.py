@@ -13,7 +13,8 @@ from rich.progress import Progress
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
+from facesmith.faces.geometry.aligned import AlignedFaces
+from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
 from facesmith.faces.geometry.topology import LANDMARKS
 from facesmith.faces.measures import jitter
 from facesmith.faces.profiles.profile import IdentityProfile
@@ -22,16 +23,17 @@ from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.sources import Media, find_media
 from facesmith.media.verification import verify_provenance
-from facesmith.metrics.person import FrameEvaluator, FrameMetrics, known_crops
+from facesmith.metrics.comparison import FaceComparison
+from facesmith.metrics.person import COMPARED_AT, FrameEvaluator, FrameMetrics, known_faces
 from facesmith.progress import progress_bar
 from facesmith.tasks.profiles.combine import limit_for_embedder
 from facesmith.tasks.validate.config import ValidateTaskConfig
 from facesmith.tasks.validate.frames import FramePair, match_targets, read_frame_pairs
 from facesmith.tasks.validate.report import ReportedFrame, render_report
-from facesmith.tasks.validate.results import FrameResult, LimitResult, check_limits, summarize
+from facesmith.tasks.validate.results import FrameResult, LimitResult, check_limits, rejections, summarize
 
 Pixels = NDArray[np.uint8]
-_EXAMPLES: Final = 6  # faces in the report: those least like the person
+_EXAMPLES: Final = 6  # faces in the report, rejected ones and those least like the person; reasons printed
 
 
 class ValidateTask:
@@ -58,6 +60,7 @@ class ValidateTask:
             "max_misses": config.max_misses,
             "max_jitter": config.max_jitter,
             "min_sharpness": config.min_sharpness,
+            "min_accepted": config.min_accepted,
         }
         self._console = Console(highlight=False, soft_wrap=True)
 
@@ -74,18 +77,20 @@ class ValidateTask:
         examples: list[ReportedFrame] = []
         with closing(self._analyzer()) as analyzer:
             self._profile.require_embedder(analyzer.embedder, analyzer.embedding_size)
-            evaluator = FrameEvaluator(self._profile, self._reference_crops(analyzer))
+            person = self._reference_faces(analyzer)
+            crops = [] if person is None else list(person.images)
+            evaluator = FrameEvaluator(self._profile, crops, FaceComparison(person))
             with progress_bar(shown=self._progress, console=self._console) as bar:
                 for media, target in zip(self._media, self._targets, strict=True):
                     measured, shown = self._measure(media, target, analyzer, evaluator, bar)
                     frames += measured
-                    examples = _least_similar([*examples, *shown])
+                    examples = _worst([*examples, *shown])
         if not any(frame.metrics.similarity is not None for frame in frames):
             raise UserError(f"source: no face found in any of {len(frames)} frames; give swapped pictures or videos")
         metrics = summarize(frames)
         checked = check_limits(metrics, self._limits)
         written = self._write(frames, metrics, checked, examples)
-        self._print(metrics, checked, written)
+        self._print(frames, metrics, checked, written)
         missed = [limit for limit in checked if not limit.passed]
         if missed:
             raise UserError(
@@ -111,9 +116,7 @@ class ValidateTask:
             target_landmarks.append(target_faces[0].landmarks[:, :2] if target_faces else None)
             if metrics.similarity is not None:
                 crops = _crop_face(pair, metrics)
-                examples = _least_similar(
-                    [*examples, ReportedFrame(media.path.name, pair.index, *crops, metrics, mark)]
-                )
+                examples = _worst([*examples, ReportedFrame(media.path.name, pair.index, *crops, metrics, mark)])
             bar.advance(task)
         indices = [index for index, _, _ in measured]
         jitters = _jitter_by_frame(indices, [metrics.points for _, _, metrics in measured])
@@ -124,29 +127,30 @@ class ValidateTask:
         ]
         return frames, examples
 
-    def _reference_crops(self, analyzer: Analyzer) -> list[Pixels]:
-        """Return crops of the person for the held-out recogniser; none where there are none."""
+    def _reference_faces(self, analyzer: Analyzer) -> AlignedFaces | None:
+        """Return faces of the person to compare with; None where there are none."""
         reference, face_sets = self._config.reference, self._config.face_sets
         if reference is None:
-            crops = known_crops(self._profile, face_sets)
-            if not crops:
+            known = known_faces(self._profile, face_sets, COMPARED_AT)
+            if known is None:
                 self._console.print(
-                    f"The face set of {self._profile.id} is not in {face_sets}: judge_distance is not measured; "
-                    "give task.reference=<photos of the person>",
+                    f"The face set of {self._profile.id} is not in {face_sets}: judge_distance is not measured, nor "
+                    "what is foreign to the person; give task.reference=<photos of the person>",
                     markup=False,
                 )
-            return crops
-        crops = []
-        for media in find_media(reference):
-            if media.kind == "image":
-                picture = read_image(media.path)
-                crops += [
-                    warp_face(picture, estimate_alignment(face.keypoints, "arcface_128", 128), 128)
-                    for face in analyzer(picture)[:1]
-                ]
-        if not crops:
+            return known
+        pictures = [read_image(media.path) for media in find_media(reference) if media.kind == "image"]
+        found = [(picture, face) for picture in pictures for face in analyzer(picture)[:1]]
+        if not found:
             raise UserError(f"task.reference={reference}: no face found; give photos of the person")
-        return crops
+        matrices = [estimate_alignment(face.keypoints, "arcface_128", COMPARED_AT) for _, face in found]
+        pairs = list(zip(found, matrices, strict=True))
+        return AlignedFaces(
+            np.stack([warp_face(picture, matrix, COMPARED_AT) for (picture, _), matrix in pairs]),
+            np.stack([transform_points(face.landmarks, matrix) for (_, face), matrix in pairs]).astype(np.float32),
+            np.stack([face.blendshapes for _, face in found]).astype(np.float32),
+            "arcface_128",
+        )
 
     def _mark(self, path: Path) -> Mark:
         """Return the provenance of a file for the report's pictures, or else that of the profile."""
@@ -175,12 +179,20 @@ class ValidateTask:
         write_text(page, render_report(about, frames, checked, examples))
         return [results, page]
 
-    def _print(self, metrics: Mapping[str, float], checked: Sequence[LimitResult], written: Sequence[Path]) -> None:
+    def _print(
+        self,
+        frames: Sequence[FrameResult],
+        metrics: Mapping[str, float],
+        checked: Sequence[LimitResult],
+        written: Sequence[Path],
+    ) -> None:
         limits = {limit.metric: limit for limit in checked}
         for name, value in metrics.items():
             limit = limits.get(name)
             note = "" if limit is None else f"   {'ok' if limit.passed else 'MISSED'}: {limit.condition}"
             self._console.print(f"{name:<24}{value:8.3f}{note}", markup=False)
+        for reason, count in rejections(frames)[:_EXAMPLES]:
+            self._console.print(f"rejected {count} of {len(frames)}: {reason}", markup=False)
         self._console.print(f"metrics {written[0]}\nreport  {written[1]}", markup=False)
 
 
@@ -194,8 +206,11 @@ def _jitter_by_frame(indices: Sequence[int], points: Sequence[NDArray[np.float32
     return [None if np.isnan(value) else float(value) for part in parts for value in part]
 
 
-def _least_similar(examples: list[ReportedFrame]) -> list[ReportedFrame]:
-    return sorted(examples, key=lambda example: example.metrics.similarity or 0.0)[:_EXAMPLES]
+def _worst(examples: list[ReportedFrame]) -> list[ReportedFrame]:
+    def order(example: ReportedFrame) -> tuple[bool, float]:
+        return not example.metrics.reason, example.metrics.similarity or 0.0
+
+    return sorted(examples, key=order)[:_EXAMPLES]
 
 
 def _crop_face(pair: FramePair, metrics: FrameMetrics) -> tuple[Pixels, Pixels | None]:

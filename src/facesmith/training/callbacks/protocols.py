@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from facesmith.faces.profiles.profile import IdentityProfile
-    from facesmith.metrics.swap import SwapMetrics
+    from facesmith.metrics.swap_metrics import SwapMetrics
     from facesmith.models.onnx.export_spec import ExportReport
 
 

@@ -8,7 +8,8 @@ from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
-from facesmith.metrics.swap import SwapMetrics
+from facesmith.metrics.limits import LEAST_ACCEPTED, LIMIT_OF
+from facesmith.metrics.swap_metrics import SwapMetrics
 from facesmith.training.callbacks.protocols import HasGateResults, HasProvenance, get_datamodule
 
 _MAX_TARGETS: Final = 12
@@ -19,11 +20,26 @@ _METRICS: Final = (
     ("identity_similarity", "recogniser: similarity", "higher"),
     ("judge_accepted", "accepted as the person", "1"),
     ("miss_rate", "no face in the result", "0"),
-    ("nme", "landmark error / eye distance", "< 0.1"),
-    ("eye_openness", "eye openness, difference", "0"),
+    ("nme", "landmark error / eye distance", f"< {LIMIT_OF['nme']:g}"),
+    ("pose_error", "pose error, degrees", f"< {LIMIT_OF['pose']:g}"),
+    ("expression_error", "expression error, 52 shapes", f"< {LIMIT_OF['expression']:g}"),
+    ("expression_error_seven", "expression error, 7 shapes", f"< {LIMIT_OF['expression_seven']:g}"),
+    ("eye_openness", "eye openness, difference", f"< {LIMIT_OF['eyes']:g}"),
     ("mouth_openness", "mouth openness, difference", "0"),
+    ("lip_gap", "gap of the lips, difference", f"< {LIMIT_OF['lips']:g}"),
+    ("colour_error", "skin colour, Delta E to the target's", f"< {LIMIT_OF['colour']:g}"),
+    ("colour_patches", "patches of colour, Delta E", f"< {LIMIT_OF['colour_patches']:g}"),
+    ("colour_around", "skin colour, Delta E to the neck", f"< {LIMIT_OF['colour_around']:g}"),
+    ("foreign_eyes", "foreign: eyes", f"< {LIMIT_OF['foreign_eyes']:g}"),
+    ("foreign_nose", "foreign: nose", f"< {LIMIT_OF['foreign_nose']:g}"),
+    ("foreign_mouth", "foreign: mouth and chin", f"< {LIMIT_OF['foreign_mouth']:g}"),
+    ("foreign_cheeks", "foreign: cheeks", f"< {LIMIT_OF['foreign_cheeks']:g}"),
+    ("foreign_forehead", "foreign: forehead", f"< {LIMIT_OF['foreign_forehead']:g}"),
+    ("stripes", "stripes on the skin", f"< {LIMIT_OF['stripes']:g}"),
     ("sharpness", "sharpness / pseudo truth's", "1"),
     ("sharpness_own", "sharpness / own frames'", "1"),
+    ("sharpness_target", "sharpness / target's", "1"),
+    ("accepted", "accepted in every figure", "1"),
     ("mask_iou", "mask IoU", "1"),
     ("mask_iou_unseen", "mask IoU, unseen objects", "1"),
     ("boundary_iou", "boundary IoU", "1"),
@@ -89,6 +105,8 @@ class PrintSummary(Callback):
         data = get_datamodule(trainer)
         if isinstance(data, HasGateResults):
             console.print(_make_target_table(data.quality))
+            for line in _verdicts(data.quality):
+                console.print(line, highlight=False, soft_wrap=True, markup=False)
         for path in self._find_files():
             console.print(f"  {path}", highlight=False, soft_wrap=True)
 
@@ -98,6 +116,18 @@ class PrintSummary(Callback):
         checkpoints = [p for p in (self.folder / "checkpoints").glob("*.ckpt") if p.stem in ("best", "last")]
         renders = sorted((self.folder / "renders").glob("*.png"))[-1:]
         return [*exports, *sorted(checkpoints), *renders]
+
+
+def _verdicts(quality: Mapping[str, SwapMetrics]) -> list[str]:
+    """Say for targets that were seen and held out how many faces the gate accepts, and whether that is enough."""
+    lines = []
+    for prefix, title in (("val", "Accepted"), ("val_holdout", "Accepted, held out")):
+        if prefix in quality and quality[prefix].pictures:
+            rows = quality[prefix].pictures
+            passed = quality[prefix].figures(prefix)[f"{prefix}/passed"]
+            verdict = "the gate is passed" if passed else f"the gate is not passed, {LEAST_ACCEPTED:.0%} are needed"
+            lines.append(f"{title}: {sum(row.accepted for row in rows)} of {len(rows)}; {verdict}")
+    return lines
 
 
 def _make_target_table(quality: Mapping[str, SwapMetrics]) -> Table:

@@ -8,7 +8,7 @@ from typing import Any
 import wandb
 from lightning import Callback, LightningModule, Trainer
 
-from facesmith.metrics.swap import PictureMetrics, SwapMetrics
+from facesmith.metrics.swap_metrics import PictureMetrics, SwapMetrics
 from facesmith.training.callbacks.protocols import HasGateResults, HasProvenance, get_datamodule
 from facesmith.training.run.wandb_artifacts import make_face_set_artifact, make_files_artifact, make_onnx_artifact
 from facesmith.training.run.wandb_logger import find_wandb_logger
@@ -37,8 +37,8 @@ def _rows(quality: Mapping[str, SwapMetrics]) -> list[list[Any]]:
     rows = []
     for prefix, title in _STAGES.items():
         for verdict in quality[prefix].pictures if prefix in quality else ():
-            name, *figures = dataclasses.astuple(verdict)
-            rows.append([name, title, *figures, verdict.accepted])
+            figures = dataclasses.asdict(verdict)
+            rows.append([figures.pop("name"), title, *figures.values(), verdict.accepted])
     return rows
 
 

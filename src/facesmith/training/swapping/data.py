@@ -20,7 +20,7 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.media.sampling import evenly_spaced
-from facesmith.metrics.swap import SwapMetrics
+from facesmith.metrics.swap_metrics import SwapMetrics
 from facesmith.training.loaders import ResumableLoader
 from facesmith.training.swapping.augment import Augment
 from facesmith.training.swapping.config import SwapDataConfig

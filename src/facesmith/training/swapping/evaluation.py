@@ -10,7 +10,8 @@ from torch import Tensor
 
 from facesmith.faces.face import Analyzer
 from facesmith.metrics.recogniser import HeldOutRecogniser
-from facesmith.metrics.swap import SwapEvaluator, SwapMetrics, SwapPictures, held_out_ssim
+from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim
+from facesmith.metrics.swap_metrics import SwapMetrics
 from facesmith.training.swapping.dataset import Batch, as_bytes
 from facesmith.training.swapping.splits import FaceSubset
 

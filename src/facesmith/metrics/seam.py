@@ -1,0 +1,41 @@
+"""The edges that a composite adds along its rim."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+_FADE: Final = 9 / 128  # a composite fades out within this of the mask's rim, inwards
+_BEYOND: Final = 2 / 128
+
+
+def seam(target: Pixels, composite: Pixels, mask: Pixels) -> float:
+    """Compute how steep the edges are that a composite adds along its rim.
+
+    Args:
+        target: (S,S,3) uint8 RGB.
+        composite: (S,S,3) uint8 RGB.
+        mask: (S,S) uint8, what the composite was made with.
+
+    Returns:
+        Levels of 255 a px, at 128 px: root of the mean square of the lightness's slope beyond the steepest the target
+        had nearby, along the mask's rim and the feathered way inwards. 0 where the mask is empty.
+    """
+    size = len(mask)
+    inside = (mask > 127).astype(np.uint8)
+    inner, outer = (np.ones((2 * max(1, round(px * size)) + 1,) * 2, np.uint8) for px in (_FADE, _BEYOND))
+    ring = (cv2.dilate(inside, outer) - cv2.erode(inside, inner, borderValue=0)) > 0
+    if not ring.any():
+        return 0.0
+    added = np.clip(_slope(composite) - cv2.dilate(_slope(target), outer), 0, None)
+    return float(np.sqrt(np.square(added[ring]).mean()) * size / 128)
+
+
+def _slope(picture: Pixels) -> NDArray[np.float32]:
+    # floats: a blur of bytes is rounded to whole levels, and so are the edges
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    down, across = np.gradient(cv2.GaussianBlur(grey, (0, 0), len(picture) / 128))
+    return np.hypot(down, across).astype(np.float32)

@@ -1,0 +1,122 @@
+"""Figures of swapped pictures: of each one, and their means."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesmith.metrics.comparison import FaceFigures
+from facesmith.metrics.limits import LEAST_ACCEPTED, MOST_MISSES, SAME_PERSON
+
+Floats = NDArray[np.float64]
+
+# name of the metric: field of PictureMetrics; means over the pictures
+_MEANS: Final = {
+    "identity_similarity": "similarity",
+    "identity_left": "left_similarity",
+    "judge_distance": "distance",
+    "judge_left": "left_distance",
+    "nme": "nme",
+    "expression_error": "expression",
+    "expression_error_seven": "expression_seven",
+    "eye_openness": "eyes",
+    "mouth_openness": "mouth",
+    "colour_error": "colour",
+    "colour_patches": "colour_patches",
+    "colour_around": "colour_around",
+    "foreign_eyes": "foreign_eyes",
+    "foreign_nose": "foreign_nose",
+    "foreign_mouth": "foreign_mouth",
+    "foreign_cheeks": "foreign_cheeks",
+    "foreign_forehead": "foreign_forehead",
+    "stripes": "stripes",
+    "mask_iou": "iou",
+    "seam": "seam",
+}
+# of their magnitude: they have a sign
+_MEAN_SIZES: Final = {
+    "pose_error": "pose",
+    "pose_pitch": "pitch",
+    "pose_yaw": "yaw",
+    "pose_roll": "roll",
+    "lip_gap": "lips",
+}
+_MEDIANS: Final = {
+    "sharpness": "sharpness",
+    "sharpness_own": "sharpness_own",
+    "sharpness_target": "sharpness_target",
+}
+
+
+def _reduce(rule: Callable[[Floats], float], values: Floats) -> float:
+    """Reduce what was measured; nan when nothing was."""
+    return float(rule(values)) if np.isfinite(values).any() else float("nan")
+
+
+@dataclass(frozen=True)
+class PictureMetrics(FaceFigures):
+    """Figures of one picture; those against the target are nan when no face is found.
+
+    Attributes:
+        name: Of its target.
+        similarity: Cosine of the analyzer's embedding to the person's.
+        distance: Of the held-out recogniser to the person.
+        left_similarity: Cosine to the face that was there before.
+        left_distance: Distance to the face that was there before.
+        sharpness: Laplacian variance, by the pseudo truth's.
+        iou: Of mask and hull, 0..1.
+        seam: Edges added along the mask's rim, see `seam`.
+        reason: Why it is rejected, else "".
+    """
+
+    name: str
+    similarity: float
+    distance: float
+    left_similarity: float
+    left_distance: float
+    sharpness: float
+    iou: float
+    seam: float
+    reason: str
+
+    def values(self) -> dict[str, float]:
+        """Return all figures by name, those that follow from others among them."""
+        own = (field.name for field in fields(self) if field.name not in ("name", "reason"))
+        figures = {**super().values(), **{name: float(getattr(self, name)) for name in own}}
+        return {**figures, "identity_moved": self.left_distance - self.distance}
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every metric passes."""
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class SwapMetrics:
+    """Figures of several pictures, one a picture, and their means."""
+
+    pictures: list[PictureMetrics]
+
+    def figures(self, prefix: str) -> dict[str, float]:
+        """Return means (sharpness: medians) over the pictures, by metric name: `prefix`/...
+
+        What was measured on no picture is missing: colour without a mask, for one.
+        """
+        rows = self.pictures
+        missed = float(np.mean([np.isnan(row.nme) for row in rows]))
+        accepted = float(np.mean([row.accepted for row in rows])) if missed <= MOST_MISSES else 0.0
+        figures = {
+            "judge_accepted": float(np.mean([row.distance < SAME_PERSON for row in rows])),
+            "accepted": accepted,
+            "passed": float(accepted >= LEAST_ACCEPTED),
+            "miss_rate": missed,
+        }
+        figures |= {name: _reduce(np.nanmean, self._column(field)) for name, field in _MEANS.items()}
+        figures |= {name: _reduce(np.nanmean, np.abs(self._column(field))) for name, field in _MEAN_SIZES.items()}
+        figures |= {name: _reduce(np.nanmedian, self._column(field)) for name, field in _MEDIANS.items()}
+        return {f"{prefix}/{name}": value for name, value in figures.items() if not np.isnan(value)}
+
+    def _column(self, field: str) -> Floats:
+        return np.array([getattr(row, field) for row in self.pictures], np.float64)
