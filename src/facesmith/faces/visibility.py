@@ -36,8 +36,9 @@ _TWO_SIDED: Final = ("eyes", "cheeks")  # their worse side counts
 _COVERED: Final = np.array((0.52, 0.27, 0.077, 0.17, 0.45))
 _COVERED_TOO: Final = np.array((0.46, 0.22, 0.062, 0.086, 0.30))
 _SHARPNESS_SEEN_AT: Final = 128
-# of the person's median sharpness: the whole face (mean over regions), and a region
-_BLURRED_FACE, _BLURRED_REGION = 0.55, 0.33
+# of the person's median sharpness: the whole face (geometric mean over the regions that have detail), and a region
+_BLURRED_FACE, _BLURRED_REGION = 0.62, 0.33
+_DETAILED: Final = [REGIONS.index(region) for region in ("eyes", "nose", "mouth", "cheeks")]
 _MOST_BEYOND: Final = 0.1  # of a region's landmarks
 
 
@@ -156,8 +157,8 @@ def find_blurred(sharpness: NDArray[np.floating]) -> NDArray[np.bool_]:
     seen = np.where(np.isnan(sharpness).all(0), 1.0, sharpness)
     share = np.log(np.maximum(sharpness, 1e-6) / np.maximum(np.nanmedian(seen, axis=0), 1e-6))
     known = ~np.isnan(share)
-    face = np.where(known, share, 0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
     regions = np.where(known, share, 0.0)
+    face = regions[:, _DETAILED].sum(1, keepdims=True) / np.maximum(known[:, _DETAILED].sum(1, keepdims=True), 1)
     return np.asarray((face < np.log(_BLURRED_FACE)) | (regions < np.log(_BLURRED_REGION)), np.bool_)
 
 

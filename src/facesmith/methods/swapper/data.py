@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from facesmith.errors import UserError
+from facesmith.faces.face_set.coverage import advise_pictures
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.media.sampling import evenly_spaced
 from facesmith.methods.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
@@ -23,6 +24,8 @@ class SwapperDataModule(SwapDataModule):
     def split_identities(self) -> list[IdentitySplit]:
         """Hold out the person's last frames, and the targets that `holdout` names."""
         person = self.person_faces(self.config.source, self.identity)
+        for line in advise_pictures(person):
+            log.info("data.source: %s", line)
         frames, held_out_frames = split_frames(person, self.config.holdout_frames)
         if self.config.targets is not None:
             faces = self.scene_faces(self.config.targets, "data.targets")

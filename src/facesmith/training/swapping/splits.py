@@ -21,7 +21,7 @@ from facesmith.media.sampling import evenly_spaced
 
 TEMPLATE: Final = "arcface_128"
 # Raised when what is made from the same face sets changes.
-_REVISION: Final = 2
+_REVISION: Final = 3
 _OF_FRAMES: Final = ("reversed", "self")  # kinds of pairs whose target is a frame of the person
 
 Rows = NDArray[np.intp]
@@ -203,7 +203,7 @@ class IdentitySplit:
 
 
 def split_frames(faces: FaceSet, share: float) -> tuple[FaceSubset, FaceSubset]:
-    """Hold out the last frames of a person, a contiguous stretch of time.
+    """Hold out the last frames of a person, a contiguous stretch of time; what is covered there is left out.
 
     Args:
         faces: In order of time.
@@ -214,7 +214,8 @@ def split_frames(faces: FaceSet, share: float) -> tuple[FaceSubset, FaceSubset]:
     """
     held = min(len(faces) - 1, round(share * len(faces)))
     rows = np.arange(len(faces))
-    return FaceSubset(faces, rows[: len(faces) - held]), FaceSubset(faces, rows[len(faces) - held :])
+    last = rows[len(faces) - held :]
+    return FaceSubset(faces, rows[: len(faces) - held]), FaceSubset(faces, last[faces.visible[last].all(1)])
 
 
 def split_scenes(faces: FaceSet, holdout: float | Sequence[str]) -> tuple[FaceSubset, FaceSubset]:
