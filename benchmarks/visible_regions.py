@@ -204,7 +204,7 @@ def blur(scenes: list[Scene]) -> None:
             images = scene.faces.images.copy()
             images[moved] = [cv2.filter2D(image, -1, kernel / kernel.sum()) for image in images[moved]]
             faces = AlignedFaces(images, scene.faces.landmarks, scene.faces.blendshapes, scene.faces.template)
-            found = find_blurred(measure_sharpness(faces)).any(1)
+            found = np.asarray(find_blurred(measure_sharpness(faces)).any(1))
             hits.append(found[moved])
             alarms.append(found[~moved])
         print(f"{share:.0%}: {np.concatenate(hits).mean():.0%}, {np.concatenate(alarms).mean():.1%}")

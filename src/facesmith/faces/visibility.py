@@ -66,7 +66,7 @@ class MedianPicture:
         """
         points = ((canonical + 0.5) * (SEEN_AT / faces.size) - 0.5).astype(np.float32)
         parts = masks.divide_face(points, SEEN_AT)
-        hull = parts.any(0)
+        hull = np.asarray(parts.any(0))
         some = faces[evenly_spaced(len(faces), _MEDIAN_OF, ends=True)]
         even = pictures = _standardise(_to_canonical(some, points), hull)
         for _ in range(_LIGHT_STEPS):
@@ -177,7 +177,7 @@ def find_inside(
         (N,5): at most a tenth of a region's landmarks lies beyond the border, of REGIONS.
     """
     flat = landmarks[..., :2]
-    beyond = ((flat < 0) | (flat > picture_sizes[:, None] - 1)).any(-1)
+    beyond = np.asarray(((flat < 0) | (flat > picture_sizes[:, None] - 1)).any(-1))
     of_region = masks.assign_landmarks(canonical, size)
     shares = [beyond[:, of_region == number].mean(1) for number in range(len(REGIONS))]
     return np.asarray(np.stack(shares, 1) <= _MOST_BEYOND, np.bool_)
@@ -224,7 +224,7 @@ def _fit_light(pictures: Floats, even: Floats, median: Floats, hull: NDArray[np.
 
 def _compare(pictures: Floats, median: MedianPicture) -> Floats:
     """Measure the distances (n,5) of canonical pictures."""
-    hull = median.parts.any(0)
+    hull = np.asarray(median.parts.any(0))
     even = pictures = _standardise(pictures, hull)
     for _ in range(_LIGHT_STEPS):
         even = _fit_light(pictures, even, median.picture, hull)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.region_flaws import BLURRED, COVERED, FEWEST_COMPARED, Flaws
+from facesmith.faces.face_set.region_flaws import BLURRED, COVERED, FEWEST_COMPARED, Flaws, is_visible
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.topology import REGIONS
 from facesmith.faces.measures import eye_distance
@@ -28,7 +28,7 @@ def describe_flaws(flaws: Flaws) -> list[str]:
         flaws: (N,5), see `find_flaws`.
     """
     total, lines = len(flaws), []
-    visible = np.equal(flaws, None).astype(np.bool_)
+    visible = is_visible(flaws)
     lost = ~visible.any(1)
     if lost.any():
         lines.append(f"{lost.sum()} of {total} pictures show no region of the face clearly: they are not used")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.faces.face import keypoints_from_landmarks
-from facesmith.faces.face_set.region_flaws import Flaws, find_flaws, no_flaws
+from facesmith.faces.face_set.region_flaws import Flaws, find_flaws, is_visible, no_flaws
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, transform_points, warp_face
 from facesmith.faces.geometry.topology import BLENDSHAPES, LANDMARKS, REGIONS
@@ -143,7 +143,7 @@ class FaceSet:
     @property
     def visible(self) -> NDArray[np.bool_]:
         """Whether each of `topology.REGIONS` shows nothing but the person, (N,5)."""
-        return np.equal(self.flaws, None).astype(np.bool_)
+        return is_visible(self.flaws)
 
     @cached_property
     def _matrices(self) -> NDArray[np.float64]:

@@ -41,6 +41,11 @@ def no_flaws(count: int) -> Flaws:
     return np.full((count, len(REGIONS)), None, object)
 
 
+def is_visible(flaws: Flaws) -> NDArray[np.bool_]:
+    """Return which regions (N,5) nothing hides."""
+    return np.array([flaw is None for flaw in flaws.flat], np.bool_).reshape(flaws.shape)
+
+
 def find_flaws(
     crops: Sequence[Path],
     landmarks: NDArray[np.floating],

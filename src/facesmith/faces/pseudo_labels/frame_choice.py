@@ -54,7 +54,6 @@ class FrameChooser:
         faces: Of the person; the second half are mirror images of the first.
 
     Attributes:
-        whole: (n,) whether every region of the face is visible.
         canonical: (478,3) px, the person's mean face, see `estimate_mean_shape`.
     """
 
@@ -63,7 +62,6 @@ class FrameChooser:
         self._points = faces.landmarks[..., :2].astype(np.float64)
         self._shapes = faces.blendshapes.astype(np.float64)
         self._hidden = ~faces.visible
-        self.whole: NDArray[np.bool_] = faces.visible.all(1)
         half = len(faces) // 2
         self._mirror_cost = _MIRROR_COST * (np.arange(len(faces)) >= half)
         self.canonical: Floats = estimate_mean_shape(faces)
