@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facesmith.faces.geometry import masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.thin_plate import compute_warp_maps, resample
+from facesmith.faces.geometry.thin_plate import compute_warp_maps, fit_similarity, resample
 from facesmith.faces.geometry.topology import REGIONS as REGIONS
 from facesmith.media.sampling import evenly_spaced
 
@@ -33,8 +33,12 @@ _LIPS_REACH: Final = 2.5 / 128  # around the inner lips: teeth, tongue and dark 
 _TOLERANT: Final = ("mouth", "cheeks")
 _TWO_SIDED: Final = ("eyes", "cheeks")  # their worse side counts
 # eyes, nose, mouth, cheeks, forehead: distance from which on a region is covered; and where another one is
-_COVERED: Final = np.array((0.52, 0.27, 0.077, 0.17, 0.45))
-_COVERED_TOO: Final = np.array((0.46, 0.22, 0.062, 0.086, 0.30))
+_COVERED: Final = np.array((0.55, 0.27, 0.077, 0.17, 0.45))
+_COVERED_TOO: Final = np.array((0.47, 0.24, 0.062, 0.086, 0.30))
+# lips that are this far from their mean shape (of the crop's side) laugh or shout: what is farther allows the mouth
+# more of a distance, in proportion
+_EXPRESSIVE: Final = 3 / 128
+_ALLOWED: Final = 0.3 * 128
 _SHARPNESS_SEEN_AT: Final = 128
 # of the person's median sharpness: the whole face (geometric mean over the regions that have detail), and a region
 _BLURRED_FACE, _BLURRED_REGION = 0.62, 0.33
@@ -100,12 +104,15 @@ def measure_distances(faces: AlignedFaces, median: MedianPicture) -> Floats:
         median: Of the person.
 
     Returns:
-        (N,5) mean absolute difference of colours, in units of the face's contrast, of REGIONS.
+        (N,5) mean absolute difference of colours, in units of the face's contrast, of REGIONS; less for a mouth that
+        laughs or shouts.
     """
     found = [np.empty((0, len(REGIONS)), np.float32)]
     for first in range(0, len(faces), _CHUNK):
         found.append(_compare(_to_canonical(faces[first : first + _CHUNK], median.points), median))
-    return np.concatenate(found)
+    distances = np.concatenate(found)
+    distances[:, REGIONS.index("mouth")] /= 1 + _ALLOWED * _measure_expression(faces, median.points)
+    return distances
 
 
 def find_covered(distances: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -189,6 +196,13 @@ def _to_canonical(faces: AlignedFaces, points: Floats) -> Floats:
     maps = compute_warp_maps(points, (faces.landmarks + 0.5) * unit - 0.5, SEEN_AT, smoothing=_SMOOTHING)
     small = (cv2.resize(image, (SEEN_AT, SEEN_AT), interpolation=cv2.INTER_AREA) for image in faces.images)
     return np.stack([resample(np.asarray(image, np.uint8), where) for image, where in zip(small, maps, strict=True)])
+
+
+def _measure_expression(faces: AlignedFaces, points: Floats) -> NDArray[np.float64]:
+    """Measure how much farther than usual the lips are from their mean shape: (N,), of the crop's side."""
+    usual = points[:, :2] * (faces.size / SEEN_AT)
+    moved = np.linalg.norm(fit_similarity(faces.landmarks[..., :2], usual) - usual, axis=-1)
+    return np.maximum(moved[:, topology.MOUTH].mean(1) / faces.size - _EXPRESSIVE, 0)
 
 
 def _standardise(pictures: Floats, hull: NDArray[np.bool_]) -> Floats:

@@ -1,5 +1,6 @@
 """The data of a swapper: one person and scenes, or many people in each other's scenes."""
 
+import logging
 import re
 
 import numpy as np
@@ -11,6 +12,8 @@ from facesmith.media.sampling import evenly_spaced
 from facesmith.methods.swapper.config import PretrainDataModuleConfig, SwapperDataModuleConfig
 from facesmith.training.swapping.data import STOCK_FACES, SwapDataModule
 from facesmith.training.swapping.splits import FaceSubset, IdentitySplit, split_frames, split_scenes
+
+log = logging.getLogger(__name__)
 
 
 class SwapperDataModule(SwapDataModule):
