@@ -67,9 +67,12 @@ class RecordRun(Callback):
         self._record(trainer, None)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give those that read the final metrics what was measured before the first step and never again."""
-        metrics = trainer.callback_metrics
-        metrics.update({name: torch.tensor(v) for name, v in self._untrained.items() if name not in metrics})
+        """Give those that read the final metrics what was measured before the first step, and never again."""
+        metrics, untrained = trainer.callback_metrics, self._untrained
+        if trainer.max_epochs:
+            validated = {name.partition("/")[2]: v for name, v in untrained.items() if name.startswith("val/")}
+            metrics.update({f"untrained/{name}": torch.tensor(value) for name, value in validated.items()})
+        metrics.update({name: torch.tensor(value) for name, value in untrained.items() if name not in metrics})
         if trainer.max_epochs == 0:
             log.info("not trained: trainer.max_epochs=0; train it with trainer.max_epochs=<epochs> resume=<this run>")
             self._record(trainer, -1)

@@ -63,6 +63,7 @@ _VIDEO_METRICS: Final = (  # of generated videos, where a name may mean somethin
 _STAGES: Final = (  # prefix of the metrics, title of the column
     ("before", "before"),
     ("base", "base"),
+    ("untrained", "untrained"),
     ("val", "after"),
     ("before_holdout", "held out, before"),
     ("base_holdout", "held out, base"),
