@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.metrics.seam import seam
 from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim
+from facesmith.metrics.swap_metrics import PictureMetrics, SwapMetrics
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,26 @@ def test_swap_evaluator_stranger_and_missing_face_are_rejected(
     assert gone.pictures[0].reason == "no face found"
     assert gone.figures("val")["val/miss_rate"] == 1
     assert gone.figures("val")["val/accepted"] == 0
+
+
+def test_swap_evaluator_spoilt_faces_are_rejected_for_what_is_wrong(gate: SwapEvaluator, person: AlignedFaces) -> None:
+    one = person[-1:]
+    mask, size = _masks(one), one.size
+    face = one.images[0]
+
+    def judge(spoilt: np.ndarray, own_mask: np.ndarray = mask) -> PictureMetrics:
+        shown = np.where(own_mask[0, ..., None] > 127, np.clip(spoilt, 0, 255), face).astype(np.uint8)[None]
+        return gate(SwapPictures(one.images, one.images, shown, shown, own_mask, mask)).pictures[0]
+
+    assert judge(face).accepted
+    assert "blurred" in judge(cv2.GaussianBlur(face, (0, 0), 3)).reason
+    assert "another colour" in judge(face + np.array([30, -20, 40])).reason
+    assert "another colour" in judge(face * 0.7).reason
+    assert "features misplaced" in judge(np.roll(face, 6, axis=1)).reason
+    wave = 16 * np.sin(np.arange(size) * 2 * np.pi / 6)[None, :, None]
+    assert "stripes on the skin" in judge(face + wave).reason
+    figures = SwapMetrics([judge(face), judge(face + wave)]).figures("val")
+    assert (figures["val/accepted"], figures["val/passed"], figures["val/rejected_foreign"]) == (0.5, 0, 0.5)
 
 
 def test_landmark_mirror_agrees_with_detection(analyzer: MediaPipeAnalyzer, person: AlignedFaces) -> None:

@@ -159,8 +159,10 @@ class FaceComparison:
             places = self._appearance.locate(target.landmarks, size) if target.places is None else target.places
             foreign = self._appearance.find_foreign(swapped.picture, target.picture, mask, places)
         return FaceFigures(
-            float(away / eye_distance(np.asarray(target.landmarks, np.float32))),
-            *(float(angle) for angle in (pitch, yaw, roll)),
+            nme=float(away / eye_distance(np.asarray(target.landmarks, np.float32))),
+            pitch=float(pitch),
+            yaw=float(yaw),
+            roll=float(roll),
             expression=expression.all_shapes,
             expression_seven=expression.seven_shapes,
             eyes=expression.eyes,

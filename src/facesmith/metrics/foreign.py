@@ -55,7 +55,7 @@ class PersonAppearance:
         canonical = FrameChooser(both).canonical
         self._points = _to_side(canonical, person.size)
         self._parts = masks.divide_face(self._points, _SIDE)
-        shown = find_visible_regions(both, canonical) & both.visible
+        shown = find_visible_regions(both, canonical) if both.visible.all() else both.visible
         shown |= ~shown.any(0)  # covered everywhere: nothing else is known
         # (N,S,S) where each picture shows the person
         self._shown = np.einsum("nr,rij->nij", shown.astype(np.float32), self._parts.astype(np.float32)) > 0
@@ -78,7 +78,8 @@ class PersonAppearance:
 
     def bring(self, picture: Pixels, places: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring a crop (S,S,3) to canonical coordinates."""
-        return resample(cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), places)
+        small = np.asarray(cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        return resample(small, places)
 
     def find_foreign(
         self, swapped: Pixels, target: Pixels, mask: NDArray[np.floating], places: NDArray[np.float32]
@@ -95,7 +96,7 @@ class PersonAppearance:
         """
         face = self._parts.any(0)
         cover = cv2.resize(mask.astype(np.float32), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        covered = (cv2.remap(cover, places[..., 0], places[..., 1], cv2.INTER_LINEAR) > 0.5) & face
+        covered = (np.asarray(cv2.remap(cover, places[..., 0], places[..., 1], cv2.INTER_LINEAR)) > 0.5) & face
         inside = cv2.erode(covered.astype(np.uint8), np.ones((2 * _RIM + 1,) * 2, np.uint8)) > 0
         ours = _lightness(self.bring(swapped, places))
         contrast = max(float(ours[face].std()), 1e-3)
@@ -105,8 +106,8 @@ class PersonAppearance:
         skin = parts[_SKIN].any(0)
         stripes = math.nan
         if skin.sum() >= _LEAST:
-            down, across = (np.abs(slope[skin]).mean() for slope in np.gradient(left))
-            stripes = abs(float(across - down)) / contrast
+            down, across = (float(np.abs(np.gradient(left, axis=axis)[skin]).mean()) for axis in (0, 1))
+            stripes = abs(across - down) / contrast
         return Foreign(regions, stripes)
 
 

@@ -23,12 +23,14 @@ class Limit:
 
     Attributes:
         figure: Name in `PictureMetrics.values`.
+        kind: What is wrong beyond it, of KINDS.
         value: The limit itself is still accepted.
         reason: Why a face beyond it is rejected; the value is put in.
         least: Whether lower values are rejected; of the others, magnitudes that are higher.
     """
 
     figure: str
+    kind: str
     value: float
     reason: str
     least: bool = False
@@ -39,28 +41,29 @@ class Limit:
 
 
 LIMITS: Final = (
-    Limit("distance", SAME_PERSON, "not the person (dlib {:.2f})"),
-    Limit("identity_moved", -0.45, "still the target's own face (dlib {:.2f})", least=True),
-    Limit("nme", FARTHEST_NME, "features misplaced (NME {:.2f})"),
-    Limit("pose", 8.0, "head turned otherwise ({:.0f} degrees)"),
-    Limit("foreign_eyes", 0.25, "something foreign on the eyes ({:.2f})"),
-    Limit("foreign_nose", 0.165, "something foreign on the nose ({:.2f})"),
-    Limit("foreign_mouth", 0.2, "something foreign on mouth or chin ({:.2f})"),
-    Limit("foreign_cheeks", 0.095, "something foreign on the cheeks ({:.3f})"),
-    Limit("foreign_forehead", 0.08, "something foreign on the forehead ({:.3f})"),
-    Limit("stripes", 0.0075, "stripes on the skin ({:.4f})"),
-    Limit("colour", 5.5, "another colour than the target's skin (Delta E {:.1f})"),
-    Limit("colour_patches", 10.0, "patches of another colour (Delta E {:.1f})"),
-    Limit("colour_around", 3.0, "another colour than neck and forehead (Delta E {:.1f})"),
-    Limit("blur", 0.4, "blurred ({:.2f} of what person or target have)", least=True),
-    Limit("lips", 0.055, "mouth open or shut that was not ({:+.2f} eye distances)"),
-    Limit("shut", 0.5, "eyes shut that were open"),
-    Limit("eyes", 0.25, "eyes open or shut that were not ({:.2f})"),
-    Limit("expression_seven", 0.09, "another expression ({:.2f} of 7 shapes)"),
-    Limit("expression", 0.075, "another expression ({:.2f} of 52 shapes)"),
-    Limit("seam", 4.5, "a seam along the mask ({:.1f} levels a px)"),
+    Limit("distance", "identity", SAME_PERSON, "not the person (dlib {:.2f})"),
+    Limit("identity_moved", "identity", -0.45, "still the target's own face (dlib {:.2f})", least=True),
+    Limit("nme", "geometry", FARTHEST_NME, "features misplaced (NME {:.2f})"),
+    Limit("pose", "geometry", 8.0, "head turned otherwise ({:.0f} degrees)"),
+    Limit("foreign_eyes", "foreign", 0.25, "something foreign on the eyes ({:.2f})"),
+    Limit("foreign_nose", "foreign", 0.165, "something foreign on the nose ({:.2f})"),
+    Limit("foreign_mouth", "foreign", 0.2, "something foreign on mouth or chin ({:.2f})"),
+    Limit("foreign_cheeks", "foreign", 0.095, "something foreign on the cheeks ({:.3f})"),
+    Limit("foreign_forehead", "foreign", 0.08, "something foreign on the forehead ({:.3f})"),
+    Limit("stripes", "foreign", 0.0075, "stripes on the skin ({:.4f})"),
+    Limit("colour", "colour", 5.5, "another colour than the target's skin (Delta E {:.1f})"),
+    Limit("colour_patches", "colour", 10.0, "patches of another colour (Delta E {:.1f})"),
+    Limit("colour_around", "colour", 3.0, "another colour than neck and forehead (Delta E {:.1f})"),
+    Limit("blur", "blur", 0.4, "blurred ({:.2f} of what person or target have)", least=True),
+    Limit("lips", "expression", 0.055, "mouth open or shut that was not ({:+.2f} eye distances)"),
+    Limit("shut", "expression", 0.5, "eyes shut that were open"),
+    Limit("eyes", "expression", 0.25, "eyes open or shut that were not ({:.2f})"),
+    Limit("expression_seven", "expression", 0.09, "another expression ({:.2f} of 7 shapes)"),
+    Limit("expression", "expression", 0.075, "another expression ({:.2f} of 52 shapes)"),
+    Limit("seam", "seam", 4.5, "a seam along the mask ({:.1f} levels a px)"),
 )
 """Of one face, the gravest first."""
+KINDS: Final = tuple(dict.fromkeys(limit.kind for limit in LIMITS))
 LIMIT_OF: Final = {limit.figure: limit.value for limit in LIMITS}
 """Limits by figure."""
 
@@ -70,9 +73,14 @@ def find_reason(figures: Mapping[str, float]) -> str:
 
     Args:
         figures: By name, as `FaceFigures.values` and `PictureMetrics.values`; one that is nan or missing is within
-            every limit, but a face without `nme` is none.
+            every limit, but a picture without `nme` has no face.
     """
     if math.isnan(figures["nme"]):
         return "no face found"
-    broken = [(limit, value) for limit in LIMITS if limit.violated(value := figures.get(limit.figure, math.nan))]
-    return ", ".join(dict.fromkeys(limit.reason.format(value) for limit, value in broken))
+    texts = (limit.reason.format(figures[limit.figure]) for limit in find_broken(figures))
+    return ", ".join(dict.fromkeys(texts))
+
+
+def find_broken(figures: Mapping[str, float]) -> list[Limit]:
+    """Return the limits that figures, as of `find_reason`, are beyond, the gravest first."""
+    return [limit for limit in LIMITS if limit.violated(figures.get(limit.figure, math.nan))]

@@ -53,7 +53,7 @@ def colour_error(swapped: Pixels, target: Pixels, landmarks: Floats, mask: NDArr
     skin = (masks.skin_mask((landmarks[:, :2] + 0.5) * unit - 0.5, _SIDE) > 0.5) & covered
     if skin.sum() < _LEAST:
         return ColourError(float("nan"), float("nan"), float("nan"))
-    ours, theirs = _to_lab(_shrink(swapped)), _to_lab(_shrink(target))
+    ours, theirs = _to_lab(swapped), _to_lab(target)
     here, there = np.median(ours[skin], 0), np.median(theirs[skin], 0)
     local = deltaE_ciede2000(_even(ours, skin)[skin], _even(theirs, skin)[skin], kL=_LIGHT)
     near = cv2.dilate(covered.astype(np.uint8), np.ones((2 * _RIM + 1,) * 2, np.uint8)) > 0
@@ -65,12 +65,12 @@ def colour_error(swapped: Pixels, target: Pixels, landmarks: Floats, mask: NDArr
     return ColourError(float(deltaE_ciede2000(here, there)), float(np.quantile(local, _PATCH)), around)
 
 
-def _shrink(picture: NDArray[np.uint8] | Plane) -> NDArray[np.uint8] | Plane:
-    return cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+def _shrink(plane: Plane) -> Plane:
+    return np.asarray(cv2.resize(plane, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _to_lab(picture: NDArray[np.uint8] | Plane) -> Plane:
-    return np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+def _to_lab(picture: Pixels) -> Plane:
+    return np.asarray(cv2.cvtColor(_shrink(picture.astype(np.float32)) / 255, cv2.COLOR_RGB2LAB), np.float32)
 
 
 def _even(plane: Plane, inside: NDArray[np.bool_]) -> Plane:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.metrics.comparison import FaceFigures
-from facesmith.metrics.limits import LEAST_ACCEPTED, MOST_MISSES, SAME_PERSON
+from facesmith.metrics.limits import KINDS, LEAST_ACCEPTED, MOST_MISSES, SAME_PERSON, find_broken
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +102,8 @@ class SwapMetrics:
     def figures(self, prefix: str) -> dict[str, float]:
         """Return means (sharpness: medians) over the pictures, by metric name: `prefix`/...
 
-        What was measured on no picture is missing: colour without a mask, for one.
+        `rejected_`... are the shares of pictures beyond a limit of each kind. What was measured on no picture is
+        missing: colour without a mask, for one.
         """
         rows = self.pictures
         missed = float(np.mean([np.isnan(row.nme) for row in rows]))
@@ -113,6 +114,8 @@ class SwapMetrics:
             "passed": float(accepted >= LEAST_ACCEPTED),
             "miss_rate": missed,
         }
+        kinds = [{limit.kind for limit in find_broken(row.values())} for row in rows]
+        figures |= {f"rejected_{kind}": float(np.mean([kind in found for found in kinds])) for kind in KINDS}
         figures |= {name: _reduce(np.nanmean, self._column(field)) for name, field in _MEANS.items()}
         figures |= {name: _reduce(np.nanmean, np.abs(self._column(field))) for name, field in _MEAN_SIZES.items()}
         figures |= {name: _reduce(np.nanmedian, self._column(field)) for name, field in _MEDIANS.items()}

@@ -14,6 +14,15 @@ GOOD = {
     "val/sharpness_own": 0.7,
     "val/mask_iou": 0.97,
     "val/seam": 1.4,
+    "val/pose_error": 1.9,
+    "val/expression_error": 0.03,
+    "val/lip_gap": 0.01,
+    "val/colour_error": 1.0,
+    "val/colour_patches": 3.0,
+    "val/foreign_mouth": 0.1,
+    "val/foreign_cheeks": 0.06,
+    "val/stripes": 0.002,
+    "val/rejected_foreign": 0.05,
 }
 LOSSES = ("flow", "mask", "light", "detail")
 
@@ -45,6 +54,20 @@ def test_advice_good_result_is_empty() -> None:
         ({"val__nme": 0.2}, ["features out of place", "data.selection.max_yaw", "model.loss.flow"]),
         ({"val__eye_openness": 0.4}, ["eyes unlike", "model.loss.detail"]),
         ({"val__miss_rate": 0.5}, ["no face in the result", "model.optimizer.lr"]),
+        (
+            {"val__rejected_foreign": 0.3, "val__foreign_mouth": 0.3},
+            ["something foreign on 30% of the faces: val/foreign_mouth 0.300", "contact_sheet.png", "data.source"],
+        ),
+        (
+            {"val__rejected_foreign": 0.3, "val__stripes": 0.02, "losses": (*LOSSES, "identity")},
+            ["stripes on the skin: val/stripes 0.0200", "lower model.loss.identity"],
+        ),
+        (
+            {"val__rejected_colour": 0.5, "val__colour_error": 9.0},
+            ["another colour: val/colour_error 9.0", "loss.light"],
+        ),
+        ({"val__rejected_expression": 0.5, "val__lip_gap": 0.1}, ["val/lip_gap 0.100", "teeth", "data.source"]),
+        ({"val__rejected_geometry": 0.5, "val__pose_error": 12.0}, ["val/pose_error 12.0 degrees", "data.source"]),
     ],
 )
 def test_advice_bad_figure_names_limit_and_key(changed: dict, words: list[str]) -> None:

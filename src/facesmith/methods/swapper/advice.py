@@ -3,15 +3,17 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from facesmith.metrics.limits import FARTHEST_NME, MOST_MISSES, SAME_PERSON
+from facesmith.metrics.limits import FARTHEST_NME, LEAST_ACCEPTED, LIMIT_OF, MOST_MISSES, SAME_PERSON
 
-# Seen targets of benchmarks/identity_quality.py: sharpness .51-.80 of the pseudo truth's, mask overlap .96-.98.
-# Held-out ones at their worst, soft to the eye: .22-.40, and .69-.75 where the mask was wrong.
+# Good swaps have .51-.80 of the pseudo truth's sharpness and a mask overlap of .96-.98; those soft to the eye .22-.40,
+# and .69-.75 where the mask was wrong.
 _BLURRED: Final = 0.45
 _AS_SHARP_AS_OWN: Final = 0.8
 _MASKED: Final = 0.9
 _UNLIKE_EYES: Final = 0.2
 _SEAM: Final = 2.5  # the demo 1.4; 30 levels too light 2.3, 50 3.0; not feathered 3.7, and 30 levels too light 6.0
+_MOST_REJECTED: Final = 1 - LEAST_ACCEPTED  # of the faces, by one kind of limit
+_FOREIGN: Final = ("eyes", "nose", "mouth", "cheeks", "forehead")
 _ENOUGH_STEPS: Final = 1800  # from here on the benchmark's dlib distance falls by less than .01 in 400 steps
 _FEW_FACES: Final = 40
 _SMALL_FACE: Final = 80.0  # px; below, enlarged pictures of the person are what is learnt
@@ -71,11 +73,30 @@ def _lines(
                 else f"profiles are the hardest: lower data.selection.max_yaw, or raise model.loss.{place}"
             )
         )
+    elif above("val/rejected_geometry", _MOST_REJECTED):
+        yield (
+            f"heads turned otherwise: val/pose_error {figures['val/pose_error']:.1f} degrees (limit "
+            f"{LIMIT_OF['pose']:g}); give pictures of the person whose head is turned like the targets' in data.source"
+        )
+    if above("val/rejected_foreign", _MOST_REJECTED):
+        yield _what_is_foreign(figures, losses)
+    if above("val/rejected_colour", _MOST_REJECTED):
+        yield (
+            f"faces of another colour: val/colour_error {figures['val/colour_error']:.1f}, val/colour_patches "
+            f"{figures['val/colour_patches']:.1f} (limits {LIMIT_OF['colour']:g}, {LIMIT_OF['colour_patches']:g}); "
+            f"raise model.loss.{light}, lower model.optimizer.lr, or swap with task.colour_match=true"
+        )
     if above("val/eye_openness", _UNLIKE_EYES):
         yield (
             f"eyes unlike the target's: val/eye_openness {figures['val/eye_openness']:.2f} (limit {_UNLIKE_EYES}); "
             "give media of the person with open and shut eyes in data.source"
             + (", or raise model.loss.detail" if "detail" in losses else "")
+        )
+    elif above("val/rejected_expression", _MOST_REJECTED):
+        yield (
+            f"expressions unlike the target's: val/expression_error {figures['val/expression_error']:.3f}, val/lip_gap "
+            f"{figures['val/lip_gap']:.3f} (limits {LIMIT_OF['expression']:g}, {LIMIT_OF['lips']:g}); give pictures of "
+            "the person with an open and a shut mouth, with teeth and with shut eyes in data.source"
         )
     if below("val/sharpness", _BLURRED):
         yield (
@@ -93,6 +114,20 @@ def _lines(
             f"not, along the mask's rim (limit {_SEAM:g}); swap with task.colour_match=true or task.blend=multiband, "
             f"or raise model.loss.{light}"
         )
+
+
+def _what_is_foreign(figures: Mapping[str, float], losses: Collection[str]) -> str:
+    share = f"{figures['val/rejected_foreign']:.0%} of the faces"
+    if figures.get("val/stripes", 0.0) > LIMIT_OF["stripes"]:
+        cure = "lower model.loss.identity" if "identity" in losses else "lower model.optimizer.lr"
+        return f"stripes on the skin: val/stripes {figures['val/stripes']:.4f} (limit {LIMIT_OF['stripes']:g}); {cure}"
+    names = [f"foreign_{name}" for name in _FOREIGN if f"val/foreign_{name}" in figures]
+    worst = max(names, key=lambda name: figures[f"val/{name}"] / LIMIT_OF[name])
+    return (
+        f"something foreign on {share}: val/{worst} {figures[f'val/{worst}']:.3f} (limit {LIMIT_OF[worst]:g}); look in "
+        "contact_sheet.png of the face set for hands, hair or glasses before the person's face, take those pictures "
+        "out of data.source, or give more without"
+    )
 
 
 def _why_not_the_person(short: bool, more: str, faces: int, size: float) -> str:
