@@ -8,7 +8,7 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry import masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.mean_shape import estimate_mean_shape
-from facesmith.faces.visibility import REGIONS, find_inside, find_visible_regions
+from facesmith.faces.visibility import REGIONS, find_covered, find_inside, find_visible_regions, follow_covered
 
 SIZE = 128
 
@@ -93,3 +93,16 @@ def test_estimate_mean_shape_leaves_out_covered_regions(man: AlignedFaces) -> No
         for moved, points, known in ((man.images, man.landmarks, seen), (man.images, moved, seen))
     ]
     assert np.abs(shapes[0] - shapes[1])[topology.MOUTH].max() < 0.7
+
+
+def test_follow_covered_finds_a_hand_that_comes_and_goes() -> None:
+    mouth = REGIONS.index("mouth")
+    distances = np.zeros((7, len(REGIONS)))
+    distances[:, mouth] = [0.03, 0.07, 0.2, 0.07, 0.07, 0.07, 0.07]
+    tracks, times = np.array([0, 0, 0, 0, 0, 1, 0]), np.array([0, 0.4, 0.8, 1.2, 1.6, 1.7, 4.0])
+    covered = find_covered(distances)
+    assert covered[:, mouth].tolist() == [False, False, True, False, False, False, False]
+    followed = follow_covered(covered, distances, tracks, times)
+    assert followed[:, mouth].tolist() == [False, True, True, True, True, False, False]
+    stills = follow_covered(covered, distances, np.arange(7), np.full(7, np.nan))
+    assert np.array_equal(stills, covered)

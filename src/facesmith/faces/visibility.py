@@ -35,6 +35,7 @@ _TWO_SIDED: Final = ("eyes", "cheeks")  # their worse side counts
 # eyes, nose, mouth, cheeks, forehead: distance from which on a region is covered; and where another one is
 _COVERED: Final = np.array((0.55, 0.27, 0.077, 0.17, 0.45))
 _COVERED_TOO: Final = np.array((0.47, 0.24, 0.062, 0.086, 0.30))
+_SHORTLY: Final = 1.0  # seconds
 # lips that are this far from their mean shape (of the crop's side) laugh or shout: what is farther allows the mouth
 # more of a distance, in proportion
 _EXPRESSIVE: Final = 3 / 128
@@ -127,6 +128,35 @@ def find_covered(distances: NDArray[np.floating]) -> NDArray[np.bool_]:
     far = distances > _COVERED
     others = far.sum(1, keepdims=True) - far > 0
     return np.asarray(far | (others & (distances > _COVERED_TOO)), np.bool_)
+
+
+def follow_covered(
+    covered: NDArray[np.bool_],
+    distances: NDArray[np.floating],
+    tracks: NDArray[np.integer],
+    times: NDArray[np.floating],
+) -> NDArray[np.bool_]:
+    """Find what is covered shortly before and after: not so near the median, beside a moment when it is covered.
+
+    A hand that comes and goes is nearest to the face's own look at both ends.
+
+    Args:
+        covered: (N,5), see `find_covered`.
+        distances: (N,5), see `measure_distances`.
+        tracks: (N,) number of the track.
+        times: (N,) seconds, NaN for stills.
+
+    Returns:
+        (N,5).
+    """
+    found, likely = covered.copy(), distances > _COVERED_TOO
+    order = np.lexsort((times, tracks))
+    before, after = order[:-1], order[1:]
+    joined = (tracks[before] == tracks[after]) & (times[after] - times[before] <= _SHORTLY)
+    pairs = [*zip(before[joined], after[joined], strict=True)]
+    for here, there in (*pairs, *((after, before) for before, after in reversed(pairs))):
+        found[there] |= found[here] & likely[there]
+    return found
 
 
 def measure_sharpness(faces: AlignedFaces) -> Floats:

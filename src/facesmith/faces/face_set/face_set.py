@@ -138,7 +138,7 @@ class FaceSet:
             return no_flaws(len(self))
         crops = [self.path / CROPS / name for name in self._crop_names]
         landmarks = column_to_array(self.kept, "landmarks").reshape(-1, LANDMARKS, 3)
-        return find_flaws(crops, landmarks, self._matrices, CROP_SIZE, None)
+        return find_flaws(crops, landmarks, self._matrices, CROP_SIZE, self.tracks, self.times, None)
 
     @property
     def visible(self) -> NDArray[np.bool_]:

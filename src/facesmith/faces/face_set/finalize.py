@@ -298,6 +298,8 @@ def _find_flaws(partial: Path, analysed: _Analysed, faces: _SelectedFaces, peopl
         faces.found[faces.kept],
         column_to_array(kept, "matrix").reshape(-1, 2, 3),
         CROP_SIZE,
+        faces.tracks[faces.kept],
+        faces.times[faces.kept],
         column_to_array(kept, "picture_size"),
     )
 

@@ -19,6 +19,7 @@ from facesmith.faces.visibility import (
     find_blurred,
     find_covered,
     find_inside,
+    follow_covered,
     measure_distances,
     measure_sharpness,
 )
@@ -51,6 +52,8 @@ def find_flaws(
     landmarks: NDArray[np.floating],
     matrices: NDArray[np.floating],
     crop_size: int,
+    tracks: NDArray[np.integer],
+    times: NDArray[np.floating],
     picture_sizes: NDArray[np.integer] | None,
 ) -> Flaws:
     """Find what hides regions of a person's faces.
@@ -60,6 +63,8 @@ def find_flaws(
         landmarks: (N,478,3) px of the pictures, as found.
         matrices: (N,2,3) pictures to crops.
         crop_size: Side of a crop in px.
+        tracks: (N,) number of the track.
+        times: (N,) seconds, NaN for stills.
         picture_sizes: (N,2) widths and heights of the pictures in px; None: not known, nothing is cut off.
 
     Returns:
@@ -74,8 +79,8 @@ def find_flaws(
     faces = _align(crops, landmarks, matrices, crop_size)
     shape = estimate_mean_shape(faces)
     if len(faces) >= FEWEST_COMPARED:
-        median = MedianPicture.estimate(faces, shape)
-        flaws[find_covered(measure_distances(faces, median))] = COVERED
+        distances = measure_distances(faces, MedianPicture.estimate(faces, shape))
+        flaws[follow_covered(find_covered(distances), distances, tracks, times)] = COVERED
         flaws[find_blurred(measure_sharpness(faces))] = BLURRED
     if picture_sizes is not None:
         flaws[~find_inside(landmarks, picture_sizes, shape, _SIZE)] = CUT_OFF
