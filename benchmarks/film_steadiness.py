@@ -193,7 +193,13 @@ def build(film: Film, arguments: argparse.Namespace) -> MeshWarp:
     shapes = np.stack([face.blendshapes for face in film.smooth]).astype(np.float32)
     person = AlignedFaces(images, np.stack(landmarks).astype(np.float32), shapes, TEMPLATE)
     generator = MeshWarp(
-        arguments.size, arguments.pictures, arguments.size, arguments.sharpness, mixed=2, channels=[16, 32, 48]
+        arguments.size,
+        arguments.pictures,
+        arguments.size,
+        arguments.sharpness,
+        mixed=2,
+        proportions=arguments.proportions,
+        channels=[16, 32, 48],
     ).eval()
     parts = build_person_pictures(person, arguments.pictures)
     generator.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(parts).items()})
@@ -218,6 +224,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--sharpness", type=float, default=1500.0)
+    parser.add_argument("--proportions", type=float, default=0.25)
     parser.add_argument("--sheet", type=Path, help="folder for contact sheets; do not publish those of stock films")
     return parser.parse_args()
 

@@ -11,6 +11,8 @@ from facesmith.models.swapper.layers import resize, shrink
 _LIGHT_CELLS: Final = 16
 _LIGHT_SIGMA: Final = 11 / 128  # the scene's light, as in the pseudo ground truth
 _RELIGHT: Final = 0.6
+_TO_OPPONENT: Final = ((1 / 3, 1 / 3, 1 / 3), (2 / 3, -1 / 3, -1 / 3), (-1 / 3, -1 / 3, 2 / 3))
+_FROM_OPPONENT: Final = ((1.0, 1.0, 0.0), (1.0, -1.0, -1.0), (1.0, 0.0, 1.0))
 _LEAST: Final = (0.6, 0.05, 0.05)  # bounds of the contrast, times the person's own; a grey picture has no colour
 _MOST: Final = 1.4
 _SOFTEST, _SHARPEST = 0.3, 1.5  # bounds of the change of fine detail
@@ -97,11 +99,15 @@ def _alike(seen: Tensor, skin: Tensor) -> Tensor:
 
 def opponent(picture: Tensor) -> Tensor:
     """Convert RGB (N,3,S,S) to opponent colours: lightness, red minus lightness, blue minus lightness."""
-    lightness = picture.mean(1, keepdim=True)
-    return torch.cat([lightness, picture[:, :1] - lightness, picture[:, 2:] - lightness], 1)
+    return _convert(picture, _TO_OPPONENT)
 
 
 def from_opponent(colours: Tensor) -> Tensor:
     """Convert opponent colours (N,3,S,S) to RGB: undo `opponent`."""
-    lightness, red, blue = colours[:, :1], colours[:, 1:2], colours[:, 2:]
-    return torch.cat([lightness + red, lightness - red - blue, lightness + blue], 1)
+    return _convert(colours, _FROM_OPPONENT)
+
+
+def _convert(picture: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    # as a product: one pass over the picture
+    weights = torch.tensor(matrix, dtype=picture.dtype, device=picture.device)
+    return (weights @ picture.flatten(2)).view(picture.shape)

@@ -111,7 +111,8 @@ def composite(face: Tensor, mask: Tensor, target: Tensor) -> tuple[Tensor, Tenso
         The picture (N,3,S,S) in -1..1, and the mask it was blended with (N,1,S,S) in 0..1, low at the crop's rim.
     """
     soft = feather(mask)
-    return torch.lerp(target, face.clamp(-1, 1), soft), soft
+    # not lerp: exported it is two formulas and a choice between them
+    return target + (face.clamp(-1, 1) - target) * soft, soft
 
 
 def feather(mask: Tensor) -> Tensor:
@@ -126,9 +127,11 @@ def feather(mask: Tensor) -> Tensor:
     kept = 1 - F.max_pool2d(around, 2 * erode + 1, stride=1)
     taps = torch.arange(-radius, radius + 1, dtype=mask.dtype, device=mask.device)
     kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).reshape(1, 1, 1, -1)
-    blurred = F.conv2d(kept, kernel, padding=(0, radius))
-    return F.conv2d(blurred, kernel.transpose(2, 3), padding=(radius, 0))
+    kernel = (kernel / kernel.sum()).expand(size, 1, 1, -1)
+    # rows are channels: a convolution of one channel is the slowest there is
+    blurred = F.conv2d(kept.transpose(1, 2), kernel, padding=(0, radius), groups=size)
+    blurred = F.conv2d(blurred.permute(0, 3, 2, 1), kernel, padding=(0, radius), groups=size)
+    return blurred.permute(0, 2, 3, 1)
 
 
 class ExportWrapper(nn.Module):

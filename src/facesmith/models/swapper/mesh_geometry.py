@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facesmith.faces.geometry import topology
@@ -95,7 +96,9 @@ def mask_outline(landmarks: Tensor, size: int, rim: float) -> Tensor:
     directions = torch.stack([angle.cos(), angle.sin()])
     reach = (landmarks @ directions).amax(1)  # (N,directions)
     places = pixel_centres(size, landmarks).permute(1, 2, 0).reshape(-1, 2)
-    depth = (reach[:, None] - (places @ directions)[None]).amin(-1).view(-1, 1, size, size)
+    # how far a place is below each side of the outline, as one product
+    sides = torch.cat([-directions.expand(reach.shape[0], -1, -1), reach[:, None]], 1)
+    depth = (F.pad(places, (0, 1), value=1.0)[None] @ sides).amin(-1).view(-1, 1, size, size)
     rise = (depth / rim).clamp(0, 1)
     return rise * rise * (3 - 2 * rise)
 

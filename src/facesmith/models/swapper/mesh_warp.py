@@ -227,7 +227,7 @@ class MeshWarp(LandmarkGenerator):
         lit = _sample_at(picture, flow) * stretch.exp()[:, :, None, None] + offset
         lit = match_detail(lit, colours, resize(skin, size, "bilinear"))
         inner = mask_outline(points[:, topology.LIPS_INNER], min(size, _MASK), _MOUTH_RIM)
-        lit = torch.lerp(lit, colours, resize(inner, size, "bilinear") * (1 - own_mouth)[:, None, None, None])
+        lit = lit + (colours - lit) * (resize(inner, size, "bilinear") * (1 - own_mouth)[:, None, None, None])
         mask = self._mask(coarse, outline, size)
         if presence is not None:
             mask = mask * presence[:, None, None, None]
