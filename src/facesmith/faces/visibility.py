@@ -35,6 +35,7 @@ _TWO_SIDED: Final = ("eyes", "cheeks")  # their worse side counts
 # eyes, nose, mouth, cheeks, forehead: distance from which on a region is covered; and where another one is
 _COVERED: Final = np.array((0.55, 0.27, 0.077, 0.17, 0.45))
 _COVERED_TOO: Final = np.array((0.47, 0.24, 0.062, 0.086, 0.30))
+_EYES_BESIDE_NOSE: Final = 0.33  # of the eyes, where the nose is covered: a fingertip in the corner of an eye is small
 _SHORTLY: Final = 1.0  # seconds
 # lips that are this far from their mean shape (of the crop's side) laugh or shout: what is farther allows the mouth
 # more of a distance, in proportion
@@ -127,7 +128,10 @@ def find_covered(distances: NDArray[np.floating]) -> NDArray[np.bool_]:
     """
     far = distances > _COVERED
     others = far.sum(1, keepdims=True) - far > 0
-    return np.asarray(far | (others & (distances > _COVERED_TOO)), np.bool_)
+    found = np.asarray(far | (others & (distances > _COVERED_TOO)), np.bool_)
+    eyes, nose = REGIONS.index("eyes"), REGIONS.index("nose")
+    found[:, eyes] |= far[:, nose] & (distances[:, eyes] > _EYES_BESIDE_NOSE)
+    return found
 
 
 def follow_covered(

@@ -116,11 +116,11 @@ def flaws(**regions: list[str | None]) -> np.ndarray:
         ),
         (
             flaws(eyes=[BLURRED] + [None] * 4),
-            "1 of 5 pictures are blurred at the eyes: they are used for nose, mouth, cheeks and forehead only",
+            "1 of 5 pictures is blurred at the eyes: it is used for nose, mouth, cheeks and forehead only",
         ),
         (
             flaws(**{region: [BLURRED] + [None] * 4 for region in REGIONS}),
-            "1 of 5 pictures show no region of the face clearly: they are not used",
+            "1 of 5 pictures shows no region of the face clearly: it is not used",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.faces.face_set.region_flaws import BLURRED, COVERED, FEWEST_COMPARED, Flaws, is_visible
+from facesmith.faces.face_set.region_flaws import BLURRED, COVERED, CUT_OFF, FEWEST_COMPARED, Flaws, is_visible
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.topology import REGIONS
 from facesmith.faces.measures import eye_distance
@@ -18,7 +18,12 @@ _CLOSED: Final = 0.02
 _SHUT: Final = 0.5  # blendshape of a blink
 _TURNED: Final = 20.0  # degrees of yaw
 _UPPER_LIP, _LOWER_LIP = 13, 14
-_HOW: Final = {COVERED: "have something before", BLURRED: "are blurred at"}
+# of one picture, and of several
+_HOW: Final = {
+    COVERED: ("has something before", "have something before"),
+    BLURRED: ("is blurred at", "are blurred at"),
+    CUT_OFF: ("does not hold", "do not hold"),
+}
 
 
 def describe_flaws(flaws: Flaws) -> list[str]:
@@ -31,7 +36,8 @@ def describe_flaws(flaws: Flaws) -> list[str]:
     visible = is_visible(flaws)
     lost = ~visible.any(1)
     if lost.any():
-        lines.append(f"{lost.sum()} of {total} pictures show no region of the face clearly: they are not used")
+        show, they = ("shows", "it is") if lost.sum() == 1 else ("show", "they are")
+        lines.append(f"{lost.sum()} of {total} pictures {show} no region of the face clearly: {they} not used")
     for number, region in enumerate(REGIONS):
         hidden = ~visible[:, number] & ~lost
         if not hidden.any():
@@ -42,10 +48,11 @@ def describe_flaws(flaws: Flaws) -> list[str]:
             )
             continue
         causes = flaws[hidden, number].tolist()
-        how = _HOW.get(max(set(causes), key=causes.count), "do not hold")
+        several = len(causes) > 1
+        how, they = _HOW[max(sorted(set(causes)), key=causes.count)][several], "they are" if several else "it is"
         used = [name for name, share in zip(REGIONS, visible[hidden].mean(0), strict=True) if share > 0.5]
-        use = f"they are used for {_join(used)} only" if used else "they are used where the face is visible"
-        lines.append(f"{hidden.sum()} of {total} pictures {how} the {region}: {use}")
+        use = f"for {_join(used)} only" if used else "where the face is visible"
+        lines.append(f"{len(causes)} of {total} pictures {how} the {region}: {they} used {use}")
     return lines
 
 
