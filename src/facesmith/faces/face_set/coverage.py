@@ -76,7 +76,7 @@ def advise_pictures(faces: FaceSet) -> list[str]:
             lines.append(f"the {region} {_is(region)} visible in only {count} of {total} pictures; give more")
     missing = _missing(faces, visible)
     if missing:
-        lines.append(f"no picture {_join(missing, 'or')}: what the pictures do not show is taken from the target")
+        lines.append(f"no picture {_join(missing, 'or')}; such pictures would help")
     return lines
 
 

@@ -293,6 +293,8 @@ def _find_flaws(partial: Path, analysed: _Analysed, faces: _SelectedFaces, peopl
     if people == "many":
         return no_flaws(int(faces.kept.sum()))
     kept = analysed.faces.filter(pa.array(faces.kept))
+    # what an earlier version has analysed has no sizes
+    sized = not kept.column("picture_size").null_count
     return find_flaws(
         [partial / CROPS / name for name in kept.column("crop").to_pylist()],
         faces.found[faces.kept],
@@ -300,7 +302,7 @@ def _find_flaws(partial: Path, analysed: _Analysed, faces: _SelectedFaces, peopl
         CROP_SIZE,
         faces.tracks[faces.kept],
         faces.times[faces.kept],
-        column_to_array(kept, "picture_size"),
+        column_to_array(kept, "picture_size") if sized else None,
     )
 
 
