@@ -10,7 +10,7 @@ smoothed landmarks but in the second row.
 jitter    the swap's by the target's own (`faces.measures.jitter`), landmarks found anew in both
 change    of the inner face from frame to frame, on an aligned crop, by the target's own: mean, and 95th percentile
 switched  share of frames in which another picture is the most used one: eyes, mouth, the rest
-blinks    of the target; how many the swap has with its peak in the same frame
+blinks    of the target: in how many of these frames the swap's eyes are shut too; and blinks of the swap's own
 """
 
 import argparse
@@ -173,9 +173,12 @@ def look(film: Film, frames: Sequence[Pixels], analyzer: MediaPipeAnalyzer, size
 
 
 def blinks(was: np.ndarray, now: np.ndarray) -> str:
-    """Return how many blinks of the target the swap has with its peak in the same frame, and how many it adds."""
+    """Return in how many of the frames in which the target blinks the swap does, and how often it does by itself."""
     wanted, made = peaks(was), peaks(now)
-    return f"{len(wanted & made)} of {len(wanted)}, {len(made - wanted)} more"
+    shut, meant = (each - np.nanmedian(each) > BLINK / 2 for each in (now, was))
+    kept = sum(bool(shut[frame]) for frame in wanted)
+    own = sum(not meant[max(frame - 1, 0) : frame + 2].any() for frame in made)
+    return f"{kept} of {len(wanted)}, {own} more"
 
 
 def peaks(blink: np.ndarray) -> set[int]:
