@@ -21,7 +21,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[subproc
     for name, source in sources.items():
         folder = tmp_path_factory.mktemp(name)
         command = [sys.executable, str(ROOT / "train.py"), "experiment=identity", f"data.source={source}"]
-        command += ["data.name=ada", "data.consent=public_domain"]
+        command += ["data.name=ada", "data.consent=public_domain", "data.min_faces=15"]
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         running[name] = folder, process
     done = {}

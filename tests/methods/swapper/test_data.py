@@ -59,10 +59,14 @@ def test_swapper_data_scenes_are_paired_too(tiny: Settings, tmp_path: Path) -> N
         tiny(tmp_path, "data.holdout=[astronaut]").data.build().split_identities()
 
 
-def test_swapper_data_person_wears_nobody_alike(tiny: Settings, tmp_path: Path) -> None:
-    given = ["data.source=asset:astronaut.png", "data.min_faces=1"]
-    (split,) = tiny(tmp_path, *given).data.build().split_identities()
+def test_swapper_data_one_photo_is_enough_and_wears_nobody_alike(tiny: Settings, tmp_path: Path) -> None:
+    module: SwapperDataModule = tiny(tmp_path, "data.source=asset:astronaut.png").data.build()
+    module.setup("fit")
+    (split,) = module.splits
     assert [name for part in split.donors for name in part.names()] == ["grace_hopper"]
+    assert set(module.training.kinds.tolist()) == {"reversed", "self"}
+    assert len(module.validation) == 1
+    assert module.person_pictures(4, 128).pictures.shape == (4, 128, 128, 3)
 
 
 def test_swapper_data_held_out_frames_are_not_trained_on(data: SwapperDataModule) -> None:
