@@ -60,7 +60,7 @@ class FaceFigures:
         sharpness_target: Laplacian variance, by the target's.
         foreign_eyes: What neither the person nor the target shows, in the face's contrasts: eyes with brows.
         foreign_nose: The same of the nose.
-        foreign_mouth: The same of mouth and chin.
+        foreign_mouth: The same of chin and surroundings of the mouth.
         foreign_cheeks: The same of the cheeks.
         foreign_forehead: The same of the forehead.
         stripes: How much steeper it is on the skin across than along the picture, or the reverse.

@@ -14,6 +14,7 @@ Floats = NDArray[np.floating]
 SEVEN_SHAPES: Final = [*topology.EYE_BLINK, topology.JAW_OPEN, *(topology.MOUTH_BLENDSHAPES[i] for i in (4, 5, 14, 15))]
 """Positions in `topology.BLENDSHAPES` of shapes of eyes and mouth that show at once when they are wrong."""
 _OPEN, _SHUT = 0.35, 0.5  # blink scores below and above which an eye is surely open, surely shut
+_ALLOWED: Final = 0.25  # of the smaller gap: wide open mouths are measured less exactly
 _UPPER_LIP, _LOWER_LIP = 13, 14  # where the inner rims of the lips meet
 
 
@@ -26,7 +27,8 @@ class ExpressionError:
         seven_shapes: The same of SEVEN_SHAPES.
         eyes: The same of the two blink scores.
         mouth: Absolute difference of the jaw scores, 0..1.
-        lips: Difference of the gap between the lips, in the target's eye distances; positive where it is wider.
+        lips: Difference of the gap between the lips beyond a quarter of the smaller, in the target's eye distances;
+            positive where it is wider.
         shut: Whether an eye is shut that was open.
     """
 
@@ -54,9 +56,15 @@ def expression_error(shapes: Floats, target_shapes: Floats, landmarks: Floats, t
         seven_shapes=float(apart[SEVEN_SHAPES].mean()),
         eyes=float(apart[topology.EYE_BLINK].mean()),
         mouth=float(apart[topology.JAW_OPEN]),
-        lips=float((_gap(landmarks) - _gap(target)) / eye_distance(np.asarray(target, np.float32))),
+        lips=_lip_gap(landmarks, target),
         shut=bool(((blink_was < _OPEN) & (blink > _SHUT)).any()),
     )
+
+
+def _lip_gap(landmarks: Floats, target: Floats) -> float:
+    ours, theirs = _gap(landmarks), _gap(target)
+    beyond = max(abs(ours - theirs) - _ALLOWED * min(ours, theirs), 0.0)
+    return float(np.copysign(beyond, ours - theirs) / eye_distance(np.asarray(target, np.float32)))
 
 
 def _gap(landmarks: Floats) -> float:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.faces.geometry import masks
+from facesmith.faces.geometry import masks, topology
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.thin_plate import compute_warp_maps, resample
 from facesmith.faces.geometry.topology import REGIONS
@@ -27,6 +27,7 @@ _WINDOW: Final = 5  # px in which a picture explains the face by its light and c
 _CONTRAST: Final = (0.4, 2.0)  # bounds of the change of contrast
 _RIM: Final = 5  # px; what is nearer to the mask's rim is blended
 _SKIN: Final = [REGIONS.index(name) for name in ("nose", "cheeks", "forehead")]
+_AROUND_LIPS: Final = 2  # px
 _LEAST: Final = 60  # px of a region, else it is not measured
 
 
@@ -35,7 +36,7 @@ class Foreign:
     """What neither the person nor the target shows, in units of the face's contrast; nan where too little shows.
 
     Attributes:
-        regions: (5) of `topology.REGIONS`, mean over each.
+        regions: (5) of `topology.REGIONS`, mean over each; lips are left out.
         stripes: On the skin, how much steeper it is across than along the picture, or the reverse.
     """
 
@@ -55,6 +56,8 @@ class PersonAppearance:
         canonical = FrameChooser(both).canonical
         self._points = _to_side(canonical, person.size)
         self._parts = masks.divide_face(self._points, _SIDE)
+        # lips, teeth and tongue look otherwise with every opening of the mouth
+        self._lips = masks.draw_hull(self._points[topology.LIPS_OUTER], _SIDE, _AROUND_LIPS) > 0
         shown = find_visible_regions(both, canonical) if both.visible.all() else both.visible
         shown |= ~shown.any(0)  # covered everywhere: nothing else is known
         # (N,S,S) where each picture shows the person
@@ -101,7 +104,7 @@ class PersonAppearance:
         ours = _lightness(self.bring(swapped, places))
         contrast = max(float(ours[face].std()), 1e-3)
         spread, left = _explain(ours, self._light, self._shown, _lightness(self.bring(target, places)), inside)
-        parts = self._parts & inside
+        parts = self._parts & inside & ~self._lips
         regions = [float(spread[part].mean()) / contrast if part.sum() >= _LEAST else math.nan for part in parts]
         skin = parts[_SKIN].any(0)
         stripes = math.nan

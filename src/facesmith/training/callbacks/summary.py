@@ -32,7 +32,7 @@ _METRICS: Final = (
     ("colour_around", "skin colour, Delta E to the neck", f"< {LIMIT_OF['colour_around']:g}"),
     ("foreign_eyes", "foreign: eyes", f"< {LIMIT_OF['foreign_eyes']:g}"),
     ("foreign_nose", "foreign: nose", f"< {LIMIT_OF['foreign_nose']:g}"),
-    ("foreign_mouth", "foreign: mouth and chin", f"< {LIMIT_OF['foreign_mouth']:g}"),
+    ("foreign_mouth", "foreign: around the mouth, chin", f"< {LIMIT_OF['foreign_mouth']:g}"),
     ("foreign_cheeks", "foreign: cheeks", f"< {LIMIT_OF['foreign_cheeks']:g}"),
     ("foreign_forehead", "foreign: forehead", f"< {LIMIT_OF['foreign_forehead']:g}"),
     ("stripes", "stripes on the skin", f"< {LIMIT_OF['stripes']:g}"),
