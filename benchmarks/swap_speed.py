@@ -1,6 +1,7 @@
 """CPU time of one swapped face through the ONNX file, on one thread: python benchmarks/swap_speed.py.
 
-`mesh_warp` of the carphone man at 128 and 256 px, and `aad` in its fast size with random weights.
+`mesh_warp` of the carphone man at 128, 256 and 512 px, with its own landmark network and with landmarks fed, and `aad`
+in its fast size with random weights.
 """
 
 import argparse
@@ -29,7 +30,8 @@ from facesmith.faces.geometry.alignment import estimate_alignment, transform_poi
 from facesmith.media.video import open_video
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
-from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
+from facesmith.models.onnx.info import LANDMARKS, MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
+from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator
 
 FRAMES = 24
@@ -42,13 +44,20 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(0)
-    networks = {f"mesh_warp {size}": mesh_warp(size) for size in (128, 256)}
+    networks = {f"mesh_warp {size}": mesh_warp(size) for size in (128, 256, 512)}
     for name, network in {**networks, "aad_fast 128": _built("model/generator=aad_fast")}.items():
         face = F.interpolate(portrait(), size=(network.size, network.size), mode="bilinear", antialias=True)
         with tempfile.TemporaryDirectory() as folder:
             report = write(network, Path(folder, "model.onnx"), "carphone")
-            spent = cpu_milliseconds(report.path, face.numpy(), arguments.runs)
-        print(f"{name:<15}{spent:6.1f} CPU-ms a face   {report.bytes / 1e6:5.1f} MB   parity {report.parity:.0e}")
+            feeds = {name: {TARGET: face.numpy()}}
+            if network.takes_landmarks:
+                landmarks = man(network.size).landmarks[:1] + np.array([0.5, 0.5, 0], np.float32)
+                feeds[f"{name}, fed"] = {TARGET: face.numpy(), LANDMARKS: landmarks}
+            for row, feed in feeds.items():
+                spent = cpu_milliseconds(report.path, feed, arguments.runs)
+                print(
+                    f"{row:<19}{spent:6.1f} CPU-ms a face   {report.bytes / 1e6:5.1f} MB   parity {report.parity:.0e}"
+                )
 
 
 def mesh_warp(size: int) -> SwapGenerator:
@@ -86,17 +95,25 @@ def write(generator: SwapGenerator, path: Path, identity: str) -> ExportReport:
     if generator.embedding_size:
         inputs[SOURCE] = F.normalize(torch.randn(1, generator.embedding_size), dim=-1)
     contract = SwapperInfo(
-        "arcface_128", generator.size, "sface", generator.embedding_size, identity, "licensed", "a benchmark", "", 0
+        "arcface_128",
+        generator.size,
+        "sface",
+        generator.embedding_size,
+        identity,
+        "licensed",
+        "a benchmark",
+        takes_landmarks=generator.takes_landmarks,
     )
-    return export(ExportSpec(ExportWrapper(generator).eval(), inputs, [OUTPUT, MASK], contract.metadata()), path)
+    optional = landmark_example() if generator.takes_landmarks else {}
+    module = ExportWrapper(generator).eval()
+    return export(ExportSpec(module, inputs, [OUTPUT, MASK], contract.metadata(), optional=optional), path)
 
 
-def cpu_milliseconds(path: Path, face: np.ndarray, runs: int) -> float:
-    """Return the median time of a face (1,3,S,S) through a file."""
+def cpu_milliseconds(path: Path, feed: dict[str, np.ndarray], runs: int) -> float:
+    """Return the median time of a face through a file."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    feed = {TARGET: face}
     if SOURCE in {each.name for each in session.get_inputs()}:
         feed[SOURCE] = (np.random.default_rng(0).normal(size=(1, 128)) / 11).astype(np.float32)
     times = []

@@ -118,9 +118,10 @@ class MeshWarp(LandmarkGenerator):
         self.register_buffer("mean", torch.zeros(pictures, 3, 1, 1))
         self.register_buffer("contrast", torch.ones(pictures, 3, 1, 1))
         self.register_buffer("spread", torch.ones(1, 3, 1, 1))
-        self.register_buffer("regions", torch.zeros(PARTS, 1, side, side))
-        self.register_buffer("core", torch.zeros(1, 1, side, side))
-        self.register_buffer("alpha", torch.zeros(1, 1, side, side))
+        soft = min(side, _MASK)  # what is smooth needs no more
+        self.register_buffer("regions", torch.zeros(PARTS, 1, soft, soft))
+        self.register_buffer("core", torch.zeros(1, 1, soft, soft))
+        self.register_buffer("alpha", torch.zeros(1, 1, soft, soft))
         self.register_buffer("rest", torch.eye(3).repeat(-(-points // 3), 1)[:points])
         self.register_buffer("normals", torch.zeros(points, 3))
         self.register_buffer("moved", torch.zeros(points, topology.LANDMARKS))
@@ -169,9 +170,10 @@ class MeshWarp(LandmarkGenerator):
         self.contrast.copy_(1 / spread)
         self.spread.copy_(spread.mean(0, keepdim=True))
         whole = torch.cat([regions, (1 - regions.sum(0, keepdim=True)).clamp_min(0)])
-        self.regions.copy_((whole / whole.sum(0, keepdim=True).clamp_min(1e-3))[:, None])
-        self.core.copy_(core[None, None])
-        self.alpha.copy_(alpha[None, None])
+        whole = whole / whole.sum(0, keepdim=True).clamp_min(1e-3)
+        soft = self.alpha.shape[-1]
+        for buffer, plane in ((self.regions, whole[:, None]), (self.core, core), (self.alpha, alpha)):
+            buffer.copy_(F.adaptive_avg_pool2d(plane.view(-1, 1, side, side), soft))
         for part in range(PARTS):
             self.shapes[part].copy_(self._centred(landmarks[part])[:, part])
         self.expressions.copy_(expressions)
@@ -297,7 +299,9 @@ class MeshWarp(LandmarkGenerator):
         share = weights[..., None, None]
         mixer = (matrix[chosen].view(-1, PARTS, self.mixed, 3, 3) * share).transpose(2, 3).flatten(3)
         offset = (shift[chosen].view(-1, PARTS, self.mixed, 3, 1) * share).sum(2)
-        even = (mixer @ rgb + offset).clamp(-_CLAMP, _CLAMP) * self.regions.view(1, PARTS, 1, -1)
+        even = (mixer @ rgb + offset).clamp(-_CLAMP, _CLAMP) * resize(self.regions, side, "bilinear").view(
+            1, PARTS, 1, -1
+        )
         # added one by one: in onnxruntime a sum over this axis takes four times as long
         eyes, mouth, rest = even.unbind(1)
         return (eyes + mouth + rest).view(-1, 3, side, side)
