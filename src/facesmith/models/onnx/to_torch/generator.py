@@ -117,7 +117,7 @@ class OnnxGenerator(SwapGenerator):
             The largest absolute difference.
 
         Raises:
-            UserError: The difference is above 1e-4, or .02 for float16 files.
+            UserError: The difference is above 1e-3, or .02 for float16 files.
         """
         info, names = self.info, self.graph.outputs
         size = info.size
