@@ -4,16 +4,23 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-DEMO_ASSETS := face_landmarker.task yunet.onnx sface.onnx carphone_pristine.mp4 astronaut.png \
-	dlib_face_recognition_resnet_model_v1.dat shape_predictor_5_face_landmarks.dat
+DEMO_ASSETS := face_landmarker.task yunet.onnx sface.onnx single_face.mp4 carphone_pristine.mp4 astronaut.png \
+	grace_hopper.jpg multi_face.jpg dlib_face_recognition_resnet_model_v1.dat shape_predictor_5_face_landmarks.dat
+DEMO_PICTURES := [asset:astronaut.png,asset:carphone_pristine.mp4,asset:multi_face.jpg]
+DEMO_MODEL = $$(ls -t runs/identity_demo/smiling_man/*/exports/*.onnx | head -1)
+DEMO_OUTPUT := outputs/demo
 
 .PHONY: demo test slow check format clean
 
-demo: $(READY)  ## train on the embedded default and swap a portrait
+demo: $(READY)  ## a man's clip becomes a face swapper; two pictures and a film that he is not in wear his face
 	$(BIN)/facesmith assets $(DEMO_ASSETS)
 	$(BIN)/facesmith train experiment=identity_demo
-	$(BIN)/facesmith infer task=swap model=$$(ls -t runs/identity_demo/carphone/*/exports/*.onnx | head -1) \
-		source=asset:astronaut.png output=outputs/astronaut_swapped.png
+	$(BIN)/facesmith infer task=swap model=$(DEMO_MODEL) source=asset:carphone_pristine.mp4 \
+		output=$(DEMO_OUTPUT)/film.mp4 task.side_by_side=true
+	$(BIN)/facesmith infer task=compare model=$(DEMO_MODEL) source='$(DEMO_PICTURES)' output=$(DEMO_OUTPUT)/pictures.png \
+		task.select=all task.width=512
+	@echo "Look at: $(CURDIR)/$(DEMO_OUTPUT)/pictures.png  targets and swaps side by side"
+	@echo "         $(CURDIR)/$(DEMO_OUTPUT)/film.mp4      a film, before and after"
 
 test: $(READY)  ## the default suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -34,7 +34,9 @@ def test_the_demo_is_debugged(debug: str, said: str, tmp_path: Path, capsys: pyt
     places = [f"paths.{name}={tmp_path / name}" for name in ("runs", "face_sets")]
     run = tmp_path / "runs/debug/carphone/now"
     few = ["data.max_frames=24", "data.pseudo_truth.variants=8", "callbacks.progress.refresh_rate=0"]
-    overrides = ["experiment=identity_demo", f"debug={debug}", "logger=wandb", *places, *few, f"paths.run={run}"]
+    man = ["data.source=asset:carphone_pristine.mp4", "data.name=carphone"]
+    overrides = ["experiment=identity_demo", *man, f"debug={debug}", "logger=wandb"]
+    overrides += [*places, *few, f"paths.run={run}"]
     train(validate(composed("train", *overrides), TrainConfig))
     assert read_record(run).status == "completed"
     assert said in capsys.readouterr().out

@@ -21,6 +21,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         generator = [] if any(one.startswith("model/generator=") for one in overrides) else SMALL_GENERATOR
         given = [
             "experiment=identity_demo",
+            "data.source=asset:carphone_pristine.mp4",
+            "data.name=carphone",
             *generator,
             "data.max_frames=16",
             "data.batch_size=4",

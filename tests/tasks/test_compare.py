@@ -8,10 +8,12 @@ from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import file_sha256
 from facesmith.media.verification import verify_provenance
 from facesmith.tasks.compare.config import CompareTaskConfig
-from facesmith.tasks.compare.sheet import CELL, MARGIN, TITLE
+from facesmith.tasks.compare.sheet import MARGIN, TITLE
 from facesmith.tasks.compare.task import CompareTask
 
 from ..made_profiles import made_profile
+
+CELL = 256
 
 
 def analyzer() -> MediaPipeAnalyzer:
@@ -37,7 +39,7 @@ def test_compare_task_draws_models_side_by_side(swapper_file, tmp_path, capsys):
     settings = {"model": [swapper_file, other], "source": str(tmp_path / "scenes"), "output": tmp_path / "sheet.png"}
     settings |= {"profile": None, "reference": tmp_path / "scenes" / "a.png", "source_photo": None, "consent": None}
     settings |= {"converter": None, "raw_length": 22.0, "frames": 2, "quality": 95, "face_sets": tmp_path / "none"}
-    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav"}
+    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav", "select": "largest", "width": CELL}
     compare(settings)
     picture = read_image(tmp_path / "sheet.png")
     assert picture.shape[1] == MARGIN + 4 * (CELL + MARGIN)
@@ -55,3 +57,16 @@ def test_compare_task_draws_models_side_by_side(swapper_file, tmp_path, capsys):
         compare(settings | {"profiles": tmp_path / "nowhere"})
     with pytest.raises(UserError, match="no face found in any scene"):
         compare(settings | {"source": str(tmp_path / "scenes" / "wall.png")})
+
+
+def test_compare_task_select_all_swaps_and_shows_every_face(swapper_file, tmp_path):
+    write_image(tmp_path / "two.png", np.hstack([astronaut(), astronaut()]), mark=None)
+    profile(tmp_path / "profiles" / "disc.json")
+    settings = {"model": swapper_file, "source": str(tmp_path / "two.png"), "output": tmp_path / "sheet.png"}
+    settings |= {"profile": None, "reference": tmp_path / "two.png", "source_photo": None, "consent": None}
+    settings |= {"converter": None, "raw_length": 22.0, "frames": 2, "quality": 95, "face_sets": tmp_path / "none"}
+    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav", "select": "all", "width": 512}
+    compare(settings)
+    swap = read_image(tmp_path / "sheet.png")[TITLE : TITLE + 140, MARGIN + 2 * (512 + MARGIN) :][:, :512]
+    magenta = (swap[..., 0] > 200) & (swap[..., 1] < 60) & (swap[..., 2] > 200)
+    assert min(magenta[:, :256].sum(), magenta[:, 256:].sum()) > 500

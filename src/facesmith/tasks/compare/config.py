@@ -29,6 +29,10 @@ class CompareTaskConfig(WholeTaskConfig):
     """crossface_*.onnx, for the models that need one."""
     raw_length: float = Field(gt=0)
     """Length of an ArcFace embedding before normalisation, for converters."""
+    select: Literal["largest", "all"]
+    """Which faces of a scene are swapped, and shown with what is around them; the largest is measured."""
+    width: int = Field(ge=64, le=2048)
+    """Px of each picture."""
     frames: int = Field(ge=1)
     """Of each video, evenly spaced."""
     quality: int = Field(ge=1, le=100)

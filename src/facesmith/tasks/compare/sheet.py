@@ -1,4 +1,4 @@
-"""Draw a comparison: person, target and swaps in columns, one scene in each row, metrics below."""
+"""Draw a comparison: the person, then target and swaps in columns, one scene in each row, metrics below."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from facesmith.media.visualization import shorten_text
 
 Pixels = NDArray[np.uint8]
 
-CELL: Final = 256
 MARGIN: Final = 12
 TITLE: Final = 34
 LINE: Final = 18
@@ -41,7 +40,7 @@ class Row:
 
     Attributes:
         name: Its name.
-        before: The target's face, (H,W,3) RGB uint8.
+        before: The target, (H,W,3) RGB uint8.
         swaps: The swap of each model.
     """
 
@@ -50,43 +49,51 @@ class Row:
     swaps: Sequence[Cell]
 
 
-def draw_sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row]) -> Pixels:
+def draw_sheet(person: Pixels | None, models: Sequence[str], rows: Sequence[Row], width: int) -> Pixels:
     """Draw a comparison.
 
     Args:
-        person: A picture of the person, (H,W,3) RGB uint8; None leaves that column out.
+        person: A picture of the person, shown once, (H,W,3) RGB uint8; None leaves that column out.
         models: Name of each model.
         rows: The scenes.
+        width: Of each picture in px; higher ones are narrower, so that none is higher than this.
 
     Returns:
         (H,W,3) RGB uint8.
     """
     titles = [*(["person"] if person is not None else []), "target", *models]
     lines = max(len(cell.lines) for row in rows for cell in row.swaps)
-    step, height = CELL + MARGIN, CELL + LINE * max(lines, 1) + 2 * MARGIN
-    canvas = Image.new("RGB", (MARGIN + step * len(titles), TITLE + height * len(rows)), _BACKGROUND)
+    step = width + MARGIN
+    heights = [_row_height(row, width) for row in rows]
+    below = LINE * max(lines, 1) + 2 * MARGIN
+    canvas = Image.new("RGB", (MARGIN + step * len(titles), TITLE + sum(heights) + below * len(rows)), _BACKGROUND)
     draw, font, large = ImageDraw.Draw(canvas), ImageFont.load_default(13), ImageFont.load_default(17)
     for column, title in enumerate(titles):
-        draw.text((MARGIN + column * step, MARGIN // 2), shorten_text(title, large, CELL), _INK, large)
-    for number, row in enumerate(rows):
-        cells = [Cell(person, [])] if person is not None else []
-        cells += [Cell(row.before, [row.name]), *row.swaps]
-        top = TITLE + number * height
-        for column, cell in enumerate(cells):
+        draw.text((MARGIN + column * step, MARGIN // 2), shorten_text(title, large, width), _INK, large)
+    if person is not None:
+        canvas.paste(_fit(person, width, heights[0]), (MARGIN, TITLE))
+    top = TITLE
+    for row, height in zip(rows, heights, strict=True):
+        for column, cell in enumerate([Cell(row.before, [row.name]), *row.swaps], len(titles) - len(models) - 1):
             left = MARGIN + column * step
-            canvas.paste(_square(cell.picture), (left, top))
+            fitted = _fit(cell.picture, width, height)
+            canvas.paste(fitted, (left + (width - fitted.width) // 2, top + (height - fitted.height) // 2))
             for i, line in enumerate(cell.lines):
-                ink = _GREY if column < len(cells) - len(row.swaps) else _INK
-                draw.text((left, top + CELL + 4 + i * LINE), shorten_text(line, font, CELL), ink, font)
+                ink = _GREY if cell.picture is row.before else _INK
+                draw.text((left, top + height + 4 + i * LINE), shorten_text(line, font, width), ink, font)
+        top += height + below
     return np.asarray(canvas)
 
 
-def _square(picture: Pixels) -> Image.Image:
-    """Fit a picture into a cell, whole, over the canvas's colour."""
-    height, width = picture.shape[:2]
-    factor = CELL / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+def _row_height(row: Row, width: int) -> int:
+    """Return the px of a row's pictures: those of the target at that width, at most the width itself."""
+    height, target_width = row.before.shape[:2]
+    return min(width, round(width * height / target_width))
+
+
+def _fit(picture: Pixels, width: int, height: int) -> Image.Image:
+    """Return a picture as large as fits."""
+    factor = min(width / picture.shape[1], height / picture.shape[0])
+    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
     resized = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-    cell = Image.new("RGB", (CELL, CELL), _BACKGROUND)
-    cell.paste(Image.fromarray(resized), ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
-    return cell
+    return Image.fromarray(resized)

@@ -44,7 +44,7 @@ class _Candidate:
 
 
 class CompareTask:
-    """Swap the largest face of some scenes with each model, without masks and blending, and draw all side by side."""
+    """Swap faces of some scenes with each model, without masks and blending, and draw all side by side."""
 
     def __init__(self, config: CompareTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
         """Find the scenes.
@@ -82,13 +82,14 @@ class CompareTask:
                     if not faces:
                         bar.console.print(f"skipped: {name}: no face found", markup=False)
                         continue
-                    rows.append(_row(name, frame, faces[0], candidates, analyzer))
+                    selected = faces[:1] if config.select == "largest" else faces
+                    rows.append(_row(name, frame, selected, candidates, analyzer))
                     bar.advance(task, len(candidates))
                 bar.update(task, total=len(rows) * len(candidates))
         if not rows:
             raise UserError(f"source={config.source}: no face found in any scene; give larger or clearer ones")
         person = next((one.person[0] for one in candidates if len(one.person)), None)
-        picture = draw_sheet(person, [one.name for one in candidates], rows)
+        picture = draw_sheet(person, [one.name for one in candidates], rows, config.width)
         write_image(config.output, picture, mark=self._mark(candidates), quality=config.quality)
         for row in rows:
             for candidate, cell in zip(candidates, row.swaps, strict=True):
@@ -150,27 +151,29 @@ class CompareTask:
         )
 
 
-def _row(name: str, frame: Pixels, face: Face, candidates: Sequence[_Candidate], analyzer: Analyzer) -> Row:
-    """Swap and measure the face of a scene with each model."""
+def _row(name: str, frame: Pixels, faces: Sequence[Face], candidates: Sequence[_Candidate], analyzer: Analyzer) -> Row:
+    """Swap faces of a scene with each model, and measure the first."""
     cells = []
     for one in candidates:
         began = time.perf_counter()
-        swapped = one.swapper.swap(frame, [face])
+        swapped = one.swapper.swap(frame, faces)
         seconds = time.perf_counter() - began
-        found = one.evaluator(swapped, analyzer(swapped), frame, [face])
+        found = one.evaluator(swapped, analyzer(swapped), frame, faces[:1])
         if found.similarity is None:
             lines = ["no face found"]
         else:
-            lines = [f"similarity {found.similarity:.2f}"]
-            lines += [f"judge {found.distance:.2f}"] if found.distance is not None else []
-            lines += [f"shift {found.shift:.3f}", f"sharpness {found.sharpness_ratio:.2f}"]
-        cells.append(Cell(_surroundings(swapped, face), [*lines, f"{1000 * seconds:.0f} ms"]))
-    return Row(name, _surroundings(frame, face), cells)
+            judge = f", judge {found.distance:.2f}" if found.distance is not None else ""
+            lines = [f"similarity {found.similarity:.2f}{judge}"]
+            lines += [f"shift {found.shift:.3f}, sharpness {found.sharpness_ratio:.2f}"]
+        lines[-1] += f", {1000 * seconds:.0f} ms"
+        cells.append(Cell(_surroundings(swapped, faces), lines))
+    return Row(name, _surroundings(frame, faces), cells)
 
 
-def _surroundings(frame: Pixels, face: Face) -> Pixels:
-    """Return a view of the frame around a face."""
-    half = max(round(1.7 * float(eye_distance(face.landmarks))), 8)
-    x, y = np.rint(face.landmarks[:, :2].mean(0)).astype(int)
-    height, width = frame.shape[:2]
-    return frame[max(y - half, 0) : min(y + half, height), max(x - half, 0) : min(x + half, width)]
+def _surroundings(frame: Pixels, faces: Sequence[Face]) -> Pixels:
+    """Return a view of the frame around some faces."""
+    half = [max(round(1.7 * float(eye_distance(face.landmarks))), 8) for face in faces]
+    centres = np.rint([face.landmarks[:, :2].mean(0) for face in faces]).astype(int)
+    left, top = (centres - np.array(half)[:, None]).min(0).clip(min=0)
+    right, bottom = (centres + np.array(half)[:, None]).max(0)
+    return frame[top:bottom, left:right]

@@ -104,6 +104,8 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     """Cosine similarity from which on a face is the reference's: by embedder, or one for all."""
     fail_when_no_face: bool
     """Whether a file without a face to swap is an error; else it is written as it is."""
+    side_by_side: bool
+    """Whether the result shows the target on the left and the swap on the right, small ones enlarged."""
     quality: int = Field(ge=1, le=100)
     """Of JPEG, WebP and AVIF images."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]

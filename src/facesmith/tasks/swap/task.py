@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from facesmith import __version__
 from facesmith.errors import UserError
-from facesmith.faces.face import Analyzer
+from facesmith.faces.face import Analyzer, Face
 from facesmith.files import partial_folder
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
@@ -23,6 +23,7 @@ from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
+from facesmith.media.visualization import side_by_side
 from facesmith.progress import progress_bar
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.config import SwapTaskConfig
@@ -30,6 +31,8 @@ from facesmith.tasks.swap.face_selection import FaceSelector, Select, reference_
 from facesmith.tasks.swap.frame_swap import load_frame_swapper
 from facesmith.tasks.swap.outputs import output_paths
 from facesmith.tasks.swap.video_processing import VideoProcessor
+
+Pixels = npt.NDArray[np.uint8]
 
 _STOPPED = 130  # the exit code of a program that was stopped by Ctrl-C
 
@@ -81,7 +84,7 @@ class SwapTask:
                 self._threshold = threshold_for(config.select_threshold, first.embedder)
         self._process_video = VideoProcessor(
             self._analyzers,
-            self._swapper.swap,
+            self._draw,
             config,
             selector=self._make_selector,
             embed=config.reference is not None,
@@ -127,8 +130,7 @@ class SwapTask:
             faces = self._make_selector()(dict(enumerate(analyzer(picture))))
         if not faces and self._config.fail_when_no_face:
             raise UserError(f"{path}: {self._no_face()}")
-        swapped = self._swapper.swap(picture, faces)
-        write_image(output, swapped, mark=self._mark(path), quality=self._config.quality)
+        write_image(output, self._draw(picture, faces), mark=self._mark(path), quality=self._config.quality)
         return SwapResult(output, 1, int(not faces), 0)
 
     def _swap_video(self, path: Path, output: Path, bar: Progress) -> SwapResult:
@@ -169,6 +171,11 @@ class SwapTask:
                 writer.tally.update(frames=1, without=int(frame.faces == 0), bridged=int(frame.bridged > 0))
                 bar.update(task, completed=frame.number + 1)
 
+    def _draw(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
+        """Return the frame as it is written."""
+        swapped = self._swapper.swap(frame, faces)
+        return side_by_side(frame, swapped) if self._config.side_by_side else swapped
+
     def _make_selector(self) -> FaceSelector:
         # `select` is checked by the settings
         select = cast(Select, self._config.select)
@@ -189,7 +196,7 @@ class SwapTask:
         facts: list[object] = [str(path.resolve()), file.st_size, file.st_mtime_ns, self._model_hash, __version__]
         facts += [config.profile, config.select, self._embedding, self._threshold, config.smoothing]
         facts += [config.smoothing_order, config.max_gap, config.detect_every, config.crf, config.preset]
-        facts += [config.segment_seconds, sorted(config.frame_settings().items())]
+        facts += [config.segment_seconds, config.side_by_side, sorted(config.frame_settings().items())]
         if self._swapper.adapters:
             facts.append(self._swapper.adapters.facts())
         return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
