@@ -81,10 +81,10 @@ def build_person_pictures(person: AlignedFaces, count: int) -> PersonPictures:
     even = colour.equalise_light(pictures, core, _RELIGHT, _LIGHT_SIGMA * size)
     # not in the mouth, where lips in one picture are teeth in another
     even = colour.equalise_hue(even, _COMMON_HUE * (1 - regions[1]))
-    even = _mend(np.stack(even), 1 - regions.max(0))
+    mended = _mend(np.stack(even), 1 - regions.max(0))
     depth = chooser.canonical[:, 2:] * (2 / size)
     return PersonPictures(
-        pictures=np.clip(np.rint(even), 0, 255).astype(np.uint8),
+        pictures=np.clip(np.rint(mended), 0, 255).astype(np.uint8),
         landmarks=_to_unit(both.landmarks[rows][..., :2], size),
         expressions=both.blendshapes[rows].astype(np.float32),
         canonical=np.concatenate([_to_unit(chooser.canonical[:, :2], size), depth], axis=1).astype(np.float32),

@@ -24,7 +24,7 @@ GOOD = {
     "val/stripes": 0.002,
     "val/rejected_foreign": 0.05,
 }
-LOSSES = ("flow", "mask", "light", "detail")
+LOSSES = ("cells", "trust")
 
 
 def suggest(
@@ -48,11 +48,11 @@ def test_advice_good_result_is_empty() -> None:
         ({"val_holdout__judge_distance": 0.7}, ["held out", "data.targets"]),
         ({"val__sharpness": 0.3}, ["blurry: val/sharpness 0.30", "limit 0.45", "trainer.max_epochs"]),
         ({"val__sharpness": 0.3, "val__sharpness_own": 0.9}, ["as sharp as the person's own", "data.source"]),
-        ({"val__mask_iou": 0.7}, ["artefacts at the boundary", "val/mask_iou 0.70", "model.loss.mask"]),
-        ({"val__seam": 30.0}, ["artefacts at the boundary", "val/seam 30.0", "task.blend=multiband", "loss.light"]),
+        ({"val__mask_iou": 0.7}, ["artefacts at the boundary", "val/mask_iou 0.70", "sharper media"]),
+        ({"val__seam": 30.0}, ["artefacts at the boundary", "val/seam 30.0", "task.blend=multiband", "loss.trust"]),
         ({"val__seam": 30.0, "losses": ("l1",)}, ["model.loss.l1"]),
-        ({"val__nme": 0.2}, ["features out of place", "data.selection.max_yaw", "model.loss.flow"]),
-        ({"val__eye_openness": 0.4}, ["eyes unlike", "model.loss.detail"]),
+        ({"val__nme": 0.2}, ["features out of place", "data.selection.max_yaw", "in such poses"]),
+        ({"val__eye_openness": 0.4}, ["eyes unlike", "open and shut eyes"]),
         ({"val__miss_rate": 0.5}, ["no face in the result", "model.optimizer.lr"]),
         (
             {"val__rejected_foreign": 0.3, "val__foreign_mouth": 0.3},
@@ -64,7 +64,7 @@ def test_advice_good_result_is_empty() -> None:
         ),
         (
             {"val__rejected_colour": 0.5, "val__colour_error": 9.0},
-            ["another colour: val/colour_error 9.0", "loss.light"],
+            ["another colour: val/colour_error 9.0", "loss.trust"],
         ),
         ({"val__rejected_expression": 0.5, "val__lip_gap": 0.1}, ["val/lip_gap 0.100", "teeth", "data.source"]),
         ({"val__rejected_geometry": 0.5, "val__pose_error": 12.0}, ["val/pose_error 12.0 degrees", "data.source"]),

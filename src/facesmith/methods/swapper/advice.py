@@ -46,7 +46,7 @@ def _lines(
 
     short = steps < _ENOUGH_STEPS
     more = f"{steps} steps are few: trainer.max_epochs={_rounded_up(epochs * _ENOUGH_STEPS / max(1, steps))}"
-    place, light = (next(key for key in (wanted, "l1") if key in {*losses, "l1"}) for wanted in ("flow", "light"))
+    light = "trust" if "trust" in losses else "l1"
     if above("val/miss_rate", MOST_MISSES):
         yield (
             f"no face in the result: val/miss_rate {figures['val/miss_rate']:.2f} (limit {MOST_MISSES}); "
@@ -70,7 +70,7 @@ def _lines(
             + (
                 more
                 if short
-                else f"profiles are the hardest: lower data.selection.max_yaw, or raise model.loss.{place}"
+                else "profiles are the hardest: lower data.selection.max_yaw, or give media of the person in such poses"
             )
         )
     elif above("val/rejected_geometry", _MOST_REJECTED):
@@ -90,7 +90,6 @@ def _lines(
         yield (
             f"eyes unlike the target's: val/eye_openness {figures['val/eye_openness']:.2f} (limit {_UNLIKE_EYES}); "
             "give media of the person with open and shut eyes in data.source"
-            + (", or raise model.loss.detail" if "detail" in losses else "")
         )
     elif above("val/rejected_expression", _MOST_REJECTED):
         yield (
@@ -106,7 +105,7 @@ def _lines(
     if below("val/mask_iou", _MASKED):
         yield (
             f"artefacts at the boundary: the mask fits the face by val/mask_iou {figures['val/mask_iou']:.2f} (limit "
-            f"{_MASKED}); " + (more if short else "raise model.loss.mask")
+            f"{_MASKED}); " + (more if short else "give sharper media of the person")
         )
     elif above("val/seam", _SEAM):
         yield (

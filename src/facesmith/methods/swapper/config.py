@@ -94,9 +94,7 @@ class AadLossConfig(WholeComponent, LossConfig):
 class MeshWarpLossConfig(LossConfig):
     """Settings of `MeshWarpLoss`."""
 
-    light: float = Field(ge=0)
-    """Weight of the L1 distance of cell means to the truth, in opponent colours."""
-    face: float = Field(ge=0)
-    """Weight of the L1 distance to the truth, pixel by pixel, inside the hull."""
     cells: int = Field(ge=2, le=64)
-    """Cells along a side whose means are compared."""
+    """Cells along a side whose mean colours are compared."""
+    trust: float = Field(gt=0, le=1)
+    """Share of the error in light that is to be corrected: all of it copies the target."""

@@ -1,6 +1,5 @@
 """Losses of swapper networks: mesh warp by light, AAD by pixels and identity."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,21 +10,20 @@ from facesmith.training.losses import AdversarialLoss, IdentityLoss, masked_l1, 
 
 
 class MeshWarpLoss(nn.Module):
-    """Loss of colour and light only: the geometry is known.
+    """Loss of colour and light only: the geometry is known, and a loss on pixels fades what is sharp.
 
     Args:
-        light: Weight of the L1 distance of cell means to the truth's, in opponent colours.
-        face: Weight of the L1 distance to the truth, pixel by pixel.
         cells: Cells along a side whose means are compared.
+        trust: Share of the error in light that is to be corrected. What is learnt from few faces copies the target
+            if all of it is believed.
     """
 
-    def __init__(self, *, light: float, face: float, cells: int) -> None:
+    def __init__(self, *, cells: int, trust: float) -> None:
         super().__init__()
-        self.weights = {"light": light, "face": face}
-        self.cells = cells
+        self.cells, self.trust = cells, trust
 
     def forward(self, output: SwapOutput, batch: dict[str, Tensor], progress: float) -> dict[str, Tensor]:
-        """Compute the terms inside the face.
+        """Compute the L1 distance of cell means inside the face, in opponent colours.
 
         Args:
             output: Of a `MeshWarp`.
@@ -33,16 +31,17 @@ class MeshWarpLoss(nn.Module):
             progress: Not used: there are no phases.
 
         Returns:
-            The terms by name, weighted, and their sum as "loss".
+            The distance as "loss" and, by its name, as "light".
         """
         inside = (batch["hull"] * output.mask).detach()
         residual = opponent(output.face) - opponent(batch["truth"])
+        # 0 where the correction is `trust` of what was wrong without it
+        residual = self.trust * residual + (1 - self.trust) * output.aux["learned"]
         cell = residual.shape[-1] // self.cells
         share = F.avg_pool2d(inside, cell)
         means = F.avg_pool2d(residual * inside, cell) / share.clamp_min(1e-3)
-        terms = {"light": masked_mean(means.abs(), share), "face": masked_mean(residual.abs(), inside)}
-        terms = {name: self.weights[name] * value for name, value in terms.items()}
-        return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+        light = masked_mean(means.abs(), share)
+        return {"loss": light, "light": light.detach()}
 
 
 class AadLoss(nn.Module):

@@ -206,7 +206,7 @@ class MeshWarp(LandmarkGenerator):
 
         Returns:
             The face, its mask, and aux: flow (N,2,S,S), place in the canonical picture -1..1; mix (N,3,K), how much
-            of each picture is in eyes, mouth and the rest.
+            of each picture is in eyes, mouth and the rest; learned (N,3,S,S), what `relight` added, opponent colours.
         """
         size = int(target.shape[-1])
         if landmarks is None:
@@ -223,10 +223,9 @@ class MeshWarp(LandmarkGenerator):
             face = _sample_at(shrink(picture, _TRUNK), small)
             skin = _sample_at(shrink(self.core, _TRUNK), small, "zeros") * outline
             stretch, offset = self.colour(seen, face, skin, self.spread)
-        stretch_more, offset_more = self.relight(seen, face * stretch.exp()[..., None, None], offset, skin)
-        stretch, offset = stretch + stretch_more, resize(offset, size, "bicubic") + resize(offset_more, size, "bicubic")
+        learned = resize(self.relight(seen, face * stretch.exp()[..., None, None], offset, skin), size, "bicubic")
         flow = resize(coarse, size, "bicubic")
-        lit = _sample_at(picture, flow) * stretch.exp()[:, :, None, None] + offset
+        lit = _sample_at(picture, flow) * stretch.exp()[:, :, None, None] + resize(offset, size, "bicubic") + learned
         lit = match_detail(lit, colours, resize(skin, size, "bilinear"))
         inner = mask_outline(points[:, topology.LIPS_INNER], min(size, _MASK), _MOUTH_RIM)
         lit = lit + (colours - lit) * (resize(inner, size, "bilinear") * (1 - own_mouth)[:, None, None, None])
@@ -234,7 +233,8 @@ class MeshWarp(LandmarkGenerator):
         if presence is not None:
             mask = mask * presence[:, None, None, None]
         made = from_opponent(lit)
-        return SwapOutput(made if self.training else made.clamp(-1, 1), mask, {"flow": flow, "mix": mix})
+        made = made if self.training else made.clamp(-1, 1)
+        return SwapOutput(made, mask, {"flow": flow, "mix": mix, "learned": learned})
 
     def _mask(self, coarse: Tensor, outline: Tensor, size: int) -> Tensor:
         """Draw the mask (N,1,size,size) where both the person's outline and the target's are."""
