@@ -55,7 +55,7 @@ LIMITS: Final = (
     Limit("colour_patches", "colour", 10.0, "patches of another colour (Delta E {:.1f})"),
     Limit("colour_around", "colour", 3.0, "another colour than neck and forehead (Delta E {:.1f})"),
     Limit("blur", "blur", 0.4, "blurred ({:.2f} of what person or target have)", least=True),
-    Limit("lips", "expression", 0.055, "mouth open or shut that was not ({:+.2f} eye distances)"),
+    Limit("lips", "expression", 0.04, "mouth open or shut that was not ({:+.2f} eye distances)"),
     Limit("shut", "expression", 0.5, "eyes shut that were open"),
     Limit("eyes", "expression", 0.25, "eyes open or shut that were not ({:.2f})"),
     Limit("expression_seven", "expression", 0.11, "another expression ({:.2f} of 7 shapes)"),
