@@ -147,7 +147,7 @@ class CompareTask:
             identity=",".join(dict.fromkeys(one.swapper.source.identity for one in candidates)),
             consent=min(consents, key=CONSENT_KINDS.index),
             model_hash=",".join(one.sha256 for one in candidates),
-            title=f"comparison of {len(candidates)} face swap models",
+            title="comparison of face swaps",
         )
 
 
