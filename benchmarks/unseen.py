@@ -1,169 +1,142 @@
-"""Does a swap convince on pictures nobody trained on? `mesh_warp` with nothing trained, held against the quality gate.
+"""Does a swap convince on pictures nobody trained on? `mesh_warp` with nothing trained, onto faces of strangers.
 
-    python benchmarks/unseen.py                      two people, each onto faces of other people
-    python benchmarks/unseen.py --size 128 --grid out.png
+    python benchmarks/unseen.py                  five people, each onto some 40 faces of others
+    python benchmarks/unseen.py --sheets DIR     targets and swaps side by side: to look at, not to publish
 
-People: the men of `single_face.mp4` and of `carphone_pristine.mp4`. Faces: the astronaut, a group photo and a portrait
-of actors (numbers only: do not publish `--grid`), and moments of the other man. Prints one row a face, the means, and
-the CPU milliseconds of a face in torch on one thread.
+People: three films and, harder, two single photos. Faces: portraits, a group photo, moments of the other films; among
+them heads turned by up to 60 degrees, sunglasses, a hand before the mouth, shut eyes, open mouths. Prints a row a
+person: means of the quality gate's figures, and how often the person is the first of all faces in the gallery.
 """
 
 import argparse
-import time
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import cv2
-import insightface
 import numpy as np
-import skimage.data
 import torch
 
-from facesmith.assets import fetch
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.canonical import build_person_pictures
-from facesmith.faces.face import Face, keypoints_from_landmarks
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.aligned import AlignedFaces
-from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
-from facesmith.faces.pseudo_labels.pseudo_truth import build
-from facesmith.media.images import read_image, write_image
+from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
-from facesmith.media.video import open_video
-from facesmith.metrics.recogniser import HeldOutRecogniser
+from facesmith.media.sampling import evenly_spaced
+from facesmith.metrics.recogniser import SAME_PERSON, HeldOutRecogniser
 from facesmith.metrics.swap import SwapEvaluator, SwapPictures
-from facesmith.models.swapper.generator import composite
-from facesmith.models.swapper.mesh_warp import MeshWarp
+from facesmith.metrics.swap_metrics import PictureMetrics
+from spoiling import Swap
+from unseen_swaps import make_swaps
 
-TEMPLATE = "arcface_128"
-PEOPLE = ("single_face.mp4", "carphone_pristine.mp4")
-SHAPES = [*topology.EYE_BLINK, topology.JAW_OPEN, *(topology.MOUTH_BLENDSHAPES[i] for i in (4, 5, 14, 15))]
+TURNED: Final = 0.25  # how far the nose lies from the middle of the cheeks, by their distance: about 30 degrees
+SHUT, OPEN = 0.5, 0.3  # blendshapes of a shut eye, of an open jaw
+REFERENCE_FRAMES: Final = 16
+COLUMNS: Final = ("distance", "similarity", "left_similarity", "expression_seven", "expression", "pose")
 
 
 def main() -> None:
     """Measure each person on the faces of the others."""
-    arguments = _arguments()
-    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sheets", type=Path, help="folder for a sheet of targets and swaps a person")
+    arguments = parser.parse_args()
     torch.set_grad_enabled(False)
     cv2.setNumThreads(1)
-    analyzer = MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.6)
-    images = Path(insightface.__file__).parent / "data" / "images"
-    portraits = [skimage.data.astronaut(), *(read_image(images / name) for name in ("t1.jpg", "Tom_Hanks_54745.png"))]
-    strangers = align([face for picture in portraits for face in find(picture, analyzer)], arguments.size)
-    people = {name: align(watch(fetch(name), analyzer), arguments.size) for name in PEOPLE}
-    rows, pictures = [], []
-    for name, person in people.items():
-        others = [faces[:: len(faces) // 4][:4] for other, faces in people.items() if other != name]
-        targets = AlignedFaces.concat([strangers, *others])
-        figures, drawn = measure(person, targets, analyzer, arguments)
-        print(f"\n{name}: {len(person)} pictures, {len(targets)} unseen faces\n{figures}")
-        rows.append(figures)
-        pictures += [np.hstack(list(targets.images)), np.hstack(list(drawn))]
-    if arguments.grid:
-        width = max(row.shape[1] for row in pictures)
-        sheet = np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in pictures])
-        mark = Mark(identity="benchmark", consent="licensed", model_hash=None, title="grid of a benchmark")
-        write_image(arguments.grid, sheet, mark=mark)
+    analyzer, recogniser = MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.6), HeldOutRecogniser()
+    people, swaps = make_swaps(analyzer)
+    gallery = make_gallery(people, swaps, recogniser)
+    print(f"{len(swaps)} swaps; gallery of {len(gallery)} faces; turned: heads from 30 degrees on")
+    for person, frames in people.items():
+        theirs = [swap for swap in swaps if swap.person == person]
+        evaluator = SwapEvaluator(analyzer, recogniser, frames)
+        rows = evaluator(to_pictures(theirs), [swap.name for swap in theirs]).pictures
+        descriptors = recogniser.embed(np.stack([swap.composite for swap in theirs]))
+        first = float(np.mean([nearest(each, gallery) == person for each in descriptors]))
+        print(f"\n{Path(person).stem}\n  {summarise(rows, theirs, first)}", flush=True)
+        for row in sorted(rows, key=lambda row: -row.distance)[:3]:
+            print(f"  worst: {row.name} {row.distance:.2f} {row.reason}")
+        if arguments.sheets:
+            write_sheet(arguments.sheets / f"{Path(person).stem}.png", theirs)
     analyzer.close()
 
 
-def measure(
-    person: AlignedFaces, targets: AlignedFaces, analyzer: MediaPipeAnalyzer, arguments: argparse.Namespace
-) -> tuple[str, np.ndarray]:
-    """Swap the targets and return the figures as text, and the swapped pictures (N,S,S,3) uint8 RGB."""
-    started = time.process_time()
-    parts = build_person_pictures(person, arguments.pictures)
-    prepared = time.process_time() - started
-    generator = MeshWarp(
-        arguments.size,
-        arguments.pictures,
-        arguments.size,
-        arguments.sharpness,
-        mixed=2,
-        proportions=arguments.proportions,
-        channels=[16, 32, 48],
-    ).eval()
-    generator.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(parts).items()})
-    target = torch.from_numpy(targets.images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    face, mask, _ = generator(target)
-    finished = as_bytes(composite(face, mask, target)[0])
-    started = time.process_time()
-    for _ in range(10):
-        generator(target[:1])
-    spent = (time.process_time() - started) * 100
-    judged = build(person, targets, kinds=("target",), progress=False)
-    truth, hull = judged.truth[: len(targets)], judged.hull[: len(targets)]
-    swapped = SwapPictures(
-        targets.images, truth, as_bytes(face), finished, mask[:, 0].mul(255).round().byte().numpy(), hull
+def summarise(rows: list[PictureMetrics], swaps: list[Swap], first: float) -> str:
+    """Return a person's figures in words."""
+    table = [row.values() for row in rows]
+    means = {name: float(np.nanmean(np.abs([row[name] for row in table]))) for name in COLUMNS}
+    turned = np.array([is_turned(swap.points) for swap in swaps])
+    nme = np.array([row["nme"] for row in table])
+    sharp = np.nanmedian([row["sharpness_target"] for row in table])
+    same = np.mean([row.distance < SAME_PERSON for row in rows])
+    return (
+        f"{len(rows)} faces, accepted {np.mean([row.accepted for row in rows]):.2f}; judge {means['distance']:.3f}, "
+        f"passes {same:.2f}; SFace {means['similarity']:.3f}, away {means['left_similarity']:.2f}; "
+        f"top-1 {first:.2f}; NME {np.nanmean(nme[~turned]):.4f}, turned {np.nanmean(nme[turned]):.4f}; expression "
+        f"{means['expression_seven']:.3f} / {means['expression']:.3f}; pose {means['pose']:.2f} degrees; sharpness "
+        f"{sharp:.2f} of the target's; misses {int(np.isnan(nme).sum())}; {count_kept(table, swaps)}"
     )
-    evaluator = SwapEvaluator(analyzer, HeldOutRecogniser(), person)
-    metrics = evaluator(swapped, [str(number) for number in range(len(targets))])
-    errors = [
-        expression_error(picture, shapes, analyzer)
-        for picture, shapes in zip(finished, targets.blendshapes, strict=True)
-    ]
-    lines = ["face  judge  SFace  NME    eyes   mouth  sharp  expr7  expr52"]
-    for row, (few, all_of_them) in zip(metrics.pictures, errors, strict=True):
-        numbers = (row.distance, row.similarity, row.nme, row.eyes, row.mouth, row.sharpness, few, all_of_them)
-        lines.append(f"{row.name:4s}  " + "  ".join(f"{value:5.3f}" for value in numbers) + f"  {row.reason or 'ok'}")
-    columns = np.array(
-        [
-            (row.distance, row.similarity, row.nme, row.eyes, row.mouth, row.sharpness, *error)
-            for row, error in zip(metrics.pictures, errors, strict=True)
+
+
+def count_kept(table: list[dict[str, float]], swaps: list[Swap]) -> str:
+    """Count shut eyes and open mouths of the targets that are so in the swap."""
+    parts = []
+    for name, figure, limit, shapes in (
+        ("shut eyes", "eyes", SHUT, topology.EYE_BLINK),
+        ("open mouths", "mouth", OPEN, [topology.JAW_OPEN]),
+    ):
+        kept = [
+            row[figure] < limit / 2
+            for row, swap in zip(table, swaps, strict=True)
+            if swap.target.blendshapes[0][shapes].min() > limit
         ]
-    )
-    lines.append("mean  " + "  ".join(f"{value:5.3f}" for value in np.nanmean(columns, 0)))
-    lines.append(
-        f"accepted {sum(row.accepted for row in metrics.pictures)} of {len(targets)}; "
-        f"{prepared:.1f} CPU-s to prepare; {spent:.0f} CPU-ms a face of {arguments.size} px"
-    )
-    return "\n".join(lines), finished
+        parts.append(f"{name} kept {sum(kept)} of {len(kept)}")
+    return ", ".join(parts)
 
 
-def expression_error(picture: np.ndarray, wanted: np.ndarray, analyzer: MediaPipeAnalyzer) -> tuple[float, float]:
-    """Return the mean difference of seven blendshapes of eyes and mouth, and of all; nan where no face is found."""
-    faces = find(picture, analyzer)
-    if not faces:
-        return np.nan, np.nan
-    apart = np.abs(faces[0][1].blendshapes - wanted)
-    return float(apart[SHAPES].mean()), float(apart.mean())
+def make_gallery(
+    people: dict[str, AlignedFaces], swaps: list[Swap], recogniser: HeldOutRecogniser
+) -> dict[str, np.ndarray]:
+    """Describe every person by the mean of some frames, and every stranger by the face itself."""
+    gallery = {}
+    for person, frames in people.items():
+        some = frames.images[evenly_spaced(len(frames), REFERENCE_FRAMES, ends=True)]
+        gallery[person] = recogniser.embed(some).mean(0)
+    for swap in swaps:
+        label = swap.name.partition(">")[2]
+        if label not in gallery and not any(label.startswith(Path(person).stem) for person in people):
+            gallery[label] = recogniser.embed(swap.target.images)[0]
+    return gallery
 
 
-def watch(path: Path, analyzer: MediaPipeAnalyzer) -> list[tuple[np.ndarray, Face]]:
-    """Find the largest face of each frame."""
-    with open_video(path) as video:
-        return [face for _, frame in video.frames(range(len(video))) for face in find(frame, analyzer)[:1]]
+def nearest(descriptor: np.ndarray, gallery: dict[str, np.ndarray]) -> str:
+    """Return the name of the nearest face of the gallery."""
+    return min(gallery, key=lambda name: float(np.linalg.norm(gallery[name] - descriptor)))
 
 
-def find(picture: np.ndarray, analyzer: MediaPipeAnalyzer) -> list[tuple[np.ndarray, Face]]:
-    """Return the picture with each of its faces, the largest first."""
-    return [(picture, face) for face in analyzer(picture)]
+def is_turned(points: np.ndarray) -> bool:
+    """Return whether a head is turned by some 30 degrees or more; points: (478,3)."""
+    left, right, nose = points[234, 0], points[454, 0], points[1, 0]
+    return bool(abs(nose - (left + right) / 2) > TURNED * abs(right - left))
 
 
-def align(found: Iterable[tuple[np.ndarray, Face]], size: int) -> AlignedFaces:
-    """Bring faces onto the template."""
-    images, landmarks, shapes = [], [], []
-    for picture, face in found:
-        matrix = estimate_alignment(keypoints_from_landmarks(face.landmarks), TEMPLATE, size)
-        images.append(warp_face(picture, matrix, size))
-        landmarks.append(transform_points(face.landmarks, matrix).astype(np.float32))
-        shapes.append(face.blendshapes)
-    return AlignedFaces(np.stack(images), np.stack(landmarks), np.stack(shapes).astype(np.float32), TEMPLATE)
+def to_pictures(swaps: list[Swap]) -> SwapPictures:
+    """Stack swaps as the gate wants them."""
+    names = ("truth", "raw", "composite", "mask", "hull")
+    stacks = (np.stack([getattr(swap, name) for swap in swaps]) for name in names)
+    return SwapPictures(np.concatenate([swap.target.images for swap in swaps]), *stacks)
 
 
-def as_bytes(pictures: torch.Tensor) -> np.ndarray:
-    """Turn (N,3,S,S) -1..1 into (N,S,S,3) uint8."""
-    return pictures.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--sharpness", type=float, default=1500.0)
-    parser.add_argument("--proportions", type=float, default=0.25)
-    parser.add_argument("--grid", type=Path, help="write targets and swaps side by side")
-    return parser.parse_args()
+def write_sheet(path: Path, swaps: list[Swap]) -> None:
+    """Write targets above their swaps, eight a row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blank = np.zeros_like(swaps[0].composite)
+    rows = []
+    for start in range(0, len(swaps), 8):
+        some = swaps[start : start + 8]
+        fill = [blank] * (8 - len(some))
+        rows += [np.hstack([*(swap.target.images[0] for swap in some), *fill])]
+        rows += [np.hstack([*(swap.composite for swap in some), *fill])]
+    mark = Mark(identity="benchmark", consent="licensed", model_hash=None, title="sheet of a benchmark")
+    write_image(path, np.vstack(rows), mark=mark)
 
 
 if __name__ == "__main__":
