@@ -166,3 +166,23 @@ def test_mesh_warp_of_other_counts_refuses_the_pictures(pictures: PersonPictures
     made = MeshWarp(size=SIZE, pictures=3, picture_size=SIZE, **SETTINGS)
     with pytest.raises(ValueError, match=r"pictures must be \(3, 128, 128, 3\)"):
         made.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(pictures).items()})
+
+
+def test_mesh_warp_of_eyes_and_lips_no_picture_shows_lets_the_target_show(
+    generator: MeshWarp, man: AlignedFaces
+) -> None:
+    target = crops(man[:1])
+    with torch.no_grad():
+        landmarks, _ = generator.find_landmarks(target)
+        moved = landmarks.clone()
+        upper, lower = [157, 158, 159, 160, 161], [154, 153, 145, 144, 163]  # the left eye's lids, pair by pair
+        moved[:, upper] = moved[:, lower]
+        moved[:, 14, 1] += 12  # the lower lip
+        eye, mouth = landmarks[0, 145, :2].int(), landmarks[0, 13, :2].int() + torch.tensor([0, 4])
+        marked = target.clone()
+        for x, y in (eye, mouth):
+            marked[:, 1, y - 1 : y + 2, x - 1 : x + 2] = 1
+        own, changed = (generator(marked, None, points).face[0, 1] for points in (landmarks, moved))
+    for x, y in (eye, mouth):
+        assert changed[y, x] > 0.9
+        assert own[y, x] < changed[y, x] - 0.2

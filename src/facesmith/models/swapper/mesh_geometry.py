@@ -81,13 +81,14 @@ class MovingLeastSquares(nn.Module):
         return torch.stack([moved_x, moved_y], 1).view(-1, 2, self.nodes, self.nodes)
 
 
-def mask_outline(landmarks: Tensor, size: int, rim: float) -> Tensor:
+def mask_outline(landmarks: Tensor, size: int, rim: float, grow: float = 0.0) -> Tensor:
     """Draw the convex outline of landmarks with a soft rim inside.
 
     Args:
         landmarks: (N,P,2), -1..1 from edge to edge.
         size: Side of the mask in px.
         rim: Over which the mask rises, halves of the crop.
+        grow: How far outside of the outline it begins, halves of the crop.
 
     Returns:
         (N,1,size,size) in 0..1.
@@ -99,7 +100,7 @@ def mask_outline(landmarks: Tensor, size: int, rim: float) -> Tensor:
     # how far a place is below each side of the outline, as one product
     sides = torch.cat([-directions.expand(reach.shape[0], -1, -1), reach[:, None]], 1)
     depth = (F.pad(places, (0, 1), value=1.0)[None] @ sides).amin(-1).view(-1, 1, size, size)
-    rise = (depth / rim).clamp(0, 1)
+    rise = ((depth + grow) / rim).clamp(0, 1)
     return rise * rise * (3 - 2 * rise)
 
 

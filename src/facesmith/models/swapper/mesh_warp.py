@@ -51,10 +51,15 @@ _CLAMP: Final = 6.0
 _NO_FACE, _SURE = 0.8, 0.95  # how surely a crop shows a face (a real one: .9999): below nothing is swapped
 _TIE: Final = 1e-4  # of a picture's share: where more are alike than are mixed, the mixture is still one
 _RIM: Final = 6 / 128  # over which the mask rises within the outline; halves of the crop
-_MOUTH_RIM: Final = 0.02  # likewise inside the lips
+_MOUTH_RIM, _MOUTH_REACH = 0.02, 0.015  # likewise inside the lips, and how far it reaches over them
 # lips that much further apart than in the chosen picture, or so other an expression: the target's mouth shows inside
 _PARTED, _PARTED_MORE = 0.03, 0.11
+_CLOSED: Final = 0.06
 _UNLIKE, _UNLIKE_MORE = 0.045, 0.075
+
+# eyes that much more shut than in the chosen picture: the target's lids show, so far around the eye
+_SHUT, _SHUT_MORE = 0.3, 0.6
+_LID_RIM, _LID_REACH = 0.06, 0.05
 
 
 class MeshWarp(LandmarkGenerator):
@@ -79,6 +84,7 @@ class MeshWarp(LandmarkGenerator):
     shapes: Tensor
     expressions: Tensor
     lips: Tensor
+    eyes: Tensor
     mean: Tensor
     contrast: Tensor
     spread: Tensor
@@ -115,6 +121,7 @@ class MeshWarp(LandmarkGenerator):
         self.register_buffer("shapes", torch.zeros(PARTS, pictures, topology.LANDMARKS, 2))
         self.register_buffer("expressions", torch.zeros(PARTS, pictures, len(topology.BLENDSHAPES)))
         self.register_buffer("lips", torch.zeros(pictures))
+        self.register_buffer("eyes", torch.zeros(pictures, 2))
         self.register_buffer("mean", torch.zeros(pictures, 3, 1, 1))
         self.register_buffer("contrast", torch.ones(pictures, 3, 1, 1))
         self.register_buffer("spread", torch.ones(1, 3, 1, 1))
@@ -178,6 +185,7 @@ class MeshWarp(LandmarkGenerator):
             self.shapes[part].copy_(self._centred(landmarks[part])[:, part])
         self.expressions.copy_(expressions)
         self.lips.copy_(measure_lips(landmarks[_MOUTH]))
+        self.eyes.copy_(measure_eyes(landmarks[_EYES]))
         self.rest.copy_(canonical[list(WARP_LANDMARKS)])
         self.normals.copy_(normals[list(WARP_LANDMARKS)])
         self.warp.canonical.copy_(self.rest[:, :2])
@@ -212,7 +220,7 @@ class MeshWarp(LandmarkGenerator):
         if landmarks is None:
             landmarks, presence = self.find_landmarks(target)
         points = landmarks[..., :2] * (2 / size) - 1
-        mix, own_mouth = self._mix(points)
+        mix, odd_mouth = self._mix(points)
         picture = self._mixed(mix)
         coarse = self._canonical_places(landmarks * (2 / size) - 1)
         outline = mask_outline(points[:, : topology.MESH], _TRUNK, _RIM)
@@ -227,14 +235,33 @@ class MeshWarp(LandmarkGenerator):
         flow = resize(coarse, size, "bicubic")
         lit = _sample_at(picture, flow) * stretch.exp()[:, :, None, None] + resize(offset, size, "bicubic") + learned
         lit = match_detail(lit, colours, resize(skin, size, "bilinear"))
-        inner = mask_outline(points[:, topology.LIPS_INNER], min(size, _MASK), _MOUTH_RIM)
-        lit = lit + (colours - lit) * (resize(inner, size, "bilinear") * (1 - own_mouth)[:, None, None, None])
+        lit = lit + (colours - lit) * self._not_pictured(points, mix, odd_mouth, size)
         mask = self._mask(coarse, outline, size)
         if presence is not None:
             mask = mask * presence[:, None, None, None]
         made = from_opponent(lit)
         made = made if self.training else made.clamp(-1, 1)
         return SwapOutput(made, mask, {"flow": flow, "mix": mix, "learned": learned})
+
+    def _not_pictured(self, points: Tensor, mix: Tensor, odd_mouth: Tensor, size: int) -> Tensor:
+        """Find what the target shows and no picture does: the inside of a mouth, the lids of shut eyes.
+
+        Args:
+            points: (N,478,2), -1..1.
+            mix: (N,3,K).
+            odd_mouth: (N,) in 0..1, how far the chosen mouth is from the target's inside.
+            size: Side S in px.
+
+        Returns:
+            (N,1,S,S) in 0..1.
+        """
+        inner = mask_outline(points[:, topology.LIPS_INNER], min(size, _MASK), _MOUTH_RIM, _MOUTH_REACH)
+        opened = (mix[:, _EYES, :, None] * self.eyes[None]).sum(1)
+        shut = ((opened - measure_eyes(points) - _SHUT) / (_SHUT_MORE - _SHUT)).clamp(0, 1)  # (N,2)
+        eyes = points[:, topology.EYES].view(-1, len(topology.LEFT_EYE), 2)
+        lids = mask_outline(eyes, _TRUNK, _LID_RIM, _LID_REACH).view(-1, 2, _TRUNK, _TRUNK) * shut[..., None, None]
+        left, right = resize(lids, size, "bilinear").split(1, 1)
+        return resize(inner, size, "bilinear") * odd_mouth[:, None, None, None] + left + right
 
     def _mask(self, coarse: Tensor, outline: Tensor, size: int) -> Tensor:
         """Draw the mask (N,1,size,size) where both the person's outline and the target's are."""
@@ -260,7 +287,7 @@ class MeshWarp(LandmarkGenerator):
             points: (N,478,2), -1..1.
 
         Returns:
-            (N,3,K), rows sum to 1; and (N,) in 0..1, how well the chosen mouth fits inside.
+            (N,3,K), rows sum to 1; and (N,) in 0..1, how far the chosen mouth is from the target's inside.
         """
         difference = (self._centred(points)[:, :, None] - self.shapes[None]).abs().mean(-1)  # (N,3,K,478)
         shape = (difference * self.get_buffer("members")[None, :, None]).sum(-1)
@@ -269,10 +296,13 @@ class MeshWarp(LandmarkGenerator):
         score = -self.sharpness * (shape * self.get_buffer("shape_counts") + _EXPRESSION_COUNTS * expression)
         mix = self._keep_best(torch.softmax(score, -1))
         mouth = mix[:, _MOUTH]
-        parted = measure_lips(points) - (mouth * self.lips).sum(-1)
+        gap, pictured = measure_lips(points), (mouth * self.lips).sum(-1)
         odd = (mouth * expression[:, _MOUTH]).sum(-1)
-        misses = ((parted - _PARTED) / (_PARTED_MORE - _PARTED), (odd - _UNLIKE) / (_UNLIKE_MORE - _UNLIKE))
-        return mix, 1 - torch.maximum(*misses).clamp(0, 1)
+        parted = ((gap - pictured - _PARTED) / (_PARTED_MORE - _PARTED)).clamp(0, 1)
+        unlike_inside = ((odd - _UNLIKE) / (_UNLIKE_MORE - _UNLIKE)).clamp(0, 1)
+        # teeth must not show between lips that are shut
+        shut = ((pictured - gap - _PARTED) / (_PARTED_MORE - _PARTED)).clamp(0, 1) * (1 - gap / _CLOSED).clamp(0, 1)
+        return mix, torch.maximum(torch.maximum(parted, unlike_inside), shut)
 
     def _keep_best(self, mix: Tensor) -> Tensor:
         """Keep the largest of each row (...,K) by how much they exceed the next: no step where two are equal."""
