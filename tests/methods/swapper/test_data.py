@@ -26,6 +26,7 @@ def data(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> SwapperDat
 
 
 def test_swapper_data_batches_have_shares_and_training_size(data: SwapperDataModule) -> None:
+    torch.manual_seed(0)  # of the batches; another one in five draws no fourth `reversed`
     loader = data.train_dataloader()
     assert len(loader) == data.batches_per_epoch == 7  # 14 frames, two of them a batch
     last = set()
