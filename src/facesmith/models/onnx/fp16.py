@@ -4,7 +4,7 @@ The converter of onnxruntime.transformers was tried with the same lists of opera
 ONNX's full check, hold twice the casts (127 instead of 60 in a .dfm) and miss the tolerance there (.07, allowed .02).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Final
 
 import numpy as np
@@ -24,8 +24,8 @@ _FLOAT_INPUTS: Final = {"Resize": (1, 2)}  # region and scales are float32 in ei
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model with float16 weights and arithmetic, float32 at its inputs and outputs.
 
-    Sampling stays float32, and so does what computes the coordinates that are sampled and the scores that are ranked:
-    near 1 a float16 is off by 1/2048 of a picture's side.
+    Sampling stays float32, and so does what computes the coordinates that are sampled and the scores that are ranked,
+    and what follows from them alone, such as a mask's outline: near 1 a float16 is off by 1/2048 of a picture's side.
 
     Args:
         model: A float32 model; it is not changed.
@@ -33,8 +33,10 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     inferred = onnx.shape_inference.infer_shapes(model)
     graph = inferred.graph
     floats = _floats(graph)
-    weights = {each.name: each for each in graph.initializer if each.name in floats}
-    in_float32 = {*_grid_nodes(graph), *_constant_nodes(graph)}
+    constant = floats & _weight_names(graph)
+    weights = {each.name: each for each in graph.initializer if each.name in constant}
+    grid = set(_grid_nodes(graph))
+    in_float32 = {*grid, *_constant_nodes(graph), *_coordinate_nodes(graph, grid), *_moved_batches(graph)}
     # By value: whether it is made in float16.
     made = dict.fromkeys(floats, False)
     nodes: list[onnx.NodeProto] = []
@@ -140,9 +142,61 @@ def _grid_nodes(graph: onnx.GraphProto) -> Iterator[int]:
 
 def _constant_nodes(graph: onnx.GraphProto) -> Iterator[int]:
     """Yield positions of nodes that compute with weights alone: runtimes do that once, on the CPU, when they load."""
-    known = {each.name for each in graph.initializer}
+    known = _weight_names(graph)
     for position, node in enumerate(graph.node):
-        if node.input and all(name in known or not name for name in node.input):
+        if _reads_only(node, known):
             known.update(node.output)
             if node.op_type not in _LAYOUT_OPERATORS:
                 yield position
+
+
+def _coordinate_nodes(graph: onnx.GraphProto, grid: Set[int]) -> Iterator[int]:
+    """Yield positions of nodes that compute with coordinates and weights alone, up to the pictures sampled there.
+
+    Coordinates are what a grid is computed from and is no picture or feature map, which have four axes.
+
+    Args:
+        graph: The model's.
+        grid: Positions of the nodes that compute coordinates.
+    """
+    known = _weight_names(graph)
+    constant = set(known)
+    pictures = {value.name for value in graph.value_info if len(value.type.tensor_type.shape.dim) > 3}
+    for position, node in enumerate(graph.node):
+        if _reads_only(node, constant):
+            constant.update(node.output)
+            known.update(node.output)
+        elif position in grid:
+            known.update(set(node.output) - pictures)
+        elif node.op_type != "GridSample" and _reads_only(node, known):
+            known.update(node.output)
+            yield position
+
+
+def _moved_batches(graph: onnx.GraphProto) -> Iterator[int]:
+    """Yield positions of products that read a transposed batch, and of those transpositions.
+
+    onnxruntime 1.32 merges the two into one operator. Where a cast stands between them, and it adds casts itself where
+    its CPU computes float16 in float32, it leaves a broken graph and the process dies of it when it loads the file.
+    """
+    makers = {name: i for i, node in enumerate(graph.node) for name in node.output if node.op_type == "Transpose"}
+    for position, node in enumerate(graph.node):
+        if node.op_type != "MatMul":
+            continue
+        for name in node.input:
+            maker = makers.get(name)
+            if maker is None:
+                continue
+            axes = next((list(each.ints) for each in graph.node[maker].attribute if each.name == "perm"), [])
+            if len(axes) > 2 and 0 in axes[-2:]:
+                yield from (maker, position)
+
+
+def _weight_names(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of weights; what a client may feed in place of a default is none."""
+    return {each.name for each in graph.initializer} - {each.name for each in graph.input}
+
+
+def _reads_only(node: onnx.NodeProto, known: Set[str]) -> bool:
+    """Return whether a node reads something, and nothing but these values."""
+    return bool(node.input) and all(name in known or not name for name in node.input)
