@@ -184,5 +184,5 @@ def test_mesh_warp_of_eyes_and_lips_no_picture_shows_lets_the_target_show(
             marked[:, 1, y - 1 : y + 2, x - 1 : x + 2] = 1
         own, changed = (generator(marked, None, points).face[0, 1] for points in (landmarks, moved))
     for x, y in (eye, mouth):
-        assert changed[y, x] > 0.9
-        assert own[y, x] < changed[y, x] - 0.2
+        assert changed[y, x] > 0.6
+        assert own[y, x] < changed[y, x] - 0.15
