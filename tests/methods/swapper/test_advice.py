@@ -41,14 +41,17 @@ def test_advice_good_result_is_empty() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"val__judge_distance": 0.72}, ["identity not preserved: val/judge_distance 0.72", "data.targets"]),
-        ({"val__judge_distance": 0.72, "steps": 900}, ["900 steps are few: trainer.max_epochs=120"]),
+        ({"val__judge_distance": 0.72}, ["identity not preserved: val/judge_distance 0.72", "data.source"]),
+        ({"val__judge_distance": 0.72, "steps": 900, "losses": ("l1",)}, ["900 steps are few: trainer.max_epochs=120"]),
         ({"val__judge_distance": 0.72, "faces": 20}, ["20 faces", "data.source", "data.max_frames"]),
         ({"val__judge_distance": 0.72, "size": 50.0}, ["50 px wide", "data.source"]),
         ({"val_holdout__judge_distance": 0.7}, ["held out", "data.targets"]),
-        ({"val__sharpness": 0.3}, ["blurry: val/sharpness 0.30", "limit 0.45", "trainer.max_epochs"]),
+        ({"val__sharpness": 0.3}, ["blurry: val/sharpness 0.30", "limit 0.45", "data.source"]),
         ({"val__sharpness": 0.3, "val__sharpness_own": 0.9}, ["as sharp as the person's own", "data.source"]),
-        ({"val__mask_iou": 0.7}, ["artefacts at the boundary", "val/mask_iou 0.70", "sharper media"]),
+        (
+            {"val__mask_iou": 0.7, "losses": ("l1", "mask")},
+            ["artefacts at the boundary", "val/mask_iou 0.70", "model.loss.mask"],
+        ),
         ({"val__seam": 30.0}, ["artefacts at the boundary", "val/seam 30.0", "task.blend=multiband", "loss.trust"]),
         ({"val__seam": 30.0, "losses": ("l1",)}, ["model.loss.l1"]),
         ({"val__nme": 0.2}, ["features out of place", "data.selection.max_yaw", "in such poses"]),

@@ -44,7 +44,8 @@ def _lines(
     def below(name: str, limit: float) -> bool:
         return figures.get(name, float("inf")) < limit
 
-    short = steps < _ENOUGH_STEPS
+    learns_faces = "l1" in losses  # mesh_warp learns light alone: more steps, or a loss on the mask, change little
+    short = learns_faces and steps < _ENOUGH_STEPS
     more = f"{steps} steps are few: trainer.max_epochs={_rounded_up(epochs * _ENOUGH_STEPS / max(1, steps))}"
     light = "trust" if "trust" in losses else "l1"
     if above("val/miss_rate", MOST_MISSES):
@@ -102,10 +103,10 @@ def _lines(
             f"blurry: val/sharpness {figures['val/sharpness']:.2f} of the pseudo truth's (limit {_BLURRED}); "
             + _why_blurred(figures, short, more, size)
         )
-    if below("val/mask_iou", _MASKED):
+    if learns_faces and below("val/mask_iou", _MASKED):
         yield (
             f"artefacts at the boundary: the mask fits the face by val/mask_iou {figures['val/mask_iou']:.2f} (limit "
-            f"{_MASKED}); " + (more if short else "give sharper media of the person")
+            f"{_MASKED}); " + (more if short else "raise model.loss.mask")
         )
     elif above("val/seam", _SEAM):
         yield (
@@ -136,9 +137,7 @@ def _why_not_the_person(short: bool, more: str, faces: int, size: float) -> str:
         return f"{faces} faces of the person are few: give more in data.source, or raise data.max_frames"
     if size < _SMALL_FACE:
         return f"the person's faces are {size:.0f} px wide on average: give closer or larger media in data.source"
-    return (
-        "give scenes whose faces are turned and lit more like the person's in data.targets, or raise trainer.max_epochs"
-    )
+    return "give media of the person turned and lit more like the targets in data.source"
 
 
 def _why_blurred(figures: Mapping[str, float], short: bool, more: str, size: float) -> str:
@@ -150,7 +149,7 @@ def _why_blurred(figures: Mapping[str, float], short: bool, more: str, size: flo
             f"it is as sharp as the person's own frames (val/sharpness_own {own:.2f}, faces {size:.0f} px wide): give "
             "sharper or larger media in data.source, or raise data.selection.min_sharpness"
         )
-    return "raise trainer.max_epochs; when swapping, task.enhancer sharpens"
+    return "give sharper or larger media in data.source; when swapping, task.enhancer sharpens"
 
 
 def _rounded_up(epochs: float) -> int:
