@@ -34,6 +34,8 @@ from facesmith.training.run.wandb_logger import finish_wandb_run
 
 _UNTRAINED: Final = {"limit_train_batches": 0, "num_sanity_val_steps": -1}
 """Arguments of a trainer that is to take no step."""
+_RESUMED: Final = {"num_sanity_val_steps": 0}
+"""Of one that goes on: what was validated before the first step is in the log, and not to be measured again."""
 
 
 def train(config: TrainConfig) -> float | list[float] | None:
@@ -105,7 +107,7 @@ def _fit(
         logger=loggers or False,
         plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), BatchNormSync()],
         default_root_dir=config.paths.run,
-        **(_UNTRAINED if not config.trainer.max_epochs else {}),
+        **(_UNTRAINED if not config.trainer.max_epochs else _RESUMED if checkpoint else {}),
     )
     # as Lightning does for several processes: they then use the same random numbers as a single one
     lightning.seed_everything(config.seed, workers=True, verbose=False)
