@@ -136,7 +136,7 @@ def share(rows: Sequence[Judged], figures: set[str] | None = None) -> float:
 
 
 def stack(swap: Swap) -> SwapPictures:
-    """Give the gate one picture."""
+    """Measure one picture as the gate does."""
     parts = (swap.target.images[0], swap.truth, swap.raw, swap.composite, swap.mask, swap.hull)
     return SwapPictures(*(part[None] for part in parts))
 

@@ -9,8 +9,8 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.geometry.topology import BLENDSHAPE_MIRROR, LANDMARK_MIRROR
+from facesmith.metrics.edges import seam
 from facesmith.metrics.recogniser import HeldOutRecogniser
-from facesmith.metrics.seam import seam
 from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim
 from facesmith.metrics.swap_metrics import PictureMetrics, SwapMetrics
 

@@ -88,7 +88,8 @@ def _record_run(config: TrainConfig, settings: dict[str, Any]) -> AbstractContex
 def _fit(
     config: TrainConfig, recorder: Recorder, checkpoint: Path | None, preemption: PreemptionHandler
 ) -> float | list[float] | None:
-    log_device_hint(config.trainer.accelerator)
+    if config.trainer.max_epochs:
+        log_device_hint(config.trainer.accelerator)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     datamodule: lightning.LightningDataModule = config.data.build()
     module: lightning.LightningModule = config.model.build()

@@ -10,10 +10,10 @@ from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.masks import outline_mask
 from facesmith.faces.geometry.topology import REGIONS
 from facesmith.faces.measures import eye_distance
+from facesmith.metrics.edges import sharpness
 from facesmith.metrics.expression import expression_error
 from facesmith.metrics.foreign import Foreign, PersonAppearance
 from facesmith.metrics.pose import pose_error
-from facesmith.metrics.sharpness import sharpness
 from facesmith.metrics.skin_colour import colour_error
 
 Pixels = NDArray[np.uint8]

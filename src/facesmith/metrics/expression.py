@@ -11,7 +11,13 @@ from facesmith.faces.measures import eye_distance
 
 Floats = NDArray[np.floating]
 
-SEVEN_SHAPES: Final = [*topology.EYE_BLINK, topology.JAW_OPEN, *(topology.MOUTH_BLENDSHAPES[i] for i in (4, 5, 14, 15))]
+SEVEN_SHAPES: Final = [
+    topology.BLENDSHAPES.index(name)
+    for name in (
+        *("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight"),
+        *("mouthFunnel", "mouthPucker"),
+    )
+]
 """Positions in `topology.BLENDSHAPES` of shapes of eyes and mouth that show at once when they are wrong."""
 _OPEN, _SHUT = 0.35, 0.5  # blink scores below and above which an eye is surely open, surely shut
 _ALLOWED: Final = 0.25  # of the smaller gap: wide open mouths are measured less exactly

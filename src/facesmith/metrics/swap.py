@@ -14,10 +14,9 @@ from facesmith.faces.face import Analyzer
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.media.sampling import evenly_spaced
 from facesmith.metrics.comparison import NOT_COMPARED, AlignedFace, FaceComparison
+from facesmith.metrics.edges import seam, sharpness
 from facesmith.metrics.limits import find_reason
 from facesmith.metrics.recogniser import HeldOutRecogniser, distances
-from facesmith.metrics.seam import seam
-from facesmith.metrics.sharpness import sharpness
 from facesmith.metrics.ssim import ssim_map
 from facesmith.metrics.swap_metrics import PictureMetrics, SwapMetrics
 

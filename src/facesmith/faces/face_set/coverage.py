@@ -57,7 +57,7 @@ def describe_flaws(flaws: Flaws) -> list[str]:
 
 
 def advise_pictures(faces: FaceSet) -> list[str]:
-    """Say which further pictures of a person would help a swap: what no picture shows, or too few do.
+    """List which further pictures of a person would help a swap: what no picture shows, or too few do.
 
     Args:
         faces: Of one person.
@@ -99,7 +99,7 @@ def _missing(faces: FaceSet, visible: NDArray[np.bool_]) -> list[str]:
 
 
 def _is(region: str) -> str:
-    return "are" if region.endswith("s") and region != "nose" else "is"
+    return "are" if region.endswith("s") else "is"
 
 
 def _join(words: Sequence[str], conjunction: str = "and") -> str:

@@ -67,7 +67,7 @@ class RecordRun(Callback):
         self._record(trainer, None)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give those that read the final metrics what was measured before the first step, and never again."""
+        """Add what was measured before the first step to the final metrics."""
         metrics, untrained = trainer.callback_metrics, self._untrained
         if trainer.max_epochs:
             validated = {name.partition("/")[2]: v for name, v in untrained.items() if name.startswith("val/")}

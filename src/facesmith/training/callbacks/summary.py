@@ -120,7 +120,7 @@ class PrintSummary(Callback):
 
 
 def _verdicts(quality: Mapping[str, SwapMetrics]) -> list[str]:
-    """Say for targets that were seen and held out how many faces the gate accepts, and whether that is enough."""
+    """Describe, for targets seen and held out, how many faces the gate accepts, and whether that is enough."""
     lines = []
     for prefix, title in (("val", "Accepted"), ("val_holdout", "Accepted, held out")):
         if prefix in quality and quality[prefix].pictures:
