@@ -200,7 +200,7 @@ def build(film: Film, arguments: argparse.Namespace) -> MeshWarp:
         arguments.pictures,
         arguments.size,
         arguments.sharpness,
-        mixed=2,
+        mixed=3,
         proportions=arguments.proportions,
         channels=[16, 32, 48],
     ).eval()
@@ -226,7 +226,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--people", nargs="+", default=FILMS, help="films of those whose faces are worn")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--sharpness", type=float, default=1500.0)
+    parser.add_argument("--sharpness", type=float, default=900.0)
     parser.add_argument("--proportions", type=float, default=0.25)
     parser.add_argument("--sheet", type=Path, help="folder for contact sheets; do not publish those of stock films")
     return parser.parse_args()

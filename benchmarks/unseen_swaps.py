@@ -89,7 +89,7 @@ def swap_all(name: str, person: AlignedFaces, targets: AlignedFaces, labels: lis
     """Swap a person into targets."""
     parts = build_person_pictures(person, min(PICTURES, 2 * len(person)))  # mirror images count
     count = len(parts.pictures)
-    generator = MeshWarp(SIZE, count, SIZE, 1500.0, mixed=2, proportions=0.25, channels=[16, 32, 48]).eval()
+    generator = MeshWarp(SIZE, count, SIZE, 900.0, mixed=3, proportions=0.25, channels=[16, 32, 48]).eval()
     generator.set_pictures(**{key: torch.from_numpy(part) for key, part in vars(parts).items()})
     given = torch.from_numpy(targets.images).permute(0, 3, 1, 2).float() / 127.5 - 1
     raw, mask, _ = generator(given)

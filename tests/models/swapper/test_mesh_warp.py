@@ -24,7 +24,7 @@ from facesmith.models.swapper.mesh_geometry import MovingLeastSquares, mask_outl
 from facesmith.models.swapper.mesh_warp import WARP_LANDMARKS, MeshWarp
 
 SIZE = 128
-SETTINGS: Any = {"sharpness": 1500.0, "mixed": 2, "proportions": 0.25, "channels": [8, 8, 8]}
+SETTINGS: Any = {"sharpness": 900.0, "mixed": 3, "proportions": 0.25, "channels": [8, 8, 8]}
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ Pixels = np.ndarray
 
 @pytest.fixture(scope="module")
 def swapper(carphone_set: FaceSet) -> Swapper:
-    generator = MeshWarp(SIZE, PICTURES, SIZE, 1500.0, mixed=2, proportions=0.25, channels=[8, 8, 8])
+    generator = MeshWarp(SIZE, PICTURES, SIZE, 900.0, mixed=3, proportions=0.25, channels=[8, 8, 8])
     parts = build_person_pictures(carphone_set.aligned("arcface_128", SIZE), PICTURES)
     generator.set_pictures(**{name: torch.from_numpy(part) for name, part in vars(parts).items()})
     module = ExportWrapper(generator).eval()

@@ -24,6 +24,7 @@ _WHOLES: Final = (
     topology.RIGHT_EYE + topology.RIGHT_IRIS,
     topology.MOUTH,
 )
+_AROUND: Final = 5  # nodes over which stretch is averaged
 _OUTLINE_REACH: Final = 28 / 128  # halves of the crop: within this of the outline, proportions stay the target's
 
 
@@ -79,6 +80,26 @@ class MovingLeastSquares(nn.Module):
         moved_x = u * (xkx - mx * kx) + v * (ykx - my * kx) + kx
         moved_y = u * (xky - mx * ky) + v * (yky - my * ky) + ky
         return torch.stack([moved_x, moved_y], 1).view(-1, 2, self.nodes, self.nodes)
+
+
+def measure_stretch(places: Tensor) -> Tensor:
+    """Measure how much of the canonical picture there is for a pixel of the crop, in the direction that has least.
+
+    Where a turned head shows a side that the person's pictures see at a slant, little detail is drawn over many pixels.
+
+    Args:
+        places: (N,2,nodes,nodes) canonical places x and y, -1..1, see `MovingLeastSquares`.
+
+    Returns:
+        (N,1,nodes,nodes), 1: a pixel for a pixel, 0: smeared without end; averaged over some nodes.
+    """
+    padded = F.pad(places, (1, 1, 1, 1), mode="replicate") * (places.shape[-1] / 4)
+    x, y = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    determinant = (x[:, :1] * y[:, 1:] - x[:, 1:] * y[:, :1]).clamp_min(0)  # folded over: nothing
+    squares = (x * x + y * y).sum(1, keepdim=True)
+    apart = (squares * squares - 4 * determinant * determinant).clamp_min(0).sqrt()
+    least = ((squares - apart) / 2).clamp_min(1e-12).sqrt()  # singular value
+    return F.avg_pool2d(least, _AROUND, stride=1, padding=_AROUND // 2, count_include_pad=False)
 
 
 def mask_outline(landmarks: Tensor, size: int, rim: float, grow: float = 0.0) -> Tensor:

@@ -22,6 +22,7 @@ from facesmith.models.swapper.mesh_geometry import (
     mask_outline,
     measure_eyes,
     measure_lips,
+    measure_stretch,
     own_proportions,
     weigh_visible,
 )
@@ -45,6 +46,8 @@ _PART_BLENDSHAPES: Final = (
     topology.BROW_BLENDSHAPES + topology.SMILE_BLENDSHAPES,
 )
 _EXPRESSION_COUNTS: Final = 0.27
+# of a pixel of the person's picture for one of the target: below this a turned head's side fades to the target
+_SMEARED, _SHARP = 0.15, 0.35
 _TRUNK: Final = 64  # px at which colour and light are compared
 _MASK: Final = 128  # px at which masks are drawn; their rims are soft
 _CLAMP: Final = 6.0
@@ -264,10 +267,13 @@ class MeshWarp(LandmarkGenerator):
         return resize(inner, size, "bilinear") * odd_mouth[:, None, None, None] + left + right
 
     def _mask(self, coarse: Tensor, outline: Tensor, size: int) -> Tensor:
-        """Draw the mask (N,1,size,size) where both the person's outline and the target's are."""
+        """Draw the mask (N,1,size,size): where both the person's outline and the target's are, and nothing smears."""
         side = min(size, _MASK)
         flow = resize(coarse, side, "bicubic")
         inside = _sample_at(shrink(self.alpha, side), flow, "zeros") * resize(outline, side, "bicubic").clamp(0, 1)
+        known = ((measure_stretch(coarse) - _SMEARED) / (_SHARP - _SMEARED)).clamp(0, 1)
+        smooth = _sample_at(shrink(self.regions[_REST], side), flow)  # lips and lids stretch as they open
+        inside = inside * (1 - smooth * (1 - resize(known, side, "bilinear")))
         return resize(inside, size, "bilinear")
 
     def _canonical_places(self, landmarks: Tensor) -> Tensor:
