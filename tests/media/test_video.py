@@ -49,7 +49,7 @@ def test_open_video_any_access_gives_exact_frames(make_video, name):
 
 @pytest.mark.parametrize("name", ["cfr.ts", "open_gop.ts", "open_gop.mkv", "vfr.mp4", "open_gop.mp4"])
 def test_open_video_seeking_each_frame_is_exact(make_video, monkeypatch, name):
-    monkeypatch.setattr("facesmith.media.pyav_reader._READ_ON", 0)
+    monkeypatch.setattr("facesmith.media.packets._READ_ON", 0)
     with open_video(make_video(name, **VIDEOS[name])) as reader:
         for index in range(0, 90, 4):
             assert number_of(next(reader.frames([index]))[1]) == index

@@ -36,7 +36,7 @@ class AnimationReader:
                     self._image.seek(index)
                     self._image.load()
                 except (EOFError, OSError, SyntaxError) as error:
-                    self.lost.append(f"{path.name}: frames from {index} on cannot be decoded ({error})")
+                    self.lost.append(f"frames from {index} on cannot be decoded ({error})")
                     break
                 milliseconds.append(float(self._image.info.get("duration", 0)))
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import shutil
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,9 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from facesmith.errors import MediaError
+from facesmith.media.packets import demux
 from facesmith.media.provenance import Mark, sign_file
+from facesmith.media.sound_clock import SoundClock
 from facesmith.media.timeline import Timeline
 
 _OPTIONS: Final = {
@@ -48,6 +50,7 @@ class ContainerWriter:
         self._shift = timeline.shift if timeline else 0
         self._source: av.container.InputContainer | None = None
         self._audio: dict[int, AudioStream] = {}
+        self._clocks: defaultdict[int, SoundClock] = defaultdict(lambda: SoundClock(timeline.jumps if timeline else ()))
         self._audio_packets: deque[Packet[Any]] = deque()
         self._open = True
         options = dict(_OPTIONS[suffix])
@@ -67,7 +70,7 @@ class ContainerWriter:
         if self._source is not None:
             self._audio = _add_sound(self.container, self._source, self.path)
             if self._audio:
-                self._audio_source = self._source.demux(*self._source.streams.audio)
+                self._audio_source = demux(self._source, self._source.streams.audio, [])
         with self._explain_errors():
             self.container.start_encoding()
 
@@ -84,21 +87,28 @@ class ContainerWriter:
         """
         if not self._audio:
             return
-        while True:
-            packet = self._audio_packets.popleft() if self._audio_packets else next(self._audio_source, None)
-            if packet is None:
-                return
-            if packet.size == 0 or packet.dts is None:
-                continue
-            base = packet.time_base
-            if until is not None and float(packet.dts * base - self._shift) > until:
+        while (packet := self._next_sound()) is not None:
+            if until is not None and float((packet.dts or 0) * packet.time_base) > until:
                 self._audio_packets.append(packet)
                 return
-            offset = round(self._shift / base)
-            packet.dts -= offset
-            packet.pts = packet.dts if packet.pts is None else packet.pts - offset
             packet.stream = self._audio[packet.stream_index]
             self.mux(packet)
+
+    def _next_sound(self) -> "Packet[Any] | None":
+        """Return the next packet of sound, on the clock of the pictures."""
+        if self._audio_packets:
+            return self._audio_packets.popleft()
+        for packet in self._audio_source:
+            if packet.size == 0 or packet.dts is None:
+                continue
+            moved = self._clocks[packet.stream_index].place(packet.pos, packet.dts * packet.time_base)
+            if moved is None:
+                continue
+            offset = round((self._shift - moved) / packet.time_base)
+            packet.dts -= offset
+            packet.pts = packet.dts if packet.pts is None else packet.pts - offset
+            return packet
+        return None
 
     def close(self) -> None:
         """Finish the file, sign it and give it its name."""

@@ -35,7 +35,7 @@ class DecordReader:
             raise MediaError(f"{path}: decord reads {index.format} inexactly; {_MEND}")
         if index.has_open_gop:
             raise MediaError(f"{path}: has open GOPs, which decord reads inexactly; {_MEND}")
-        if index.lost or index.counted:
+        if index.lost or not index.timed:
             raise MediaError(f"{path}: is damaged or lacks time stamps, which decord does not detect; {_MEND}")
         try:
             self._reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=threads)

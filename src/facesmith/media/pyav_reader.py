@@ -1,40 +1,37 @@
 """Exact reading of whatever FFmpeg opens, by presentation times, decoding as little as possible."""
 
-import bisect
+import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
-import av
 import numpy as np
-from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from facesmith.errors import MediaError
 from facesmith.media.colour import ColourTags, to_rgb
-from facesmith.media.video_index import VideoIndex, build_index, open_container, sorted_indices
+from facesmith.media.packet_decoder import PacketDecoder, Run
+from facesmith.media.video_index import VideoIndex, build_index, sorted_indices
 
-# Below this many packets reading on is cheaper than seeking.
-_READ_ON = 200
+# Missing frames that are recovered together, and thus held in memory.
+_TOGETHER: Final = 16
+# Attempts without a result after which the rest of a group of pictures is given up.
+_FRUITLESS: Final = 3
+# Stretches of lost frames that are told one by one.
+_TOLD: Final = 8
 
-
-@dataclass(slots=True)
-class _Run:
-    """Packets start..end in file order, decoded in one go for the wanted frames (pts -> index)."""
-
-    start: int
-    end: int
-    wanted: dict[int, int]
+log = logging.getLogger(__name__)
 
 
 class PyAvReader:
-    """Reads whatever FFmpeg reads: VFR, open GOP, mpegts, mkv, damaged files; see `video.VideoReader`.
+    """Reads whatever FFmpeg reads: VFR, open GOP, mpegts, mkv, joined and damaged files; see `video.VideoReader`.
 
-    A frame is taken only by its own presentation time, so it is the right one whatever the container's seeking does.
-    Between wanted frames, pictures that nothing refers to are not decoded, and stretches that no wanted frame depends
-    on are not even fed to the decoder. Colour is that of `colour.to_rgb`; pixels are the stored ones (no correction of
-    a pixel aspect ratio, no deinterlacing).
+    A frame is taken by the packet that it comes from, so it is the right one whatever the container's seeking and its
+    clock do. Between wanted frames, pictures that nothing refers to are not decoded, and stretches that no wanted frame
+    depends on are not even fed to the decoder. Colour is that of `colour.to_rgb`; pixels are the stored ones (no
+    correction of a pixel aspect ratio, no deinterlacing); frames of another size than the first are scaled to it.
 
     Attributes:
         index: Packets and frames of the file.
@@ -43,6 +40,7 @@ class PyAvReader:
         colour: How the numbers of its frames mean colours.
         width: px, upright.
         height: px, upright.
+        doubtful: Numbers of frames given so far that follow damage and may show errors.
     """
 
     def __init__(self, path: Path, threads: int = 1, fast_colour: bool = False) -> None:
@@ -59,21 +57,23 @@ class PyAvReader:
         self.path = path
         self.index: VideoIndex = build_index(path)
         self._undecodable: set[int] = set()
-        self._doubtful: set[int] = set()
-        self._damaged = False  # a packet of the present group of pictures did not decode
+        self.doubtful: set[int] = set()
+        self._resized: set[int] = set()
         self.times = self.index.times
         self.fps = self.index.fps
         self._threads = threads
         self._fast_colour = fast_colour
-        self._pushed_back: Packet[Any] | None = None
-        self._position = {int(pts): at for at, pts in enumerate(self.index.packet_pts)}
-        self._keys = np.flatnonzero(self.index.packet_key).tolist()
+        self._decoder = PacketDecoder(path, self.index, threads)
+        self._second: PacketDecoder | None = None
+        self._fruitless, self._fruitless_start = 0, -1
         self._serial = 0
-        self._open()
-        first = self._first_frame()
+        self._told = False
+        first = next(self._decoder.all_frames(), None)
+        if first is None:
+            raise MediaError(f"{path}: no frame could be decoded; replace or remove it")
         self.colour = ColourTags.from_frame(first)
         self._orientation: Orientation = orientation_of(first)
-        width, height = first.width, first.height
+        self._stored = width, height = first.width, first.height
         self.width, self.height = (height, width) if self._orientation.transposed else (width, height)
 
     def __len__(self) -> int:
@@ -82,24 +82,28 @@ class PyAvReader:
     @property
     def lost(self) -> list[str]:
         """Unreadable parts: losses in the index, and frames that failed to decode so far."""
+        self._told = True
+        width, height = self._stored
         return [
             *self.index.lost,
             *self._stretches(self._undecodable, "cannot be decoded"),
-            *self._stretches(self._doubtful, "follow damage and may show errors"),
+            *self._stretches(self.doubtful, "follow damage and may show errors"),
+            *self._stretches(self._resized, f"have another size and were scaled to {width}x{height}"),
         ]
 
     def _stretches(self, indices: set[int], what: str) -> list[str]:
+        if not indices:
+            return []
         numbers = np.array(sorted(indices), int)
-        parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []
-        return [
-            f"{self.path.name}: frames {part[0]}..{part[-1]} (from {self.times[part[0]]:.2f} s) {what}"
-            for part in parts
-        ]
+        parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+        listed = [f"{part[0]}..{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts[:_TOLD]]
+        more = f" and others, {len(numbers)} in all" if len(parts) > _TOLD else ""
+        return [f"frames {', '.join(listed)}{more} (from {self.times[numbers[0]]:.2f} s) {what}"]
 
     @property
     def start_time(self) -> int | None:
         """Start time of the file, in microseconds."""
-        return self._container.start_time
+        return self._decoder.start_time
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the wanted frames in ascending order.
@@ -115,8 +119,13 @@ class PyAvReader:
         return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)
 
     def close(self) -> None:
-        """Release the file."""
-        self._container.close()
+        """Release the file; what was lost and nobody asked for is logged."""
+        if self._serial and not self._told and (lost := self.lost):
+            log.warning("%s: %s", self.path, "; ".join(lost))
+        self._told = True
+        self._decoder.close()
+        if self._second is not None:
+            self._second.close()
 
     def __enter__(self) -> Self:
         return self
@@ -126,157 +135,86 @@ class PyAvReader:
 
     def _guarded(self, frames: Iterator[tuple[int, VideoFrame]], serial: int) -> Iterator[tuple[int, np.ndarray]]:
         for index, frame in frames:
-            yield index, self._orientation.apply(to_rgb(frame, self._fast_colour))
+            yield index, self._orientation.apply(to_rgb(self._sized(index, frame), self._fast_colour))
             if serial != self._serial:
                 raise RuntimeError(f"{self.path}: the decoder is now used by a newer frames() call")
 
-    def _open(self) -> None:
-        self._container, self._stream = open_container(self.path)
-        self._context = self._stream.codec_context
-        self._context.thread_count = self._threads
-        self._packets = self._container.demux(self._stream)
-        self._pushed_back = None
-        self._at = 0  # place in file order of the next packet, as far as is known
-
-    def _first_frame(self) -> VideoFrame:
-        for packet in self._next_packets():
-            for frame in self._decode(packet):
-                return frame
-        for frame in self._decode(None):
+    def _sized(self, index: int, frame: VideoFrame) -> VideoFrame:
+        """Scale a frame of another size than the first, as joined recordings have them."""
+        if (frame.width, frame.height) == self._stored:
             return frame
-        raise MediaError(f"{self.path}: no frame could be decoded; replace or remove it")
+        self._resized.add(index)
+        return frame.reformat(*self._stored)
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield frames in ascending order, whatever the decoder does behind damage."""
         for run in self._plan(wanted):
-            yield from self._decode_run(run)
-            for pts, index in list(run.wanted.items()):
-                frame = self._insist(pts, index)
-                if frame is None:
-                    self._undecodable.add(index)
-                else:
+            expected = deque(run.wanted.values())
+            for index, frame, doubtful in self._decoder.run(run):
+                missing = []
+                while expected and expected[0] < index:
+                    missing.append(expected.popleft())
+                yield from self._recover(missing)
+                if expected and expected[0] == index:
+                    expected.popleft()
+                    if doubtful:
+                        self.doubtful.add(index)
                     yield index, frame
+            yield from self._recover(list(expected))
 
-    def _plan(self, wanted: list[int]) -> list[_Run]:
-        runs: list[_Run] = []
+    def _plan(self, wanted: list[int]) -> list[Run]:
+        runs: list[Run] = []
         for index in wanted:
-            pts, end = int(self.index.pts[index]), int(self.index.packet[index])
-            start = self._key_before(pts, end)
+            place = int(self.index.packet[index])
+            start = self._decoder.key_before(place)
             if runs and start <= runs[-1].end:
-                runs[-1].end = max(runs[-1].end, end)
-                runs[-1].wanted[pts] = index
+                runs[-1].end = max(runs[-1].end, place)
+                runs[-1].wanted[place] = index
             else:
-                runs.append(_Run(start, end, {pts: index}))
+                runs.append(Run(start, place, {place: index}))
         return runs
 
-    def _key_before(self, pts: int, place: int) -> int:
-        """Find the last keyframe at or before `place` that is not shown after `pts`; 0 where there is none."""
-        at = bisect.bisect_right(self._keys, place) - 1
-        while at >= 0 and self.index.packet_pts[self._keys[at]] > pts:
-            at -= 1
-        return int(self._keys[at]) if at >= 0 else 0
+    def _recover(self, missing: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Decode frames that did not come out in their turn, on a second decoder that leaves no picture out."""
+        for at in range(0, len(missing), _TOGETHER):
+            part = missing[at : at + _TOGETHER]
+            places = {int(self.index.packet[index]): index for index in part}
+            found: dict[int, VideoFrame] = {}
+            start = self._decoder.key_before(min(places))
+            if self._fruitless < _FRUITLESS or start != self._fruitless_start:
+                found = self._insist(places, start)
+            for index in part:
+                if index in found:
+                    yield index, found[index]
+                else:
+                    self._undecodable.add(index)
 
-    def _decode_run(self, run: _Run, exhaustive: bool = False) -> Iterator[tuple[int, VideoFrame]]:
-        """Feed packets start..end and give the wanted frames that come out, taking them off `run.wanted`."""
-        self._go_to(run.start)
-        self._context.flush_buffers()
-        for packet in self._next_packets():
-            place = self._position.get(packet.pts, -1) if packet.pts is not None else -1
-            if place < run.start:
-                continue
-            if place > run.end:
+    def _insist(self, places: dict[int, int], start: int) -> dict[int, VideoFrame]:
+        if self._second is None:
+            self._second = PacketDecoder(self.path, self.index, self._threads)
+        found: dict[int, VideoFrame] = {}
+        earlier = self._decoder.key_before(start - 1) if start else 0
+        for begin in dict.fromkeys([start, earlier]):
+            left = {place: index for place, index in places.items() if index not in found}
+            if not left:
                 break
-            # A picture that no other refers to can be skipped without any change to the others.
-            skip = not exhaustive and packet.pts not in run.wanted
-            self._context.skip_frame = "NONREF" if skip else "DEFAULT"
-            yield from self._take(self._decode(packet), run)
-            if place == run.end:
-                break
-        self._context.skip_frame = "DEFAULT"
-        yield from self._take(self._decode(None), run)
-
-    def _take(self, frames: list[VideoFrame], run: _Run) -> Iterator[tuple[int, VideoFrame]]:
-        for frame in frames:
-            if frame.pts is None or frame.is_corrupt:
-                continue
-            index = run.wanted.pop(frame.pts, None)
-            if index is not None:
-                if self._damaged:
-                    self._doubtful.add(index)
-                yield index, frame
-
-    def _insist(self, pts: int, index: int) -> VideoFrame | None:
-        """Decode one frame that did not come out, from ever earlier keyframes, leaving no picture out."""
-        end = int(self.index.packet[index])
-        before = [key for key in self._keys if key <= end and self.index.packet_pts[key] <= pts]
-        for start in dict.fromkeys([*reversed(before[-3:]), 0]):
-            for _, frame in self._decode_run(_Run(start, end, {pts: index}), exhaustive=True):
-                return frame
-        return None
-
-    def _go_to(self, place: int) -> None:
-        """Seek the demuxer to a position at or shortly before the requested one."""
-        if 0 <= place - self._at <= _READ_ON:
-            return
-        earlier = [key for key in self._keys if key <= place]
-        for key in dict.fromkeys([place, *reversed(earlier[-2:])]):
-            if key == 0:
-                break
-            try:
-                self._container.seek(int(self.index.packet_dts[key]), stream=self._stream, backward=True)
-            except av.error.FFmpegError:
-                continue
-            self._packets = self._container.demux(self._stream)
-            first = next((p for p in self._packets if p.pts is not None and p.pts in self._position), None)
-            if first is None or first.pts is None or self._position[first.pts] > place:
-                continue
-            self._at = self._position[first.pts]
-            self._pushed_back = first
-            return
-        self._container.close()
-        self._open()
-
-    def _next_packets(self) -> "Iterator[Packet[Any]]":
-        while True:
-            packet = self._pushed_back
-            self._pushed_back = None
-            if packet is None:
-                try:
-                    packet = next(self._packets, None)
-                except av.error.FFmpegError:
-                    return  # the index has reported where reading ended
-            if packet is None or packet.size == 0:
-                self._at = len(self.index.packet_pts) + _READ_ON
-                return
-            if packet.pts is not None and packet.pts in self._position:
-                self._at = self._position[packet.pts] + 1
-            yield packet
-
-    def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
-        if packet is not None and packet.is_keyframe:
-            self._damaged = False
-        try:
-            return self._context.decode(packet)
-        except av.error.FFmpegError:
-            self._damaged = True
-            return []  # frames missing because of it are reported by _read
+            for index, frame, doubtful in self._second.run(Run(begin, max(left), left), exhaustive=True):
+                found[index] = frame
+                if doubtful:
+                    self.doubtful.add(index)
+        self._fruitless = 0 if found or start != self._fruitless_start else self._fruitless + 1
+        self._fruitless_start = start
+        return found
 
     def _counted(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        self._container.close()
-        self._open()
         left = set(wanted)
-        count = 0
-        for packet in self._with_flush():
-            for frame in self._decode(packet):
-                if count in left:
-                    left.discard(count)
-                    yield count, frame
-                count += 1
+        for count, frame in enumerate(self._decoder.all_frames()):
+            if count in left:
+                left.discard(count)
+                yield count, frame
             if not left:
                 return
-
-    def _with_flush(self) -> "Iterator[Packet[Any] | None]":
-        yield from self._next_packets()
-        yield None
+        self._undecodable |= left
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from facesmith.media.animation import AnimationReader
 from facesmith.media.colour import ColourTags
 from facesmith.media.pyav_reader import PyAvReader
+from facesmith.media.sound_clock import SoundJump
 from facesmith.media.video import VideoReader, open_video
 
 _ANIMATION_BASE = Fraction(1, 1000)
@@ -28,6 +29,7 @@ class Timeline:
         tags: Of the colours; None for plain RGB.
         sound: The file whose audio streams go along; None for none.
         shift: Seconds by which they come earlier, as the pictures do: a transport stream starts anywhere on its clock.
+        jumps: Where the clock of `sound` begins anew on the way.
     """
 
     rate: Fraction
@@ -37,6 +39,7 @@ class Timeline:
     tags: ColourTags | None
     sound: Path | None
     shift: Fraction
+    jumps: tuple[SoundJump, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -54,9 +57,14 @@ class Timeline:
             return cls.from_file(reader.path)
         index = reader.index
         start = Fraction(reader.start_time or 0, 1_000_000)
-        shift = start if start > 0 and not index.counted else Fraction(0)
+        shift = start if start > 0 and index.timed else Fraction(0)
+        positions = index.table.position
         pts = index.pts - round(shift / index.time_base)
-        return cls(rate, index.time_base, pts, index.durations, reader.colour, reader.path, shift)
+        jumps = tuple(
+            SoundJump(int(positions[jump.place - 1]), int(positions[jump.place]), jump.shift * index.time_base)
+            for jump in index.jumps
+        )
+        return cls(rate, index.time_base, pts, index.durations, reader.colour, reader.path, shift, jumps)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

@@ -31,7 +31,7 @@ class VideoReader(Protocol):
 
     @property
     def lost(self) -> list[str]:
-        """Unreadable parts, one sentence each; grows while frames are read."""
+        """Unreadable parts, one phrase each; grows while frames are read."""
         ...
 
     def __len__(self) -> int: ...

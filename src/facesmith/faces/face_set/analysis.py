@@ -183,8 +183,9 @@ def _decode(
                         delivered += 1
                         if stop.is_set():
                             return
-                    for loss in reader.lost:
-                        _put(events, ReadFailure(one.media, loss, delivered == 0), stop)
+                    if lost := reader.lost:
+                        told = f"{one.media.path}: {'; '.join(lost)}"
+                        _put(events, ReadFailure(one.media, told, delivered == 0), stop)
             except UserError as error:
                 _put(events, ReadFailure(one.media, str(error), delivered == 0), stop)
     except BaseException as error:

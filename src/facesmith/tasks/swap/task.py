@@ -157,8 +157,8 @@ class SwapTask:
                 if tally["without"] == tally["frames"] and config.fail_when_no_face:
                     writer.discard()
                     raise UserError(f"{path}: {self._no_face(tally['frames'])}")
-            for loss in reader.lost:
-                bar.console.print(f"{path}: {loss}", markup=False)
+            if lost := reader.lost:
+                bar.console.print(f"{path}: {'; '.join(lost)}", markup=False)
         return SwapResult(output, tally["frames"], tally["without"], tally["bridged"])
 
     def _write_frames(self, reader: VideoReader, writer: SegmentedWriter, bar: Progress) -> None:
