@@ -23,6 +23,7 @@ TASK_NEEDS = {
     "interpolate": ["task.name=between"],
     "enrich": ["task.profile=ada.json"],
     "validate": ["task.profile=ada.json"],
+    "evaluate": ["task.swaps=swaps", "task.targets=targets", "task.sources=people"],
     "compare": ["task.model=[ada.onnx,bob.onnx]"],
     "generate": ["task.model=exports"],
     "mask": ["task.occluder=occluder.onnx"],

@@ -13,6 +13,8 @@ Pixels = NDArray[np.uint8]
 _RIM: Final = 13 / 128  # the mask is eroded by this window before sharpness is measured
 _FADE: Final = 9 / 128  # a composite fades out within this of the mask's rim, inwards
 _BEYOND: Final = 2 / 128
+_CHANGED: Final = 6  # levels of 255, above what JPEG does to a picture
+_CLOSED: Final = 6 / 128  # gaps within what was changed, by the crop
 
 
 def sharpness(picture: Pixels, inside: NDArray[np.floating]) -> float:
@@ -58,3 +60,25 @@ def _slope(picture: Pixels) -> NDArray[np.float32]:
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     down, across = np.gradient(cv2.GaussianBlur(grey, (0, 0), len(picture) / 128))
     return np.hypot(down, across).astype(np.float32)
+
+
+def find_changed(target: Pixels, composite: Pixels) -> Pixels:
+    """Find where a composite of an unknown tool differs from its target, as one area without holes.
+
+    Args:
+        target: (S,S,3) RGB.
+        composite: (S,S,3) RGB.
+
+    Returns:
+        (S,S) 0 or 255. What a codec changes does not count.
+    """
+    size = len(target)
+    apart = np.abs(composite.astype(np.float32) - target.astype(np.float32)).max(-1)
+    changed = (cv2.GaussianBlur(apart, (0, 0), size / 128) > _CHANGED).astype(np.uint8)
+    side = 2 * round(_CLOSED * size) + 1
+    changed = cv2.morphologyEx(changed, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    outlines, _ = cv2.findContours(changed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    mask = np.zeros((size, size), np.uint8)
+    if outlines:
+        cv2.drawContours(mask, [max(outlines, key=cv2.contourArea)], -1, 255, cv2.FILLED)
+    return mask

@@ -171,7 +171,7 @@ def _compare(compare: FaceComparison, frame: Pixels, face: Face, before: Pixels,
 
 def _pair(faces: Sequence[Face], before: Sequence[Face], likely: Face | None) -> tuple[Face | None, Face | None]:
     """Return the face to measure and the one there before; (None, None) when no face is at its position."""
-    pairs = [(face, was) for was in before for face in faces if _together(face, was)]
+    pairs = [(face, was) for was in before for face in faces if at_same_place(face, was)]
     if not pairs:
         return None, None
     for face, was in pairs:
@@ -180,7 +180,8 @@ def _pair(faces: Sequence[Face], before: Sequence[Face], likely: Face | None) ->
     return pairs[0]
 
 
-def _together(a: Face, b: Face) -> bool:
+def at_same_place(a: Face, b: Face) -> bool:
+    """Return whether two faces, of a frame before and after a swap, are at the same place."""
     width = float(b.box[2] - b.box[0])
     return bool(np.linalg.norm(a.keypoints.mean(0) - b.keypoints.mean(0)) < _FARTHEST * width)
 

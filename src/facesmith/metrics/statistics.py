@@ -1,0 +1,133 @@
+"""How sure a figure is: intervals of means, medians and shares, and whether two sets of swaps differ."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Reduction = Literal["mean", "size", "median", "share"]
+"""Of many values to one: mean; mean of magnitudes; median; mean of values that are 0, 1 or a share of frames."""
+
+LEVEL: Final = 0.95
+RESAMPLES: Final = 2000
+_PERMUTATIONS: Final = 9999
+_BATCH_VALUES: Final = 4_000_000  # of resampled values in memory at once
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval.
+
+    Attributes:
+        value: nan where nothing was measured.
+        low: Lower end; nan where fewer than two values are known.
+        high: Upper end.
+        count: How many values there are.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def reduce_values(values: Floats, reduction: Reduction) -> float:
+    """Reduce values (N,) to one figure; those that are nan do not count, and where there is no other it is nan."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return math.nan
+    return float(_rule(reduction)(np.abs(known) if reduction == "size" else known))
+
+
+def estimate(values: Floats, reduction: Reduction, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Reduce independent values to one figure with its 95 % interval.
+
+    Means and medians have the bootstrap's percentile interval, expanded by Student's t, without which it is too narrow
+    for few values (Hesterberg, What Teachers Should Know About the Bootstrap, 2015). Shares of pictures have Wilson's
+    interval: the bootstrap has none of 0 or 1.
+
+    Args:
+        values: (N,), one a pair; those that are nan were not measured and do not count.
+        reduction: How they are reduced.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    known = values[np.isfinite(values)]
+    if reduction == "size":
+        known = np.abs(known)
+    count, value = len(known), reduce_values(known, reduction)
+    if count < 2:
+        return Estimate(value, math.nan, math.nan, count)
+    if reduction == "share" and np.isin(known, (0.0, 1.0)).all():
+        found = stats.binomtest(round(known.sum()), count).proportion_ci(LEVEL, method="wilson")
+        return Estimate(value, float(found.low), float(found.high), count)
+    if np.ptp(known) == 0:
+        return Estimate(value, value, value, count)
+    found = stats.bootstrap(
+        (known,),
+        _rule(reduction),
+        n_resamples=resamples,
+        batch=max(1, _BATCH_VALUES // count),
+        confidence_level=_expanded_level(count),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    interval = found.confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high), count)
+
+
+def paired_p_value(ours: Floats, theirs: Floats, reduction: Reduction, *, seed: int = 0) -> float:
+    """Test by permutation whether two tools differ on the same pairs: both signs of each difference are as likely.
+
+    Args:
+        ours: (N,), one a pair.
+        theirs: (N,), of the same pairs.
+        reduction: `size` compares magnitudes.
+        seed: Of the permutations; where there are few enough, all of them are tried.
+
+    Returns:
+        Two-sided p of the mean difference, of medians of the median difference; nan for fewer than two pairs.
+    """
+    if reduction == "size":
+        ours, theirs = np.abs(ours), np.abs(theirs)
+    apart = (ours - theirs)[np.isfinite(ours - theirs)]
+    if len(apart) < 2:
+        return math.nan
+    found = stats.permutation_test(
+        (apart,),
+        _rule(reduction),
+        permutation_type="samples",
+        n_resamples=_PERMUTATIONS,
+        batch=max(1, _BATCH_VALUES // len(apart)),
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def adjust_p_values(values: Floats) -> Floats:
+    """Adjust p values of many figures for their number (Holm): below .05, even the least of them is no accident.
+
+    Args:
+        values: (N,); nan stays nan.
+    """
+    result = np.full(len(values), math.nan)
+    rows = np.flatnonzero(np.isfinite(values))
+    order = rows[np.argsort(values[rows], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    result[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return result
+
+
+def _rule(reduction: Reduction) -> Callable[..., Floats]:
+    return np.median if reduction == "median" else np.mean
+
+
+def _expanded_level(count: int) -> float:
+    """Return the level at which a percentile interval is as wide as Student's."""
+    wide = math.sqrt(count / (count - 1)) * stats.t.ppf(0.5 + LEVEL / 2, count - 1)
+    return float(min(2 * stats.norm.cdf(wide) - 1, 0.99999))

@@ -1,0 +1,116 @@
+"""The recognisers of an evaluation: one interface for the analyzer's, dlib's, faceres and ArcFace."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facesmith.assets import UnreachableError
+from facesmith.faces.face import Analyzer
+from facesmith.metrics.recogniser import HeldOutRecogniser
+from facesmith.tasks.evaluate.config import RecogniserName
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.floating]
+Measure = Literal["cosine", "distance"]
+
+
+class CropRecogniser(Protocol):
+    """Embeds crops (S,S,3) RGB on `arcface_128`. Not thread-safe.
+
+    Attributes:
+        name: In tables.
+        measure: How embeddings are compared: cosine of L2-normalised ones, or distance.
+    """
+
+    name: str
+    measure: Measure
+
+    def embed(self, crops: Sequence[Pixels]) -> Floats:
+        """Compute embeddings (N,E)."""
+        ...
+
+
+class AnalyzerRecogniser:
+    """The recogniser of the analyzer.
+
+    Args:
+        analyzer: Stays open.
+    """
+
+    measure: Measure = "cosine"
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        self.name = analyzer.embedder
+        self._analyzer = analyzer
+
+    def embed(self, crops: Sequence[Pixels]) -> Floats:
+        """Compute embeddings (N,E), L2-normalised."""
+        small = [cv2.resize(crop, (128, 128), interpolation=cv2.INTER_AREA) for crop in crops]
+        # an arcface_128 crop holds the recogniser's crop as it is
+        return self._analyzer.embed_aligned(np.ascontiguousarray(np.stack(small)[:, 0:112, 8:120]))
+
+
+class DlibRecogniser(HeldOutRecogniser):
+    """dlib's recogniser, compared by distance as its threshold is."""
+
+    name = "dlib"
+    measure: Measure = "distance"
+
+
+def compare(measure: Measure, embedding: Floats, others: Floats) -> NDArray[np.float64]:
+    """Compare an embedding (E,) with others (N,E).
+
+    Returns:
+        (N,), cosine or distance.
+    """
+    if measure == "cosine":
+        return np.asarray(others @ embedding, np.float64)
+    return np.asarray(np.linalg.norm(others - embedding, axis=1), np.float64)
+
+
+def average(measure: Measure, embeddings: Floats) -> Floats:
+    """Return the mean of a person's embeddings (N,E), L2-normalised where they are."""
+    mean = embeddings.mean(0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-9) if measure == "cosine" else mean
+
+
+def find_recognisers(names: Sequence[RecogniserName], tell: Callable[[str], None]) -> list[RecogniserName]:
+    """Return those whose weights can be had; the others are told.
+
+    Args:
+        names: Wanted.
+        tell: Is called with a line for each that is left out.
+    """
+    found: list[RecogniserName] = []
+    for name in dict.fromkeys(names):
+        try:
+            _LOAD[name]()
+        except UnreachableError as error:
+            tell(f"{name} is left out: {error}")
+        else:
+            found.append(name)
+    return found
+
+
+def load_recognisers(names: Sequence[RecogniserName], analyzer: Analyzer) -> list[CropRecogniser]:
+    """Load recognisers for one worker.
+
+    Args:
+        names: Of `find_recognisers`.
+        analyzer: The worker's.
+    """
+    loaded: dict[str, CropRecogniser] = {}
+    for name in names:
+        one = AnalyzerRecogniser(analyzer) if name == "analyzer" else _LOAD[name]()
+        assert one is not None
+        loaded.setdefault(one.name, one)  # an analyzer may have the recogniser that is asked for too
+    return list(loaded.values())
+
+
+_LOAD: dict[RecogniserName, Callable[[], CropRecogniser | None]] = {
+    "analyzer": lambda: None,  # is there already
+    "dlib": DlibRecogniser,
+}

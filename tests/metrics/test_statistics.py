@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from facesmith.metrics.statistics import adjust_p_values, estimate, paired_p_value
+
+
+def test_estimate_of_normal_values_equals_students_interval():
+    values = np.random.default_rng(0).normal(3, 2, 40)
+    found = estimate(values, "mean", resamples=8000)
+    half = 2.0227 * values.std(ddof=1) / np.sqrt(40)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.05)
+
+
+def test_estimate_of_a_share_keeps_an_interval_at_its_end():
+    found = estimate(np.ones(10), "share")
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.722, abs=0.001)  # Wilson's, of any table
+
+
+def test_estimate_without_or_with_one_value_has_no_interval():
+    assert estimate(np.array([np.nan]), "mean").count == 0
+    found = estimate(np.array([2.0, np.nan]), "mean")
+    assert (found.value, found.count) == (2, 1)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_estimate_of_signed_values_averages_magnitudes():
+    assert estimate(np.array([-2.0, 2.0]), "size").value == 2
+
+
+def test_paired_p_value_of_few_pairs_is_exact():
+    ours = np.array([1.0, 2, 3, 4])
+    assert paired_p_value(ours, ours - 1, "mean") == pytest.approx(2 / 16)  # all signs alike, of 16 choices
+    assert paired_p_value(ours, ours, "mean") == 1
+
+
+def test_adjust_p_values_is_holms():
+    assert adjust_p_values(np.array([0.01, np.nan, 0.04, 0.03])) == pytest.approx(
+        [0.03, np.nan, 0.06, 0.06], nan_ok=True
+    )
+
+
+def test_paired_p_values_are_uniform_where_nothing_differs():
+    rng = np.random.default_rng(1)
+    found = np.array([paired_p_value(*rng.exponential(1, (2, 8)), "mean") for _ in range(300)])
+    for level in (0.1, 0.25, 0.5, 0.75):
+        assert (found <= level).mean() == pytest.approx(level, abs=0.075)  # 3 standard errors

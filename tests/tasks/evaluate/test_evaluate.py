@@ -1,0 +1,194 @@
+"""The evaluate task on a corpus of three people and the two trivial swappers."""
+
+import csv
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from facesmith.errors import UserError
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, warp_face
+from facesmith.media.images import read_image, write_image
+from facesmith.media.provenance import Mark
+from facesmith.media.video import open_video
+from facesmith.media.video_writer import VideoWriter
+from facesmith.tasks.evaluate.config import EvaluateTaskConfig
+from facesmith.tasks.evaluate.task import EvaluateTask
+
+from ...offline_wandb import summaries
+
+PEOPLE = ("astronaut", "man", "driver")
+
+
+def analyzer():
+    return MediaPipeAnalyzer(detector_sizes=[640, 256], min_score=0.7)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory, asset, carphone_frames):
+    """Portraits as targets and sources; swaps: the target unchanged, and the source's picture pasted onto it."""
+    root = tmp_path_factory.mktemp("corpus")
+    with open_video(asset("single_face.mp4")) as reader:
+        (_, man), (_, man_later) = reader.frames([10, 50])
+    pictures = {
+        "astronaut": read_image(asset("astronaut.png"))[:300, 80:380],
+        "man": man,
+        "driver": np.repeat(np.repeat(carphone_frames[5], 2, 0), 2, 1),
+    }
+    faces = {}
+    with_all = analyzer()
+    for name, picture in pictures.items():
+        faces[name] = with_all(picture)[0]
+        write_image(root / "targets" / f"{name}.png", picture, mark=None)
+        write_image(root / "sources" / f"{name}.png", man_later if name == "man" else picture, mark=None)
+    with_all.close()
+    for target in PEOPLE:
+        for source in PEOPLE:
+            if source == target:
+                continue
+            write_image(root / "unchanged" / f"{target}_{source}.png", pictures[target], mark=None)
+            matrix = estimate_alignment(faces[source].keypoints, "arcface_128", 256)
+            there = invert_transform(estimate_alignment(faces[target].keypoints, "arcface_128", 256))
+            pasted = pictures[target].copy()
+            height, width = pasted.shape[:2]
+            crop = warp_face(pictures[source], matrix, 256)
+            moved = cv2.warpAffine(crop, there, (width, height))
+            inside = cv2.warpAffine(np.full((256, 256), 255, np.uint8), there, (width, height)) > 127
+            pasted[inside] = moved[inside]
+            write_image(root / "pasted" / f"{target}_{source}.png", pasted, mark=None)
+    return root
+
+
+def evaluate(root, folder, output, **changes):
+    settings = {"swaps": str(root / folder), "targets": str(root / "targets"), "sources": str(root / "sources")}
+    settings |= {"names": "{target}_{source}", "pairs": None, "against": None, "gallery": None}
+    settings |= {"recognisers": ["analyzer", "dlib"], "trained_against": None, "fid": None, "max_frames": None}
+    settings |= {"source_frames": 4, "examples": 2, "workers": 1, "resume": True, "output": output}
+    settings |= {"wandb_project": None, "wandb_media": False, "face_sets": root / "none", "backend": "pyav"}
+    config = EvaluateTaskConfig(_target_="facesmith.tasks.evaluate.task.EvaluateTask", **(settings | changes))
+    return EvaluateTask(config, analyzer=analyzer, progress=False)
+
+
+def figures(path):
+    saved = json.loads((path / "evaluation.json").read_text())
+    return {name: one["value"] for name, one in saved["figures"].items()}
+
+
+@pytest.fixture(scope="module")
+def compared(corpus, tmp_path_factory):
+    """The two trivial swappers against each other."""
+    output = tmp_path_factory.mktemp("out") / "trivial"
+    task = evaluate(
+        corpus, "unchanged", output, against=str(corpus / "pasted"), trained_against=["sface"], fid="stand_in"
+    )
+    return output, task.run()
+
+
+def test_evaluate_unchanged_targets_have_perfect_pose_and_nobody_is_found(compared):
+    found = figures(compared[0])
+    for name in ("pose_error", "nme", "expression_error", "gaze_error", "miss_rate"):
+        assert found[name] == pytest.approx(0, abs=1e-5)
+    assert (found["sharpness_target"], found["seam"]) == (1, 0)
+    assert found["similarity_target_sface"] == pytest.approx(1, abs=1e-5)
+    assert (found["top1_sface"], found["top1_dlib"], found["accepted"]) == (0, 0, 0)  # each finds the target's person
+
+
+def test_evaluate_pasted_sources_are_found_and_turned_otherwise(compared):
+    saved = json.loads((compared[0] / "evaluation.json").read_text())
+    rows = {row["figure"]: row for row in saved["comparison"]}
+    assert rows["top1_sface"]["theirs"] == 1
+    assert rows["top1_dlib"]["theirs"] == 1
+    assert rows["pose_error"]["theirs"] > 3
+    for name in ("pose_error", "similarity_sface", "seam"):
+        assert rows[name]["p_value"] == 2 / 64  # the least of six pairs
+        assert rows[name]["adjusted"] > rows[name]["p_value"]
+    assert saved["frechet"]["name"] == "frechet_efficientnet_lite0"
+    assert saved["frechet"]["value"] == pytest.approx(0, abs=1e-3)
+
+
+def test_evaluate_writes_one_page_and_marks_who_was_trained_against(compared):
+    _, table, page = compared[1]
+    html = page.read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", html)
+    assert html.count("trained against</span>") == 3
+    assert html.count("<img") == 12  # two worst and two best pairs
+    with table.open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 12
+    assert {row["set"] for row in rows} == {"swaps", "against"}
+    assert all(row["reason"] for row in rows if row["set"] == "swaps")
+
+
+def test_evaluate_again_measures_only_what_is_new_and_logs_to_wandb(corpus, compared, capsys, keyless):
+    output = compared[0]
+    with (output / "pairs.jsonl").open("a") as journal:
+        journal.write('{"key": "cut off')  # a kill in the middle of a line
+    before = figures(output)
+    evaluate(corpus, "unchanged", output, wandb_project="swaps").run()
+    (logged,) = summaries(output)
+    assert logged["summary"]["evaluate/top1_dlib"] == 0
+    assert "evaluate/page" not in logged["summary"]  # pictures stay here
+    assert "6 of 6 pairs were measured before" in capsys.readouterr().out
+    assert figures(output) == before
+
+
+def test_evaluate_counts_misses_and_says_what_cannot_be_measured(corpus, tmp_path, capsys):
+    swaps = tmp_path / "swaps"
+    target = read_image(corpus / "targets" / "man.png")
+    write_image(swaps / "man_driver.png", np.zeros_like(target), mark=None)
+    write_image(swaps / "driver_man.png", target[:, :300], mark=None)
+    (swaps / "astronaut_man.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"2 of 3 pairs could not be measured; the others were; first: .*astronaut_man"):
+        evaluate(corpus, "", tmp_path / "out", swaps=str(swaps)).run()
+    saved = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert "not of one shape" in next(one["reason"] for one in saved["failed"] if one["pair"] == "driver_man")
+    found = saved["figures"]
+    assert found["miss_rate"] == {"value": 1, "low": None, "high": None, "count": 1}
+    assert found["top1_dlib"]["value"] == 0  # never dropped
+    assert "similarity_sface" not in found
+    assert "one pair: figures have no interval" in capsys.readouterr().out
+
+
+def test_evaluate_gallery_with_a_source_under_another_name_counts_it_once(corpus, tmp_path):
+    gallery = tmp_path / "gallery"
+    write_image(gallery / "astronaut.png", read_image(corpus / "targets" / "astronaut.png"), mark=None)
+    (gallery / "somebody.png").write_bytes((corpus / "sources" / "driver.png").read_bytes())
+    swaps = tmp_path / "swaps"
+    write_image(swaps / "man_driver.png", read_image(corpus / "pasted" / "man_driver.png"), mark=None)
+    evaluate(corpus, "", tmp_path / "out", swaps=str(swaps), gallery=str(gallery)).run()
+    saved = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert saved["gallery"] == 2
+    assert any("somebody is driver" in note for note in saved["notes"])
+    assert saved["figures"]["top1_dlib"]["value"] == 1
+
+
+def test_evaluate_video_measures_change_along_time(corpus, tmp_path, carphone_frames):
+    mark = Mark(identity="man", consent="licensed", model_hash=None, title="test")
+    frames = [np.repeat(np.repeat(frame, 2, 0), 2, 1) for frame in carphone_frames[:6]]
+    with (
+        VideoWriter(tmp_path / "targets" / "scene.mp4", mark=mark, crf=10) as scene,
+        VideoWriter(tmp_path / "swaps" / "scene.mp4", mark=mark, crf=10) as flickering,
+    ):
+        for i, frame in enumerate(frames):
+            scene.write(frame)
+            flickering.write(np.clip(frame.astype(int) + 14 * (i % 2), 0, 255).astype(np.uint8))
+    output = tmp_path / "out"
+    driver = str(corpus / "sources" / "driver.png")
+    task = evaluate(
+        corpus, "", output, swaps=str(tmp_path / "swaps"), targets=str(tmp_path / "targets"), sources=driver
+    )
+    task.run()
+    found = figures(output)
+    assert found["flicker"] > 2
+    assert found["warping_error"] > 3 * found["warping_error_target"]
+    assert 0.5 < found["jitter_ratio"] < 2
+    assert "top1_dlib" not in found  # one person alone
+
+
+def test_evaluate_against_other_pairs_is_refused(corpus, tmp_path):
+    write_image(tmp_path / "swaps" / "man.png", read_image(corpus / "targets" / "man.png"), mark=None)
+    with pytest.raises(UserError, match=r"shares no file name with task\.swaps"):
+        evaluate(corpus, "unchanged", tmp_path / "out", against=str(tmp_path / "swaps"))
