@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from facesmith.cli.composition import open_config
 from facesmith.cli.mistakes import override_mistakes
+from facesmith.cli.typed_values import as_typed
 from facesmith.config.conf_folder import conf_folder
 from facesmith.config.schema import validate
 from facesmith.config.settings import Settings
@@ -62,6 +63,7 @@ def read_arguments(given: Sequence[str], schema: type[C], *, words: str | None =
     Raises:
         UserError: A key or value is wrong, one line each.
     """
+    given = as_typed(given)
     overrides = [argument for argument in given if _KEY.match(argument)]
     plain = [argument for argument in given if not _KEY.match(argument)]
     for argument in plain:

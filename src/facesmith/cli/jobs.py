@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.cli.launch import hydra_command
+from facesmith.cli.preflight import check_export, check_inference, check_training
 from facesmith.cli.sweep_files import expand_sweep
+from facesmith.cli.typed_values import take_trainer_arguments
 from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
 from facesmith.training.run import resume
 
 
 def _train_arguments(given: Sequence[str]) -> list[str]:
-    return resume.expand_resume(expand_sweep(given))
+    return take_trainer_arguments(resume.expand_resume(expand_sweep(given)))
 
 
 def _infer_arguments(given: Sequence[str]) -> list[str]:
@@ -20,7 +22,7 @@ def _infer_arguments(given: Sequence[str]) -> list[str]:
     return [re.sub(rf"^(?!(?:{own}|hydra)\b)(\w+=)", r"task.\1", argument) for argument in given]
 
 
-@hydra_command("train", TrainConfig, arguments=_train_arguments)
+@hydra_command("train", TrainConfig, arguments=_train_arguments, preflight=check_training)
 def train(config: TrainConfig) -> float | list[float] | None:
     """Train, and return what a sweep judges by."""
     from facesmith.cli.train import train
@@ -28,7 +30,7 @@ def train(config: TrainConfig) -> float | list[float] | None:
     return train(config)
 
 
-@hydra_command("infer", InferConfig, arguments=_infer_arguments)
+@hydra_command("infer", InferConfig, arguments=_infer_arguments, preflight=check_inference)
 def infer(config: InferConfig) -> None:
     """Run the task."""
     from facesmith.cli.infer import infer
@@ -36,7 +38,7 @@ def infer(config: InferConfig) -> None:
     infer(config)
 
 
-@hydra_command("export", ExportConfig)
+@hydra_command("export", ExportConfig, preflight=check_export)
 def export(config: ExportConfig) -> None:
     """Write the file and check that it computes what the checkpoint does."""
     from facesmith.cli.export import export

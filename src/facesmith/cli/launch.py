@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+import facesmith
 from facesmith.cli import resolvers  # noqa: F401  # registers them
 from facesmith.cli.mistakes import explain_error, is_refused, override_mistakes
+from facesmith.cli.typed_values import as_typed
 from facesmith.config.conf_folder import conf_folder
 from facesmith.config.schema import validate
 from facesmith.config.settings import Settings
@@ -24,13 +27,17 @@ from facesmith.errors import Interrupted, UserError
 from facesmith.training.run.lock import FOLDER_LOCK, NAME_LOCK
 from facesmith.training.run.log import get_rank
 
+_PACKAGE = Path(facesmith.__file__).parent
 _TRACEBACKS = "FACESMITH_TRACEBACKS"  # set by the user; passed on to the processes a run starts
 
 C = TypeVar("C", bound=Settings)
 
 
 def hydra_command(
-    config_name: str, schema: type[C], arguments: Callable[[Sequence[str]], Sequence[str]] = list
+    config_name: str,
+    schema: type[C],
+    arguments: Callable[[Sequence[str]], Sequence[str]] = list,
+    preflight: Callable[[C], None] = lambda config: None,
 ) -> Callable[[Callable[[C], object]], Callable[[Sequence[str]], int]]:
     """Make a function of validated settings a command: compose `conf/<config_name>.yaml`, validate, run.
 
@@ -42,6 +49,7 @@ def hydra_command(
         config_name: The primary config.
         schema: The settings class it is validated as.
         arguments: Turns what the user typed into what Hydra reads.
+        preflight: Refuses what is known to fail before anything heavy is imported.
 
     Returns:
         A decorator; the command takes the arguments that follow its name and returns the exit code.
@@ -59,9 +67,15 @@ def hydra_command(
             try:
                 folder = conf_folder(config_name)
                 completing = {"-sc", "--shell-completion"} & set(argv)
-                expanded = list(argv if completing else arguments(argv))
+                expanded = list(argv if completing else arguments(as_typed(argv)))
                 _check_flags(expanded)
-                task = _task(job, schema, [*name, *expanded], tracebacks)
+
+                def check(cfg: DictConfig) -> C:
+                    config = validate(cfg, schema)
+                    preflight(config)
+                    return config
+
+                task = _task(job, check, [*name, *expanded], tracebacks)
                 with _command_line([name[0], *expanded]):
                     hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
             except Interrupted as stop:
@@ -72,8 +86,10 @@ def hydra_command(
                 if tracebacks:
                     raise
                 lines = (
-                    _mistakes(folder, config_name, expanded, schema) if is_refused(error) else []
-                ) or explain_error(error)
+                    (_mistakes(folder, config_name, expanded, schema) if is_refused(error) else [])
+                    or explain_error(error)
+                    or _explain_folder(error)
+                )
                 if lines is None:
                     raise
                 _exit_with(lines)
@@ -85,7 +101,7 @@ def hydra_command(
 
 
 def _task(
-    job: Callable[[C], object], schema: type[C], command_line: list[str], tracebacks: bool
+    job: Callable[[C], object], check: Callable[[DictConfig], C], command_line: list[str], tracebacks: bool
 ) -> Callable[[DictConfig], object]:
     """Return what Hydra runs, once or for each job of a sweep, also in processes of its own."""
 
@@ -94,7 +110,7 @@ def _task(
         try:
             # Lightning starts the further processes of a run with the words it finds here
             with _command_line(command_line):
-                return job(validate(cfg, schema))
+                return job(check(cfg))
         except Exception as error:
             lines = explain_error(error)
             if tracebacks or lines is None or HydraConfig.get().mode is RunMode.MULTIRUN:
@@ -103,8 +119,20 @@ def _task(
                 _discard_if_empty(Path(HydraConfig.get().runtime.output_dir))
             _exit_with(lines)
 
-    task.check = lambda cfg: validate(cfg, schema)  # type: ignore[attr-defined]  # a sweep asks before it begins
+    task.check = check  # type: ignore[attr-defined]  # a sweep asks before it begins
     return task
+
+
+def _explain_folder(error: BaseException) -> list[str] | None:
+    """Explain that Hydra could not make the run's folder, which it does before the job; None for anything else."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, OSError) or not any(frame.name == "run_job" for frame in frames):
+        return None
+    if any(Path(frame.filename).is_relative_to(_PACKAGE) for frame in frames if frame.name == "task"):
+        return None
+    return [f"{error.filename}: this folder cannot be made ({error.strerror}); choose another with paths.runs=<folder>"]
 
 
 def _name_of_command(argv: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from facesmith.cli.composition import open_config
+from facesmith.config.signatures import signature
+from facesmith.config.targets import TargetError, is_own
 from facesmith.config.validation_errors import closest_match, suggest_key
 from facesmith.errors import UserError
 
@@ -80,7 +82,24 @@ def _values(cfg: DictConfig, check: Callable[[DictConfig], object]) -> list[str]
 
 def _explain_refused(refused: Sequence["_Refused"], cfg: DictConfig) -> list[str]:
     keys = [*_keys(OmegaConf.to_container(cfg, resolve=False)), *GlobalHydra.instance().config_loader().list_groups("")]
-    return [_with_suggestion(one, keys) for one in refused]
+    return [_explain_addition(one, cfg) or _with_suggestion(one, keys) for one in refused]
+
+
+def _explain_addition(refused: "_Refused", cfg: DictConfig) -> str | None:
+    """Explain the `+` that an override lacks or has too many; None where it is not about that."""
+    key, _, value = refused.override.lstrip("+").partition("=")
+    if refused.override.startswith("+") and OmegaConf.select(cfg, key, default=None) is not None:
+        return f"{key}: is there already; write {key}={value}, without +"
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent, default=None) if parent else None
+    target = OmegaConf.select(node, "_target_", default=None) if isinstance(node, DictConfig) else None
+    if not isinstance(target, str) or is_own(target):
+        return None
+    try:
+        known = leaf in signature(target).parameters
+    except TargetError:
+        return None
+    return f"{key}: is no key of the preset, but an argument of {target}; write +{key}={value}" if known else None
 
 
 class _Refused(NamedTuple):
@@ -112,6 +131,7 @@ def _refused(error: Exception, overrides: list[str]) -> _Refused | None:
 
 def _with_suggestion(refused: _Refused, keys: list[str]) -> str:
     line, key = refused.line, refused.key
+    keys = [one for one in keys if key is None or not key.startswith(f"{one}.")]
     if refused.options:
         line += f"; choose one of {', '.join(refused.options)}"
     closest = (

@@ -23,6 +23,14 @@ def _run_folder(_root_: DictConfig) -> str:
     return f"{safe('experiment_name')}/{safe('name')}"
 
 
+def _run_dir(base: str, time: str, resume: str | None) -> str:
+    """Return a run's folder, see `choose_run_folder`, below the user's home where the base says so."""
+    try:
+        return choose_run_folder(str(Path(base).expanduser()), time, resume)
+    except RuntimeError:  # nobody of that name; the validation says so
+        return choose_run_folder(base, time, resume)
+
+
 def _scene_name(media: object) -> str:
     """Return a name for the first of some media: the file's or the folder's, as a slug."""
     first = media[0] if isinstance(media, ListConfig | list) and len(media) else media
@@ -40,7 +48,7 @@ def _options(group: str) -> str:
     return ", ".join(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
-OmegaConf.register_new_resolver("run_dir", choose_run_folder, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True, use_cache=True)
 OmegaConf.register_new_resolver("record_folder", choose_hydra_subdir, replace=True)
 OmegaConf.register_new_resolver("scene_name", _scene_name, replace=True)
 OmegaConf.register_new_resolver("options", _options, replace=True)

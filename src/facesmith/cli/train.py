@@ -1,5 +1,6 @@
 """The training job: build the components of the config, fit, and record the result."""
 
+import logging
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -31,6 +32,8 @@ from facesmith.training.run.preemption import PreemptionHandler, handle_preempti
 from facesmith.training.run.record import Monitor, Recorder, record_run
 from facesmith.training.run.start import find_start
 from facesmith.training.run.wandb_logger import finish_wandb_run
+
+log = logging.getLogger(__name__)
 
 _UNTRAINED: Final = {"limit_train_batches": 0, "num_sanity_val_steps": -1}
 """Arguments of a trainer that is to take no step."""
@@ -123,6 +126,9 @@ def _objective(monitors: list[Monitor], trainer: lightning.Trainer) -> float | l
     values = []
     for monitor in monitors:
         value = trainer.callback_metrics.get(monitor.name)
+        if value is None and not _in_sweep() and not trainer.limit_val_batches:
+            log.warning("nothing was validated (trainer.limit_val_batches=0), so there is no %s", monitor.name)
+            return None
         if value is None:
             known = ", ".join(sorted(trainer.callback_metrics))
             raise UserError(f"monitor={monitor.name}: no such metric was logged; choose one of {known}")

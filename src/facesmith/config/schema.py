@@ -4,14 +4,23 @@ Composed configs are validated here, before anything heavy is imported.
 """
 
 import re
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from facesmith.config.adapters import AdapterSettings
+from facesmith.config.conf_folder import folders
 from facesmith.config.settings import (
     AnalyzerConfig,
     CallbackConfig,
@@ -91,6 +100,23 @@ class JobConfig(Settings):
     logging: LoggingConfig
 
 
+_Batches = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_TRAINER_ARGUMENTS: Final[dict[str, TypeAdapter[Any]]] = {
+    **dict.fromkeys(
+        ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
+        TypeAdapter(_Batches | None),
+    ),
+    "val_check_interval": TypeAdapter(_Batches | str | None),
+    "fast_dev_run": TypeAdapter(bool | Annotated[int, Field(ge=0)]),
+    **dict.fromkeys(("num_sanity_val_steps", "max_steps"), TypeAdapter(Annotated[int, Field(ge=-1)])),
+    **dict.fromkeys(
+        ("enable_model_summary", "detect_anomaly", "sync_batchnorm", "use_distributed_sampler"),
+        TypeAdapter(bool | None),
+    ),
+}
+_ANYTHING: Final[TypeAdapter[Any]] = TypeAdapter(object)
+
+
 class TrainerConfig(ForeignComponent):
     """Arguments of `lightning.Trainer`; the common ones are typed, the others checked against its signature."""
 
@@ -111,6 +137,32 @@ class TrainerConfig(ForeignComponent):
     log_every_n_steps: int = Field(ge=1)
     """Steps between logged rows."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_further_arguments(cls, values: Any, handler: ModelWrapValidatorHandler["TrainerConfig"]) -> Any:
+        """Hold Lightning's arguments that the presets do not list against the values it takes, beside all others."""
+        errors: list[Mapping[str, Any]] = []
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            try:
+                _TRAINER_ARGUMENTS.get(name, _ANYTHING).validate_python(value, strict=True)
+            except ValidationError as error:
+                of_type = sorted(error.errors(), key=lambda one: one["type"].endswith("_type"))
+                errors.append({**of_type[0], "loc": (name,)})  # of a union, that of the type which was given
+        try:
+            checked = handler(values)
+        except ValidationError as error:
+            errors = [*error.errors(), *errors]
+        if errors:
+            raise PydanticCustomError("nested", "wrong arguments", {"errors": errors, "schema": cls})
+        return checked
+
+    @field_validator("devices")
+    @classmethod
+    def _require_a_device(cls, devices: int | list[int] | str) -> int | list[int] | str:
+        if devices in (0, []):
+            raise ValueError("a training needs a device: 1, a list of their numbers, or auto")
+        return devices
+
 
 class TrainConfig(JobConfig):
     """One training run."""
@@ -118,7 +170,7 @@ class TrainConfig(JobConfig):
     experiment_name: Slug | None
     """Names the folder of runs."""
     name: Slug
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
     """Of all random numbers."""
     resume: PathSetting | None
     """A run's folder to continue, or `auto`: the newest run of this experiment and name."""
@@ -207,12 +259,17 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
         config = schema.model_validate(plain)
     except ValidationError as error:
         lines = format_errors(error.errors(), schema, plain)
-        reported = {*dangling, *borrowed}
-        lines = [line for line in lines if re.split(r"[:=]", line, maxsplit=1)[0] not in reported] or lines
+        lines = [line for line in lines if not _lies_in(line, (*dangling, *borrowed))] or lines
         raise UserError("\n".join(line.removeprefix(": ") for line in lines)) from None
     if dangling:
         raise UserError("\n".join(dangling.values()))
     return config
+
+
+def _lies_in(line: str, places: Iterable[str]) -> bool:
+    """Return whether a line is about one of the places, or a key below one."""
+    key = re.split(r"[:=]", line, maxsplit=1)[0]
+    return any(key == place or key.startswith(f"{place}.") for place in places)
 
 
 def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str], borrowed: set[str]) -> Any:
@@ -249,4 +306,4 @@ def _options(group: str) -> list[str]:
     hydra = GlobalHydra.instance()
     if hydra.is_initialized():
         return hydra.config_loader().get_group_options(group)
-    return sorted(path.stem for path in Path("conf", group).glob("*.yaml"))
+    return sorted({path.stem for folder in folders("conf") for path in (folder / group).glob("*.yaml")})

@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import math
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -25,7 +26,15 @@ from pydantic_core.core_schema import with_info_before_validator_function
 from facesmith.config.signatures import signature
 from facesmith.config.targets import TargetError, foreign_packages, is_own, locate
 
-PathSetting = Annotated[Path, Field(strict=False)]
+
+def _expand_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"nobody is called {path.parts[0]} on this machine; write the whole path") from None
+
+
+PathSetting = Annotated[Path, Field(strict=False), AfterValidator(_expand_home)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 
 
@@ -66,7 +75,7 @@ FROM_FILE: Final = "facesmith_from_file"
 class Settings(BaseModel):
     """Validated settings: unknown keys are errors, types are strict, values never change."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Component(Settings):
@@ -98,6 +107,10 @@ class WholeComponent(Component):
 
 class ModuleConfig(WholeComponent):
     """Settings of a LightningModule, which takes them whole."""
+
+    def metric_names(self) -> frozenset[str] | None:
+        """Return the metrics of a validation, without prefix, that `monitor` may name; None: not known."""
+        return None
 
     def without_pretrained_weights(self) -> "ModuleConfig":
         """Return settings that fetch no weights: a checkpoint brings its own."""
@@ -208,11 +221,12 @@ class ForeignComponent(Component):
         given = self.arguments()
         open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
         named = [n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        unbounded = [name for name, value in given.items() if isinstance(value, float) and not math.isfinite(value)]
         unknown = [name for name in given if name.startswith("_") or not (open_ended or name in named)]
         missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given]
         if self.partial_:
             missing = []
-        if unknown or missing:
+        if unknown or missing or unbounded:
             raise PydanticCustomError(
                 "nested",
                 "wrong arguments",
@@ -221,6 +235,7 @@ class ForeignComponent(Component):
                         {"type": "extra_forbidden", "loc": (n,), "input": given[n], "names": named} for n in unknown
                     ]
                     + [{"type": "missing", "loc": (n,), "input": None} for n in missing]
+                    + [{"type": "finite_number", "loc": (n,), "input": given[n]} for n in unbounded]
                 },
             )
         return self

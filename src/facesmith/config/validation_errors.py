@@ -1,15 +1,18 @@
 """Format the errors of a pydantic validation as one readable line each."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-_MESSAGES = {
+_MESSAGES: Final = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "dict_type": "must be a group of keys",
+    "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -68,16 +71,103 @@ def _lines(
     schema: type[BaseModel] | None,
     known: Mapping[str, object],
 ) -> Iterator[str]:
-    for error in errors:
-        place = (*prefix, *error["loc"])
+    for error, loc, others in _of_keys(errors, schema):
+        place = (*prefix, *loc)
         context = error.get("ctx") or {}
         if error["type"] == "nested":
             yield from _lines(context["errors"], place, context.get("schema"), known)
         elif error["type"] == "extra_forbidden":
-            names = error.get("names") or _names(schema, error["loc"][:-1])
+            names = error.get("names") or _names(schema, loc[:-1])
             yield _unknown(place, error.get("input"), names, known)
+        elif others:
+            yield _fits_no_type(place, [error, *others])
         else:
-            yield _wrong(place, error, context, _choices(schema, error["loc"]))
+            yield _wrong(place, error, context, _choices(schema, loc) or _expected(context))
+
+
+class _KeyError(NamedTuple):
+    error: Mapping[str, Any]
+    loc: tuple[str | int, ...]
+    others: list[Mapping[str, Any]]
+    """Why the other types that the same key may have do not fit either."""
+
+
+def _of_keys(errors: Iterable[Mapping[str, Any]], schema: type[BaseModel] | None) -> Iterator[_KeyError]:
+    """Gather the errors of one key, which has one for each type of a union; where one looks deeper, it knows more."""
+    unions: dict[tuple[str | int, ...], list[tuple[Mapping[str, Any], tuple[str | int, ...]]]] = {}
+    for error in errors:
+        loc, union = _without_types(schema, error["loc"])
+        if union is None:
+            yield _KeyError(error, loc, [])
+        else:
+            unions.setdefault(union, []).append((error, loc))
+    for group in unions.values():
+        deepest = max(len(loc) for _, loc in group)
+        found = [pair for pair in group if len(pair[1]) == deepest]
+        yield _KeyError(*found[0], [error for error, loc in found[1:] if loc == found[0][1]])
+
+
+def _without_types(
+    schema: object, loc: Sequence[str | int]
+) -> tuple[tuple[str | int, ...], tuple[str | int, ...] | None]:
+    """Return a place without the names of types that pydantic puts behind a key of several, and that key's place."""
+    kept: list[str | int] = []
+    union: tuple[str | int, ...] | None = None
+    found = schema
+    for step in loc:
+        members = _members(found)
+        if len(members) > 1:
+            union = tuple(kept) if union is None else union
+            found = next((one for one in members if _is_named(one, str(step))), None)
+        elif step == "[key]":
+            found = None
+        else:
+            kept.append(step)
+            found = _inside(members[0] if members else None, step)
+    return tuple(kept), union
+
+
+def _members(annotation: object) -> list[object]:
+    """Return the types an annotation allows, None left out."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [found for one in get_args(annotation) if one is not NoneType for found in _members(one)]
+    return [annotation]
+
+
+def _is_named(annotation: object, name: str) -> bool:
+    """Return whether pydantic calls a member of a union so: str, list[str], dict[...], literal['auto'], a class."""
+    kind = get_origin(annotation) or annotation
+    return name.partition("[")[0].lower().endswith(str(getattr(kind, "__name__", kind)).lower())
+
+
+def _inside(annotation: object, step: str | int) -> object:
+    """Return what an annotation says of one of its fields or items."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _annotation(annotation, step)
+    inner = get_args(annotation)
+    return inner[-1] if inner and get_origin(annotation) is not Literal else None
+
+
+def _fits_no_type(place: Sequence[str | int], errors: Sequence[Mapping[str, Any]]) -> str:
+    key, value = _dotted(place), errors[0].get("input")
+    wanted = [_message(error) for error in errors]
+    text = ", or ".join(dict.fromkeys(one.removeprefix("must be ") for one in wanted))
+    return f"{key}={value}: must be {text}" if _short(value) else f"{key}: must be {text}"
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    if error["type"] == "literal_error":
+        return " or ".join(_expected(error.get("ctx") or {}))
+    return _MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ").replace(
+        "Input should", "must"
+    )
+
+
+def _expected(context: Mapping[str, Any]) -> list[str]:
+    """Return the values that pydantic says a Literal allows."""
+    return re.findall(r"'([^']*)'", str(context.get("expected", "")))
 
 
 def _unknown(place: Sequence[str | int], value: object, names: Sequence[str], known: Mapping[str, object]) -> str:
@@ -98,11 +188,11 @@ def _wrong(
         return f"{key}: required; " + (f"choose one of {', '.join(choices)}" if choices else f"give {key}=...")
     if kind == "literal_error":
         meant = closest_match(str(value), choices)
-        line = f"{key}={value}: choose one of {', '.join(choices)}"
+        line = f"{key}{f'={value}' if _short(value) else ''}: choose one of {', '.join(choices)}"
         return f"{line}; did you mean {meant}?" if meant else line
-    if kind == "string_pattern_mismatch":
+    if kind == "string_pattern_mismatch" and "a-z" in str(context.get("pattern")):
         return f"{key}={value}: must be lower-case letters, digits, - and _, such as ada or scene_2"
-    message = _MESSAGES.get(kind) or str(error["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    message = _message(error)
     return f"{key}={value}: {message}" if _short(value) else f"{key}: {message}"
 
 
@@ -129,7 +219,8 @@ def _choices(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[
 
 
 def _annotation(schema: type[BaseModel] | None, step: str | int) -> object:
-    field = schema.model_fields.get(str(step)) if schema else None
+    fields = schema.model_fields if schema else {}
+    field = fields.get(str(step)) or next((one for one in fields.values() if one.alias == step), None)
     return field.annotation if field else None
 
 

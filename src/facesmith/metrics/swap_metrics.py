@@ -49,6 +49,8 @@ _MEDIANS: Final = {
     "sharpness_target": "sharpness_target",
 }
 
+_SHARES: Final = ("judge_accepted", "accepted", "passed", "miss_rate")
+
 
 def _reduce(rule: Callable[[Floats], float], values: Floats) -> float:
     """Reduce what was measured; nan when nothing was."""
@@ -91,6 +93,12 @@ class PictureMetrics(FaceFigures):
     def accepted(self) -> bool:
         """Whether every metric passes."""
         return not self.reason
+
+
+def figure_names() -> frozenset[str]:
+    """Return the names of all figures of `SwapMetrics.figures`, without prefix."""
+    shares = (f"rejected_{kind}" for kind in KINDS)
+    return frozenset([*_SHARES, *shares, *_MEANS, *_MEAN_SIZES, *_MEDIANS])
 
 
 @dataclass(frozen=True)

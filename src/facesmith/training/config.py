@@ -1,8 +1,13 @@
 """Settings that every training has, whatever it trains."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from facesmith.config.settings import Settings
+
+Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+"""Decay rates of AdamW's moments."""
 
 
 class OptimizerConfig(Settings):

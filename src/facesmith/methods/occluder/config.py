@@ -1,6 +1,6 @@
 """Settings of the occluder."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,6 +28,8 @@ Family = Literal[
     "foliage",
     "instrument",
 ]
+
+_GROUPED: Final = ("mask_iou", "occluded_recall", "occluded_precision")
 
 
 class OcclusionsConfig(Settings):
@@ -163,3 +165,9 @@ class OccluderModuleConfig(ModuleConfig):
     def without_pretrained_weights(self) -> "OccluderModuleConfig":
         """Return the same settings, the encoder from scratch."""
         return self.model_copy(update={"encoder_weights": None})
+
+    def metric_names(self) -> frozenset[str]:
+        """Return the metrics of `MaskMetrics`, and how much masks change between frames."""
+        groups = (f"{name}{group}" for name in _GROUPED for group in ("", "_unseen"))
+        families = (f"iou_{name}" for name in ("none", *get_args(Family)))
+        return frozenset([*groups, *families, "boundary_iou", "false_occlusion", "flicker"])

@@ -85,6 +85,12 @@ class OccluderModule(LightningModule):
         self.log_dict(self.loss_parts)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the pictures of a validation that was interrupted."""
+        assert self._metrics is not None
+        self._metrics.compute_and_reset()
+        self._consecutive = []
+
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Update the metrics; collect predictions of consecutive frames for flicker."""
         probability = self.network(batch["picture"]).sigmoid()

@@ -57,6 +57,8 @@ class SwapLoraDataModule(SwapDataModule):
         self._warn_if_same(frames.faces, scene.faces)
         return [IdentitySplit(frames, held_frames, [scene], [tail])]
 
+    _base_measured = 0  # pictures
+
     @property
     def scene(self) -> FaceSet:
         """The scene's face set."""
@@ -98,7 +100,8 @@ class SwapLoraDataModule(SwapDataModule):
     def evaluate_base(self, validated: ValidationBatch) -> dict[str, float]:
         """Evaluate what the base makes of the validated pictures, once: it does not change."""
         known = {name: value for name, value in self.figures.items() if name.startswith(BASE)}
-        if not known:
+        if not known or len(validated.role) > self._base_measured:
+            self._base_measured = len(validated.role)
             known = self.evaluator.after(validated, BASE)
             self.figures |= known
         return known

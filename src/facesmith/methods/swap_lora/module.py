@@ -130,6 +130,12 @@ class SwapLoraModule(SwapModule):
             }
             self._grid = draw_columns(columns)
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the pictures of a validation that was interrupted."""
+        super().on_validation_epoch_start()
+        self._base_validated.clear()
+        self._comparison = BaseComparison()
+
     def on_validation_epoch_end(self) -> None:
         """Evaluate base and adapter by the same metrics: `base/` and `val/`, `base_holdout/` and `val_holdout/`."""
         base, self._base_validated = ValidationBatch.concat(self._base_validated), []

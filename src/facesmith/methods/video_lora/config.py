@@ -1,6 +1,6 @@
 """Settings of `VideoLoraModule` and `VideoLoraDataModule`, and of the networks that read and measure faces for them."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,9 @@ from facesmith.config.settings import (
     Settings,
     Slug,
 )
-from facesmith.training.config import OptimizerConfig
+from facesmith.training.config import Betas, OptimizerConfig
+
+_VIDEO_METRICS: Final = ("likeness", "projection", "faces_found", "pose_agreement")
 
 
 class LoraSettings(Settings):
@@ -75,7 +77,7 @@ class VideoLoraOptimizerConfig(OptimizerConfig):
     """`adamw_8bit` keeps the moments in 8 bits (bitsandbytes, CUDA)."""
     mapper_lr: float = Field(gt=0)
     """Learning rate of the mapper; `lr` is that of the LoRA and the face attention."""
-    betas: list[float] = Field(min_length=2, max_length=2)
+    betas: Betas
     """Decay rates of the moments."""
 
 
@@ -121,6 +123,14 @@ class VideoLoraModuleConfig(ModuleConfig):
     """AdamW and its learning rates."""
     validation: ValidationSettings
     """Videos and metrics of each validation."""
+
+    def metric_names(self) -> frozenset[str]:
+        """Return the losses, and the figures of generated clips at each face scale."""
+        scales = ("" if scale == 1 else f"_face_scale_{scale:g}" for scale in self.validation.face_scales)
+        videos = (f"{name}{scale}" for scale in scales for name in _VIDEO_METRICS)
+        return frozenset(
+            ["loss", *(f"loss_q{number}" for number in range(self.validation.quantiles)), "flicker", *videos]
+        )
 
 
 class PriorConfig(Settings):

@@ -169,6 +169,11 @@ class VideoLoraModule(LightningModule):
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(latents))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the clips of a validation that was interrupted."""
+        self._validation.pop_metrics()
+        self._validation.pop_videos()
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure the loss at fixed noise levels; generate and evaluate the first clips."""
         self._validation.add_losses(self, batch)

@@ -7,6 +7,7 @@ from typing import Final, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from facesmith.errors import UserError
 from facesmith.models.onnx.info import MASK
 
 Precision = Literal["fp32", "fp16"]
@@ -14,8 +15,8 @@ Precision = Literal["fp32", "fp16"]
 TOLERANCES: Final[dict[Precision, float]] = {"fp32": 1e-3, "fp16": 0.02}
 
 
-class ExportError(Exception):
-    """The exported graph is not what the module computes."""
+class ExportError(UserError):
+    """The exported graph is not what the module computes; the run's log has the traceback."""
 
 
 @dataclass(frozen=True)

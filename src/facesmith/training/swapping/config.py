@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from facesmith.config.settings import Chosen, Component, ModuleConfig, Settings
 from facesmith.faces.face_set.config import ExtractionConfig
-from facesmith.training.config import OptimizerConfig
+from facesmith.training.config import Betas, OptimizerConfig
 
 Share = Annotated[float, Field(ge=0)]
 
@@ -62,11 +62,18 @@ class SwapDataConfig(ExtractionConfig):
     """At most so many faces of each role are validated."""
     pseudo_truth: PseudoTruthConfig
 
+    @field_validator("shares")
+    @classmethod
+    def _require_a_share(cls, shares: dict[str, float]) -> dict[str, float]:
+        if not sum(shares.values()) > 0:
+            raise ValueError("one share at least must be above 0: nothing would be trained on")
+        return shares
+
 
 class SwapOptimizerConfig(OptimizerConfig):
     """Settings of the optimiser of a swapper."""
 
-    betas: list[float] = Field(min_length=2, max_length=2)
+    betas: Betas
     """Decay rates of the moments."""
 
 
@@ -76,3 +83,9 @@ class SwapModuleConfig(ModuleConfig):
     optimizer: SwapOptimizerConfig
     gradient_checkpointing: bool
     """Compute activations again in the backward pass: less memory, a third more time."""
+
+    def metric_names(self) -> frozenset[str]:
+        """Return the figures of the quality gate, and those of held-out frames."""
+        from facesmith.metrics.swap_metrics import figure_names
+
+        return figure_names() | {"ssim", "unsteadiness"}

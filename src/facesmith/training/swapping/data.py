@@ -75,6 +75,7 @@ class SwapDataModule(LightningDataModule):
         self.figures: dict[str, float] = {}
         self.quality: dict[str, SwapMetrics] = {}
         self._evaluator: ValidationEvaluator | None = None
+        self._logged: frozenset[str] = frozenset()  # before a resumed process began
 
     @abstractmethod
     def split_identities(self) -> list[IdentitySplit]:
@@ -148,8 +149,7 @@ class SwapDataModule(LightningDataModule):
     def evaluate(self, validated: ValidationBatch) -> dict[str, float]:
         """Evaluate validated pictures: figures by metric name, which are kept."""
         # a resumed process measures the untouched targets again, but their metrics are logged already
-        known = {name for name in self.figures if name.startswith("before")}
-        figures = {name: value for name, value in self.evaluator(validated).items() if name not in known}
+        figures = {name: value for name, value in self.evaluator(validated).items() if name not in self._logged}
         self.figures |= figures
         self.quality = self.evaluator.quality
         return figures
@@ -201,6 +201,7 @@ class SwapDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the metrics."""
         self.figures = dict(state_dict["figures"])
+        self._logged = frozenset(name for name in self.figures if name.startswith("before"))
 
     def teardown(self, stage: str) -> None:
         """Close the analyzer's native sessions."""

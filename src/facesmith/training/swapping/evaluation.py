@@ -70,7 +70,8 @@ class ValidationEvaluator:
         size: Side of the crops in px.
 
     Attributes:
-        quality: The last metrics of every picture, by prefix: before, val, val_holdout.
+        quality: The last metrics of every picture, by prefix: before, val, val_holdout. A validation may be cut short
+            (`limit_val_batches`, sanity checks): its pictures are the first ones of the whole.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class ValidationEvaluator:
     def __call__(self, validated: ValidationBatch) -> dict[str, float]:
         """Return figures by metric name: val/, val_holdout/ for held-out targets, and the first time before/."""
         figures: dict[str, float] = {}
-        if "before" not in self.quality:
-            figures |= self._figures("before", validated, validated.role != HELD_OUT_FRAME, before=True)
+        targets = validated.role != HELD_OUT_FRAME
+        measured = len(self.quality["before"].pictures) if "before" in self.quality else 0
+        if targets.sum() > measured:
+            figures |= self._figures("before", validated, targets, before=True)
         return figures | self.after(validated, "val")
 
     def after(self, validated: ValidationBatch, prefix: str) -> dict[str, float]:
@@ -107,7 +110,9 @@ class ValidationEvaluator:
         Returns:
             Metrics as `prefix`/..., and `prefix`_holdout/... for held-out targets.
         """
-        figures = self._figures(prefix, validated, validated.role == SEEN)
+        figures: dict[str, float] = {}
+        if (validated.role == SEEN).any():
+            figures |= self._figures(prefix, validated, validated.role == SEEN)
         if (validated.role == HELD_OUT_TARGET).any():
             figures |= self._figures(f"{prefix}_holdout", validated, validated.role == HELD_OUT_TARGET)
         own = validated.pictures[validated.role == HELD_OUT_FRAME]
@@ -122,12 +127,12 @@ class ValidationEvaluator:
     def _figures(
         self, prefix: str, validated: ValidationBatch, rows: NDArray[np.bool_], before: bool = False
     ) -> dict[str, float]:
-        pictures = []
+        pictures, of_each = [], self._names[: len(rows)]
         for number, evaluate in self._evaluators.items():
             mine = rows & (validated.person == number)
             if not mine.any():
                 continue
-            few, names = validated.pictures[mine], self._names[mine].tolist()
+            few, names = validated.pictures[mine], of_each[mine].tolist()
             pictures += (evaluate.before(few, names) if before else evaluate(few, names)).pictures
         self.quality[prefix] = SwapMetrics(pictures)
         return self.quality[prefix].figures(prefix)

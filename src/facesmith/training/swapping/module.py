@@ -93,6 +93,10 @@ class SwapModule(LightningModule):
             self.log_dict(dict(self.loss_parts))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the pictures of a validation that was interrupted."""
+        self._validated.clear()
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect swapped pictures, as clients show them."""
         raw, mask, composite = self.swap(batch)

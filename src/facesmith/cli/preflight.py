@@ -1,0 +1,179 @@
+"""What can be known to be wrong before torch is imported: paths, folders, room on the disk, the monitored metric."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from hydra.core.hydra_config import HydraConfig
+
+from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
+from facesmith.config.validation_errors import closest_match
+from facesmith.errors import UserError, format_bytes, free_bytes
+
+_MEDIA_KEYS: Final = ("source", "targets", "target", "faces", "videos", "poses")
+"""Keys of data and tasks that name media, or folders of them."""
+_FILE_KEYS: Final = ("base", "init_from", "model", "profile", "occluder", "masks", "adapter", "ckpt_path")
+"""Keys that name files or folders that must exist, where their values are paths."""
+_STAGES: Final = ("val", "val_holdout", "before", "before_holdout", "base", "base_holdout")
+_LEAST_ROOM: Final = 200_000_000  # bytes
+
+
+def check_training(config: TrainConfig) -> None:
+    """Refuse a training that cannot succeed; a few milliseconds.
+
+    Args:
+        config: The validated settings.
+
+    Raises:
+        UserError: One line for each mistake.
+    """
+    lines = [*_missing_media(config.data, "data"), *_missing_files(config.model, "model")]
+    folders = {"paths.runs": config.paths.runs, "paths.face_sets": config.paths.face_sets}
+    lines += [line for key, folder in folders.items() for line in _unwritable(key, folder)]
+    lines += _unknown_metrics(config)
+    _refuse(lines)
+
+
+def check_inference(config: InferConfig) -> None:
+    """Refuse a job of infer whose files are missing or whose output cannot be written.
+
+    Args:
+        config: The validated settings.
+
+    Raises:
+        UserError: One line for each mistake.
+    """
+    lines = [*_missing_media(config, ""), *_missing_media(config.task, "task"), *_missing_files(config.task, "task")]
+    if config.output is not None:
+        lines += _unwritable("output", config.output.parent)
+    _refuse([line.removeprefix("task.") for line in dict.fromkeys(lines)])
+
+
+def check_export(config: ExportConfig) -> None:
+    """Refuse an export whose checkpoint is missing or whose folder cannot be written.
+
+    Args:
+        config: The validated settings.
+
+    Raises:
+        UserError: One line for each mistake.
+    """
+    _refuse([*_missing_files(config, ""), *_unwritable("output", config.output)])
+
+
+def find_missing(named: str) -> str | None:
+    """Explain why a path, pattern or `asset:<name>` names nothing; None where it names something.
+
+    Args:
+        named: As the user typed it.
+    """
+    if not named.strip():
+        return "is empty; name a file or a folder"
+    if named.startswith("asset:"):
+        return None
+    try:
+        path = Path(named).expanduser()
+        if path.exists() or _has_match(path):
+            return None
+        return f"there is no such file or folder; {_suggest(path)}"
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"cannot be a path ({getattr(error, 'strerror', None) or error})"
+
+
+def _refuse(lines: Sequence[str]) -> None:
+    if lines:
+        raise UserError("\n".join(dict.fromkeys(lines)))
+
+
+def _missing_media(settings: object, prefix: str) -> Iterator[str]:
+    for key in _MEDIA_KEYS:
+        if key == "poses" and getattr(settings, "make_poses", False):
+            continue
+        named = getattr(settings, key, None)
+        if named in ([], {}):
+            yield f"{prefix}.{key}: the list is empty; name a file or a folder".lstrip(".")
+        for one in _paths(named):
+            why = find_missing(one)
+            if why:
+                yield f"{prefix}.{key}={one}: {why}".lstrip(".")
+
+
+def _missing_files(settings: object, prefix: str) -> Iterator[str]:
+    for key in _FILE_KEYS:
+        value = getattr(settings, key, None)
+        for one in value if isinstance(value, list) else [value]:
+            why = find_missing(str(one)) if isinstance(one, Path) else None
+            if why:
+                yield f"{prefix}.{key}={one}: {why}".lstrip(".")
+
+
+def _paths(value: object) -> Iterator[str]:
+    """Yield the paths of a setting: one, a list of them, or several people's by name."""
+    if isinstance(value, str | Path):
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _paths(inner)
+    elif isinstance(value, Iterable):
+        yield from (str(one) for one in value if isinstance(one, str | Path))
+
+
+def _has_match(pattern: Path) -> bool:
+    if not any(character in str(pattern) for character in "*?["):
+        return False
+    root = Path(pattern.anchor)
+    return next(iter(root.glob(str(pattern.relative_to(root)))), None) is not None
+
+
+def _suggest(path: Path) -> str:
+    """Name the file that was probably meant, or the first folder on the way that does not exist."""
+    parent = path.parent
+    if not parent.is_dir():
+        missing = next(one for one in (*reversed(path.parents), path) if not one.exists())
+        return f"{missing} does not exist" if missing != path else "check the path"
+    names = [child.name for child in parent.iterdir() if not child.name.startswith(".")]
+    closest = closest_match(path.name, names)
+    return f"did you mean {parent / closest}?" if closest else "check the path"
+
+
+def _unwritable(key: str, folder: Path) -> Iterator[str]:
+    absolute = folder.absolute()
+    try:
+        existing = next(one for one in (absolute, *absolute.parents) if one.exists())
+    except OSError as error:
+        yield f"{key}={folder}: cannot be a path ({error.strerror})"
+        return
+    if not existing.is_dir():
+        yield f"{key}={folder}: {existing} is a file; choose another folder"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield f"{key}={folder}: {existing} may not be written by you; choose another folder"
+    elif free_bytes(existing) < _LEAST_ROOM:
+        free = format_bytes(free_bytes(existing))
+        yield f"{key}={folder}: the disk is full, {free} are free; make room, or choose another folder"
+
+
+def _unknown_metrics(config: TrainConfig) -> Iterator[str]:
+    """Name metrics that the command line asks for and no validation measures; those of `conf/` are known to exist."""
+    if not _is_overridden("monitor", "objectives"):
+        return
+    names = config.model.metric_names()
+    if names is None:
+        return
+    wanted = dict.fromkeys(config.objectives or {}, "objectives")
+    if config.monitor:
+        wanted[config.monitor] = "monitor"
+    known = {f"{stage}/{name}" for stage in _STAGES for name in names}
+    for metric, key in wanted.items():
+        if metric not in known and not metric.startswith("train/loss"):
+            closest = f"val/{metric}" if metric in names else closest_match(metric, known)
+            choices = ", ".join(sorted(f"val/{name}" for name in names))
+            mend = f"did you mean {closest}?" if closest else f"choose one of {choices}"
+            yield f"{key}={metric}: no such metric is measured; {mend}"
+
+
+def _is_overridden(*keys: str) -> bool:
+    if not HydraConfig.initialized():
+        return True
+    given = [one.partition("=")[0].lstrip("+~") for one in HydraConfig.get().overrides.task]
+    return any(one == key or one.startswith(f"{key}.") for one in given for key in keys)

@@ -1,0 +1,206 @@
+"""Values as people type them are taken as meant; impossible ones are refused in a line before anything starts."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from facesmith.cli.main import main
+from facesmith.config.schema import TrainConfig
+
+IDENTITY = ["experiment=identity", "data.consent=self"]
+
+Started = Callable[..., TrainConfig]
+Refused = Callable[..., list[str]]
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[TrainConfig]:
+    """Run commands up to the moment when torch would be imported; collect the settings they start with."""
+    found: list[TrainConfig] = []
+    module = ModuleType("facesmith.cli.train")
+    module.train = found.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "facesmith.cli.train", module)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    return found
+
+
+@pytest.fixture
+def started(starts: list[TrainConfig]) -> Started:
+    def run(*arguments: str) -> TrainConfig:
+        assert main(["train", *IDENTITY, *arguments]) == 0
+        return starts.pop()
+
+    return run
+
+
+@pytest.fixture
+def refused(starts: list[TrainConfig], capsys: pytest.CaptureFixture[str]) -> Refused:
+    def run(*arguments: str) -> list[str]:
+        try:
+            code: object = main(["train", *IDENTITY, *arguments])
+        except SystemExit as end:
+            code = end.code
+        assert code == 1, starts
+        lines = capsys.readouterr().err.splitlines()
+        assert all(line.startswith("error: ") for line in lines), lines
+        assert not starts
+        return [line.removeprefix("error: ") for line in lines]
+
+    return run
+
+
+NAMES = [
+    "my clip (1).mp4",
+    "ada's clip.mp4",
+    "a, b.mp4",
+    "a=b.mp4",
+    "Müller Ä.jpg",
+    "写真.jpg",
+    "2024",
+    "1e5",
+    "2024_05_01",
+    "007",
+    "true",
+    "nan",
+    "-5",
+    "pay$day.mp4",
+    "c{1}.mp4",
+    "clip[1].mp4",
+    "range(1,3)",
+    "choice(a,b)",
+    "a b  c.mp4",
+    "100%.mp4",
+    "a#b;c&d!.mp4",
+    'it"s.mp4',
+    "@home.jpg",
+    "🎬.mp4",
+    "[half.mp4",
+    "tab\tnew\nline.mp4",
+]
+
+
+def test_a_source_of_any_name_is_taken_as_it_is(started: Started) -> None:
+    for name in NAMES:
+        Path("photos", name).touch()
+    for name in NAMES[::4]:
+        assert started(f"data.source=photos/{name}", "data.name=ada").data.source == f"photos/{name}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_the_value_that_hydra_reads(name: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from facesmith.cli.typed_values import as_typed
+
+    for text in (name, f"photos/{name}"):
+        (typed,) = as_typed([f"data.source={text}"])
+        assert OverridesParser.create().parse_override(typed).value() == text
+
+
+def test_a_list_of_such_names_is_a_list(started: Started) -> None:
+    for name in ("my clip (1).mp4", "b.jpg"):
+        Path("photos", name).touch()
+    config = started("data.source=[photos/my clip (1).mp4, photos/b.jpg]", "data.name=ada")
+    assert config.data.source == ["photos/my clip (1).mp4", "photos/b.jpg"]
+
+
+def test_names_that_look_like_numbers_are_names(started: Started) -> None:
+    config = started("data.source=photos", "data.name=2024_05_01", "data.expires=29991231", "data.consent_note=1e5")
+    assert (config.data.name, config.name) == ("2024_05_01", "2024_05_01")
+    assert (config.data.expires, config.data.consent_note) == ("29991231", "1e5")
+    assert config.paths.run is not None
+    assert config.paths.run.parent.name == "2024_05_01"
+
+
+def test_a_home_folder_is_expanded(started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = started("data.source=~/photos", "data.name=ada", "paths.face_sets=~/sets", "paths.runs=~/runs")
+    assert config.paths.face_sets == tmp_path / "sets"
+    assert config.paths.run is not None
+    assert config.paths.run.is_relative_to(tmp_path / "runs")
+
+
+def test_the_trainer_takes_any_argument_of_lightnings(started: Started) -> None:
+    given = ["trainer.limit_val_batches=1", "+trainer.limit_train_batches=0.5", "trainer.overfit_batches=1"]
+    config = started("data.source=photos", "data.name=ada", *given)
+    assert config.trainer.arguments()["limit_val_batches"] == 1
+    assert config.trainer.arguments()["limit_train_batches"] == 0.5
+
+
+WRONG = {
+    "seed=4294967296": "less than 4294967296",
+    "seed=-1": "greater than or equal to 0",
+    "model.optimizer.lr=inf": "finite",
+    "model.optimizer.weight_decay=nan": "finite",
+    "model.optimizer.betas=[0.9,1.0]": "less than 1",
+    "model.optimizer.final=1e400": "finite",
+    "data.shares={target:0,reposed:0,reversed:0,self:0}": "above 0",
+    "data.name=Ada Lovelace": "lower-case letters",
+    "data.expires=2027-02-30": "range",
+    "data.max_frames=1e3": "whole number",
+    "data.batch_size=0": "greater than or equal to 1",
+    "data.progress=maybe": "true or false",
+    "data.holdout=x": "a number, or a list",
+    "trainer.gradient_clip_val=-inf": "finite",
+    "trainer.devices=some": "whole number, or a list: [a, b], or auto",
+    "trainer.devices=0": "devices",
+    "trainer.limit_val_batches=many": "number",
+    "trainer.limit_train_batches=-1": "greater than or equal to 0",
+    "trainer.num_sanity_val_steps=1.5": "whole number",
+    "trainer.val_check_interval=nan": "finite",
+    "tags=3": "list",
+    "callbacks.average.decay=1.0": "less than 1",
+    "callbacks.last.every_seconds=inf": "finite",
+    "callbacks.export.opset=99": "less than or equal to 23",
+    "analyzer.min_score=nan": "finite",
+    "busy=perhaps": "choose one of refuse, wait",
+    "paths.runs=~nobody_of_this_name/runs": "nobody_of_this_name",
+}
+
+
+def test_impossible_values_are_all_named_at_once(refused: Refused) -> None:
+    keys = [text.partition("=")[0] for text in WRONG]
+    assert len(set(keys)) >= len(keys) - 4
+    for given in (list(WRONG)[::2], list(WRONG)[1::2]):
+        lines = refused("data.source=photos", "data.name=ada", *given)
+        for text in given:
+            key, _, _ = text.partition("=")
+            found = [line for line in lines if line.startswith(key)]
+            assert found, (key, lines)
+            assert any(WRONG[text] in line for line in found), (text, found)
+        assert not any("choose one of ;" in line or line.endswith("choose one of ") for line in lines)
+        assert not any("[key]" in line or "literal" in line or "list[str]" in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("data.source=photo", "data.source=photo: there is no such file or folder; did you mean photos?"),
+        ("data.source=", "data.source=: is empty; name a file or a folder"),
+        ("data.source=a/b/c.mp4", "data.source=a/b/c.mp4: there is no such file or folder; a does not exist"),
+        (f"data.source={'x' * 300}", f"data.source={'x' * 300}: cannot be a path (File name too long)"),
+        ("data.source=[photos,3]", "data.source.1=3: must be text"),
+        ("data.source=[]", "data.source: the list is empty; name a file or a folder"),
+        (
+            "monitor=val/judge_distanc",
+            "monitor=val/judge_distanc: no such metric is measured; did you mean val/judge_d",
+        ),
+        (
+            "monitor=judge_distance",
+            "monitor=judge_distance: no such metric is measured; did you mean val/judge_distanc",
+        ),
+        ("+data.holdout=0.1", "data.holdout: is there already; write data.holdout=0.1, without +"),
+        ("callbacks.best.verbose=true", "callbacks.best.verbose: is no key of the preset, but an argument of"),
+        ("data.shares.foo=1", "data.shares.foo: no such key; did you mean data.shares."),
+        ("model.init_from=photo.ckpt", "model.init_from=photo.ckpt: there is no such file"),
+        ("paths.runs=file/runs", "file/runs/identity/ada/"),
+    ],
+)
+def test_a_mistake_is_one_line_before_torch(refused: Refused, given: str, line: str) -> None:
+    Path("file").touch()
+    (found,) = refused("data.source=photos", "data.name=ada", given)
+    assert found.startswith(line)
