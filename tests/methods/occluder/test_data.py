@@ -10,10 +10,12 @@ from PIL import Image
 
 from facesmith.assets import fetch
 from facesmith.errors import UserError
+from facesmith.faces.geometry import topology
 from facesmith.methods.occluder.data import DrawBatches, OccluderDataModule
 from facesmith.methods.occluder.dataset import FAMILY_NAMES
 from facesmith.methods.occluder.families import FAMILIES
 from facesmith.methods.occluder.labels import face_mask
+from facesmith.methods.occluder.variations import FaceVariations
 from facesmith.training.loaders import ResumableLoader
 
 
@@ -75,11 +77,27 @@ def test_augment_masks_moves_masks_with_pictures(data: OccluderDataModule) -> No
     torch.manual_seed(0)
     square = torch.zeros(8, 1, 64, 64)
     square[:, :, 20:44, 24:50] = 1
-    pictures, masks = data.augment(square.expand(-1, 3, -1, -1) * 0.9, square)
+    corners = torch.tensor([[24.0, 20, 0], [49, 20, 0], [49, 43, 0], [24, 43, 0]])
+    points = corners.mean(0).expand(8, 478, 3).clone()
+    points[:, :4] = corners
+    pictures, masks, moved = data.augment(square.expand(-1, 3, -1, -1) * 0.9, square, points)
     bright = pictures.mean(1, keepdim=True) > 0.45
     overlap = (bright & (masks > 0.5)).sum() / (bright | (masks > 0.5)).sum()
     assert overlap > 0.85
     assert not torch.equal(masks, square)
+    where = torch.stack([mask[0].nonzero().float().mean(0).flip(0) for mask in masks > 0.5])
+    assert (moved[:, 4:, :2].mean(1) - where).abs().max() < 4
+
+
+def test_augment_masks_mirror_exchanges_left_and_right(data: OccluderDataModule) -> None:
+    faces = data.training.labelled.faces
+    points = torch.from_numpy(faces.landmarks[:1]).expand(8, -1, -1)
+    picture = torch.from_numpy(faces.images[:1]).permute(0, 3, 1, 2).float().expand(8, -1, -1, -1) / 255
+    assert data.augment is not None
+    torch.manual_seed(0)
+    _, _, moved = data.augment(picture, torch.ones(8, 1, 72, 72), points)
+    left, right = (moved[:, index, 0] for index in (topology.LEFT_EYE_OUTER, topology.RIGHT_EYE_OUTER))
+    assert (left < right).all()
 
 
 def test_face_mask_forehead_extends_outline(data: OccluderDataModule) -> None:
@@ -108,6 +126,17 @@ def test_occluder_data_pictures_without_face_skip_or_error(tiny_occluder, tmp_pa
     strict: OccluderDataModule = tiny_occluder(tmp_path / "run", *given, "data.without_face=error").data.build()
     with pytest.raises(UserError, match=r"b\.png: no face in frame 0 \(1 such .*data\.without_face=skip"):
         strict.prepare_data()
+
+
+def test_face_variations_keep_landmarks_on_the_face(data: OccluderDataModule) -> None:
+    labelled = data.training.labelled
+    makes = FaceVariations(labelled, np.arange(len(labelled)) % 3, exchange=0.5)
+    made, again = makes.make(6, seed=3), makes.make(6, seed=3)
+    assert np.array_equal(made.faces.images, again.faces.images)
+    assert not np.array_equal(made.faces.images[0], made.faces.images[1])
+    for mask, points in zip(made.masks, made.faces.landmarks, strict=True):
+        outline = face_mask(points, mask.shape[0], 0.35) > 0.5
+        assert ((mask > 127) & outline).sum() / ((mask > 127) | outline).sum() > 0.9
 
 
 def test_occluder_data_one_face_is_refused(tiny_occluder, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from facesmith.errors import UserError
+from facesmith.methods.occluder.landmark_planes import PLANES
 from facesmith.methods.occluder.networks import MaskNetwork, is_file, load_encoder_weights
 
 LITE = "timm-tf_efficientnet_lite0"
@@ -32,7 +33,8 @@ def test_load_encoder_weights_takes_tensors_in_order(asset) -> None:
     network = MaskNetwork("unet", LITE, "asset:efficientnet_lite0.pth", DECODER)
     given = torch.load(path, weights_only=True)
     own = network.encoder.state_dict()
-    assert torch.equal(own["conv_stem.weight"], given["_conv_stem.weight"])
+    assert torch.equal(own["conv_stem.weight"][:, :3], given["_conv_stem.weight"])
+    assert not own["conv_stem.weight"][:, 3:].any()  # what landmarks tell counts for nothing at first
     assert torch.equal(own["blocks.6.0.conv_pwl.weight"], given["_blocks.15._project_conv.weight"])
     assert torch.equal(own["blocks.4.0.bn2.running_var"], given["_blocks.8._bn1.running_var"])
 
@@ -44,6 +46,7 @@ def test_load_encoder_weights_features_recognise_similar_pictures(asset) -> None
     encoder = MaskNetwork("unet", LITE, str(asset("efficientnet_lite0.pth")), DECODER).encoder.eval()
     crops = [getattr(skimage.data, name)()[:224, :224] for name in ("cat", "coffee", "rocket")]
     pictures = torch.stack([torch.from_numpy(crop.copy()).permute(2, 0, 1) / 127.5 - 1 for crop in crops])
+    pictures = torch.cat([pictures, torch.zeros(3, PLANES, 224, 224)], 1)
     with torch.no_grad():
         plain, mirrored = (nn.functional.normalize(encoder(x)[-1].mean((2, 3))) for x in (pictures, pictures.flip(3)))
     likeness = plain @ mirrored.T
@@ -77,4 +80,4 @@ def test_mask_network_weights_unavailable_starts_from_scratch_with_warning(
     (record,) = [one for one in caplog.records if one.name.startswith("facesmith")]
     assert f"model.encoder_weights={weights}: unavailable" in record.getMessage()
     assert "from scratch" in record.getMessage()
-    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 1, 64, 64)
+    assert network(torch.rand(1, 3, 64, 64), torch.rand(1, 478, 3)).shape == (1, 1, 64, 64)

@@ -18,11 +18,15 @@ from facesmith.media.images import read_image
 from facesmith.methods.occluder.data import OccluderDataModule
 from facesmith.methods.occluder.dataset import FAMILY_NAMES, bytes_to_floats
 from facesmith.methods.occluder.families import FAMILIES
+from facesmith.methods.occluder.landmark_planes import PLANES, LandmarkPlanes, to_unit
 from facesmith.methods.occluder.module import OccluderModule
 from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
 from facesmith.models.checkpoint import load_module, read_checkpoint
+from facesmith.models.landmarks.face_mesh import FaceMesh
+from facesmith.models.onnx.clients import XsegGraph
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.onnx.occlusion import Occluder
 
 
@@ -58,9 +62,11 @@ def test_occluder_checkpoint_rebuilds_module(run: Path) -> None:
     assert module.provenance["size"] == 64
     assert module.provenance["gate"]["val/mask_iou"] > 0
     assert module.config.encoder_weights is None
-    picture = torch.rand(1, 3, 64, 64)
+    batch = {"picture": torch.rand(1, 3, 64, 64), "points": torch.rand(1, 478, 3) * 64}
     again = load_module(run / "checkpoints/last.ckpt")
-    assert torch.equal(module.network(picture), again.network(picture))
+    assert isinstance(again, OccluderModule)
+    assert torch.equal(module.predict(batch), again.predict(batch))
+    assert module.network.planes.canonical.any()
     record = read_checkpoint(run / "checkpoints/last.ckpt")
     assert record["facesmith"]["provenance"]["consent"] == "licensed"
 
@@ -68,14 +74,19 @@ def test_occluder_checkpoint_rebuilds_module(run: Path) -> None:
 def test_occluder_export_equals_what_swap_reads(run: Path, data: OccluderDataModule) -> None:
     occluder = Occluder(run / "exports/carphone.onnx")
     assert occluder.size == 256
-    crops = data.consecutive.labelled.faces.images[:2]
-    large = np.stack([np.kron(crop, np.ones((4, 4, 1), np.uint8)) for crop in crops])
-    found = occluder(large, 256)
+    faces = data.consecutive.labelled.faces
+    large = np.stack([np.kron(crop, np.ones((4, 4, 1), np.uint8)) for crop in faces.images[:2]])
+    landmarks = (faces.landmarks[:2] + 0.5) * 4 - 0.5
+    assert occluder.takes_landmarks
     module = load_module(run / "checkpoints/last.ckpt")
+    assert isinstance(module, OccluderModule)
+    resized = ResizedMask(module.network, 64, FaceMesh())
     given = torch.from_numpy(large).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        wanted = ResizedMask(module.network, 64)(given)[:, 0].numpy()
-    assert np.abs(found - np.stack([soften_mask(mask) for mask in wanted])).max() < 1e-3
+        told = resized(given, torch.from_numpy(landmarks) + torch.tensor([0.5, 0.5, 0]), torch.ones(2))[:, 0].numpy()
+        alone = resized(given, *resized.find_landmarks(given))[:, 0].numpy()
+    for found, wanted in ((occluder(large, 256, landmarks), told), (occluder(large, 256), alone)):
+        assert np.abs(found - np.stack([soften_mask(mask) for mask in wanted])).max() < 1e-3
     card = (run / "exports/carphone.md").read_text()
     assert "licensed" in card
     assert "val/occluded_recall" in card
@@ -111,11 +122,11 @@ def test_occluder_module_overfits_few_faces(tiny_occluder, data: OccluderDataMod
     batch = bytes_to_floats({key: torch.stack([item[key] for item in items]) for key in items[0]})
     optimizer = AdamW(module.network.parameters(), 3e-3)
     for _ in range(60):
-        loss = module.loss(module.network(batch["picture"]), batch["mask"])["loss"]
+        loss = module.loss(module.predict(batch), batch["mask"])["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = module.network(batch["picture"]) > 0
+    found = module.predict(batch) > 0
     wanted = batch["mask"] > 0.5
     assert (found & wanted).sum() / (found | wanted).sum() > 0.93
 
@@ -131,17 +142,36 @@ def test_occluder_data_training_crops_margin_validation_does_not(run: Path, data
 
 
 def test_mask_network_detail_layers_see_full_resolution() -> None:
-    encoder = "timm-mobilenetv3_small_minimal_100"
     torch.manual_seed(0)
-    plain, fine = (MaskNetwork("unet", encoder, None, [32, 24, 16, 16, 8], detail).eval() for detail in (None, 12))
-    picture = torch.rand(1, 3, 64, 64)
+    network = MaskNetwork("unet", "timm-mobilenetv3_small_minimal_100", None, [32, 16, 16, 8], 12, 4).eval()
+    picture, points = torch.rand(1, 3, 64, 64), torch.rand(1, 478, 3) - 0.5
     fine_grid = picture + 0.2 * (-1.0) ** (torch.arange(64)[:, None] + torch.arange(64))
-    assert plain.detail is None
-    for network in (plain, fine):
-        assert network(picture).shape == (1, 1, 64, 64)
-    assert fine.detail is not None
-    fine.detail[0].weight.data[:, :8] = 0  # deaf to the library's network, it still tells the pictures apart
-    assert not torch.allclose(fine(picture), fine(fine_grid))
+    assert network(picture, points).shape == (1, 1, 64, 64)
+    network.detail[0].weight.data[:, :8] = 0  # deaf to the library's network, it still tells the pictures apart
+    assert not torch.allclose(network(picture, points), network(fine_grid, points))
+
+
+def test_mask_network_skin_tone_and_exposure_do_not_matter() -> None:
+    torch.manual_seed(0)
+    network = MaskNetwork("unet", "timm-mobilenetv3_small_minimal_100", None, [32, 16, 16, 8], 12, 4).eval()
+    picture, points = torch.rand(1, 3, 64, 64), torch.rand(1, 478, 3) - 0.5
+    darker = picture * 0.5 + torch.tensor([0.1, 0.05, 0.0])[:, None, None]
+    bright, dark = network(picture, points), network(darker, points)
+    assert (bright - dark).abs().mean() < 0.1 * bright.std()
+
+
+def test_landmark_planes_tell_place_and_outline(data: OccluderDataModule) -> None:
+    planes = LandmarkPlanes(0.35)
+    planes.set_face(*data.canonical_face())
+    points = torch.from_numpy(data.consecutive.labelled.faces.landmarks[:1])
+    found, outline = planes(to_unit(points, 64), 64)
+    assert found.shape == (1, PLANES, 64, 64)
+    for index in (1, 33, 263, 152):  # nose, eye corners, chin
+        x, y = points[0, index, :2].round().long().clamp(0, 63)
+        assert (found[0, :2, y, x] - planes.canonical[index, :2]).abs().max() < 0.08
+    wanted = data.consecutive.labelled.masks[0] > 127
+    drawn = outline[0, 0].numpy() > 0.5
+    assert (drawn & wanted).sum() / (drawn | wanted).sum() > 0.9
 
 
 def test_mask_network_unknown_architecture_is_refused(caplog: pytest.LogCaptureFixture) -> None:
@@ -154,10 +184,9 @@ def test_mask_network_unknown_architecture_is_refused(caplog: pytest.LogCaptureF
 @pytest.mark.slow
 def test_mask_network_other_architecture_exports(tmp_path: Path) -> None:
     network = MaskNetwork("fpn", "timm-mobilenetv3_small_minimal_100").eval()
-    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
-    spec = ExportSpec(
-        ResizedMask(network, 64), {"p": torch.zeros(1, 3, 64, 64)}, ["m"], {}, mask="m", card=lambda _: ""
-    )
+    assert network(torch.rand(2, 3, 64, 64), torch.rand(2, 478, 3)).shape == (2, 1, 64, 64)
+    graph = XsegGraph(ResizedMask(network, 64, FaceMesh()))
+    spec = ExportSpec(graph, {"p": torch.zeros(1, 64, 64, 3)}, ["m"], {}, "bgr", "m", landmark_example(), lambda _: "")
     assert export(spec, tmp_path / "fpn.onnx").parity < 1e-4
 
 

@@ -26,6 +26,12 @@ def red_hides(graph_file):
     return write
 
 
+def test_occluder_other_input_name_is_accepted(red_hides):
+    occluder = Occluder(red_hides("dfl.onnx", given="in_face:0"))
+    assert not occluder.takes_landmarks
+    assert occluder(np.zeros((1, SIDE, SIDE, 3), np.uint8), SIDE, np.full((1, 478, 3), 9.0))[0].min() == 1
+
+
 @pytest.mark.parametrize("batch", [1, "N"])
 def test_occluder_is_fed_bgr_and_thresholded(red_hides, batch):
     occluder = Occluder(red_hides(batch=batch))
@@ -40,9 +46,17 @@ def test_occluder_is_fed_bgr_and_thresholded(red_hides, batch):
     assert masks[1].mean() == pytest.approx((1 - 64 / 255 - 0.5) * 2, abs=0.01)
 
 
-def test_occluder_wrong_contract_raises(red_hides, tmp_path):
+def test_occluder_wrong_contract_raises(red_hides, graph_file, tmp_path):
     for path, words in (
-        (red_hides("dfl.onnx", given="in_face:0"), "its inputs are in_face:0, not input"),
+        (
+            graph_file(
+                "two.onnx",
+                [("Add", ["a", "b"], ["output"], {})],
+                {"a": [1, SIDE, SIDE, 3], "b": [1, SIDE, SIDE, 3]},
+                {"output": [1, SIDE, SIDE, 3]},
+            ),
+            "its inputs are a, b, not one picture",
+        ),
         (red_hides("three.onnx", channels=3), "output 0 is tensor(float) 1x64x64x3"),
         (tmp_path / "none.onnx", "no such file"),
     ):

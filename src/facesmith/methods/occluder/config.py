@@ -25,6 +25,8 @@ Family = Literal[
     "sunglasses",
     "microphone",
     "shape",
+    "limb",
+    "head",
     "foliage",
     "instrument",
 ]
@@ -54,6 +56,15 @@ class OcclusionsConfig(Settings):
         return families
 
 
+class VariationsConfig(Settings):
+    """New faces made of the training faces, which they then stand for, see `FaceVariations`."""
+
+    count: int = Field(ge=1, le=100_000)
+    """How many; each takes some 80 kB of memory at 128 px, and a tenth of a second to make."""
+    exchange: float = Field(ge=0, le=1)
+    """Share that wear another person's face."""
+
+
 class AugmentMasksConfig(WholeComponent):
     """Settings of `AugmentMasks`."""
 
@@ -65,6 +76,8 @@ class AugmentMasksConfig(WholeComponent):
     """Largest shear, in degrees."""
     shift: float = Field(ge=0, lt=1)
     """Largest shift, as a share of the side."""
+    misplaced: float = Field(ge=0, lt=0.2)
+    """Standard deviation of the error that landmarks get, as a share of the side: what covers a face misleads them."""
     brightness: float = Field(ge=0, lt=1)
     """Largest relative change."""
     contrast: float = Field(ge=0, lt=1)
@@ -112,6 +125,8 @@ class OccluderDataModuleConfig(ExtractionConfig):
     """Processes that draw training pictures; 0 for none beside the training itself."""
     validation_faces: int = Field(ge=1)
     """Held-out faces that are validated under every family."""
+    variations: VariationsConfig | None
+    """New faces to train on in place of the given ones; None for the given ones."""
     occlusions: OcclusionsConfig
     """What training faces are covered with."""
     augment: Chosen[AugmentMasksConfig] | None
@@ -149,10 +164,14 @@ class OccluderModuleConfig(ModuleConfig):
     """Name of an encoder of segmentation_models_pytorch."""
     encoder_weights: str | None
     """Pretrained weights: the library's name of them, a torch file, `asset:<name>`, or None."""
+    encoder_depth: int = Field(ge=3, le=5)
+    """Number of the encoder's stages that are used, each at half the side of the one before."""
     decoder_channels: Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(max_length=8)] | None
-    """Channels of a U-Net's five decoder stages, coarse to fine; None for the library's default."""
-    detail_channels: int | None = Field(ge=1, le=256)
-    """Channels of two more layers at full resolution; None for the library's network alone."""
+    """Channels of as many stages of a U-Net's decoder, coarse to fine; None for the library's default."""
+    detail_channels: int = Field(ge=1, le=256)
+    """Channels of two more layers at full resolution."""
+    forehead: float = Field(ge=0, le=1)
+    """Extension of the outline above the landmarks that the network is told, as in the data's labels."""
     export_size: int = Field(ge=32, le=1024, multiple_of=32)
     """Width and height of the exported model's pictures, in px."""
     loss: Chosen[LossConfig]

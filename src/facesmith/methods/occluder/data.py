@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from facesmith import assets
 from facesmith.errors import UserError
 from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.media.visualization import image_grid, overlay_mask
+from facesmith.methods.occluder.canonical_face import average_face
 from facesmith.methods.occluder.config import OccluderDataModuleConfig
 from facesmith.methods.occluder.dataset import (
     FAMILY_NAMES,
@@ -28,6 +31,7 @@ from facesmith.methods.occluder.families import FAMILIES
 from facesmith.methods.occluder.families.textures import RandomTextures
 from facesmith.methods.occluder.labels import label_faces
 from facesmith.methods.occluder.occlusion import UNOCCLUDED, RandomOcclusion
+from facesmith.methods.occluder.variations import FaceVariations
 from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)
@@ -41,6 +45,7 @@ TEMPLATE: Final = "arcface_128"
 _TRAINING_TEMPLATE: Final = "ffhq_512"
 _MARGIN: Final = 1.125
 _VALIDATION_SEED: Final = 20_000
+_AVERAGED: Final = 60  # faces, for the canonical one
 _EXAMPLES: Final = 6  # of each family, in the preview
 
 
@@ -81,19 +86,19 @@ class OccluderDataModule(LightningDataModule):
         training_rows, validation_rows = rows[:-held], rows[-held:]
         seed = torch.initial_seed() % 2**32
         weights: dict[str, float] = {str(name): weight for name, weight in config.occlusions.families.items()}
+        masks = None if config.masks is None else Path(assets.resolve(str(config.masks)))
+        side = 2 * round(config.size * _MARGIN / 2)
+        labelled = label_faces(faces, training_rows, _TRAINING_TEMPLATE, side, config.forehead, masks)
+        if config.variations is not None:
+            people = np.array([_person(faces.crop_name(int(row))) for row in training_rows])
+            makes = FaceVariations(labelled, people, config.variations.exchange)
+            labelled = makes.make(config.variations.count, _VALIDATION_SEED)
         self.training = OccludedFaces(
-            label_faces(
-                faces,
-                training_rows,
-                _TRAINING_TEMPLATE,
-                2 * round(config.size * _MARGIN / 2),
-                config.forehead,
-                config.masks,
-            ),
+            labelled,
             self._occlusion(weights, RandomTextures(), unoccluded=config.occlusions.unoccluded),
             seed,
         )
-        held_out = label_faces(faces, validation_rows, TEMPLATE, config.size, config.forehead, config.masks)
+        held_out = label_faces(faces, validation_rows, TEMPLATE, config.size, config.forehead, masks)
         held_out_textures = RandomTextures(held_out=True)
         occlusions = {UNOCCLUDED: self._occlusion({"shape": 1}, held_out_textures, unoccluded=1)}
         occlusions |= {name: self._occlusion({name: 1}, held_out_textures, unoccluded=0) for name in FAMILIES}
@@ -139,12 +144,14 @@ class OccluderDataModule(LightningDataModule):
         floats = bytes_to_floats(batch)
         if self.trainer is None or not self.trainer.training:
             return floats
-        picture, mask = floats["picture"], floats["mask"]
+        picture, mask, points = floats["picture"], floats["mask"], floats["points"]
         if self.augment is not None:
-            picture, mask = self.augment(picture, mask)
+            picture, mask, points = self.augment(picture, mask, points)
         first, size = (picture.shape[-1] - self.config.size) // 2, self.config.size
         inner = slice(first, first + size)
-        return {**floats, "picture": picture[..., inner, inner], "mask": mask[..., inner, inner]}
+        points = points - points.new_tensor([first, first, 0])
+        cropped = {"picture": picture[..., inner, inner], "mask": mask[..., inner, inner], "points": points}
+        return {**floats, **cropped}
 
     def provenance(self) -> dict[str, Any]:
         """Return identity, consent and face set, in plain values, for checkpoints and exports."""
@@ -157,6 +164,12 @@ class OccluderDataModule(LightningDataModule):
             "faces": len(self.faces),
             "size": self.config.size,
         }
+
+    def canonical_face(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean face of some training faces, see `average_face`."""
+        faces = self.training.labelled.faces
+        rows = np.unique(np.linspace(0, len(faces) - 1, _AVERAGED).round().astype(int))
+        return average_face(faces[rows])
 
     def preview(self) -> NDArray[np.uint8]:
         """Draw examples of every family, a row each, beside their masks: (H,W,3) RGB uint8, the same every time."""
@@ -223,6 +236,12 @@ class DrawBatches(Sampler[list[Draw]]):
         for batch in range(self._first, len(self)):
             places = range(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield [(int(rows[place]), self._epoch * len(rows) + place) for place in places]
+
+
+def _person(crop: str) -> str:
+    """Return who is probably on a crop: the same file and the same place among its faces."""
+    source, _, face = crop.partition(".")[0].split("_")
+    return f"{source} {face}"
 
 
 def extract_faces(data: OccluderDataModuleConfig) -> FaceSet:

@@ -80,7 +80,7 @@ class ValidationFaces(Dataset[dict[str, Tensor]]):
 class ConsecutiveFaces(Dataset[dict[str, Tensor]]):
     """Untouched faces in the order of a video, for flicker.
 
-    Items hold `picture`, `mask` and `hull` like those of `occlude_face`, `points` (478,2) in px, and `track` ().
+    Items hold `picture`, `mask`, `hull` and `points` like those of `occlude_face`, and `track` ().
 
     Args:
         labelled: The faces.
@@ -99,7 +99,7 @@ class ConsecutiveFaces(Dataset[dict[str, Tensor]]):
             "picture": torch.from_numpy(np.ascontiguousarray(faces.images[row].transpose(2, 0, 1))),
             "mask": hull,
             "hull": hull,
-            "points": torch.from_numpy(faces.landmarks[row, :, :2].copy()),
+            "points": torch.from_numpy(faces.landmarks[row].copy()),
             "track": torch.tensor(int(self.tracks[row])),
         }
 
@@ -117,7 +117,7 @@ def occlude_face(
 
     Returns:
         `picture` (3,S,S) RGB uint8; `mask` and `hull` (1,S,S) uint8, 255 where the face is visible with and without
-        what covers it; `family` () int64, a position in `FAMILY_NAMES`.
+        what covers it; `points` (478,3) px; `family` () int64, a position in `FAMILY_NAMES`.
     """
     faces = labelled.faces
     occluded = occlusion(faces.images[row], faces.landmarks[row], rng)
@@ -126,6 +126,7 @@ def occlude_face(
         "picture": torch.from_numpy(np.ascontiguousarray(occluded.picture.transpose(2, 0, 1))),
         "mask": torch.from_numpy(np.rint(hull * occluded.visible).astype(np.uint8))[None],
         "hull": torch.from_numpy(hull)[None],
+        "points": torch.from_numpy(faces.landmarks[row].astype(np.float32)),
         "family": torch.tensor(FAMILY_NAMES.index(occluded.family)),
     }
 

@@ -16,12 +16,15 @@ from facesmith.faces.geometry.masks import soften_mask
 from facesmith.media.visualization import image_grid, overlay_mask
 from facesmith.methods.occluder.config import OccluderModuleConfig
 from facesmith.methods.occluder.data import Batch, OccluderDataModule
+from facesmith.methods.occluder.landmark_planes import to_unit
 from facesmith.methods.occluder.metrics import MaskMetrics, flicker
 from facesmith.methods.occluder.model_card import occluder_card, occluder_metadata
 from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
 from facesmith.models.checkpoint import RECORD, check_face_set, checkpoint_record, load_module
+from facesmith.models.landmarks.face_mesh import FaceMesh
 from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 
@@ -37,7 +40,13 @@ class OccluderModule(LightningModule):
         super().__init__()
         self.config = config
         self.network = MaskNetwork(
-            config.architecture, config.encoder, config.encoder_weights, config.decoder_channels, config.detail_channels
+            config.architecture,
+            config.encoder,
+            config.encoder_weights,
+            config.decoder_channels,
+            config.detail_channels,
+            config.encoder_depth,
+            config.forehead,
         )
         self.loss: nn.Module = config.loss.build()
         self.provenance: dict[str, Any] = {}
@@ -60,6 +69,8 @@ class OccluderModule(LightningModule):
         self._metrics = MaskMetrics(self.datamodule.unseen)
         if self.config.init_from is not None:
             self._start_from(load_module(self.config.init_from))
+        elif not self.network.planes.canonical.any():
+            self.network.planes.set_face(*self.datamodule.canonical_face())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW with a cosine schedule after a linear warm-up, per step."""
@@ -76,9 +87,15 @@ class OccluderModule(LightningModule):
         others = [parameter for parameter in self.network.parameters() if parameter not in encoder_set]
         return [{"params": others}, {"params": encoder, "lr": settings.lr * settings.encoder_lr_factor}]
 
+    def predict(self, batch: Batch) -> Tensor:
+        """Compute the logits (N,1,S,S) of a batch's `picture` and `points`."""
+        picture = batch["picture"]
+        logits: Tensor = self.network(picture, to_unit(batch["points"], int(picture.shape[-1])))
+        return logits
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predict masks, compute and log the loss."""
-        losses: dict[str, Tensor] = self.loss(self.network(batch["picture"]), batch["mask"])
+        losses: dict[str, Tensor] = self.loss(self.predict(batch), batch["mask"])
         loss = losses.pop("loss")
         self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
         self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=self.trainer.world_size > 1)
@@ -93,9 +110,9 @@ class OccluderModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Update the metrics; collect predictions of consecutive frames for flicker."""
-        probability = self.network(batch["picture"]).sigmoid()
+        probability = self.predict(batch).sigmoid()
         if dataloader_idx:
-            self._consecutive.append((probability[:, 0].cpu(), batch["points"].cpu(), batch["track"].cpu()))
+            self._consecutive.append((probability[:, 0].cpu(), batch["points"][..., :2].cpu(), batch["track"].cpu()))
         elif self._metrics is not None:
             self._metrics.to(self.device).update(probability, batch["mask"], batch["hull"], batch["family"])
 
@@ -115,7 +132,7 @@ class OccluderModule(LightningModule):
     def render(self, batch: Batch) -> NDArray[np.uint8]:
         """Draw picture, label, prediction, and the mask a swap would get, a row a face: (H,W,3) RGB uint8."""
         with torch.no_grad():
-            probability = self.network(batch["picture"]).sigmoid()
+            probability = self.predict(batch).sigmoid()
         predictions = probability[:, 0].float().cpu().numpy()
         pictures = (batch["picture"].float().cpu().numpy().transpose(0, 2, 3, 1) * 255).round().astype(np.uint8)
         masks = {
@@ -140,12 +157,13 @@ class OccluderModule(LightningModule):
         size = self.config.export_size
         metadata = occluder_metadata(self.provenance, size)
         return ExportSpec(
-            XsegGraph(ResizedMask(network, self.provenance["size"])),
+            XsegGraph(ResizedMask(network, self.provenance["size"], FaceMesh())),
             {XSEG_INPUT: torch.full((1, size, size, 3), 0.5)},
             [XSEG_OUTPUT],
             metadata,
             pictures="bgr",
             mask=XSEG_OUTPUT,
+            optional=landmark_example(),
             card=occluder_card(metadata),
         )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -62,29 +62,51 @@ class DfmGraph(nn.Module):
         return shown, finished, shown.clone()
 
 
-class XsegGraph(nn.Module):
-    """An occluder as one of FaceFusion's xseg models."""
+class LandmarkOccluder(Protocol):
+    """A module that predicts masks of crops from pictures and landmarks, such as `ResizedMask`."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def find_landmarks(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return landmarks (N,478,3) px, pixel centres at .5, and presence (N,) of (N,3,S,S) RGB -1..1."""
+        ...
+
+    def __call__(self, pictures: Tensor, landmarks: Tensor, presence: Tensor) -> Tensor:
+        """Return masks (N,1,S,S) 0..1."""
+        ...
+
+
+class XsegGraph(nn.Module):
+    """An occluder as one of FaceFusion's xseg models, which get a crop and nothing else: it finds landmarks itself."""
+
+    def __init__(self, occluder: LandmarkOccluder) -> None:
         """Wrap an occluder.
 
         Args:
-            network: From crops (N,3,S,S) RGB -1..1 to masks (N,1,S,S) 0..1.
+            occluder: A module.
         """
         super().__init__()
-        self.network = network
+        self.occluder = occluder
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def find_landmarks(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Find landmarks (N,478,3) px and presence (N,) of (N,S,S,3) BGR 0..1."""
+        return self.occluder.find_landmarks(_from_bgr(picture))
+
+    def forward(self, picture: Tensor, landmarks: Tensor | None = None, presence: Tensor | None = None) -> Tensor:
         """Predict masks.
 
         Args:
             picture: (N,S,S,3) BGR 0..1.
+            landmarks: (N,478,3), as `find_landmarks` returns them; found where None.
+            presence: (N,), likewise; 1 where landmarks are given without it.
 
         Returns:
-            (N,S,S,1) 0..1, 1 where the face is visible.
+            (N,S,S,1) 0..1, 1 where the face is visible; 1 everywhere where no face is seen.
         """
-        visible: Tensor = self.network(_from_bgr(picture))
-        return visible.permute(0, 2, 3, 1)
+        pictures = _from_bgr(picture)
+        if landmarks is None:
+            landmarks, presence = self.occluder.find_landmarks(pictures)
+        if presence is None:
+            presence = torch.ones_like(landmarks[:, 0, 0])
+        return self.occluder(pictures, landmarks, presence).permute(0, 2, 3, 1)
 
 
 def _from_bgr(picture: Tensor) -> Tensor:

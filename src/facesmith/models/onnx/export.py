@@ -18,7 +18,7 @@ from facesmith.files import write_bytes, write_text
 from facesmith.models.onnx.card import swapper_card
 from facesmith.models.onnx.export_spec import TOLERANCES, ExportError, ExportReport, ExportSpec, Precision
 from facesmith.models.onnx.fp16 import store_exact_halves, to_fp16
-from facesmith.models.onnx.info import LANDMARKS, TARGET
+from facesmith.models.onnx.info import LANDMARKS
 from facesmith.models.onnx.landmark_input import PRESENCE, LandmarkFinder, make_optional
 from facesmith.models.onnx.parity import parity
 
@@ -127,9 +127,10 @@ def _trace_spec(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.Model
     presence = torch.ones(1)
     fed = {**spec.optional, PRESENCE: presence}
     swapper = _trace(spec.module, spec.inputs, fed, spec.outputs, opset, dynamic_batch)
-    target = {TARGET: spec.inputs[TARGET]}
+    picture = spec.picture
+    target = {picture: spec.inputs[picture]}
     finder = _trace(LandmarkFinder(spec.module), target, {}, [LANDMARKS, PRESENCE], opset, dynamic_batch)
-    return make_optional(swapper, finder)
+    return make_optional(swapper, finder, picture)
 
 
 def _trace(

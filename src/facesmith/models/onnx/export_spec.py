@@ -58,12 +58,12 @@ class ExportSpec:
 
     Attributes:
         module: In eval mode.
-        inputs: Examples by name, each (1,...), in the order of `module.forward`.
+        inputs: Examples by name, each (1,...), in the order of `module.forward`; the picture first.
         outputs: Names of the outputs.
         metadata: The file's metadata_props: those of `SwapperInfo.metadata`, or any other where `card` is given.
         pictures: Layout of picture inputs: `rgb` (N,3,S,S) -1..1, `bgr` (N,S,S,3) 0..1.
-        optional: Examples of inputs that need not be fed, by name, each (1,...): landmarks of a
-            `LandmarkGenerator`, which the graph finds by itself then.
+        optional: Examples of inputs that need not be fed, by name, each (1,...): landmarks for a
+            module that finds them by itself otherwise (`FindsLandmarks`).
         mask: Name of the output with the mask of changed or visible pixels.
         card: Writes the model card; None for a swapper's.
     """
@@ -76,6 +76,11 @@ class ExportSpec:
     mask: str = MASK
     optional: dict[str, Tensor] = field(default_factory=dict)
     card: Callable[[ExportReport], str] | None = None
+
+    @property
+    def picture(self) -> str:
+        """Name of the input that landmarks are found in: the first one."""
+        return next(iter(self.inputs))
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from facesmith.faces.analyzers.onnx_graph import evaluate_nodes
 from facesmith.faces.geometry import topology
-from facesmith.models.onnx.info import LANDMARKS, TARGET
+from facesmith.models.onnx.info import LANDMARKS
 
 PRESENCE: Final = "presence"
 _PREFIX: Final = "find_landmarks/"
@@ -26,7 +26,7 @@ class FindsLandmarks(Protocol):
     """A module that finds the landmarks it needs, see `LandmarkGenerator.find_landmarks`."""
 
     def find_landmarks(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return landmarks (N,478,3) and presence (N,) of targets (N,3,S,S)."""
+        """Return landmarks (N,478,3) and presence (N,) of pictures in the module's own layout."""
         ...
 
 
@@ -38,7 +38,7 @@ class LandmarkFinder(nn.Module):
         self.module = module
 
     def forward(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return landmarks (N,478,3) and presence (N,) of targets (N,3,S,S)."""
+        """Return landmarks (N,478,3) and presence (N,) of pictures in the module's own layout."""
         return cast(FindsLandmarks, self.module).find_landmarks(target)
 
 
@@ -47,14 +47,15 @@ def landmark_example() -> dict[str, Tensor]:
     return {LANDMARKS: torch.zeros(1, topology.LANDMARKS, 3)}
 
 
-def make_optional(swapper: onnx.ModelProto, finder: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a swapper's graph that finds the landmarks which it is not fed.
+def make_optional(model: onnx.ModelProto, finder: onnx.ModelProto, picture: str) -> onnx.ModelProto:
+    """Return a graph that finds the landmarks which it is not fed.
 
     Args:
-        swapper: With the inputs target, landmarks (N,478,3) and presence (N,); it is changed.
-        finder: From target to landmarks and presence.
+        model: With the inputs landmarks (N,478,3) and presence (N,) beside the picture; it is changed.
+        finder: From the picture to landmarks and presence.
+        picture: Name of the picture's input.
     """
-    graph = swapper.graph
+    graph = model.graph
     used = {LANDMARKS: f"{LANDMARKS}/used", PRESENCE: f"{PRESENCE}/used"}
     for node in graph.node:
         for i, name in enumerate(node.input):
@@ -84,7 +85,11 @@ def make_optional(swapper: onnx.ModelProto, finder: onnx.ModelProto) -> onnx.Mod
         helper.make_node("Size", [LANDMARKS], [f"{LANDMARKS}/size"]),
         helper.make_node("Cast", [f"{LANDMARKS}/size"], [f"{LANDMARKS}/given"], to=TensorProto.BOOL),
         helper.make_node(
-            "If", [f"{LANDMARKS}/given"], list(used.values()), then_branch=given, else_branch=_as_branch(finder.graph)
+            "If",
+            [f"{LANDMARKS}/given"],
+            list(used.values()),
+            then_branch=given,
+            else_branch=_as_branch(finder.graph, picture),
         ),
     ]
     nodes = [*choice, *graph.node]
@@ -92,18 +97,18 @@ def make_optional(swapper: onnx.ModelProto, finder: onnx.ModelProto) -> onnx.Mod
         del field[:]
         field.extend(items)
     graph.initializer.append(numpy_helper.from_array(np.zeros((0, *shape[1:]), np.float32), LANDMARKS))
-    return swapper
+    return model
 
 
-def _as_branch(graph: onnx.GraphProto) -> onnx.GraphProto:
-    """Return a finder's graph as a branch: names of its own, and the target read from the graph around it."""
+def _as_branch(graph: onnx.GraphProto, picture: str) -> onnx.GraphProto:
+    """Return a finder's graph as a branch: names of its own, and the picture read from the graph around it."""
     branch = onnx.GraphProto()
     branch.CopyFrom(graph)
     del branch.input[:], branch.value_info[:]
     for node in branch.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
-                names[i] = name if name in ("", TARGET) else _PREFIX + name
+                names[i] = name if name in ("", picture) else _PREFIX + name
         node.name = _PREFIX + node.name
     for value in (*branch.output, *branch.initializer):
         value.name = _PREFIX + value.name

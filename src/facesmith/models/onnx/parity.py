@@ -11,7 +11,7 @@ from skimage import data as pictures
 from torch import Tensor
 
 from facesmith.models.onnx.export_spec import ExportError, ExportSpec
-from facesmith.models.onnx.info import LANDMARKS, TARGET
+from facesmith.models.onnx.info import LANDMARKS
 from facesmith.models.onnx.landmark_input import FindsLandmarks
 
 
@@ -71,10 +71,10 @@ def _with_optional(spec: ExportSpec, batch: int) -> Iterator[tuple[str, dict[str
     for kind, feed in _feeds(spec, batch):
         yield kind, feed, {}
         if spec.optional and kind == "a portrait":
-            target = feed[TARGET]
+            target = feed[spec.picture]
             with torch.no_grad():
                 landmarks, _ = cast(FindsLandmarks, spec.module).find_landmarks(target)
-            middle = target.shape[-1] / 2
+            middle = target.shape[2] / 2
             yield f"{kind} with landmarks", feed, {LANDMARKS: (landmarks - middle) * 1.03 + middle}
 
 

@@ -12,7 +12,12 @@ from rich.console import Console
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, warp_face
+from facesmith.faces.geometry.alignment import (
+    estimate_alignment,
+    invert_transform,
+    transform_points,
+    warp_face,
+)
 from facesmith.media.images import read_image, write_image
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
@@ -142,7 +147,8 @@ class MaskPredictor:
         size = self._occluder.size
         for face in faces:
             matrix = estimate_alignment(face.keypoints, self._template, size)
-            (visible,) = self._occluder(warp_face(frame, matrix, size)[None], size)
+            landmarks = transform_points(face.landmarks, matrix)
+            (visible,) = self._occluder(warp_face(frame, matrix, size)[None], size, landmarks[None])
             combined = np.maximum(combined, cv2.warpAffine(visible, invert_transform(matrix), (width, height)))
         return combined
 

@@ -165,8 +165,10 @@ class FrameSwapper:
         if options.occluder is not None and "occlusion" in options.names:
             side = options.occluder.size
             # From the frame, not from the crop: a small model's crop holds less than the occluder can see.
-            seen = np.stack([warp_face(frame, _resize_crop(matrix, side / size), side) for matrix in matrices])
-            np.minimum(combined, options.occluder(seen, size), out=combined)
+            to_occluder = [_resize_crop(matrix, side / size) for matrix in matrices]
+            seen = np.stack([warp_face(frame, matrix, side) for matrix in to_occluder])
+            points = [transform_points(face.landmarks, m) for face, m in zip(faces, to_occluder, strict=True)]
+            np.minimum(combined, options.occluder(seen, size, np.stack(points)), out=combined)
         return combined
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from facesmith.methods.occluder.families.drawing import Family
 from facesmith.methods.occluder.families.objects import glasses, held, instrument, microphone, shape, sunglasses
 from facesmith.methods.occluder.families.organic import cloth, foliage, food, hair, hand
+from facesmith.methods.occluder.families.skin import head, limb
 
 FAMILIES: Final[dict[str, Family]] = {
     "hand": hand,
@@ -20,6 +21,8 @@ FAMILIES: Final[dict[str, Family]] = {
     "sunglasses": sunglasses,
     "microphone": microphone,
     "shape": shape,
+    "limb": limb,
+    "head": head,
     "foliage": foliage,
     "instrument": instrument,
 }

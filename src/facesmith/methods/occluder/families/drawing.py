@@ -102,6 +102,24 @@ class TextureSource(Protocol):
         ...
 
 
+def skin_detail(face: FaceCanvas, rng: Generator) -> Picture:
+    """Return the fine structure of the face's own skin, enlarged at random, as factors (S,S,3) around 1."""
+    size = face.size
+    cheek = face.landmarks[_CHEEKS[int(rng.integers(len(_CHEEKS)))], :2]
+    reach = max(0.16 * face.unit, 4)
+    low = np.clip(np.rint(cheek - reach), 0, size - 8).astype(int)
+    high = np.clip(np.rint(cheek + reach), low + 8, size).astype(int)
+    patch = face.picture[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    patch = np.concatenate([patch, patch[:, ::-1]], 1)
+    patch = np.concatenate([patch, patch[::-1]], 0)
+    repeats = -(-2 * size // min(patch.shape[:2]))
+    tiled = np.tile(patch, (repeats, repeats, 1))[: 2 * size, : 2 * size]
+    matrix = cv2.getRotationMatrix2D((float(size), float(size)), rng.uniform(0, 360), rng.uniform(0.8, 2.5))
+    matrix[:, 2] -= size / 2
+    turned = cv2.warpAffine(tiled, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(np.clip(turned / np.maximum(patch.mean((0, 1)), 1), 0.5, 1.6), np.float32)
+
+
 def fill_polygon(points: Points, size: int) -> Plane:
     """Fill a polygon.
 

@@ -21,6 +21,7 @@ from facesmith.methods.occluder.families.drawing import (
     random_colour,
     rotate,
     shade_rounded,
+    skin_detail,
     solid_layer,
     tube_depth,
 )
@@ -114,6 +115,8 @@ def _shade_hand(
     shade = shade * (1 - 0.35 * crease)
     rough = cv2.GaussianBlur(rng.normal(0, 1, whole.shape).astype(np.float32), (0, 0), max(0.6, 0.02 * unit))
     rgb = colour * shade[..., None] + (rough * 6)[..., None]
+    if rng.random() < 0.6:
+        rgb = rgb * skin_detail(face, rng)
     if rng.random() < 0.5:  # the back of the hand
         for tip in range(4, 21, 4):
             back = places[tip] - places[tip - 1]
