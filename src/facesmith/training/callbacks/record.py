@@ -32,7 +32,7 @@ class RecordRun(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore them."""
-        self._untrained = dict(state_dict["untrained"])
+        self._untrained = dict(state_dict.get("untrained", {}))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the settings, once the data are prepared."""
