@@ -171,6 +171,13 @@ def explain_failure(error: BaseException, config: object, folder: Path | None) -
     return f"{known} ({_short(causes[0])})" if known else None
 
 
+def summarize_error(error: BaseException) -> str:
+    """Return an error in one line: a mistake as it is, anything else as the bug that it is."""
+    if isinstance(error, UserError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {_short(error)}; leave the file out, or report this"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether a device or the machine had no memory left: of torch, numpy and onnxruntime."""
     names = {kind.__name__ for kind in type(error).__mro__}

@@ -1,17 +1,21 @@
 """Files that are either whole or absent, and readable by their owner only where they hold a face."""
 
+import json
 import logging
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import filelock
 
-from facesmith.errors import DiskFullError, UserError, free_bytes, is_disk_full, is_write_failure
+from facesmith.errors import DiskFullError, MediaError, UserError, free_bytes, is_disk_full, is_write_failure
 
+PARTIAL: Final = ".partial"
+"""Ends the names of folders in which something is made."""
 FOLDER: Final = 0o700
 FILE: Final = 0o600
 _LITTLE: Final = 1e6  # bytes; a disk with less is full
@@ -69,6 +73,40 @@ def _flush_names(folder: Path) -> None:
         os.close(handle)
 
 
+def require_regular(path: Path) -> None:
+    """Make sure that a path is a file that can be read to its end: a pipe or a device would be waited for.
+
+    Args:
+        path: The file; a link to one will do.
+
+    Raises:
+        MediaError: it is missing, or something else.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"{path}: cannot be read ({reason}); check path and permissions") from None
+    if not stat.S_ISREG(mode):
+        raise MediaError(f"{path}: cannot be read (is {describe_kind(mode)}); give a file")
+
+
+def describe_kind(mode: int) -> str:
+    """Name what is no regular file, by its mode."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object that this program wrote; one that is missing, half written or something else is empty."""
+    try:
+        require_regular(path)
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (UserError, OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text (UTF-8, as it is) atomically."""
     with atomic_write(path) as temporary:
@@ -118,7 +156,7 @@ def _restrict(path: Path, mode: int) -> None:
 
 def partial_folder(final: Path) -> Path:
     """Return the folder beside `final` in which something is made; it becomes `final` by one rename."""
-    return final.with_name(f"{final.name}.partial")
+    return final.with_name(f"{final.name}{PARTIAL}")
 
 
 @contextmanager

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,6 +67,55 @@ def test_find_media_nothing_is_refused(folder, tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="empty"):
         find_media([])
+
+
+@pytest.mark.parametrize("source", ["", " ", [], ["photos", ""]])
+def test_find_media_empty_name_is_not_the_working_folder(source):
+    with pytest.raises(UserError, match="is empty"):
+        find_media(source)
+
+
+def test_find_media_pipes_and_broken_links_are_skipped_and_told(folder, caplog):
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    found = find_media(folder)
+    assert len(found) == 6
+    reasons = {path.name: reason for path, reason in found.skipped.items()}
+    assert "is a pipe" in reasons["pipe.mp4"]
+    assert "No such file" in reasons["gone.jpg"]
+    assert len(caplog.records) == 2
+    for source in ("pipe.mp4", "*.mp4/../pipe.mp4"):
+        with pytest.raises(UserError, match=r"pipe|no such"):
+            find_media(folder / source)
+
+
+def test_find_media_name_that_is_not_utf8_is_skipped(folder):
+    odd = Path(os.fsdecode(bytes(folder) + b"/f\xfcr.png"))
+    odd.write_bytes((folder / "img10.png").read_bytes())
+    found = find_media(folder)
+    assert len(found) == 6
+    assert "not UTF-8" in found.skipped[odd]
+    with pytest.raises(UserError, match=r"f\\xfcr\.png: its name is not UTF-8"):
+        find_media(odd)
+
+
+def test_find_media_results_within_the_source_are_none(folder):
+    (folder / "swapped" / "more").mkdir(parents=True)
+    (folder / "old.mp4.partial").mkdir()
+    for place in ("swapped/more/a.png", "old.mp4.partial/segment_00000.png"):
+        (folder / place).write_bytes((folder / "img10.png").read_bytes())
+    assert len(find_media(folder, output=folder / "swapped")) == 6
+    assert len(find_media(folder, output=folder / "clip.mp4")) == 6
+    assert len(find_media(folder)) == 7
+
+
+@pytest.mark.parametrize("name", ["[set] 01", "a*b", "d'or", "100% {x}", "\u30d5\u30a9\u30c8"])
+def test_find_media_folders_with_special_characters(folder, tmp_path, name):
+    place = tmp_path / name
+    place.mkdir()
+    (place / "IMG (1).png").write_bytes((folder / "img10.png").read_bytes())
+    for source in (place, f"{place}/*.png", f"{place}/IMG (1).png"):
+        assert [media.path.name for media in find_media(source)] == ["IMG (1).png"]
 
 
 def test_find_media_bad_files_are_listed(tmp_path):

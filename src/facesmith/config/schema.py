@@ -33,6 +33,7 @@ from facesmith.config.settings import (
     PathSetting,
     Settings,
     Slug,
+    SourceSetting,
     TaskConfig,
 )
 from facesmith.config.validation_errors import format_errors
@@ -203,7 +204,7 @@ class InferConfig(JobConfig):
     """One use of trained models."""
 
     task: Chosen[TaskConfig]
-    source: str | list[str] | None
+    source: SourceSetting | None
     output: PathSetting | None
     analyzer: Chosen[AnalyzerConfig]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -34,7 +35,16 @@ def _expand_home(path: Path) -> Path:
         raise ValueError(f"nobody is called {path.parts[0]} on this machine; write the whole path") from None
 
 
-PathSetting = Annotated[Path, Field(strict=False), AfterValidator(_expand_home)]
+def _not_empty(value: object) -> object:
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, str) and not one.strip():
+            raise ValueError("is empty, which would be the working folder; write . for that, or null for none")
+    return value
+
+
+PathSetting = Annotated[Path, Field(strict=False), BeforeValidator(_not_empty), AfterValidator(_expand_home)]
+SourceSetting = Annotated[str | list[str], BeforeValidator(_not_empty)]
+"""A file, a folder, a pattern or `asset:<name>`, or a list of these."""
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 
 

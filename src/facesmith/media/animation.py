@@ -22,12 +22,14 @@ class AnimationReader:
         durations: (N,) seconds that each frame is shown.
         times: (N,) seconds at which each frame begins.
         lost: What could not be read.
+        doubtful: None; what is damaged is lost.
     """
 
     def __init__(self, path: Path) -> None:
         """Open a file; MediaError when Pillow cannot read it."""
         self.path = path
         self.lost: list[str] = []
+        self.doubtful: set[int] = set()
         try:
             self._image = Image.open(path)
             milliseconds = []

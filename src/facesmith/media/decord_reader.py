@@ -57,6 +57,7 @@ class DecordReader:
         self.fps = index.fps
         self.height, self.width = first.shape[:2]
         self.lost: list[str] = []
+        self.doubtful: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.times)

@@ -22,7 +22,7 @@ from PIL import (
 )
 
 from facesmith.errors import MediaError
-from facesmith.files import atomic_write
+from facesmith.files import atomic_write, require_regular
 from facesmith.media.provenance import Mark, sign_file
 
 pillow_heif.register_heif_opener()
@@ -60,6 +60,7 @@ def read_image(path: str | Path) -> np.ndarray:
         MediaError: It is missing, not readable, or not an image.
     """
     file = Path(path)
+    require_regular(file)
     try:
         content = file.read_bytes()
     except OSError as error:

@@ -21,6 +21,7 @@ Packets = Iterator["Packet[Any]"]
 UNKNOWN: Final = int(np.iinfo(np.int64).min)
 """A time that a packet does not state."""
 
+_CLOCK_MAY_BEGIN_ANEW: Final = 0x200  # AVFMT_TS_DISCONT
 # Demuxers go on behind most damage when asked again; one that fails so often in a row does not.
 _RETRIES: Final = 50
 # Below this many packets reading on is cheaper than seeking.
@@ -166,7 +167,7 @@ def read_table(path: Path) -> PacketTable:
         return PacketTable(
             format=container.format.name,
             codec=stream.codec_context.name,
-            resets=bool(container.format.flags & av.format.Flags["ts_discont"].value),
+            resets=bool(container.format.flags & _CLOCK_MAY_BEGIN_ANEW),
             time_base=stream.time_base or Fraction(1, 1000),
             rate=stream.average_rate or stream.guessed_rate,
             pts=values[:, 0],

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, Self, runtime_checkable
 import numpy as np
 
 from facesmith.errors import MediaError, UserError
+from facesmith.files import require_regular
 
 _PILLOW = frozenset([".gif", ".webp", ".png", ".apng"])
 
@@ -21,6 +22,7 @@ class VideoReader(Protocol):
         fps: Mean frame rate.
         width: px, after rotation.
         height: px, after rotation.
+        doubtful: Numbers of frames given so far that follow damage and may show errors.
     """
 
     path: Path
@@ -28,6 +30,7 @@ class VideoReader(Protocol):
     fps: float
     width: int
     height: int
+    doubtful: set[int]
 
     @property
     def lost(self) -> list[str]:
@@ -80,6 +83,7 @@ def open_video(
         UserError: an unknown backend.
     """
     file = Path(path)
+    require_regular(file)
     try:
         with file.open("rb") as content:
             if not content.read(1):

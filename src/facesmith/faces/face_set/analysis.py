@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.errors import UserError
+from facesmith.errors import explain_failure, summarize_error
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.face_set.face_set import CROP_SIZE, TEMPLATE
 from facesmith.faces.geometry.alignment import estimate_alignment, transform_scale, warp_face
@@ -81,6 +81,7 @@ class _Picture:
     pixels: NDArray[np.uint8] | None
 
 
+_BROKEN: Final = 3  # pictures in a row on which an analyzer fails
 _Event = AnalysedPicture | ReadFailure | BaseException | None
 
 
@@ -179,6 +180,8 @@ def _decode(
             try:
                 with open_video(one.media.path, backend=backend) as reader:
                     for i, pixels in reader.frames(frames):
+                        if i in reader.doubtful:
+                            continue  # what a decoder conceals would be learnt as the person's face
                         _put(pictures, _Picture(one, i, float(reader.times[i]), pixels), stop)
                         delivered += 1
                         if stop.is_set():
@@ -186,13 +189,21 @@ def _decode(
                     if lost := reader.lost:
                         told = f"{one.media.path}: {'; '.join(lost)}"
                         _put(events, ReadFailure(one.media, told, delivered == 0), stop)
-            except UserError as error:
-                _put(events, ReadFailure(one.media, str(error), delivered == 0), stop)
+            except Exception as error:
+                _put(events, ReadFailure(one.media, _explain(one.media, error), delivered == 0), stop)
     except BaseException as error:
         _put(events, error, stop)
     finally:
         for _ in range(workers):
             _put(pictures, None, stop)
+
+
+def _explain(media: Media, error: Exception) -> str:
+    """Return why one file among many cannot be used; an error of the machine ends them all."""
+    if explain_failure(error, None, None) is not None:
+        raise error
+    reason = summarize_error(error)
+    return reason if str(media.path) in reason else f"{media.path}: {reason}"
 
 
 def _make_analyzer(factory: Callable[[], Analyzer]) -> Analyzer:
@@ -209,24 +220,32 @@ def _work(
     events: "queue.Queue[_Event]",
     stop: threading.Event,
 ) -> None:
+    broken = 0
     try:
         with contextlib.nullcontext(first) if first else contextlib.closing(_make_analyzer(factory)) as analyzer:
             while (picture := _take(pictures, stop)) is not None:
-                _put(events, _analyse_picture(picture, analyzer, crops), stop)
+                try:
+                    event = _analyse_picture(picture, analyzer, crops)
+                    broken = 0
+                except Exception as error:
+                    broken += 1
+                    if broken == _BROKEN:
+                        raise  # not the pictures: the analyzer
+                    media = picture.chosen.media
+                    event = ReadFailure(media, _explain(media, error), picture.pixels is None)
+                _put(events, event, stop)
         _put(events, None, stop)
     except BaseException as error:
         _put(events, error, stop)
 
 
 def _analyse_picture(picture: _Picture, analyzer: Analyzer, crops: Path) -> AnalysedPicture | ReadFailure:
-    pixels = picture.pixels
-    if pixels is None:
-        try:
-            pixels = read_image(picture.chosen.media.path)
-        except UserError as error:
-            return ReadFailure(picture.chosen.media, str(error), True)
-    identity = {"content": picture.chosen.content, "frame": picture.frame, "time": picture.time}
+    try:
+        pixels = read_image(picture.chosen.media.path) if picture.pixels is None else picture.pixels
+    except Exception as error:
+        return ReadFailure(picture.chosen.media, _explain(picture.chosen.media, error), True)
     faces = analyzer(pixels)
+    identity = {"content": picture.chosen.content, "frame": picture.frame, "time": picture.time}
     small = make_thumbnail(pixels).tobytes()
     name = f"{picture.chosen.content[:12]}_{picture.frame:07d}"
     rows = [

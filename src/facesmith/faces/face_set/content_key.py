@@ -25,8 +25,9 @@ class ContentHashes:
         self._changed = False
         if memory.exists():
             try:
-                self._known = json.loads(memory.read_text(encoding="utf-8"))
-            except ValueError:
+                known = json.loads(memory.read_text(encoding="utf-8"))
+                self._known = {name: row for name, row in known.items() if len(row) == 3}
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError):
                 log.warning("%s is damaged; the media are hashed again", memory)
 
     def sha256(self, path: Path) -> str:

@@ -19,7 +19,7 @@ from facesmith.faces.face_set.finalize import ExtractionRecord, finalize, update
 from facesmith.faces.face_set.staging import LOG, ExtractionLog, remove_stale
 from facesmith.files import hold_lock, make_private_folder, partial_folder
 from facesmith.media.sampling import allocate_frames
-from facesmith.media.sources import Media, MediaList, find_media
+from facesmith.media.sources import Media, MediaList, find_media, printable
 from facesmith.media.video import open_video
 from facesmith.progress import progress_bar
 
@@ -201,7 +201,7 @@ def _record_events(
 
 def _hash_media(found: MediaList, hashes: ContentHashes) -> tuple[list[tuple[Media, str]], dict[str, str]]:
     media: dict[str, Media] = {}
-    skipped = {str(path): "neither image nor video" for path in found.skipped}
+    skipped = {printable(path): reason for path, reason in found.skipped.items()}
     for one in found:
         try:
             content = hashes.sha256(one.path)

@@ -10,6 +10,7 @@ from facesmith.config.settings import (
     ModuleConfig,
     PathSetting,
     Settings,
+    SourceSetting,
     WholeComponent,
 )
 from facesmith.faces.face_set.config import ExtractionConfig
@@ -103,7 +104,7 @@ class AugmentMasksConfig(WholeComponent):
 class OccluderDataModuleConfig(ExtractionConfig):
     """Settings of `OccluderDataModule`."""
 
-    source: str | list[str]
+    source: SourceSetting
     """Photos and videos: a file, a folder, a pattern, or a list of these."""
     masks: PathSetting | None
     """A folder of painted masks, which replace the landmarks' outline."""

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from facesmith.config.adapters import LoraSettings, SwapperFileSettings
-from facesmith.config.settings import Chosen, LossConfig, PathSetting, Settings, Slug
+from facesmith.config.settings import Chosen, LossConfig, PathSetting, Settings, Slug, SourceSetting
 from facesmith.training.swapping.config import Share, SwapDataConfig, SwapModuleConfig
 
 
@@ -18,9 +18,9 @@ class SwapLoraDataModuleConfig(SwapDataConfig):
     """Properties that an ONNX base does not state."""
     identity: Slug | None
     """Of the person; None: the base's."""
-    source: str | list[str] | None
+    source: SourceSetting | None
     """Photos and videos of the person; None: the faces that the base learnt from."""
-    target: str | list[str]
+    target: SourceSetting
     """The scene."""
     holdout: float = Field(ge=0, lt=1)
     """Last share of the scene's faces to hold out."""

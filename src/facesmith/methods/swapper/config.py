@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import Chosen, GeneratorConfig, LossConfig, PathSetting, WholeComponent
+from facesmith.config.settings import Chosen, GeneratorConfig, LossConfig, PathSetting, SourceSetting, WholeComponent
 from facesmith.training.swapping.config import SwapDataConfig, SwapModuleConfig
 
 
@@ -28,9 +28,9 @@ class _DataConfig(SwapDataConfig):
 class SwapperDataModuleConfig(_DataConfig):
     """Settings of `SwapperDataModule`: one person, and maybe scenes to put that person into."""
 
-    source: str | list[str]
+    source: SourceSetting
     """Photos and videos of the person."""
-    targets: str | list[str] | None
+    targets: SourceSetting | None
     """Photos and videos of scenes to learn besides; None: the person's own frames are enough."""
 
 
@@ -39,7 +39,7 @@ class PretrainDataModuleConfig(_DataConfig):
 
     source: PathSetting
     """The folder of people."""
-    targets: str | list[str] | None
+    targets: SourceSetting | None
     """More scenes; None: each person's faces serve as scenes for the others."""
     scenes_per_person: int = Field(ge=1)
     """Faces of others that each person is put into."""

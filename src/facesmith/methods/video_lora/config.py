@@ -15,6 +15,7 @@ from facesmith.config.settings import (
     PathSetting,
     Settings,
     Slug,
+    SourceSetting,
 )
 from facesmith.training.config import Betas, OptimizerConfig
 
@@ -161,7 +162,7 @@ class VideoLoraDataModuleConfig(DataModuleConfig, ConsentConfig):
     """Name of the identity: lower-case letters, digits, - and _."""
     base: str
     """Wan-VACE pipeline whose VAE, text encoder and transformer encode the data; that of the model."""
-    faces: str | list[str] | dict[Slug, str | list[str]]
+    faces: SourceSetting | dict[Slug, SourceSetting]
     """Photos of the person (a folder, a pattern, or files), or of several people by name."""
     videos: PathSetting
     """Folder of dance videos, each with an optional prompt in a .txt file of the same name."""

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from facesmith.config.consent import ConsentKind
-from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
+from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
 
 
 class CompareTaskConfig(WholeTaskConfig):
@@ -13,7 +13,7 @@ class CompareTaskConfig(WholeTaskConfig):
 
     model: PathSetting | list[PathSetting]
     """The swappers to compare, or one."""
-    source: str | list[str]
+    source: SourceSetting
     """The scenes: images, videos, or a folder."""
     output: PathSetting
     """The picture to write."""

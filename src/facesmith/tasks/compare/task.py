@@ -59,7 +59,7 @@ class CompareTask:
         """
         self._config, self._analyzer, self._progress = config, analyzer, progress
         self._models = config.model if isinstance(config.model, list) else [config.model]
-        self._media = find_media(config.source)
+        self._media = find_media(config.source, output=config.output)
         self._console = Console(highlight=False, soft_wrap=True)
 
     def run(self) -> list[Path]:

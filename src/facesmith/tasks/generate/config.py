@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
+from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
 
 
 class GenerateTaskConfig(WholeTaskConfig):
@@ -12,7 +12,7 @@ class GenerateTaskConfig(WholeTaskConfig):
 
     model: PathSetting
     """`exports/` of a video_lora run, or a checkpoint."""
-    source: str | list[str]
+    source: SourceSetting
     """Pose videos: a file, a folder, or a list."""
     output: PathSetting
     """An .mp4 file for one video, else a folder."""

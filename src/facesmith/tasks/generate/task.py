@@ -3,10 +3,11 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.files import write_text
+from facesmith.files import read_json_object, write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.sampling import evenly_spaced
@@ -30,6 +31,7 @@ from facesmith.methods.video_lora.generation import GenerationConfig, VideoGener
 from facesmith.methods.video_lora.memory_check import check_generation_memory
 from facesmith.methods.video_lora.memory_estimate import ClipShape, sequence_length
 from facesmith.progress import progress_bar
+from facesmith.tasks.batch import Batch
 from facesmith.tasks.generate.config import GenerateTaskConfig
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,8 @@ class GenerateTask:
         self._bundle = load_bundle(config.model)
         facts = self._bundle.facts
         self._base = open_base(config.base or str(facts["base"]))
-        poses = [media.path for media in find_media(config.source) if media.kind == "video"]
+        found = find_media(config.source, output=config.output)
+        poses = [media.path for media in found if media.kind == "video"]
         if not poses:
             raise UserError(f"source={config.source}: holds no video; give pose videos")
         self._videos = _plan_videos(poses, config.seeds, config.output)
@@ -89,35 +92,58 @@ class GenerateTask:
 
     def run(self) -> list[Path]:
         """Generate the videos that are missing, and a contact sheet of several; return all files."""
-        folder = self._videos[0].path.parent
-        log_path = folder / LOG
-        done = json.loads(log_path.read_text()) if self._config.resume and log_path.is_file() else {}
+        log_path = self._videos[0].path.parent / LOG
+        done = read_json_object(log_path) if self._config.resume else {}
         keys = {video: self._key(video) for video in self._videos}
         todo = [video for video, key in keys.items() if done.get(video.path.name) != key or not video.path.exists()]
-        console = Console()
+        console = Console(highlight=False, soft_wrap=True)
         if len(todo) < len(self._videos):
             finished = len(self._videos) - len(todo)
             console.print(f"{finished} of {len(self._videos)} videos exist already")
-        if todo:
-            shapes = {poses: self._shape(poses) for poses in dict.fromkeys(video.poses for video in todo)}
-            generator = self._load_generator(list(shapes.values()))
-            with progress_bar(shown=self._progress, console=console) as bar:
-                task = bar.add_task("steps", total=len(todo) * self._generation.steps)
-                for video in todo:
-                    frames, fps = self._read(video.poses, shapes[video.poses])
-                    bar.update(task, description=video.path.name)
-                    generated = generator.generate(frames, self._generation, video.seed, lambda: bar.advance(task))
-                    self._write(video.path, generated, fps)
-                    done[video.path.name] = keys[video]
-                    write_text(log_path, json.dumps(done, indent=1))
-        paths = [video.path for video in self._videos]
+        made = self._generate(todo, console, lambda video: self._note(log_path, done, video, keys[video]))
+        videos = [video for video in self._videos if video not in todo or video in made]
+        paths = [video.path for video in videos]
         if len(paths) > 1:
-            sheet = folder / CONTACT_SHEET
-            write_image(sheet, _contact_sheet(self._videos), mark=self._mark("contact sheet"))
+            sheet = log_path.with_name(CONTACT_SHEET)
+            write_image(sheet, _contact_sheet(videos), mark=self._mark("contact sheet"))
             paths.append(sheet)
         for path in paths:
-            console.print(str(path), highlight=False, soft_wrap=True)
+            console.print(str(path), markup=False)
         return paths
+
+    def _generate(self, todo: Sequence[_Video], console: Console, note: Callable[[_Video], None]) -> set[_Video]:
+        """Generate videos; one that fails is skipped, and told."""
+        if not todo:
+            return set()
+        made: set[_Video] = set()
+        with progress_bar(shown=self._progress, console=console) as bar:
+            batch = Batch(len(todo), lambda line: bar.console.print(line, markup=False), self._config)
+            found = {
+                poses: batch.run(poses, partial(self._shape, poses))
+                for poses in dict.fromkeys(video.poses for video in todo)
+            }
+            shapes = {poses: shape for poses, shape in found.items() if shape is not None}
+            batch.require_any(shapes, f"source={self._config.source}: cannot read any of")
+            generator = self._load_generator(list(shapes.values()))
+            task = bar.add_task("steps", total=len(todo) * self._generation.steps)
+
+            def generate(video: _Video) -> None:
+                frames, fps = self._read(video.poses, shapes[video.poses])
+                bar.update(task, description=video.path.name)
+                generated = generator.generate(frames, self._generation, video.seed, lambda: bar.advance(task))
+                self._write(video.path, generated, fps)
+                note(video)
+                made.add(video)
+
+            for video in todo:
+                if video.poses in shapes:
+                    batch.run(video.poses, partial(generate, video))
+            batch.require_any(made, f"source={self._config.source}: nothing generated to any of")
+        return made
+
+    def _note(self, log_path: Path, done: dict[str, Any], video: _Video, key: str) -> None:
+        done[video.path.name] = key
+        write_text(log_path, json.dumps(done, indent=1))
 
     def _load_generator(self, shapes: Sequence[ClipShape]) -> VideoGenerator:
         config = self._config

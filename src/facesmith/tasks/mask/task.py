@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,7 @@ from facesmith.media.video_writer import VideoWriter
 from facesmith.media.visualization import overlay_mask
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.progress import track
+from facesmith.tasks.batch import Batch
 from facesmith.tasks.mask.config import MaskTaskConfig
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.face_selection import FaceSelector, Select
@@ -51,7 +53,7 @@ class MaskTask:
 
     def __init__(self, config: MaskTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
         self._config, self._progress = config, progress
-        self._media = find_media(config.source)
+        self._media = find_media(config.source, output=config.output)
         self._outputs = output_paths(self._media, config.source, config.output)
         self._predictor = MaskPredictor(Occluder(config.occluder), config.template)
         self._analyzers = AnalyzerPool(analyzer)
@@ -70,10 +72,14 @@ class MaskTask:
             UserError: A frame has no face where that is an error, or no picture or frame has one.
         """
         written: list[Path] = []
+        batch = Batch(len(self._media), lambda line: self._console.print(line, markup=False), self._config)
         with closing(self._analyzers):
             for media, target in zip(self._media, self._outputs, strict=True):
                 process = self._mask_image if media.kind == "image" else self._mask_video
-                written += process(media.path, target)
+                written += batch.run(media.path, partial(process, media.path, target)) or []
+        batch.require_any(written, "source: no mask of any of")
+        if batch.failed and self._config.without_face == "error":
+            raise UserError(f"skipped {len(batch.failed)} files; first: {next(iter(batch.failed.values()))}")
         if not written:
             raise UserError("source: no face found in any picture or frame; give one with a larger or clearer face")
         return written

@@ -10,6 +10,7 @@ from facesmith.config.settings import (
     EncoderConfig,
     PathSetting,
     Slug,
+    SourceSetting,
     TaskConfig,
     WholeTaskConfig,
     require_keys,
@@ -23,7 +24,7 @@ SimilarityLimit = float | dict[str, float]
 class ExtractingTaskConfig(WholeTaskConfig):
     """Settings of a task that extracts the faces of one person."""
 
-    source: str | list[str]
+    source: SourceSetting
     """Photos and videos of the person."""
     output: PathSetting | None
     """File of the profile; None for the task's default."""
@@ -75,7 +76,7 @@ class EnrichTaskConfig(ExtractingTaskConfig):
 class BlendTaskConfig(TaskConfig):
     """Settings of `BlendTask`."""
 
-    source: str | list[str]
+    source: SourceSetting
     """Files of the profiles."""
     output: PathSetting | None
     """File of the new profile; None for `<name>.json` in `profiles`, which must not exist yet."""
@@ -95,7 +96,7 @@ class BlendTaskConfig(TaskConfig):
 class InterpolateTaskConfig(TaskConfig):
     """Settings of `InterpolateTask`."""
 
-    source: str | list[str]
+    source: SourceSetting
     """Files of two profiles."""
     output: PathSetting | None
     """File of the new profile; None for `<name>.json` in `profiles`, which must not exist yet."""

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
 from facesmith.config.consent import ConsentKind
-from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
+from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
@@ -60,7 +60,7 @@ class MediaTaskConfig(WholeTaskConfig):
     selections: ClassVar[tuple[str, ...]] = ("largest", "all")
     """Words that `select` takes."""
 
-    source: str | list[str]
+    source: SourceSetting
     """An image, a video, a folder, or a list of these."""
     output: PathSetting
     """A file for one source, else a folder."""

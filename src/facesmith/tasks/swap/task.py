@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -20,11 +21,12 @@ from facesmith.files import partial_folder
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.segments import SegmentedWriter
-from facesmith.media.sources import find_media
+from facesmith.media.sources import Media, find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
 from facesmith.media.visualization import side_by_side
 from facesmith.progress import progress_bar
+from facesmith.tasks.batch import Batch
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.config import SwapTaskConfig
 from facesmith.tasks.swap.face_selection import FaceSelector, Select, reference_embedding, threshold_for
@@ -71,7 +73,7 @@ class SwapTask:
         """
         self._config, self._progress = config, progress
         self._console = Console(highlight=False, soft_wrap=True)
-        self._media = find_media(config.source)
+        self._media = find_media(config.source, output=config.output)
         self._outputs = output_paths(self._media, config.source, config.output)
         self._swapper = load_frame_swapper(config.model, config, analyzer=analyzer, profile=config.profile)
         self._model_hash = file_sha256(config.model)
@@ -100,29 +102,24 @@ class SwapTask:
             UserError: Nothing could be swapped.
         """
         done: list[SwapResult] = []
-        failed: list[UserError] = []
         kept: list[Path] = []
         with closing(self._analyzers), self._progress_bar() as bar:
+            batch = Batch(len(self._media), lambda line: bar.console.print(line, markup=False), self._config)
             for media, output in zip(self._media, self._outputs, strict=True):
                 if self._is_finished(output):
                     kept.append(output)
                     continue
-                try:
-                    if media.kind == "image":
-                        done.append(self._swap_image(media.path, output))
-                    else:
-                        done.append(self._swap_video(media.path, output, bar))
-                except UserError as error:
-                    if len(self._media) == 1:
-                        raise
-                    failed.append(error)
-                    bar.console.print(f"skipped: {error}", markup=False)
-        if failed and not done and not kept:
-            raise UserError(
-                f"source={self._config.source}: no face swapped in any of {len(failed)} files; first: {failed[0]}"
-            )
-        self._report(done, kept, len(failed))
+                result = batch.run(media.path, partial(self._swap, media, output, bar))
+                if result is not None:
+                    done.append(result)
+        batch.require_any([*done, *kept], f"source={self._config.source}: no face swapped in any of")
+        self._report(done, kept, len(batch.failed))
         return [*kept, *(result.path for result in done)]
+
+    def _swap(self, media: Media, output: Path, bar: Progress) -> SwapResult:
+        if media.kind == "image":
+            return self._swap_image(media.path, output)
+        return self._swap_video(media.path, output, bar)
 
     def _swap_image(self, path: Path, output: Path) -> SwapResult:
         picture = read_image(path)

@@ -4,20 +4,20 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
+from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
 from facesmith.tasks.profiles.config import SimilarityLimit
 
 
 class ValidateTaskConfig(WholeTaskConfig):
     """Settings of `ValidateTask`."""
 
-    source: str | list[str]
+    source: SourceSetting
     """The swapped pictures and videos."""
-    target: str | list[str] | None
+    target: SourceSetting | None
     """What they were swapped into, file for file; None: shift and all comparisons are skipped."""
     profile: PathSetting
     """Identity profile of the person."""
-    reference: str | list[str] | None
+    reference: SourceSetting | None
     """Photos of the person for the held-out recogniser; None for the profile's face set."""
     output: PathSetting
     """Folder of validation.json and validation.html."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from facesmith.media.verification import verify_provenance
 from facesmith.metrics.comparison import FaceComparison
 from facesmith.metrics.person import COMPARED_AT, FrameEvaluator, FrameMetrics, known_faces
 from facesmith.progress import progress_bar
+from facesmith.tasks.batch import Batch
 from facesmith.tasks.profiles.combine import limit_for_embedder
 from facesmith.tasks.validate.config import ValidateTaskConfig
 from facesmith.tasks.validate.frames import FramePair, match_targets, read_frame_pairs
@@ -81,10 +83,13 @@ class ValidateTask:
             crops = [] if person is None else list(person.images)
             evaluator = FrameEvaluator(self._profile, crops, FaceComparison(person))
             with progress_bar(shown=self._progress, console=self._console) as bar:
+                batch = Batch(len(self._media), lambda line: bar.console.print(line, markup=False), self._config)
                 for media, target in zip(self._media, self._targets, strict=True):
-                    measured, shown = self._measure(media, target, analyzer, evaluator, bar)
-                    frames += measured
-                    examples = _worst([*examples, *shown])
+                    found = batch.run(media.path, partial(self._measure, media, target, analyzer, evaluator, bar))
+                    if found is not None:
+                        frames += found[0]
+                        examples = _worst([*examples, *found[1]])
+        batch.require_any(frames, "source: nothing measured of any of")
         if not any(frame.metrics.similarity is not None for frame in frames):
             raise UserError(f"source: no face found in any of {len(frames)} frames; give swapped pictures or videos")
         metrics = summarize(frames)
@@ -92,6 +97,11 @@ class ValidateTask:
         written = self._write(frames, metrics, checked, examples)
         self._print(frames, metrics, checked, written)
         missed = [limit for limit in checked if not limit.passed]
+        if batch.failed:
+            raise UserError(
+                f"{self._config.output}: {len(batch.failed)} of {len(self._media)} files could not be measured; first: "
+                f"{next(iter(batch.failed.values()))}"
+            )
         if missed:
             raise UserError(
                 f"{self._config.output}: {len(missed)} of {len(checked)} limits missed: "
