@@ -6,6 +6,7 @@ import pytest
 
 from facesmith.errors import MediaError, UserError
 from facesmith.files import partial_folder
+from facesmith.media.encoders import Encoding
 from facesmith.media.provenance import Mark
 from facesmith.media.segments import SegmentedWriter
 from facesmith.media.timeline import Timeline
@@ -19,7 +20,13 @@ MARK = Mark(identity="ada", consent="synthetic", model_hash=None, title="numbers
 
 def writer(path, source, *, key="a", resume=False):
     return SegmentedWriter(
-        path, Timeline.from_file(source), mark=MARK, key=key, frames=20, resume=resume, crf=17, preset="veryfast"
+        path,
+        Timeline.from_file(source),
+        mark=MARK,
+        key=key,
+        frames=20,
+        resume=resume,
+        encoding=Encoding(preset="veryfast"),
     )
 
 

@@ -13,6 +13,7 @@ _FAST = Interpolation.BILINEAR
 # Without these flags swscale truncates: every pass would darken the picture by one level in 255.
 _EXACT_TO_RGB = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 EXACT = _EXACT_TO_RGB | Interpolation.FULL_CHR_H_INP  # which matters on the way back only, and costs a tenth
+RESIZE = Interpolation.LANCZOS | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
 
 @dataclass(frozen=True, slots=True)

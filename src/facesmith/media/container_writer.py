@@ -4,21 +4,18 @@ import errno
 import io
 import os
 import shutil
-from collections import defaultdict, deque
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import av
-from av.audio.stream import AudioStream
-from av.container import OutputContainer
 from av.packet import Packet
 
 from facesmith.errors import MediaError
-from facesmith.media.packets import demux
+from facesmith.media.carried_streams import CarriedStreams
 from facesmith.media.provenance import Mark, sign_file
-from facesmith.media.sound_clock import SoundClock
 from facesmith.media.timeline import Timeline
 
 _OPTIONS: Final = {
@@ -39,7 +36,7 @@ class ContainerWriter:
             path: .mp4, .mov or .mkv; parents are created.
             timeline: Of the pictures; None for none.
             mark: Goes into the container as metadata and, signed, as a manifest; None for what is not synthetic.
-            sound: Whether the timeline's sound is copied.
+            sound: Whether the timeline's sound goes along, and with it subtitles, chapters and titles.
 
         Raises:
             MediaError: another suffix, or the file cannot be written.
@@ -47,31 +44,31 @@ class ContainerWriter:
         suffix = require_suffix(path)
         self.path = path
         self._mark = mark
-        self._shift = timeline.shift if timeline else 0
-        self._source: av.container.InputContainer | None = None
-        self._audio: dict[int, AudioStream] = {}
-        self._clocks: defaultdict[int, SoundClock] = defaultdict(lambda: SoundClock(timeline.jumps if timeline else ()))
-        self._audio_packets: deque[Packet[Any]] = deque()
+        self._carried: CarriedStreams | None = None
         self._open = True
         options = dict(_OPTIONS[suffix])
         if timeline is not None and "movflags" in options:
             # Else the time of the first picture is rounded to milliseconds.
             options["movie_timescale"] = str(max(timeline.time_base.denominator, 1000))
-        self._temporary = path.with_name(f".{path.stem}.unfinished-{os.getpid()}{suffix}")
+        # Of one length whatever the name: the longest names leave no room for more.
+        self._temporary = path.with_name(f".unfinished-{os.getpid()}-{uuid.uuid4().hex[:8]}{suffix}")
         with self._explain_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self.container = av.open(str(self._temporary), "w", container_options=options)
         self.container.metadata.update(mark.metadata() if mark else {})
-        if sound and timeline is not None and timeline.sound is not None:
-            self._source = av.open(str(timeline.sound), metadata_errors="replace")
+        if sound and timeline is not None and timeline.source is not None:
+            self._carried = CarriedStreams(timeline.source, timeline.shift, timeline.length, timeline.jumps)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What of the source the container cannot hold, in a few words each; known after `start`."""
+        return self._carried.left_out if self._carried is not None else []
 
     def start(self) -> None:
         """Begin the file, once the video stream is there."""
-        if self._source is not None:
-            self._audio = _add_sound(self.container, self._source, self.path)
-            if self._audio:
-                self._audio_source = demux(self._source, self._source.streams.audio, [])
         with self._explain_errors():
+            if self._carried is not None:
+                self._carried.add_to(self.container, self.path.suffix.lower())
             self.container.start_encoding()
 
     def mux(self, packet: "Packet[Any]") -> None:
@@ -80,35 +77,14 @@ class ContainerWriter:
             self.container.mux(packet)
 
     def copy_sound(self, until: float | None) -> None:
-        """Copy sound, interleaved with the pictures.
+        """Copy sound and subtitles, interleaved with the pictures.
 
         Args:
-            until: Seconds up to which it is copied; None: all that is left.
+            until: Seconds up to which they are copied; None: all that is left.
         """
-        if not self._audio:
-            return
-        while (packet := self._next_sound()) is not None:
-            if until is not None and float((packet.dts or 0) * packet.time_base) > until:
-                self._audio_packets.append(packet)
-                return
-            packet.stream = self._audio[packet.stream_index]
-            self.mux(packet)
-
-    def _next_sound(self) -> "Packet[Any] | None":
-        """Return the next packet of sound, on the clock of the pictures."""
-        if self._audio_packets:
-            return self._audio_packets.popleft()
-        for packet in self._audio_source:
-            if packet.size == 0 or packet.dts is None:
-                continue
-            moved = self._clocks[packet.stream_index].place(packet.pos, packet.dts * packet.time_base)
-            if moved is None:
-                continue
-            offset = round((self._shift - moved) / packet.time_base)
-            packet.dts -= offset
-            packet.pts = packet.dts if packet.pts is None else packet.pts - offset
-            return packet
-        return None
+        if self._carried is not None:
+            for packet in self._carried.copy(until):
+                self.mux(packet)
 
     def close(self) -> None:
         """Finish the file, sign it and give it its name."""
@@ -128,8 +104,8 @@ class ContainerWriter:
             self.discard()
             raise
         self._open = False
-        if self._source is not None:
-            self._source.close()
+        if self._carried is not None:
+            self._carried.close()
 
     def discard(self) -> None:
         """Close without a result: the unfinished file is removed, an older one of the same name stays."""
@@ -142,8 +118,8 @@ class ContainerWriter:
             pass  # a full disk; the file is thrown away
         finally:
             self._temporary.unlink(missing_ok=True)
-            if self._source is not None:
-                self._source.close()
+            if self._carried is not None:
+                self._carried.close()
 
     def _require_room(self) -> None:
         """Signing writes the file once more, and does not report a full disk."""
@@ -172,37 +148,28 @@ def require_suffix(path: Path) -> str:
     return suffix
 
 
-def require_sound_fits(path: Path, timeline: Timeline) -> None:
+def require_sound_fits(path: Path, source: Path | None) -> None:
     """Make sure, before the work, that the container of `path` can hold the sound.
 
     Args:
         path: The video to be written.
-        timeline: Names the file whose sound is copied.
+        source: Whose sound is copied; None for none.
 
     Raises:
-        MediaError: it cannot.
+        MediaError: It cannot.
     """
-    if timeline.sound is None:
+    if source is None:
         return
-    with (
-        av.open(io.BytesIO(), "w", format=_FORMATS[require_suffix(path)]) as container,
-        av.open(str(timeline.sound), metadata_errors="replace") as source,
-    ):
-        if _add_sound(container, source, path):
-            try:
+    container = av.open(io.BytesIO(), "w", format=_FORMATS[path.suffix.lower()])
+    with container, av.open(f"file:{source}", metadata_errors="replace") as film:
+        try:
+            for audio in film.streams.audio:
+                container.add_stream_from_template(audio)
+            if film.streams.audio:
                 container.start_encoding()
-            except (av.error.FFmpegError, ValueError) as error:
-                raise _unfit(path, source) from error
-
-
-def _add_sound(container: OutputContainer, source: av.container.InputContainer, path: Path) -> dict[int, AudioStream]:
-    try:
-        return {audio.index: container.add_stream_from_template(audio) for audio in source.streams.audio}
-    except (av.error.FFmpegError, ValueError) as error:
-        raise _unfit(path, source) from error
-
-
-def _unfit(path: Path, source: av.container.InputContainer) -> MediaError:
-    contexts = [audio.codec_context for audio in source.streams.audio]
-    codecs = ", ".join(dict.fromkeys(context.name if context else "this" for context in contexts))
-    return MediaError(f"{path}: {path.suffix} cannot hold {codecs} sound; write an .mkv file")
+        except (av.error.FFmpegError, ValueError) as error:
+            contexts = [audio.codec_context for audio in film.streams.audio]
+            codecs = ", ".join(dict.fromkeys(context.name if context else "this" for context in contexts))
+            raise MediaError(
+                f"{path}: {path.suffix} cannot hold {codecs} sound; write an .mkv file (of a folder: task.suffix=.mkv)"
+            ) from error

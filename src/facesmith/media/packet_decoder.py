@@ -10,6 +10,7 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from facesmith.media.packets import PacketFeed
 from facesmith.media.video_index import VideoIndex
@@ -67,6 +68,11 @@ class PacketDecoder:
     def start_time(self) -> int | None:
         """Start time of the file, in microseconds."""
         return self._feed.container.start_time
+
+    @property
+    def stream(self) -> VideoStream:
+        """The stream whose packets are decoded."""
+        return self._feed.stream
 
     def key_before(self, place: int) -> int:
         """Find the last keyframe at or before a packet that is not shown after it; 0 where there is none.

@@ -3,16 +3,19 @@
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Final, Self
 
 import numpy as np
 from av.video.frame import VideoFrame
 
 from facesmith.errors import MediaError
+from facesmith.media.carried_streams import carried_tags
 from facesmith.media.colour import ColourTags, to_rgb
+from facesmith.media.orientation import Orientation, orientation_of
 from facesmith.media.packet_decoder import PacketDecoder, Run
+from facesmith.media.picture_properties import PictureProperties
+from facesmith.media.planes import PlaneFrame
 from facesmith.media.video_index import VideoIndex, build_index, sorted_indices
 
 # Missing frames that are recovered together, and thus held in memory.
@@ -38,6 +41,8 @@ class PyAvReader:
         times: (N,) presentation times in seconds, the first at 0.
         fps: Frames a second.
         colour: How the numbers of its frames mean colours.
+        picture: What the file states of its picture beside the pixels.
+        stream_tags: Language, title and time code of the video stream.
         width: px, upright.
         height: px, upright.
         doubtful: Numbers of frames given so far that follow damage and may show errors.
@@ -72,6 +77,8 @@ class PyAvReader:
         if first is None:
             raise MediaError(f"{path}: no frame could be decoded; replace or remove it")
         self.colour = ColourTags.from_frame(first)
+        self.picture = PictureProperties.from_frame(first, self._decoder.stream)
+        self.stream_tags = carried_tags(self._decoder.stream.metadata)
         self._orientation: Orientation = orientation_of(first)
         self._stored = width, height = first.width, first.height
         self.width, self.height = (height, width) if self._orientation.transposed else (width, height)
@@ -114,9 +121,18 @@ class PyAvReader:
         Yields:
             Number and picture (H, W, 3) uint8 RGB.
         """
-        wanted = sorted_indices(self.path, indices, len(self))
-        self._serial += 1
-        return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)
+        return ((index, self._to_rgb(frame)) for index, frame in self._decoded(indices))
+
+    def planes(self, indices: Sequence[int]) -> Iterator[tuple[int, PlaneFrame]]:
+        """Yield the wanted frames in ascending order, as they were decoded.
+
+        Args:
+            indices: Numbers of frames; IndexError outside 0..N-1.
+
+        Yields:
+            Number and frame.
+        """
+        return ((index, PlaneFrame(frame)) for index, frame in self._decoded(indices))
 
     def close(self) -> None:
         """Release the file; what was lost and nobody asked for is logged."""
@@ -133,9 +149,17 @@ class PyAvReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _guarded(self, frames: Iterator[tuple[int, VideoFrame]], serial: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _decoded(self, indices: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+        wanted = sorted_indices(self.path, indices, len(self))
+        self._serial += 1
+        return self._guarded(self._counted(wanted) if self.index.counted else self._read(wanted), self._serial)
+
+    def _to_rgb(self, frame: VideoFrame) -> np.ndarray:
+        return self._orientation.apply(to_rgb(frame, self._fast_colour))
+
+    def _guarded(self, frames: Iterator[tuple[int, VideoFrame]], serial: int) -> Iterator[tuple[int, VideoFrame]]:
         for index, frame in frames:
-            yield index, self._orientation.apply(to_rgb(self._sized(index, frame), self._fast_colour))
+            yield index, self._sized(index, frame)
             if serial != self._serial:
                 raise RuntimeError(f"{self.path}: the decoder is now used by a newer frames() call")
 
@@ -215,39 +239,3 @@ class PyAvReader:
             if not left:
                 return
         self._undecodable |= left
-
-
-@dataclass(frozen=True, slots=True)
-class Orientation:
-    """One of the eight orientations of a picture: transposed first, then mirrored, then turned upside down."""
-
-    transposed: bool
-    mirrored: bool
-    flipped: bool
-
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """Return an (H, W, 3) picture as it is shown."""
-        if self == UPRIGHT:
-            return image
-        if self.transposed:
-            image = image.swapaxes(0, 1)
-        if self.mirrored:
-            image = image[:, ::-1]
-        if self.flipped:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
-
-
-UPRIGHT = Orientation(False, False, False)
-
-
-def orientation_of(frame: VideoFrame) -> Orientation:
-    """Read the display matrix of a frame (ISO 14496-12), rounded to the nearest quarter turn."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return UPRIGHT
-    matrix = np.frombuffer(bytes(cast(Any, data)), np.int32)
-    a, b, c, d = (int(matrix[at]) for at in (0, 1, 3, 4))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(False, a < 0, d < 0)
-    return Orientation(True, c < 0, b < 0)

@@ -14,26 +14,30 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.files import partial_folder, write_text
-from facesmith.media.container_writer import ContainerWriter, require_sound_fits, require_suffix
+from facesmith.media.container_writer import ContainerWriter, require_sound_fits
+from facesmith.media.encoders import Encoding
+from facesmith.media.planes import PlaneFrame
 from facesmith.media.provenance import Mark
 from facesmith.media.timeline import Timeline
-from facesmith.media.video_writer import VideoWriter
+from facesmith.media.video_writer import Scale, VideoWriter, require_codec_fits
 
-_STATE: Final = "about.json"
+_ENDINGS: Final = (".mp4", ".mov", ".mkv")
 
 
 class SegmentedWriter:
     """Writes `<path>.partial/segment_00000.mp4` and so on, each playable by itself, and joins them in `close`.
 
-    A segment holds whole groups of pictures and begins at a multiple of `frames`, whether or not the run was stopped
-    before: joining copies packets, so the file that comes of it is the same. Sound comes in then. An exception inside
-    `with` keeps the finished segments; one in the making is lost.
+    Beside each segment lies its record, `segment_00000.json`; a segment without one was not finished. A segment holds
+    whole groups of pictures and begins at a multiple of `frames`, whether or not the run was stopped before: joining
+    copies packets, so the file that comes of it is the same. Sound comes in then. An exception inside `with` keeps the
+    finished segments; one in the making is lost.
 
     Attributes:
         path: The video.
         folder: Folder of the segments.
         start: Number of the frame to begin with.
         tally: Whatever the caller counts; kept with the segments.
+        notes: What the user should know, one sentence each.
     """
 
     def __init__(
@@ -45,8 +49,8 @@ class SegmentedWriter:
         key: str,
         frames: int,
         resume: bool,
-        crf: int,
-        preset: str,
+        encoding: Encoding,
+        scale: Scale | None = None,
     ) -> None:
         """Lock the video and look for what an earlier run left.
 
@@ -57,19 +61,20 @@ class SegmentedWriter:
             key: All that decides the pictures; an unfinished run with another is not resumed.
             frames: Frames of a segment.
             resume: Go on with an unfinished run; else it is an error.
-            crf: See `VideoWriter`.
-            preset: See `VideoWriter`.
+            encoding: See `VideoWriter`.
+            scale: See `VideoWriter`.
 
         Raises:
             UserError: there is an unfinished run that does not fit, or another process is at it.
             MediaError: as `VideoWriter`.
         """
-        require_suffix(path)
-        require_sound_fits(path, timeline)
+        require_codec_fits(path, encoding)
+        require_sound_fits(path, timeline.source)
         self.path, self.folder = path, partial_folder(path)
         self.tally: Counter[str] = Counter()
         self._timeline, self._mark, self._frames = timeline, mark, frames
-        self._encoding: dict[str, Any] = {"crf": crf, "preset": preset}
+        self._encoding, self._scale = encoding, scale
+        self.notes: list[str] = []
         self._key = key
         self._writer: VideoWriter | None = None
         self._segment = 0
@@ -85,26 +90,35 @@ class SegmentedWriter:
         """Number of finished segments."""
         return len(self._segments())
 
-    def write(self, rgb: NDArray[np.uint8], index: int) -> None:
+    def write(self, picture: NDArray[np.uint8] | PlaneFrame, index: int) -> None:
         """Write the next frame.
 
         Args:
-            rgb: (H, W, 3) uint8.
+            picture: See `VideoWriter.write`.
             index: Number of the source frame, ascending, from `start` on.
         """
         if self._writer is not None and index // self._frames != self._segment:
             self._finish()
         if self._writer is None:
             self._segment = index // self._frames
-            name = self.folder / f"segment_{self._segment:05d}.mp4"
-            self._writer = VideoWriter(name, self._timeline, mark=self._mark, sound=False, **self._encoding)
-        self._writer.write(rgb, index)
+            self._writer = VideoWriter(
+                self._name(self._segment),
+                self._timeline,
+                mark=self._mark,
+                sound=False,
+                encoding=self._encoding,
+                scale=self._scale,
+            )
+        self._writer.write(picture, index)
 
     def close(self) -> None:
         """Join the segments to the finished file, and remove them."""
         self._finish()
         if self._segments():
-            join_segments(self._segments(), self.path, self._timeline, mark=self._mark)
+            left_out = join_segments(self._segments(), self.path, self._timeline, mark=self._mark)
+            if left_out:
+                what = ", ".join(left_out)
+                self.notes.append(f"{self.path}: {self.path.suffix} cannot hold {what} of the source; left out")
         self.discard()
 
     def suspend(self) -> None:
@@ -133,13 +147,17 @@ class SegmentedWriter:
             self.suspend()
 
     def _segments(self) -> list[Path]:
-        return sorted(self.folder.glob("segment_*.mp4"))
+        return sorted(path for path in self.folder.glob("segment_*") if path.suffix in _ENDINGS)
+
+    def _name(self, segment: int) -> Path:
+        return self.folder / f"segment_{segment:05d}{self._encoding.segment_suffix}"
 
     def _finish(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-            write_text(self.folder / _STATE, json.dumps({"key": self._key, "tally": self.tally}))
+            record = json.dumps({"key": self._key, "tally": self.tally})
+            write_text(self._name(self._segment).with_suffix(".json"), record)
 
     def _acquire_lock(self) -> filelock.BaseFileLock:
         try:
@@ -154,31 +172,55 @@ class SegmentedWriter:
 
     def _find_start(self, resume: bool) -> int:
         """Return the number of the frame to begin with."""
-        for left in self.folder.glob(".segment_*"):
+        for left in self.folder.glob(".unfinished-*"):
             left.unlink()
-        if not self._segments():
+        found = self._segments()
+        if not found:
             return 0
         mend = f"remove {self.folder}"
         if not resume:
             raise UserError(f"{self.path}: contains an unfinished run; give resume=true to continue it, or {mend}")
-        about = json.loads((self.folder / _STATE).read_text())
-        if about["key"] != self._key:
-            raise UserError(f"{self.path}: the unfinished run had another source, model or settings; {mend}")
-        self.tally = Counter(about["tally"])
         whole = 0
-        while (self.folder / f"segment_{whole:05d}.mp4").exists():
+        while (record := self._read_record(self._name(whole))) is not None:
+            if record["key"] != self._key:
+                raise UserError(f"{self.path}: the unfinished run had another source, model or settings; {mend}")
+            self.tally = Counter(record["tally"])
             whole += 1
+        lost = [path for path in found if path not in {self._name(number) for number in range(whole)}]
+        for path in lost:
+            path.unlink()
+            path.with_suffix(".json").unlink(missing_ok=True)
+        if lost:
+            self.notes.append(
+                f"{self.path}: {len(lost)} of {len(found)} segments of the stopped run have no whole record; "
+                f"begun again after segment {whole}"
+            )
         return min(whole * self._frames, len(self._timeline))
 
+    @staticmethod
+    def _read_record(segment: Path) -> dict[str, Any] | None:
+        """Return key and tally of a finished segment; None where it or its record is missing or broken."""
+        try:
+            record = json.loads(segment.with_suffix(".json").read_text(encoding="utf-8"))
+            with av.open(str(segment)) as container:
+                readable = bool(container.streams.video)
+        except (OSError, ValueError, av.error.FFmpegError):
+            return None
+        whole = isinstance(record, dict) and isinstance(record.get("key"), str)
+        return record if readable and whole and isinstance(record.get("tally"), dict) else None
 
-def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark: Mark) -> None:
-    """Put H.264 segments of one encoder and setting behind each other, pictures untouched, and add the sound.
+
+def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark: Mark) -> list[str]:
+    """Put segments of one encoder and setting behind each other, pictures untouched, and add the sound.
 
     Args:
         segments: Their files, in order.
         path: The video.
         timeline: Times of the frames, and the sound.
         mark: Provenance of the video.
+
+    Returns:
+        What of the source the container cannot hold, in a few words each.
     """
     coded = np.concatenate([_coded_order(segment, timeline) for segment in segments])
     shown = np.sort(coded)
@@ -195,8 +237,12 @@ def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark:
             with av.open(str(segment)) as source:
                 video = source.streams.video[0]
                 if stream is None:
-                    stream = file.container.add_stream_from_template(video)
+                    # The decoder's name need not be an encoder's: libdav1d.
+                    stream = file.container.add_stream_from_template(video, opaque=video.codec.name == "libdav1d")
                     stream.time_base = timeline.time_base
+                    if video.sample_aspect_ratio:
+                        stream.codec_context.sample_aspect_ratio = video.sample_aspect_ratio
+                    stream.metadata.update(timeline.tags_of_stream)
                     file.start()
                 for packet in source.demux(video):
                     if packet.size:
@@ -209,6 +255,7 @@ def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark:
     except BaseException:
         file.discard()
         raise
+    return file.left_out
 
 
 def _coded_order(segment: Path, timeline: Timeline) -> NDArray[np.int64]:
@@ -217,7 +264,13 @@ def _coded_order(segment: Path, timeline: Timeline) -> NDArray[np.int64]:
         video = source.streams.video[0]
         assert video.time_base is not None
         ratio = video.time_base / timeline.time_base
-        return np.array([round(p.pts * ratio) for p in source.demux(video) if p.size and p.pts is not None], np.int64)
+        times = np.array([float(p.pts * ratio) for p in source.demux(video) if p.size and p.pts is not None])
+    # The nearest: a container may have rounded them.
+    after = np.clip(np.searchsorted(timeline.pts, times), 1, max(len(timeline) - 1, 1))
+    after = np.minimum(after, len(timeline) - 1)
+    before = np.maximum(after - 1, 0)
+    nearer = np.abs(timeline.pts[before] - times) <= np.abs(timeline.pts[after] - times)
+    return np.asarray(timeline.pts[np.where(nearer, before, after)], np.int64)
 
 
 def _place(packet: "Packet[Any]", pts: int, dts: int, timeline: Timeline) -> None:

@@ -1,6 +1,6 @@
-"""Properties a written video takes from its source: times, rate, colour tags and sound."""
+"""Properties a written video takes from its source: times, rate, colour tags, picture properties and sound."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from facesmith.media.animation import AnimationReader
 from facesmith.media.colour import ColourTags
+from facesmith.media.colour_signal import HDR_TRANSFERS
+from facesmith.media.picture_properties import PictureProperties
 from facesmith.media.pyav_reader import PyAvReader
 from facesmith.media.sound_clock import SoundJump
 from facesmith.media.video import VideoReader, open_video
@@ -27,9 +29,12 @@ class Timeline:
         pts: (N,) presentation times in units of `time_base`, ascending.
         durations: (N,) in units of `time_base`; 0 is not known.
         tags: Of the colours; None for plain RGB.
-        sound: The file whose audio streams go along; None for none.
+        source: The file whose sound, subtitles, chapters and titles go along; None for none.
         shift: Seconds by which they come earlier, as the pictures do: a transport stream starts anywhere on its clock.
-        jumps: Where the clock of `sound` begins anew on the way.
+        jumps: Where the clock of `source` begins anew on the way.
+        length: Seconds after which they end; None where they go on to their own end.
+        picture: Properties of the picture.
+        tags_of_stream: Of the video stream: language, title, time code.
     """
 
     rate: Fraction
@@ -37,9 +42,12 @@ class Timeline:
     pts: NDArray[np.int64]
     durations: NDArray[np.int64]
     tags: ColourTags | None
-    sound: Path | None
+    source: Path | None
     shift: Fraction
     jumps: tuple[SoundJump, ...] = ()
+    length: Fraction | None = None
+    picture: PictureProperties = field(default_factory=PictureProperties)
+    tags_of_stream: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -64,10 +72,50 @@ class Timeline:
             SoundJump(int(positions[jump.place - 1]), int(positions[jump.place]), jump.shift * index.time_base)
             for jump in index.jumps
         )
-        return cls(rate, index.time_base, pts, index.durations, reader.colour, reader.path, shift, jumps)
+        return cls(
+            rate,
+            index.time_base,
+            pts,
+            index.durations,
+            reader.colour,
+            reader.path,
+            shift,
+            jumps,
+            picture=reader.picture,
+            tags_of_stream=reader.stream_tags,
+        )
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
         """Take the timeline of a video file; MediaError when it cannot be read."""
         with open_video(path) as reader:
             return cls.from_reader(reader)
+
+    def for_display(self) -> "Timeline":
+        """Return the timeline of pictures that were made for a standard display: HDR tags make place for BT.709's."""
+        if self.tags is None or self.tags.color_trc not in HDR_TRANSFERS:
+            return self
+        tags = replace(self.tags, colorspace=1, color_primaries=1, color_trc=1)
+        picture = replace(self.picture, mastering=None, content_light=None, dynamic=())
+        return replace(self, tags=tags, picture=picture)
+
+    def cut(self, frames: range) -> "Timeline":
+        """Return the timeline of some frames that follow each other, the first of them at 0.
+
+        Args:
+            frames: Their numbers, at least one.
+        """
+        if frames == range(len(self)):
+            return self
+        first, last = int(self.pts[frames[0]]), int(self.pts[frames[-1]])
+        after = int(self.pts[frames[-1] + 1]) if frames[-1] + 1 < len(self) else None
+        step = int(self.durations[frames[-1]]) or round(1 / self.rate / self.time_base)
+        end = last + step if after is None else after
+        where = slice(frames[0], frames[-1] + 1)
+        return replace(
+            self,
+            pts=self.pts[where] - first,
+            durations=self.durations[where],
+            shift=self.shift + first * self.time_base,
+            length=(end - first) * self.time_base,
+        )

@@ -8,6 +8,7 @@ import numpy as np
 
 from facesmith.errors import MediaError, UserError
 from facesmith.files import require_regular
+from facesmith.media.planes import PlaneFrame
 
 _PILLOW = frozenset([".gif", ".webp", ".png", ".apng"])
 
@@ -62,6 +63,15 @@ class VideoReader(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
 
+@runtime_checkable
+class ReadsPlanes(Protocol):
+    """A reader that yields frames as they were decoded."""
+
+    def planes(self, indices: Sequence[int]) -> Iterator[tuple[int, PlaneFrame]]:
+        """Yield the wanted frames in ascending order, see `VideoReader.frames`."""
+        ...
+
+
 def open_video(
     path: str | Path,
     backend: Literal["pyav", "decord"] = "pyav",
@@ -103,3 +113,18 @@ def open_video(
 
         return DecordReader(file, threads=threads)
     raise UserError(f"media.backend: {backend!r} is unknown; use pyav or decord")
+
+
+def read_planes(reader: VideoReader, indices: Sequence[int]) -> Iterator[tuple[int, PlaneFrame]]:
+    """Yield the wanted frames in ascending order, as they were decoded; what a reader gives as RGB becomes 4:2:0.
+
+    Args:
+        reader: An open video.
+        indices: Numbers of frames; IndexError outside 0..N-1.
+
+    Yields:
+        Number and frame.
+    """
+    if isinstance(reader, ReadsPlanes):
+        return reader.planes(indices)
+    return ((index, PlaneFrame.from_rgb(rgb)) for index, rgb in reader.frames(indices))

@@ -6,7 +6,7 @@ values are those of FaceFusion 3.8 and of the models they were made for.
 """
 
 import math
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -76,7 +76,7 @@ TEMPLATES: Final[dict[str, npt.NDArray[np.float64]]] = {name: _frozen(points) fo
 
 Array = npt.NDArray[np.floating]
 Matrix = npt.NDArray[np.float64]
-Pixels = npt.NDArray[np.uint8]
+Sample = TypeVar("Sample", bound=np.integer[Any] | np.floating[Any])
 
 # A large face is first shrunk by a whole factor, but stays larger than the crop by 1 over this: several times
 # as fast as sampling each of its pixels.
@@ -143,19 +143,19 @@ def transform_scale(matrix: Matrix) -> float:
     return math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
 
-def warp_face(image: Pixels, matrix: Matrix, size: int) -> Pixels:
+def warp_face(image: npt.NDArray[Sample], matrix: Matrix, size: int) -> npt.NDArray[Sample]:
     """Cut an aligned crop out of an image.
 
     Where the crop is smaller than what it shows, its pixels are means of the image's: no aliasing. Outside the image
     its border is repeated.
 
     Args:
-        image: (H, W, C) uint8.
+        image: (H, W, C), or (H, W) for one plane; uint8, uint16 or float32.
         matrix: (2, 3), frame to crop.
         size: Side of the crop in px.
 
     Returns:
-        (size, size, C) uint8.
+        (size, size, C) or (size, size), of the same type.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     shrink = int(_COARSE / transform_scale(matrix))
@@ -169,10 +169,10 @@ def warp_face(image: Pixels, matrix: Matrix, size: int) -> Pixels:
     )
     if samples > 1:
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(crop, dtype=np.uint8)
+    return np.asarray(crop, dtype=image.dtype)
 
 
-def _shrink(image: Pixels, matrix: Matrix, size: int, k: int) -> tuple[Pixels, Matrix]:
+def _shrink(image: npt.NDArray[Sample], matrix: Matrix, size: int, k: int) -> tuple[npt.NDArray[Sample], Matrix]:
     """Return the part of the image that the crop shows, in means of k by k pixels, and its matrix to the crop."""
     sides = np.array([image.shape[1], image.shape[0]])
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
@@ -185,7 +185,7 @@ def _shrink(image: Pixels, matrix: Matrix, size: int, k: int) -> tuple[Pixels, M
     )
     small = cv2.resize(part, (part.shape[1] // k, part.shape[0] // k), interpolation=cv2.INTER_AREA)
     turn = matrix[:, :2]
-    return np.asarray(small, dtype=np.uint8), np.column_stack([turn * k, turn @ (low + (k - 1) / 2) + matrix[:, 2]])
+    return np.asarray(small, dtype=image.dtype), np.column_stack([turn * k, turn @ (low + (k - 1) / 2) + matrix[:, 2]])
 
 
 def _least_squares(source: Matrix, target: Matrix) -> Matrix:

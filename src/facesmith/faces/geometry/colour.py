@@ -81,14 +81,14 @@ def equalise_hue(pictures: Sequence[NDArray[np.floating]], share: Plane) -> list
     return [np.asarray(cv2.cvtColor(one, cv2.COLOR_LAB2RGB) * 255, np.float32) for one in lab]
 
 
-def match_skin_colour(face: NDArray[np.uint8], target: NDArray[np.uint8], skin: Plane) -> NDArray[np.uint8]:
+def match_skin_colour(face: Plane, target: Plane, skin: Plane) -> Plane:
     """Return the face with mean and spread of the target's skin in CIELAB (Reinhard et al. 2001).
 
     The spread is that of the blurred pictures: light, not detail. Histograms would carry over beards and shadows too.
 
     Args:
-        face: (S,S,3) RGB.
-        target: (S,S,3) RGB, aligned like the face.
+        face: (S,S,3) RGB, 0..255.
+        target: (S,S,3) RGB, 0..255, aligned like the face.
         skin: (S,S) 0..1, where both show skin: eyes, mouth, hair and what covers the face have other colours in either.
 
     Returns:
@@ -102,7 +102,7 @@ def match_skin_colour(face: NDArray[np.uint8], target: NDArray[np.uint8], skin: 
     spread, spread_wanted = (_light_spread(lab, skin) for lab in (here, there))
     contrast = np.clip(spread_wanted / np.maximum(spread, 1e-3), *_CONTRAST_CHANGE)
     matched = np.asarray((here - mean) * contrast + wanted, np.float32)
-    return np.clip(np.rint(cv2.cvtColor(matched, cv2.COLOR_LAB2RGB) * 255), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(cv2.cvtColor(matched, cv2.COLOR_LAB2RGB) * 255, 0, 255), np.float32)
 
 
 def _light_spread(lab: Plane, skin: Plane) -> Plane:

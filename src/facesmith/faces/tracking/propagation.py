@@ -1,30 +1,46 @@
 """Faces from frame to frame of a video without a search: detection runs only where a face is lost or comes in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.faces.face import Analyzer, Detection, Face
+from facesmith.faces.face import Detection, Face
 from facesmith.faces.measures import DUPLICATE_IOU, landmark_iou
 from facesmith.faces.tracking.tracker import CHANGE_THRESHOLD, make_thumbnail, picture_difference
 
 Pixels = NDArray[np.uint8]
+F = TypeVar("F")
+F_contra = TypeVar("F_contra", contravariant=True)
 
 
-def detect_faces(analyzer: Analyzer, frame: Pixels, *, embed: bool) -> list[Face]:
-    """Return all faces of a frame (H, W, 3) RGB, the largest first; without `embed` their embeddings are NaN."""
+class FrameAnalyzer(Protocol[F_contra]):
+    """The part of an `Analyzer` that looks at frames, of whatever kind they are: (H, W, 3) RGB, or planes."""
+
+    def detect(self, frame: F_contra) -> list[Detection]:
+        """Find where faces may be in a frame."""
+        ...
+
+    def analyse(self, frame: F_contra, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
+        """Return the faces behind detections, the largest first."""
+        ...
+
+
+def detect_faces(analyzer: FrameAnalyzer[F], frame: F, *, embed: bool) -> list[Face]:
+    """Return all faces of a frame, the largest first; without `embed` their embeddings are NaN."""
     return analyzer.analyse(frame, analyzer.detect(frame), embed=embed)
 
 
 def propagate_faces(
-    analyzer: Analyzer,
-    frames: Sequence[Pixels],
+    analyzer: FrameAnalyzer[F],
+    frames: Sequence[F],
     first: Sequence[Face],
-    after: tuple[Pixels, Sequence[Face]] | None,
+    after: tuple[F, Sequence[Face]] | None,
     *,
     embed: bool,
+    thumbnail: Callable[[F], Pixels] | None = None,
 ) -> list[list[Face]]:
     """Find the faces of frames that follow each other in one video, beginning with those of the first frame.
 
@@ -33,15 +49,17 @@ def propagate_faces(
 
     Args:
         analyzer: Finds landmarks where the face was in the neighbouring frame.
-        frames: (H, W, 3) RGB.
+        frames: As the analyzer takes them.
         first: The faces of the first frame.
         after: The frame that comes after the last one, and its faces; None at the end of the video.
         embed: Whether faces that are detected get an embedding.
+        thumbnail: Makes a frame's thumbnail; None for frames (H, W, 3) RGB.
 
     Returns:
         The faces of each frame. A propagated face has no embedding (NaN).
     """
-    small = [make_thumbnail(frame) for frame in frames]
+    thumbnail = thumbnail or cast(Callable[[F], Pixels], make_thumbnail)
+    small = [thumbnail(frame) for frame in frames]
     found: list[list[Face]] = [list(first)]
     for i in range(1, len(frames)):
         if picture_difference(small[i - 1], small[i]) >= CHANGE_THRESHOLD:
@@ -53,7 +71,7 @@ def propagate_faces(
         found.append(propagated)
     if after is not None:
         later, faces = after
-        change = picture_difference(small[-1], make_thumbnail(later))
+        change = picture_difference(small[-1], thumbnail(later))
         for i in range(len(frames) - 1, 0, -1):
             new = _remove_known(faces, found[i]) if change < CHANGE_THRESHOLD else []
             if not new:
@@ -64,7 +82,7 @@ def propagate_faces(
     return found
 
 
-def _find_again(analyzer: Analyzer, frame: Pixels, faces: Sequence[Face]) -> list[Face]:
+def _find_again(analyzer: FrameAnalyzer[F], frame: F, faces: Sequence[Face]) -> list[Face]:
     """Find faces of a neighbouring frame again; those that cannot be seen are missing."""
     result: list[Face] = []
     for face in faces:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from facesmith.models.onnx.export_spec import ExportSpec
 
 Pixels = npt.NDArray[np.uint8]
+Level = TypeVar("Level", np.uint8, np.float32)
 Network = Callable[[Mapping[str, Floats]], Mapping[str, Floats]]
 """From input tensors by name to output tensors by name."""
 
@@ -56,12 +57,12 @@ class Swapper:
         self._morph = np.full(1, morph, np.float32)
 
     def __call__(
-        self, crops: Pixels, source: Floats | None = None, landmarks: Floats | None = None
-    ) -> tuple[Pixels, Floats]:
+        self, crops: npt.NDArray[Level], source: Floats | None = None, landmarks: Floats | None = None
+    ) -> tuple[npt.NDArray[Level], Floats]:
         """Swap aligned faces.
 
         Args:
-            crops: (N,S,S,3) RGB uint8 on the template.
+            crops: (N,S,S,3) RGB on the template, uint8, or float32 in 0..255 for deeper colours.
             source: The person: an L2-normalised embedding (E,) or (N,E), or a photo (3,P,P) RGB 0..1; None exactly
                 when the identity is baked in.
             landmarks: Of the crops, (N,478,3) px, where (0, 0) is the centre of the top left pixel; the swapper finds
@@ -76,8 +77,8 @@ class Swapper:
         """
         info, tensors = self.info, self.info.tensors
         size = info.size
-        if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
-            raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (N, {size}, {size}, 3)")
+        if crops.ndim != 4 or crops.shape[1:] != (size, size, 3) or crops.dtype not in (np.uint8, np.float32):
+            raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (N, {size}, {size}, 3) or float32")
         if (source is None) != info.identity_baked_in:
             raise ValueError(f"source is {'missing' if source is None else 'not taken'}: see info.identity_baked_in")
         if landmarks is not None and not info.takes_landmarks:
@@ -94,11 +95,12 @@ class Swapper:
         picture, masks = made[tensors.output], [made[name] for name in tensors.masks]
         self._check_shapes(feed[tensors.target], picture, masks)
         mask = _combine(masks, crops)
-        if tensors.composited:
-            return _finish(_from_output(picture, info)), mask
-        mask = np.stack([_soften(each) for each in mask])
-        blended = crops + (_from_output(picture, info) - crops) * mask[..., None]
-        return _finish(blended), mask
+        finished = _from_output(picture, info)
+        if not tensors.composited:
+            mask = np.stack([_soften(each) for each in mask])
+            finished = crops + (finished - crops) * mask[..., None]
+        finished = np.clip(finished, 0, 255)
+        return (np.rint(finished) if crops.dtype == np.uint8 else finished).astype(crops.dtype), mask
 
     def _check_shapes(self, target: Floats, picture: Floats, masks: list[Floats]) -> None:
         wrong = [picture.shape != target.shape, *(mask.size * 3 != target.size for mask in masks)]
@@ -110,7 +112,7 @@ class Swapper:
                 )
 
 
-def _to_target(crops: Pixels, info: SwapperInfo) -> Floats:
+def _to_target(crops: Pixels | Floats, info: SwapperInfo) -> Floats:
     """Return what the network takes of crops (N,S,S,3) RGB."""
     tensors = info.tensors
     divisor, shift = (_per_channel(each) for each in tensors.target_scaling(0, 255))
@@ -118,7 +120,7 @@ def _to_target(crops: Pixels, info: SwapperInfo) -> Floats:
     if not tensors.channels_last:
         pictures = pictures.transpose(0, 3, 1, 2)
         divisor, shift = divisor.reshape(-1, 1, 1), shift.reshape(-1, 1, 1)
-    return np.ascontiguousarray(pictures.astype(np.float32) / divisor - shift)
+    return np.ascontiguousarray(pictures.astype(np.float32, copy=False) / divisor - shift)
 
 
 def _from_output(picture: Floats, info: SwapperInfo) -> Floats:
@@ -136,11 +138,7 @@ def _per_channel(values: Floats) -> Floats:
     return values[:1] if (values == values[0]).all() else values
 
 
-def _finish(pixels: Floats) -> Pixels:
-    return np.ascontiguousarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-
-
-def _combine(masks: list[Floats], crops: Pixels) -> Floats:
+def _combine(masks: list[Floats], crops: Pixels | Floats) -> Floats:
     """Return the masks' minimum, (N,S,S) 0..1."""
     if not masks:
         return np.ones(crops.shape[:3], np.float32)

@@ -20,6 +20,7 @@ from facesmith.faces.geometry.alignment import (
     warp_face,
 )
 from facesmith.media.images import read_image, write_image
+from facesmith.media.planes import PlaneFrame
 from facesmith.media.sources import find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import open_video
@@ -58,9 +59,7 @@ class MaskTask:
         self._predictor = MaskPredictor(Occluder(config.occluder), config.template)
         self._analyzers = AnalyzerPool(analyzer)
         self._console = Console(highlight=False, soft_wrap=True)
-        self._process_video = VideoProcessor(
-            self._analyzers, self._predictor.mask_and_overlay, config, selector=self._make_selector
-        )
+        self._process_video = VideoProcessor(self._analyzers, self._mask_frames, config, selector=self._make_selector)
 
     def run(self) -> list[Path]:
         """Predict and write masks and overlays.
@@ -84,6 +83,9 @@ class MaskTask:
             raise UserError("source: no face found in any picture or frame; give one with a larger or clearer face")
         return written
 
+    def _mask_frames(self, frames: Sequence[tuple[PlaneFrame, Sequence[Face]]]) -> list[Pixels]:
+        return [self._predictor.mask_and_overlay(frame.rgb(), faces) for frame, faces in frames]
+
     def _make_selector(self) -> FaceSelector:
         return FaceSelector(cast(Select, self._config.select))  # checked by the settings
 
@@ -104,11 +106,11 @@ class MaskTask:
     def _mask_video(self, path: Path, mask_path: Path) -> list[Path]:
         overlay_path, skipped = _overlay_path(mask_path), 0
         with open_video(path, self._config.backend) as reader:
-            timeline, total = Timeline.from_reader(reader), len(reader)
+            timeline, total = Timeline.from_reader(reader).for_display(), len(reader)
             with (
                 VideoWriter(mask_path, timeline, mark=None, sound=False, crf=self._config.crf) as masks,
                 VideoWriter(overlay_path, timeline, mark=None, sound=False, crf=self._config.crf) as overlays,
-                closing(self._process_video(reader)) as frames,
+                closing(self._process_video(reader, range(total))) as frames,
             ):
                 for frame in track(frames, path.name, total, console=self._console, shown=self._progress):
                     if not frame.faces:

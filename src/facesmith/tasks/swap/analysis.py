@@ -12,11 +12,11 @@ import numpy.typing as npt
 from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.tracking.propagation import detect_faces, propagate_faces
 from facesmith.faces.tracking.stream import DetectedFrame
-from facesmith.faces.tracking.tracker import make_thumbnail
+from facesmith.media.planes import PlaneFrame
+from facesmith.tasks.swap.plane_analyzer import PlaneAnalyzer, plane_thumbnail
 
-Pixels = npt.NDArray[np.uint8]
-Frame = tuple[int, Pixels]
-"""Its number in the video, and (H, W, 3) RGB uint8."""
+Frame = tuple[int, PlaneFrame]
+"""Its number in the video, and its planes."""
 
 
 class AnalyzerPool:
@@ -78,20 +78,22 @@ def analyze_frames(
 
     def find(run: list[Frame]) -> list[Face]:
         with analyzers.borrow() as analyzer:
-            return detect_faces(analyzer, run[0][1], embed=embed)
+            return detect_faces(PlaneAnalyzer(analyzer), run[0][1], embed=embed)
 
     def track(
-        run: list[Frame], first: Future[list[Face]], after: tuple[Pixels, Future[list[Face]]] | None
+        run: list[Frame], first: Future[list[Face]], after: tuple[PlaneFrame, Future[list[Face]]] | None
     ) -> list[list[Face]]:
         # Both were handed in before this: in a pool that takes work in order they run or are done.
         faces, coming = first.result(), None if after is None else (after[0], after[1].result())
         with analyzers.borrow() as analyzer:
-            return propagate_faces(analyzer, [frame for _, frame in run], faces, coming, embed=embed)
+            planes = [frame for _, frame in run]
+            watched = PlaneAnalyzer(analyzer)
+            return propagate_faces(watched, planes, faces, coming, embed=embed, thumbnail=plane_thumbnail)
 
     def take_oldest() -> Iterator[DetectedFrame[Frame]]:
         run, faces = waiting.popleft()
         for (number, frame), seen in zip(run, faces.result(), strict=True):
-            yield DetectedFrame((number, frame), float(times[number]), make_thumbnail(frame), seen)
+            yield DetectedFrame((number, frame), float(times[number]), plane_thumbnail(frame), seen)
 
     pool = ThreadPoolExecutor(workers)
     try:

@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
 from facesmith.config.consent import ConsentKind
 from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
+from facesmith.media.encoders import CONTAINERS, Codec, EncoderChoice
+from facesmith.tasks.swap.time_range import Moment, check_moment, parse_scale
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
@@ -109,7 +111,21 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     quality: int = Field(ge=1, le=100)
     """Of JPEG, WebP and AVIF images."""
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
-    """Of x264."""
+    """Speed of the encoder, in x264's names."""
+    codec: Codec
+    """Of videos."""
+    encoder: EncoderChoice
+    """What encodes them: auto is the codec's software encoder; where another cannot be used, that takes its place."""
+    suffix: Literal[".mp4", ".mov", ".mkv"] | None
+    """Container of the videos of a folder; null: each one's own where that can be written, else the codec's usual."""
+    start: Moment | None
+    """Of a video: where to begin, as seconds, time, time code or frame (250f); null: at the beginning."""
+    end: Moment | None
+    """Of a video: where to stop, which itself is left out; null: at the end."""
+    scale: float | str | None
+    """Size of the result: a factor (0.5), a height (720) or a box (1280x720); null: the source's."""
+    deinterlace: bool
+    """Whether interlaced videos become progressive; else their fields are kept."""
     segment_seconds: float = Field(gt=0)
     """Seconds of video that are written and kept at a time."""
     resume: bool
@@ -118,6 +134,26 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     def frame_settings(self) -> dict[str, Any]:
         """Return the values of `FrameSwapSettings`, which decide how a frame is swapped."""
         return {name: getattr(self, name) for name in FrameSwapSettings.model_fields}
+
+    @field_validator("start", "end")
+    @classmethod
+    def _check_moment(cls, moment: Moment | None) -> Moment | None:
+        return check_moment(moment)
+
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, scale: float | str | None) -> float | str | None:
+        parse_scale(scale)
+        return scale
+
+    @model_validator(mode="after")
+    def _check_codec(self) -> "SwapTaskConfig":
+        if self.encoder == "x264" and self.codec != "h264":
+            raise ValueError(f"encoder=x264: writes h264, not {self.codec}; give encoder=auto, or omit codec")
+        if self.suffix is not None and self.suffix not in CONTAINERS[self.codec]:
+            usable = " or ".join(CONTAINERS[self.codec])
+            raise ValueError(f"suffix={self.suffix}: cannot hold codec={self.codec}; give suffix={usable}")
+        return self
 
     @model_validator(mode="after")
     def _check_reference(self) -> "SwapTaskConfig":

@@ -16,7 +16,6 @@ from facesmith.faces.geometry.alignment import (
     estimate_alignment,
     invert_transform,
     transform_points,
-    warp_face,
 )
 from facesmith.faces.geometry.colour import match_skin_colour
 from facesmith.faces.geometry.masks import box_mask, hull_mask, region_mask, skin_mask
@@ -25,9 +24,10 @@ from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import Swapper, load_swapper
 from facesmith.models.onnx.source import SourceIdentity, find_source
 from facesmith.tasks.swap.blending import Blend
+from facesmith.tasks.swap.canvas import Canvas, RgbCanvas
 from facesmith.tasks.swap.config import FrameSwapSettings
 from facesmith.tasks.swap.enhancer import Enhancer
-from facesmith.tasks.swap.paste import paste_back, tile, tile_points, unmix, untile
+from facesmith.tasks.swap.paste import tile, tile_points, unmix, untile
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -107,34 +107,47 @@ class FrameSwapper:
             raise UserError(f"task.pixel_boost={pixel_boost}: is no multiple of the model's {model.info.size} px")
 
     def swap(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
-        """Swap faces of a frame.
+        """Swap faces of a picture.
 
         Args:
-            frame: (H,W,3) RGB uint8.
+            frame: (H,W,3) RGB uint8, or uint16 of full scale.
             faces: Faces to swap; where they overlap, the first is on top.
 
         Returns:
-            A new frame, like `frame`; the frame itself where there is no face.
+            A new picture, like `frame`; the picture itself where there is no face.
         """
         if not faces:
             return frame
-        matrices = [estimate_alignment(face.keypoints, self._model.info.template, self._size) for face in faces]
-        crops = np.stack([warp_face(frame, matrix, self._size) for matrix in matrices])
-        landmarks = [transform_points(face.landmarks, matrix) for face, matrix in zip(faces, matrices, strict=True)]
-        swapped, own_masks = self._swap_crops(crops, np.stack(landmarks))
-        masks = np.minimum(own_masks, self._combine_masks(frame, faces, matrices))
         result = frame.copy()
-        for i in reversed(range(len(faces))):
-            face = swapped[i]
-            if self._colour_match:
-                skin = skin_mask(transform_points(faces[i].landmarks, matrices[i]), self._size) * masks[i]
-                face = match_skin_colour(face, crops[i], skin)
-            paste_back(result, face, masks[i], matrices[i], self._blend)
-            if self._enhancer is not None:
-                _enhance(result, faces[i], masks[i], matrices[i], self._enhancer)
+        self.swap_in_place([(RgbCanvas(result), faces)])
         return result
 
-    def _swap_crops(self, crops: Pixels, landmarks: Floats) -> tuple[Pixels, Floats]:
+    def swap_in_place(self, work: Sequence[tuple[Canvas, Sequence[Face]]]) -> None:
+        """Swap faces of several pictures, which the model gets as one batch.
+
+        Args:
+            work: Pictures, which are changed, and their faces; where they overlap, the first is on top.
+        """
+        jobs = [(canvas, face) for canvas, faces in work for face in faces]
+        if not jobs:
+            return
+        faces = [face for _, face in jobs]
+        matrices = [estimate_alignment(face.keypoints, self._model.info.template, self._size) for face in faces]
+        crops = np.stack([canvas.crop(matrix, self._size) for (canvas, _), matrix in zip(jobs, matrices, strict=True)])
+        landmarks = [transform_points(face.landmarks, matrix) for face, matrix in zip(faces, matrices, strict=True)]
+        swapped, masks = self._swap_crops(crops, np.stack(landmarks))
+        np.minimum(masks, self._combine_masks([canvas for canvas, _ in jobs], faces, matrices), out=masks)
+        for i in reversed(range(len(jobs))):
+            canvas, face = jobs[i]
+            picture = swapped[i]
+            if self._colour_match:
+                skin = skin_mask(landmarks[i], self._size) * masks[i]
+                picture = match_skin_colour(picture, crops[i], skin)
+            canvas.paste(picture, masks[i], matrices[i], self._blend)
+            if self._enhancer is not None:
+                _enhance(canvas, face, masks[i], matrices[i], self._enhancer)
+
+    def _swap_crops(self, crops: Floats, landmarks: Floats) -> tuple[Floats, Floats]:
         """Return the bare faces, like the crops, and the model's own masks (N,size,size).
 
         Where the model takes them it gets the frame's landmarks, which the caller may have smoothed along time.
@@ -144,9 +157,9 @@ class FrameSwapper:
         finished, masks = self._model(tile(crops, k) if k > 1 else crops, self.source.value, known)
         if k > 1:
             finished, masks = untile(finished, k), untile(masks[..., None], k)[..., 0]
-        return unmix(crops, finished, masks), masks
+        return unmix(crops, finished, masks), masks.copy()
 
-    def _combine_masks(self, frame: Pixels, faces: Sequence[Face], matrices: Sequence[Matrix]) -> Floats:
+    def _combine_masks(self, canvases: Sequence[Canvas], faces: Sequence[Face], matrices: Sequence[Matrix]) -> Floats:
         """Return the minimum of the chosen masks, (N,size,size).
 
         Hull and regions follow the target's landmarks: a swap keeps them, they are smoothed over time where the
@@ -166,20 +179,24 @@ class FrameSwapper:
             side = options.occluder.size
             # From the frame, not from the crop: a small model's crop holds less than the occluder can see.
             to_occluder = [_resize_crop(matrix, side / size) for matrix in matrices]
-            seen = np.stack([warp_face(frame, matrix, side) for matrix in to_occluder])
+            seen = np.stack([canvas.crop(m, side) for canvas, m in zip(canvases, to_occluder, strict=True)])
             points = [transform_points(face.landmarks, m) for face, m in zip(faces, to_occluder, strict=True)]
-            np.minimum(combined, options.occluder(seen, size, np.stack(points)), out=combined)
+            np.minimum(combined, options.occluder(_round(seen), size, np.stack(points)), out=combined)
         return combined
 
 
-def _enhance(frame: Pixels, face: Face, mask: Floats, matrix: Matrix, enhancer: Enhancer) -> None:
-    """Sharpen, in place, what of the frame was swapped and nothing else."""
+def _enhance(canvas: Canvas, face: Face, mask: Floats, matrix: Matrix, enhancer: Enhancer) -> None:
+    """Sharpen, in place, what of the picture was swapped and nothing else."""
     to_enhancer = estimate_alignment(face.keypoints, enhancer.template, enhancer.size)
-    crop = warp_face(frame, to_enhancer, enhancer.size)
-    (sharp,) = enhancer(crop[None])
+    (sharp,) = enhancer(_round(canvas.crop(to_enhancer, enhancer.size)[None]))
     between = _chain(invert_transform(matrix), to_enhancer)
     share = cv2.warpAffine(mask, between, (enhancer.size, enhancer.size), flags=cv2.INTER_LINEAR)
-    paste_back(frame, sharp, np.asarray(share, np.float32) * np.float32(enhancer.strength), to_enhancer)
+    strength = np.float32(enhancer.strength)
+    canvas.paste(sharp.astype(np.float32), np.asarray(share, np.float32) * strength, to_enhancer)
+
+
+def _round(pictures: Floats) -> Pixels:
+    return np.rint(pictures).astype(np.uint8)
 
 
 def _resize_crop(matrix: Matrix, factor: float) -> Matrix:

@@ -12,6 +12,8 @@ from facesmith.faces.geometry.alignment import Matrix, invert_transform, transfo
 from facesmith.tasks.swap.blending import Blend, Floats, blend
 
 Pixels = npt.NDArray[np.uint8]
+Bounds = tuple[int, int, int, int]
+"""Left, top, right, bottom in px; right and bottom are outside."""
 
 # Of the crop's side: a mask that touches the rim fades over it instead of showing a straight edge.
 _RIM = 0.06
@@ -19,40 +21,82 @@ _RIM = 0.06
 _LEAST = 0.25
 
 
-def paste_back(frame: Pixels, face: Pixels, mask: Floats, matrix: Matrix, how: Blend = "linear") -> None:
+def paste_back(
+    frame: npt.NDArray[np.integer], face: Pixels | Floats, mask: Floats, matrix: Matrix, how: Blend = "linear"
+) -> None:
     """Blend a face crop into the frame, in place.
 
     Only the crop's bounding box is computed; pixels whose mask is 0 stay bit-equal.
 
     Args:
-        frame: (H,W,3) RGB uint8, changed in place.
-        face: (S,S,3) RGB uint8, meaningful inside the mask.
+        frame: (H,W,3) RGB uint8, or uint16 of full scale; changed in place.
+        face: (S,S,3) RGB 0..255, meaningful inside the mask.
         mask: How much of the face shows, (S,S) 0..1.
         matrix: (2,3), frame to crop.
         how: See `blend`.
     """
-    size = face.shape[0]
-    left, top, right, bottom = _bounds(matrix, size, frame.shape[1], frame.shape[0])
-    if right <= left or bottom <= top:
+    most = int(np.iinfo(frame.dtype).max)
+    fading = fade_mask(mask)
+    bounds = find_bounds(fading, matrix, frame.shape[1], frame.shape[0])
+    if bounds is None:
         return
-    to_box = invert_transform(matrix)
-    to_box[:, 2] -= left, top
-    shape = (right - left, bottom - top)
-    fading = np.clip(mask.astype(np.float32), 0, 1) * _rim(size)
-    alpha = np.clip(_warp(fading, to_box, shape, cv2.BORDER_CONSTANT, cv2.INTER_LINEAR), 0, 1)
-    above = _warp(face.astype(np.float32), to_box, shape, cv2.BORDER_REPLICATE, cv2.INTER_CUBIC)
-    below = frame[top:bottom, left:right]
-    blended = blend(below.astype(np.float32), above, alpha, how)
-    frame[top:bottom, left:right] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+    left, top, right, bottom = bounds
+    alpha = warp_mask(fading, matrix, bounds)
+    above = warp_back(np.asarray(face, np.float32), matrix, bounds)
+    below = frame[top:bottom, left:right].astype(np.float32) * np.float32(255 / most)
+    blended = blend(below, above, alpha, how) * np.float32(most / 255)
+    touched = (alpha > 0)[..., None]
+    result = np.clip(np.rint(blended), 0, most).astype(frame.dtype)
+    frame[top:bottom, left:right] = np.where(touched, result, frame[top:bottom, left:right])
 
 
-def _bounds(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of the crop in the frame, cut at the frame's border."""
-    corners = np.array([(-0.5, -0.5), (size - 0.5, -0.5), (-0.5, size - 0.5), (size - 0.5, size - 0.5)])
+def fade_mask(mask: Floats) -> Floats:
+    """Return a crop's mask (S,S) in 0..1, faded towards the crop's rim."""
+    return np.asarray(np.clip(mask, 0, 1) * _rim(mask.shape[0]), np.float32)
+
+
+def warp_mask(mask: Floats, matrix: Matrix, bounds: Bounds) -> Floats:
+    """Return a faded mask in a box of the picture, (H,W) 0..1."""
+    warped = _warp(mask, _to_box(matrix, bounds), _shape(bounds), cv2.BORDER_CONSTANT, cv2.INTER_LINEAR)
+    return np.asarray(np.clip(warped, 0, 1), np.float32)
+
+
+def warp_back(face: Floats, matrix: Matrix, bounds: Bounds) -> Floats:
+    """Return a crop (S,S) or (S,S,C) in a box of the picture."""
+    return _warp(face, _to_box(matrix, bounds), _shape(bounds), cv2.BORDER_REPLICATE, cv2.INTER_CUBIC)
+
+
+def _to_box(matrix: Matrix, bounds: Bounds) -> Matrix:
+    back = invert_transform(matrix)
+    back[:, 2] -= bounds[:2]
+    return back
+
+
+def _shape(bounds: Bounds) -> tuple[int, int]:
+    return bounds[2] - bounds[0], bounds[3] - bounds[1]
+
+
+def find_bounds(mask: Floats, matrix: Matrix, width: int, height: int) -> Bounds | None:
+    """Return the box of a picture in which a crop's mask shows, cut at the border; None where it shows nowhere.
+
+    Args:
+        mask: (S,S).
+        matrix: (2,3), picture to crop.
+        width: Of the picture in px.
+        height: Of the picture in px.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    # Half a pixel to its border, and one more that interpolation reaches.
+    x0, x1, y0, y1 = columns[0] - 1.5, columns[-1] + 1.5, rows[0] - 1.5, rows[-1] + 1.5
+    corners = np.array([(x0, y0), (x1, y0), (x0, y1), (x1, y1)])
     back = invert_transform(matrix)
     points = corners @ back[:, :2].T + back[:, 2]
     low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
-    return max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height)
+    left, top, right, bottom = int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    return (left, top, right, bottom) if right > left and bottom > top else None
 
 
 def _warp(picture: Floats, matrix: Matrix, shape: tuple[int, int], border: int, interpolation: int) -> Floats:
@@ -79,20 +123,20 @@ def _rim(size: int) -> Floats:
     return rim
 
 
-def unmix(original: Pixels, finished: Pixels, mask: Floats) -> Pixels:
+def unmix(original: Pixels | Floats, finished: Pixels | Floats, mask: Floats) -> Floats:
     """Recover a face from the crops it was blended into, so that it can be blended anew.
 
     Args:
-        original: The crops before, (...,S,S,3) uint8.
-        finished: The crops with the face, (...,S,S,3) uint8.
+        original: The crops before, (...,S,S,3) 0..255.
+        finished: The crops with the face, (...,S,S,3) 0..255.
         mask: (...,S,S) 0..1, with which `finished` was blended.
 
     Returns:
-        The bare face, (...,S,S,3) uint8; where the mask is low it fades into the original.
+        The bare face, (...,S,S,3) 0..255; where the mask is low it fades into the original.
     """
-    before = original.astype(np.float32)
+    before = np.asarray(original, np.float32)
     face = before + (finished - before) / np.maximum(mask, _LEAST)[..., None]
-    return np.clip(np.rint(face), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(face, 0, 255), np.float32)
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)

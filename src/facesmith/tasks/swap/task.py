@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -18,7 +18,9 @@ from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
 from facesmith.files import partial_folder
+from facesmith.media.encoders import Encoding, choose_encoder, lost_properties
 from facesmith.media.images import read_image, write_image
+from facesmith.media.planes import PlaneFrame
 from facesmith.media.provenance import Mark, file_sha256
 from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import Media, find_media
@@ -28,10 +30,12 @@ from facesmith.media.visualization import side_by_side
 from facesmith.progress import progress_bar
 from facesmith.tasks.batch import Batch
 from facesmith.tasks.swap.analysis import AnalyzerPool
+from facesmith.tasks.swap.canvas import PlaneCanvas
 from facesmith.tasks.swap.config import SwapTaskConfig
 from facesmith.tasks.swap.face_selection import FaceSelector, Select, reference_embedding, threshold_for
 from facesmith.tasks.swap.frame_swap import load_frame_swapper
 from facesmith.tasks.swap.outputs import output_paths
+from facesmith.tasks.swap.time_range import parse_scale, select_frames
 from facesmith.tasks.swap.video_processing import VideoProcessor
 
 Pixels = npt.NDArray[np.uint8]
@@ -77,6 +81,10 @@ class SwapTask:
         self._outputs = output_paths(self._media, config.source, config.output)
         self._swapper = load_frame_swapper(config.model, config, analyzer=analyzer, profile=config.profile)
         self._model_hash = file_sha256(config.model)
+        self._encoding = Encoding(config.codec, config.encoder, config.crf, config.preset)
+        self._encoder, fallback = choose_encoder(self._encoding)
+        if fallback is not None and any(media.kind == "video" for media in self._media):
+            self._console.print(fallback, markup=False)
         self._analyzers = AnalyzerPool(analyzer)
         self._embedding: npt.NDArray[np.float32] | None = None
         self._threshold = 0.0
@@ -90,6 +98,7 @@ class SwapTask:
             config,
             selector=self._make_selector,
             embed=config.reference is not None,
+            deinterlaces=config.deinterlace,
         )
 
     def run(self) -> list[Path]:
@@ -127,51 +136,83 @@ class SwapTask:
             faces = self._make_selector()(dict(enumerate(analyzer(picture))))
         if not faces and self._config.fail_when_no_face:
             raise UserError(f"{path}: {self._no_face()}")
-        write_image(output, self._draw(picture, faces), mark=self._mark(path), quality=self._config.quality)
+        swapped = self._swapper.swap(picture, faces)
+        if self._config.side_by_side:
+            swapped = side_by_side(picture, swapped)
+        write_image(output, swapped, mark=self._mark(path), quality=self._config.quality)
         return SwapResult(output, 1, int(not faces), 0)
 
     def _swap_video(self, path: Path, output: Path, bar: Progress) -> SwapResult:
         config = self._config
+
+        def tell(note: str) -> None:
+            bar.console.print(note, markup=False)
+
         with open_video(path, config.backend) as reader:
+            frames = select_frames(path, reader.times, reader.fps, config.start, config.end)
+            timeline = self._timeline(reader, output, frames, tell)
             with SegmentedWriter(
                 output,
-                Timeline.from_reader(reader),
+                timeline,
                 mark=self._mark(path),
                 key=self._key(path),
                 frames=max(1, round(config.segment_seconds * reader.fps)),
                 resume=config.resume,
-                crf=config.crf,
-                preset=config.preset,
+                encoding=self._encoding,
+                scale=parse_scale(config.scale),
             ) as writer:
                 try:
-                    self._write_frames(reader, writer, bar)
+                    self._write_frames(reader, frames, writer, bar)
                 except UserError as error:
                     raise UserError(f"{error}{_how_to_resume(writer)}") from error
                 except KeyboardInterrupt:
-                    bar.console.print(f"stopped{_how_to_resume(writer)}", markup=False)
+                    tell(f"stopped{_how_to_resume(writer)}")
                     raise SystemExit(_STOPPED) from None
                 tally = writer.tally
                 if tally["without"] == tally["frames"] and config.fail_when_no_face:
                     writer.discard()
                     raise UserError(f"{path}: {self._no_face(tally['frames'])}")
+            for note in writer.notes:
+                tell(note)
             if lost := reader.lost:
-                bar.console.print(f"{path}: {'; '.join(lost)}", markup=False)
+                tell(f"{path}: {'; '.join(lost)}")
         return SwapResult(output, tally["frames"], tally["without"], tally["bridged"])
 
-    def _write_frames(self, reader: VideoReader, writer: SegmentedWriter, bar: Progress) -> None:
-        task = bar.add_task(reader.path.name, total=len(reader), completed=writer.start)
-        if writer.start == len(reader):
-            return
-        with closing(self._process_video(reader, writer.start)) as frames:
-            for frame in frames:
-                writer.write(frame.picture, frame.number)
-                writer.tally.update(frames=1, without=int(frame.faces == 0), bridged=int(frame.bridged > 0))
-                bar.update(task, completed=frame.number + 1)
+    def _timeline(self, reader: VideoReader, output: Path, frames: range, tell: Callable[[str], None]) -> Timeline:
+        """Return the timeline of the result, and tell what of the picture cannot be carried."""
+        timeline = Timeline.from_reader(reader).cut(frames)
+        picture = timeline.picture
+        if self._config.side_by_side:
+            timeline = timeline.for_display()
+        if picture.interlaced and not self._config.deinterlace:
+            tell(
+                f"{reader.path}: is interlaced; its fields are kept, and a face that moves may show combs; "
+                "task.deinterlace=true makes it progressive"
+            )
+        if picture.interlaced and self._config.deinterlace:
+            timeline = replace(timeline, picture=replace(picture, interlaced=False))
+        for loss in lost_properties(picture, self._encoding, output.suffix.lower()):
+            tell(f"{reader.path}: {loss}")
+        return timeline
 
-    def _draw(self, frame: Pixels, faces: Sequence[Face]) -> Pixels:
-        """Return the frame as it is written."""
-        swapped = self._swapper.swap(frame, faces)
-        return side_by_side(frame, swapped) if self._config.side_by_side else swapped
+    def _write_frames(self, reader: VideoReader, frames: range, writer: SegmentedWriter, bar: Progress) -> None:
+        task = bar.add_task(reader.path.name, total=len(frames), completed=writer.start)
+        if writer.start == len(frames):
+            return
+        with closing(self._process_video(reader, frames[writer.start :])) as processed:
+            for frame in processed:
+                number = frame.number - frames.start
+                writer.write(frame.picture, number)
+                writer.tally.update(frames=1, without=int(frame.faces == 0), bridged=int(frame.bridged > 0))
+                bar.update(task, completed=number + 1)
+
+    def _draw(self, frames: Sequence[tuple[PlaneFrame, Sequence[Face]]]) -> list[PlaneFrame | Pixels]:
+        """Return the frames as they are written; those with faces are changed."""
+        before = [frame.rgb() for frame, _ in frames] if self._config.side_by_side else []
+        self._swapper.swap_in_place([(PlaneCanvas(frame), faces) for frame, faces in frames if faces])
+        if self._config.side_by_side:
+            return [side_by_side(old, frame.rgb()) for old, (frame, _) in zip(before, frames, strict=True)]
+        return [frame for frame, _ in frames]
 
     def _make_selector(self) -> FaceSelector:
         # `select` is checked by the settings
@@ -193,6 +234,7 @@ class SwapTask:
         facts: list[object] = [str(path.resolve()), file.st_size, file.st_mtime_ns, self._model_hash, __version__]
         facts += [config.profile, config.select, self._embedding, self._threshold, config.smoothing]
         facts += [config.smoothing_order, config.max_gap, config.detect_every, config.crf, config.preset]
+        facts += [config.codec, self._encoder, config.start, config.end, config.scale, config.deinterlace]
         facts += [config.segment_seconds, config.side_by_side, sorted(config.frame_settings().items())]
         if self._swapper.adapters:
             facts.append(self._swapper.adapters.facts())
@@ -234,4 +276,4 @@ def _how_to_resume(writer: SegmentedWriter) -> str:
     """Return how to continue an interrupted run."""
     if not writer.kept:
         return "; no part of it is finished"
-    return f"; the first {writer.kept} parts are in {writer.folder}, resume=true continues"
+    return f"; the first {writer.kept} parts are in {writer.folder}, task.resume=true continues"

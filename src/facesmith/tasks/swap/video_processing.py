@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,34 +13,36 @@ import numpy.typing as npt
 from facesmith.faces.face import Face
 from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.tracking.stream import HISTORY_SECONDS, StreamTracker, TrackedFrame
-from facesmith.media.video import VideoReader
+from facesmith.media.deinterlace import deinterlace
+from facesmith.media.planes import PlaneFrame
+from facesmith.media.video import VideoReader, read_planes
 from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
 from facesmith.tasks.swap.config import MediaTaskConfig
 from facesmith.tasks.swap.face_selection import FaceSelector
 
 T = TypeVar("T")
 R = TypeVar("R")
-Pixels = npt.NDArray[np.uint8]
-Process = Callable[[Pixels, Sequence[Face]], Pixels]
-"""From a frame (H,W,3) RGB uint8 and faces in it to a picture; called from several threads."""
+P = TypeVar("P")
+Process = Callable[[Sequence[tuple[PlaneFrame, Sequence[Face]]]], Sequence[P]]
+"""From frames and the faces in them to pictures, one each; called from several threads."""
 
 _MAX_WORKERS: Final = 4
 _AHEAD: Final = 4  # frames ready before and after the work: they bridge the uneven pace of decoder and encoder
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessedFrame:
+class ProcessedFrame(Generic[P]):
     """A frame that was processed.
 
     Attributes:
         number: Its number in the video.
-        picture: (H,W,3) RGB uint8.
+        picture: What was made of it.
         faces: How many faces were processed.
         bridged: How many of them the analyzer did not see.
     """
 
     number: int
-    picture: Pixels
+    picture: P
     faces: int
     bridged: int
 
@@ -48,61 +50,76 @@ class ProcessedFrame:
 @dataclass(frozen=True, slots=True)
 class _Selected:
     number: int
-    picture: Pixels
+    picture: PlaneFrame
     faces: list[Face]
     bridged: int
 
 
-class VideoProcessor:
+class VideoProcessor(Generic[P]):
     """Process the faces of one video after the other; memory holds some dozen frames, however long a video is."""
 
     def __init__(
         self,
         analyzers: AnalyzerPool,
-        process: Process,
+        process: Process[P],
         config: MediaTaskConfig,
         *,
         selector: Callable[[], FaceSelector],
         embed: bool = False,
+        batch: int = 1,
+        deinterlaces: bool = False,
     ) -> None:
         """Set how videos are processed.
 
         Args:
             analyzers: Shared by the threads.
-            process: Makes the picture of a frame and its selected faces.
+            process: Makes the pictures of frames and their selected faces.
             config: Settings of detection, smoothing and threads.
             selector: Makes the selector of a video's faces.
             embed: Whether the selector needs embeddings.
+            batch: How many frames are processed at once.
+            deinterlaces: Whether interlaced frames become progressive.
         """
         self._analyzers = analyzers
         self._process = process
         self._selector = selector
         self._embed = embed
+        self._batch = batch
+        self._deinterlaces = deinterlaces
         self._smoothing = SmoothingConfig(window_seconds=config.smoothing, polyorder=config.smoothing_order)
         self._max_gap = config.max_gap
         self._every = config.detect_every
         self._workers = config.workers or min(os.cpu_count() or 1, _MAX_WORKERS)
 
-    def __call__(self, reader: VideoReader, start: int = 0) -> Generator[ProcessedFrame, None, None]:
-        """Process a video's frames.
+    def __call__(self, reader: VideoReader, frames: range) -> Generator[ProcessedFrame[P], None, None]:
+        """Process frames of a video.
 
         Args:
             reader: The video; frames that it cannot decode are skipped.
-            start: Number of the first frame; what comes is the same as if one had begun with frame 0.
+            frames: Numbers of the frames; what comes is the same as if one had begun with frame 0.
 
         Yields:
             The processed frames, in order.
         """
-        begin = self._warm_up(reader.times, start)
-        frames = prefetch(reader.frames(range(begin, len(reader))), _AHEAD)
+        begin = self._warm_up(reader.times, frames.start)
+        end = min(frames.stop + self._look_ahead(reader.times, frames.stop), len(reader))
+        planes = read_planes(reader, range(begin, end))
+        if self._deinterlaces:
+            planes = deinterlace(planes)
         detected = analyze_frames(
-            frames, reader.times, self._analyzers, every=self._every, embed=self._embed, workers=self._workers
+            prefetch(planes, _AHEAD),
+            reader.times,
+            self._analyzers,
+            every=self._every,
+            embed=self._embed,
+            workers=self._workers,
         )
         tracked = StreamTracker[Frame](smoothing=self._smoothing, max_gap=self._max_gap)(detected)
-        selected = self._select(tracked, start)
+        groups = self._group(self._select(tracked, frames))
         pool = ThreadPoolExecutor(self._workers)
         try:
-            yield from prefetch(map_in_order(pool, self._process_one, selected, 2 * self._workers), _AHEAD)
+            for done in prefetch(map_in_order(pool, self._process_group, groups, 2 * self._workers), _AHEAD):
+                yield from done
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -113,18 +130,42 @@ class VideoProcessor:
         needed = float(times[start]) - HISTORY_SECONDS - self._max_gap - self._smoothing.window_seconds
         return int(np.searchsorted(times, needed)) // self._every * self._every
 
-    def _select(self, frames: Iterator[TrackedFrame[Frame]], start: int) -> Iterator[_Selected]:
+    def _look_ahead(self, times: npt.NDArray[np.float64], stop: int) -> int:
+        """Return how many frames after the last one decide its faces: tracks and smoothing look ahead."""
+        if stop >= len(times):
+            return 0
+        needed = float(times[stop - 1]) + self._max_gap + self._smoothing.window_seconds
+        after = int(np.searchsorted(times, needed, side="right"))
+        return -(-after // self._every) * self._every + 1 - stop
+
+    def _select(self, tracked_frames: Iterator[TrackedFrame[Frame]], frames: range) -> Iterator[_Selected]:
         select = self._selector()
-        for tracked in frames:
+        for tracked in tracked_frames:
             faces = select(tracked.faces)
             number, picture = tracked.item
-            if number >= start:
+            if number >= frames.stop:
+                return
+            if number >= frames.start:
                 bridged = sum(tracked.faces[track] is face for track in tracked.bridged for face in faces)
                 yield _Selected(number, picture, faces, bridged)
 
-    def _process_one(self, frame: _Selected) -> ProcessedFrame:
-        picture = self._process(frame.picture, frame.faces)
-        return ProcessedFrame(frame.number, picture, len(frame.faces), frame.bridged)
+    def _group(self, frames: Iterator[_Selected]) -> Iterator[list[_Selected]]:
+        """Gather frames that are processed at once; a group begins at a multiple of `batch`, wherever one begins."""
+        group: list[_Selected] = []
+        for frame in frames:
+            if group and frame.number // self._batch != group[0].number // self._batch:
+                yield group
+                group = []
+            group.append(frame)
+        if group:
+            yield group
+
+    def _process_group(self, group: list[_Selected]) -> list[ProcessedFrame[P]]:
+        pictures = self._process([(frame.picture, frame.faces) for frame in group])
+        return [
+            ProcessedFrame(frame.number, picture, len(frame.faces), frame.bridged)
+            for frame, picture in zip(group, pictures, strict=True)
+        ]
 
 
 def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
