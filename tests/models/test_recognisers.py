@@ -14,7 +14,7 @@ from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import SFaceEmbedder
 from facesmith.faces.analyzers.onnx_graph import fold_constants
 from facesmith.faces.geometry import alignment
-from facesmith.models.recognisers import ArcFace, SFace
+from facesmith.models.recognisers import FACERES_MEANS, ArcFace, Faceres, SFace, convert_faceres
 
 Asset = Callable[[str], Path]
 
@@ -84,6 +84,23 @@ def test_recogniser_gradient_moves_picture_towards_face(sface: SFace, crops: np.
     assert float(picture.grad.abs().sum()) > 0
     after = (sface.embed(picture.detach() + 0.2 * picture.grad.sign()) * goal).sum()
     assert float(after) > float(before.detach()) + 0.1
+
+
+def test_faceres_in_onnx_and_torch_computes_what_tensorflow_js_does() -> None:
+    picture = crop("arcface_128", 224)
+    scaled = (picture[..., ::-1].astype(np.float32) - np.array(FACERES_MEANS, np.float32)).transpose(2, 0, 1)[None]
+    session = onnxruntime.InferenceSession(convert_faceres().SerializeToString(), providers=["CPUExecutionProvider"])
+    (raw,) = session.run(None, {"input": scaled})
+    # TensorFlow.js 4.22 on its cpu backend, of the same picture
+    found = raw[0] / np.linalg.norm(raw)
+    places = [729, 900, 100, 421, 359, 463]
+    assert found[places] == pytest.approx([0.15202, 0.1372, 0.12612, 0.12191, 0.11662, 0.11468], abs=2e-5)
+    given = tensor(picture[None]).requires_grad_()
+    embedded = Faceres().embed(given)
+    assert np.abs(embedded.detach().numpy()[0] - found).max() < 1e-5
+    embedded[:, places].sum().backward()
+    assert given.grad is not None
+    assert float(given.grad.abs().sum()) > 0
 
 
 class Block(nn.Module):

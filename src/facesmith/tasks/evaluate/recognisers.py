@@ -1,15 +1,18 @@
 """The recognisers of an evaluation: one interface for the analyzer's, dlib's, faceres and ArcFace."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from facesmith.assets import UnreachableError
+from facesmith.assets import UnreachableError, fetch
+from facesmith.faces.analyzers.onnx_graph import create_session
 from facesmith.faces.face import Analyzer
 from facesmith.metrics.recogniser import HeldOutRecogniser
+from facesmith.models.recognisers import FACERES_CROP, FACERES_MEANS, ArcFace, convert_faceres
 from facesmith.tasks.evaluate.config import RecogniserName
 
 Pixels = NDArray[np.uint8]
@@ -60,6 +63,47 @@ class DlibRecogniser(HeldOutRecogniser):
     measure: Measure = "distance"
 
 
+class FaceresRecogniser:
+    """The descriptor `models.recognisers.Faceres` on onnxruntime.
+
+    Raises:
+        UserError: As `assets.fetch`, when the files cannot be had.
+    """
+
+    name = "faceres"
+    measure: Measure = "cosine"
+
+    def __init__(self) -> None:
+        self._session = create_session(convert_faceres())
+
+    def embed(self, crops: Sequence[Pixels]) -> Floats:
+        """Compute embeddings (N,1024), L2-normalised."""
+        size = (FACERES_CROP, FACERES_CROP)
+        scaled = np.stack([cv2.resize(crop, size, interpolation=cv2.INTER_AREA)[..., ::-1] for crop in crops])
+        blob = np.ascontiguousarray((scaled - np.array(FACERES_MEANS, np.float32)).transpose(0, 3, 1, 2))
+        return _normalize(np.asarray(self._session.run(None, {"input": blob})[0]))
+
+
+class ArcFaceRecogniser:
+    """ArcFace of the asset buffalo_l, whose weights are non-commercial.
+
+    Raises:
+        UserError: As `assets.fetch`, when the file cannot be had.
+    """
+
+    name = ArcFace.name
+    measure: Measure = "cosine"
+
+    def __init__(self) -> None:
+        self._network = ArcFace()
+
+    def embed(self, crops: Sequence[Pixels]) -> Floats:
+        """Compute embeddings (N,512), L2-normalised."""
+        small = np.stack([cv2.resize(crop, (128, 128), interpolation=cv2.INTER_AREA) for crop in crops])
+        with torch.inference_mode():
+            return self._network.embed(torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+
+
 def compare(measure: Measure, embedding: Floats, others: Floats) -> NDArray[np.float64]:
     """Compare an embedding (E,) with others (N,E).
 
@@ -74,7 +118,7 @@ def compare(measure: Measure, embedding: Floats, others: Floats) -> NDArray[np.f
 def average(measure: Measure, embeddings: Floats) -> Floats:
     """Return the mean of a person's embeddings (N,E), L2-normalised where they are."""
     mean = embeddings.mean(0)
-    return mean / max(float(np.linalg.norm(mean)), 1e-9) if measure == "cosine" else mean
+    return _normalize(mean) if measure == "cosine" else mean
 
 
 def find_recognisers(names: Sequence[RecogniserName], tell: Callable[[str], None]) -> list[RecogniserName]:
@@ -87,7 +131,8 @@ def find_recognisers(names: Sequence[RecogniserName], tell: Callable[[str], None
     found: list[RecogniserName] = []
     for name in dict.fromkeys(names):
         try:
-            _LOAD[name]()
+            for asset in _WEIGHTS[name]:
+                fetch(asset)
         except UnreachableError as error:
             tell(f"{name} is left out: {error}")
         else:
@@ -105,12 +150,23 @@ def load_recognisers(names: Sequence[RecogniserName], analyzer: Analyzer) -> lis
     loaded: dict[str, CropRecogniser] = {}
     for name in names:
         one = AnalyzerRecogniser(analyzer) if name == "analyzer" else _LOAD[name]()
-        assert one is not None
         loaded.setdefault(one.name, one)  # an analyzer may have the recogniser that is asked for too
     return list(loaded.values())
 
 
-_LOAD: dict[RecogniserName, Callable[[], CropRecogniser | None]] = {
-    "analyzer": lambda: None,  # is there already
+_LOAD: Final[dict[str, Callable[[], CropRecogniser]]] = {
     "dlib": DlibRecogniser,
+    "faceres": FaceresRecogniser,
+    "arcface": ArcFaceRecogniser,
 }
+_WEIGHTS: Final[dict[str, tuple[str, ...]]] = {
+    "analyzer": (),  # is there already
+    "dlib": ("shape_predictor_5_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat"),
+    "faceres": ("faceres.json", "faceres.bin"),
+    "arcface": ("buffalo_l",),
+}
+
+
+def _normalize(vectors: Floats) -> Floats:
+    """Return vectors (...,E) of length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
