@@ -46,3 +46,23 @@ def test_paired_p_values_are_uniform_where_nothing_differs():
     found = np.array([paired_p_value(*rng.exponential(1, (2, 8)), "mean") for _ in range(300)])
     for level in (0.1, 0.25, 0.5, 0.75):
         assert (found <= level).mean() == pytest.approx(level, abs=0.075)  # 3 standard errors
+
+
+@pytest.mark.parametrize(
+    ("draw", "truth", "reduction", "count"),
+    [
+        (lambda rng, n: rng.normal(2, 1, n), 2.0, "mean", 8),
+        (lambda rng, n: rng.normal(2, 1, n), 2.0, "mean", 40),
+        (lambda rng, n: rng.gamma(4, 1, n), 4.0, "mean", 20),
+        (lambda rng, n: rng.exponential(1, n), 1.0, "mean", 30),
+        (lambda rng, n: rng.normal(0, 1, n), 0.79788, "size", 30),
+        (lambda rng, n: rng.gamma(4, 1, n), 3.67206, "median", 30),
+        (lambda rng, n: rng.random(n) < 0.8, 0.8, "share", 46),
+    ],
+    ids=["normal-8", "normal-40", "gamma-20", "exponential-30", "size-30", "median-30", "share-46"],
+)
+def test_estimate_interval_covers_the_truth_in_95_of_100_samples(draw, truth, reduction, count):
+    rng = np.random.default_rng(2)
+    found = (estimate(draw(rng, count).astype(float), reduction, resamples=400, seed=i) for i in range(1000))
+    covered = np.mean([one.low <= truth <= one.high for one in found])
+    assert 0.92 <= covered <= 0.98  # 1000 samples: a standard error is .007
