@@ -1,6 +1,7 @@
 """Errors that a user can fix, and explanations for errors of libraries and the machine."""
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ class Interrupted(BaseException):  # like KeyboardInterrupt, no error
 
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_BARRED: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _WRITER: Final = ("PytorchStreamWriter failed", "inline_container.cc", "iostream error")
 _MEMORY: Final = (
     "DefaultCPUAllocator: can't allocate memory",
@@ -166,9 +168,24 @@ def explain_failure(error: BaseException, config: object, folder: Path | None) -
     for cause in causes:
         if is_out_of_memory(cause):
             return _out_of_memory(cause, config)
+    barred = explain_barred_path(error)
+    if barred is not None:
+        return barred
     text = " ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
     known = next((line for pattern, line in _KNOWN if re.search(pattern, text, re.DOTALL)), None)
     return f"{known} ({_short(causes[0])})" if known else None
+
+
+def explain_barred_path(error: BaseException) -> str | None:
+    """Return one line that names a path that the system does not let us read or write; None for any other error."""
+    for cause in _chain(error):
+        if isinstance(cause, OSError) and cause.errno in _BARRED and isinstance(cause.filename, str | bytes):
+            path = os.fsencode(cause.filename).decode("utf-8", "backslashreplace")
+            return (
+                f"{path}: cannot be read or written ({cause.strerror}); check its permissions, or choose another place "
+                "(paths.runs=, paths.face_sets=, paths.profiles=, output=)"
+            )
+    return None
 
 
 def summarize_error(error: BaseException) -> str:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,24 @@ def _flush_names(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def require_writable(folder: Path, setting: str) -> None:
+    """Make sure, before the work, that files can be written into a folder, by writing one and removing it again.
+
+    Args:
+        folder: It, or the nearest one above it that exists, is tried.
+        setting: Key that names it, for the message.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".facesmith-"):
+            pass
+    except OSError as error:
+        raise UserError(f"{setting}={folder}: cannot be written ({error.strerror}); choose another folder") from None
 
 
 def require_regular(path: Path) -> None:

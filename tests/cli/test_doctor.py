@@ -9,8 +9,10 @@ import pytest
 
 from facesmith.assets import fetch
 from facesmith.cli import doctor
+from facesmith.cli import main as command_line
 from facesmith.cli.arguments import read_arguments
 from facesmith.cli.doctor import DoctorConfig, Finding, examine, main
+from facesmith.media.signing_key import load_self_signed
 
 
 def configure(folder: Path, *more: str) -> DoctorConfig:
@@ -118,3 +120,47 @@ def test_doctor_null_assets_dir_keeps_the_environments_folder(
     (picture,) = [one for one in findings if one["what"] == "astronaut.png"]
     assert picture["found"].startswith("assets.dir")
     assert os.environ["FACESMITH_ASSETS_DIR"] == str(tmp_path)
+
+
+def test_doctor_places_that_cannot_be_written_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wall = tmp_path / "wall"
+    wall.write_text("no folder")
+    monkeypatch.setenv("FACESMITH_CACHE", str(wall / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(wall / "config"))
+    load_self_signed.cache_clear()
+    findings = {one.what: one for one in examine(configure(tmp_path, f"paths.profiles={wall}/profiles"))}
+    load_self_signed.cache_clear()
+    for what in ("cache", "signing key", "paths.profiles"):
+        assert (findings[what].state, bool(findings[what].mend)) == ("stop", True), what
+    assert findings["paths.runs"].state != "stop"
+
+
+def test_doctor_own_assets_folder_of_the_environment_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: DoctorConfig
+) -> None:
+    monkeypatch.setenv("FACESMITH_ASSETS_DIR", str(fetch("sface.onnx").parent))
+    assert "looked into first" in found(machine, "assets.dir").found
+    assert found(machine, "sface.onnx").found.startswith("assets.dir")
+    monkeypatch.setenv("FACESMITH_ASSETS_DIR", str(tmp_path / "absent"))
+    assert found(machine, "assets.dir").state == "stop"
+
+
+@pytest.mark.parametrize("command", ["train", "infer"])
+def test_command_path_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    wall = tmp_path / "wall"
+    wall.write_text("no folder")
+    given = {
+        "train": ["train", "experiment=identity", f"data.source={wall}", "data.name=a", "data.consent=self",
+                  f"paths.runs={wall}/runs"],
+        "infer": ["infer", "task=embed", f"source={wall}", "task.name=a", "task.consent=self",
+                  f"output={tmp_path}/a.json", f"paths.face_sets={wall}/sets"],
+    }  # fmt: skip
+    with pytest.raises(SystemExit) as stopped:
+        raise SystemExit(command_line.main(given[command]))
+    error = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert "Traceback" not in error
+    assert str(wall) in error
+    assert len(error.splitlines()) == 1

@@ -14,7 +14,7 @@ from skimage import data
 from facesmith.errors import UserError
 from facesmith.media import provenance, signing_key
 from facesmith.media.images import write_image
-from facesmith.media.provenance import Mark, set_signing_key, sign_file
+from facesmith.media.provenance import Mark, check_signing, set_signing_key, sign_file
 from facesmith.media.verification import verify_provenance
 
 MARK = Mark(identity="ada", consent="written", model_hash="ab" * 32, title="face swap of scene.mp4")
@@ -216,3 +216,48 @@ def test_verify_provenance_expired_certificate_is_no_change(tmp_path, monkeypatc
     signing_key.load_self_signed.cache_clear()
     assert found.state == "signed"
     assert any("expired" in problem for problem in found.problems)
+
+
+@pytest.fixture
+def key_elsewhere(tmp_path, monkeypatch):
+    """Keep the self-signed chain in a folder of this test's own."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "keys"))
+    signing_key.load_self_signed.cache_clear()
+    check_signing.cache_clear()
+    yield signing_key.key_folder()
+    signing_key.load_self_signed.cache_clear()
+    check_signing.cache_clear()
+
+
+@pytest.mark.parametrize("years", [34, -34])
+def test_check_signing_key_of_a_wrong_clock_is_replaced(key_elsewhere, monkeypatch, years):
+    wrong = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=365 * years)
+    with monkeypatch.context() as clock:
+        clock.setattr(signing_key, "_now", lambda: wrong)
+        before = signing_key.load_self_signed().certificates
+    signing_key.load_self_signed.cache_clear()
+    check_signing()
+    assert (key_elsewhere / "certificate.pem").read_bytes() != before
+    assert before.count(b"END") == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\nxx", "other"])
+def test_check_signing_damaged_key_is_replaced(key_elsewhere, content):
+    signing_key.load_self_signed()
+    damaged = key_elsewhere / "key.pem"
+    damaged.write_bytes(content if isinstance(content, bytes) else damaged.read_bytes()[:-40])
+    signing_key.load_self_signed.cache_clear()
+    check_signing()
+
+
+def test_check_signing_folder_that_cannot_be_written_is_one_line(key_elsewhere, tmp_path):
+    (tmp_path / "keys").write_text("no folder")
+    with pytest.raises(UserError, match=r"no signing key can be kept there .*set provenance\.certificate"):
+        check_signing()
+
+
+def test_set_signing_key_not_yet_valid_is_refused(own_chain, monkeypatch):
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=400)
+    monkeypatch.setattr(signing_key, "_now", lambda: past)
+    with pytest.raises(UserError, match="set the clock"):
+        set_signing_key(own_chain / "certificate.pem", own_chain / "key.pem")

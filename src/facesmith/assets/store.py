@@ -46,6 +46,21 @@ def use_directory(path: str | Path | None) -> None:
     os.environ[DIRECTORY_VARIABLE] = str(folder)
 
 
+def own_directory() -> Path | None:
+    """Return the user's own directory of assets, by `use_directory` or $FACESMITH_ASSETS_DIR; None for none.
+
+    Raises:
+        UserError: It is set, but no directory.
+    """
+    given = os.environ.get(DIRECTORY_VARIABLE)
+    if not given:
+        return None
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"${DIRECTORY_VARIABLE}={given}: is not a directory; name the one that holds the assets")
+    return folder
+
+
 def fetch(name: str, *, progress: bool = True) -> Path:
     """Return the verified local path of a named asset, downloading it once where it must.
 
@@ -80,10 +95,16 @@ def fetch_with_source(name: str, *, progress: bool = True) -> tuple[Path, str]:
     from filelock import FileLock
 
     folder = cache_directory()
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "downloads.lock"):
-        # Another process may have fetched it while this one waited.
-        return find(name) or _download(name, folder, progress)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "downloads.lock"):
+            # Another process may have fetched it while this one waited.
+            return find(name) or _download(name, folder, progress)
+    except OSError as error:
+        raise UserError(
+            f"asset {name}: {folder} cannot be written ({error.strerror}); set ${CACHE_VARIABLE} to a folder for "
+            f"downloads, or assets.dir or ${DIRECTORY_VARIABLE} to one that holds the file"
+        ) from error
 
 
 def find(name: str) -> tuple[Path, str] | None:
@@ -136,7 +157,7 @@ def _asset(name: str) -> Asset:
 
 def _places(name: str, asset: Asset) -> Iterator[tuple[str, Path]]:
     """Yield in words, and as a path that may not exist, where on this machine an asset is looked for."""
-    directory = os.environ.get(DIRECTORY_VARIABLE)
+    directory = own_directory()
     if directory:
         yield "assets.dir", Path(directory, name)
         if asset.files and all(Path(directory, file).is_file() for file in asset.files):

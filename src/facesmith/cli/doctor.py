@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from types import ModuleType
 from typing import Final, Literal
 
@@ -18,9 +19,12 @@ from pydantic import Field
 from facesmith import assets
 from facesmith.assets.catalog import ASSETS, name_archive
 from facesmith.cli.arguments import read_arguments, wants_help
-from facesmith.config.schema import AssetsConfig, PathsConfig
+from facesmith.config.schema import AssetsConfig, PathsConfig, ProvenanceConfig
 from facesmith.config.settings import Settings
 from facesmith.errors import UserError
+from facesmith.files import require_writable
+from facesmith.media.provenance import check_signing, set_signing_key
+from facesmith.media.signing_key import key_folder
 
 _TRAINING: Final = (
     "face_landmarker.task",
@@ -71,6 +75,7 @@ class DoctorConfig(Settings):
     """Print the findings as JSON."""
     paths: PathsConfig
     assets: AssetsConfig
+    provenance: ProvenanceConfig
 
 
 def main(given: Sequence[str]) -> int:
@@ -98,6 +103,7 @@ def examine(config: DoctorConfig) -> Iterator[Finding]:
     yield from _packages()
     yield from _assets(config)
     yield from _disk(config)
+    yield _signing(config)
     yield _memory()
     yield _wandb()
     yield from _devices()
@@ -141,6 +147,14 @@ def _assets(config: DoctorConfig) -> Iterator[Finding]:
                 "weights", "assets.dir", "stop", str(error), "set assets.dir to a folder that exists, or null"
             )
             return
+    try:
+        own = assets.own_directory()
+    except UserError as error:
+        yield Finding("weights", "assets.dir", "stop", str(error), "set it to a folder that exists, or unset it")
+        return
+    if own is not None:
+        yield Finding("weights", "assets.dir", "ok", f"{own} is looked into first")
+    yield _writable("weights", "cache", assets.cache_directory(), "set $FACESMITH_CACHE to another folder")
     for purpose, names in (("training", _TRAINING), ("demo", _DEMO), ("analyzer=insightface", _INSIGHTFACE)):
         for name in names:
             asset = ASSETS[name]
@@ -159,13 +173,39 @@ def _assets(config: DoctorConfig) -> Iterator[Finding]:
                 yield Finding("weights", name, "note", message, mend)
 
 
+def _places(config: DoctorConfig) -> tuple[tuple[str, Path], ...]:
+    paths = config.paths
+    return ("paths.runs", paths.runs), ("paths.face_sets", paths.face_sets), ("paths.profiles", paths.profiles)
+
+
+def _writable(area: str, what: str, folder: Path, mend: str) -> Finding:
+    """Write a file into a folder, as a run would."""
+    try:
+        require_writable(folder, what)
+    except UserError as error:
+        return Finding(area, what, "stop", str(error).partition(";")[0], mend)
+    return Finding(area, what, "ok", f"{folder} can be written")
+
+
+def _signing(config: DoctorConfig) -> Finding:
+    """Sign a small picture, as every result is signed."""
+    try:
+        set_signing_key(config.provenance.certificate, config.provenance.key)
+        check_signing()
+    except UserError as error:
+        found, _, mend = str(error).partition(";")
+        return Finding("machine", "signing key", "stop", found, mend.strip())
+    return Finding("machine", "signing key", "ok", f"{config.provenance.key or key_folder()} signs results")
+
+
 def _disk(config: DoctorConfig) -> Iterator[Finding]:
-    for key, path in (("paths.runs", config.paths.runs), ("paths.face_sets", config.paths.face_sets)):
+    for key, path in _places(config):
         folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
         free = shutil.disk_usage(folder).free
         found = f"{free / 1e9:.1f} GB free at {folder}"
-        if not os.access(folder, os.W_OK):
-            yield Finding("machine", key, "stop", f"{folder} cannot be written", f"set {key} to another folder")
+        tried = _writable("machine", key, path, f"set {key} to another folder")
+        if tried.state == "stop":
+            yield tried
         elif free < _LEAST_DISK:
             yield Finding("machine", key, "stop", found, f"make room, or set {key} to another disk")
         else:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import facesmith
 from facesmith.config.conf_folder import folders
 from facesmith.config.validation_errors import closest_match
-from facesmith.errors import UserError
+from facesmith.errors import UserError, explain_barred_path
 
 
 class Command(NamedTuple):
@@ -91,6 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        barred = explain_barred_path(error)
+        if barred is None:
+            raise
+        print(f"error: {barred}", file=sys.stderr)
         return 1
 
 

@@ -14,7 +14,7 @@ from facesmith.cli.composition import open_config
 from facesmith.config.signatures import signature
 from facesmith.config.targets import TargetError, is_own
 from facesmith.config.validation_errors import closest_match, suggest_key
-from facesmith.errors import UserError
+from facesmith.errors import UserError, explain_barred_path
 
 
 def explain_error(error: BaseException) -> list[str] | None:
@@ -30,7 +30,8 @@ def explain_error(error: BaseException) -> list[str] | None:
             return [_flat(cause)]
         if type(cause).__name__ == "MisconfigurationException":
             return [_flat(cause)]
-    return None
+    barred = explain_barred_path(error)
+    return None if barred is None else [barred]
 
 
 def is_refused(error: BaseException) -> bool:

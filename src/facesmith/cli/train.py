@@ -17,7 +17,7 @@ from facesmith import assets
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError, explain_errors
 from facesmith.files import make_private_folder
-from facesmith.media.provenance import set_signing_key
+from facesmith.media.provenance import check_signing, set_signing_key
 from facesmith.training.callbacks.checkpoints import GracefulShutdown
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.callbacks.record import RecordRun
@@ -50,6 +50,7 @@ def train(config: TrainConfig) -> float | list[float] | None:
     silence_libraries()
     assets.use_directory(config.assets.dir)
     set_signing_key(config.provenance.certificate, config.provenance.key)
+    check_signing()
     run, in_sweep = config.paths.run or Path(), _in_sweep()
     settings = config.model_dump(mode="json", by_alias=True)
     with (

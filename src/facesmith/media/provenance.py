@@ -1,5 +1,6 @@
 """The mark that every picture and video of a synthetic face carries: C2PA manifest and metadata."""
 
+import functools
 import hashlib
 import io
 import json
@@ -139,6 +140,7 @@ def set_signing_key(certificate: Path | None, key: Path | None) -> None:
         UserError: only one of the two is given, or they cannot sign as C2PA demands; names the reason.
     """
     global _chosen
+    check_signing.cache_clear()
     if certificate is None and key is None:
         _chosen = None
         return
@@ -148,6 +150,17 @@ def set_signing_key(certificate: Path | None, key: Path | None) -> None:
     chosen = signing_key.load_signing_key(certificate, key)
     _try(chosen, certificate)
     _chosen = chosen
+
+
+@functools.cache
+def check_signing() -> None:
+    """Try the signature before the work: results that cannot be signed are not written.
+
+    Raises:
+        UserError: nothing can be signed here; says why, and what to change.
+    """
+    if _chosen is None:  # the user's own key was tried when it was set
+        _try(signing_key.load_self_signed(), None)
 
 
 def sign_file(path: Path, mark: Mark) -> None:
@@ -180,7 +193,9 @@ def sign_file(path: Path, mark: Mark) -> None:
         shutil.copymode(path, signed)
         signed.replace(path)
     except (c2pa.C2paError, OSError) as error:
-        raise MediaError(f"{path}: cannot be signed ({_line(error)}); check disk space and provenance.key") from error
+        raise MediaError(
+            f"{path}: cannot be signed ({_line(error)}); check disk space, clock and provenance.key"
+        ) from error
     finally:
         signed.unlink(missing_ok=True)
 
@@ -203,10 +218,22 @@ def _signer(key: SigningKey) -> c2pa.Signer:
     return c2pa.Signer.from_info(info)
 
 
-def _try(key: SigningKey, certificate: Path) -> None:
+def _try(key: SigningKey, certificate: Path | None) -> None:
+    """Sign a small picture.
+
+    Args:
+        key: To sign with.
+        certificate: The user's file that it comes from; None for the one made on this computer.
+    """
     picture, signed = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
     mark = Mark(identity="nobody", consent="synthetic", model_hash=None, title="trial")
+    named = f"provenance.certificate={certificate}" if certificate else str(signing_key.key_folder())
+    mend = (
+        "give a chain for digital signatures, the signer's certificate first"
+        if certificate
+        else "check this computer's clock, remove that folder, or set provenance.certificate and provenance.key"
+    )
     try:
         with (
             _signer(key) as signer,
@@ -217,16 +244,10 @@ def _try(key: SigningKey, certificate: Path) -> None:
         with c2pa.Reader("image/png", signed) as reader:
             report = json.loads(reader.json())
     except c2pa.C2paError as error:
-        raise UserError(
-            f"provenance.certificate={certificate}: C2PA cannot sign with it ({_line(error)}); give a chain for "
-            "digital signatures, the signer's certificate first"
-        ) from None
+        raise UserError(f"{named}: C2PA cannot sign with it ({_line(error)}); {mend}") from None
     if report["validation_state"] == "Invalid":
         codes = ", ".join(status["code"] for status in report["validation_status"])
-        raise UserError(
-            f"provenance.certificate={certificate}: what it signs is not valid C2PA ({codes}); give a chain for "
-            "digital signatures, the signer's certificate first"
-        )
+        raise UserError(f"{named}: what it signs is not valid C2PA ({codes}); {mend}")
 
 
 def _require_metadata(path: Path) -> None:

@@ -73,7 +73,12 @@ def load_signing_key(certificate: Path, key: Path) -> SigningKey:
         raise UserError(
             f"provenance.key={key}: does not belong to the first certificate in {certificate}; give its own key"
         )
-    ends = chain[0].not_valid_after_utc
+    begins, ends = chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
+    if begins > _now():
+        raise UserError(
+            f"provenance.certificate={certificate}: is valid from {begins:%Y-%m-%d} on, and this computer's clock says "
+            f"{_now():%Y-%m-%d}; set the clock, or give a valid one"
+        )
     if ends < _now():
         raise UserError(f"provenance.certificate={certificate}: ran out on {ends:%Y-%m-%d}; give a valid one")
     if key.stat().st_mode & 0o077:
@@ -141,9 +146,14 @@ def _algorithm(key: PrivateKeyTypes, path: Path) -> Algorithm:
 
 
 def _is_fresh(certificate: Path) -> bool:
-    if not (certificate.is_file() and certificate.with_name(_KEY).is_file()):
+    """Return whether the chain and its key can sign now, and for some time: a wrong clock may have made them."""
+    try:
+        leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
+        key = serialization.load_pem_private_key(certificate.with_name(_KEY).read_bytes(), password=None)
+    except (FileNotFoundError, ValueError, TypeError):
         return False
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc - _RENEWAL > _now()
+    own = leaf.public_key() == key.public_key()
+    return own and leaf.not_valid_before_utc <= _now() < leaf.not_valid_after_utc - _RENEWAL
 
 
 def _make(folder: Path) -> None:

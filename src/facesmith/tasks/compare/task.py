@@ -17,7 +17,7 @@ from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.faces.measures import eye_distance
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import read_image, write_image
-from facesmith.media.provenance import Mark, file_sha256
+from facesmith.media.provenance import Mark, check_signing, file_sha256
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
@@ -59,6 +59,7 @@ class CompareTask:
         """
         self._config, self._analyzer, self._progress = config, analyzer, progress
         self._models = config.model if isinstance(config.model, list) else [config.model]
+        check_signing()
         self._media = find_media(config.source, output=config.output)
         self._console = Console(highlight=False, soft_wrap=True)
 

@@ -19,7 +19,7 @@ from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import read_json_object, write_text
 from facesmith.media.images import write_image
-from facesmith.media.provenance import Mark, file_sha256
+from facesmith.media.provenance import Mark, check_signing, file_sha256
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
@@ -68,6 +68,7 @@ class GenerateTask:
         self._bundle = load_bundle(config.model)
         facts = self._bundle.facts
         self._base = open_base(config.base or str(facts["base"]))
+        check_signing()
         found = find_media(config.source, output=config.output)
         poses = [media.path for media in found if media.kind == "video"]
         if not poses:

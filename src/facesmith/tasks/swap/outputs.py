@@ -1,12 +1,12 @@
 """Choose where the result of each source is written."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from facesmith.errors import UserError
+from facesmith.files import require_writable
 from facesmith.media.sources import Media
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff")
@@ -47,7 +47,7 @@ def output_paths(media: Sequence[Media], source: str | Sequence[str], output: Pa
             raise UserError(
                 f"output={target}: unknown suffix for this {medium.kind}; choose one of {', '.join(suffixes)}"
             )
-    _try_writing(result[0].parent)
+    require_writable(result[0].parent, "output")
     return result
 
 
@@ -62,13 +62,3 @@ def _writable_name(path: Path, kind: str) -> Path:
     if path.suffix.lower() in (IMAGE_SUFFIXES if kind == "image" else VIDEO_SUFFIXES):
         return path
     return path.with_name(path.name + (".png" if kind == "image" else ".mp4"))
-
-
-def _try_writing(folder: Path) -> None:
-    """Write something into the folder, or the nearest one above it that exists, and remove it again."""
-    there = next(above for above in (folder, *folder.absolute().parents) if above.exists())
-    try:
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".facesmith-"):
-            pass
-    except OSError as error:
-        raise UserError(f"output={folder}: cannot be written ({error.strerror}); choose another folder") from None

@@ -21,7 +21,7 @@ from facesmith.files import partial_folder
 from facesmith.media.encoders import Encoding, choose_encoder, lost_properties
 from facesmith.media.images import read_image, write_image
 from facesmith.media.planes import PlaneFrame
-from facesmith.media.provenance import Mark, file_sha256
+from facesmith.media.provenance import Mark, check_signing, file_sha256
 from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import Media, find_media
 from facesmith.media.timeline import Timeline
@@ -77,6 +77,7 @@ class SwapTask:
         """
         self._config, self._progress = config, progress
         self._console = Console(highlight=False, soft_wrap=True)
+        check_signing()
         self._media = find_media(config.source, output=config.output)
         self._outputs = output_paths(self._media, config.source, config.output)
         self._swapper = load_frame_swapper(config.model, config, analyzer=analyzer, profile=config.profile)
