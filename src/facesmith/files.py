@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and readable by their owner only where they hold a face."""
 
+import hashlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ PARTIAL: Final = ".partial"
 """Ends the names of folders in which something is made."""
 FOLDER: Final = 0o700
 FILE: Final = 0o600
+_NAME_MAX: Final = 255  # bytes, where a system does not tell
 _LITTLE: Final = 1e6  # bytes; a disk with less is full
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
         UserError: the folder cannot be made or written.
         DiskFullError: there is no room.
     """
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    # The longest names leave no room for more.
+    temporary = path.with_name(f".{path.stem[:24]}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -175,7 +178,23 @@ def _restrict(path: Path, mode: int) -> None:
 
 def partial_folder(final: Path) -> Path:
     """Return the folder beside `final` in which something is made; it becomes `final` by one rename."""
-    return final.with_name(f"{final.name}{PARTIAL}")
+    return final.with_name(_fitting(f"{final.name}{PARTIAL}", final.parent))
+
+
+def longest_name(folder: Path) -> int:
+    """Return how many bytes the name of a file in a folder may have; the folder need not exist."""
+    there = next((above for above in (folder, *folder.absolute().parents) if above.exists()), Path("/"))
+    try:
+        return os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return _NAME_MAX
+
+
+def _fitting(name: str, folder: Path) -> str:
+    """Return a name, or where it is too long one that stands for it and has the same ending."""
+    if len(os.fsencode(name)) <= longest_name(folder):
+        return name
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:24]}{Path(name).suffix}"
 
 
 @contextmanager
@@ -187,7 +206,7 @@ def hold_lock(final: Path) -> Iterator[None]:
     Args:
         final: What is made; its lock lies beside it.
     """
-    lock = filelock.FileLock(final.with_name(f"{final.name}.lock"), mode=FILE)
+    lock = filelock.FileLock(final.with_name(_fitting(f"{final.name}.lock", final.parent)), mode=FILE)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

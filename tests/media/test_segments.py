@@ -141,3 +141,42 @@ def test_segmented_writer_animation_source_is_written(tmp_path):
     write(tmp_path / "out.mp4", source)
     with open_video(tmp_path / "out.mp4") as reader:
         assert reader.times == pytest.approx([0, 0.04, 0.12, 0.16], abs=1e-3)
+
+
+def test_segmented_writer_segment_without_record_is_made_again(source, tmp_path):
+    whole, target = tmp_path / "whole.mp4", tmp_path / "out.mp4"
+    write(whole, source)
+    for stop, break_it in (
+        (65, lambda folder: (folder / "segment_00002.json").unlink()),  # killed between the two
+        (85, lambda folder: (folder / "segment_00001.json").write_text('{"key": "a", "ta')),  # half written
+        (85, lambda folder: (folder / "segment_00001.mp4").write_bytes(b"")),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            write(target, source, stop=stop, resume=True)
+        break_it(partial_folder(target))
+        resumed = writer(target, source, resume=True)
+        assert resumed.start == (40 if stop == 65 else 20)
+        assert "have no whole record; begun again after segment" in resumed.notes[0]
+        resumed.suspend()
+    assert write(target, source, resume=True).tally["frames"] == 90
+    assert packets(target) == packets(whole)
+
+
+def test_segmented_writer_all_records_lost_begins_again(source, tmp_path):
+    target = tmp_path / "out.mp4"
+    with pytest.raises(KeyboardInterrupt):
+        write(target, source, stop=45)
+    for record in partial_folder(target).glob("*.json"):
+        record.unlink()
+    finished = write(target, source, resume=True)
+    assert "2 of 2 segments of the stopped run have no whole record" in finished.notes[0]
+    assert finished.tally["frames"] == 90
+
+
+def test_segmented_writer_longest_name_resumes(make_video, tmp_path):
+    target = tmp_path / f"{'n' * 251}.mp4"
+    source = make_video("short.mp4", 30)
+    with pytest.raises(KeyboardInterrupt):
+        write(target, source, stop=25)
+    write(target, source, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]

@@ -4,6 +4,7 @@ import io
 import logging
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pillow_heif
 from PIL import (
+    ExifTags,
     Image,
     ImageCms,
     ImageFile,
@@ -95,16 +97,25 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality: int = 95, effort: int = 4) -> None:
+def write_image(
+    path: str | Path,
+    rgb: np.ndarray,
+    *,
+    mark: Mark | None,
+    quality: int = 95,
+    effort: int = 4,
+    carried: Mapping[str, Any] | None = None,
+) -> None:
     """Write a picture; it appears whole or not at all.
 
     Args:
         path: Its suffix names the format (.png .jpg .webp .tif .avif).
-        rgb: (H, W, 3) uint8.
+        rgb: (H, W, 3) uint8; (H, W) is grey, a second or fourth channel is alpha.
         mark: Provenance of a synthetic picture, as XMP and as signed C2PA manifest; None when it shows
             none.
         quality: 1..100, of the lossy formats.
         effort: 0..9, of PNG.
+        carried: ICC profile, EXIF and dpi, as Pillow names them.
 
     Raises:
         UserError: an unknown suffix, a folder that cannot be written, a full disk, or it cannot be signed.
@@ -114,12 +125,15 @@ def write_image(path: str | Path, rgb: np.ndarray, *, mark: Mark | None, quality
     if kind is None:
         raise MediaError(f"{file}: cannot write '{file.suffix}' images; use one of {', '.join(_FORMATS)}")
     options: dict[str, Any] = {"compress_level": effort} if kind == "PNG" else {}
+    options |= carried or {}
     if kind not in ("PNG", "TIFF"):
         options["quality"] = quality
     if kind == "JPEG" and quality >= 90:
         options["subsampling"] = 0
     if mark is not None:
         options |= _with_xmp(kind, mark.xmp())
+    if kind == "TIFF" and "tiffinfo" in options and "exif" in options:
+        _add_exif(options["tiffinfo"], options.pop("exif"))
     with atomic_write(file) as temporary:
         try:
             Image.fromarray(rgb).save(temporary, kind, **options)
@@ -142,6 +156,14 @@ def encode_image(rgb: np.ndarray, suffix: str, *, mark: Mark | None, quality: in
         path = Path(folder, f"picture{suffix}")
         write_image(path, rgb, mark=mark, quality=quality)
         return path.read_bytes()
+
+
+def _add_exif(tags: TiffImagePlugin.ImageFileDirectory_v2, content: bytes) -> None:
+    """Add EXIF to the tags of a TIFF, where Pillow would drop one of the two."""
+    exif = Image.Exif()
+    exif.load(content)
+    for tag, value in exif.items():
+        tags[tag] = exif.get_ifd(tag) if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else value
 
 
 def _with_xmp(kind: str, packet: bytes) -> dict[str, Any]:

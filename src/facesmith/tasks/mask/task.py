@@ -32,7 +32,7 @@ from facesmith.tasks.batch import Batch
 from facesmith.tasks.mask.config import MaskTaskConfig
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.face_selection import FaceSelector, Select
-from facesmith.tasks.swap.outputs import output_paths
+from facesmith.tasks.swap.outputs import output_paths, require_distinct
 from facesmith.tasks.swap.video_processing import VideoProcessor
 
 Pixels = npt.NDArray[np.uint8]
@@ -56,6 +56,8 @@ class MaskTask:
         self._config, self._progress = config, progress
         self._media = find_media(config.source, output=config.output)
         self._outputs = output_paths(self._media, config.source, config.output)
+        pairs = zip((media.path for media in self._media), self._outputs, strict=True)
+        require_distinct({path: (mask, _overlay_path(mask)) for path, mask in pairs})
         self._predictor = MaskPredictor(Occluder(config.occluder), config.template)
         self._analyzers = AnalyzerPool(analyzer)
         self._console = Console(highlight=False, soft_wrap=True)

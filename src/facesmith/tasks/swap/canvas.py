@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from facesmith.faces.geometry.alignment import Matrix, invert_transform, transform_points, warp_face
 from facesmith.media.planes import Plane, PlaneFrame
+from facesmith.media.stills import Still
 from facesmith.tasks.swap.blending import Blend, Floats, blend
 from facesmith.tasks.swap.paste import Bounds, fade_mask, find_bounds, paste_back, warp_back, warp_mask
 
@@ -63,6 +64,26 @@ class RgbCanvas:
     def paste(self, face: Floats, mask: Floats, matrix: Matrix, how: Blend = "linear") -> None:
         """Paste a face, see `Canvas`."""
         paste_back(self.picture, face, mask, matrix, how)
+
+
+class StillCanvas(RgbCanvas):
+    """A still picture in a colour space of its own, changed in place.
+
+    Attributes:
+        picture: Its pixels.
+    """
+
+    def __init__(self, still: Still) -> None:
+        super().__init__(still.pixels)
+        self._still = still
+
+    def crop(self, matrix: Matrix, size: int) -> Floats:
+        """Cut a crop, see `Canvas`."""
+        return self._still.to_srgb(super().crop(matrix, size))
+
+    def paste(self, face: Floats, mask: Floats, matrix: Matrix, how: Blend = "linear") -> None:
+        """Paste a face, see `Canvas`."""
+        super().paste(self._still.from_srgb(face), mask, matrix, how)
 
 
 class PlaneCanvas:
@@ -160,11 +181,6 @@ class PlaneCanvas:
             small = cv2.warpAffine(ready, back, (box[2] - box[0], box[3] - box[1]), flags=cv2.INTER_LINEAR)
             part = _part(plane, box)
             _write(part, part + small, signal.maximum)
-
-
-def as_canvas(picture: Picture | PlaneFrame) -> RgbCanvas | PlaneCanvas:
-    """Return a canvas that changes a picture or frame in place."""
-    return PlaneCanvas(picture) if isinstance(picture, PlaneFrame) else RgbCanvas(picture)
 
 
 def _cut(codes: Picture, matrix: Matrix, size: int) -> Floats:

@@ -18,19 +18,19 @@ from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
 from facesmith.files import partial_folder
-from facesmith.media.encoders import Encoding, choose_encoder, lost_properties
-from facesmith.media.images import read_image, write_image
+from facesmith.media.encoders import CONTAINERS, Encoding, choose_encoder, lost_properties
 from facesmith.media.planes import PlaneFrame
 from facesmith.media.provenance import Mark, check_signing, file_sha256
 from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import Media, find_media
+from facesmith.media.stills import Still, read_still, write_still
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
 from facesmith.media.visualization import side_by_side
 from facesmith.progress import progress_bar
 from facesmith.tasks.batch import Batch
 from facesmith.tasks.swap.analysis import AnalyzerPool
-from facesmith.tasks.swap.canvas import PlaneCanvas
+from facesmith.tasks.swap.canvas import PlaneCanvas, StillCanvas
 from facesmith.tasks.swap.config import SwapTaskConfig
 from facesmith.tasks.swap.face_selection import FaceSelector, Select, reference_embedding, threshold_for
 from facesmith.tasks.swap.frame_swap import load_frame_swapper
@@ -79,7 +79,9 @@ class SwapTask:
         self._console = Console(highlight=False, soft_wrap=True)
         check_signing()
         self._media = find_media(config.source, output=config.output)
-        self._outputs = output_paths(self._media, config.source, config.output)
+        self._outputs = output_paths(
+            self._media, config.source, config.output, suffix=config.suffix, usable=CONTAINERS[config.codec]
+        )
         self._swapper = load_frame_swapper(config.model, config, analyzer=analyzer, profile=config.profile)
         self._model_hash = file_sha256(config.model)
         self._encoding = Encoding(config.codec, config.encoder, config.crf, config.preset)
@@ -128,19 +130,25 @@ class SwapTask:
 
     def _swap(self, media: Media, output: Path, bar: Progress) -> SwapResult:
         if media.kind == "image":
-            return self._swap_image(media.path, output)
+            return self._swap_image(media.path, output, bar)
         return self._swap_video(media.path, output, bar)
 
-    def _swap_image(self, path: Path, output: Path) -> SwapResult:
-        picture = read_image(path)
+    def _swap_image(self, path: Path, output: Path, bar: Progress) -> SwapResult:
+        config = self._config
+        still = read_still(path)
+        picture = still.preview()
         with self._analyzers.borrow() as analyzer:
             faces = self._make_selector()(dict(enumerate(analyzer(picture))))
-        if not faces and self._config.fail_when_no_face:
+        if not faces and config.fail_when_no_face:
             raise UserError(f"{path}: {self._no_face()}")
-        swapped = self._swapper.swap(picture, faces)
-        if self._config.side_by_side:
-            swapped = side_by_side(picture, swapped)
-        write_image(output, swapped, mark=self._mark(path), quality=self._config.quality)
+        self._swapper.swap_in_place([(StillCanvas(still), faces)])
+        if config.side_by_side:
+            still = Still(side_by_side(picture, still.preview()))
+        scale = parse_scale(config.scale)
+        if scale is not None:
+            still = still.resized(*scale(still.pixels.shape[1], still.pixels.shape[0]))
+        if lost := write_still(output, still, mark=self._mark(path), quality=config.quality):
+            bar.console.print(f"{output}: {output.suffix} cannot hold {', '.join(lost)}; left out", markup=False)
         return SwapResult(output, 1, int(not faces), 0)
 
     def _swap_video(self, path: Path, output: Path, bar: Progress) -> SwapResult:
