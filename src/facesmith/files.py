@@ -176,6 +176,16 @@ def _restrict(path: Path, mode: int) -> None:
         log.warning("%s: belongs to somebody else, who must keep it private (chmod %o)", path, mode)
 
 
+def short_path(path: Path) -> str:
+    """Return a path as one would type it here: relative to the working folder where it lies below it.
+
+    Args:
+        path: Absolute or relative.
+    """
+    absolute, here = path.absolute(), Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)
+
+
 def partial_folder(final: Path) -> Path:
     """Return the folder beside `final` in which something is made; it becomes `final` by one rename."""
     return final.with_name(_fitting(f"{final.name}{PARTIAL}", final.parent))

@@ -18,6 +18,7 @@ from facesmith.models.onnx.clients import XSEG_CONTRACT, XSEG_INPUT, spec_for
 from facesmith.models.onnx.export_spec import ExportReport, Exports, ExportSpec
 from facesmith.models.onnx.graph import OnnxGraph
 from facesmith.models.onnx.info import CONTRACTS, SwapperInfo
+from facesmith.progress import waiting
 from facesmith.training.run.log import silence_libraries
 
 
@@ -42,7 +43,8 @@ def export(config: ExportConfig) -> ExportReport | None:
     adapters = load_adapters(config.adapter, config.adapter_weights, config.adapter_scale)
     if config.ckpt_path.suffix in (".onnx", ".dfm"):
         return _export_file(config, adapters)
-    module = load_module(config.ckpt_path)
+    with waiting(f"reading {config.ckpt_path.name}"):
+        module = load_module(config.ckpt_path)
     if not isinstance(module, Exports):
         raise UserError(
             f"ckpt_path={config.ckpt_path}: holds a {type(module).__name__}, which cannot be exported; "
@@ -60,15 +62,16 @@ def export(config: ExportConfig) -> ExportReport | None:
     if adapters is not None:
         spec, name = replace(spec, metadata={**spec.metadata, **adapters.metadata}), f"{name}_{adapters.slug}"
     path, card_path = _paths(config, name)
-    report = onnx_export.export(
-        spec,
-        path,
-        opset=config.opset,
-        precision=config.precision,
-        dynamic_batch=config.to != "hyperswap",  # its slot has a batch of one
-        hashed=config.to != "dfm",
-        card_path=card_path,
-    )
+    with waiting(f"writing {path.name} and comparing it with torch"):
+        report = onnx_export.export(
+            spec,
+            path,
+            opset=config.opset,
+            precision=config.precision,
+            dynamic_batch=config.to != "hyperswap",  # its slot has a batch of one
+            hashed=config.to != "dfm",
+            card_path=card_path,
+        )
     _print_report(report)
     return report
 
@@ -105,7 +108,8 @@ def _export_file(config: ExportConfig, adapters: AdapterSpec | None) -> ExportRe
     kind = {contract: kind for kind, contract in CONTRACTS.items()}.get(file.metadata.get("contract", ""))
     if config.to not in ("facesmith", kind):
         raise UserError(f"to={config.to}: {path} keeps its own contract; omit to=, or give the checkpoint")
-    report = write_merged(path, adapters, config.output)
+    with waiting(f"merging into {path.name} and comparing it with torch"):
+        report = write_merged(path, adapters, config.output)
     _print_report(report)
     return report
 
@@ -121,7 +125,8 @@ def _export_occluder(config: ExportConfig, spec: ExportSpec) -> ExportReport:
     if config.profile is not None:
         raise UserError(f"profile={config.profile}: an occluder has no identity; omit profile")
     path = config.output / "xseg" / f"{spec.metadata['identity']}.onnx"
-    report = onnx_export.export(spec, path, opset=config.opset, precision=config.precision)
+    with waiting(f"writing {path.name} and comparing it with torch"):
+        report = onnx_export.export(spec, path, opset=config.opset, precision=config.precision)
     _print_report(report, "visible face")
     return report
 

@@ -4,11 +4,13 @@ import re
 from collections.abc import Sequence
 
 from facesmith.annotate.config import AnnotateConfig
+from facesmith.cli.announcement import announce_inference, announce_training
 from facesmith.cli.launch import hydra_command
 from facesmith.cli.preflight import check_export, check_inference, check_training
 from facesmith.cli.sweep_files import expand_sweep
 from facesmith.cli.typed_values import take_trainer_arguments
 from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
+from facesmith.progress import waiting
 from facesmith.training.run import resume
 
 
@@ -25,7 +27,9 @@ def _infer_arguments(given: Sequence[str]) -> list[str]:
 @hydra_command("train", TrainConfig, arguments=_train_arguments, preflight=check_training)
 def train(config: TrainConfig) -> float | list[float] | None:
     """Train, and return what a sweep judges by."""
-    from facesmith.cli.train import train
+    announce_training(config)
+    with waiting("loading PyTorch and Lightning"):
+        from facesmith.cli.train import train
 
     return train(config)
 
@@ -33,7 +37,9 @@ def train(config: TrainConfig) -> float | list[float] | None:
 @hydra_command("infer", InferConfig, arguments=_infer_arguments, preflight=check_inference)
 def infer(config: InferConfig) -> None:
     """Run the task."""
-    from facesmith.cli.infer import infer
+    announce_inference(config)
+    with waiting("loading what the task needs"):
+        from facesmith.cli.infer import infer
 
     infer(config)
 
@@ -41,7 +47,8 @@ def infer(config: InferConfig) -> None:
 @hydra_command("export", ExportConfig, preflight=check_export)
 def export(config: ExportConfig) -> None:
     """Write the file and check that it computes what the checkpoint does."""
-    from facesmith.cli.export import export
+    with waiting("loading PyTorch"):
+        from facesmith.cli.export import export
 
     export(config)
 

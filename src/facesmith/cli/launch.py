@@ -188,7 +188,10 @@ def _discard_if_empty(folder: Path) -> None:
         return
     shutil.rmtree(folder)
     for parent in folder.parents[:2]:
-        if any(p.name != NAME_LOCK for p in parent.iterdir()):
+        links = [p for p in parent.iterdir() if p.is_symlink() and not p.exists()]
+        if any(p.name != NAME_LOCK and p not in links for p in parent.iterdir()):
             break
+        for link in links:
+            link.unlink()
         (parent / NAME_LOCK).unlink(missing_ok=True)
         parent.rmdir()

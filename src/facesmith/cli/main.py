@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "train": Command("facesmith.cli.jobs:train", "train a model: experiment=identity data.source=photos/ ..."),
     "infer": Command("facesmith.cli.jobs:infer", "use trained models: task=swap model=ada.onnx source=... output=..."),
     "export": Command("facesmith.cli.jobs:export", "write a model for other programs: ckpt_path=... to=dfm"),
+    "faces": Command("facesmith.cli.faces:main", "look through a person's faces, leave some out: ada leave-out 12"),
     "sweep": Command("facesmith.cli.sweep:main", "compare runs: status|leaderboard|best <folder>"),
     "annotate": Command("facesmith.cli.jobs:annotate", "paint masks of the visible face: data.source=..."),
     "doctor": Command("facesmith.cli.doctor:main", "check whether this machine is ready"),
@@ -41,6 +42,7 @@ COMMANDS: Final = {
 }
 _HYDRA: Final = ("train", "infer", "export", "annotate")
 _VERBS: Final = {
+    "faces": ("leave-out", "take-back"),
     "sweep": ("status", "leaderboard", "best", "lineage", "dashboard"),
     "provenance": ("verify",),
     "purge": ("retention", "name="),

@@ -26,8 +26,9 @@ from facesmith.training.distributed import BatchNormSync
 from facesmith.training.hardware import check_devices, choose_precision, log_device_hint
 from facesmith.training.run import trial
 from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
+from facesmith.training.run.latest import link_latest
 from facesmith.training.run.lock import lock_run
-from facesmith.training.run.log import log_run, silence_libraries
+from facesmith.training.run.log import get_rank, log_run, silence_libraries
 from facesmith.training.run.preemption import PreemptionHandler, handle_preemption
 from facesmith.training.run.record import Monitor, Recorder, record_run
 from facesmith.training.run.start import find_start
@@ -59,6 +60,8 @@ def train(config: TrainConfig) -> float | list[float] | None:
     ):
         if config.paths.run is not None:
             make_private_folder(config.paths.run)  # its checkpoints, renders and exports hold a face
+            if not in_sweep and get_rank() == 0:
+                link_latest(config.paths.run)
         start = find_start(config, settings, run, in_sweep=in_sweep)
         if start.finished:
             return start.objective

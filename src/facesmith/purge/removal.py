@@ -147,7 +147,8 @@ def _remove_emptied(folder: Path, roots: Sequence[Path]) -> None:
     """Remove folders that hold nothing but locks, below the roots."""
     tops = {root.resolve() for root in roots}
     while folder.resolve() not in tops and any(folder.resolve().is_relative_to(top) for top in tops):
-        if not folder.is_dir() or any(one.suffix != ".lock" and one.name != ".lock" for one in folder.iterdir()):
+        left = [one for one in folder.iterdir() if one.exists()] if folder.is_dir() else []  # no links to what is gone
+        if not folder.is_dir() or any(one.suffix != ".lock" and one.name != ".lock" for one in left):
             return
         shutil.rmtree(folder)
         folder = folder.parent

@@ -44,9 +44,10 @@ def log_device_hint(accelerator: str) -> None:
     if accelerator == "cpu" and gpu:
         log.warning("A GPU is present but unused: trainer.accelerator=auto uses it.")
     elif not gpu:
+        threads = torch.get_num_threads()
         log.info(
-            "Training on %d CPU threads; on a machine with a GPU trainer=gpu_16gb is many times faster.",
-            torch.get_num_threads(),
+            "training on %s; with a GPU trainer=gpu_16gb is many times faster",
+            "1 CPU thread" if threads == 1 else f"{threads} CPU threads",
         )
 
 

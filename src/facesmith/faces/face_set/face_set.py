@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.faces.face import keypoints_from_landmarks
+from facesmith.faces.face_set.curation import digest_left_out, read_left_out
 from facesmith.faces.face_set.region_flaws import Flaws, find_flaws, is_visible, no_flaws
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, transform_points, warp_face
@@ -36,6 +38,36 @@ SHEET: Final = "contact_sheet.png"
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class SelectedFace:
+    """A face that selection kept.
+
+    Attributes:
+        number: From 1.
+        crop: File name of its crop.
+        origin: Its file, and of a video the minute and second.
+        sharpness: Variance of the Laplacian.
+        pose: Minus the larger angle by which the head is turned, in degrees: the more, the lower.
+        size: Shorter side of the face, px of the source.
+        likeness: Cosine to the mean of all.
+        landmarks: (478,3) as fractions of the crop's side.
+    """
+
+    number: int
+    crop: str
+    origin: str
+    sharpness: float
+    pose: float
+    size: float
+    likeness: float
+    landmarks: NDArray[np.floating]
+
+
+def _describe_origin(source: str, time: float | None) -> str:
+    name = Path(source).name
+    return name if time is None else f"{name} {int(time) // 60}:{int(time) % 60:02d}"
+
+
 class FaceSet:
     """A finished face set: a table of kept and rejected faces, the crops of the kept, what was done and lost.
 
@@ -47,6 +79,7 @@ class FaceSet:
         meta: Contents of meta.json.
         key: Hash of contents, analyzer and settings.
         embedder: Name of the recogniser of its embeddings.
+        left_out: Crops, by file name, of faces that somebody left out by hand: they count as if they were not there.
     """
 
     template = TEMPLATE
@@ -61,9 +94,15 @@ class FaceSet:
             raise UserError(f"{path}: is not a face set; extract one with data.source=...") from None
         self.key: str = self.meta["key"]
         self.embedder: str = self.meta["embedder"]
+        self.left_out = read_left_out(path)
 
     def __len__(self) -> int:
-        return int(self.meta["kept"])
+        return int(self.meta["kept"]) - len(self.left_out)
+
+    @property
+    def state_key(self) -> str:
+        """The key, and what was left out by hand: what is made from the set and cached depends on both."""
+        return f"{self.key}{digest_left_out(self.left_out)}"
 
     @cached_property
     def table(self) -> pa.Table:
@@ -76,9 +115,45 @@ class FaceSet:
         return pq.read_table(self.path / TABLE)
 
     @cached_property
+    def selected(self) -> pa.Table:
+        """The rows of the faces that selection kept, also of those that were left out by hand afterwards."""
+        return self.table.filter(pc.field("kept"))
+
+    @cached_property
+    def selected_crops(self) -> list[str]:
+        """File names of the crops of `selected`: a face's number is its place here, from 1."""
+        return list(self.selected.column("crop").to_pylist())
+
+    @cached_property
     def kept(self) -> pa.Table:
         """The rows of the kept faces."""
-        return self.table.filter(pc.field("kept"))
+        if not self.left_out:
+            return self.selected
+        return self.selected.filter(pa.array([crop not in self.left_out for crop in self.selected_crops]))
+
+    def describe_selected(self) -> list[SelectedFace]:
+        """Describe every face that selection kept, in order of its number."""
+        embeddings = column_to_array(self.selected, "embedding")
+        mean = embeddings.mean(0) / np.linalg.norm(embeddings.mean(0))
+        columns = ["crop", "source", "time", "frame", "sharpness", "pose", "size", "matrix", "landmarks"]
+        return [
+            SelectedFace(
+                number=place + 1,
+                crop=row["crop"],
+                origin=_describe_origin(row["source"], row["time"]),
+                sharpness=row["sharpness"],
+                pose=-float(np.abs(row["pose"][:2]).max()),
+                size=row["size"],
+                likeness=float(embedding @ mean),
+                landmarks=transform_points(
+                    np.reshape(row["landmarks"], (LANDMARKS, 3)), np.reshape(row["matrix"], (2, 3))
+                )
+                / CROP_SIZE,
+            )
+            for place, (row, embedding) in enumerate(
+                zip(self.selected.select(columns).to_pylist(), embeddings, strict=True)
+            )
+        ]
 
     @cached_property
     def landmarks(self) -> Floats:

@@ -107,6 +107,11 @@ class OccluderDataModule(LightningDataModule):
         self.unseen = [name for name in FAMILIES if not weights.get(name)]
 
     @property
+    def face_sets(self) -> list[FaceSet]:
+        """The face set that is trained on."""
+        return [self.faces]
+
+    @property
     def faces(self) -> FaceSet:
         """The face set; it is extracted on first use."""
         if self._faces is None:

@@ -1,6 +1,7 @@
 """Training of the occluder: a network that predicts which part of a face is visible."""
 
 import copy
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,15 @@ class OccluderModule(LightningModule):
         self._consecutive = []
         self.provenance["gate"] = {name: float(value) for name, value in values.items()}
         self.log_dict(values)
+
+    def next_commands(self, run: str) -> list[str]:
+        """Return how to swap with these masks, and how to draw them alone."""
+        occluder = quote(f"occluder={run}/exports/{self.datamodule.config.name}.onnx")
+        return [
+            f"facesmith infer task=swap model=<file>.onnx masks=[box,occlusion] {occluder} source=scene.mp4 "
+            "output=swapped.mp4",
+            f"facesmith infer task=mask {occluder} source=scene.mp4 output=mask.mp4",
+        ]
 
     def render(self, batch: Batch) -> NDArray[np.uint8]:
         """Draw picture, label, prediction, and the mask a swap would get, a row a face: (H,W,3) RGB uint8."""

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +31,7 @@ from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.generator import SwapGenerator
+from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
 from facesmith.training.swapping.module import SwapModule, draw_columns
@@ -143,6 +145,15 @@ class SwapLoraModule(SwapModule):
         figures = {**data.evaluate_base(base), **data.evaluate(validated), **self._comparison.take()}
         data.figures |= figures  # kept in checkpoints
         self._log_figures(figures)
+
+    def next_commands(self, run: str) -> list[str]:
+        """Return how to swap with base and adapter, and how to merge them into one file."""
+        adapter, base = quote(f"adapter={run}/adapter"), self.config.base
+        base = base / CHECKPOINT_FOLDER / LAST_CHECKPOINT if base.is_dir() else base
+        return [
+            f"facesmith infer task=swap {quote(f'model={base}')} {adapter} source=scene.mp4 output=swapped.mp4",
+            f"facesmith export {quote(f'ckpt_path={base}')} {adapter}",
+        ]
 
     def pop_videos(self) -> list[tuple[str, NDArray[np.uint8]]]:
         """Return the film of the tail drawn since the last time: target, base and adapter side by side."""

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,11 @@ class VideoLoraModule(LightningModule):
     def overview(self) -> NDArray[np.uint8]:
         """Return some frames (H,W,3) RGB uint8 of the last videos: poses, truth, and a row for each face scale."""
         return self._validation.overview()
+
+    def next_commands(self, run: str) -> list[str]:
+        """Return how to generate clips."""
+        exports = quote(f"model={run}/exports")
+        return [f"facesmith infer task=generate {exports} source=poses/ output=generated face_scale=1.0"]
 
     def save_adapter(self, folder: Path) -> list[Path]:
         """Write the LoRA in two namings, the mapper, and everybody's profile.

@@ -126,6 +126,19 @@ class TrainingProgressConfig(CallbackConfig):
     """Whether each epoch's bar stays on the screen."""
 
 
+class EstimateDurationConfig(CallbackConfig):
+    """Settings of `EstimateDuration`: none."""
+
+
+class WriteReportConfig(CallbackConfig):
+    """Settings of `WriteReport`."""
+
+    folder: PathSetting
+    """Of the run."""
+    every_seconds: float = Field(gt=0)
+    """Seconds between two writes while steps are taken."""
+
+
 class PrintSummaryConfig(CallbackConfig):
     """Settings of `PrintSummary`."""
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 from rich.filesize import decimal
 
+from facesmith.files import short_path
 from facesmith.models.adapters.store import register_in_profile
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import Exports
+from facesmith.progress import waiting
 from facesmith.training.callbacks.protocols import HasProfile, SavesAdapter, WritesOnnx, get_datamodule
 
 log = logging.getLogger(__name__)
@@ -41,11 +43,13 @@ class ExportOnnx(Callback):
     def _export(self, trainer: Trainer, pl_module: LightningModule, path: Path) -> None:
         if not trainer.is_global_zero:
             return
-        report = pl_module.write_onnx(path.parent) if isinstance(pl_module, WritesOnnx) else None
-        if report is None:
-            assert isinstance(pl_module, Exports)
-            report = export(pl_module.export_spec(), path, opset=self.opset)
-        log.info("%s: %.1f MB, within %.0e of torch", report.path, report.bytes / 1e6, report.parity)
+        with waiting(f"writing {path.name} and comparing it with torch"):
+            report = pl_module.write_onnx(path.parent) if isinstance(pl_module, WritesOnnx) else None
+            if report is None:
+                assert isinstance(pl_module, Exports)
+                report = export(pl_module.export_spec(), path, opset=self.opset)
+        shown = short_path(report.path)
+        log.info("%s: %.1f MB, within %.0e of torch", shown, report.bytes / 1e6, report.parity)
 
 
 class SaveProfile(Callback):
@@ -67,7 +71,7 @@ class SaveProfile(Callback):
         profile = data.profile()
         path = self.folder / f"{profile.id}.json"
         profile.save(path)
-        log.info("%s: identity profile of %d frames", path, profile.num_frames)
+        log.info("%s: identity profile of %d frames", short_path(path), profile.num_frames)
 
 
 class SaveAdapter(Callback):
@@ -88,7 +92,7 @@ class SaveAdapter(Callback):
             return
         assert isinstance(pl_module, SavesAdapter)
         for path in pl_module.save_adapter(self.folder):
-            log.info("%s: %s", path, decimal(path.stat().st_size))
+            log.info("%s: %s", short_path(path), decimal(path.stat().st_size))
         if self.profiles is not None:
             path = register_in_profile(self.profiles, self.folder)
             log.info(

@@ -1,55 +1,152 @@
-"""The training's progress bar."""
+"""The training's progress bar: the whole training, with the time that is left of it."""
 
+import logging
 import time
-from datetime import timedelta
+from typing import Any, Final
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from typing_extensions import override
 
-_SECONDS_BETWEEN_READS = 0.5
+from facesmith.progress import format_duration
 
-Metrics = dict[str, int | str | float | dict[str, float]]
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES: Final = 60.0  # where there is no terminal
 
 
-class TrainingProgress(RichProgressBar):
-    """Lightning's rich bar, whose own times are the epoch's, with the time left until the last epoch.
+class TrainingProgress(ProgressBar):
+    """One bar for all epochs, with the loss and the time left, and one for each validation; both disappear at the end.
 
-    Metrics are read twice a second instead of at every step: reading one waits for the GPU.
+    Lightning's own bars count an epoch each. Metrics are read at each redraw instead of at every step: reading one
+    waits for the GPU. Without a terminal a line a minute is logged.
 
     Args:
-        refresh_rate: Redraws per second.
-        leave: Whether each epoch's bar stays on the screen.
+        refresh_rate: Redraws per second; 0: no bar.
+        leave: Whether the bar of the training stays on the screen.
     """
 
     def __init__(self, refresh_rate: int, leave: bool) -> None:
-        super().__init__(refresh_rate=refresh_rate, leave=leave)
-        self._started = self._last_read = 0.0
-        self._first_batch = 0
-        self._metrics: Metrics = {}
+        super().__init__()
+        self._refresh_rate, self._leave, self._enabled = refresh_rate, leave, refresh_rate > 0
+        self._bar: Progress | None = None
+        self._training: TaskID | None = None
+        self._validation: TaskID | None = None
+        self._drawn = self._began = 0.0
+        self._first = 0
+
+    @override
+    def enable(self) -> None:
+        self._enabled = True
+
+    @override
+    def disable(self) -> None:
+        self._enabled = False
+        self._stop()
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_start(trainer, pl_module)
-        self._started, self._last_read = time.monotonic(), 0.0
-        self._first_batch = trainer.fit_loop.total_batch_idx + 1
+        total = int(trainer.num_training_batches) * (trainer.max_epochs or 0)
+        self._began = self._drawn = time.monotonic()
+        self._first = trainer.fit_loop.total_batch_idx + 1
+        bar = self._start()
+        if bar is not None and total > 0:
+            self._training = bar.add_task("training", total=total, completed=self._first, note="")
 
     @override
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> Metrics:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
+    ) -> None:
         now = time.monotonic()
-        if now - self._last_read < _SECONDS_BETWEEN_READS:
-            return self._metrics
-        self._last_read = now
-        metrics = {k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"}
-        left = self._seconds_left(trainer, now)
-        if left is not None:
-            metrics["left"] = str(timedelta(seconds=round(left)))
-        self._metrics = metrics
-        return metrics
+        shown = self._bar is not None and self._training is not None
+        between = 1 / self._refresh_rate if shown else _SECONDS_BETWEEN_LINES
+        if not self._enabled or now - self._drawn < between or not trainer.is_global_zero:
+            return
+        self._drawn = now
+        done, epochs = trainer.fit_loop.total_batch_idx + 1, trainer.max_epochs or 0
+        title = f"epoch {trainer.current_epoch + 1}/{epochs}"
+        loss = trainer.progress_bar_metrics.get("train/loss")
+        note = f"loss {loss:.4f}" if isinstance(loss, float) else ""
+        if self._bar is not None and self._training is not None:
+            self._bar.update(self._training, completed=done, description=title, note=note)
+            return
+        total = int(trainer.num_training_batches) * epochs
+        left = (now - self._began) / max(1, done - self._first) * (total - done)
+        log.info("%s, step %d of %d, %s, %s left", title, done, total, note, format_duration(left))
 
-    def _seconds_left(self, trainer: Trainer, now: float) -> float | None:
-        done = trainer.fit_loop.total_batch_idx + 1
-        if not trainer.max_epochs or trainer.max_epochs < 0 or done <= self._first_batch:
-            return None
-        total = trainer.max_epochs * trainer.num_training_batches
-        return max(0.0, (now - self._started) / (done - self._first_batch) * (total - done))
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        batches = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
+        bar = self._start()
+        if bar is not None:
+            total = sum(batches) if all(one < float("inf") for one in batches) else None
+            self._validation = bar.add_task("validation", total=total, note="")
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._bar is not None and self._validation is not None:
+            self._bar.advance(self._validation)
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None and self._validation is not None:
+            self._bar.remove_task(self._validation)
+            self._validation = None
+        if trainer.sanity_checking:
+            self._stop()
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None and self._training is not None:
+            self._bar.update(self._training, completed=trainer.fit_loop.total_batch_idx + 1)
+        self._stop()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._stop()
+
+    @override
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        get_console().print(*args)
+
+    def _start(self) -> Progress | None:
+        """Draw the bars from here on; None where none are drawn."""
+        if self._bar is None and self._enabled and self.trainer.is_global_zero and get_console().is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(
+                *columns,
+                console=get_console(),
+                transient=not self._leave,
+                expand=True,
+                refresh_per_second=self._refresh_rate,
+                speed_estimate_period=300,
+            )
+            self._bar.start()
+        return self._bar
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._training = self._validation = None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from facesmith.faces.face_set.face_set import FaceSet
     from facesmith.faces.profiles.profile import IdentityProfile
     from facesmith.metrics.swap_metrics import SwapMetrics
     from facesmith.models.onnx.export_spec import ExportReport
@@ -74,6 +75,29 @@ class HasGateResults(Protocol):
 
     quality: "dict[str, SwapMetrics]"
     """The last results: `before`, `val`, `val_holdout`."""
+
+
+@runtime_checkable
+class HasFaceSets(Protocol):
+    """A data module that learns from face sets."""
+
+    @property
+    def face_sets(self) -> "Sequence[FaceSet]":
+        """Return those it learns from, the person's first."""
+        ...
+
+
+@runtime_checkable
+class SuggestsCommands(Protocol):
+    """A module that knows what one does with it next."""
+
+    def next_commands(self, run: str) -> list[str]:
+        """Return command lines, the most likely first.
+
+        Args:
+            run: The run's folder, as one would type it.
+        """
+        ...
 
 
 @runtime_checkable

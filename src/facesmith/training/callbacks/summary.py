@@ -1,18 +1,38 @@
-"""The last lines of a training: its final metrics as tables, and the files it made."""
+"""The last screen of a training: how good it is, what was left out, what was made, and the next command."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from rich import get_console
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from facesmith.files import short_path
 from facesmith.metrics.limits import LEAST_ACCEPTED, LIMIT_OF
 from facesmith.metrics.swap_metrics import SwapMetrics
-from facesmith.training.callbacks.protocols import HasGateResults, HasProvenance, get_datamodule
+from facesmith.training.callbacks.protocols import (
+    HasFaceSets,
+    HasGateResults,
+    HasProvenance,
+    SuggestsCommands,
+    get_datamodule,
+)
+from facesmith.training.run.latest import show_path
+from facesmith.training.run.log import print_line
 
-_MAX_TARGETS: Final = 12
+log = logging.getLogger(__name__)
+
+_MAX_TARGETS: Final = 6
+_HEADLINES: Final = (  # shown; the others are in the log, the report and the loggers
+    *("judge_distance", "identity_similarity", "nme", "expression_error", "colour_error", "accepted"),
+    *("mask_iou", "mask_iou_unseen", "boundary_iou", "occluded_recall", "false_occlusion", "flicker"),
+    *("likeness", "likeness_face_scale_0", "projection", "faces_found", "pose_agreement", "loss"),
+)
 
 # name, what it means, what is good
 _METRICS: Final = (
@@ -72,55 +92,120 @@ _STAGES: Final = (  # prefix of the metrics, title of the column
 
 
 class PrintSummary(Callback):
-    """Print the quality gate before and after training, and the files made, when training ends.
+    """Print how good the result is, what was left out, the files made and the next command, when training ends.
 
     Args:
-        folder: Of the run; files below `exports/`, `renders/` and `checkpoints/` are listed.
+        folder: Of the run.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the table and the paths."""
+        """Print it; nothing is printed after it."""
         if not trainer.is_global_zero:
             return
-        console = Console()
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if isinstance(pl_module, HasProvenance):  # what Lightning forgets of a validation before the first step
-            before: dict[str, float] = pl_module.provenance.get("before", {})
-            metrics = {f"before/{name}": value for name, value in before.items()} | metrics
-        columns = [(p, title) for p, title in _STAGES if any(name.startswith(f"{p}/") for name in metrics)]
-        known = _VIDEO_METRICS if any(name.endswith("/likeness") for name in metrics) else _METRICS
-        rows = [row for row in known if any(f"{prefix}/{row[0]}" in metrics for prefix, _ in columns)]
-        if rows:
-            table = Table(title="Quality gate", title_justify="left")
-            table.add_column("figure")
-            for _, title in columns:
-                table.add_column(title, justify="right")
-            table.add_column("good", style="dim")
-            for name, meaning, better in rows:
-                cells = [metrics.get(f"{prefix}/{name}") for prefix, _ in columns]
-                table.add_row(meaning, *("" if c is None else f"{c:.3f}" for c in cells), better)
-            console.print(table)
+        console = get_console()
+        metrics = collect_metrics(trainer, pl_module)
+        every = make_figure_table(metrics)
+        if every.row_count:
+            log.info("%s", _as_text(every), extra={"file_only": True})
+            console.print()
+            console.print(make_figure_table(metrics, _HEADLINES))
         data = get_datamodule(trainer)
         if isinstance(data, HasGateResults):
-            console.print(_make_target_table(data.quality))
-            for line in _verdicts(data.quality):
-                console.print(line, highlight=False, soft_wrap=True, markup=False)
-        for path in self._find_files():
-            console.print(f"  {path}", highlight=False, soft_wrap=True)
+            if any(data.quality[prefix].pictures for prefix in ("val", "val_holdout") if prefix in data.quality):
+                console.print(make_target_table(data.quality))
+            for line in describe_verdicts(data.quality):
+                print_line(line, console)
+        for line in self._describe_files(trainer, pl_module):
+            print_line(line, console)
 
-    def _find_files(self) -> list[Path]:
-        """Return the exports, the checkpoints to resume from, and the newest render."""
-        exports = sorted(p for p in (self.folder / "exports").glob("*") if p.is_file())
-        checkpoints = [p for p in (self.folder / "checkpoints").glob("*.ckpt") if p.stem in ("best", "last")]
+    def _describe_files(self, trainer: Trainer, module: LightningModule) -> Iterator[str]:
+        for line in describe_left_out(get_datamodule(trainer)):
+            yield f"Left out: {line}"
         renders = sorted((self.folder / "renders").glob("*.png"))[-1:]
-        return [*exports, *sorted(checkpoints), *renders]
+        reports = [path for path in [self.folder / "report.html"] if path.exists()]
+        for title, paths in (("Look at", [*renders, *reports]), ("Made", self._made())):
+            for number, path in enumerate(paths):
+                yield f"  {'' if number else title:<8} {show_path(path, self.folder)}"
+        yield from describe_wandb(trainer)
+        if isinstance(module, SuggestsCommands):
+            yield "Next:"
+            yield from (f"  {line}" for line in module.next_commands(show_path(self.folder, self.folder)))
+
+    def _made(self) -> list[Path]:
+        """Return the exports and adapters, and the checkpoints to resume from or export."""
+        exports = [p for p in sorted((self.folder / "exports").glob("*")) if p.suffix in (".onnx", ".safetensors")]
+        adapters = [p for p in [self.folder / "adapter"] if p.is_dir()]
+        checkpoints = [p for p in (self.folder / "checkpoints").glob("*.ckpt") if p.stem in ("best", "last")]
+        return [*exports, *adapters, *sorted(checkpoints)]
 
 
-def _verdicts(quality: Mapping[str, SwapMetrics]) -> list[str]:
-    """Describe, for targets seen and held out, how many faces the gate accepts, and whether that is enough."""
+def collect_metrics(trainer: Trainer, module: LightningModule) -> dict[str, float]:
+    """Return the final metrics by name, with what Lightning forgets of a validation before the first step.
+
+    Args:
+        trainer: At the end of a training.
+        module: What was trained.
+    """
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if isinstance(module, HasProvenance):
+        before: dict[str, float] = module.provenance.get("before", {})
+        metrics = {f"before/{name}": value for name, value in before.items()} | metrics
+    return metrics
+
+
+class FigureRow(NamedTuple):
+    """A figure in a table: what it means, its value at each stage, and what is good."""
+
+    name: str
+    meaning: str
+    cells: list[str]
+    good: str
+
+
+def figure_rows(metrics: Mapping[str, float]) -> tuple[list[str], list[FigureRow]]:
+    """Return the stages of the training that were measured, and a row a figure.
+
+    Args:
+        metrics: By name, with the stage as prefix.
+    """
+    columns = [(p, title) for p, title in _STAGES if any(name.startswith(f"{p}/") for name in metrics)]
+    known = _VIDEO_METRICS if any(name.endswith("/likeness") for name in metrics) else _METRICS
+    rows = []
+    for name, meaning, better in known:
+        cells = [metrics.get(f"{prefix}/{name}") for prefix, _ in columns]
+        if any(cell is not None for cell in cells):
+            rows.append(FigureRow(name, meaning, ["" if one is None else f"{one:.3f}" for one in cells], better))
+    return [title for _, title in columns], rows
+
+
+def make_figure_table(metrics: Mapping[str, float], names: tuple[str, ...] | None = None) -> Table:
+    """Tabulate metrics, a row a figure, a column a stage of the training.
+
+    Args:
+        metrics: By name, with the stage as prefix.
+        names: Of the figures to show; None: all.
+    """
+    titles, rows = figure_rows(metrics)
+    table = Table(title="How good it is" if names else "All figures", title_justify="left", title_style="bold")
+    table.add_column("figure")
+    for title in titles:
+        table.add_column(title, justify="right")
+    table.add_column("good", style="dim")
+    for row in rows:
+        if names is None or row.name in names:
+            table.add_row(row.meaning, *row.cells, row.good)
+    return table
+
+
+def describe_verdicts(quality: Mapping[str, SwapMetrics]) -> list[str]:
+    """Describe, for targets seen and held out, how many faces the gate accepts, and whether that is enough.
+
+    Args:
+        quality: Metrics by prefix.
+    """
     lines = []
     for prefix, title in (("val", "Accepted"), ("val_holdout", "Accepted, held out")):
         if prefix in quality and quality[prefix].pictures:
@@ -131,21 +216,83 @@ def _verdicts(quality: Mapping[str, SwapMetrics]) -> list[str]:
     return lines
 
 
-def _make_target_table(quality: Mapping[str, SwapMetrics]) -> Table:
-    """Tabulate each target's result, those held out last."""
-    table = Table(title="Each target", title_justify="left")
-    for title in ("target", "judge before", "after", "recogniser before", "after", "verdict"):
-        table.add_column(title, justify="left" if title in ("target", "verdict") else "right")
+def describe_left_out(data: object) -> list[str]:
+    """Describe how many faces and files of each face set are not used, why, and where to see them.
+
+    Args:
+        data: The data module.
+    """
+    lines = []
+    for faces in data.face_sets if isinstance(data, HasFaceSets) else ():
+        rejected, skipped = faces.meta.get("rejected", {}), faces.meta.get("skipped", {})
+        reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+        parts = [f"{sum(rejected.values())} of {faces.meta['faces']} faces ({reasons})"] if rejected else []
+        parts += [f"{len(skipped)} files"] if skipped else []
+        parts += [f"{len(faces.left_out)} faces by you"] if faces.left_out else []
+        if parts:
+            lines.append(f"{' and '.join(parts)}, see {short_path(faces.path / 'contact_sheet.png')}")
+    return lines
+
+
+def describe_wandb(trainer: Trainer) -> list[str]:
+    """Describe where W&B keeps this run, and how to upload one that was logged offline.
+
+    Args:
+        trainer: With its loggers.
+    """
+    lines = []
+    for logger in getattr(trainer, "loggers", ()):
+        if isinstance(logger, WandbLogger):
+            run = logger.experiment
+            folder = short_path(Path(run.dir).parent)
+            lines.append(f"  W&B      {run.url or f'offline; upload it with: wandb sync {folder}'}")
+    return lines
+
+
+class TargetRow(NamedTuple):
+    """A target in a table."""
+
+    name: str
+    distance: str
+    verdict: str
+
+
+def target_rows(quality: Mapping[str, SwapMetrics]) -> list[TargetRow]:
+    """Return each target's result, those rejected first.
+
+    Args:
+        quality: Metrics by prefix.
+    """
     before = {row.name: row for row in quality["before"].pictures} if "before" in quality else {}
-    for prefix in ("val", "val_holdout"):
-        for row in quality[prefix].pictures[:_MAX_TARGETS] if prefix in quality else ():
+    found = []
+    for prefix, note in (("val", ""), ("val_holdout", " (held out)")):
+        for row in quality[prefix].pictures if prefix in quality else ():
             was = before.get(row.name)
-            table.add_row(
-                row.name if prefix == "val" else f"{row.name} (held out)",
-                f"{was.distance:.2f}" if was else "",
-                f"{row.distance:.2f}",
-                f"{was.similarity:.2f}" if was else "",
-                f"{row.similarity:.2f}",
-                "accepted" if row.accepted else f"rejected: {row.reason}",
-            )
+            distance = f"{was.distance:.2f} -> {row.distance:.2f}" if was else f"{row.distance:.2f}"
+            verdict = "accepted" if row.accepted else f"rejected: {row.reason}"
+            found.append(TargetRow(f"{row.name}{note}", distance, verdict))
+    return sorted(found, key=lambda row: row.verdict == "accepted")
+
+
+def make_target_table(quality: Mapping[str, SwapMetrics]) -> Table:
+    """Tabulate some targets' results, rejected ones first.
+
+    Args:
+        quality: Metrics by prefix.
+    """
+    rows = target_rows(quality)
+    more = f" ({_MAX_TARGETS} of {len(rows)})" if len(rows) > _MAX_TARGETS else ""
+    table = Table(title=f"Each target{more}", title_justify="left", title_style="bold")
+    table.add_column("target", overflow="fold", min_width=16)
+    table.add_column("judge's distance", justify="right", min_width=12)
+    table.add_column("verdict", overflow="fold")
+    for row in rows[:_MAX_TARGETS]:
+        table.add_row(Text(row.name), row.distance, Text(row.verdict))
     return table
+
+
+def _as_text(table: Table) -> str:
+    console = Console(width=120, no_color=True)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel
+from rich.console import Console
+from rich.file_proxy import FileProxy
 
 import facesmith
 from facesmith.errors import is_disk_full
@@ -32,6 +34,37 @@ class ConsoleFilter(logging.Filter):
             return False
         own = record.name.split(".")[0] == "facesmith"
         return record.levelno >= logging.ERROR or (own and get_rank() == 0)
+
+
+class ConsoleHandler(logging.Handler):
+    """Write records to standard error, above a progress bar where one is drawn, and wrapped between words.
+
+    Standard error is looked up for each record: while a bar is drawn rich has put its own in place. Indented lines,
+    such as a command to copy, are never wrapped.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            text, stream = self.format(record), sys.stderr
+            if isinstance(stream, FileProxy) or not stream.isatty():  # of a bar, which wraps by itself
+                stream.write(f"{text}\n")
+                stream.flush()
+                return
+            for line in text.splitlines():
+                print_line(line, Console(file=stream))
+        except Exception:
+            self.handleError(record)
+
+
+def print_line(line: str, console: Console) -> None:
+    """Print a line as it is, wrapped between words where it is prose; an indented one is left whole, to be copied.
+
+    Args:
+        line: Without line break.
+        console: Where to.
+    """
+    console.print(line, markup=False, highlight=False, soft_wrap=line.startswith(" ") or not console.is_terminal)
 
 
 class LogFileHandler(logging.FileHandler):

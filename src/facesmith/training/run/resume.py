@@ -70,6 +70,7 @@ def expand_resume(given: Sequence[str]) -> list[str]:
     if not wanted or wanted[-1] in ("", "null", AUTO):
         return list(given)
     folder = Path(wanted[-1])
+    folder = folder.parent / folder.readlink() if folder.is_symlink() else folder
     if {"-m", "--multirun"} & set(given):
         raise UserError(f"resume={folder}: names one run; in a sweep resume=auto resumes in each job's own folder")
     if not (folder / HYDRA_FOLDER / "overrides.yaml").is_file():
@@ -101,7 +102,7 @@ def choose_run_folder(base: str, time: str, resume: str | None) -> str:
     """
     if resume == AUTO:
         for folder in sorted(Path(base).glob("[!.]*"), key=lambda path: path.name, reverse=True):
-            if folder.is_dir() and find_newest_checkpoint(folder).path is not None:
+            if folder.is_dir() and not folder.is_symlink() and find_newest_checkpoint(folder).path is not None:
                 return str(folder)
     number, folder = 1, Path(base, time)
     while folder.exists():

@@ -154,6 +154,11 @@ class SwapDataModule(LightningDataModule):
         self.quality = self.evaluator.quality
         return figures
 
+    @property
+    def face_sets(self) -> list[FaceSet]:
+        """The face sets of those who are trained on."""
+        return [split.frames.faces for split in self.splits]
+
     def provenance(self) -> dict[str, Any]:
         """Return identity, consent and face set, in plain values, for checkpoints and exports."""
         return {
@@ -235,7 +240,8 @@ class SwapDataModule(LightningDataModule):
             source: Photos and videos.
             setting: Configuration key of the source, for error messages.
         """
-        return self.extract_faces(source, "scenes", self.config.face_sets / self.identity, "many", setting)
+        name = "portraits" if source is STOCK_FACES else "scenes"
+        return self.extract_faces(source, name, self.config.face_sets / self.identity, "many", setting)
 
     def extract_faces(
         self,

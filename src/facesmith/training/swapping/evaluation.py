@@ -12,6 +12,7 @@ from facesmith.faces.face import Analyzer
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim
 from facesmith.metrics.swap_metrics import SwapMetrics
+from facesmith.progress import waiting
 from facesmith.training.swapping.dataset import Batch, as_bytes
 from facesmith.training.swapping.splits import FaceSubset
 
@@ -132,7 +133,11 @@ class ValidationEvaluator:
             mine = rows & (validated.person == number)
             if not mine.any():
                 continue
+            title = (
+                f"measuring {int(mine.sum())} faces before the swap" if before else f"measuring {int(mine.sum())} swaps"
+            )
             few, names = validated.pictures[mine], of_each[mine].tolist()
-            pictures += (evaluate.before(few, names) if before else evaluate(few, names)).pictures
+            with waiting(title):
+                pictures += (evaluate.before(few, names) if before else evaluate(few, names)).pictures
         self.quality[prefix] = SwapMetrics(pictures)
         return self.quality[prefix].figures(prefix)

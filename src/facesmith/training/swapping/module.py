@@ -3,6 +3,7 @@
 import copy
 from abc import abstractmethod
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any, Final
 
 import numpy as np
@@ -137,6 +138,14 @@ class SwapModule(LightningModule):
             inputs[SOURCE] = nn.functional.normalize(torch.ones(1, embedding_size))
         optional = landmark_example() if generator.takes_landmarks else {}
         return ExportSpec(ExportWrapper(generator), inputs, [OUTPUT, MASK], info.metadata(), optional=optional)
+
+    def next_commands(self, run: str) -> list[str]:
+        """Return how to swap with the exported file, and how to export it for other programs."""
+        model = f"{run}/exports/{self.datamodule.identity}.onnx"
+        return [
+            f"facesmith infer task=swap {quote(f'model={model}')} source=scene.mp4 output=swapped.mp4",
+            f"facesmith export {quote(f'ckpt_path={run}/checkpoints/last.ckpt')} to=dfm",
+        ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the settings that rebuild the module without any YAML."""

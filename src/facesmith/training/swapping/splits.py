@@ -70,6 +70,13 @@ class FaceSubset:
         sources = self.faces.kept.column("source").to_pylist()
         return [Path(sources[row]).stem for row in self.rows]
 
+    def labels(self) -> list[str]:
+        """Return what to call each face in a table: its file, and of a video the minute and second."""
+        sources = self.faces.kept.column("source").to_pylist()
+        times = self.faces.times[self.rows]
+        named = zip((Path(sources[row]).name for row in self.rows), times, strict=True)
+        return [name if np.isnan(time) else f"{name} {int(time) // 60}:{int(time) % 60:02d}" for name, time in named]
+
 
 @dataclass(frozen=True)
 class ValidationItems:
@@ -164,7 +171,7 @@ class IdentitySplit:
         if not len(self.held_out_frames):
             return None
         frames = self.held_out_frames.thinned(at_most)
-        return ValidationItems(untouched(frames.aligned(size), "self"), frames.names())
+        return ValidationItems(untouched(frames.aligned(size), "self"), frames.labels())
 
     def _targets(self, what: str, scenes: list[FaceSubset], size: int, progress: bool) -> ValidationItems:
         """Load or build scenes' faces, not mirrored, with their pseudo ground truth."""
@@ -180,7 +187,8 @@ class IdentitySplit:
             )
             return items[np.arange(len(names))]
 
-        return ValidationItems(self._cached(what, {"size": size}, [self.frames, *scenes], make), names)
+        labels = [label for scene in scenes for label in scene.labels()]
+        return ValidationItems(self._cached(what, {"size": size}, [self.frames, *scenes], make), labels)
 
     def _cached(
         self, what: str, options: Mapping[str, Any], parts: Sequence[FaceSubset], make: Callable[[], TrainingItems]
@@ -188,7 +196,7 @@ class IdentitySplit:
         """Load items cached for the same faces and settings; else build them, one process at a time."""
         described: dict[str, Any] = {
             "recipe": dict(options),
-            "parts": [[part.faces.key, part.rows.tolist()] for part in parts],
+            "parts": [[part.faces.state_key, part.rows.tolist()] for part in parts],
             "version": [facesmith.__version__, _REVISION],
         }
         key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
