@@ -27,7 +27,9 @@ _WINDOW: Final = 5  # px in which a picture explains the face by its light and c
 _CONTRAST: Final = (0.4, 2.0)  # bounds of the change of contrast
 _RIM: Final = 5  # px; what is nearer to the mask's rim is blended
 _SKIN: Final = [REGIONS.index(name) for name in ("nose", "cheeks", "forehead")]
+_EYES, _FOREHEAD = REGIONS.index("eyes"), REGIONS.index("forehead")
 _AROUND_LIPS: Final = 2  # px
+_AROUND_BROWS: Final = 2  # px
 _LEAST: Final = 60  # px of a region, else it is not measured
 
 
@@ -57,7 +59,12 @@ class PersonAppearance:
         self._points = _to_side(canonical, person.size)
         self._parts = masks.divide_face(self._points, _SIDE)
         # lips, teeth and tongue look otherwise with every opening of the mouth
-        self._lips = masks.draw_hull(self._points[topology.LIPS_OUTER], _SIDE, _AROUND_LIPS) > 0
+        lips = masks.draw_hull(self._points[topology.LIPS_OUTER], _SIDE, _AROUND_LIPS) > 0
+        # and a raised brow reaches into the forehead
+        around = np.ones((2 * _AROUND_BROWS + 1,) * 2, np.uint8)
+        brows = cv2.dilate(self._parts[_EYES].astype(np.uint8), around) > 0
+        self._measured = self._parts & ~lips
+        self._measured[_FOREHEAD] &= ~brows
         shown = find_visible_regions(both, canonical) if both.visible.all() else both.visible
         shown |= ~shown.any(0)  # covered everywhere: nothing else is known
         # (N,S,S) where each picture shows the person
@@ -104,7 +111,7 @@ class PersonAppearance:
         ours = _lightness(self.bring(swapped, places))
         contrast = max(float(ours[face].std()), 1e-3)
         spread, left = _explain(ours, self._light, self._shown, _lightness(self.bring(target, places)), inside)
-        parts = self._parts & inside & ~self._lips
+        parts = self._measured & inside
         regions = [float(spread[part].mean()) / contrast if part.sum() >= _LEAST else math.nan for part in parts]
         skin = parts[_SKIN].any(0)
         stripes = math.nan
