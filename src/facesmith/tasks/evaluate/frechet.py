@@ -3,6 +3,7 @@
 import hashlib
 import math
 import pickle
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -93,6 +94,11 @@ def load_inception(path: Path) -> tuple[FrechetInceptionDistance, str]:
         raise UserError(f"task.fid={path}: cannot be read ({why}); give Inception weights as torch tensors") from None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"task.fid={path}: is no dictionary of tensors; give pt_inception-2015-12-05-6726825d.pth")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    if named and not digest.startswith(named[1]):
+        raise UserError(f"task.fid={path}: sha256 is {digest}, its name says {named[1]}...; download it again")
     try:
         # it reads the file as any pickle; what was just read holds nothing but tensors
         metric = FrechetInceptionDistance(feature=_INCEPTION, feature_extractor_weights_path=str(path))
@@ -101,8 +107,6 @@ def load_inception(path: Path) -> tuple[FrechetInceptionDistance, str]:
     except (RuntimeError, KeyError) as error:
         why = " ".join(str(error).split())[:120]
         raise UserError(f"task.fid={path}: holds another network ({why}); give Inception weights of FID") from None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return metric, f"{path.name}, sha256 {digest}"
 
 

@@ -1,0 +1,176 @@
+"""What `casia.py` and `ffpp.py` share: the figures of a published protocol, and swaps made by a model."""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from facesmith.errors import UserError
+from facesmith.metrics.retrieval import retrieval_rank
+from facesmith.metrics.statistics import Estimate, estimate
+from facesmith.tasks.evaluate.frechet import load_inception
+from reference_networks import COSFACE, DDFA, HOPENET, INCEPTION, CosFace, Ddfa, HopeNet, load_weights
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.floating]
+
+COLUMNS = {
+    "retrieval": "ID retrieval",
+    "similarity": "ID similarity",
+    "pose": "pose, degrees",
+    "expression": "expression, 3DDFA",
+    "fid": "FID",
+}
+
+
+class ReferenceNetworks:
+    """The published networks with the user's weights; their sha256 are printed.
+
+    Args:
+        folder: Holds the weights under their published names; FID is left out where those of Inception are missing.
+        expected: `<file>=<sha256>` that weights must have; others are refused.
+    """
+
+    def __init__(self, folder: Path, expected: Sequence[str] = ()) -> None:
+        self.cosface, self.hopenet, self.ddfa = CosFace(), HopeNet(), Ddfa()
+        wanted = dict(one.partition("=")[::2] for one in expected)
+        for name, network in ((COSFACE, self.cosface), (HOPENET, self.hopenet), (DDFA, self.ddfa)):
+            digest = load_weights(network, folder / name)
+            print(f"weights {name}: sha256 {digest}")
+            if wanted.get(name, digest) != digest:
+                raise UserError(f"{folder / name}: sha256 is {digest}, not {wanted[name]}; give the published weights")
+        self.inception = folder / INCEPTION if (folder / INCEPTION).exists() else None
+        if self.inception is None:
+            print(f"weights {INCEPTION}: not there, FID is not measured")
+
+    def frechet(self, real: Iterable[Pixels], swapped: Iterable[Pixels], size: int) -> float:
+        """Measure FID with 2048 features of pictures brought to a size; nan without Inception."""
+        if self.inception is None:
+            return float("nan")
+        metric, _ = load_inception(self.inception)
+        metric.set_dtype(torch.float64)
+        for pictures, is_real in ((real, True), (swapped, False)):
+            for picture in pictures:
+                _update(metric, picture, size, is_real)
+        return float(metric.compute())
+
+
+def _update(metric: FrechetInceptionDistance, picture: Pixels, size: int, is_real: bool) -> None:
+    given = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
+    scaled = torch.nn.functional.interpolate(given, (size, size), mode="bilinear", antialias=True)
+    metric.update(scaled.round().clamp(0, 255).byte(), real=is_real)
+
+
+@dataclass
+class Row:
+    """Figures of one set of swaps, a value a picture.
+
+    Attributes:
+        method: Name.
+        kind: one-shot, or per-person.
+        values: By key of COLUMNS.
+        fid: Of the set.
+    """
+
+    method: str
+    kind: str
+    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in COLUMNS if name != "fid"})
+    fid: float = float("nan")
+
+    def add(
+        self,
+        networks: ReferenceNetworks,
+        swap: tuple[Pixels, Floats],
+        target: tuple[Pixels, Pixels],
+        source: Floats,
+        gallery: tuple[Sequence[str], Floats],
+        person: str,
+    ) -> None:
+        """Measure a swapped picture.
+
+        Args:
+            networks: The published networks.
+            swap: The picture (H,W,3) RGB, and the target's keypoints (5,2) px in it.
+            target: Crops of the swap and of the target for pose and expression.
+            source: Embedding of the source.
+            gallery: Names, and embeddings (G,E).
+            person: Name of the source in the gallery.
+        """
+        embedding = networks.cosface.embed(*swap)
+        names, embeddings = gallery
+        found = {
+            "retrieval": float(retrieval_rank(embeddings @ embedding, names.index(person)) == 1),
+            "similarity": float(embedding @ source),
+            "pose": float(np.linalg.norm(np.subtract(*map(networks.hopenet.angles, target)))),
+            "expression": float(np.linalg.norm(np.subtract(*map(networks.ddfa.expression, target)))),
+        }
+        for name, value in found.items():
+            self.values[name].append(value)
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Return the figures with their 95 % intervals."""
+        reductions = {name: "share" if name == "retrieval" else "mean" for name in self.values}
+        return {name: estimate(np.array(column), reductions[name]) for name, column in self.values.items()}
+
+
+def print_table(title: str, rows: Sequence[Row], published: Mapping[str, Sequence[float]]) -> None:
+    """Print published figures and rows as a Markdown table."""
+    print(f"\n**{title}**\n\n| method | kind | pictures | {' | '.join(COLUMNS.values())} |")
+    print("|---|---|---|" + "---|" * len(COLUMNS))
+    for method, figures in published.items():
+        print(f"| {method} | published | | {' | '.join(f'{figure:g}' for figure in figures)} |")
+    for row in rows:
+        cells = []
+        for name, one in row.estimates().items():
+            scale = 100 if name == "retrieval" else 1
+            ends = "" if np.isnan(one.low) else f" ({one.low * scale:.2f} to {one.high * scale:.2f})"
+            cells.append(f"{one.value * scale:.2f}{ends}")
+        fid = "" if np.isnan(row.fid) else f"{row.fid:.2f}"
+        print(f"| {row.method} | {row.kind} | {len(row.values['pose'])} | {' | '.join(cells)} | {fid} |")
+
+
+def swap_targets(
+    model: str, source: Path, targets: Path, output: Path, scratch: Path, person: str, training: Sequence[str] | None
+) -> None:
+    """Put one person onto a folder of targets, by `facesmith` itself.
+
+    Args:
+        model: A file that takes any identity, or the experiment of a training where `training` is given.
+        source: Pictures or a video of the person.
+        targets: Folder of pictures or videos.
+        output: Folder of the results, which keep the targets' names.
+        scratch: Folder of runs and profiles.
+        person: Slug of the person.
+        training: Overrides of a training for this person; None: one-shot, by a profile of `source`.
+
+    Raises:
+        UserError: A command failed.
+    """
+    paths = [f"paths.{name}={scratch / name}" for name in ("runs", "profiles", "face_sets")]
+    consent = "licensed"
+    if training is None:
+        _facesmith("infer", "task=embed", f"source={source}", f"name={person}", f"task.consent={consent}", *paths)
+        chosen = [f"task.model={model}", f"task.profile={scratch / 'profiles' / person}.json"]
+    else:
+        given = [f"data.source={source}", f"data.name={person}", f"data.consent={consent}"]
+        _facesmith("train", f"experiment={model}", *given, *training, *paths)
+        files = sorted((scratch / "runs").glob(f"*/{person}/*/exports/*.onnx"))
+        if not files:
+            raise UserError(f"{scratch / 'runs'}: the training of {person} exported no .onnx")
+        chosen = [f"task.model={files[-1]}"]
+    _facesmith(
+        "infer", "task=swap", *chosen, f"source={targets}", f"output={output}", "fail_when_no_face=false", *paths
+    )
+
+
+def _facesmith(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "facesmith", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise UserError(f"facesmith {' '.join(arguments[:2])}: {lines[-1]}")
