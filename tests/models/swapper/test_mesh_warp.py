@@ -20,7 +20,7 @@ from facesmith.models.onnx.info import SwapperInfo
 from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.swapper.generator import ExportWrapper
-from facesmith.models.swapper.mesh_geometry import MovingLeastSquares, mask_outline, weigh_visible
+from facesmith.models.swapper.mesh_geometry import MovingLeastSquares, mask_outline, measure_stretch, weigh_visible
 from facesmith.models.swapper.mesh_warp import WARP_LANDMARKS, MeshWarp
 
 SIZE = 128
@@ -89,6 +89,15 @@ def test_weigh_visible_of_a_turned_head_drops_the_far_cheek(pictures: PersonPict
     depth = turned[topology.OVAL, 2]
     assert weights[depth > depth.quantile(0.8)].max() < 0.1
     assert weights[depth < depth.quantile(0.3)].min() > 0.9
+
+
+@pytest.mark.parametrize("shares", [(1.0, 1.0), (0.2, 0.9), (1.3, 0.1), (-0.5, 0.8)])
+def test_measure_stretch_of_a_turned_and_squeezed_grid_is_its_lesser_share(shares: tuple[float, float]) -> None:
+    at = MovingLeastSquares(torch.zeros(3, 2), nodes=16).places.T.view(1, 2, 16, 16)
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    moved = torch.einsum("ij,njhw->nihw", turn @ torch.diag(torch.tensor(shares)) @ turn.T, at)
+    expected = 0.0 if min(shares) < 0 else min(shares)  # a mirrored place is seen from behind
+    assert measure_stretch(moved)[0, 0, 4:-4, 4:-4].numpy() == pytest.approx(expected, abs=1e-3)
 
 
 def test_mask_outline_is_full_inside_and_empty_outside() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from skimage.data import astronaut
@@ -7,7 +9,7 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.images import write_image
-from facesmith.tasks.swap.face_selection import FaceSelector, reference_embedding, threshold_for
+from facesmith.tasks.swap.face_selection import FaceSelector, count_turned, reference_embedding, threshold_for
 
 ADA = np.array([1, 0, 0, 0], np.float32)
 
@@ -74,3 +76,8 @@ def test_threshold_for_embedder():
     assert threshold_for({"sface": 0.36}, "sface") == 0.36
     with pytest.raises(UserError, match="no value for embedder dlib"):
         threshold_for({"sface": 0.36}, "dlib")
+
+
+def test_count_turned_counts_heads_seen_from_the_side_whichever_way_they_turn():
+    poses = [(0, 0, 0), (40, 0, 50), (0, 50, 0), (5, -50, 5)]
+    assert count_turned([replace(face(0, 9), pose=np.array(pose, np.float32)) for pose in poses]) == 2

@@ -1,6 +1,6 @@
 """Select the faces of a picture or video that are swapped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ Select = Literal["largest", "all", "reference"] | int
 
 # The largest face stays the largest until another is clearly so: two of one size would take turns.
 _CLEARLY_LARGER = 1.25
+_FAR_TURNED = 35.0  # degrees of yaw
 
 
 class FaceSelector:
@@ -111,3 +112,8 @@ def threshold_for(thresholds: float | Mapping[str, float], embedder: str) -> flo
 def _area(face: Face) -> float:
     left, top, right, bottom = (float(edge) for edge in face.box)
     return max(right - left, 0.0) * max(bottom - top, 0.0)
+
+
+def count_turned(faces: Sequence[Face]) -> int:
+    """Count the faces that are turned so far (more than 35 degrees) that a swap of them must be looked at."""
+    return sum(abs(float(face.pose[1])) > _FAR_TURNED for face in faces)

@@ -32,7 +32,13 @@ from facesmith.tasks.batch import Batch
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.canvas import PlaneCanvas, StillCanvas
 from facesmith.tasks.swap.config import SwapTaskConfig
-from facesmith.tasks.swap.face_selection import FaceSelector, Select, reference_embedding, threshold_for
+from facesmith.tasks.swap.face_selection import (
+    FaceSelector,
+    Select,
+    count_turned,
+    reference_embedding,
+    threshold_for,
+)
 from facesmith.tasks.swap.frame_swap import load_frame_swapper
 from facesmith.tasks.swap.outputs import output_paths
 from facesmith.tasks.swap.time_range import parse_scale, select_frames
@@ -52,12 +58,14 @@ class SwapResult:
         frames: How many frames it has.
         without_face: In how many of them no face was swapped.
         bridged: In how many of them a face was swapped that the analyzer did not see.
+        turned: In how many of them a face was swapped that is turned far to the side.
     """
 
     path: Path
     frames: int
     without_face: int
     bridged: int
+    turned: int
 
 
 class SwapTask:
@@ -149,7 +157,7 @@ class SwapTask:
             still = still.resized(*scale(still.pixels.shape[1], still.pixels.shape[0]))
         if lost := write_still(output, still, mark=self._mark(path), quality=config.quality):
             bar.console.print(f"{output}: {output.suffix} cannot hold {', '.join(lost)}; left out", markup=False)
-        return SwapResult(output, 1, int(not faces), 0)
+        return SwapResult(output, 1, int(not faces), 0, int(count_turned(faces) > 0))
 
     def _swap_video(self, path: Path, output: Path, bar: Progress) -> SwapResult:
         config = self._config
@@ -185,7 +193,7 @@ class SwapTask:
                 tell(note)
             if lost := reader.lost:
                 tell(f"{path}: {'; '.join(lost)}")
-        return SwapResult(output, tally["frames"], tally["without"], tally["bridged"])
+        return SwapResult(output, tally["frames"], tally["without"], tally["bridged"], tally["turned"])
 
     def _timeline(self, reader: VideoReader, output: Path, frames: range, tell: Callable[[str], None]) -> Timeline:
         """Return the timeline of the result, and tell what of the picture cannot be carried."""
@@ -212,7 +220,12 @@ class SwapTask:
             for frame in processed:
                 number = frame.number - frames.start
                 writer.write(frame.picture, number)
-                writer.tally.update(frames=1, without=int(frame.faces == 0), bridged=int(frame.bridged > 0))
+                writer.tally.update(
+                    frames=1,
+                    without=int(frame.faces == 0),
+                    bridged=int(frame.bridged > 0),
+                    turned=int(frame.turned > 0),
+                )
                 bar.update(task, completed=number + 1)
 
     def _draw(self, frames: Sequence[tuple[PlaneFrame, Sequence[Face]]]) -> list[PlaneFrame | Pixels]:
@@ -275,6 +288,8 @@ class SwapTask:
                 notes.append(f"{result.without_face} of {result.frames} frames without a face to swap, unchanged")
             if result.bridged:
                 notes.append(f"{result.bridged} bridged")
+            if result.turned:
+                notes.append(f"look at {result.turned} with a head turned by more than 35 degrees")
             note = f" ({'; '.join(notes)})" if notes else ""
             self._console.print(f"swapped {result.path}{note}", markup=False)
         if failed:

@@ -18,7 +18,7 @@ from facesmith.media.planes import PlaneFrame
 from facesmith.media.video import VideoReader, read_planes
 from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
 from facesmith.tasks.swap.config import MediaTaskConfig
-from facesmith.tasks.swap.face_selection import FaceSelector
+from facesmith.tasks.swap.face_selection import FaceSelector, count_turned
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,12 +39,14 @@ class ProcessedFrame(Generic[P]):
         picture: What was made of it.
         faces: How many faces were processed.
         bridged: How many of them the analyzer did not see.
+        turned: How many of them are turned far, see `count_turned`.
     """
 
     number: int
     picture: P
     faces: int
     bridged: int
+    turned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class VideoProcessor(Generic[P]):
     def _process_group(self, group: list[_Selected]) -> list[ProcessedFrame[P]]:
         pictures = self._process([(frame.picture, frame.faces) for frame in group])
         return [
-            ProcessedFrame(frame.number, picture, len(frame.faces), frame.bridged)
+            ProcessedFrame(frame.number, picture, len(frame.faces), frame.bridged, count_turned(frame.faces))
             for frame, picture in zip(group, pictures, strict=True)
         ]
 
