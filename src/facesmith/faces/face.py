@@ -92,7 +92,11 @@ class Analyzer(Protocol):
         ...
 
     def detect(self, frame: Pixels) -> list[Detection]:
-        """Find where faces may be in a frame (H, W, 3) RGB."""
+        """Find where faces may be in a frame (H, W, 3) RGB that is upright, more or less."""
+        ...
+
+    def search(self, frame: Pixels) -> list[Detection]:
+        """Find faces where `detect` finds none, however turned or small; slower."""
         ...
 
     def analyse(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:

@@ -19,7 +19,8 @@ from facesmith.faces.face import Detection, Floats, Pixels
 _DETECTOR: Final = "det_10g.onnx"
 _RECOGNISER: Final = "w600k_r50.onnx"
 _WEIGHTS: Final = ("buffalo_l", "face_landmarker.task")
-_REVISION: Final = 1  # raised when the code here, or of the landmarker, changes what is answered
+_STRIDE: Final = 32  # the detector's largest, px
+_REVISION: Final = 2  # raised when the code here, or of the landmarker, changes what is answered
 _log = logging.getLogger(__name__)
 
 
@@ -46,8 +47,9 @@ class InsightFaceAnalyzer(LandmarkerAnalyzer):
         _warn_of_licence()
         settings = {"detector_sizes": list(detector_sizes), "min_score": min_score}
         libraries = {"versions": library_versions("insightface", "mediapipe")}
-        super().__init__(compute_fingerprint("insightface", _REVISION, _WEIGHTS, libraries, settings))
-        self._sizes = tuple(detector_sizes)
+        super().__init__(
+            compute_fingerprint("insightface", _REVISION, _WEIGHTS, libraries, settings), detector_sizes, min_score
+        )
         self._detector = SCRFD(str(pack / _DETECTOR), session=onnx_graph.create_session(pack / _DETECTOR))
         self._detector.det_thresh = min_score
         recogniser = pack / _RECOGNISER
@@ -58,17 +60,15 @@ class InsightFaceAnalyzer(LandmarkerAnalyzer):
         """E: 512 for buffalo_l."""
         return int(self._recogniser.output_shape[-1])
 
-    def detect(self, frame: Pixels) -> list[Detection]:
-        """Find where faces may be in a frame (H, W, 3) RGB."""
+    def detect_at(self, frame: Pixels, size: int) -> list[Detection]:
+        """Find upright faces in a frame (H, W, 3) RGB shrunk to a longest side in px; px of the frame."""
         bgr = np.ascontiguousarray(frame[..., ::-1])
-        for size in self._sizes:
-            boxes, points = self._detector.detect(bgr, input_size=(size, size))
-            if len(boxes):
-                return [
-                    Detection(box[:4].astype(np.float32), keypoints.astype(np.float32), float(box[4]))
-                    for box, keypoints in zip(boxes, points, strict=True)
-                ]
-        return []
+        side = max(_STRIDE, -(-size // _STRIDE) * _STRIDE)
+        boxes, points = self._detector.detect(bgr, input_size=(side, side))
+        return [
+            Detection(box[:4].astype(np.float32), keypoints.astype(np.float32), float(box[4]))
+            for box, keypoints in zip(boxes, points, strict=True)
+        ]
 
     def embed_aligned(self, crops: Pixels) -> Floats:
         """Embed crops (N, 112, 112, 3) RGB on the template arcface_112_v2: (N, E), L2-normalised."""

@@ -13,7 +13,7 @@ from facesmith.faces.analyzers.yunet import YuNet
 from facesmith.faces.face import Detection, Floats, Pixels
 
 _WEIGHTS: Final = ("yunet.onnx", "face_landmarker.task", "sface.onnx")
-_REVISION: Final = 1  # raised when the code here, or of the landmarker, changes what is answered
+_REVISION: Final = 2  # raised when the code here, or of the landmarker, changes what is answered
 _EMBEDDING_SIZE: Final = 128
 
 
@@ -35,13 +35,15 @@ class MediaPipeAnalyzer(LandmarkerAnalyzer):
         """
         settings = {"detector_sizes": list(detector_sizes), "min_score": min_score}
         libraries = library_versions("mediapipe")
-        super().__init__(compute_fingerprint("mediapipe", _REVISION, _WEIGHTS, libraries, settings))
-        self._detector = YuNet(assets.fetch("yunet.onnx"), sizes=detector_sizes, min_score=min_score)
+        super().__init__(
+            compute_fingerprint("mediapipe", _REVISION, _WEIGHTS, libraries, settings), detector_sizes, min_score
+        )
+        self._detector = YuNet(assets.fetch("yunet.onnx"), min_score=min_score)
         self._embedder = SFaceEmbedder(assets.fetch("sface.onnx"))
 
-    def detect(self, frame: Pixels) -> list[Detection]:
-        """Find where faces may be in a frame (H, W, 3) RGB."""
-        return self._detector(frame)
+    def detect_at(self, frame: Pixels, size: int) -> list[Detection]:
+        """Find upright faces in a frame (H, W, 3) RGB shrunk to a longest side in px; px of the frame."""
+        return self._detector(frame, size)
 
     def embed_aligned(self, crops: Pixels) -> Floats:
         """Embed crops (N, 112, 112, 3) RGB on the template arcface_112_v2: (N, 128), L2-normalised."""

@@ -20,7 +20,11 @@ class FrameAnalyzer(Protocol[F_contra]):
     """The part of an `Analyzer` that looks at frames, of whatever kind they are: (H, W, 3) RGB, or planes."""
 
     def detect(self, frame: F_contra) -> list[Detection]:
-        """Find where faces may be in a frame."""
+        """Find where faces may be in a frame that is upright, more or less."""
+        ...
+
+    def search(self, frame: F_contra) -> list[Detection]:
+        """Find faces where `detect` finds none, however turned or small; slower."""
         ...
 
     def analyse(self, frame: F_contra, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
@@ -28,9 +32,17 @@ class FrameAnalyzer(Protocol[F_contra]):
         ...
 
 
-def detect_faces(analyzer: FrameAnalyzer[F], frame: F, *, embed: bool) -> list[Face]:
-    """Return all faces of a frame, the largest first; without `embed` their embeddings are NaN."""
-    return analyzer.analyse(frame, analyzer.detect(frame), embed=embed)
+def detect_faces(analyzer: FrameAnalyzer[F], frame: F, *, embed: bool, thorough: bool = False) -> list[Face]:
+    """Return all faces of a frame, the largest first.
+
+    Args:
+        analyzer: Finds them.
+        frame: As the analyzer takes it.
+        embed: Whether they get an embedding; else it is NaN.
+        thorough: Whether turned and small faces are searched for where there are no others.
+    """
+    faces = analyzer.analyse(frame, analyzer.detect(frame), embed=embed)
+    return faces if faces or not thorough else analyzer.analyse(frame, analyzer.search(frame), embed=embed)
 
 
 def propagate_faces(
@@ -40,6 +52,7 @@ def propagate_faces(
     after: tuple[F, Sequence[Face]] | None,
     *,
     embed: bool,
+    thorough: bool = False,
     thumbnail: Callable[[F], Pixels] | None = None,
 ) -> list[list[Face]]:
     """Find the faces of frames that follow each other in one video, beginning with those of the first frame.
@@ -53,6 +66,7 @@ def propagate_faces(
         first: The faces of the first frame.
         after: The frame that comes after the last one, and its faces; None at the end of the video.
         embed: Whether faces that are detected get an embedding.
+        thorough: See `detect_faces`.
         thumbnail: Makes a frame's thumbnail; None for frames (H, W, 3) RGB.
 
     Returns:
@@ -63,11 +77,11 @@ def propagate_faces(
     found: list[list[Face]] = [list(first)]
     for i in range(1, len(frames)):
         if picture_difference(small[i - 1], small[i]) >= CHANGE_THRESHOLD:
-            found.append(detect_faces(analyzer, frames[i], embed=embed))
+            found.append(detect_faces(analyzer, frames[i], embed=embed, thorough=thorough))
             continue
         propagated = _find_again(analyzer, frames[i], found[-1])
         if len(propagated) < len(found[-1]):
-            propagated += _remove_known(detect_faces(analyzer, frames[i], embed=embed), propagated)
+            propagated += _remove_known(detect_faces(analyzer, frames[i], embed=embed, thorough=thorough), propagated)
         found.append(propagated)
     if after is not None:
         later, faces = after

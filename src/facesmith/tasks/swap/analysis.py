@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,17 @@ from facesmith.tasks.swap.plane_analyzer import PlaneAnalyzer, plane_thumbnail
 
 Frame = tuple[int, PlaneFrame]
 """Its number in the video, and its planes."""
+
+
+SEARCH_EVERY: Final = 4
+"""Runs of frames between two searches for turned and small faces, while there are none."""
+
+
+class _Found(NamedTuple):
+    """Faces of the first frame of a run, and whether it took a search to find them."""
+
+    faces: list[Face]
+    searched: bool
 
 
 class AnalyzerPool:
@@ -61,7 +73,9 @@ def analyze_frames(
     """Find the faces in the frames of a video, several frames at a time.
 
     Faces are detected in one frame of `every` and tracked in between. Nothing depends on the number of workers, and
-    starting in the middle of a video finds the same faces: a run of frames begins at a multiple of `every`.
+    starting in the middle of a video finds the same faces: a run of frames begins at a multiple of `every`. Where
+    detection finds none, turned and small faces are searched for in one run of SEARCH_EVERY, and in those that follow
+    one in which the search found some.
 
     Args:
         frames: Frames in order.
@@ -76,19 +90,34 @@ def analyze_frames(
     """
     waiting: deque[tuple[list[Frame], Future[list[list[Face]]]]] = deque()
 
-    def find(run: list[Frame]) -> list[Face]:
+    def find(run: list[Frame], probe: Future[_Found] | None) -> _Found:
+        # What it waits for was handed in before it, and waits for nothing.
+        thorough = probe is None or probe.result().searched
         with analyzers.borrow() as analyzer:
-            return detect_faces(PlaneAnalyzer(analyzer), run[0][1], embed=embed)
+            watched, frame = PlaneAnalyzer(analyzer), run[0][1]
+            faces = detect_faces(watched, frame, embed=embed)
+            if faces or not thorough:
+                return _Found(faces, False)
+            faces = watched.analyse(frame, watched.search(frame), embed=embed)
+            return _Found(faces, bool(faces))
 
     def track(
-        run: list[Frame], first: Future[list[Face]], after: tuple[PlaneFrame, Future[list[Face]]] | None
+        run: list[Frame], first: Future[_Found], after: tuple[PlaneFrame, Future[_Found]] | None
     ) -> list[list[Face]]:
         # Both were handed in before this: in a pool that takes work in order they run or are done.
-        faces, coming = first.result(), None if after is None else (after[0], after[1].result())
+        found, coming = first.result(), None if after is None else (after[0], after[1].result().faces)
         with analyzers.borrow() as analyzer:
             planes = [frame for _, frame in run]
             watched = PlaneAnalyzer(analyzer)
-            return propagate_faces(watched, planes, faces, coming, embed=embed, thumbnail=plane_thumbnail)
+            return propagate_faces(
+                watched,
+                planes,
+                found.faces,
+                coming,
+                embed=embed,
+                thorough=found.searched,
+                thumbnail=plane_thumbnail,
+            )
 
     def take_oldest() -> Iterator[DetectedFrame[Frame]]:
         run, faces = waiting.popleft()
@@ -97,9 +126,12 @@ def analyze_frames(
 
     pool = ThreadPoolExecutor(workers)
     try:
-        before: tuple[list[Frame], Future[list[Face]]] | None = None
+        before: tuple[list[Frame], Future[_Found]] | None = None
+        probe: Future[_Found] | None = None
         for run in _split_runs(frames, every):
-            first = pool.submit(find, run)
+            probing = probe is None or run[0][0] // every % SEARCH_EVERY == 0
+            first = pool.submit(find, run, None if probing else probe)
+            probe = first if probing else probe
             if before is not None:
                 waiting.append((before[0], pool.submit(track, *before, (run[0][1], first))))
             before = run, first

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from facesmith.faces.face import Analyzer, Detection, Face, Floats
+from facesmith.faces.face import Analyzer, Detection, Face, Floats, Pixels
 from facesmith.faces.tracking.tracker import THUMBNAIL
 from facesmith.media.planes import Box, PlaneFrame
 
@@ -28,9 +28,11 @@ class PlaneAnalyzer:
 
     def detect(self, frame: PlaneFrame) -> list[Detection]:
         """Find where faces may be, px of the frame."""
-        height, width = frame.shape
-        picture, _ = frame.view((0, 0, width, height), 1)
-        return self._analyzer.detect(picture)
+        return self._analyzer.detect(_whole(frame))
+
+    def search(self, frame: PlaneFrame) -> list[Detection]:
+        """Find faces where `detect` finds none, however turned or small; px of the frame."""
+        return self._analyzer.search(_whole(frame))
 
     def analyse(self, frame: PlaneFrame, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
         """Return the faces behind detections, the largest first, px of the frame."""
@@ -48,6 +50,11 @@ class PlaneAnalyzer:
             for each in detections
         ]
         return [_move_back(face, offset, shrink) for face in self._analyzer.analyse(picture, moved, embed=embed)]
+
+
+def _whole(frame: PlaneFrame) -> Pixels:
+    height, width = frame.shape
+    return frame.view((0, 0, width, height), 1)[0]
 
 
 def plane_thumbnail(frame: PlaneFrame) -> npt.NDArray[np.uint8]:

@@ -277,7 +277,10 @@ class SwapTask:
         scope = f" in any of {frames} frames" if frames else ""
         if self._embedding is not None:
             return f"no face matches the reference{scope}; lower select_threshold={self._threshold} or omit it"
-        return f"no face found{scope}; give a picture with a larger or clearer face"
+        return (
+            f"no face found{scope}, upright or turned; give one with a larger or clearer face, or look closer with "
+            "analyzer.detector_sizes=[1920]"
+        )
 
     def _report(self, done: Sequence[SwapResult], kept: Sequence[Path], failed: int) -> None:
         for path in kept:

@@ -16,7 +16,7 @@ from facesmith.faces.tracking.stream import HISTORY_SECONDS, StreamTracker, Trac
 from facesmith.media.deinterlace import deinterlace
 from facesmith.media.planes import PlaneFrame
 from facesmith.media.video import VideoReader, read_planes
-from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
+from facesmith.tasks.swap.analysis import SEARCH_EVERY, AnalyzerPool, Frame, analyze_frames
 from facesmith.tasks.swap.config import MediaTaskConfig
 from facesmith.tasks.swap.face_selection import FaceSelector, count_turned
 
@@ -130,7 +130,8 @@ class VideoProcessor(Generic[P]):
         if start == 0:
             return 0
         needed = float(times[start]) - HISTORY_SECONDS - self._max_gap - self._smoothing.window_seconds
-        return int(np.searchsorted(times, needed)) // self._every * self._every
+        group = SEARCH_EVERY * self._every
+        return int(np.searchsorted(times, needed)) // group * group
 
     def _look_ahead(self, times: npt.NDArray[np.float64], stop: int) -> int:
         """Return how many frames after the last one decide its faces: tracks and smoothing look ahead."""
