@@ -1,6 +1,11 @@
 """One progress bar: what it shows, and that it is silent when asked."""
 
+import contextlib
 import io
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -37,3 +42,27 @@ def test_progress_bar_of_bytes_shows_sizes() -> None:
         task = bar.add_task("weights", total=2_000_000)
         bar.advance(task, 2_000_000)
     assert "2.0/2.0 MB" in printed(screen)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo terminal")
+def test_waiting_goes_on_while_the_interpreters_lock_is_held() -> None:
+    """A clock that stands still for half a minute looks like a program that hangs."""
+    script = (
+        "import time\n"
+        "from facesmith.progress import waiting\n"
+        "with waiting('holding the lock'):\n"
+        "    began = time.monotonic()\n"
+        "    sorted(range(10**7), key=lambda n: -n)\n"
+        "    import ctypes\n"
+        "    ctypes.PyDLL(None).sleep(5)\n"  # sleeps with the lock
+    )
+    outer, inner = os.openpty()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=inner, stdin=inner, stderr=inner) as process:
+        os.close(inner)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while data := os.read(outer, 4096):
+                shown += data
+        assert process.wait() == 0
+    seconds = set(re.findall(rb"holding the lock 0:00:(\d\d)", shown))
+    assert len(seconds) >= 2, shown

@@ -1,10 +1,13 @@
 """The progress bar of everything that takes long, but training, whose bar is Lightning's."""
 
 import logging
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager, suppress
+from typing import Final, Literal, TypeVar
 
 from rich import get_console
 from rich.console import Console
@@ -109,11 +112,12 @@ def waiting(title: str, *, shown: bool = True) -> Iterator[None]:
         return
     columns = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     done = threading.Event()
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar, _stand_in(title) as beat:
 
         def redraw() -> None:
-            while not done.wait(0.25):
+            while not done.wait(_SECONDS_BETWEEN_BEATS):
                 bar.refresh()
+                beat()
 
         bar.add_task(title, total=None)
         # rich draws a display within another one only when the outer one is drawn
@@ -124,3 +128,45 @@ def waiting(title: str, *, shown: bool = True) -> Iterator[None]:
         finally:
             done.set()
             thread.join()
+
+
+# What draws while this process cannot: a library that holds the interpreter's lock for minutes stops all its threads.
+_STAND_IN: Final = """
+import select, sys, time
+title, began = sys.argv[1], time.monotonic()
+while True:
+    ready, _, _ = select.select([0], [], [], 2.0)
+    if ready:
+        if not sys.stdin.buffer.raw.read(64):
+            break
+        continue
+    seconds = int(time.monotonic() - began)
+    mark = "-\\\\|/"[seconds // 2 % 4]
+    text = f"{mark} {title} {seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    sys.stdout.write("\\r\\x1b[2K" + text)
+    sys.stdout.flush()
+"""
+_SECONDS_BETWEEN_BEATS: Final = 0.25
+
+
+@contextmanager
+def _stand_in(title: str) -> Iterator[Callable[[], None]]:
+    """Start a small process that goes on with a spinner while the yielded function has not been called for 2 s."""
+    if os.name != "posix":
+        yield lambda: None
+        return
+    command = [sys.executable, "-I", "-S", "-c", _STAND_IN, title]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        pipe = process.stdin
+
+        def beat() -> None:
+            with suppress(OSError):
+                pipe.write(b".")
+                pipe.flush()
+
+        try:
+            yield beat
+        finally:
+            with suppress(OSError):
+                pipe.close()

@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("runs")
     write_recorded_run(made / "0", {"model.optimizer.lr": 1e-3}, [0.9, 0.5], picture=True)
     write_recorded_run(made / "1", {"model.optimizer.lr": 2e-3}, [0.9, float("nan")], picture=True)
-    write_recorded_run(made / "2", {"model.optimizer.lr": 3e-3}, [0.8], RuntimeError("</script><b>no"))
+    write_recorded_run(made / "2", {"model.optimizer.lr": 3e-3}, [0.8], RuntimeError("</script><b>no<!--<script>"))
     cut = made / "2/renders/epoch_0001.png"
     cut.parent.mkdir()
     cut.write_bytes((made / "0/renders/epoch_0003.png").read_bytes()[:300])
@@ -48,6 +48,8 @@ def test_report_loads_nothing_from_elsewhere(folder: Path, tmp_path: Path) -> No
     assert outside == ["http://www.w3.org/2000/svg"]
     assert not any(mark in text for mark in ("@TITLE@", "@DATA@", "@SCRIPT@"))
     assert "</script><b>" not in text
+    assert "<!--<script>" not in text
+    assert any("<!--<script>" in str(run["error"]) for run in data["runs"])
     assert [run["name"] for run in data["runs"]] == ["0", "2", "1"]
 
 

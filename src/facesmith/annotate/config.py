@@ -35,6 +35,7 @@ class AnnotateConfig(JobConfig):
     open_browser: bool
     """Open the page in a browser."""
     analyzer: Chosen[AnalyzerConfig]
+    """Face detector, landmarks and recogniser; an option of the config group."""
 
     @model_validator(mode="before")
     @classmethod

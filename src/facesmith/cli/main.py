@@ -39,6 +39,7 @@ COMMANDS: Final = {
         "facesmith.cli.provenance:main", "check whether media are marked as synthetic: verify <file>"
     ),
     "adapters": Command("facesmith.cli.adapters:main", "list adapters: runs/"),
+    "help": Command("facesmith.cli.help:main", "explain a key, a config group or a command: data.max_frames"),
 }
 _HYDRA: Final = ("train", "infer", "export", "annotate")
 _VERBS: Final = {
@@ -55,10 +56,16 @@ Train models of a consenting person's face, use them, and export them.
 
 {commands}
 
-  facesmith <command> --help       keys and options of a command
+  facesmith train experiment=identity data.source=photos/ data.name=ada data.consent=self
+  facesmith infer task=swap model=runs/identity/ada/latest/exports/ada.onnx source=scene.mp4 output=swapped.mp4
+
+  facesmith <command> --help       examples, config groups and their options
+  facesmith help <key>             what a key means, and what it takes
+  facesmith help <command>         every key of a command
   facesmith train sweep=<name>     a sweep of sweeps/, many runs
+  facesmith doctor                 whether this machine is ready
   facesmith --version
-  eval "$(facesmith --shell-completion install=bash)"
+  eval "$(facesmith --shell-completion install=bash)"    completes commands, keys and options
 """
 
 

@@ -64,6 +64,7 @@ class MediaConfig(Settings):
     """Settings of video reading."""
 
     backend: Literal["pyav", "decord"]
+    """Library that reads videos; pyav knows the exact times of all frames."""
 
 
 class ProvenanceConfig(Settings):
@@ -171,6 +172,7 @@ class TrainConfig(JobConfig):
     experiment_name: Slug | None
     """Names the folder of runs."""
     name: Slug
+    """Of the identity or scene; names the run's folder: lower-case letters, digits, - and _."""
     seed: int = Field(ge=0, lt=2**32)
     """Of all random numbers."""
     resume: PathSetting | None
@@ -186,11 +188,17 @@ class TrainConfig(JobConfig):
     tags: list[str]
     """Labels for W&B."""
     analyzer: Chosen[AnalyzerConfig]
+    """Face detector, landmarks and recogniser; an option of the config group."""
     data: Chosen[DataModuleConfig]
+    """Media, their extraction and augmentation; set by the experiment."""
     model: Chosen[ModuleConfig]
+    """The network, its losses and its optimiser; set by the experiment."""
     trainer: TrainerConfig
+    """Arguments of Lightning's Trainer; an option of the config group suits the hardware."""
     callbacks: dict[str, Chosen[CallbackConfig] | None]
+    """What happens besides the steps: renders, checkpoints, exports; ~callbacks.<name> removes one."""
     logger: dict[str, Chosen[LoggerConfig] | None]
+    """Where metrics go; an option of the config group."""
 
     @model_validator(mode="before")
     @classmethod
@@ -204,9 +212,13 @@ class InferConfig(JobConfig):
     """One use of trained models."""
 
     task: Chosen[TaskConfig]
+    """The job; an option of the config group."""
     source: SourceSetting | None
+    """An image, a video, a folder, a pattern, or a list of them."""
     output: PathSetting | None
+    """A file for one source, else a folder."""
     analyzer: Chosen[AnalyzerConfig]
+    """Face detector, landmarks and recogniser; an option of the config group."""
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import math
+import re
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -53,13 +54,12 @@ def write_report(ranking: Ranking, measured: Importance, path: Path, title: str,
         "runs": [_row(row, ranking, shown_pictures.get(row.run.name)) for row in ranking.rows],
         "importance": {"shares": measured.shares, "source": measured.source, "why": measured.why},
     }
-    # "</" would end the script that holds the data
-    text = json.dumps(_finite(data), separators=(",", ":"), default=str).replace("</", "<\\/")
+    # "</script" ends the script that holds the data, "<!--<script" begins one in it
+    text = json.dumps(_finite(data), separators=(",", ":"), default=str).replace("<", "\\u003c")
     page = (_HERE / "report.html").read_text(encoding="utf-8")
     script = (_HERE / "report.js").read_text(encoding="utf-8")
-    for mark, part in (("@TITLE@", html.escape(title)), ("@SCRIPT@", script), ("@DATA@", text)):
-        page = page.replace(mark, part)
-    write_private_text(path, page)
+    parts = {"TITLE": html.escape(title), "SCRIPT": script, "DATA": text}
+    write_private_text(path, re.sub("@(TITLE|SCRIPT|DATA)@", lambda found: parts[found[1]], page))
     return bool(shown_pictures)
 
 

@@ -46,7 +46,9 @@ class ExtractionConfig(DataModuleConfig, ConsentConfig):
     max_frames: int = Field(ge=1)
     """How many pictures are analysed, evenly spread over all media."""
     selection: SelectionConfig
+    """Limits a face must keep to."""
     smoothing: SmoothingConfig
+    """Smoothing of landmarks along time."""
     analyzer: Chosen[AnalyzerConfig]
     """Finds the faces; an option of the config group analyzer."""
     media_backend: Literal["pyav", "decord"]

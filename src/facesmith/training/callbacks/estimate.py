@@ -17,13 +17,15 @@ log = logging.getLogger(__name__)
 
 _WARM_UP: Final = 3  # steps; the first ones allocate and compile
 _MEASURED: Final = 5  # steps
+_LATER: Final = 0.4  # of the first validation, which also loads networks and measures what was there before
 _FEW: Final = 30  # steps of a training that is over before an estimate would be read
 
 
 class EstimateDuration(Callback):
     """Log the expected time of the training and its memory once a few steps are measured; at the end what it took.
 
-    Validations cost what the one before the first step did; where there was none, the line says that they come on top.
+    The cost of a validation follows from the one before the first step; where there was none, the line says that they
+    come on top.
 
     Attributes:
         estimated: Seconds from the first step to the end of the training; None before it is known.
@@ -74,9 +76,10 @@ class EstimateDuration(Callback):
         step = median(times[number + 1] - times[number] for number in range(_WARM_UP, len(times) - 1))
         every = trainer.check_val_every_n_epoch or epochs
         validations = len({*range(every, epochs + 1, every), epochs}) if trainer.limit_val_batches else 0
-        to_go = step * left + validations * (self._validation or 0.0)
+        each = _LATER * (self._validation or 0.0)
+        to_go = step * left + validations * each
         self.estimated = times[-1] - self._began + to_go
-        known = f"{validations} validations of {format_duration(self._validation or 0)}"
+        known = f"{validations} validations of {format_duration(each)}"
         also = "" if not validations else f", {known}" if self._validation else ", and its validations on top"
         if trainer.is_global_zero:
             memory = _describe_memory(trainer.strategy.root_device)

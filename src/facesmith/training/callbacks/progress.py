@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import ExitStack
 from typing import Any, Final
 
 from lightning import LightningModule, Trainer
@@ -11,7 +12,7 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from typing_extensions import override
 
-from facesmith.progress import format_duration
+from facesmith.progress import format_duration, waiting
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class TrainingProgress(ProgressBar):
     def __init__(self, refresh_rate: int, leave: bool) -> None:
         super().__init__()
         self._refresh_rate, self._leave, self._enabled = refresh_rate, leave, refresh_rate > 0
+        self._preparing = ExitStack()
         self._bar: Progress | None = None
         self._training: TaskID | None = None
         self._validation: TaskID | None = None
@@ -48,7 +50,17 @@ class TrainingProgress(ProgressBar):
         self._stop()
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self._preparing.enter_context(waiting("preparing the network", shown=self._enabled and trainer.is_global_zero))
+
+    @override
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._preparing.close()
+
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._preparing.close()
         total = int(trainer.num_training_batches) * (trainer.max_epochs or 0)
         self._began = self._drawn = time.monotonic()
         self._first = trainer.fit_loop.total_batch_idx + 1
@@ -147,6 +159,7 @@ class TrainingProgress(ProgressBar):
         return self._bar
 
     def _stop(self) -> None:
+        self._preparing.close()
         if self._bar is not None:
             self._bar.stop()
         self._bar = self._training = self._validation = None

@@ -20,6 +20,7 @@ class WandbRunLoggerConfig(LoggerConfig):
     """Settings of `WandbRunLogger`."""
 
     project: str
+    """Of W&B, where the run is listed."""
     entity: str | None
     """Team or user of W&B; null: the key's own."""
     run: PathSetting
@@ -35,7 +36,9 @@ class WandbRunLoggerConfig(LoggerConfig):
     job_type: str | None
     """null: `sweep` or `train`."""
     tags: list[str]
+    """Labels of the run."""
     notes: str | None
+    """Free text about the run."""
     save_dir: PathSetting
     """Folder shared by all runs; `wandb/` is made inside it."""
     offline: bool | None
