@@ -61,7 +61,7 @@ def test_report_holds_values_curves_and_settings(folder: Path, tmp_path: Path) -
     assert first["best"] == "0.5000, 2"
     assert not any("paths" in key for key in first["settings"])
     assert (second["rank"], second["values"]) == (None, [None])
-    assert failed["error"] == "RuntimeError: </script><b>no"
+    assert failed["error"] == "RuntimeError: </script><b>no<!--<script>"
     assert all(run["picture"] is None for run in data["runs"])
 
 
