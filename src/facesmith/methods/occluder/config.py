@@ -183,8 +183,8 @@ class OccluderModuleConfig(ModuleConfig):
     """An occluder's checkpoint to start from; None to start anew."""
 
     def without_pretrained_weights(self) -> "OccluderModuleConfig":
-        """Return the same settings, the encoder from scratch."""
-        return self.model_copy(update={"encoder_weights": None})
+        """Return the same settings, nothing loaded from a file."""
+        return self.model_copy(update={"encoder_weights": None, "init_from": None})
 
     def metric_names(self) -> frozenset[str]:
         """Return the metrics of `MaskMetrics`, and how much masks change between frames."""

@@ -1,6 +1,7 @@
 """Training of the occluder: a network that predicts which part of a face is visible."""
 
 import copy
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from facesmith import assets
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import soften_mask
 from facesmith.media.visualization import image_grid, overlay_mask
@@ -43,7 +45,7 @@ class OccluderModule(LightningModule):
         self.network = MaskNetwork(
             config.architecture,
             config.encoder,
-            config.encoder_weights,
+            config.encoder_weights if config.init_from is None else None,
             config.decoder_channels,
             config.detail_channels,
             config.encoder_depth,
@@ -69,7 +71,7 @@ class OccluderModule(LightningModule):
         self.provenance = self.datamodule.provenance()
         self._metrics = MaskMetrics(self.datamodule.unseen)
         if self.config.init_from is not None:
-            self._start_from(load_module(self.config.init_from))
+            self.start_from(load_module(Path(assets.resolve(str(self.config.init_from)))))
         elif not self.network.planes.canonical.any():
             self.network.planes.set_face(*self.datamodule.canonical_face())
 
@@ -179,9 +181,7 @@ class OccluderModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add settings and provenance, from which the module is rebuilt without any YAML."""
-        checkpoint[RECORD] = checkpoint_record(
-            self.config.model_copy(update={"encoder_weights": None}), self.provenance
-        )
+        checkpoint[RECORD] = checkpoint_record(self.config.without_pretrained_weights(), self.provenance)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the provenance.
@@ -191,7 +191,12 @@ class OccluderModule(LightningModule):
         """
         self.provenance = check_face_set(self.provenance, checkpoint)
 
-    def _start_from(self, other: LightningModule) -> None:
+    def start_from(self, other: LightningModule) -> None:
+        """Take the weights and the canonical face of another occluder.
+
+        Raises:
+            UserError: It is another network.
+        """
         if not isinstance(other, OccluderModule):
             raise UserError(
                 f"model.init_from={self.config.init_from}: holds no occluder; give an occluder's checkpoint"
@@ -201,5 +206,6 @@ class OccluderModule(LightningModule):
         except RuntimeError:
             raise UserError(
                 f"model.init_from={self.config.init_from}: is a {other.config.architecture} with "
-                f"{other.config.encoder}; choose the same with model.architecture=, model.encoder= and the like"
+                f"{other.config.encoder}; choose the same with model.architecture=, model.encoder= and the like, or "
+                "start anew with model.init_from=null"
             ) from None

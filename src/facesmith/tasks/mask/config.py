@@ -9,10 +9,10 @@ from facesmith.tasks.swap.config import MediaTaskConfig
 
 
 class MaskTaskConfig(MediaTaskConfig):
-    """Settings of `MaskTask`; `occluder`, `source` and `output` are top-level keys on the command line."""
+    """Settings of `MaskTask`; `source` and `output` are top-level keys on the command line."""
 
     occluder: PathSetting
-    """An .onnx file of the xseg contract."""
+    """An .onnx file of the xseg contract, or `asset:<name>`."""
     template: Literal["arcface_128", "arcface_112_v1", "arcface_112_v2", "dfl_whole_face", "ffhq_512"]
     """How faces are aligned for the occluder."""
     without_face: Literal["skip", "error"]
@@ -21,6 +21,4 @@ class MaskTaskConfig(MediaTaskConfig):
     @model_validator(mode="before")
     @classmethod
     def _require_top_level_keys(cls, config: object) -> object:
-        return require_keys(
-            config, "mask", occluder="<xseg .onnx>", source="<image, video or folder>", output="<file or folder>"
-        )
+        return require_keys(config, "mask", source="<image, video or folder>", output="<file or folder>")

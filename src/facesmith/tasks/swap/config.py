@@ -32,7 +32,7 @@ class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
     regions: list[Literal["mouth", "eyes", "brows", "nose", "skin", "upper_face", "lower_face"]]
     """Parts of the face that the mask `region` keeps."""
     occluder: PathSetting | None
-    """An xseg .onnx, for the mask `occlusion`."""
+    """An xseg .onnx or `asset:<name>`, for the mask `occlusion`; null switches that mask off."""
     blend: Literal["linear", "poisson", "multiband"]
     """How the face is blended into the frame."""
     colour_match: bool
@@ -46,8 +46,6 @@ class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
 
     @model_validator(mode="after")
     def _check_masks(self) -> "FrameSwapSettings":
-        if "occlusion" in self.masks and self.occluder is None:
-            raise ValueError("masks: occlusion needs an occluder; give occluder=<xseg .onnx>")
         if "region" in self.masks and not self.regions:
             raise ValueError("masks: region needs regions=[mouth,...]")
         top, right, bottom, left = self.mask_padding

@@ -242,8 +242,10 @@ def load_frame_swapper(
         analyzer=analyzer,
     )
     top, right, bottom, left = settings.mask_padding
-    occluder = Occluder(settings.occluder) if settings.occluder is not None else None
-    masks = MaskOptions(settings.masks, settings.mask_blur, (top, right, bottom, left), settings.regions, occluder)
+    wanted = settings.occluder if "occlusion" in settings.masks else None
+    occluder = Occluder(wanted) if wanted is not None else None
+    names = [name for name in settings.masks if name != "occlusion" or occluder is not None]
+    masks = MaskOptions(names, settings.mask_blur, (top, right, bottom, left), settings.regions, occluder)
     enhancer = None
     if settings.enhancer is not None:
         enhancer = Enhancer(settings.enhancer, strength=settings.enhancer_blend)

@@ -34,6 +34,7 @@ _BONE_LENGTHS = ((0.44, 0.34, 0.28), (0.47, 0.28, 0.22), (0.53, 0.33, 0.23), (0.
 _FINGER_RADII = ((0.15, 0.125, 0.115, 0.09), *((0.115, 0.105, 0.095, 0.075),) * 3, (0.1, 0.09, 0.08, 0.065))
 _THUMB_OUT = 22.0
 _SKIN_TONES = ((244, 208, 185), (224, 172, 140), (198, 134, 96), (141, 85, 54), (92, 56, 38), (60, 38, 28))
+_FINGERTIPS = (4, 8, 12, 16, 20)
 _WRIST, _ELBOW = 0.27, 0.36  # radii of the forearm
 
 
@@ -45,7 +46,8 @@ def hand(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     joints *= [rng.choice([-1, 1]), 1]
     reach = rng.uniform(-1.9, 1.9)  # where the fingers point, in radians; 0 up the face
     goal = np.array([rng.normal(0, 0.35), rng.normal(0.55, 0.45)])
-    touching = joints[rng.integers(1, 21)]
+    # mostly a fingertip lies on the face: the part that is hardest to tell from it
+    touching = joints[rng.choice(_FINGERTIPS) if rng.random() < 0.6 else rng.integers(1, 21)]
     places = face.to_px(rotate(joints - touching, reach) * palm + goal)
     unit = face.unit * palm
     depth = tube_depth(places, [r * unit for r in radii], links, face.size)
@@ -105,7 +107,7 @@ def _shade_hand(
     parts = np.stack([depth[[w == part for w in whose]].max(0) for part in range(7)])
     parts[5] += 0.02 * unit
     whole = parts.max(0)
-    own = rng.random() < 0.6
+    own = rng.random() < 0.75
     tone = face.skin_colour() if own else np.array(_SKIN_TONES[rng.integers(len(_SKIN_TONES))], np.float32)
     colour = tone * rng.uniform(0.8, 1.15) * rng.normal(1, 0.03, 3)
     shade = shade_rounded(whole, 0.11 * unit, rng, ambient=0.62)
@@ -117,8 +119,11 @@ def _shade_hand(
     rgb = colour * shade[..., None] + (rough * 6)[..., None]
     if rng.random() < 0.6:
         rgb = rgb * skin_detail(face, rng)
-    if rng.random() < 0.5:  # the back of the hand
-        for tip in range(4, 21, 4):
+    if rng.random() < 0.6:  # the back of the hand
+        varnish = random_colour(rng) if rng.random() < 0.3 else None
+        share = 0.35 if varnish is None else 0.85
+        nail_colour = colour * 0.7 + 70 if varnish is None else varnish
+        for tip in _FINGERTIPS:
             back = places[tip] - places[tip - 1]
             nail = places[tip] + 0.1 * back
             size = 0.055 * unit
@@ -126,7 +131,7 @@ def _shade_hand(
             plane = np.zeros(whole.shape, np.float32)
             at = (float(nail[0]), float(nail[1]))
             cv2.ellipse(plane, (at, (max(2 * size * 1.3, 1), max(2 * size * 0.9, 1)), angle), 1.0, -1, cv2.LINE_AA)
-            rgb = rgb * (1 - 0.35 * plane[..., None]) + 0.35 * plane[..., None] * (colour * 0.7 + 70)
+            rgb = rgb * (1 - share * plane[..., None]) + share * plane[..., None] * nail_colour
     if rng.random() < 0.4:  # a sleeve
         arm = parts[6] + 0.05 * unit
         along = np.linalg.norm(np.stack(np.meshgrid(*(np.arange(face.size),) * 2), -1) - places[0], axis=-1)
