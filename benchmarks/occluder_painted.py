@@ -28,7 +28,6 @@ from facesmith.media.images import write_image
 from facesmith.methods.occluder.dataset import FAMILY_NAMES
 from facesmith.methods.occluder.labels import face_mask, label_faces
 from facesmith.methods.occluder.metrics import MaskMetrics
-from facesmith.models.onnx.occlusion import GENERAL
 
 ROOT = Path(__file__).resolve().parent
 PAINTED = ROOT / "painted"
@@ -56,7 +55,7 @@ def main() -> None:
     hulls = np.stack([face_mask(points, SIZE, 0.0) for points in landmarks])
     painted_masks = painted.masks.astype(np.float32) / 255 * hulls
     found = {"the landmarks' outline": hulls}
-    for path in given.occluders or [Path(GENERAL)]:
+    for path in given.occluders or [Path("asset:occluder_general.ckpt")]:
         visible = load_occluder(path)
         found[str(path)] = hulls * np.stack([visible(*face) for face in zip(pictures, landmarks, strict=True)])
     table = Table(title=f"{len(pictures)} painted frames", title_justify="left")
