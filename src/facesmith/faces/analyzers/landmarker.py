@@ -20,7 +20,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 from facesmith import assets
 from facesmith.faces.analyzers import native_log
-from facesmith.faces.analyzers.turned import find_cut, find_turned, turn_upright
+from facesmith.faces.analyzers.turned import find_cut, find_turned, is_on_side, turn_upright
 from facesmith.faces.face import Detection, Face, Floats, Pixels, keypoints_from_landmarks
 from facesmith.faces.geometry.alignment import (
     Array,
@@ -124,11 +124,15 @@ class LandmarkerAnalyzer(ABC):
 
     def _turned_upright(self, frame: Pixels, found: Sequence[Detection], size: int) -> list[Detection]:
         """Correct faces that were taken for upright; where there are such, others are found only turned."""
-        result = [turn_upright(frame, one, self.detect_at, self._min_score) for one in found]
-        upright = [one for one in result if one is not None]
-        if all(any(one is before for before in found) for one in upright):
-            return upright
-        return [*upright, *find_turned(frame, size, self.detect_at)]
+        upright: list[Detection] = []
+        changed = False
+        for one in found:
+            turned = turn_upright(frame, one, self.detect_at, self._min_score)
+            changed |= turned is not one
+            # Which way up a face on its side lies, its landmarks decide.
+            both = [] if turned is None or turned is one else [one] if is_on_side(turned, one) else []
+            upright += [*([] if turned is None else [turned]), *both]
+        return [*upright, *find_turned(frame, size, self.detect_at)] if changed else upright
 
     def analyse(self, frame: Pixels, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
         """Find landmarks and embeddings of detected faces.

@@ -24,7 +24,8 @@ CERTAIN: Final = 0.92
 # upside down, and 145 of 146 on their sides. Without upright eyes in the crop 4 of 120 tilted ones were taken wrongly.
 _SIDE: Final = 128  # px
 _REACH: Final = 2.6  # sizes of the detection
-_LEAST: Final = 0.005  # of the score, by which another turn must be better
+_LEAST: Final = 0.03  # of the score, by which another turn must be better
+_BORDER: Final = 0.1  # sizes of the detection; the border's line so near may look like a face on its side
 _TURNS: Final = (0, 2, 1, 3)  # quarter turns against the clock
 _MARGIN: Final = 0.2  # of the longest side
 _GREY: Final = (127, 127, 127)
@@ -51,7 +52,7 @@ def turn_upright(frame: Pixels, detection: Detection, detect: Detect, min_score:
     matrix = _crop_matrix(detection)
     crop = cv2.warpAffine(frame, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     scores: dict[int, Detection] = {}
-    for turn in _TURNS:
+    for turn in _TURNS[:2] if _is_cut(frame, detection) else _TURNS:
         for found in detect(np.ascontiguousarray(np.rot90(crop, turn), np.uint8), _SIDE):
             middle = (found.box[:2] + found.box[2:]) / 2
             near = np.abs(middle - _SIDE / 2).max() <= _NEAR * _SIDE
@@ -139,6 +140,18 @@ def _back(points: Floats, turn: int, height: int, width: int) -> Floats:
     if turn == 2:
         return np.stack([width - 1 - x, height - 1 - y], 1)
     return np.stack([y, height - 1 - x], 1) if turn == 3 else points
+
+
+def is_on_side(detection: Detection, other: Detection) -> bool:
+    """Return whether two detections of a face differ by a quarter turn, more or less."""
+    a, b = (one.keypoints[1] - one.keypoints[0] for one in (detection, other))
+    return bool(abs(float(a @ b)) < 0.7 * float(np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def _is_cut(frame: Pixels, detection: Detection) -> bool:
+    height, width = frame.shape[:2]
+    left, top, right, bottom = detection.box
+    return bool(min(left, top, width - right, height - bottom) < _BORDER * detection.size)
 
 
 def _crop_matrix(detection: Detection) -> Matrix:
