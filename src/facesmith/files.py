@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and readable by their owner only where they hold a face."""
 
+import codecs
 import hashlib
 import json
 import logging
@@ -117,6 +118,31 @@ def describe_kind(mode: int) -> str:
     """Name what is no regular file, by its mode."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_user_text(path: Path) -> str:
+    """Read a text that somebody wrote in any editor: UTF-8 with or without mark, UTF-16, or Windows' own.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: it cannot be read, or holds no text.
+    """
+    require_regular(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", "replace")
+        log.warning("%s: is not UTF-8; it was read as Windows text (cp1252), save it as UTF-8", path)
+    if "\0" in text:
+        raise UserError(f"{path}: is no text; save it as UTF-8")
+    return text
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -48,6 +48,42 @@ def test_pair_videos_one_folder_finds_poses_and_prompts(tmp_path: Path) -> None:
     assert pairs[1].pose.name == "dance_10_pose.mp4"
 
 
+def test_pair_videos_of_one_name_in_two_folders_are_both_kept(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        write_video(tmp_path / "dances" / name / "clip.mp4", 5 + number)
+        write_video(tmp_path / "poses" / name / "clip_pose.mp4", 5 + number)
+    pairs, skipped = pair_videos(tmp_path / "dances", tmp_path / "poses", "refuse")
+    assert not skipped
+    assert [pair.stem for pair in pairs] == ["a__clip", "b__clip"]
+    assert [pair.pose.parent.name for pair in pairs] == ["a", "b"]
+    (tmp_path / "poses" / "a").rename(tmp_path / "poses" / "c")
+    (tmp_path / "poses" / "b").rename(tmp_path / "poses" / "d")
+    with pytest.raises(UserError, match=r"several videos of this name for a/clip\.mp4, b/clip\.mp4"):
+        pair_videos(tmp_path / "dances", tmp_path / "poses", "refuse")
+
+
+@pytest.mark.parametrize(
+    ("content", "prompt"),
+    [
+        ("\ufeffa dance\n".encode(), "a dance"),
+        ("café, naïve – tänzerin".encode("cp1252"), "café, naïve – tänzerin"),
+        ("a dance".encode("utf-16"), "a dance"),
+        (b"", None),
+    ],
+)
+def test_pair_videos_captions_of_any_editor_are_read(tmp_path: Path, content: bytes, prompt: str | None) -> None:
+    write_pair(tmp_path, "one", 5)
+    (tmp_path / "one.txt").write_bytes(content)
+    assert pair_videos(tmp_path, tmp_path, "refuse")[0][0].prompt == prompt
+
+
+def test_pair_videos_caption_that_is_no_text_is_named(tmp_path: Path) -> None:
+    write_pair(tmp_path, "one", 5)
+    (tmp_path / "one.txt").write_bytes(bytes(64))
+    with pytest.raises(UserError, match=r"one\.txt: is no text"):
+        pair_videos(tmp_path, tmp_path, "refuse")
+
+
 def test_pair_videos_missing_partners_names_all_in_one_line(tmp_path: Path) -> None:
     write_pair(tmp_path, "a", 5)
     write_video(tmp_path / "b.mp4", 5)

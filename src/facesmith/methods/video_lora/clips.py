@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.errors import UserError
-from facesmith.files import write_text
+from facesmith.files import read_user_text, write_text
+from facesmith.media.pairing import pair_by_path
 from facesmith.media.sources import find_media, natural_key
 from facesmith.media.video import open_video
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 _POSE: Final = "_pose"
 _ASPECT_TOLERANCE: Final = 0.02
 _NAMED_AT_MOST: Final = 6
+_NESTED: Final = "__"  # between the folders of dances of one name
 SKIPPED: Final = "left out"  # value in the tables of clips of earlier runs
 
 Unpaired = Literal["leave_out", "refuse"]
@@ -102,6 +104,8 @@ class ClipReport:
 def pair_videos(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pair], list[ClipReport]]:
     """Pair `dance_001.mp4` with `dance_001_pose.mp4`, or with the same name in a folder of its own.
 
+    Of several of one name in subfolders those go together whose folders have the same names.
+
     Args:
         videos: Folder of dances; `dance_001.txt` beside one is its prompt.
         poses: Folder of pose videos; it may be the same.
@@ -113,30 +117,52 @@ def pair_videos(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pai
     Raises:
         UserError: no pair is left, or a partner is missing and `unpaired` is "refuse"; names them all.
     """
-    dances = {path.stem: path for path in find_videos(videos, "data.videos") if not path.stem.endswith(_POSE)}
-    drawn = {path.stem: path for path in find_videos(poses, "data.poses")}
+    dances = [path for path in find_videos(videos, "data.videos") if not path.stem.endswith(_POSE)]
+    drawn = find_videos(poses, "data.poses")
     if videos.resolve() == poses.resolve():
-        drawn = {stem: path for stem, path in drawn.items() if stem.endswith(_POSE)}
-    drawn = {stem.removesuffix(_POSE): path for stem, path in drawn.items()}
-    without = [path.name for stem, path in dances.items() if stem not in drawn]
-    stray = [path.name for stem, path in drawn.items() if stem not in dances]
-    problems = []
-    if without:
-        problems.append(f"no pose video for {_abbreviate(without)} (expected <name>{_POSE}.mp4)")
-    if stray:
-        problems.append(f"no dance video for {_abbreviate(stray)}")
-    line = f"data.poses={poses}: {'; '.join(problems) or 'no video to pair'}"
-    if (problems and unpaired == "refuse") or len(without) == len(dances):
+        drawn = [path for path in drawn if path.stem.endswith(_POSE)]
+    found = pair_by_path(dances, drawn, dance_name)
+    problems = {}  # report of each kind, and its files
+    if found.missing:
+        problems["no pose video"] = found.missing
+    if found.stray:
+        problems["no dance video"] = found.stray
+    if found.ambiguous:
+        problems["several videos of this name"] = list(found.ambiguous)
+    told = [f"{why} for {_abbreviate(_names(paths, videos, poses))}" for why, paths in problems.items()]
+    expected = f" (expected <name>{_POSE}.mp4)" if found.missing else ""
+    mend = " (use the same folders below both)" if found.ambiguous else ""
+    line = f"data.poses={poses}: {'; '.join(told) or 'no video to pair'}{expected}{mend}"
+    if (problems and unpaired == "refuse") or not found.pairs:
         raise UserError(f"{line}; add them, or set data.make_poses=true to draw the missing pose videos")
     if problems:
         log.warning("%s: skipped; data.make_poses=true draws missing pose videos", line)
+    stems = Counter(path.stem for path in found.pairs)
     pairs = [
-        Pair(stem, dances[stem], drawn[stem], _read_prompt(dances[stem].with_suffix(".txt")))
-        for stem in sorted(dances.keys() & drawn.keys(), key=natural_key)
+        Pair(
+            path.stem if stems[path.stem] == 1 else _NESTED.join(path.relative_to(videos).with_suffix("").parts),
+            path,
+            pose,
+            _read_prompt(path.with_suffix(".txt")),
+        )
+        for path, pose in sorted(found.pairs.items(), key=lambda pair: natural_key(pair[0]))
     ]
-    skipped = [ClipReport(name, 0, 0, 0, 0, 0, SKIPPED, "no pose video") for name in sorted(without, key=natural_key)]
-    skipped += [ClipReport(name, 0, 0, 0, 0, 0, SKIPPED, "no dance video") for name in sorted(stray, key=natural_key)]
+    skipped = [
+        ClipReport(name, 0, 0, 0, 0, 0, SKIPPED, why)
+        for why, paths in problems.items()
+        for name in sorted(_names(paths, videos, poses), key=natural_key)
+    ]
     return pairs, skipped
+
+
+def dance_name(path: Path) -> str:
+    """Return what a dance and its pose video have in common."""
+    return path.stem.removesuffix(_POSE)
+
+
+def _names(paths: Sequence[Path], *roots: Path) -> list[str]:
+    """Return paths below whichever folder they are in."""
+    return [str(path.relative_to(next(root for root in roots if path.is_relative_to(root)))) for path in paths]
 
 
 def cut_clips(
@@ -331,7 +357,7 @@ def _report(pair: Pair, taken: Sequence[int], height: int, width: int, used_as: 
 def _read_prompt(path: Path) -> str | None:
     if not path.is_file():
         return None
-    return " ".join(path.read_text(encoding="utf-8").split()) or None
+    return " ".join(read_user_text(path).split()) or None
 
 
 def _abbreviate(names: Sequence[str]) -> str:

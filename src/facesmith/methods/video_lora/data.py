@@ -252,10 +252,17 @@ class VideoLoraDataModule(LightningDataModule):
             identity=config.name, consent=config.consent, model_hash=None, title="pose drawing", kind="generated"
         )
         todo = poses.find_missing_poses(find_videos(config.videos, "data.videos"), present, folder)
+        written = 0
         for dance, target in todo.items():
-            poses.render_pose_video(dance, target, mark, config.progress)
-        if todo:
-            log.info("Wrote %d pose videos to %s: look at them before training", len(todo), folder)
+            try:
+                poses.render_pose_video(dance, target, mark, config.progress)
+                written += 1
+            except UserError as error:
+                if config.unpaired == "refuse" or len(todo) == 1:
+                    raise
+                log.warning("%s: skipped", error)  # pairing names it too
+        if written:
+            log.info("Wrote %d pose videos to %s: look at them before training", written, folder)
 
     def _embed(self, hashes: ContentHashes, name: str, source: Sources) -> FaceEmbeddings:
         config = self.config

@@ -1,6 +1,7 @@
 """Pose videos of dances: the limbs that MediaPipe's pose landmarker finds, drawn on black, without the face."""
 
 import colorsys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from facesmith import assets
 from facesmith.errors import UserError
 from facesmith.faces.analyzers import native_log
+from facesmith.media.pairing import pair_by_path
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.methods.video_lora.clips import dance_name
 from facesmith.progress import track
 
 Frames = NDArray[np.uint8]
@@ -107,7 +110,7 @@ def render_pose_video(dance: Path, target: Path, mark: Mark, progress: bool) -> 
     landmarker = PoseLandmarker()
     seen = 0
     try:
-        with open_video(dance) as reader, VideoWriter(target, like=dance, mark=mark) as writer:
+        with open_video(dance) as reader, VideoWriter(target, like=dance, mark=mark, sound=False) as writer:
             frames = reader.frames(range(len(reader)))
             shown = track(frames, f"poses of {dance.name}", len(reader), shown=progress, transient=True)
             for index, frame in shown:
@@ -134,13 +137,12 @@ def find_missing_poses(videos: Sequence[Path], poses: Sequence[Path], folder: Pa
     Returns:
         Each dance's pose video, still to be written.
     """
-    known = {path.stem.removesuffix("_pose") for path in poses if path.stem.endswith("_pose")}
-    known |= {path.stem for path in poses} - {path.stem for path in videos}
-    return {
-        path: folder / f"{path.stem}_pose.mp4"
-        for path in videos
-        if not path.stem.endswith("_pose") and path.stem not in known
-    }
+    dances = [path for path in videos if not path.stem.endswith("_pose")]
+    drawn = [path for path in poses if path not in dances]
+    found = pair_by_path(dances, drawn, dance_name)
+    root = Path(os.path.commonpath([path.parent for path in dances])) if dances else Path()
+    # Dances of one name in several folders have pose videos in folders of the same names.
+    return {path: folder / path.relative_to(root).with_name(f"{path.stem}_pose.mp4") for path in found.missing}
 
 
 def pose_agreement(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.media.images import read_image
-from facesmith.media.sources import Media, find_media
+from facesmith.media.pairing import pair_by_path
+from facesmith.media.sources import IMAGES, VIDEOS, Media, find_media
 from facesmith.media.video import open_video
 
 Pixels = NDArray[np.uint8]
@@ -82,7 +83,7 @@ def _read_video(path: Path, target: Path | None, indices: Sequence[int], backend
 
 
 def match_targets(media: Sequence[Media], target: str | Sequence[str] | None) -> list[Path | None]:
-    """Return the target of each file: the only one, or the one of the same name; None for all without targets.
+    """Return the target of each file: the only one, or the one of the same name and folders; None without targets.
 
     Raises:
         UserError: There is none of its name, or it is of another kind.
@@ -93,15 +94,28 @@ def match_targets(media: Sequence[Media], target: str | Sequence[str] | None) ->
     if len(targets) == 1 and len(media) == 1:
         pairs = [(media[0], targets[0])]
     else:
-        by_name = {one.path.stem: one for one in targets}
-        missing = [one.path.name for one in media if one.path.stem not in by_name]
-        if missing:
-            raise UserError(f"task.target={target}: has no file named {missing[0]}; give what it was swapped into")
-        pairs = [(one, by_name[one.path.stem]) for one in media]
+        by_path = {one.path: one for one in targets}
+        found = pair_by_path([one.path for one in media], list(by_path), _original_name)
+        if found.missing:
+            name = found.missing[0].name
+            raise UserError(f"task.target={target}: has no file named {name}; give what it was swapped into")
+        if found.ambiguous:
+            path, several = next(iter(found.ambiguous.items()))
+            raise UserError(
+                f"task.target={target}: {', '.join(map(str, several))} may be what {path} was swapped into, or others "
+                "were; keep the folders of the sources"
+            )
+        pairs = [(one, by_path[found.pairs[one.path]]) for one in media]
     for one, other in pairs:
         if one.kind != other.kind:
             raise UserError(f"task.target={other.path}: is a {other.kind}, {one.path} a {one.kind}; give its own")
     return [other.path for _, other in pairs]
+
+
+def _original_name(path: Path) -> str:
+    """Return the name of a source: of `scene.avi` also in `scene.avi.mp4`, as results of such files are called."""
+    stem = Path(path.stem)
+    return stem.stem if stem.suffix.lower() in IMAGES | VIDEOS else path.stem
 
 
 def _check_size(path: Path, picture: Pixels, target: Pixels | None) -> None:
