@@ -4,8 +4,8 @@
 
 (a) ours: `infer.py task=swap` in process, everything included: reading, tracking, smoothing, segments, joining,
     signing.
-(b) the plain loop: read a frame, analyse it, swap, write it, one after the other: same reader, models, settings of
-    the encoder, which has its own threads in both.
+(b) the plain loop: read a frame as RGB, analyse it, swap, write it, one after the other: same reader, models, settings
+    of the encoder, which has its own threads in both.
 (c) each stage alone, as ours runs it, its frames already in memory: reading, analysis, swapping, encoding.
 (d) the most that the cores can do: the CPU seconds of (c) shared out evenly, nothing lost.
 
@@ -39,10 +39,12 @@ from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.face import Face
 from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.tracking.stream import StreamTracker, TrackedFrame
+from facesmith.media.planes import PlaneFrame
 from facesmith.media.provenance import Mark
-from facesmith.media.video import open_video
+from facesmith.media.video import open_video, read_planes
 from facesmith.media.video_writer import VideoWriter
 from facesmith.tasks.swap.analysis import AnalyzerPool, Frame, analyze_frames
+from facesmith.tasks.swap.canvas import PlaneCanvas
 from facesmith.tasks.swap.frame_swap import FrameSwapper, load_frame_swapper
 from facesmith.tasks.swap.video_processing import map_in_order
 from facesmith.training.run.log import silence_libraries
@@ -92,7 +94,7 @@ def stages(
 
     def read() -> None:
         with open_video(video) as reader:
-            pictures.extend(reader.frames(range(frames)))
+            pictures.extend(read_planes(reader, range(frames)))
 
     spent = {"reading": timed(read)}
     times = np.arange(frames) / FPS
@@ -109,11 +111,13 @@ def stages(
         )
 
     spent["analysis"] = timed(analyse)
-    swapped: list[np.ndarray] = []
+    swapped: list[PlaneFrame] = []
 
     def swapping() -> None:
-        def one(item: tuple[np.ndarray, list[Face]]) -> np.ndarray:
-            return swap.swap(*item)
+        def one(item: tuple[PlaneFrame, list[Face]]) -> PlaneFrame:
+            frame, faces = item
+            swap.swap_in_place([(PlaneCanvas(frame), faces)])
+            return frame
 
         with ThreadPoolExecutor(workers) as pool:
             work = ((each.item[1], list(each.faces.values())[:1]) for each in tracked)

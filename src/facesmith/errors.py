@@ -119,13 +119,15 @@ _KNOWN: Final = (
 
 
 class DiskFullError(UserError):
-    """There is no room for a file: `free` bytes are left, `needed` are its size; None when unknown."""
+    """There is no room for a file: `free` bytes are left, `needed` are its size; None when unknown; `then` go on so."""
 
-    def __init__(self, path: Path, needed: int | None, free: int) -> None:
+    def __init__(
+        self, path: Path, needed: int | None, free: int, then: str = "then run the same command again"
+    ) -> None:
         wanted = f"{format_bytes(needed)} needed" if needed else "more needed"
         super().__init__(
             f"{path}: the disk is full: {wanted}, {format_bytes(free)} free; make room, or write elsewhere "
-            "(paths.runs=, paths.face_sets=, output=), then run the same command again"
+            f"(paths.runs=, paths.face_sets=, output=), {then}"
         )
 
 

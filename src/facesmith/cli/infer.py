@@ -8,6 +8,7 @@ from facesmith.config.schema import InferConfig
 from facesmith.config.signatures import signature
 from facesmith.errors import explain_errors
 from facesmith.media.provenance import set_signing_key
+from facesmith.models.onnx.providers import use_device
 from facesmith.training.run.log import log_run, silence_libraries
 
 
@@ -29,6 +30,7 @@ def infer(config: InferConfig) -> list[Path]:
     takes = signature(config.task.target_).parameters
     more = {"analyzer": config.analyzer.build} if "analyzer" in takes else {}
     with log_run(config), explain_errors(config):
+        use_device(config.device)
         written: list[Path] = config.task.build(**more).run()
     return written
 

@@ -217,6 +217,8 @@ class InferConfig(JobConfig):
     """An image, a video, a folder, a pattern, or a list of them."""
     output: PathSetting | None
     """A file for one source, else a folder."""
+    device: Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino", "rocm"]
+    """Where ONNX files run; auto is the fastest that onnxruntime has."""
     analyzer: Chosen[AnalyzerConfig]
     """Face detector, landmarks and recogniser; an option of the config group."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import av
 from av.packet import Packet
 
-from facesmith.errors import MediaError
+from facesmith.errors import DiskFullError, MediaError, free_bytes
 from facesmith.media.carried_streams import CarriedStreams
 from facesmith.media.provenance import Mark, sign_file
 from facesmith.media.timeline import Timeline
@@ -131,9 +131,9 @@ class ContainerWriter:
         try:
             yield
         except (av.error.FFmpegError, OSError) as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            mend = "free some space" if full else "choose another output"
-            raise MediaError(f"{self.path}: cannot be written ({error.strerror}); {mend}") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(self.path, None, free_bytes(self.path)) from error
+            raise MediaError(f"{self.path}: cannot be written ({error.strerror}); choose another output") from error
 
 
 def require_suffix(path: Path) -> str:

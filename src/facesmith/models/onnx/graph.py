@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from facesmith.errors import UserError
+from facesmith.models.onnx.providers import create_session
 
 Array = npt.NDArray[Any]
 
@@ -44,7 +45,7 @@ class Value:
 
 
 class OnnxGraph:
-    """An ONNX file ready to run, on CUDA where onnxruntime has it; may be called from several threads.
+    """An ONNX file ready to run, on the device of `providers.use_device`; may be called from several threads.
 
     Attributes:
         path: The file.
@@ -73,7 +74,7 @@ class OnnxGraph:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(data or str(path), options, providers=_providers())
+            self._session = create_session(data or str(path), options, path)
         except Exception as error:  # onnxruntime's errors share no base class of their own
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{self}: onnxruntime cannot read it ({first}); export or download it again") from error
@@ -110,10 +111,6 @@ class OnnxGraph:
 
 def _values(found: Sequence[Any]) -> dict[str, Value]:
     return {each.name: Value(each.name, each.type, tuple(each.shape)) for each in found}
-
-
-def _providers() -> list[str]:
-    return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
 
 
 def format_shape(array: Array) -> str:

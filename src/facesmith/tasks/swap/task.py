@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from facesmith import __version__
-from facesmith.errors import UserError
+from facesmith.errors import DiskFullError, UserError, free_bytes
 from facesmith.faces.face import Analyzer, Face
 from facesmith.files import partial_folder
 from facesmith.media.encoders import CONTAINERS, Encoding, choose_encoder, lost_properties
@@ -27,6 +27,7 @@ from facesmith.media.stills import Still, read_still, write_still
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import VideoReader, open_video
 from facesmith.media.visualization import side_by_side
+from facesmith.models.onnx.providers import is_accelerated
 from facesmith.progress import progress_bar
 from facesmith.tasks.batch import Batch
 from facesmith.tasks.swap.analysis import AnalyzerPool
@@ -46,6 +47,7 @@ from facesmith.tasks.swap.video_processing import VideoProcessor
 
 Pixels = npt.NDArray[np.uint8]
 
+_BATCH = 8  # frames whose faces a GPU gets at once
 _STOPPED = 130  # the exit code of a program that was stopped by Ctrl-C
 
 
@@ -110,6 +112,8 @@ class SwapTask:
             selector=self._make_selector,
             embed=config.reference is not None,
             deinterlaces=config.deinterlace,
+            # On a CPU a batch costs what its faces cost one by one; a GPU would wait between them.
+            batch=_BATCH if is_accelerated() else 1,
         )
 
     def run(self) -> list[Path]:
@@ -162,6 +166,8 @@ class SwapTask:
     def _swap_video(self, path: Path, output: Path, bar: Progress) -> SwapResult:
         config = self._config
 
+        batch = _BATCH if is_accelerated() else 1
+
         def tell(note: str) -> None:
             bar.console.print(note, markup=False)
 
@@ -173,13 +179,19 @@ class SwapTask:
                 timeline,
                 mark=self._mark(path),
                 key=self._key(path),
-                frames=max(1, round(config.segment_seconds * reader.fps)),
+                # Whole batches, so that a resumed run has the same ones.
+                frames=max(1, round(config.segment_seconds * reader.fps / batch)) * batch,
                 resume=config.resume,
                 encoding=self._encoding,
                 scale=parse_scale(config.scale),
             ) as writer:
                 try:
                     self._write_frames(reader, frames, writer, bar)
+                except DiskFullError as error:
+                    kept = f"then give resume=true to go on after the first {writer.kept} parts, in {writer.folder}"
+                    again = "then run the same command again"
+                    free = free_bytes(output)
+                    raise DiskFullError(output, None, free, kept if writer.kept else again) from error
                 except UserError as error:
                     raise UserError(f"{error}{_how_to_resume(writer)}") from error
                 except KeyboardInterrupt:
@@ -216,7 +228,7 @@ class SwapTask:
         task = bar.add_task(reader.path.name, total=len(frames), completed=writer.start)
         if writer.start == len(frames):
             return
-        with closing(self._process_video(reader, frames[writer.start :])) as processed:
+        with closing(self._process_video(reader, frames[writer.start :], frames.start)) as processed:
             for frame in processed:
                 number = frame.number - frames.start
                 writer.write(frame.picture, number)
@@ -303,4 +315,4 @@ def _how_to_resume(writer: SegmentedWriter) -> str:
     """Return how to continue an interrupted run."""
     if not writer.kept:
         return "; no part of it is finished"
-    return f"; the first {writer.kept} parts are in {writer.folder}, task.resume=true continues"
+    return f"; the first {writer.kept} parts are in {writer.folder}, resume=true continues"

@@ -93,12 +93,13 @@ class VideoProcessor(Generic[P]):
         self._every = config.detect_every
         self._workers = config.workers or min(os.cpu_count() or 1, _MAX_WORKERS)
 
-    def __call__(self, reader: VideoReader, frames: range) -> Generator[ProcessedFrame[P], None, None]:
+    def __call__(self, reader: VideoReader, frames: range, first: int = 0) -> Generator[ProcessedFrame[P], None, None]:
         """Process frames of a video.
 
         Args:
             reader: The video; frames that it cannot decode are skipped.
             frames: Numbers of the frames; what comes is the same as if one had begun with frame 0.
+            first: Number of the frame with which the first batch begins.
 
         Yields:
             The processed frames, in order.
@@ -117,7 +118,7 @@ class VideoProcessor(Generic[P]):
             workers=self._workers,
         )
         tracked = StreamTracker[Frame](smoothing=self._smoothing, max_gap=self._max_gap)(detected)
-        groups = self._group(self._select(tracked, frames))
+        groups = self._group(self._select(tracked, frames), first)
         pool = ThreadPoolExecutor(self._workers)
         try:
             for done in prefetch(map_in_order(pool, self._process_group, groups, 2 * self._workers), _AHEAD):
@@ -152,11 +153,11 @@ class VideoProcessor(Generic[P]):
                 bridged = sum(tracked.faces[track] is face for track in tracked.bridged for face in faces)
                 yield _Selected(number, picture, faces, bridged)
 
-    def _group(self, frames: Iterator[_Selected]) -> Iterator[list[_Selected]]:
-        """Gather frames that are processed at once; a group begins at a multiple of `batch`, wherever one begins."""
+    def _group(self, frames: Iterator[_Selected], first: int) -> Iterator[list[_Selected]]:
+        """Gather frames that are processed at once: whole batches counted from `first`, wherever one begins."""
         group: list[_Selected] = []
         for frame in frames:
-            if group and frame.number // self._batch != group[0].number // self._batch:
+            if group and (frame.number - first) // self._batch != (group[0].number - first) // self._batch:
                 yield group
                 group = []
             group.append(frame)
