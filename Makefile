@@ -10,7 +10,7 @@ DEMO_PICTURES := [asset:astronaut.png,asset:carphone_pristine.mp4,asset:multi_fa
 DEMO_MODEL = $$(ls -t runs/identity_demo/smiling_man/*/exports/*.onnx | head -1)
 DEMO_OUTPUT := outputs/demo
 
-.PHONY: demo test slow check format clean
+.PHONY: demo test slow check docs format clean
 
 demo: $(READY)  ## a man's clip becomes a face swapper; two pictures and a film that he is not in wear his face
 	$(BIN)/facesmith assets $(DEMO_ASSETS)
@@ -28,11 +28,12 @@ test: $(READY)  ## the default suite
 slow: $(READY)  ## the tests that take minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
-check: $(READY)  ## lint, types, import rules
+check: $(READY)  ## lint, types, import rules, the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .mkdocs_site
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -44,5 +45,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet -e ".[dev,sweeps]"
 	touch $@
 
+docs: $(READY)  ## the documentation at http://127.0.0.1:8000
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 clean:  ## remove what runs made; face sets and profiles stay
-	rm -rf runs exports .pytest_cache .mypy_cache .ruff_cache
+	rm -rf runs exports .pytest_cache .mypy_cache .ruff_cache .mkdocs_site

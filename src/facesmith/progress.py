@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeVar
 
 from rich import get_console
 from rich.console import Console
+from rich.file_proxy import FileProxy
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -104,7 +105,8 @@ def waiting(title: str, *, shown: bool = True) -> Iterator[None]:
         title: What is done.
         shown: False shows nothing.
     """
-    console = get_console()
+    # a console of its own goes on where a library redirects the output; within a bar there is but one
+    console = get_console() if isinstance(sys.stdout, FileProxy) else Console(file=sys.stdout)
     if not shown or not console.is_terminal:
         if shown:
             log.info("%s ...", title)

@@ -131,6 +131,24 @@ def test_the_trainer_takes_any_argument_of_lightnings(started: Started) -> None:
     assert config.trainer.arguments()["limit_train_batches"] == 0.5
 
 
+def test_keys_of_text_take_nothing_else() -> None:
+    """A number, a switch or a group would be spoilt by quotes."""
+    from facesmith.cli.help import collect_keys
+    from facesmith.cli.typed_values import TEXT_KEYS
+
+    groups = {"model", "adapter"}  # of config groups too, whose options are names
+    for key in collect_keys():
+        if {key.name, key.name.rpartition(".")[2]} & TEXT_KEYS - groups and key.takes != "any value":
+            assert "text" in key.takes or "path" in key.takes, key
+
+
+def test_a_switch_that_is_called_like_a_path_stays_one() -> None:
+    from facesmith.cli.typed_values import as_typed
+
+    given = ["resume=true", "model.loss.identity=0.5", "model.validation.videos=2", "masks=[box,hull]"]
+    assert as_typed(given) == given
+
+
 WRONG = {
     "seed=4294967296": "less than 4294967296",
     "seed=-1": "greater than or equal to 0",
@@ -180,7 +198,7 @@ def test_impossible_values_are_all_named_at_once(refused: Refused) -> None:
     ("given", "line"),
     [
         ("data.source=photo", "data.source=photo: there is no such file or folder; did you mean photos?"),
-        ("data.source=", "data.source=: is empty; name a file or a folder"),
+        ("data.source=", "data.source=: is empty"),
         ("data.source=a/b/c.mp4", "data.source=a/b/c.mp4: there is no such file or folder; a does not exist"),
         (f"data.source={'x' * 300}", f"data.source={'x' * 300}: cannot be a path (File name too long)"),
         ("data.source=[photos,3]", "data.source.1=3: must be text"),

@@ -18,9 +18,9 @@ def _train_arguments(given: Sequence[str]) -> list[str]:
     return take_trainer_arguments(resume.expand_resume(expand_sweep(given)))
 
 
-def _infer_arguments(given: Sequence[str]) -> list[str]:
+def infer_arguments(given: Sequence[str]) -> list[str]:
     """Add the prefix `task.` to keys of the chosen task: `masks=[box]` becomes `task.masks=[box]`."""
-    own = "|".join(InferConfig.model_fields)
+    own = "|".join((*InferConfig.model_fields, "encoder"))  # keys of its own, and config groups
     return [re.sub(rf"^(?!(?:{own}|hydra)\b)(\w+=)", r"task.\1", argument) for argument in given]
 
 
@@ -34,7 +34,7 @@ def train(config: TrainConfig) -> float | list[float] | None:
     return train(config)
 
 
-@hydra_command("infer", InferConfig, arguments=_infer_arguments, preflight=check_inference)
+@hydra_command("infer", InferConfig, arguments=infer_arguments, preflight=check_inference)
 def infer(config: InferConfig) -> None:
     """Run the task."""
     announce_inference(config)

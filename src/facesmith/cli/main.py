@@ -41,8 +41,8 @@ COMMANDS: Final = {
     "adapters": Command("facesmith.cli.adapters:main", "list adapters: runs/"),
     "help": Command("facesmith.cli.help:main", "explain a key, a config group or a command: data.max_frames"),
 }
-_HYDRA: Final = ("train", "infer", "export", "annotate")
-_VERBS: Final = {
+HYDRA: Final = ("train", "infer", "export", "annotate")
+VERBS: Final = {
     "faces": ("leave-out", "take-back"),
     "sweep": ("status", "leaderboard", "best", "lineage", "dashboard"),
     "provenance": ("verify",),
@@ -137,11 +137,11 @@ def _complete(arguments: Sequence[str]) -> int:
     name, space, rest = line.lstrip().partition(" ")
     if not space:
         print(" ".join(COMMANDS))
-    elif name in _VERBS and " " not in rest.strip():
-        print(" ".join(_VERBS[name]))
+    elif name in VERBS and " " not in rest.strip():
+        print(" ".join(VERBS[name]))
     elif name == "train" and rest.rpartition(" ")[2].startswith("sweep="):
         print(" ".join(f"sweep={path.stem}" for folder in folders("sweeps") for path in sorted(folder.glob("*.yaml"))))
-    elif name in _HYDRA:
+    elif name in HYDRA:
         os.environ["COMP_LINE"] = f"facesmith {rest.lstrip()}"
         return COMMANDS[name].load()(["--shell-completion", "query=bash"])
     return 0

@@ -13,24 +13,38 @@ from facesmith.config.targets import TRAINERS
 
 TEXT_KEYS: Final = frozenset(
     {
-        *("source", "target", "targets", "faces", "videos", "poses", "masks", "output", "model", "adapter", "occluder"),
-        *("base", "init_from", "profile", "profiles", "ckpt_path", "identity", "name", "experiment_name", "expires"),
-        *("consent_note", "resume", "dir", "runs", "face_sets", "notes", "entity", "project", "prompt"),
+        *("source", "sources", "target", "targets", "swaps", "against", "gallery", "faces", "poses", "reference"),
         *(
-            "negative_prompt",
-            "certificate",
-            "key",
-            "file",
-            "table",
-            "cache",
-            "tags",
-            "folder",
-            "import_from",
-            "monitor",
+            "output",
+            "model",
+            "adapter",
+            "occluder",
+            "base",
+            "init_from",
+            "profile",
+            "profiles",
+            "ckpt_path",
+            "embedding",
         ),
+        *(
+            "enhancer",
+            "converter",
+            "source_photo",
+            "pairs",
+            "per_image",
+            "export_to",
+            "import_from",
+            "path",
+            "save_dir",
+        ),
+        *("name", "experiment_name", "expires", "consent_note", "notes", "entity", "project", "prompt", "dir", "runs"),
+        *("negative_prompt", "face_sets", "certificate", "key", "file", "table", "cache", "folder", "group"),
+        *("monitor", "wandb_project", "data.identity", "data.videos", "data.masks"),
     }
 )
-"""Last parts of keys whose values are names, paths or other text, whatever they look like."""
+"""Keys, or last parts of keys, whose values are names, paths or other text, whatever they look like."""
+_NEVER_NUMBERS: Final = frozenset({"resume", "masks", "tags"})
+"""Of these only what Hydra cannot read is quoted: they are text or something else."""
 _OVERRIDE: Final = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./@:-]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -67,10 +81,13 @@ def _as_typed(argument: str, sweeps: bool) -> str:
     if not found or found["key"].startswith("hydra"):
         return argument
     key, value = found["key"], found["value"]
-    is_text = re.split(r"[./@+]", key)[-1] in TEXT_KEYS
+    plain = key.lstrip("+")
+    names = {plain, re.split(r"[./@]", plain)[-1]}
+    is_text = bool(names & TEXT_KEYS)
     parsed = _parse(argument)
     if parsed is None:
-        return f"{key}={_quote_items(value) or _quote(value)}" if is_text else argument
+        may_be_text = is_text or names & _NEVER_NUMBERS
+        return f"{key}={_quote_items(value) or _quote(value)}" if may_be_text else argument
     if not is_text or not value:
         return argument
     if parsed.is_sweep_override():

@@ -60,7 +60,7 @@ class WriteReport(Callback):
 
     def __init__(self, folder: Path, every_seconds: float) -> None:
         self.folder, self.every_seconds = folder, every_seconds
-        self._began = self._written = time.monotonic()
+        self._began = self._written = self._noted = time.monotonic()
         self._losses: list[tuple[int, float]] = []
 
     @property
@@ -69,16 +69,16 @@ class WriteReport(Callback):
         return self.folder / "report.html"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the page for the first time, with the losses that a resumed run has logged before."""
+        """Write the page for the first time."""
         self._began = time.monotonic()
-        if trainer.is_global_zero and trainer.ckpt_path:
-            self._losses = list(_logged_losses(self.folder / "metrics.csv"))
         self._write(trainer, pl_module, "training")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
-        """Write the page when due."""
+        """Write the page when due, and note the loss once a second: reading one waits for a GPU."""
+        if time.monotonic() - self._noted >= 1:
+            self._note_loss(trainer)
         if time.monotonic() - self._written >= self.every_seconds:
             self._write(trainer, pl_module, "training")
 
@@ -98,10 +98,14 @@ class WriteReport(Callback):
         self._written = time.monotonic()
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        self._note_loss(trainer)
+        write_text(self.path, "\n".join(self._page(trainer, module, status)))
+
+    def _note_loss(self, trainer: Trainer) -> None:
+        self._noted = time.monotonic()
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and (not self._losses or self._losses[-1][0] != trainer.global_step):
             self._losses.append((trainer.global_step, float(loss)))
-        write_text(self.path, "\n".join(self._page(trainer, module, status)))
 
     def _page(self, trainer: Trainer, module: LightningModule, status: str) -> Iterator[str]:
         goes_on, data = status == "training", get_datamodule(trainer)
@@ -110,10 +114,13 @@ class WriteReport(Callback):
         yield f'<meta http-equiv="refresh" content="{_REFRESH}">' if goes_on else ""
         yield f"<style>{_STYLE}</style><h1>{escape(name)}</h1>"
         yield f'<p class="dim">{escape(short_path(self.folder))}, {escape(status)}</p>'
-        yield self._progress(trainer)
+        yield self._progress(trainer, goes_on)
         if isinstance(data, HasGateResults):
             yield from (f"<p><b>{escape(line)}</b></p>" for line in describe_verdicts(data.quality))
-        yield f"<h2>Loss</h2>{draw_curve(self._losses)}" if len(self._losses) > 1 else ""
+        losses = max(
+            list(_logged_losses(self.folder / "metrics.csv")), self._losses, key=len
+        )  # of every step, if logged
+        yield f"<h2>Loss</h2>{draw_curve(losses)}" if len(losses) > 1 else ""
         renders = sorted((self.folder / "renders").glob("*.png"), key=lambda path: path.stat().st_mtime)[-_PICTURES:]
         for path in reversed(renders):
             yield f'<h2>{escape(path.stem)}</h2><img alt="{escape(path.stem)}" src="{_embed(path)}">'
@@ -129,14 +136,15 @@ class WriteReport(Callback):
             commands = module.next_commands(show_path(self.folder, self.folder))
             yield f"<h2>Next</h2><pre>{escape(chr(10).join(commands))}</pre>"
 
-    def _progress(self, trainer: Trainer) -> str:
+    def _progress(self, trainer: Trainer, goes_on: bool) -> str:
         total = (trainer.max_epochs or 0) * int(min(trainer.num_training_batches, 2**31))
         if not total:
             return ""
         done, took = trainer.fit_loop.total_batch_idx + 1, time.monotonic() - self._began
         epochs = trainer.max_epochs or 0
         text = f"epoch {min(trainer.current_epoch + 1, epochs)} of {epochs}, step {done} of {total}"
-        return f'<progress value="{done}" max="{total}"></progress><p>{text}, {format_duration(took)} so far</p>'
+        so_far = f"{format_duration(took)} so far" if goes_on else f"in {format_duration(took)}"
+        return f'<progress value="{done}" max="{total}"></progress><p>{text}, {so_far}</p>'
 
 
 def draw_curve(points: Sequence[tuple[int, float]]) -> str:
