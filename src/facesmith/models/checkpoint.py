@@ -9,6 +9,7 @@ import torch
 from lightning import LightningModule
 
 import facesmith
+from facesmith.config.consent import require_current
 from facesmith.config.saved import read_settings
 from facesmith.config.settings import Component, ModuleConfig
 from facesmith.errors import UserError, is_out_of_memory
@@ -62,6 +63,8 @@ def load_module(path: Path) -> LightningModule:
     """
     checkpoint = read_checkpoint(path)
     record = checkpoint[RECORD]
+    provenance = record.get("provenance") or {}
+    require_current(provenance.get("expires"), path, provenance.get("identity"))
     settings = read_settings(record["settings"], ModuleConfig, str(path), version=record.get("version"))
     try:
         module: LightningModule = settings.without_pretrained_weights().build()

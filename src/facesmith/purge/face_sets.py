@@ -106,7 +106,7 @@ def expiries(face_sets: Path, profiles: Path, runs: Path) -> Iterator[Expiry]:
         yield from _stated(one.meta.get("name"), one.meta.get("expires"), one.path)
     for path in sorted(profiles.glob("*.json")):
         try:
-            profile = IdentityProfile.load(path)
+            profile = IdentityProfile.load(path, expired="allow")
         except UserError:
             continue
         yield from _stated(profile.id, profile.expires, path)

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
 import facesmith
-from facesmith.config.consent import ConsentKind
+from facesmith.config.consent import ConsentKind, require_current
 from facesmith.config.settings import IsoDate, Settings, Slug
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
-from facesmith.files import write_private_text
+from facesmith.files import require_regular, write_private_text
 
 Floats = npt.NDArray[np.float32]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -206,14 +206,22 @@ class IdentityProfile(Settings):
         )
 
     @classmethod
-    def load(cls, path: Path) -> "IdentityProfile":
+    def load(cls, path: Path, *, expired: Literal["refuse", "allow"] = "refuse") -> "IdentityProfile":
         """Read a profile.
 
+        Args:
+            path: The file.
+            expired: What becomes of a profile whose consent has ended; it may still be listed and removed.
+
         Raises:
-            UserError: missing, not JSON, or not a valid profile; names the first wrong field.
+            UserError: missing, not JSON, or not a valid profile; names the first wrong field. Or its consent has ended.
         """
+        require_regular(path)
         try:
-            return cls.model_validate_json(path.read_bytes())
+            profile = cls.model_validate_json(path.read_bytes())
+            if expired == "refuse":
+                require_current(profile.expires, path, profile.id)
+            return profile
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); give an identity profile") from None
         except ValidationError as error:

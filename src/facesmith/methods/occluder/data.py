@@ -165,6 +165,7 @@ class OccluderDataModule(LightningDataModule):
             "embedder": self.faces.embedder,
             "consent": self.config.consent,
             "consent_note": self.config.consent_note or "",
+            "expires": self.config.expires or "",
             "face_set": self.faces.key,
             "faces": len(self.faces),
             "size": self.config.size,

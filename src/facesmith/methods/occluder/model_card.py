@@ -63,6 +63,7 @@ def occluder_metadata(provenance: Mapping[str, Any], size: int) -> dict[str, str
         "identity": str(provenance["identity"]),
         "consent": str(provenance["consent"]),
         "consent_note": str(provenance["consent_note"]),
+        "expires": str(provenance.get("expires") or ""),
         "face_set": str(provenance["face_set"]),
         "faces": str(provenance["faces"]),
         "gate": json.dumps(provenance.get("gate", {}), sort_keys=True),

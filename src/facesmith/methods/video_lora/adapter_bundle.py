@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, device, tensor
 
+from facesmith.config.consent import require_current
 from facesmith.config.saved import read_settings
 from facesmith.errors import UserError
 from facesmith.files import atomic_write
@@ -94,10 +95,14 @@ def load_bundle(path: Path) -> AdapterBundle:
         path: `exports/` of a run, or a checkpoint.
 
     Raises:
-        UserError: it is neither, or files are missing or do not belong together.
+        UserError: it is neither, files are missing or do not belong together, or the person's consent has ended.
     """
-    if path.suffix == ".ckpt":
-        return _load_from_checkpoint(path)
+    bundle = _load_from_checkpoint(path) if path.suffix == ".ckpt" else _load_from_folder(path)
+    require_current(bundle.facts.get("expires"), path, bundle.facts.get("identity"))
+    return bundle
+
+
+def _load_from_folder(path: Path) -> AdapterBundle:
     if not path.is_dir():
         raise UserError(f"model={path}: is neither a checkpoint (.ckpt) nor a folder with {LORA} and {MAPPER}")
     missing = [name for name in (LORA, MAPPER) if not (path / name).is_file()]

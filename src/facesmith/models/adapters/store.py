@@ -127,7 +127,7 @@ def register_in_profile(profiles: Path, folder: Path) -> Path:
             weights=card.weights,
             created=card.created,
         )
-        IdentityProfile.load(path).with_adapter(entry).save(path)
+        IdentityProfile.load(path, expired="allow").with_adapter(entry).save(path)
     return path
 
 
@@ -144,7 +144,7 @@ def find_adapters(place: Path) -> Iterator[tuple[Path, AdapterCard]]:
         UserError: There is no such place, or an adapter's card is damaged.
     """
     if place.suffix == ".json":
-        folders = [Path(one.folder) for one in IdentityProfile.load(place).adapters]
+        folders = [Path(one.folder) for one in IdentityProfile.load(place, expired="allow").adapters]
         folders = [folder for folder in folders if (folder / CARD).is_file()]
     elif place.is_dir():
         folders = [path.parent for path in place.rglob(CARD)]

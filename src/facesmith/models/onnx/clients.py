@@ -182,6 +182,7 @@ def _with_identity(
         identity=profile.id,
         consent=profile.consent,
         consent_note=profile.consent_note or "",
+        expires=profile.expires or "",
     )
     return FixedIdentityGenerator(generator, torch.from_numpy(profile.mean)), baked
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import facesmith
-from facesmith.config.consent import CONSENT_KINDS
+from facesmith.config.consent import CONSENT_KINDS, require_current
 from facesmith.errors import UserError
 from facesmith.faces.geometry.alignment import TEMPLATES
 
@@ -139,6 +139,7 @@ class SwapperInfo:
         fixed_batch: Whether the file takes one crop at a time.
         exported_by_facesmith: Whether facesmith wrote the file; its weights have the names of the network then.
         adaptable: Parts of names of the layers that adapters change by default; empty: all layers.
+        expires: ISO date of the consent's last day; "" for no end.
     """
 
     template: str
@@ -162,6 +163,7 @@ class SwapperInfo:
     fixed_batch: bool = False
     exported_by_facesmith: bool = False
     adaptable: tuple[str, ...] = ()
+    expires: str = ""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
@@ -201,6 +203,7 @@ class SwapperInfo:
             "identity": self.identity,
             "consent": self.consent,
             "consent_note": self.consent_note,
+            "expires": self.expires,
             "face_set": self.face_set,
             "faces": str(self.faces),
             "landmarks": LANDMARKS_OPTIONAL if self.takes_landmarks else "",
@@ -222,7 +225,7 @@ class SwapperInfo:
             more: Further fields, which the metadata do not hold.
 
         Raises:
-            UserError: The file is no swapper of facesmith, or one of another version.
+            UserError: The file is no swapper of facesmith, one of another version, or the person's consent has ended.
         """
         found = metadata.get("contract")
         contract, normalisation = CONTRACTS[kind], NORMALISATIONS[kind]
@@ -235,6 +238,7 @@ class SwapperInfo:
             raise UserError(
                 f"{origin}: normalisation is {metadata.get('normalisation')!r}, not {normalisation!r}; export it again"
             )
+        require_current(metadata.get("expires"), origin, metadata.get("identity"))
         try:
             gate = json.loads(metadata["gate"])
             if not isinstance(gate, dict) or not all(isinstance(value, int | float) for value in gate.values()):
@@ -249,6 +253,7 @@ class SwapperInfo:
                 identity=metadata["identity"],
                 consent=metadata["consent"],
                 consent_note=metadata["consent_note"],
+                expires=metadata.get("expires", ""),
                 face_set=metadata["face_set"],
                 faces=int(metadata["faces"]),
                 gate=gate,

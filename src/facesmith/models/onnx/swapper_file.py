@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from facesmith.config.consent import require_current
 from facesmith.errors import UserError
 from facesmith.faces.geometry import topology
 from facesmith.models.onnx.graph import OnnxGraph
@@ -217,10 +218,12 @@ def _check_foreign(graph: OnnxGraph, info: SwapperInfo, key: str) -> None:
 def _baked_identity(graph: OnnxGraph) -> dict[str, Any]:
     """Return the fields of the person whose face the file holds; another project's file is called by its name."""
     metadata = graph.metadata
+    require_current(metadata.get("expires"), graph, metadata.get("identity"))
     return {
         "embedder": metadata.get("embedder", ""),
         "identity": metadata.get("identity", graph.path.stem),
         "consent": metadata.get("consent", ""),
         "consent_note": metadata.get("consent_note", ""),
+        "expires": metadata.get("expires", ""),
         "face_set": metadata.get("face_set", ""),
     }

@@ -166,6 +166,7 @@ class SwapDataModule(LightningDataModule):
             "embedder": self.splits[0].frames.faces.embedder,
             "consent": self.config.consent,
             "consent_note": self.config.consent_note or "",
+            "expires": self.config.expires or "",
             "face_set": "+".join(split.frames.faces.key for split in self.splits),
             "faces": sum(len(split.frames.faces) for split in self.splits),
         }
