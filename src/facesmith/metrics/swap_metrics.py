@@ -8,45 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.metrics.comparison import FaceFigures
+from facesmith.metrics.figures import FACE_FIGURES
 from facesmith.metrics.limits import KINDS, LEAST_ACCEPTED, MOST_MISSES, SAME_PERSON, find_broken
 
 Floats = NDArray[np.float64]
 
-# name of the metric: field of PictureMetrics; means over the pictures
+# name of the metric: field of PictureMetrics
 _MEANS: Final = {
     "identity_similarity": "similarity",
     "identity_left": "left_similarity",
     "judge_distance": "distance",
     "judge_left": "left_distance",
-    "nme": "nme",
-    "expression_error": "expression",
-    "expression_error_seven": "expression_seven",
-    "eye_openness": "eyes",
-    "mouth_openness": "mouth",
-    "colour_error": "colour",
-    "colour_patches": "colour_patches",
-    "colour_around": "colour_around",
-    "foreign_eyes": "foreign_eyes",
-    "foreign_nose": "foreign_nose",
-    "foreign_mouth": "foreign_mouth",
-    "foreign_cheeks": "foreign_cheeks",
-    "foreign_forehead": "foreign_forehead",
-    "stripes": "stripes",
     "mask_iou": "iou",
     "seam": "seam",
+    **{one.name: one.field for one in FACE_FIGURES if one.reduction == "mean"},
 }
-# of their magnitude: they have a sign
-_MEAN_SIZES: Final = {
-    "pose_error": "pose",
-    "pose_pitch": "pitch",
-    "pose_yaw": "yaw",
-    "pose_roll": "roll",
-    "lip_gap": "lips",
-}
+_MEAN_SIZES: Final = {one.name: one.field for one in FACE_FIGURES if one.reduction == "size"}
 _MEDIANS: Final = {
     "sharpness": "sharpness",
-    "sharpness_own": "sharpness_own",
-    "sharpness_target": "sharpness_target",
+    **{one.name: one.field for one in FACE_FIGURES if one.reduction == "median"},
 }
 
 _SHARES: Final = ("judge_accepted", "accepted", "passed", "miss_rate")

@@ -64,9 +64,9 @@ def corpus(tmp_path_factory, asset, carphone_frames):
 
 def evaluate(root, folder, output, **changes):
     settings = {"swaps": str(root / folder), "targets": str(root / "targets"), "sources": str(root / "sources")}
-    settings |= {"names": "{target}_{source}", "pairs": None, "against": None, "gallery": None}
+    settings |= {"names": "target_source", "pairs": None, "against": None, "gallery": None}
     settings |= {"recognisers": ["analyzer", "dlib"], "trained_against": None, "fid": None, "max_frames": None}
-    settings |= {"source_frames": 4, "examples": 2, "workers": 1, "resume": True, "output": output}
+    settings |= {"one_person": False, "source_frames": 4, "examples": 2, "workers": 1, "resume": True, "output": output}
     settings |= {"wandb_project": None, "wandb_media": False, "face_sets": root / "none", "backend": "pyav"}
     config = EvaluateTaskConfig(_target_="facesmith.tasks.evaluate.task.EvaluateTask", **(settings | changes))
     return EvaluateTask(config, analyzer=analyzer, progress=False)

@@ -1,5 +1,6 @@
 """Settings of the evaluation of anybody's swaps."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +20,8 @@ class EvaluateTaskConfig(WholeTaskConfig):
     """What they were swapped into, by name."""
     sources: Paths
     """Who was put on, by name: a picture, video, folder of pictures or profile (.json) a person; or one of these."""
+    one_person: bool
+    """Whether all of `sources` shows one person, who is then the source of every swap."""
     names: str
     """How a swap is named after its target and source, where it does not have the name of its target."""
     pairs: PathSetting | None
@@ -62,6 +65,7 @@ class EvaluateTaskConfig(WholeTaskConfig):
     @field_validator("names")
     @classmethod
     def _names_both(cls, names: str) -> str:
-        if names.count("{target}") != 1 or names.count("{source}") != 1 or "}{" in names:
-            raise ValueError("must name {target} and {source} once each, with something between: {target}_{source}")
+        parts = re.split("target|source", names)
+        if sorted(re.findall("target|source", names)) != ["source", "target"] or not parts[1]:
+            raise ValueError("must name target and source once each, with something between: target_source")
         return names

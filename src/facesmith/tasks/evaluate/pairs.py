@@ -45,19 +45,22 @@ class Pair:
     person: str
 
 
-def find_people(setting: str | Sequence[str], key: str) -> dict[str, Person]:
+def find_people(setting: str | Sequence[str], key: str, *, one_person: bool = False) -> dict[str, Person]:
     """Find the people that a setting names.
 
-    A file or a profile is a person; in a folder each file, each profile and each folder is one, unless the folder
-    holds nothing but one person's.
+    A file or a profile is a person; in a folder each file, each profile and each folder is one.
 
     Args:
         setting: The paths.
         key: Of the setting, for messages.
+        one_person: Whether all of it shows one person, whose name is that of the first path.
 
     Raises:
         UserError: There is nothing of a person.
     """
+    if one_person:
+        name = Path(setting if isinstance(setting, str) else setting[0]).stem
+        return {name: Person(name, tuple(_find(setting, key)))}
     found: dict[str, list[Path]] = defaultdict(list)
     for one in [setting] if isinstance(setting, str) else setting:
         path = Path(resolve(one)).expanduser()
@@ -100,7 +103,7 @@ def match_by_name(
         swaps: Setting of the swaps.
         targets: Setting of the targets.
         people: By name.
-        pattern: With {target} and {source}.
+        pattern: With the words target and source.
         key: Of the swaps' setting, for messages.
 
     Returns:
@@ -109,7 +112,7 @@ def match_by_name(
     Raises:
         UserError: Swaps have no target or no source; the message names some.
     """
-    media, wanted = find_media(swaps), find_media(targets)
+    media, wanted = _find(swaps, key), _find(targets, "targets")
     by_name: dict[str, list[Media]] = defaultdict(list)
     for one in wanted:
         by_name[one.path.stem].append(one)
@@ -130,7 +133,8 @@ def match_by_name(
         target, person = options[0]
         pairs.append(Pair(name, swap, _choose(by_name[target], swap), person))
     _refuse(lost, len(media), f"task.{key}", "no target of their name in task.targets", pattern)
-    _refuse(nobody, len(media), f"task.{key}", "no source of their name in task.sources", pattern)
+    hint = "; one_person=true where all sources show one person"
+    _refuse(nobody, len(media), f"task.{key}", "no source of their name in task.sources", pattern, hint)
     used = {pair.target.path for pair in pairs}
     return pairs, [one.path.name for one in wanted if one.path not in used]
 
@@ -162,7 +166,7 @@ def read_pairs(
     missing = {"swap", "target", "source"} - set(rows[0] if rows else {})
     if missing:
         raise UserError(f"task.pairs={file}: lacks {', '.join(sorted(missing))} in its first line, or has no rows")
-    known = {key: _by_path(find_media(swaps)), "targets": _by_path(find_media(targets))}
+    known = {key: _by_path(_find(swaps, key)), "targets": _by_path(_find(targets, "targets"))}
     pairs = []
     for number, row in enumerate(rows, 2):
         swap, target = (
@@ -178,6 +182,13 @@ def read_pairs(
     ]
 
 
+def _find(setting: str | Sequence[str], key: str) -> list[Media]:
+    try:
+        return find_media(setting)
+    except UserError as error:
+        raise UserError(f"task.{key}={error}") from None
+
+
 def _names(media: Sequence[Media]) -> list[str]:
     """Return names by which files are told apart: paths below the folder they share."""
     parents = [one.path.parent.parts for one in media]
@@ -191,9 +202,9 @@ def _names(media: Sequence[Media]) -> list[str]:
 
 def _split(stem: str, pattern: str) -> Iterator[tuple[str, str]]:
     """Yield all targets and sources that a name may consist of."""
-    first, second = sorted(("target", "source"), key=lambda part: pattern.index(f"{{{part}}}"))
-    before, rest = pattern.split(f"{{{first}}}")
-    between, after = rest.split(f"{{{second}}}")
+    first, second = sorted(("target", "source"), key=pattern.index)
+    before, rest = pattern.split(first)
+    between, after = rest.split(second)
     if not (stem.startswith(before) and stem.endswith(after)):
         return
     inner = stem[len(before) : len(stem) - len(after)]
@@ -233,10 +244,10 @@ def _look_up(known: Mapping[str, Media], name: str | None, file: Path, line: int
     return found
 
 
-def _refuse(names: Sequence[str], count: int, key: str, what: str, pattern: str) -> None:
+def _refuse(names: Sequence[str], count: int, key: str, what: str, pattern: str, hint: str = "") -> None:
     if names:
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         raise UserError(
             f"{key}: {len(names)} of {count} files have {what} ({shown}); name them as the target, or {pattern} "
-            "(task.names), or list them in task.pairs=<csv>"
+            f"(task.names), or list them in task.pairs=<csv>{hint}"
         )

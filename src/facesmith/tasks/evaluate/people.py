@@ -45,6 +45,7 @@ class KnownPerson:
         blendshapes: (N,52) of these.
         digests: sha256 of the picture files.
         notes: What a reader should know.
+        crowded: Whether a picture shows several faces, of which the largest counted.
     """
 
     name: str
@@ -54,6 +55,7 @@ class KnownPerson:
     blendshapes: NDArray[np.float32]
     digests: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    crowded: bool = False
 
     def faces(self) -> AlignedFaces | None:
         """Return the aligned faces; None where there are none."""
@@ -114,7 +116,6 @@ def study(
         )
         for one in recognisers
     }
-    notes = (f"{person.name}: {crowded} pictures show several faces; the largest counts",) if crowded else ()
     kept = [found[i] for i in evenly_spaced(len(found), _MOST_PICTURES, ends=True)]
     return KnownPerson(
         person.name,
@@ -123,7 +124,7 @@ def study(
         np.stack([face.landmarks for _, face in kept]),
         np.stack([face.blendshapes for _, face in kept]).astype(np.float32),
         frozenset(_digest(media.path) for media in person.media if media.kind == "image"),
-        notes,
+        crowded=crowded > 0,
     )
 
 
@@ -191,7 +192,11 @@ def make_gallery(sources: Mapping[str, KnownPerson], others: Mapping[str, KnownP
         sources: Who was put on.
         others: The gallery that was given; None: the sources alone.
     """
+    everybody = [*sources.values(), *(others or {}).values()]
     notes = [note for one in sources.values() for note in one.notes]
+    crowded = list(dict.fromkeys(one.name for one in everybody if one.crowded))
+    if crowded:
+        notes.append(f"several faces in pictures of {', '.join(crowded[:5])}: the largest counts")
     if others is None:
         owner = _owners(sources.values())
         doubles = sorted(

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from facesmith.metrics.figures import PAIR_FIGURES
-from facesmith.metrics.limits import find_broken
 from facesmith.tasks.evaluate.journal import Journal
 from facesmith.tasks.evaluate.measuring import PairResult
 from facesmith.tasks.evaluate.pairs import Pair
@@ -73,13 +71,10 @@ def to_csv(sets: Mapping[str, MeasuredPairs], figures: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _standing(result: PairResult) -> tuple[float, int, float]:
+def _standing(result: PairResult) -> tuple[float, float, int, float]:
     """Return a sort key, the best first."""
     figures = result.figures
-    values = {one.field: figures[one.name] for one in PAIR_FIGURES if one.field and one.name in figures}
+    reasons = len(result.reason.split("), ")) if result.reason else 0
     similar = [v for k, v in figures.items() if k.startswith("similarity_") and "_target_" not in k]
-    distance = figures.get("distance_dlib")
-    if distance is not None:
-        values["distance"] = distance
-    last = distance if distance is not None else -float(np.mean(similar)) if similar else 0.0
-    return figures.get("miss_rate", 0.0), len(find_broken(values)), last
+    last = figures.get("distance_dlib", -float(np.mean(similar)) if similar else 0.0)
+    return figures.get("miss_rate", 0.0), -figures.get("accepted", 0.0), reasons, last

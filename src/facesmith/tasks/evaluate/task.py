@@ -18,7 +18,7 @@ from facesmith.files import write_text
 from facesmith.metrics.figures import PAIR_FIGURES, Figure, identity_figures
 from facesmith.progress import progress_bar
 from facesmith.tasks.evaluate.config import EvaluateTaskConfig
-from facesmith.tasks.evaluate.frechet import measure_frechet
+from facesmith.tasks.evaluate.frechet import STAND_IN, load_inception, measure_frechet
 from facesmith.tasks.evaluate.journal import Journal
 from facesmith.tasks.evaluate.measuring import PairMeter, PairResult
 from facesmith.tasks.evaluate.pairs import Pair, Person, find_people, match_by_name, read_pairs
@@ -50,7 +50,7 @@ class EvaluateTask:
         self._config, self._make_analyzer, self._progress = config, analyzer, progress
         self._console = Console(highlight=False, soft_wrap=True)
         self._notes: list[str] = []
-        people = find_people(config.sources, "sources")
+        people = find_people(config.sources, "sources", one_person=config.one_person)
         self._others = None if config.gallery is None else find_people(config.gallery, "gallery")
         self._pairs, unused = self._match(config.swaps, "swaps", people)
         if unused:
@@ -73,12 +73,18 @@ class EvaluateTask:
             UserError: Nothing could be measured, or, once all is written, some pairs could not.
         """
         config = self._config
+        if config.fid not in (None, STAND_IN):
+            load_inception(Path(config.fid).expanduser())  # a mistake is told before hours of work
         names = find_recognisers(config.recognisers, self._tell)
         if not names:
             raise UserError(f"task.recognisers={config.recognisers}: the weights of none of them can be had")
         with closing(WorkerPool(self._make_analyzer, names, config.workers or os.cpu_count() or 1)) as workers:
             people = self._study_people(workers)
             settings = self._settings(workers.first, people)
+            known = [one.name for one in workers.first.recognisers]
+            for name in config.trained_against or []:
+                if name not in known:
+                    self._tell(f"task.trained_against: {name} is none of the recognisers here ({', '.join(known)})")
             ours = self._measure(self._pairs, people, "pairs", settings, workers)
             theirs = self._measure(self._their_pairs, people, "against", settings, workers)
             identity = {
@@ -264,7 +270,7 @@ class EvaluateTask:
             if one is not None:
                 interval = "" if np.isnan(one.low) else f"  {format_number(one.low)} .. {format_number(one.high)}"
                 lines.append(f"{figure.name:<28}{format_number(one.value):>9}{interval}")
-        if report.frechet is not None:
+        if report.frechet is not None and not np.isnan(report.frechet.value):
             lines.append(f"{report.frechet.name:<28}{format_number(report.frechet.value):>9}")
         name, rows = report.against or ("", [])
         for row in rows:

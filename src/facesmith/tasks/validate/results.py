@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from facesmith.faces.geometry.topology import REGIONS
+from facesmith.metrics.figures import FACE_FIGURES
 from facesmith.metrics.person import FrameMetrics
 
 _LIMITED_METRICS: Final = {
@@ -22,19 +22,9 @@ _LIMITED_METRICS: Final = {
 }
 # figure of `FaceFigures.values`, name of its mean
 _COMPARED: Final = {
-    "pose": "pose_error",
-    "expression": "expression_error",
-    "expression_seven": "expression_error_seven",
-    "eyes": "eye_openness",
-    "mouth": "mouth_openness",
-    "lips": "lip_gap",
-    "colour": "colour_error",
-    "colour_patches": "colour_patches",
-    "colour_around": "colour_around",
-    "sharpness_own": "sharpness_own",
-    "sharpness_target": "sharpness_target",
-    **{f"foreign_{name}": f"foreign_{name}" for name in REGIONS},
-    "stripes": "stripes",
+    one.field: one.name
+    for one in FACE_FIGURES
+    if one.field not in ("nme", "pitch", "yaw", "roll")  # nme is `shift`
 }
 
 
