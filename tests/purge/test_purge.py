@@ -139,20 +139,50 @@ def test_purge_without_yes_lists_all_and_removes_nothing(world, capsys):
     for line in (
         "face_sets/ada  ",
         "1 unfinished",
-        "scenes made from the same pictures",
         "all 2 jobs of it",
         "trained on this face among others, as people",
         "began from runs/pretrain/people/4",
         "both was combined from this identity",
-        "trained on the same face set, as other",
         "look at it  exports/old_ada.dfm",
         "nothing was removed; add yes=true",
     ):
         assert line in output, line
 
 
-def test_purge_yes_removes_one_identity_and_keeps_the_others(world, capsys):
+SHARED = {
+    "face_sets/bob/scenes/dddd/meta.json",
+    "face_sets/bob/scenes/dddd/crops/0.jpg",
+    "face_sets/bob/scenes/dddd/training/pairs.npz",
+    "face_sets/bob/cccc/training/pairs.npz",
+    "exports/alias.dfm",
+    "exports/alias.hash",
+}
+
+
+def test_purge_yes_keeps_what_others_made_from_the_same_pictures(world, capsys):
+    face_set(world / "face_sets" / "eve" / "gggg", "eve", "key-ada", ["c1"])
+    profile(world / "profiles", "eve", "key-ada")
+    run(world / "runs" / "identity" / "eve" / "1", "eve", checkpoint={"identity": "eve", "face_set": "key-ada"})
+    own = {path for path in left(world) if "eve" in path}
+    assert len(own) == 6
     assert main(["name=ada", "yes=true"]) == 0
+    output = capsys.readouterr().out
+    assert own | SHARED <= left(world)
+    for line in (
+        "under another name (bob, eve, other)",
+        "the same pictures under another name",
+        "eve was measured on the same pictures",
+        "trained on the same pictures, as eve",
+        "scenes made from the same pictures",
+        "shared=remove removes it too",
+    ):
+        assert line in output, line
+    assert main(["name=eve", "yes=true", "shared=keep"]) == 0
+    assert not own & left(world)
+
+
+def test_purge_yes_removes_one_identity_and_keeps_the_others(world, capsys):
+    assert main(["name=ada", "yes=true", "shared=remove"]) == 0
     rest = left(world)
     assert {path for path in rest if not path.startswith("deletions/")} == {
         "face_sets/bob/cccc/meta.json",
@@ -169,7 +199,7 @@ def test_purge_yes_removes_one_identity_and_keeps_the_others(world, capsys):
     }
     assert not (world / "runs/identity/ada").exists()
     assert [p.name for p in (world / "runs/wandb").iterdir()] == ["offline-run-20260101_000000-y1"]
-    assert "removed 19 (" in capsys.readouterr().out
+    assert "removed 18 (" in capsys.readouterr().out
     assert main(["name=ada", "yes=true"]) == 0
     assert "nothing of ada was found" in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ from facesmith.progress import progress_bar
 
 if TYPE_CHECKING:
     from facesmith.purge.find import PurgeConfig
+    from facesmith.purge.removal import Trace
 
 CONSENT_EXPIRED = 2
 """Exit code of `retention` when somebody's consent has run out."""
@@ -29,6 +30,7 @@ Remove everything that was made of a person: face sets, runs, profiles, exported
   facesmith purge retention                  whose consent (data.expires) has run out; exit code 2 if anybody's has
 
 keys
+  shared=ask            things of another name made from the same pictures: ask | keep | remove. yes=true keeps them
   folders=[exports]     where exported models, adapters and cached tensors may lie besides the runs
   marked_media=false    also remove pictures and videos in these folders that are marked with the identity
   record=deletions      folder of the deletion records
@@ -57,27 +59,26 @@ def _purge(config: "PurgeConfig") -> int:
     console = Console(highlight=False, soft_wrap=True)
     if config.name is None:
         raise UserError("name: is required: name=<identity>")
-    traces = find_traces(config, config.name)
+    found = find_traces(config, config.name)
     folders = [folder for folder in config.folders if folder.is_dir()]
-    doubtful = list(find_doubtful_models(config.name, folders, traces))
-    if not traces:
+    doubtful = list(find_doubtful_models(config.name, folders, found))
+    if not found:
         console.print(f"nothing of {config.name} was found in {_places(config)}")
         _print_doubtful(console, doubtful)
         return 0
-    total = 0
-    for trace in traces:
-        size = sum(path.stat().st_size for path in trace.contents())
-        total += size
-        console.print(f"{trace.kind:<11} {trace.files[0]}  ({decimal(size)}; {trace.why})", markup=False)
-        for more in trace.files[1:_SHOWN]:
-            console.print(f"{'':<11} {more}", markup=False)
-        if len(trace.files) > _SHOWN:
-            console.print(f"{'':<11} and {len(trace.files) - _SHOWN} more beside them", markup=False)
+    traces = [trace for trace in found if not trace.shared_with]
+    total = _list(console, traces)
     _print_doubtful(console, doubtful)
     console.print("Photos and videos given as data.source are never touched; what was sent elsewhere is not reached.")
-    if not (config.yes or _confirm(console, f"Remove these {len(traces)} ({decimal(total)}) for good?")):
+    if traces and not (config.yes or _confirm(console, f"Remove these {len(traces)} ({decimal(total)}) for good?")):
         console.print("nothing was removed; add yes=true to remove it")
         return 1
+    others = [trace for trace in found if trace.shared_with]
+    if others:
+        more = _decide_shared(console, config, others)
+        traces, total = [*traces, *more], total + sum(map(_size, more))
+    if not traces:
+        return 0
     with lock_traces(traces):
         with progress_bar(console=console, transient=True, unit="bytes") as bar:
             task = bar.add_task("hashing for the record", total=total)
@@ -88,6 +89,38 @@ def _purge(config: "PurgeConfig") -> int:
         write_record(path, finish_record(record))
     console.print(f"removed {len(traces)} ({decimal(total)}); recorded in {path}", markup=False)
     return 0
+
+
+def _list(console: Console, traces: "Sequence[Trace]") -> int:
+    """Print what was found; return its size in bytes."""
+    total = 0
+    for trace in traces:
+        size = _size(trace)
+        total += size
+        console.print(f"{trace.kind:<11} {trace.files[0]}  ({decimal(size)}; {trace.why})", markup=False)
+        for more in trace.files[1:_SHOWN]:
+            console.print(f"{'':<11} {more}", markup=False)
+        if len(trace.files) > _SHOWN:
+            console.print(f"{'':<11} and {len(trace.files) - _SHOWN} more beside them", markup=False)
+    return total
+
+
+def _size(trace: "Trace") -> int:
+    return sum(path.stat().st_size for path in trace.contents())
+
+
+def _decide_shared(console: Console, config: "PurgeConfig", traces: "Sequence[Trace]") -> "list[Trace]":
+    """List what goes by other names and was made from the same pictures, and return what of it is removed as well."""
+    names = ", ".join(sorted({trace.shared_with for trace in traces}))
+    console.print(f"Made from the same pictures, but under another name ({names}):", markup=False)
+    total = _list(console, traces)
+    if config.shared == "remove":
+        return list(traces)
+    question = f"Remove these {len(traces)} ({decimal(total)}) of {names} too?"
+    if config.shared == "ask" and not config.yes and _confirm(console, question):
+        return list(traces)
+    console.print(f"kept what is {names}'s; shared=remove removes it too", markup=False)
+    return []
 
 
 def _retention(config: "PurgeConfig") -> int:

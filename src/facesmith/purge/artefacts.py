@@ -11,7 +11,8 @@ from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.media.provenance import file_sha256
 from facesmith.media.sources import IMAGES, VIDEOS
 from facesmith.media.verification import verify_provenance
-from facesmith.purge.removal import Trace, read_json
+from facesmith.purge.links import Link, find_link
+from facesmith.purge.removal import Kind, Trace, read_json
 
 MODELS: Final = (".onnx", ".dfm")
 _LARGEST_HEADER: Final = 100_000_000
@@ -37,7 +38,7 @@ def traces_in_profiles(name: str, keys: set[str], root: Path) -> list[Trace]:
         elif name in profile.ancestors or name in {one.id for one in profile.made_from}:
             traces.append(Trace("profile", (path,), f"{profile.id} was combined from this identity"))
         elif keys & sets:
-            traces.append(Trace("profile", (path,), f"{profile.id} was measured on the same face set"))
+            traces.append(Trace("profile", (path,), f"{profile.id} was measured on the same pictures", profile.id))
     return traces
 
 
@@ -94,11 +95,10 @@ def find_doubtful_models(name: str, folders: Sequence[Path], found: Sequence[Tra
 
 
 def _model(path: Path, name: str, keys: set[str], hashes: set[str]) -> Trace | None:
-    info = _onnx_metadata(path)
-    why = _reason(info, name, keys)
-    if why is None and hashes and file_sha256(path) in hashes:
-        why = "a copy of a model of such a run"
-    if why is None:
+    link = find_link(_onnx_metadata(path), name, keys)
+    if link is None and hashes and file_sha256(path) in hashes:
+        link = Link("a copy of a model of such a run")
+    if link is None:
         return None
     # hash, model card and external data lie beside it under its name
     beside = [
@@ -106,18 +106,7 @@ def _model(path: Path, name: str, keys: set[str], hashes: set[str]) -> Trace | N
         for one in sorted(path.parent.glob(f"{_escape_glob(path.stem)}.*"))
         if one.is_file() and one != path and one.suffix in (".hash", ".md", ".json", ".data")
     ]
-    return Trace("model", (path, *beside), why)
-
-
-def _reason(info: dict[str, Any], name: str, keys: set[str]) -> str | None:
-    if name in str(info.get("identity")).split(","):
-        return "names this identity"
-    if keys & set(str(info.get("face_set", "")).split("+")):
-        return f"trained on the same face set, as {info.get('identity')}"
-    scene = info.get("scene")
-    if isinstance(scene, dict) and scene.get("key") in keys:
-        return f"trained on a scene with this face, for {info.get('identity')}"
-    return None
+    return Trace("model", (path, *beside), link.why, link.shared_with)
 
 
 def _onnx_metadata(path: Path) -> dict[str, Any]:
@@ -139,10 +128,11 @@ def _tensor_file(path: Path, name: str, keys: set[str]) -> Trace | None:
     if described.is_file():
         for file in sorted(path.parent.glob("*.json")):
             info = {**read_json(file), **info}
-        why = _reason(info, name, keys)
-        return None if why is None else Trace("adapter", (path.parent,), why)
-    why = _reason(info, name, keys)
-    return None if why is None else Trace("cache", (path,), why)
+    link = find_link(info, name, keys)
+    if link is None:
+        return None
+    kind: Kind = "adapter" if described.is_file() else "cache"
+    return Trace(kind, (path.parent if described.is_file() else path,), link.why, link.shared_with)
 
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:

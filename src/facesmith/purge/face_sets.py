@@ -56,14 +56,32 @@ def traces_in_face_sets(name: str, root: Path) -> tuple[list[Trace], set[str]]:
     traces = [Trace("face set", (folder, *_target(folder)), _count(folder, sets)) for folder in sorted(folders)]
     rest = [one for one in sets if not _beneath(one.path, folders)]
     crowds = {folder.parent for folder in folders if folder.parent != root}
-    scenes = [one for one in rest if one.meta.get("settings", {}).get("people") == "many" and one.contents & contents]
-    traces += [Trace("face set", (one.path,), "scenes made from the same pictures") for one in scenes]
-    houses = crowds | {one.path.parent.parent for one in scenes}
-    caches = [one.path / TRAINING for one in rest if _beneath(one.path, houses) and (one.path / TRAINING).is_dir()]
+    for one in rest:
+        if not one.contents & contents:
+            continue
+        scenes = one.meta.get("settings", {}).get("people") == "many"
+        why = "scenes made from the same pictures" if scenes else "the same pictures under another name"
+        other = one.path.relative_to(root).parts[0] if scenes else str(one.meta.get("name"))
+        traces.append(Trace("face set", (one.path,), why, other))
+    caches = [one.path / TRAINING for one in rest if _beneath(one.path, crowds) and (one.path / TRAINING).is_dir()]
     traces += [
         Trace("cache", (cache,), "training pairs in which the person may appear; made again when needed")
         for cache in caches
     ]
+    taken = {path for trace in traces if trace.shared_with for path in trace.files}
+    houses = {
+        path.parent.parent: trace.shared_with
+        for trace in traces
+        if trace.shared_with
+        for path in trace.files
+        if "scenes" in trace.why
+    }
+    for one in rest:
+        house = next((house for house in houses if one.path.is_relative_to(house)), None)
+        cache = one.path / TRAINING
+        if house is not None and one.path not in taken and cache not in caches and cache.is_dir():
+            why = "training pairs with such scenes; made again when needed"
+            traces.append(Trace("cache", (cache,), why, houses[house]))
     return traces, keys
 
 

@@ -1,5 +1,7 @@
 """Find everything on disk that was made from a person's face."""
 
+from typing import Literal
+
 from facesmith.config.schema import PathsConfig
 from facesmith.config.settings import IsoDate, PathSetting, Settings, Slug
 from facesmith.purge.artefacts import traces_in_folders, traces_in_profiles, traces_of_adapters
@@ -14,7 +16,9 @@ class PurgeConfig(Settings):
     name: Slug | None
     """The identity."""
     yes: bool
-    """Remove without asking."""
+    """Remove without asking; what goes by another name stays all the same."""
+    shared: Literal["ask", "keep", "remove"]
+    """What becomes of things of another name that were made from the same pictures."""
     folders: list[PathSetting]
     """Where exported models, adapters and cached tensors may lie besides the runs."""
     marked_media: bool

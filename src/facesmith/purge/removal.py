@@ -36,6 +36,8 @@ class Trace:
     """Files and folders, as they are named; links are links."""
     why: str
     """Why it counts, in words."""
+    shared_with: str = ""
+    """The other name that it goes by: it is linked to this one by the same pictures only, and asked about by itself."""
 
     def contents(self) -> Iterator[Path]:
         """Return every file in it; links to files elsewhere are not followed, a link that was named itself is."""

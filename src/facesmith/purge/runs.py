@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # OmegaConf raises it
 
 from facesmith.errors import UserError
+from facesmith.purge.links import Link, find_link
 from facesmith.purge.removal import RECORD, Trace, read_json
 
 COMPOSED = Path(".hydra", "config.yaml")
@@ -72,17 +73,22 @@ def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
     """
     runs = sorted(find_run_folders(root), key=lambda run: run.path)
     why: dict[Path, str] = {}
+    shared: dict[Path, Link] = {}
     for run in runs:
         if name in run.identities:
             why[run.path] = "trained on this identity"
-        elif learnt := _from_checkpoint(run, name, keys):
-            why[run.path] = learnt
+        elif link := _from_checkpoint(run, name, keys):
+            if link.shared_with:
+                shared[run.path] = link
+            else:
+                why[run.path] = link.why
     while found := {
         run.path: f"began from {parent}"
         for run in runs
         if run.path not in why and (parent := _parent(run, why)) is not None
     }:
         why |= found
+    shared = {path: link for path, link in shared.items() if path not in why}
     traces = []
     sweeps = {run.path.parent for run in runs if run.path in why and run.path.parent.name.endswith(_SWEEP)}
     whole = {sweep for sweep in sweeps if all(run.path in why for run in runs if run.path.parent == sweep)}
@@ -92,17 +98,18 @@ def traces_in_runs(name: str, keys: set[str], root: Path) -> list[Trace]:
     traces += [Trace("run", (path,), reason) for path, reason in sorted(why.items()) if path.parent not in whole]
     said = (run.record.get("wandb_id") for run in runs if run.path in why)
     ids = {one for one in said if isinstance(one, str) and one}
+    traces += [Trace("run", (path,), link.why, link.shared_with) for path, link in sorted(shared.items())]
     return [*traces, *_caches(run for run in runs if run.path in why), *_wandb(root, ids)]
 
 
 def models_in_runs(traces: list[Trace]) -> Iterator[Path]:
     """Yield the models that lie in runs among the traces: copies of them may lie elsewhere."""
     for trace in traces:
-        if trace.kind == "run":
+        if trace.kind == "run" and not trace.shared_with:
             yield from (path for path in trace.contents() if path.suffix in (".onnx", ".dfm"))
 
 
-def _from_checkpoint(run: RunFolder, name: str, keys: set[str]) -> str | None:
+def _from_checkpoint(run: RunFolder, name: str, keys: set[str]) -> Link | None:
     newest = sorted((run.path / CHECKPOINTS).glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
     if not newest:
         return None
@@ -113,11 +120,7 @@ def _from_checkpoint(run: RunFolder, name: str, keys: set[str]) -> str | None:
         provenance = read_checkpoint(newest[-1])[CHECKPOINT_RECORD].get("provenance") or {}
     except UserError:
         return None
-    if name in str(provenance.get("identity")).split(","):
-        return "its checkpoint names this identity"
-    if keys & set(str(provenance.get("face_set", "")).split("+")):
-        return f"trained on this face among others, as {provenance.get('identity')}"
-    return None
+    return find_link(provenance, name, keys)
 
 
 def _parent(run: RunFolder, involved: Mapping[Path, str]) -> Path | None:
