@@ -75,6 +75,7 @@ def make_loop(path: Path) -> None:
 def settings(model: Path, video: Path, output: Path) -> InferConfig:
     """Return the settings of a swap as a user has them who changes nothing."""
     overrides = ["task=swap", f"task.model={model}", f"source={video}", f"output={output}"]
+    overrides += ["task.masks=[box]", "task.occluder=null"]
     return load_config("infer", InferConfig, overrides)
 
 

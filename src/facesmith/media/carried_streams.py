@@ -80,6 +80,8 @@ class CarriedStreams:
             copy.metadata.update(carried_tags(source.streams[index].metadata))
             copy.disposition = source.streams[index].disposition
         titles = {key: value for key, value in source.metadata.items() if key.casefold() not in _TECHNICAL}
+        if self._length is not None:
+            titles.pop("timecode", None)  # of the first frame, which is another one now
         comment = next((titles.pop(key) for key in list(titles) if key.casefold() == "comment"), None)
         for key, value in titles.items():
             container.metadata.setdefault(key, value)

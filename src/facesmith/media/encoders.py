@@ -149,6 +149,8 @@ def choose_format(name: str, source: VideoFormat, width: int, height: int) -> st
     odd = bool(width % 2 or height % 2) and name != "ffv1"
     usable = [each for each in formats if each.name.startswith(("yuv", "gray", "nv12", "p010"))]
     usable = [each for each in usable if not each.name.startswith(("grayf", "yuyv", "yuv444p10msb"))]
+    if name == "libx265":  # players do not know its second layer
+        usable = [each for each in usable if not _has_alpha(each)]
     if odd:
         usable = [each for each in usable if _grid(each) == (1, 1)]
     if not usable:
@@ -163,16 +165,20 @@ def _loss(source: VideoFormat, target: VideoFormat) -> tuple[float, ...]:
     mine, its = _grid(source), _grid(target)
     coarser = max(its[0] / mine[0], 1) * max(its[1] / mine[1], 1)
     bits, kept = (max(component.bits for component in each.components) for each in (source, target))
-    alpha, colour = len(source.components) in (2, 4), len(source.components) > 2
+    colour = len(source.components) > 2
     loses_colour = colour and len(target.components) < 3
     return (
         float(loses_colour),
         coarser - 1 + max(bits - kept, 0) / 8,
-        float(alpha and len(target.components) not in (2, 4)),
+        float(_has_alpha(source) and not _has_alpha(target)),
         float(len(target.components) != len(source.components)),
         mine[0] / its[0] * mine[1] / its[1] + (kept - bits) / 16,
         float(not target.name.startswith("yuv")) + float(target.name.startswith("yuvj")) / 2,
     )
+
+
+def _has_alpha(pixel_format: VideoFormat) -> bool:
+    return any(component.is_alpha for component in pixel_format.components)
 
 
 def _grid(pixel_format: VideoFormat) -> tuple[int, int]:
@@ -203,6 +209,13 @@ def lost_properties(picture: PictureProperties, encoding: Encoding, suffix: str)
         lost.append(f"codec={encoding.codec} does not mark its fields; give codec=h264 or task.deinterlace=true")
     if (picture.mastering or picture.content_light) and name not in _KEEPS_LIGHT:
         lost.append(f"{name} holds no HDR mastering metadata; they are left out")
+    if picture.pixel_format:
+        source = VideoFormat(picture.pixel_format, *_TRIAL)
+        stored = VideoFormat(choose_format(name, source, *_TRIAL), *_TRIAL)
+        if any(_loss(source, stored)[:2]) and not source.is_rgb:
+            lost.append(f"{name} stores {stored.name}, the source has {source.name}")
+        if _has_alpha(source) and not _has_alpha(stored):
+            lost.append(f"codec={encoding.codec} holds no transparency; codec=prores and ffv1 do")
     aspect = picture.sample_aspect
     if aspect not in (None, 1) and suffix == ".mkv" and encoding.codec not in ("h264", "hevc"):
         lost.append(f"the shape of its pixels ({aspect}) is not kept by {encoding.codec} in .mkv; play it accordingly")

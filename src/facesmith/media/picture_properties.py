@@ -60,6 +60,7 @@ class PictureProperties:
         interlaced: Whether frames are two fields.
         mastering: Display of an HDR master; None for none.
         content_light: Largest light of a pixel and of a frame's mean, in cd/m2; None where it is not stated.
+        pixel_format: FFmpeg's name of the frames' format; "" where it is not known.
         dynamic: Names of metadata that change from frame to frame, which no encoder here takes.
     """
 
@@ -68,6 +69,7 @@ class PictureProperties:
     interlaced: bool = False
     mastering: MasteringDisplay | None = None
     content_light: tuple[int, int] | None = None
+    pixel_format: str = ""
     dynamic: tuple[str, ...] = ()
 
     @classmethod
@@ -82,6 +84,7 @@ class PictureProperties:
             interlaced=bool(frame.interlaced_frame),
             mastering=_mastering(_side_data(frame, "MASTERING_DISPLAY_METADATA")),
             content_light=None if light is None else cast(tuple[int, int], struct.unpack("=II", light[:8])),
+            pixel_format=frame.format.name,
             dynamic=tuple(dict.fromkeys(present)),
         )
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from facesmith.media.animation import AnimationReader
-from facesmith.media.colour import ColourTags
+from facesmith.media.colour import ColourTags, yuv_matrix
 from facesmith.media.colour_signal import HDR_TRANSFERS
 from facesmith.media.picture_properties import PictureProperties
 from facesmith.media.pyav_reader import PyAvReader
@@ -62,7 +63,7 @@ class Timeline:
             durations = np.rint(reader.durations / unit).astype(np.int64)
             return cls(rate, _ANIMATION_BASE, pts, durations, None, None, Fraction(0))
         if not isinstance(reader, PyAvReader):
-            return cls.from_file(reader.path)
+            return cls.from_file(reader.path)._of_rgb(reader.height)
         index = reader.index
         start = Fraction(reader.start_time or 0, 1_000_000)
         shift = start if start > 0 and index.timed else Fraction(0)
@@ -91,6 +92,14 @@ class Timeline:
         with open_video(path) as reader:
             return cls.from_reader(reader)
 
+    def _of_rgb(self, height: int) -> Self:
+        """Return the timeline of a reader that gives upright RGB: its frames become 4:2:0 of 8 bits, limited range."""
+        tags = self.tags and replace(
+            self.tags, colorspace=int(yuv_matrix(2, height)), color_range=int(ColorRange.MPEG), bits=8
+        )
+        picture = replace(self.picture, display_matrix=None, interlaced=False, pixel_format="yuv420p", dynamic=())
+        return replace(self, tags=tags, picture=picture)
+
     def for_display(self) -> "Timeline":
         """Return the timeline of pictures that were made for a standard display: HDR tags make place for BT.709's."""
         if self.tags is None or self.tags.color_trc not in HDR_TRANSFERS:
@@ -118,4 +127,6 @@ class Timeline:
             durations=self.durations[where],
             shift=self.shift + first * self.time_base,
             length=(end - first) * self.time_base,
+            # That of the first frame, which is another one now.
+            tags_of_stream={key: value for key, value in self.tags_of_stream.items() if key != "timecode"},
         )

@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from facesmith.errors import MediaError
-from facesmith.media.colour import EXACT, RESIZE, colour_range, yuv_matrix
+from facesmith.media.colour import EXACT, RESIZE, ColourTags, colour_range, yuv_matrix
 from facesmith.media.container_writer import ContainerWriter, require_sound_fits, require_suffix
 from facesmith.media.encoders import CONTAINERS, Encoding, choose_encoder, choose_format, set_interlaced
 from facesmith.media.picture_properties import PictureProperties
@@ -161,7 +161,7 @@ class VideoWriter:
             stream.pix_fmt = choose_format(name, VideoFormat(wanted), width, height)
         if self._tags is not None:
             context.colorspace = self._tags.colorspace if self._tags.colorspace else 2  # 0 means RGB
-            context.color_range = self._tags.color_range
+            context.color_range = self._range(picture, self._tags)
             context.color_primaries = self._tags.color_primaries
             context.color_trc = self._tags.color_trc
         if self._picture.sample_aspect is not None:
@@ -174,6 +174,13 @@ class VideoWriter:
             stream.metadata.update(self._timeline.tags_of_stream)
         self._file.start()
         return stream
+
+    @staticmethod
+    def _range(picture: np.ndarray | PlaneFrame, tags: ColourTags) -> int:
+        """Return the range of the values: RGB sources, which are full, become YUV of limited range."""
+        if isinstance(picture, PlaneFrame) and not picture.signal.full and tags.color_range == int(ColorRange.JPEG):
+            return int(ColorRange.MPEG)
+        return tags.color_range
 
     def _scaled(self, picture: np.ndarray | PlaneFrame, size: Size) -> Size:
         """Return width and height of what is written; `scale` counts in those of the picture as it is shown."""
