@@ -9,13 +9,14 @@ from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pycocotools import mask as coco
 
 from facesmith.annotate.interpolation import Mask
 from facesmith.annotate.masks import MaskStore
+from facesmith.annotate.shapes import decode_coco, draw_labelme
 from facesmith.errors import UserError
-from facesmith.files import atomic_write, write_text
+from facesmith.files import atomic_write, read_user_text, write_text
 
 Format = Literal["coco", "labelme", "cvat"]
 
@@ -42,9 +43,15 @@ def read_masks(path: Path, form: Format, size: int) -> Iterator[tuple[str, Mask]
     """
     try:
         yield from {"coco": _from_coco, "labelme": _from_labelme, "cvat": _from_cvat}[form](path, size)
-    except (KeyError, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
-        why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f"{path}: cannot be read as {form} ({why}); export it again") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever other programs write, or people into their files
+        raise _unreadable(path, form, error) from error
+
+
+def _unreadable(path: Path, form: str, error: Exception) -> UserError:
+    why = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
+    return UserError(f"{path}: cannot be read as {form} ({why or type(error).__name__}); export it again")
 
 
 def export_masks(store: MaskStore, path: Path, form: Format) -> int:
@@ -93,7 +100,7 @@ def import_masks(store: MaskStore, path: Path, form: Format) -> int:
 
 
 def _from_coco(path: Path, size: int) -> Iterator[tuple[str, Mask]]:
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = json.loads(read_user_text(path))
     faces = [c["id"] for c in document["categories"] if c["name"] == FACE]
     if not faces:
         raise ValueError(f"no category is called {FACE}")
@@ -102,19 +109,9 @@ def _from_coco(path: Path, size: int) -> Iterator[tuple[str, Mask]]:
         mask = np.zeros((size, size), np.uint8)
         shapes = [a for a in document["annotations"] if a["image_id"] == picture["id"] and a["category_id"] in faces]
         for shape in shapes:
-            mask |= _decode(shape["segmentation"], size)
+            mask |= decode_coco(shape["segmentation"], size)
         if shapes:
             yield Path(picture["file_name"]).stem, mask
-
-
-def _decode(segmentation: list[Any] | dict[str, Any], size: int) -> Mask:
-    if isinstance(segmentation, list):
-        runs = coco.merge(coco.frPyObjects(segmentation, size, size))
-    elif isinstance(segmentation["counts"], list):
-        runs = coco.frPyObjects(segmentation, size, size)
-    else:
-        runs = segmentation
-    return np.asarray(coco.decode(runs) * 255, np.uint8)
 
 
 def _to_coco(store: MaskStore, rows: list[int], path: Path) -> None:
@@ -140,34 +137,20 @@ def _to_coco(store: MaskStore, rows: list[int], path: Path) -> None:
 
 def _from_labelme(folder: Path, size: int) -> Iterator[tuple[str, Mask]]:
     for path in sorted(folder.glob("*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        _check_size(path, document["imageWidth"], document["imageHeight"], size)
-        mask = np.zeros((size, size), np.uint8)
-        for label, value in ((FACE, 255), (HOLE, 0)):
-            for shape in (s for s in document["shapes"] if s["label"] == label):
-                _draw_shape(mask, shape, value)
-        if any(shape["label"] == FACE for shape in document["shapes"]):
+        try:
+            document = json.loads(read_user_text(path))
+            _check_size(path, document["imageWidth"], document["imageHeight"], size)
+            mask = np.zeros((size, size), np.uint8)
+            for label, value in ((FACE, 255), (HOLE, 0)):
+                for shape in (s for s in document["shapes"] if s["label"] == label):
+                    draw_labelme(mask, shape, value)
+            found = any(shape["label"] == FACE for shape in document["shapes"])
+        except UserError:
+            raise
+        except Exception as error:
+            raise _unreadable(path, "labelme", error) from error
+        if found:
             yield path.stem, mask
-
-
-def _draw_shape(mask: Mask, shape: dict[str, Any], value: int) -> None:
-    points = np.array(shape["points"], np.float64)
-    kind = shape.get("shape_type", "polygon")
-    if kind == "polygon":
-        cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], value)
-    elif kind == "rectangle":
-        (left, top), (right, bottom) = np.rint(points).astype(int).tolist()
-        cv2.rectangle(mask, (left, top), (right, bottom), value, -1)
-    elif kind == "circle":
-        radius = float(np.linalg.norm(points[1] - points[0]))
-        x, y = np.rint(points[0]).astype(int).tolist()
-        cv2.circle(mask, (x, y), round(radius), value, -1)
-    elif kind == "mask":
-        left, top = np.rint(points[0]).astype(int)
-        drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape["mask"])))) > 0
-        mask[top : top + drawn.shape[0], left : left + drawn.shape[1]][drawn] = value
-    else:
-        raise ValueError(f"a shape is a {kind}; use polygons, rectangles, circles or masks")
 
 
 def _to_labelme(store: MaskStore, rows: list[int], folder: Path) -> None:
@@ -210,7 +193,7 @@ _UNUSED: Final[dict[str, Any]] = {"group_id": None, "flags": {}}
 
 def _from_cvat(folder: Path, size: int) -> Iterator[tuple[str, Mask]]:
     colours = {}
-    for line in (folder / "labelmap.txt").read_text(encoding="utf-8").splitlines():
+    for line in read_user_text(folder / "labelmap.txt").splitlines():
         if line.strip() and not line.startswith("#"):
             label, colour = line.split(":")[:2]
             colours[label] = tuple(int(v) for v in colour.split(","))
