@@ -33,7 +33,7 @@ _TRAINING: Final = (
     "dlib_face_recognition_resnet_model_v1.dat",
     "shape_predictor_5_face_landmarks.dat",
 )
-_DEMO: Final = ("single_face.mp4", "carphone_pristine.mp4", "astronaut.png", "multi_face.jpg")
+_DEMO: Final = ("single_face.mp4", "carphone_pristine.mp4", "astronaut.png", "grace_hopper.jpg", "multi_face.jpg")
 _INSIGHTFACE: Final = ("buffalo_l",)
 _SHOWN: Final = ("torch", "lightning", "mediapipe", "onnxruntime", "opencv-python", "av", "wandb")
 _LEAST_DISK: Final = 1e9  # bytes; a demo's run and face set take a tenth of it

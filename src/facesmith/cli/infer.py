@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from facesmith import assets
+from facesmith.cli.next_commands import after_task, print_next
 from facesmith.config.schema import InferConfig
 from facesmith.config.signatures import signature
 from facesmith.errors import explain_errors
@@ -32,6 +33,7 @@ def infer(config: InferConfig) -> list[Path]:
     with log_run(config), explain_errors(config):
         use_device(config.device)
         written: list[Path] = config.task.build(**more).run()
+    print_next(after_task(config.task.target_, written or []))
     return written
 
 

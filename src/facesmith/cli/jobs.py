@@ -49,8 +49,10 @@ def export(config: ExportConfig) -> None:
     """Write the file and check that it computes what the checkpoint does."""
     with waiting("loading PyTorch"):
         from facesmith.cli.export import export
+        from facesmith.cli.next_commands import after_export, print_next
 
-    export(config)
+    report = export(config)
+    print_next(after_export(report, config.to) if report is not None else [])
 
 
 @hydra_command("annotate", AnnotateConfig)

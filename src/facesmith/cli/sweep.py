@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from pydantic import Field
 from rich.console import Console
 
 from facesmith.cli.arguments import read_arguments, take_verb, wants_help
+from facesmith.cli.next_commands import print_next
 from facesmith.config.settings import PathSetting, Settings
+from facesmith.files import short_path
 
 _HELP: Final = """\
 Compare the runs of a sweep, or of any folder of runs.
@@ -141,6 +144,7 @@ def _leaderboard(config: LeaderboardConfig) -> None:
     console.print(f"  {table}", highlight=False, soft_wrap=True)
     warning = "  (shows faces: readable by you alone; pictures=false omits them)" if faces else ""
     console.print(f"  {page}{warning}", highlight=False, soft_wrap=True)
+    print_next([f"facesmith sweep best {quote(short_path(config.folder))}"])
 
 
 def _best(config: BestConfig) -> None:

@@ -21,7 +21,7 @@ from facesmith.files import hold_lock, make_private_folder, partial_folder
 from facesmith.media.sampling import allocate_frames
 from facesmith.media.sources import Media, MediaList, find_media, printable
 from facesmith.media.video import open_video
-from facesmith.progress import progress_bar
+from facesmith.progress import progress_bar, waiting
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +106,12 @@ def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSetti
     """
     folder = settings.root / settings.name
     make_private_folder(folder)
-    media, skipped = _hash_media(find_media(source), ContentHashes(folder / "contents.json"))
-    if not media:
-        raise UserError(_nothing_readable(settings.setting, skipped))
-    with contextlib.closing(settings.analyzer()) as analyzer:
+    with waiting(f"reading the media of {settings.name}", shown=settings.progress):
+        media, skipped = _hash_media(find_media(source), ContentHashes(folder / "contents.json"))
+        if not media:
+            raise UserError(_nothing_readable(settings.setting, skipped))
+        opened = settings.analyzer()
+    with contextlib.closing(opened) as analyzer:
         contents = [content for _, content in media]
         key = compute_face_set_key(contents, analyzer.fingerprint, settings.key_settings(), SCHEMA_VERSION)
         final = folder / key[:12]
@@ -169,7 +171,8 @@ def _make(record: ExtractionRecord, settings: ExtractionSettings, analyzer: Anal
     table = extraction_log.table()
     if not table.num_rows:
         raise UserError(_nothing_readable(settings.setting, record.skipped))
-    return finalize(table, record, settings.selection, settings.smoothing, settings.people, partial, final)
+    with waiting(f"choosing among the faces of {settings.name}", shown=settings.progress):
+        return finalize(table, record, settings.selection, settings.smoothing, settings.people, partial, final)
 
 
 def _record_events(

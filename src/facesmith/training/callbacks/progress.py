@@ -9,7 +9,15 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from rich import get_console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from typing_extensions import override
 
 from facesmith.progress import format_duration, waiting
@@ -140,6 +148,7 @@ class TrainingProgress(ProgressBar):
         """Draw the bars from here on; None where none are drawn."""
         if self._bar is None and self._enabled and self.trainer.is_global_zero and get_console().is_terminal:
             columns = (
+                SpinnerColumn("line"),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),

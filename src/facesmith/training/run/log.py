@@ -150,6 +150,7 @@ def silence_libraries() -> None:
     """
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # a hub that cannot be reached is told once, by whoever asked
     to_file = any(isinstance(handler, logging.FileHandler) for handler in logging.getLogger().handlers)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)

@@ -21,6 +21,7 @@ from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.media.sampling import evenly_spaced
 from facesmith.metrics.swap_metrics import SwapMetrics
+from facesmith.progress import waiting
 from facesmith.training.loaders import ResumableLoader
 from facesmith.training.swapping.augment import Augment
 from facesmith.training.swapping.config import SwapDataConfig
@@ -99,7 +100,8 @@ class SwapDataModule(LightningDataModule):
             items = [split.training_items(self.options, self.config.progress) for split in self.splits]
             self.training = self._training_set(items, sources)
         self.batches_per_epoch = max(1, math.ceil(self._faces_per_epoch() / (self.config.batch_size / 2)))
-        self.validation = self._validation_set(sources)
+        with waiting("loading the faces that are validated on", shown=self.config.progress):
+            self.validation = self._validation_set(sources)
 
     def person_pictures(self, count: int, size: int) -> PersonPictures:
         """Choose pictures of the person in canonical coordinates from the frames that are trained on.
@@ -142,9 +144,13 @@ class SwapDataModule(LightningDataModule):
     def evaluator(self) -> ValidationEvaluator:
         """The quality gate of those who are validated."""
         if self._evaluator is None:
-            people = {number: self.splits[number].frames for number in self._validated}
-            self._evaluator = ValidationEvaluator(self.config.analyzer.build, people, self._names, self.size)
+            with waiting("loading what measures the swaps", shown=self.config.progress):
+                self._evaluator = self._build_evaluator()
         return self._evaluator
+
+    def _build_evaluator(self) -> ValidationEvaluator:
+        people = {number: self.splits[number].frames for number in self._validated}
+        return ValidationEvaluator(self.config.analyzer.build, people, self._names, self.size)
 
     def evaluate(self, validated: ValidationBatch) -> dict[str, float]:
         """Evaluate validated pictures: figures by metric name, which are kept."""
