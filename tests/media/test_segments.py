@@ -175,7 +175,7 @@ def test_segmented_writer_all_records_lost_begins_again(source, tmp_path):
 
 def test_segmented_writer_longest_name_resumes(make_video, tmp_path):
     target = tmp_path / f"{'n' * 251}.mp4"
-    source = make_video("short.mp4", 30)
+    source = make_video("thirty.mp4", 30)
     with pytest.raises(KeyboardInterrupt):
         write(target, source, stop=25)
     write(target, source, resume=True)

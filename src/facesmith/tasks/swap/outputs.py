@@ -43,6 +43,8 @@ def output_paths(
     single_file = len(media) == 1 and not (isinstance(source, str) and Path(source).is_dir())
     file_name = output.is_file() or (output.suffix != "" and not output.is_dir())
     if single_file and file_name:
+        if suffix is not None and media[0].kind == "video" and output.suffix.lower() != suffix:
+            raise UserError(f"output={output}: ends otherwise than task.suffix={suffix}; omit the key, or rename it")
         result = [output]
     elif file_name:
         raise UserError(f"output={output}: is a file name, but the source may hold several files; give a folder")
