@@ -20,7 +20,8 @@ def _train_arguments(given: Sequence[str]) -> list[str]:
 
 def infer_arguments(given: Sequence[str]) -> list[str]:
     """Add the prefix `task.` to keys of the chosen task: `masks=[box]` becomes `task.masks=[box]`."""
-    own = "|".join((*InferConfig.model_fields, "encoder"))  # keys of its own, and config groups
+    # Keys of its own, and the config group of task=embed; that of task=swap encodes videos.
+    own = "|".join((*InferConfig.model_fields, *(() if "task=swap" in given else ("encoder",))))
     return [re.sub(rf"^(?!(?:{own}|hydra)\b)(\w+=)", r"task.\1", argument) for argument in given]
 
 

@@ -4,6 +4,7 @@ import functools
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,10 +89,9 @@ class ColourSignal:
         Returns:
             (..., 3) RGB in 0..255, not rounded; of standard range also beyond that.
         """
-        turn, offset = _to_rgb(self)
-        signal = codes @ turn.T + offset
+        signal = _transform(codes, *_to_rgb(self))
         if not self.is_hdr:
-            return np.asarray(signal, np.float32)
+            return signal
         light = self._to_light(np.clip(signal / 255, 0, 1))
         if self.primaries == _BT2020:
             light = light @ _TO_709.T
@@ -112,8 +112,7 @@ class ColourSignal:
             if self.primaries == _BT2020:
                 light = light @ _TO_2020.T
             signal = self._from_light(np.maximum(light, 0)) * 255
-        turn, offset = _from_rgb(self)
-        return np.asarray(signal @ turn.T + offset, np.float32)
+        return _transform(np.asarray(signal, np.float32), *_from_rgb(self))
 
     def _to_light(self, signal: Floats) -> Floats:
         """Return linear light, 1 for diffuse white, of an HDR signal in 0..1."""
@@ -138,6 +137,12 @@ class ColourSignal:
             return levels.astype(np.uint8)
         grey = np.asarray(np.repeat(levels[:, None] / 255, 3, axis=1), np.float32)
         return np.rint(_encode_srgb(_compress(self._to_light(grey)))[:, 0] * 255).astype(np.uint8)
+
+
+def _transform(values: Floats, turn: Floats, offset: Floats) -> Floats:
+    """Return turn @ value + offset of values (..., 3)."""
+    flat = np.ascontiguousarray(values, np.float32).reshape(1, -1, 3)
+    return np.asarray(cv2.transform(flat, np.column_stack([turn, offset])), np.float32).reshape(values.shape)
 
 
 def _luma_weights(matrix: int) -> Floats:

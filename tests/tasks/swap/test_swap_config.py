@@ -4,6 +4,7 @@ from typing import get_args
 import pytest
 
 from facesmith.cli.composition import load_config
+from facesmith.cli.jobs import infer_arguments
 from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import REGION_NAMES
@@ -67,3 +68,8 @@ def test_swap_config_frame_mistake_is_one_line(override, words):
         composed(*NEEDED, *overrides)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_infer_arguments_encoder_is_that_of_the_task():
+    assert infer_arguments(["task=swap", "encoder=nvenc"]) == ["task=swap", "task.encoder=nvenc"]
+    assert infer_arguments(["task=embed", "encoder=clip"]) == ["task=embed", "encoder=clip"]

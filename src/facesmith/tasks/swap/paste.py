@@ -135,8 +135,10 @@ def unmix(original: Pixels | Floats, finished: Pixels | Floats, mask: Floats) ->
         The bare face, (...,S,S,3) 0..255; where the mask is low it fades into the original.
     """
     before = np.asarray(original, np.float32)
-    face = before + (finished - before) / np.maximum(mask, _LEAST)[..., None]
-    return np.asarray(np.clip(face, 0, 255), np.float32)
+    face = np.asarray(finished - before, np.float32)
+    face /= np.maximum(mask, np.float32(_LEAST))[..., None]
+    face += before
+    return np.clip(face, 0, 255, out=face)
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)
