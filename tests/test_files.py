@@ -1,3 +1,5 @@
+import stat
+
 import pytest
 
 from facesmith.errors import UserError
@@ -17,6 +19,22 @@ def test_atomic_write_failure_keeps_old_file(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_atomic_write_is_private_from_the_first_byte_on(tmp_path):
+    path = tmp_path / "note.txt"
+    path.write_text("of an earlier version")
+    path.chmod(0o644)
+    with atomic_write(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+        temporary.write_text("new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_atomic_write_longest_name_is_written(tmp_path):
+    path = tmp_path / f"{'n' * 251}.txt"
+    write_text(path, "new")
+    assert path.read_text() == "new"
 
 
 def test_atomic_write_unwritable_explains_in_one_line(tmp_path):

@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with the same suffix; on leaving it takes the place of `path`.
 
-    Parents are created. On an exception the temporary file is removed and `path` stays as it was.
+    Parents are created. The file is its owner's alone, at no moment anyone else's: nearly all that is written holds or
+    shows a face. The temporary name does not grow with that of `path`, which may be as long as names can be. On an
+    exception the temporary file is removed and `path` stays as it was.
 
     Args:
         path: The file.
@@ -45,7 +47,7 @@ def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:24]}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
+        temporary.touch(FILE)
     except OSError as error:
         if is_disk_full(error):
             raise DiskFullError(path, needs, free_bytes(path)) from error

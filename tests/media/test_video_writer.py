@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import stat
 
 import av
 import numpy as np
@@ -164,3 +165,12 @@ def test_video_writer_unwritable_explains(make_video, tmp_path):
     assert list(tmp_path.iterdir()) == []
     rewrite(spoken, tmp_path / "out.mkv")
     assert sound_of(tmp_path / "out.mkv") == sound_of(spoken)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_video_writer_results_are_private(tmp_path, suffix):
+    path = tmp_path / f"face{suffix}"
+    with VideoWriter(path, mark=None) as writer:
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+        assert {stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()} == {0o600}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -14,6 +14,7 @@ import av
 from av.packet import Packet
 
 from facesmith.errors import DiskFullError, MediaError, free_bytes
+from facesmith.files import FILE
 from facesmith.media.carried_streams import CarriedStreams
 from facesmith.media.provenance import Mark, sign_file
 from facesmith.media.timeline import Timeline
@@ -54,6 +55,7 @@ class ContainerWriter:
         self._temporary = path.with_name(f".unfinished-{os.getpid()}-{uuid.uuid4().hex[:8]}{suffix}")
         with self._explain_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.touch(FILE)  # its owner's alone from the first byte on
             self.container = av.open(str(self._temporary), "w", container_options=options)
         self.container.metadata.update(mark.metadata() if mark else {})
         if sound and timeline is not None and timeline.source is not None:
