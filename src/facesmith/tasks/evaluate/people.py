@@ -22,7 +22,7 @@ from facesmith.media.video import open_video
 from facesmith.metrics.comparison import FaceComparison
 from facesmith.metrics.person import COMPARED_AT, known_faces
 from facesmith.tasks.evaluate.pairs import Person
-from facesmith.tasks.evaluate.recognisers import CropRecogniser, average
+from facesmith.tasks.evaluate.recognisers import CropRecogniser, Measure, average, compare
 from facesmith.tasks.validate.frames import Backend
 
 Pixels = NDArray[np.uint8]
@@ -30,6 +30,7 @@ Floats = NDArray[np.floating]
 
 TEMPLATE: Final = "arcface_128"
 _MOST_PICTURES: Final = 16
+_SURELY_ONE: Final[dict[Measure, float]] = {"cosine": 0.85, "distance": 0.3}  # beyond what two people ever have
 _COMPARED_PEOPLE: Final = 64  # whose canonical pictures are kept at a time
 
 
@@ -221,6 +222,29 @@ def make_gallery(sources: Mapping[str, KnownPerson], others: Mapping[str, KnownP
     if missing:
         notes.append(f"{len(missing)} sources were not in the gallery and were added to it: {', '.join(missing[:5])}")
     return People(sources, gallery, notes)
+
+
+def find_doubles(people: People, measures: Mapping[str, Measure]) -> list[str]:
+    """Return a line for each source who, by every recogniser, is in the gallery once more under another name.
+
+    Args:
+        people: Sources and gallery.
+        measures: How each recogniser compares, by name.
+    """
+    lines = []
+    for name, source in people.sources.items():
+        alike: set[str] | None = None
+        for recogniser, embedding in source.embeddings.items():
+            names, gallery = people.embeddings(recogniser)
+            found = compare(measures[recogniser], embedding, gallery)
+            limit = _SURELY_ONE[measures[recogniser]]
+            near = found > limit if measures[recogniser] == "cosine" else found < limit
+            here = {other for other, one in zip(names, near, strict=True) if one and other != name}
+            alike = here if alike is None else alike & here
+        lines += [
+            f"{other} of the gallery looks like {name}: retrieval may take one for the other" for other in alike or ()
+        ]
+    return lines
 
 
 def _owners(people: Iterable[KnownPerson]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from facesmith.tasks.evaluate.frechet import STAND_IN, load_inception, measure_f
 from facesmith.tasks.evaluate.journal import Journal
 from facesmith.tasks.evaluate.measuring import PairMeter, PairResult
 from facesmith.tasks.evaluate.pairs import Pair, Person, find_people, match_by_name, read_pairs
-from facesmith.tasks.evaluate.people import KnownPerson, People, make_gallery, study
+from facesmith.tasks.evaluate.people import KnownPerson, People, find_doubles, make_gallery, study
 from facesmith.tasks.evaluate.recognisers import find_recognisers
 from facesmith.tasks.evaluate.report import Report, describe_training, format_number, render_report
 from facesmith.tasks.evaluate.results import MeasuredPairs, pair_key, to_csv
@@ -140,7 +140,8 @@ class EvaluateTask:
         if self._others is not None and not others:
             raise UserError(f"task.gallery={config.gallery}: shows no face; give portraits of people")
         people = make_gallery(sources, others if self._others is not None else None)
-        for note in people.notes:
+        measures = {one.name: one.measure for one in workers.first.recognisers}
+        for note in (*people.notes, *find_doubles(people, measures)):
             self._tell(note)
         if len(people.gallery) < 2:
             self._tell("the gallery holds one person: retrieval is not measured; give task.gallery=<folder of people>")
