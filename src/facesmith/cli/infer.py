@@ -10,6 +10,7 @@ from facesmith.config.signatures import signature
 from facesmith.errors import explain_errors
 from facesmith.media.provenance import set_signing_key
 from facesmith.models.onnx.providers import use_device
+from facesmith.progress import waiting
 from facesmith.training.run.log import log_run, silence_libraries
 
 
@@ -32,7 +33,9 @@ def infer(config: InferConfig) -> list[Path]:
     more = {"analyzer": config.analyzer.build} if "analyzer" in takes else {}
     with log_run(config), explain_errors(config):
         use_device(config.device)
-        written: list[Path] = config.task.build(**more).run()
+        with waiting("loading models"):
+            task = config.task.build(**more)
+        written: list[Path] = task.run()
     print_next(after_task(config.task.target_, written or []))
     return written
 

@@ -1,6 +1,5 @@
 """Record the run's hyperparameters and progress in loggers and `run.json`."""
 
-import logging
 from typing import Any
 
 import torch
@@ -8,8 +7,6 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from facesmith.training.run.record import Recorder
-
-log = logging.getLogger(__name__)
 
 
 class RecordRun(Callback):
@@ -74,7 +71,6 @@ class RecordRun(Callback):
             metrics.update({f"untrained/{name}": torch.tensor(value) for name, value in validated.items()})
         metrics.update({name: torch.tensor(value) for name, value in untrained.items() if name not in metrics})
         if trainer.max_epochs == 0:
-            log.info("not trained: trainer.max_epochs=0; train it with trainer.max_epochs=<epochs> resume=<this run>")
             self._record(trainer, -1)
 
     def _record(self, trainer: Trainer, validated: int | None) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Final, NamedTuple
 
 from lightning import Callback, LightningModule, Trainer
@@ -131,8 +132,11 @@ class PrintSummary(Callback):
                 yield f"  {'' if number else title:<8} {show_path(path, self.folder)}"
         yield from describe_wandb(trainer)
         if isinstance(module, SuggestsCommands):
+            run = show_path(self.folder, self.folder)
             yield "Next:"
-            yield from (f"  {line}" for line in module.next_commands(show_path(self.folder, self.folder)))
+            yield from (f"  {line}" for line in module.next_commands(run))
+            if trainer.max_epochs == 0:
+                yield f"  facesmith train {quote(f'resume={run}')} trainer.max_epochs=30"
 
     def _made(self) -> list[Path]:
         """Return the exports and adapters, and the checkpoints to resume from or export."""

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-import psutil
 from filelock import FileLock, Timeout
 
 from facesmith.errors import UserError
@@ -83,6 +82,8 @@ def _read_holder(path: Path) -> tuple[str, bool]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         who = f"{about['run']}, process {about['pid']} on {about['host']}, since {about['since']}"
+        import psutil  # a tenth of a second, and only where somebody holds the lock
+
         return who, about["host"] == socket.gethostname() and not psutil.pid_exists(about["pid"])
     except (OSError, ValueError, KeyError):
         return "its process is not known yet", False
