@@ -15,6 +15,8 @@ _INTRODUCTION: Final = """\
 Made from the settings in the code, as `facesmith help` shows them. Set any key with `key=value`; `facesmith train
 experiment=identity --cfg job` prints what a command composes to.
 """
+_ORDER: Final = ("train", "infer", "export", "annotate")
+_SHARED: Final = ("assets", "logging", "media", "paths", "provenance")
 _OUTSIDE: Final = re.compile(r"\[([^\]]+)\]\(\.\./((?!docs/)[^)#]+)[^)]*\)")
 
 
@@ -30,19 +32,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _keys_page() -> str:
-    parts = [_INTRODUCTION]
-    keys: dict[tuple[str, str], list[Key]] = {}
+    sections: dict[str, dict[str, list[Key]]] = {}
     for key in collect_keys():
-        keys.setdefault((key.command, key.name), []).append(key)
-    section = ""
-    for (command, name), found in sorted(keys.items()):
-        top = name.partition(".")[0] if "." in name else command
-        heading = f"{command}: {top}" if top != command else command
-        if heading != section:
-            section = heading
-            parts.append(f"\n## {heading}\n\n| key | takes | where | meaning |\n|---|---|---|---|")
-        where = "<br>".join(_cell(f"{one.option or command}: {one.value}") for one in found)
-        parts.append(f"| `{name}` | {_cell(found[0].takes)} | {where} | {_cell(found[0].meaning)} |")
+        top = key.name.partition(".")[0]
+        shared = top in _SHARED
+        if shared and key.command != "train":
+            continue
+        section = "Every command" if shared else f"{key.command}: {top}" if "." in key.name else key.command
+        sections.setdefault(section, {}).setdefault(key.name, []).append(key)
+    order = sorted(sections, key=lambda name: ([*_ORDER, "Every"].index(re.split(r"[: ]", name)[0]), name))
+    parts = [_INTRODUCTION]
+    for section in order:
+        parts.append(f"\n## {section}\n\n| key | takes | where | meaning |\n|---|---|---|---|")
+        for name, found in sorted(sections[section].items()):
+            where = "<br>".join(_cell(f"{one.option}: {one.value}" if one.option else one.value) for one in found)
+            parts.append(f"| `{name}` | {_cell(found[0].takes)} | {where} | {_cell(found[0].meaning)} |")
     return "\n".join(parts)
 
 
