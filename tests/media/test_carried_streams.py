@@ -115,6 +115,16 @@ def test_carried_streams_go_along(film, tmp_path, suffix):
         assert words == (b"hello" if suffix == ".mkv" else b"\x00\x05hello")
 
 
+def test_carried_streams_text_comes_back_from_mkv(film, tmp_path):
+    rewrite(film, tmp_path / "once.mkv")
+    assert rewrite(tmp_path / "once.mkv", tmp_path / "twice.mp4") == []
+    with av.open(str(tmp_path / "twice.mp4")) as container:
+        assert container.streams.subtitles[0].language == "fra"
+        ((start, length, words),) = subtitles(container)
+        assert (start, length) == pytest.approx((0.2, 1.0), abs=2e-3)
+        assert words == b"\x00\x05hello"
+
+
 def test_carried_streams_of_a_part_begin_at_its_start(film, tmp_path):
     target = tmp_path / "part.mp4"
     rewrite(film, target, frames=range(15, 40))
@@ -137,17 +147,18 @@ def test_carried_streams_unfit_ones_are_named(film, tmp_path):
         styled.codec_context.subtitle_header = b"[Script Info]\n\n[V4+ Styles]\n\n[Events]\n"
         styled.time_base = Fraction(1, 1000)
         styled.metadata["language"] = "fra"
+        container.add_mux_stream("hdmv_pgs_subtitle")  # which .mp4 refuses only when it begins
         container.add_attachment("letters.ttf", "font/ttf", b"not a font")
         for packet in before.demux(before.streams.video[0]):
             if packet.size:
                 packet.stream = video
                 container.mux(packet)
     (note,) = rewrite(source, tmp_path / "out.mp4")
-    assert ".mp4 cannot hold ssa subtitles (fra), attachment letters.ttf" in note
+    assert ".mp4 cannot hold ssa subtitles (fra), pgssub subtitles, attachment letters.ttf" in note
     assert rewrite(source, tmp_path / "out.mkv") == []
     with av.open(str(tmp_path / "out.mkv")) as container:
         kinds = [stream.type for stream in container.streams]
-    assert kinds.count("subtitle") == kinds.count("attachment") == 1
+    assert (kinds.count("subtitle"), kinds.count("attachment")) == (2, 1)
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("h264", ".mp4"), ("hevc", ".mkv"), ("av1", ".mp4")])

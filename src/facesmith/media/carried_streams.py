@@ -1,7 +1,8 @@
 """What a film carries beside its picture: sound, subtitles, attachments, chapters and titles, copied along."""
 
+import re
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,6 +15,16 @@ from av.stream import Disposition, Stream
 from facesmith.errors import MediaError
 from facesmith.media.packets import demux
 from facesmith.media.sound_clock import SoundClock, SoundJump
+
+_MARKUP: Final = re.compile(rb"<[^<>]*>|\{\\[^{}]*\}")  # of SubRip: <i>, {\an8}
+_PLAIN_STYLE: Final = (
+    b"[Script Info]\nScriptType: v4.00+\nPlayResX: 384\nPlayResY: 288\n\n[V4+ Styles]\n"
+    b"Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, "
+    b"Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, "
+    b"MarginV, Encoding\nStyle: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0\n\n"
+    b"[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+)
+"""White letters below, as an ASS header: what a QuickTime text stream begins with."""
 
 # Of the container they were read from, not of the film.
 _TECHNICAL: Final = frozenset(
@@ -31,7 +42,12 @@ class CarriedStreams:
     """
 
     def __init__(
-        self, source: Path, shift: Fraction, length: Fraction | None, jumps: tuple[SoundJump, ...] = ()
+        self,
+        source: Path,
+        shift: Fraction,
+        length: Fraction | None,
+        jumps: tuple[SoundJump, ...],
+        can_hold: Callable[[Stream, str], bool],
     ) -> None:
         """Open the source.
 
@@ -40,6 +56,7 @@ class CarriedStreams:
             shift: Seconds by which everything comes earlier.
             length: Seconds that the result lasts; None for all there is.
             jumps: Where the clock of the source begins anew.
+            can_hold: Tells whether a container, by FFmpeg's name of it, takes a copy of a stream.
 
         Raises:
             MediaError: It cannot be opened.
@@ -50,6 +67,7 @@ class CarriedStreams:
         except (av.error.FFmpegError, OSError) as error:
             raise MediaError(f"{source}: cannot be opened again ({error.strerror}); check that it is there") from error
         self._shift, self._length, self._jumps = shift, length, jumps
+        self._can_hold = can_hold
         self._clocks: defaultdict[int, SoundClock] = defaultdict(lambda: SoundClock(jumps))
         self.left_out: list[str] = []
         self._streams: dict[int, Stream] = {}
@@ -173,14 +191,14 @@ class CarriedStreams:
         if name in ("subrip", "srt", "text") and suffix != ".mkv":
             self._to_mov = True
             stream = container.add_stream("mov_text")
-            stream.codec_context.subtitle_header = context.subtitle_header
+            stream.codec_context.subtitle_header = _PLAIN_STYLE
             stream.time_base = stream.codec_context.time_base = subtitle.time_base
             self._streams[subtitle.index] = stream
             self._converted.add(subtitle.index)
             return
-        try:
+        if self._can_hold(subtitle, container.format.name):
             self._streams[subtitle.index] = container.add_stream_from_template(subtitle)
-        except (av.error.FFmpegError, ValueError):
+        else:
             language = f" ({subtitle.language})" if subtitle.language not in (None, "und") else ""
             self.left_out.append(f"{name} subtitles{language}")
 
@@ -235,6 +253,7 @@ def carried_tags(tags: dict[str, str]) -> dict[str, str]:
 def _converted(content: bytes, *, to_mov: bool) -> bytes:
     """Return a text subtitle in the form of the other containers: QuickTime puts its length before it."""
     if to_mov:
-        return len(content).to_bytes(2, "big") + content
+        words = _MARKUP.sub(b"", content)
+        return len(words).to_bytes(2, "big") + words if words else b""
     length = int.from_bytes(content[:2], "big")
     return content[2 : 2 + length]

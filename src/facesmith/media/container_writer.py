@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import av
 from av.packet import Packet
+from av.stream import Stream
 
 from facesmith.errors import DiskFullError, MediaError, free_bytes
 from facesmith.files import FILE
@@ -59,7 +60,7 @@ class ContainerWriter:
             self.container = av.open(str(self._temporary), "w", container_options=options)
         self.container.metadata.update(mark.metadata() if mark else {})
         if sound and timeline is not None and timeline.source is not None:
-            self._carried = CarriedStreams(timeline.source, timeline.shift, timeline.length, timeline.jumps)
+            self._carried = CarriedStreams(timeline.source, timeline.shift, timeline.length, timeline.jumps, can_hold)
 
     @property
     def left_out(self) -> list[str]:
@@ -175,3 +176,19 @@ def require_sound_fits(path: Path, source: Path | None) -> None:
             raise MediaError(
                 f"{path}: {path.suffix} cannot hold {codecs} sound; write an .mkv file (of a folder: task.suffix=.mkv)"
             ) from error
+
+
+def can_hold(stream: Stream, kind: str) -> bool:
+    """Return whether a container can begin with a copy of a stream: some refuse only then.
+
+    Args:
+        stream: Of an open file.
+        kind: FFmpeg's name of the container.
+    """
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
