@@ -19,12 +19,14 @@ from pydantic import Field
 from facesmith import assets
 from facesmith.assets.catalog import ASSETS, name_archive
 from facesmith.cli.arguments import read_arguments, wants_help
+from facesmith.cli.next_commands import print_next
 from facesmith.config.schema import AssetsConfig, PathsConfig, ProvenanceConfig
 from facesmith.config.settings import Settings
 from facesmith.errors import UserError
 from facesmith.files import require_writable
 from facesmith.media.provenance import check_signing, set_signing_key
 from facesmith.media.signing_key import key_folder
+from facesmith.progress import waiting
 
 _TRAINING: Final = (
     "face_landmarker.task",
@@ -88,7 +90,8 @@ def main(given: Sequence[str]) -> int:
         print(_HELP, end="")
         return 0
     config = read_arguments(given, DoctorConfig, conf="doctor")
-    findings = list(examine(config))
+    with waiting("looking at this machine", shown=not config.as_json):
+        findings = list(examine(config))
     stops = [one for one in findings if one.state == "stop"]
     if config.as_json:
         print(json.dumps({"ready": not stops, "findings": [asdict(one) for one in findings]}, indent=2))
@@ -305,6 +308,7 @@ def _print(findings: list[Finding], stops: list[Finding]) -> None:
     console.print(_licences(findings))
     if not stops:
         console.print("Nothing would stop a run.")
+        print_next(["facesmith train experiment=identity_demo"])
     for one in stops:
         console.print(f"[red]{one.what}[/]: {one.found}; {one.mend}")
 
