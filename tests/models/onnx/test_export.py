@@ -152,6 +152,16 @@ class FixedBatch(Small):
         return picture + torch.zeros(len(target), 1, 1, 1), mask
 
 
+def test_export_of_a_diverged_network_says_so_in_one_line(tmp_path):
+    module = Small().eval()
+    with torch.no_grad():
+        module.texture.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"not finite on .*lower model\.optimizer\.lr") as caught:
+        export(spec_of(module), tmp_path / "small.onnx", opset=18)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_export_fixed_batch_module_raises(tmp_path):
     with pytest.raises(ExportError, match="batch"):
         export(spec_of(FixedBatch()), tmp_path / "fixed.onnx")

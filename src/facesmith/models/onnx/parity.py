@@ -40,7 +40,7 @@ def parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, 
         batches: Batch sizes to compare at.
 
     Raises:
-        ExportError: An output differs by more than `tolerance`; the error names it and the picture.
+        ExportError: An output is not finite, or differs by more than `tolerance`; the error names it and the picture.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -54,6 +54,11 @@ def parity(spec: ExportSpec, data: bytes, tolerance: float, batches: tuple[int, 
                 expected = (expected,) if isinstance(expected, Tensor) else expected
             given = session.run(spec.outputs, {name: value.numpy() for name, value in {**feed, **optional}.items()})
             for name, ours, theirs in zip(spec.outputs, given, expected, strict=True):
+                if not theirs.isfinite().all():
+                    raise ExportError(
+                        f"output {name!r} of the network itself is not finite on {batch} x {kind}: the training "
+                        "diverged; lower model.optimizer.lr, or export an earlier checkpoint"
+                    )
                 difference = float(np.abs(ours - theirs.numpy()).max())
                 if not difference <= tolerance:
                     raise ExportError(
