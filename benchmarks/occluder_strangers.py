@@ -2,7 +2,7 @@
 
     python benchmarks/occluder_strangers.py [occluder=<xseg .onnx>] [--sheet seen.png] [picture ...]
 
-By default the occluder that ships with the package, on 49 faces of 17 people that it was not trained on: a group photo,
+By default the occluder that ships with the package, on 49 faces of 19 people that it was not trained on: a group photo,
 portraits, a sheet of expressions, moments of a film. Pictures may be named instead, files or asset:<name>. Prints for
 each face the share of the landmarks' outline that is found visible, and of its inner part: below the brows and within
 seven eighths of the outline, because hair does cover foreheads and cheeks. --sheet: a picture of all masks, to look at,

@@ -39,7 +39,7 @@ On held-out frames, covered with synthetic things; `_unseen` is over kinds of th
 | file | {megabytes:.1f} MB{hash} |
 | parity with torch | largest difference {parity:.1e} over {cases} batches (allowed {tolerance:.0e}) |
 
-- `facesmith infer task=swap masks=[box,occlusion] occluder={file} model=<swapper> source=<file> output=<file>`
+- `facesmith infer task=swap occluder={file} model=<swapper> source=<file> output=<file>`
 - FaceFusion: copy `{file}`{beside} over the files of one of its occluders, such as `xseg_1.onnx` and `xseg_1.hash` in
   `.assets/models/`, and choose that face occluder.
 

@@ -136,8 +136,7 @@ class OccluderModule(LightningModule):
         """Return how to swap with these masks, and how to draw them alone."""
         occluder = quote(f"occluder={run}/exports/{self.datamodule.config.name}.onnx")
         return [
-            f"facesmith infer task=swap model=ada.onnx masks=[box,occlusion] {occluder} source=scene.mp4 "
-            "output=swapped.mp4",
+            f"facesmith infer task=swap model=ada.onnx {occluder} source=scene.mp4 output=swapped.mp4",
             f"facesmith infer task=mask {occluder} source=scene.mp4 output=mask.mp4",
         ]
 

@@ -16,8 +16,9 @@ Floats = NDArray[np.float32]
 
 _SMOOTHING: Final = 1e-3
 _NODES: Final = 6  # of the grid whose displacement changes proportions
+_JAW: Final = slice(9, 28)  # of the oval, from ear to ear
+_MOUSTACHE: Final = [132, 205, 49, 2, 279, 425, 361]  # across the cheeks, below the nose
 _STRETCH: Final = 0.028  # standard deviation of that displacement, of the side
-_LOWER_LIP: Final = 17
 
 
 class FaceVariations:
@@ -92,7 +93,7 @@ class FaceVariations:
 def _change_skin(image: Floats, label: Floats, landmarks: Floats, rng: Generator) -> Floats:
     """Change tone, beard, make-up and lines of a face."""
     size = image.shape[0]
-    soft = cv2.GaussianBlur(label.astype(np.float32), (0, 0), 0.02 * size)
+    soft = np.asarray(cv2.GaussianBlur(label.astype(np.float32), (0, 0), 0.02 * size), np.float32)
     if rng.random() < 0.5:
         lab: Any = cv2.cvtColor(image / 255, cv2.COLOR_RGB2LAB)
         level = float(lab[..., 0][label > 0.5].mean()) if (label > 0.5).any() else 50.0
@@ -115,9 +116,9 @@ def _grow_beard(image: Floats, soft: Floats, landmarks: Floats, rng: Generator) 
     """Darken the lower face with short strokes of hair: stubble to a full beard. It is part of the face."""
     size = image.shape[0]
     flat = landmarks[:, :2]
-    jaw = np.asarray(topology.OVAL)[9:28]
-    upper = flat[[132, 205, 49, 2, 279, 425, 361]]
-    area = np.concatenate([flat[jaw], upper[::-1] if flat[jaw][0, 0] > size / 2 else upper])
+    jaw = np.asarray(topology.OVAL)[_JAW]
+    upper = flat[_MOUSTACHE]
+    area = np.concatenate([flat[jaw], upper])
     plane = masks.draw_hull(area, size, 0.01 * size, 0.03 * size)
     lips = masks.draw_hull(flat[topology.MOUTH], size, 0, 0.008 * size)
     plane = plane * (1 - lips) * np.clip(soft * 1.3, 0, 1)
@@ -126,7 +127,7 @@ def _grow_beard(image: Floats, soft: Floats, landmarks: Floats, rng: Generator) 
         plane = plane * keep
     fine = cv2.GaussianBlur(rng.normal(0, 1, (size, size)).astype(np.float32), (0, 0), 0.6, sigmaY=1.4)
     coarse = cv2.resize(rng.normal(0, 1, (12, 12)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-    density = np.clip(rng.uniform(0.2, 0.95) + 0.5 * fine / fine.std() * 0.5 + 0.15 * coarse, 0, 1) * plane
+    density = np.clip(rng.uniform(0.2, 0.95) + 0.25 * fine / fine.std() + 0.15 * coarse, 0, 1) * plane
     hair = np.array([30, 22, 18]) + rng.uniform(0, 1) * np.array([90, 60, 35]) * rng.uniform(0, 1.6)
     shade = hair * max(float(image.mean()) / 110, 0.25) * (1 + 0.25 * fine / fine.std())[..., None]
     return np.asarray(image + (shade - image) * density[..., None], np.float32)
@@ -172,9 +173,9 @@ def _stretch(image: Floats, label: Floats, landmarks: Floats, rng: Generator) ->
     coarse = rng.normal(0, _STRETCH * size * rng.uniform(0.2, 1), (_NODES, _NODES, 2)).astype(np.float32)
     shift: Any = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
-    where = [x + shift[..., 0], y + shift[..., 1]]
-    image = cv2.remap(image, *where, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    label = cv2.remap(label.astype(np.float32), *where, cv2.INTER_LINEAR)
+    across, down = x + shift[..., 0], y + shift[..., 1]
+    image = np.asarray(cv2.remap(image, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), np.float32)
+    label = np.asarray(cv2.remap(label.astype(np.float32), across, down, cv2.INTER_LINEAR), np.float32)
     flat = landmarks[:, :2].astype(np.float32)
     moved = flat.copy()
     for _ in range(8):  # the place whose content comes from where the landmark was

@@ -115,7 +115,7 @@ def skin_detail(face: FaceCanvas, rng: Generator) -> Picture:
     repeats = -(-2 * size // min(patch.shape[:2]))
     tiled = np.tile(patch, (repeats, repeats, 1))[: 2 * size, : 2 * size]
     matrix = cv2.getRotationMatrix2D((float(size), float(size)), rng.uniform(0, 360), rng.uniform(0.8, 2.5))
-    matrix[:, 2] -= size / 2
+    matrix = np.asarray(matrix, np.float64) - np.array([[0, 0, size / 2]])
     turned = cv2.warpAffine(tiled, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(np.clip(turned / np.maximum(patch.mean((0, 1)), 1), 0.5, 1.6), np.float32)
 

@@ -136,9 +136,10 @@ def sunglasses(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Laye
 
 def _lenses(face: FaceCanvas, rng: Generator) -> list[Points]:
     """Return the outlines of the two lenses (k,2) in px, around the eyes as they lie in the picture."""
-    width, height = rng.uniform(0.42, 0.56), rng.uniform(0.28, 0.46)
+    width, height = rng.uniform(0.42, 0.68), rng.uniform(0.28, 0.56)
     outline = box(width, height, min(width, height) * rng.uniform(0.15, 0.5))
-    drop = rng.uniform(-0.02, 0.08)
+    outline[:, 0] *= 1 - rng.uniform(-0.1, 0.3) * outline[:, 1] / height  # wider towards the brows
+    drop = rng.uniform(-0.05, 0.1)
     lenses = []
     for eye in (topology.LEFT_EYE, topology.RIGHT_EYE):
         middle = face.landmarks[eye, :2].mean(0)
@@ -148,9 +149,16 @@ def _lenses(face: FaceCanvas, rng: Generator) -> list[Points]:
 
 def _frame(face: FaceCanvas, rng: Generator, lenses: list[Points]) -> Layer:
     thick = rng.uniform(0.015, 0.07) * face.unit
+    middle = face.to_px(np.zeros(2))
+    face_across, face_down = (face.to_px(np.array(axis)) - middle for axis in ((1.0, 0.0), (0.0, 1.0)))
     alpha: Plane = np.zeros((face.size, face.size), np.float32)
     for lens in lenses:
         alpha = np.maximum(alpha, draw_stroke(np.concatenate([lens, lens[:2]]), face.size, thick))
+    if rng.random() < 0.3:  # heavier along the brows
+        for lens in lenses:
+            upper = lens[lens @ face_down < lens.mean(0) @ face_down]
+            upper = upper[np.argsort(upper @ face_across)]
+            alpha = np.maximum(alpha, draw_stroke(upper, face.size, thick * rng.uniform(1.3, 2.5)))
     left, right = (lens.mean(0) for lens in lenses)
     reach = [np.ptp(lens @ ((right - left) / np.linalg.norm(right - left))) / 2 for lens in lenses]
     along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)

@@ -1,4 +1,4 @@
-"""Occluder families of bare skin: limbs, and another head. Nothing but their edges and shading tells them apart."""
+"""Occluder families of bare skin: limbs and fingers, and another head. Edges and shading alone tell them apart."""
 
 import cv2
 import numpy as np
@@ -18,16 +18,24 @@ from facesmith.methods.occluder.families.drawing import (
     tube_depth,
 )
 
+_RADII = (0.055, 0.7)  # of the eye distance: a finger's, a shoulder's
+_FINGER = 0.16
+
 
 def limb(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
-    """Draw a bare arm, wrist or shoulder that reaches over the face from a rim, in the face's own skin or another's."""
-    bow = rng.normal(0, 0.4, (4, 2)) * [[1], [0.5], [0.2], [0]]
-    line = np.stack([np.zeros(4), np.linspace(-0.2, 4, 4)], 1) + bow
-    places = face.to_px(rotate(line, rng.uniform(0, 2 * np.pi)) + random_place(rng))
-    radius = rng.uniform(0.12, 0.75) * face.unit
-    radii = radius * rng.uniform(0.8, 1.25, 4)
-    depth = tube_depth(places, list(radii), [(0, 1), (1, 2), (2, 3)], face.size).max(0)
-    tone = face.skin_colour() * rng.uniform(0.6, 1.25) * rng.normal(1, 0.05, 3)
+    """Draw a bare arm, or up to four fingers side by side, that reach over the face, in its own skin or another's."""
+    radius = float(np.exp(rng.uniform(*np.log(_RADII)))) * face.unit
+    count = int(rng.integers(1, 5)) if radius < _FINGER * face.unit else 1
+    line = np.stack([np.zeros(4), np.linspace(0, 4, 4)], 1) + rng.normal(0, 0.3, (4, 2)) * [[1], [0.5], [0.2], [0]]
+    angle, place = rng.uniform(0, 2 * np.pi), random_place(rng)
+    depths = []
+    for number in range(count):
+        beside = np.array([number * 1.9 * radius / face.unit, rng.normal(0, 1.2 * radius / face.unit)])
+        ends = face.to_px(rotate(line + beside, angle) + place)
+        radii = list(radius * rng.uniform(0.85, 1.2, 4))
+        depths.append(tube_depth(ends, radii, [(0, 1), (1, 2), (2, 3)], face.size).max(0))
+    depth = np.max(depths, axis=0)
+    tone = face.skin_colour() * rng.uniform(0.6, 1.3) * rng.normal(1, 0.05, 3)
     shade = shade_rounded(depth, radius, rng, ambient=rng.uniform(0.45, 0.9))
     rgb = tone * shade[..., None] * skin_detail(face, rng)
     return Layer(np.asarray(np.clip(rgb, 0, 255), np.float32), coverage(depth), True)
