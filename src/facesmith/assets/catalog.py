@@ -269,12 +269,12 @@ ASSETS = {
     ),
     "occluder_general.onnx": Asset(  # faces of wheels and npm packages, see docs/occluder_general.md
         "Apache-2.0",
-        "36e9c74caaca0bbe32e78c99d2b46c06aaabd361d9d42159eac9505f951780c7",
+        "7b795bc228e24b1322409bf8a5ff2db4df931fa88c32f4e4467f6130b0c58d82",
         ("facesmith", "methods/occluder/general/occluder.onnx"),
     ),
     "occluder_general.ckpt": Asset(
         "Apache-2.0",
-        "b4ce54e150c1bbaf94afc1959a7260966a14351eac9746982d1765e6eb92478a",
+        "ee44ae8c238a468b36ae85af6a425766e3dd9f7e84eed9631fa694c023b85516",
         ("facesmith", "methods/occluder/general/occluder.ckpt"),
     ),
     "occluder_general_masks": Asset(
