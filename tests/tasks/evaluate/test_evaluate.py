@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -15,9 +16,15 @@ from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.metrics.comparison import FaceComparison
+from facesmith.metrics.figures import FACE_FIGURES
+from facesmith.metrics.person import FrameEvaluator
 from facesmith.tasks.evaluate.config import EvaluateTaskConfig
+from facesmith.tasks.evaluate.pairs import find_people
+from facesmith.tasks.evaluate.people import study
 from facesmith.tasks.evaluate.task import EvaluateTask
 
+from ...made_profiles import made_profile
 from ...offline_wandb import summaries
 
 PEOPLE = ("astronaut", "man", "driver")
@@ -193,3 +200,23 @@ def test_evaluate_against_other_pairs_is_refused(corpus, tmp_path):
     write_image(tmp_path / "swaps" / "man.png", read_image(corpus / "targets" / "man.png"), mark=None)
     with pytest.raises(UserError, match=r"shares no file name with task\.swaps"):
         evaluate(corpus, "unchanged", tmp_path / "out", against=str(tmp_path / "swaps"))
+
+
+def test_evaluate_figures_are_those_of_validate(corpus, compared):
+    with (compared[0] / "pairs.csv").open() as lines:
+        row = next(row for row in csv.DictReader(lines) if (row["set"], row["pair"]) == ("against", "man_driver"))
+    with closing(analyzer()) as finder:
+        person = find_people(str(corpus / "sources"), "sources")["driver"]
+        known = study(person, finder, [], frames=1, backend="pyav", face_sets=corpus)
+        faces = known.faces()
+        swap, target = read_image(corpus / "pasted" / "man_driver.png"), read_image(corpus / "targets" / "man.png")
+        profile = made_profile("driver", finder(read_image(corpus / "sources" / "driver.png"))[0].embedding)
+        evaluator = FrameEvaluator(profile, list(faces.images), FaceComparison(faces))
+        found = evaluator(swap, finder(swap), target, finder(target))
+    values = found.figures.values()
+    for figure in FACE_FIGURES:
+        if np.isfinite(values[figure.field]):
+            expected = abs(values[figure.field]) if figure.reduction == "size" else values[figure.field]
+            assert float(row[figure.name]) == pytest.approx(expected, rel=1e-3, abs=1e-6), figure.name
+    assert float(row["distance_dlib"]) == pytest.approx(found.distance, abs=0.02)  # from a crop of 256 px, not of 128
+    assert float(row["similarity_sface"]) == pytest.approx(found.similarity, abs=1e-4)
