@@ -216,6 +216,7 @@ def test_impossible_values_are_all_named_at_once(refused: Refused) -> None:
         ("data.shares.foo=1", "data.shares.foo: no such key; did you mean data.shares."),
         ("model.init_from=photo.ckpt", "model.init_from=photo.ckpt: there is no such file"),
         ("paths.runs=file/runs", "file/runs/identity/ada/"),
+        ("paths.runs=/proc/nowhere/runs", "/proc/nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_before_torch(refused: Refused, given: str, line: str) -> None:

@@ -125,12 +125,9 @@ def _task(
 
 def _explain_folder(error: BaseException) -> list[str] | None:
     """Explain that Hydra could not make the run's folder, which it does before the job; None for anything else."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
     frames = traceback.extract_tb(error.__traceback__)
-    if not isinstance(error, OSError) or not any(frame.name == "run_job" for frame in frames):
-        return None
-    if any(Path(frame.filename).is_relative_to(_PACKAGE) for frame in frames if frame.name == "task"):
+    started = any(Path(frame.filename).is_relative_to(_PACKAGE) for frame in frames if frame.name == "task")
+    if not isinstance(error, OSError) or started or not any(frame.name == "run_job" for frame in frames):
         return None
     return [f"{error.filename}: this folder cannot be made ({error.strerror}); choose another with paths.runs=<folder>"]
 
