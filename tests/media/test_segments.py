@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+from pathlib import Path
 
 import av
 import pytest
@@ -180,3 +181,11 @@ def test_segmented_writer_longest_name_resumes(make_video, tmp_path):
         write(target, source, stop=25)
     write(target, source, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_segmented_writer_names_that_look_like_addresses(make_video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = Path("12:30.mp4")
+    source.write_bytes(make_video("thirty.mp4", 30).read_bytes())
+    write(Path("o:1.mp4"), source)
+    assert verify_provenance(Path("o:1.mp4")).mark is not None

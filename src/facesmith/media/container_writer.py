@@ -57,7 +57,7 @@ class ContainerWriter:
         with self._explain_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.touch(FILE)  # its owner's alone from the first byte on
-            self.container = av.open(str(self._temporary), "w", container_options=options)
+            self.container = av.open(f"file:{self._temporary}", "w", container_options=options)
         self.container.metadata.update(mark.metadata() if mark else {})
         if sound and timeline is not None and timeline.source is not None:
             self._carried = CarriedStreams(timeline.source, timeline.shift, timeline.length, timeline.jumps, can_hold)

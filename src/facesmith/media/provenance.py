@@ -251,7 +251,7 @@ def _try(key: SigningKey, certificate: Path | None) -> None:
 
 
 def _require_metadata(path: Path) -> None:
-    with av.open(str(path), metadata_errors="replace") as container:
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
         keys = {key.casefold() for key in container.metadata}
     if METADATA_KEY not in keys:
         raise ValueError(f"{path}: '{path.suffix}' holds no manifest, and no metadata was written")

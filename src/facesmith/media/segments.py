@@ -202,7 +202,7 @@ class SegmentedWriter:
         """Return key and tally of a finished segment; None where it or its record is missing or broken."""
         try:
             record = json.loads(segment.with_suffix(".json").read_text(encoding="utf-8"))
-            with av.open(str(segment)) as container:
+            with av.open(f"file:{segment}") as container:
                 readable = bool(container.streams.video)
         except (OSError, ValueError, av.error.FFmpegError):
             return None
@@ -234,7 +234,7 @@ def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark:
         stream: Any = None
         place = 0
         for segment in segments:
-            with av.open(str(segment)) as source:
+            with av.open(f"file:{segment}") as source:
                 video = source.streams.video[0]
                 if stream is None:
                     # The decoder's name need not be an encoder's: libdav1d.
@@ -260,7 +260,7 @@ def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark:
 
 def _coded_order(segment: Path, timeline: Timeline) -> NDArray[np.int64]:
     """Return presentation times of a segment's frames in the order of its packets, in units of the timeline."""
-    with av.open(str(segment)) as source:
+    with av.open(f"file:{segment}") as source:
         video = source.streams.video[0]
         assert video.time_base is not None
         ratio = video.time_base / timeline.time_base

@@ -168,7 +168,7 @@ def _metadata(path: Path) -> tuple[Mark | None, str | None]:
     except (OSError, SyntaxError, ValueError):
         return None, None
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             tags = {key.casefold(): value for key, value in container.metadata.items()}
     except (av.error.FFmpegError, OSError):
         return None, None
@@ -205,7 +205,7 @@ def _media_type(path: Path) -> str:
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({error.strerror or error}); check path and permissions") from None
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             names, has_picture = container.format.name, bool(container.streams.video)
     except (av.error.FFmpegError, OSError):
         return _broken(path)
