@@ -55,6 +55,6 @@ def after_export(report: "ExportReport", to: str) -> list[str]:
     """
     path = short_path(report.path)
     if to == "xseg":
-        swap = "facesmith infer task=swap model=ada.onnx masks=[box,occlusion]"
+        swap = "facesmith infer task=swap model=ada.onnx 'masks=[box,occlusion]'"
         return [f"{swap} {quote(f'occluder={path}')} source=scene.mp4 output=swapped.mp4"]
     return [f"facesmith infer task=swap {quote(f'model={path}')} source=scene.mp4 output=swapped.mp4"]

@@ -125,7 +125,7 @@ class PrintSummary(Callback):
     def _describe_files(self, trainer: Trainer, module: LightningModule) -> Iterator[str]:
         for line in describe_left_out(get_datamodule(trainer)):
             yield f"Left out: {line}"
-        renders = sorted((self.folder / "renders").glob("*.png"))[-1:]
+        renders = sorted((self.folder / "renders").glob("*.png"), key=lambda path: path.stat().st_mtime)[-1:]
         reports = [path for path in [self.folder / "report.html"] if path.exists()]
         for title, paths in (("Look at", [*renders, *reports]), ("Made", self._made())):
             for number, path in enumerate(paths):
