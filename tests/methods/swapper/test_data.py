@@ -47,7 +47,7 @@ def test_swapper_data_validation_has_roles_at_full_size(data: SwapperDataModule)
     (batch,) = data.val_dataloader()
     assert batch["target"].shape == (4, 3, 128, 128)
     assert batch["role"].tolist() == [0, 0, 2, 2]
-    assert data._names[:2] == ["astronaut", "grace_hopper"]
+    assert data._names[:2] == ["astronaut.png", "grace_hopper.jpg"]
     assert torch.equal(batch["target"][2], batch["truth"][2])
     assert not torch.equal(batch["target"][0], batch["truth"][0])
 

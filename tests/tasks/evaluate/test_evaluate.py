@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from contextlib import closing
 
 import cv2
@@ -129,8 +130,8 @@ def test_evaluate_writes_one_page_and_marks_who_was_trained_against(compared):
     assert all(row["reason"] for row in rows if row["set"] == "swaps")
 
 
-def test_evaluate_again_measures_only_what_is_new_and_logs_to_wandb(corpus, compared, capsys, keyless):
-    output = compared[0]
+def test_evaluate_again_measures_only_what_is_new_and_logs_to_wandb(corpus, compared, tmp_path, capsys, keyless):
+    output = shutil.copytree(compared[0], tmp_path / "again")
     with (output / "pairs.jsonl").open("a") as journal:
         journal.write('{"key": "cut off')  # a kill in the middle of a line
     before = figures(output)

@@ -54,6 +54,9 @@ def test_report_refreshes_itself_until_the_training_ends(tmp_path: Path, trainer
 
 def test_report_says_how_a_training_broke_off(tmp_path: Path, trainer: Any) -> None:
     report = WriteReport(tmp_path, 15.0)
+    report.on_exception(trainer, LightningModule(), ValueError("before the first step"))
+    assert not report.path.exists()
+    report.on_train_start(trainer, LightningModule())
     report.on_exception(trainer, LightningModule(), ValueError("<script>no</script>"))
     page = report.path.read_text()
     assert "ended by ValueError: &lt;script&gt;" in page

@@ -32,9 +32,9 @@ def validated(data: SwapDataModule, rows: list[int]) -> ValidationBatch:
 
 def test_evaluate_takes_a_validation_that_was_cut_short(data: SwapDataModule) -> None:
     first = data.evaluate(validated(data, [0]))
-    assert [row.name for row in data.quality["before"].pictures] == ["astronaut"]
+    assert [row.name for row in data.quality["before"].pictures] == ["astronaut.png"]
     whole = data.evaluate(validated(data, list(range(len(data.validation)))))
-    assert [row.name for row in data.quality["before"].pictures] == ["astronaut", "grace_hopper"]
+    assert [row.name for row in data.quality["before"].pictures] == ["astronaut.png", "grace_hopper.jpg"]
     assert {"before/judge_distance", "val/judge_distance"} <= first.keys()
     assert first["before/judge_distance"] != whole["before/judge_distance"]
     data.teardown("fit")

@@ -16,7 +16,7 @@ from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.media.images import read_image
+from facesmith.media.images import encode_image, read_image
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.video import open_video
 from facesmith.metrics.comparison import FaceComparison
@@ -266,7 +266,7 @@ def _read(person: Person, frames: int, backend: Backend) -> Iterable[Pixels]:
 
 
 def _pack(crop: Pixels) -> bytes:
-    return cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return encode_image(crop, ".png", mark=None)
 
 
 def _digest(path: Path) -> str:

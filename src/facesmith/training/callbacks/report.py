@@ -2,18 +2,20 @@
 
 import base64
 import csv
-import io
 import time
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from PIL import Image
 
 from facesmith.files import short_path, write_text
+from facesmith.media.images import encode_image
+from facesmith.media.verification import verify_provenance
 from facesmith.progress import format_duration
 from facesmith.training.callbacks.protocols import (
     HasFaceSets,
@@ -62,6 +64,7 @@ class WriteReport(Callback):
         self.folder, self.every_seconds = folder, every_seconds
         self._began = self._written = self._noted = time.monotonic()
         self._losses: list[tuple[int, float]] = []
+        self._embedded: dict[tuple[Path, int], str] = {}
 
     @property
     def path(self) -> Path:
@@ -91,8 +94,9 @@ class WriteReport(Callback):
         self._write(trainer, pl_module, "done")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write how the training ended."""
-        self._write(trainer, pl_module, f"ended by {type(exception).__name__}: {exception}")
+        """Write how the training ended, where it began."""
+        if self.path.is_file():
+            self._write(trainer, pl_module, f"ended by {type(exception).__name__}: {exception}")
 
     def _write(self, trainer: Trainer, module: LightningModule, status: str) -> None:
         self._written = time.monotonic()
@@ -123,7 +127,10 @@ class WriteReport(Callback):
         yield f"<h2>Loss</h2>{draw_curve(losses)}" if len(losses) > 1 else ""
         renders = sorted((self.folder / "renders").glob("*.png"), key=lambda path: path.stat().st_mtime)[-_PICTURES:]
         for path in reversed(renders):
-            yield f'<h2>{escape(path.stem)}</h2><img alt="{escape(path.stem)}" src="{_embed(path)}">'
+            key = path, path.stat().st_mtime_ns
+            if key not in self._embedded:
+                self._embedded[key] = _embed(path)
+            yield f'<h2>{escape(path.stem)}</h2><img alt="{escape(path.stem)}" src="{self._embedded[key]}">'
         yield '<p class="dim">Pictures made by a model.</p>' if renders else ""
         titles, rows = figure_rows(collect_metrics(trainer, module))
         yield _table("Figures", ["figure", *titles, "good"], [[row.meaning, *row.cells, row.good] for row in rows])
@@ -182,13 +189,12 @@ def _logged_losses(path: Path) -> Iterator[tuple[int, float]]:
 
 
 def _embed(path: Path) -> str:
-    """Return a picture as a data URI, as JPEG: a page of PNGs would be many times as large."""
+    """Return a picture as a data URI, as JPEG with the picture's own mark: PNGs would be many times as large."""
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((1600, 3200))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    packed = encode_image(np.asarray(small), ".jpg", mark=verify_provenance(path).mark, quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(packed).decode('ascii')}"
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
