@@ -23,10 +23,10 @@ demo: $(READY)  ## a man's clip becomes a face swapper; two pictures and a film 
 	@echo "         $(CURDIR)/$(DEMO_OUTPUT)/film.mp4      a film, before and after"
 
 test: $(READY)  ## the default suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 slow: $(READY)  ## the tests that take minutes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 check: $(READY)  ## lint, types, import rules, the documentation
 	$(BIN)/ruff check .

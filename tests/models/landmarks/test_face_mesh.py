@@ -74,6 +74,7 @@ def test_face_mesh_is_differentiable_and_leaves_no_weights_in_checkpoints() -> N
     assert not list(mesh.parameters())
 
 
+@pytest.mark.slow
 def test_face_mesh_exported_to_onnx_equals_torch(crops: np.ndarray) -> None:
     class Both(nn.Module):
         def __init__(self) -> None:
