@@ -39,7 +39,13 @@ def test_compare_task_draws_models_side_by_side(swapper_file, tmp_path, capsys):
     settings = {"model": [swapper_file, other], "source": str(tmp_path / "scenes"), "output": tmp_path / "sheet.png"}
     settings |= {"profile": None, "reference": tmp_path / "scenes" / "a.png", "source_photo": None, "consent": None}
     settings |= {"converter": None, "raw_length": 22.0, "frames": 2, "quality": 95, "face_sets": tmp_path / "none"}
-    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav", "select": "largest", "width": CELL}
+    settings |= {
+        "profiles": tmp_path / "profiles",
+        "backend": "pyav",
+        "select": "largest",
+        "width": CELL,
+        "occluder": None,
+    }
     compare(settings)
     picture = read_image(tmp_path / "sheet.png")
     assert picture.shape[1] == MARGIN + 4 * (CELL + MARGIN)
@@ -65,7 +71,7 @@ def test_compare_task_select_all_swaps_and_shows_every_face(swapper_file, tmp_pa
     settings = {"model": swapper_file, "source": str(tmp_path / "two.png"), "output": tmp_path / "sheet.png"}
     settings |= {"profile": None, "reference": tmp_path / "two.png", "source_photo": None, "consent": None}
     settings |= {"converter": None, "raw_length": 22.0, "frames": 2, "quality": 95, "face_sets": tmp_path / "none"}
-    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav", "select": "all", "width": 512}
+    settings |= {"profiles": tmp_path / "profiles", "backend": "pyav", "select": "all", "width": 512, "occluder": None}
     compare(settings)
     swap = read_image(tmp_path / "sheet.png")[TITLE : TITLE + 140, MARGIN + 2 * (512 + MARGIN) :][:, :512]
     magenta = (swap[..., 0] > 200) & (swap[..., 1] < 60) & (swap[..., 2] > 200)

@@ -29,6 +29,8 @@ class CompareTaskConfig(WholeTaskConfig):
     """crossface_*.onnx, for the models that need one."""
     raw_length: float = Field(gt=0)
     """Length of an ArcFace embedding before normalisation, for converters."""
+    occluder: PathSetting | None
+    """Finds what covers a face, which stays before it; null: the models alone."""
     select: Literal["largest", "all"]
     """Which faces of a scene are swapped, and shown with what is around them; the largest is measured."""
     width: int = Field(ge=64, le=2048)

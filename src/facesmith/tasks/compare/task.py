@@ -22,12 +22,13 @@ from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video
 from facesmith.metrics.person import FrameEvaluator, known_faces
+from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
 from facesmith.progress import progress_bar
 from facesmith.tasks.compare.config import CompareTaskConfig
 from facesmith.tasks.compare.sheet import Cell, Row, draw_sheet
-from facesmith.tasks.swap.frame_swap import FrameSwapper
+from facesmith.tasks.swap.frame_swap import FrameSwapper, MaskOptions
 
 Pixels = NDArray[np.uint8]
 
@@ -44,7 +45,7 @@ class _Candidate:
 
 
 class CompareTask:
-    """Swap faces of some scenes with each model, without masks and blending, and draw all side by side."""
+    """Swap faces of some scenes with each model, with no mask but the occluder's, and draw all side by side."""
 
     def __init__(self, config: CompareTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
         """Find the scenes.
@@ -61,6 +62,9 @@ class CompareTask:
         self._models = config.model if isinstance(config.model, list) else [config.model]
         check_signing()
         self._media = find_media(config.source, output=config.output)
+        self._masks = MaskOptions()
+        if config.occluder is not None:
+            self._masks = MaskOptions(("occlusion",), occluder=Occluder(config.occluder))
         self._console = Console(highlight=False, soft_wrap=True)
 
     def run(self) -> list[Path]:
@@ -118,7 +122,7 @@ class CompareTask:
         profile.require_embedder(analyzer.embedder, analyzer.embedding_size)
         faces = None if reference else known_faces(profile, config.face_sets, 128)
         crops = reference if faces is None else list(faces.images)
-        swapper = FrameSwapper(model, source=source)
+        swapper = FrameSwapper(model, source=source, masks=self._masks)
         return _Candidate(path.stem, swapper, FrameEvaluator(profile, crops), crops, file_sha256(path))
 
     def _reference_crops(self, analyzer: Analyzer) -> list[Pixels]:
