@@ -1,8 +1,11 @@
 """The default analyzer on real faces."""
 
+import gc
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import thread
 from pathlib import Path
 
 import av
@@ -11,6 +14,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from facesmith.faces.analyzers import landmarker
+from facesmith.faces.analyzers.landmarker import Landmarker
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.analyzers.yunet import YuNet
 from facesmith.faces.face import Face
@@ -195,3 +200,20 @@ analyzer.close()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
     assert done.stderr == ""
+
+
+def test_landmarker_left_to_the_garbage_while_a_pool_takes_work_blocks_nobody(asset: Asset) -> None:
+    model = asset("face_landmarker.task")
+    done = threading.Event()
+
+    def forget_one() -> None:
+        left = Landmarker(model)
+        with thread._global_shutdown_lock:  # as in `submit`, which may collect garbage
+            del left
+            gc.collect()
+        done.set()
+
+    threading.Thread(target=forget_one, daemon=True).start()
+    assert done.wait(60)
+    Landmarker(model).close()  # closes both
+    assert landmarker._ABANDONED.empty()

@@ -1,9 +1,11 @@
 """478 landmarks, expression and pose by MediaPipe's FaceLandmarker, and what every analyzer that uses it shares."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import math
+import queue
 import signal
 import threading
 import weakref
@@ -45,6 +47,9 @@ _MARGINS: Final = (2.2, 1.6)
 # landmarker has taken a neighbour for the face.
 _MAX_DISTANCE: Final = 0.25
 _WEIGHTS: Final = "face_landmarker.task"
+# Landmarkers that nobody closed. A garbage collection may come while a pool of threads holds its lock, which MediaPipe
+# takes to close one: it only puts them here, and they are closed later.
+_ABANDONED: Final = queue.SimpleQueue[vision.FaceLandmarker]()
 # Longest side at which small faces are searched for: there 20 px of a frame of 1920 are 13, about the smallest.
 _LARGEST: Final = 1280
 
@@ -247,6 +252,7 @@ class Landmarker:
         Args:
             model: face_landmarker.task.
         """
+        _close_abandoned()
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
             num_faces=1,
@@ -258,12 +264,14 @@ class Landmarker:
             # It prints until each of its models has run once.
             self.find(np.zeros((64, 64, 3), dtype=np.uint8))
         # At interpreter exit MediaPipe's threads are gone before this could run: close() is for that.
-        self._finalizer = weakref.finalize(self, self._native.close)
+        self._finalizer = weakref.finalize(self, _ABANDONED.put, self._native)
         self._finalizer.atexit = False
 
     def close(self) -> None:
         """Release the native graph; a second call does nothing."""
-        self._finalizer()
+        if self._finalizer.detach():
+            self._native.close()
+        _close_abandoned()
 
     def find(self, picture: Pixels, angle: float = 0.0) -> LandmarkResult | None:
         """Find the one face of a picture.
@@ -311,6 +319,12 @@ class Landmarker:
             if distance <= _MAX_DISTANCE * detection.size:
                 return LandmarkResult(landmarks, result.blendshapes, result.pose)
         return None
+
+
+def _close_abandoned() -> None:
+    while not _ABANDONED.empty():
+        with contextlib.suppress(queue.Empty):  # another thread was quicker
+            _ABANDONED.get_nowait().close()
 
 
 def _upright(detection: Detection, margin: float) -> Matrix:
