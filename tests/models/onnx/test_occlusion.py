@@ -67,6 +67,18 @@ def test_occluder_wrong_contract_raises(red_hides, graph_file, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_occluder_of_numbers_that_are_not_finite_is_refused(graph_file):
+    path = graph_file(
+        "nan.onnx",
+        [("Mul", ["input", "nan"], ["all"], {}), ("ReduceSum", ["all", "axis"], ["output"], {})],
+        {"input": [1, SIDE, SIDE, 3]},
+        {"output": [1, SIDE, SIDE, 1]},
+        {"nan": np.float32(np.nan), "axis": np.array([3])},
+    )
+    with pytest.raises(UserError, match=r"nan\.onnx: gives numbers that are not finite"):
+        Occluder(path)(np.full((1, SIDE, SIDE, 3), 9, np.uint8), SIDE)
+
+
 def test_occluder_channels_first_raises(graph_file):
     path = graph_file(
         "nchw.onnx", [("Identity", ["input"], ["output"], {})], {"input": [1, 3, 64, 64]}, {"output": [1, 3, 64, 64]}

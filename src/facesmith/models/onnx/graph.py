@@ -93,20 +93,28 @@ class OnnxGraph:
             feed: Inputs by name, which share their first axis; those of one axis, such as a .dfm's morph value, have
                 no batch.
             outputs: Names of the outputs to return; None for all.
+
+        Raises:
+            UserError: It gives numbers that are not finite: a picture would be spoilt, or left as it is, in silence.
         """
         names = list(outputs) if outputs is not None else list(self.outputs)
         count = max(len(value) for value in feed.values())
         declared = {**self.inputs, **self.optional}
         fixed = any(value.ndim == 1 or declared[name].shape[:1] == (1,) for name, value in feed.items())
         if count == 1 or not fixed:
-            return [np.asarray(one) for one in self._session.run(names, dict(feed))]
+            return self._checked([np.asarray(one) for one in self._session.run(names, dict(feed))])
         ones = [
             self._session.run(
                 names, {name: value if value.ndim == 1 else value[i : i + 1] for name, value in feed.items()}
             )
             for i in range(count)
         ]
-        return [np.concatenate(parts) for parts in zip(*ones, strict=True)]
+        return self._checked([np.concatenate(parts) for parts in zip(*ones, strict=True)])
+
+    def _checked(self, made: list[Array]) -> list[Array]:
+        if not all(np.isfinite(one).all() for one in made):
+            raise UserError(f"{self}: gives numbers that are not finite; the file is damaged, export it again")
+        return made
 
 
 def _values(found: Sequence[Any]) -> dict[str, Value]:
