@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from facesmith.errors import UserError
 from facesmith.media.images import read_image
-from published_protocol import ReferenceNetworks, Row, print_table, swap_targets
+from published_protocol import ReferenceNetworks, Row, parse_arguments, print_table, swap_targets
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -221,16 +221,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of faces/ and faces_landmarks/")
     parser.add_argument("--pairs", type=Path, required=True, help="folder of the lists of pairs")
     parser.add_argument("--weights", type=Path, help="folder of the published weights")
-    parser.add_argument("--sha256", nargs="*", default=[], help="<file>=<sha256> that weights must have")
-    parser.add_argument("--swaps", type=Path, help="folder of swaps")
-    parser.add_argument("--make", type=Path, help="folder in which --model makes its swaps")
-    parser.add_argument("--model", help="a file that takes any identity, or an experiment with --per-person")
-    parser.add_argument("--per-person", nargs="*", help="train for each source, with these overrides")
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
-    arguments = parser.parse_args()
-    if (arguments.model is None) != (arguments.make is None) or (arguments.swaps is None) == (arguments.make is None):
-        parser.error("give either --swaps, or --model and --make")
-    return arguments
+    return parse_arguments(parser)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What `casia.py` and `ffpp.py` share: the figures of a published protocol, and swaps made by a model."""
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -174,3 +175,20 @@ def _facesmith(*arguments: str) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise UserError(f"facesmith {' '.join(arguments[:2])}: {lines[-1]}")
+
+
+def parse_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add what every protocol takes, whose swaps are measured, and parse the command line.
+
+    Args:
+        parser: With the protocol's own arguments.
+    """
+    parser.add_argument("--sha256", nargs="*", default=[], help="<file>=<sha256> that weights must have")
+    parser.add_argument("--swaps", type=Path, help="folder of swaps")
+    parser.add_argument("--make", type=Path, help="folder in which --model makes its swaps")
+    parser.add_argument("--model", help="a file that takes any identity, or an experiment with --per-person")
+    parser.add_argument("--per-person", nargs="*", help="train for each source, with these overrides")
+    arguments = parser.parse_args()
+    if (arguments.model is None) != (arguments.make is None) or (arguments.swaps is None) == (arguments.make is None):
+        parser.error("give either --swaps, or --model and --make")
+    return arguments
