@@ -88,6 +88,7 @@ def test_profile_steps_charges_time_to_parts(tmp_path: Path, capsys: pytest.Capt
     printed = capsys.readouterr().out
     assert "forward and loss" in printed
     assert "aten::" in printed
+    assert "Optimizer.step" not in printed
 
 
 def test_profile_steps_too_few_steps_is_refused(tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ def _make_operators_table(profile: torch.profiler.profile, count: int, device: s
     def spent(event: Any) -> float:
         return float(event.self_device_time_total if device == "cuda" else event.self_cpu_time_total)
 
-    events = sorted(profile.key_averages(), key=spent, reverse=True)
+    operators = (event for event in profile.key_averages() if not event.is_user_annotation)  # spans hold Python's time
+    events = sorted(operators, key=spent, reverse=True)
     total = sum(map(spent, events))
     table = Table(title=f"The costliest operators in {_TRACED} steps", title_justify="left")
     for title in ("operator", "calls", "ms", "share"):
