@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from facesmith.annotate import import_export
-from facesmith.annotate.app import annotate
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.interpolation import Mask
 from facesmith.annotate.masks import MaskStore
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.studio.painting import annotate
 
 Covered = Callable[[MaskStore, int, int], Mask]
 

@@ -4,6 +4,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 from PIL import Image
 
 from facesmith.annotate.masks import MaskStore
-from facesmith.annotate.page import COMMANDS, HOST, as_markdown, serve
+from facesmith.annotate.page import COMMANDS, as_markdown, build_page, page_css, page_scripts
 from facesmith.annotate.session import Session
+from facesmith.studio.server import Page, serve
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE = 120  # seconds: two busy cores draw WebGL in software
@@ -85,7 +87,7 @@ class Browser:
 
 
 @pytest.fixture
-def browser(store: MaskStore, tmp_path: Path) -> Iterator[Browser]:
+def browser(store: MaskStore) -> Iterator[Browser]:
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("there is no browser here: apt-get install chromium chromium-driver")
     from selenium import webdriver
@@ -98,7 +100,8 @@ def browser(store: MaskStore, tmp_path: Path) -> Iterator[Browser]:
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SPARING})
-        with serve(Session(store), None, False, tmp_path / "scratch") as address:
+        page = Page(partial(build_page, Session(store)), page_css(), page_scripts(), (store.crops,))
+        with serve(page, query="__theme=dark") as address:
             yield Browser(driver, address)
     finally:
         driver.quit()
@@ -117,7 +120,7 @@ def band(*points: tuple[int, int], width: int) -> np.ndarray:
 def test_page_paint_in_browser(browser: Browser, store: MaskStore) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    assert re.fullmatch(rf"http://{HOST}:\d+/\?__theme=dark", browser.address)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+&__theme=dark", browser.address)
     browser.open()
     for command in COMMANDS:
         place = browser.driver.execute_script("return placeOf(arguments[0])", command.name)

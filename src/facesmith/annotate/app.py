@@ -1,22 +1,16 @@
-"""The painter: open faces and masks, then serve the page, import or export."""
+"""The painter without its page: open faces and masks, import and export."""
 
 import logging
-import tempfile
-import time
-from pathlib import Path
 
 import pyarrow.compute as pc
-from rich.console import Console
 
-from facesmith import assets
 from facesmith.annotate import import_export
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.masks import MaskStore
-from facesmith.errors import UserError, explain_errors
+from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.files import make_private_folder
 from facesmith.methods.occluder.data import extract_faces, report_pictures_without_face
-from facesmith.training.run.log import log_run, silence_libraries
 
 log = logging.getLogger(__name__)
 
@@ -67,38 +61,23 @@ def _report_rejected_faces(faces: FaceSet) -> None:
         log.warning("Skipped %d faces (%s): see data.selection", rejected.num_rows, ", ".join(reasons))
 
 
-def annotate(config: AnnotateConfig) -> None:
-    """Import, export, or serve the page until Ctrl+C, as the settings ask.
+def convert(config: AnnotateConfig, store: MaskStore) -> str | None:
+    """Import or export masks, if the settings ask for it.
+
+    Args:
+        config: The settings.
+        store: The masks.
+
+    Returns:
+        What was done, in a line; None where the page is wanted.
 
     Raises:
-        UserError: Faces, masks, occluder or files of the other program cannot be used.
+        UserError: The files of the other program cannot be used.
     """
-    silence_libraries()
-    assets.use_directory(config.assets.dir)
-    console = Console(highlight=False, soft_wrap=True)
-    with log_run(config), explain_errors(config), open_mask_store(config) as store:
-        if config.import_from is not None and config.format is not None:
-            count = import_export.import_masks(store, config.import_from, config.format)
-            console.print(f"Imported {count} masks from {config.import_from} to {store.folder}", markup=False)
-        elif config.export_to is not None and config.format is not None:
-            count = import_export.export_masks(store, config.export_to, config.format)
-            console.print(f"Exported {count} masks to {config.export_to}", markup=False)
-        else:
-            _serve_page(store, config.port, config.open_browser, console)
-
-
-def _serve_page(store: MaskStore, port: int | None, browser: bool, console: Console) -> None:
-    from facesmith.annotate.page import serve
-    from facesmith.annotate.session import Session
-
-    with (
-        tempfile.TemporaryDirectory(prefix="facesmith-painter-") as scratch,
-        serve(Session(store), port, browser, Path(scratch)) as address,
-    ):
-        console.print(f"{len(store)} faces to paint at {address} (Ctrl+C ends); masks: {store.folder}", markup=False)
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            counts = ", ".join(f"{count} {state}" for state, count in store.count_states().items() if count)
-            console.print(f"\nmasks: {store.folder}: {counts}; train with data.masks={store.folder}", markup=False)
+    if config.import_from is not None and config.format is not None:
+        count = import_export.import_masks(store, config.import_from, config.format)
+        return f"Imported {count} masks from {config.import_from} to {store.folder}"
+    if config.export_to is not None and config.format is not None:
+        count = import_export.export_masks(store, config.export_to, config.format)
+        return f"Exported {count} masks to {config.export_to}"
+    return None

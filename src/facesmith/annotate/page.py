@@ -1,10 +1,6 @@
-"""The page: its commands and keys, its layout, and the server."""
+"""The painter's page: its commands and keys, and its layout."""
 
 import json
-import os
-import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -16,7 +12,6 @@ import gradio as gr
 from facesmith.annotate.canvas import LAYERS, css_paint
 from facesmith.annotate.masks import STATES
 from facesmith.annotate.session import EditorValue, Session, View
-from facesmith.errors import UserError
 
 
 class Command(NamedTuple):
@@ -69,10 +64,6 @@ def as_markdown() -> str:
     return "\n".join(["| key | |", "|---|---|", *rows])
 
 
-HOST: Final = "127.0.0.1"
-
-_FONT: Final = ["system-ui", "sans-serif"]  # installed on the computer: the page loads nothing from the network
-_CODE: Final = ["ui-monospace", "monospace"]
 _HERE: Final = Path(__file__).parent
 _COMMANDS: Final = {one.name: one for one in COMMANDS}
 _BUTTONS: Final = (
@@ -176,49 +167,14 @@ def build_page(session: Session) -> gr.Blocks:
     return page
 
 
-@contextmanager
-def serve(session: Session, port: int | None, browser: bool, scratch: Path) -> Iterator[str]:
-    """Serve the page to this computer alone, on a thread.
+def page_css() -> str:
+    """Return the page's style sheet."""
+    return _read("page.css")
 
-    Args:
-        session: What the page works on.
-        port: None for a free one.
-        browser: Open the page in a browser.
-        scratch: Private folder for the pictures that go back and forth.
 
-    Yields:
-        The address of the page.
-
-    Raises:
-        UserError: The port is taken.
-    """
-    os.environ["GRADIO_TEMP_DIR"] = str(scratch)
-    page = build_page(session)
-    try:
-        _, url, _ = page.launch(
-            server_name=HOST,
-            server_port=port,
-            prevent_thread_lock=True,
-            allowed_paths=[str(session.store.crops)],
-            css=_read("page.css"),
-            head=f"<script>const KEYS = {keys_as_json()};\n{_read('page.js')}</script>",
-            theme=gr.themes.Base(primary_hue="sky", font=_FONT, font_mono=_CODE),
-            footer_links=[],
-            quiet=True,
-            ssr_mode=False,
-            share=False,
-        )
-    except OSError as error:
-        raise UserError(
-            f"port={port}: cannot be listened on ({' '.join(str(error).split())}); choose another"
-        ) from None
-    try:
-        address = f"{url}?__theme=dark"
-        if browser:
-            webbrowser.open(address)
-        yield address
-    finally:
-        page.close(verbose=False)
+def page_scripts() -> str:
+    """Return the page's script: its keys."""
+    return f"const KEYS = {keys_as_json()};\n{_read('page.js')}"
 
 
 def _act(

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from facesmith.annotate.config import AnnotateConfig
 from facesmith.cli.announcement import announce_inference, announce_training
 from facesmith.cli.launch import hydra_command
 from facesmith.cli.preflight import check_export, check_inference, check_training
@@ -54,11 +53,3 @@ def export(config: ExportConfig) -> None:
 
     report = export(config)
     print_next(after_export(report, config.to) if report is not None else [])
-
-
-@hydra_command("annotate", AnnotateConfig)
-def annotate(config: AnnotateConfig) -> None:
-    """Open the page on which masks are painted, or convert masks."""
-    from facesmith.annotate.app import annotate
-
-    annotate(config)

@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "export": Command("facesmith.cli.jobs:export", "write a model for other programs: ckpt_path=... to=dfm"),
     "faces": Command("facesmith.cli.faces:main", "look through a person's faces, leave some out: ada leave-out 12"),
     "sweep": Command("facesmith.cli.sweep:main", "compare runs: status|leaderboard|best <folder>"),
-    "annotate": Command("facesmith.cli.jobs:annotate", "paint masks of the visible face: data.source=..."),
+    "annotate": Command("facesmith.studio.commands:annotate", "paint masks of the visible face: data.source=..."),
     "doctor": Command("facesmith.cli.doctor:main", "check whether this machine is ready"),
     "assets": Command("facesmith.cli.assets:main", "download weights and demo media"),
     "purge": Command("facesmith.cli.purge:main", "remove everything made from a person's pictures: name=ada"),

@@ -1,0 +1,46 @@
+"""`facesmith annotate`: the painter's page for one set of faces, or import and export of its masks."""
+
+import time
+from functools import partial
+
+from rich.console import Console
+
+from facesmith import assets
+from facesmith.annotate.app import convert, open_mask_store
+from facesmith.annotate.config import AnnotateConfig
+from facesmith.annotate.masks import MaskStore
+from facesmith.errors import explain_errors
+from facesmith.training.run.log import log_run, silence_libraries
+
+
+def annotate(config: AnnotateConfig) -> None:
+    """Import, export, or serve the page until Ctrl+C, as the settings ask.
+
+    Raises:
+        UserError: Faces, masks, occluder or files of the other program cannot be used.
+    """
+    silence_libraries()
+    assets.use_directory(config.assets.dir)
+    console = Console(highlight=False, soft_wrap=True)
+    with log_run(config), explain_errors(config), open_mask_store(config) as store:
+        done = convert(config, store)
+        if done is not None:
+            console.print(done, markup=False)
+        else:
+            _serve_page(store, config, console)
+
+
+def _serve_page(store: MaskStore, config: AnnotateConfig, console: Console) -> None:
+    from facesmith.annotate.page import build_page, page_css, page_scripts
+    from facesmith.annotate.session import Session
+    from facesmith.studio.server import Page, serve
+
+    page = Page(partial(build_page, Session(store)), page_css(), page_scripts(), (store.crops,))
+    with serve(page, port=config.port, browser=config.open_browser, query="__theme=dark") as address:
+        console.print(f"{len(store)} faces to paint at {address} (Ctrl+C ends); masks: {store.folder}", markup=False)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            counts = ", ".join(f"{count} {state}" for state, count in store.count_states().items() if count)
+            console.print(f"\nmasks: {store.folder}: {counts}; train with data.masks={store.folder}", markup=False)
