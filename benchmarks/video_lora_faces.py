@@ -137,8 +137,7 @@ def truth_of(who: Tensor) -> np.ndarray:
 
 def heads(videos: np.ndarray, poses: np.ndarray) -> tuple[list[Tensor], list[np.ndarray]]:
     """Return what each dance's head shows, and where it is."""
-    evaluator = faces.ToyEvaluator()
-    boxes = [evaluator.find_heads(frames, pose) for frames, pose in zip(videos, poses, strict=True)]
+    boxes = [faces.find_rings(pose) for pose in poses]
     found = [faces.head_colours(torch.from_numpy(v), torch.from_numpy(b)) for v, b in zip(videos, boxes, strict=True)]
     return found, boxes
 

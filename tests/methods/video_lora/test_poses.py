@@ -14,9 +14,12 @@ from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.methods.video_lora.poses import (
+    DancerTracker,
     PoseLandmarker,
+    check_limbs,
     draw_pose,
     find_missing_poses,
+    follow_dancer,
     pose_agreement,
     render_pose_video,
 )
@@ -34,13 +37,69 @@ def test_draw_pose_shows_limbs_without_the_face(portrait: np.ndarray) -> None:
         points = landmarker(portrait, 0)
         assert points is not None
         assert landmarker(np.zeros_like(portrait), 100) is None
-    drawn = draw_pose(points, 256, 256)
+    drawn = draw_pose(points, 256, 256, "limbs")
     left, right = points[11, :2], points[12, :2]  # shoulders
     middle = ((left + right) / 2).round().astype(int)
     assert drawn[middle[1] - 3 : middle[1] + 4, middle[0] - 3 : middle[0] + 4].max() > 150
     nose = points[0, :2].round().astype(int)
     assert drawn[: nose[1] + 10].max() == 0
     assert not draw_pose(None, 64, 64).any()
+
+
+def film_walkers(walkers: list[tuple[float, float, float]], frames: int) -> list[list[np.ndarray]]:
+    """Return the poses of people who walk: x at first, px a frame, and height."""
+    found = []
+    for time in range(frames):
+        found.append([])
+        for x, speed, height in walkers:
+            points = np.ones((33, 3), np.float32)
+            points[:, 0] = x + speed * time + np.linspace(0, height / 3, 33)
+            points[:, 1] = 300 - np.linspace(0, height, 33)
+            found[-1].append(points)
+    return found
+
+
+def test_dancer_tracker_people_who_cross_stay_themselves() -> None:
+    tracker = DancerTracker()
+    for time, poses in enumerate(film_walkers([(0, 12, 200), (400, -12, 120)], 30)):
+        tracker.add(time, poses if time % 2 else poses[::-1])
+    people = tracker.people()
+    assert [len(one.points) for one in people] == [30, 30]
+    assert people[0].points[29][:, 0].min() == pytest.approx(12 * 29)
+    assert people[1].points[29][:, 0].min() == pytest.approx(400 - 12 * 29)
+
+
+def test_dancer_tracker_person_found_twice_is_one() -> None:
+    tracker = DancerTracker()
+    for time, poses in enumerate(film_walkers([(0, 5, 200), (6, 5, 190)], 10)):
+        tracker.add(time, poses)
+    assert [len(one.points) for one in tracker.people()] == [10]
+
+
+def test_check_limbs_close_up_raises_and_says_what_is_seen() -> None:
+    points = np.ones((33, 3), np.float32)
+    points[:, :2] = 50
+    points[13:, 2] = 0
+    with pytest.raises(UserError, match=r"0 of 9 frames show 4 limbs or more \(head in 9, shoulders in 9, arms"):
+        check_limbs(Path("dance.mp4"), dict.fromkeys(range(9), points), (100, 100), 9, 4)
+    check_limbs(Path("dance.mp4"), dict.fromkeys(range(9), points), (100, 100), 9, 2)
+
+
+@pytest.mark.slow
+def test_follow_dancer_two_people_the_face_decides(asset: Callable[[str], Path], tmp_path: Path) -> None:
+    film = tmp_path / "two.mp4"
+    with open_video(asset("two_people.mp4")) as reader, VideoWriter(film, mark=MARK, fps=15.0) as writer:
+        for _, frame in reader.frames(range(64, 130, 2)):
+            writer.write(cv2.resize(frame, (884, 496), interpolation=cv2.INTER_AREA))
+    walks = follow_dancer(film, False)
+    assert len(walks) >= 28
+    assert min(points[:, 1].mean() for points in walks.values()) > 248  # she is below, he on a roof
+
+    def recognise(frame: np.ndarray) -> list[tuple[np.ndarray, float]]:
+        return [(np.array([0, 0, 884, 200], np.float32), 0.8)]
+
+    stands = follow_dancer(film, False, recognise)
+    assert max(points[:, 1].mean() for points in stands.values()) < 248
 
 
 def test_render_pose_video_has_the_frames_of_the_dance(portrait: np.ndarray, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_toy_evaluator_tells_faces_apart() -> None:
         (video[0].permute(1, 2, 3, 0) * 255).round().to(torch.uint8).numpy()
         for video in ((some.videos + 1) / 2, some.dances.poses)
     )
-    boxes = faces.ToyEvaluator().find_heads(frames, poses)
+    boxes = faces.find_rings(poses)
     assert np.abs(boxes - some.dances.boxes()[0].numpy()).max() < 1.5
     found = faces.head_colours(torch.from_numpy(frames), torch.from_numpy(boxes))
     metrics = [faces.compare_colours(found, target) for target in targets]
@@ -66,7 +66,7 @@ def test_toy_evaluator_stray_white_and_off_centre_photo() -> None:
         for video in ((some.videos + 1) / 2, some.dances.poses)
     )
     poses[:, 50:52, 60:62] = 255
-    assert np.abs(faces.ToyEvaluator().find_heads(frames, poses) - some.dances.boxes()[0].numpy()).max() < 1.5
+    assert np.abs(faces.find_rings(poses) - some.dances.boxes()[0].numpy()).max() < 1.5
     photo = (render_portraits(who, random) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
     embeddings = FaceEmbeddings(torch.zeros(1, 768), torch.ones(1), photo, "portrait", np.zeros(768, np.float32))
     metrics = faces.ToyEvaluator().evaluate(frames, frames, poses, embeddings)

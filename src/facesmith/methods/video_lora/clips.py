@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from facesmith.errors import UserError
 from facesmith.files import read_user_text, write_text
 from facesmith.media.pairing import pair_by_path
+from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media, natural_key
 from facesmith.media.video import open_video
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 _POSE: Final = "_pose"
 _ASPECT_TOLERANCE: Final = 0.02
 _NAMED_AT_MOST: Final = 6
+_LOOKED_AT: Final = 9  # frames of a pose video, of which one at least must show somebody
+_DRAWN: Final = 16  # levels from which something is drawn
 _NESTED: Final = "__"  # between the folders of dances of one name
 SKIPPED: Final = "left out"  # value in the tables of clips of earlier runs
 
@@ -336,6 +339,9 @@ def _read_timing(pair: Pair) -> _Timing:
                 f"{pair.pose}: is {pose.width}x{pose.height}, {pair.video.name} is {dance.width}x{dance.height}; both "
                 "must have the same shape"
             )
+        looked_at = evenly_spaced(len(pose), _LOOKED_AT, ends=True)
+        if all(frame.max() < _DRAWN for _, frame in pose.frames(looked_at)):
+            raise UserError(f"{pair.pose}: is black, nobody is drawn; draw the poses of {pair.video.name} again")
         return _Timing(np.asarray(dance.times[: min(len(dance), len(pose))]), dance.height, dance.width)
 
 

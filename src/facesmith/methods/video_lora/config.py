@@ -170,6 +170,11 @@ class VideoLoraDataModuleConfig(DataModuleConfig, ConsentConfig):
     """Folder of pose videos, `<name>_pose.mp4`; None: that of the dances."""
     make_poses: bool
     """Whether missing pose videos are drawn from the dances."""
+    pose_style: Literal["openpose", "dwpose", "limbs"]
+    """How missing poses are drawn: openpose as VACE was trained on them, dwpose with the colours that ControlNets know,
+    limbs with feet and without a head."""
+    min_limbs: int = Field(ge=1, le=12)
+    """Limbs, without the head's, that a third of a dance's frames must show, or no pose video is drawn."""
     unpaired: Literal["leave_out", "refuse"]
     """Whether dances and poses without a partner are skipped or an error."""
     prompt: str

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,19 +194,21 @@ class VideoLoraDataModule(LightningDataModule):
         """Return clips, their items, the base's own items and the negative prompt's entry; encode what is missing."""
         config, progress = self.config, self.config.progress
         hashes = ContentHashes(config.cache / "contents.json")
-        clips = self._cut()
         sources = photo_sources(config.faces, config.name)
         self.people = {name: self._embed(hashes, name, source) for name, source in sources.items()}
+        clips = self._cut()
         prompts = [clip.pair.prompt or config.prompt for clip in clips]
         *texts, negative = cache_prompts(
             self.base, self.cache, [*prompts, config.negative_prompt], config.text_length, config.face_tokens, progress
         )
         settings = config.evaluator.model_dump_json(by_alias=True)
-        paths = encode_clips(self.base, self.cache, hashes, clips, self.evaluator, settings, progress)
+        identities = assign_identities([clip.pair.stem for clip in clips], list(self.people))
+        everybody = list(self.people.values())
+        dancers = [everybody[identity] for identity in identities]
+        paths = encode_clips(self.base, self.cache, hashes, clips, dancers, self.evaluator, settings, progress)
         blanks = encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
         hashes.save()
         self._blanks = {bucket: self.cache.read(path)["latents"][None] for bucket, path in blanks.items()}
-        identities = assign_identities([clip.pair.stem for clip in clips], list(self.people))
         items = [
             ClipItem(path, path, text, clip.bucket, False, identity)
             for clip, path, text, identity in zip(clips, paths, texts, identities, strict=True)
@@ -255,7 +258,10 @@ class VideoLoraDataModule(LightningDataModule):
         written = 0
         for dance, target in todo.items():
             try:
-                poses.render_pose_video(dance, target, mark, config.progress)
+                recognise = partial(self.evaluator.recognise, person=self._dancer(dance))
+                poses.render_pose_video(
+                    dance, target, mark, config.progress, config.pose_style, config.min_limbs, recognise
+                )
                 written += 1
             except UserError as error:
                 if config.unpaired == "refuse" or len(todo) == 1:
@@ -263,6 +269,11 @@ class VideoLoraDataModule(LightningDataModule):
                 log.warning("%s: skipped", error)  # pairing names it too
         if written:
             log.info("Wrote %d pose videos to %s: look at them before training", written, folder)
+
+    def _dancer(self, dance: Path) -> FaceEmbeddings:
+        """Return who dances in a video, by its name."""
+        (identity,) = assign_identities([dance.stem], list(self.people), complete=False)
+        return list(self.people.values())[identity]
 
     def _embed(self, hashes: ContentHashes, name: str, source: Sources) -> FaceEmbeddings:
         config = self.config

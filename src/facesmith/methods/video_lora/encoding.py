@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ def encode_clips(
     cache: Cache,
     hashes: ContentHashes,
     clips: Sequence[Clip],
+    dancers: Sequence[FaceEmbeddings],
     evaluator: VideoEvaluator,
     settings: str,
     progress: bool,
@@ -63,6 +65,7 @@ def encode_clips(
         cache: Of all runs.
         hashes: Of the videos' content.
         clips: Of dances and poses.
+        dancers: Who dances in each.
         evaluator: Finds the head in every frame.
         settings: All that decides what the evaluator finds.
         progress: Whether a bar is shown.
@@ -82,8 +85,9 @@ def encode_clips(
             size=[clip.height, clip.width],
             codec=base.vae_fingerprint,
             judge=settings,
+            person=sha256(dancer.recognised.tobytes()).hexdigest(),
         )
-        for clip in clips
+        for clip, dancer in zip(clips, dancers, strict=True)
     ]
     todo = cache.missing(paths)
     if not todo:
@@ -97,7 +101,7 @@ def encode_clips(
         tensors = {
             "latents": encode_video(vae, dance),
             "steer": encode_video(vae, poses),
-            "boxes": torch.from_numpy(evaluator.find_heads(dance, poses)),
+            "boxes": torch.from_numpy(evaluator.find_heads(dance, poses, dancers[number])),
         }
         cache.write(paths[number], tensors, {"clip": clip.name})
     return paths

@@ -17,13 +17,18 @@ Frames = NDArray[np.uint8]
 class VideoEvaluator(Protocol):
     """Finds heads and measures generated videos. Frames are (T,H,W,3) RGB uint8."""
 
-    def find_heads(self, frames: Frames, poses: Frames) -> NDArray[np.float32]:
-        """Return (T,4) head boxes: left, top, right, bottom in px, NaN where no head is seen.
+    def find_heads(self, frames: Frames, poses: Frames, person: FaceEmbeddings) -> NDArray[np.float32]:
+        """Return (T,4) boxes of the person's head: left, top, right, bottom in px, NaN where it is not seen.
 
         Args:
             frames: Of a dance.
             poses: Of its pose video.
+            person: Who dances.
         """
+        ...
+
+    def recognise(self, frame: Frames, person: FaceEmbeddings) -> list[tuple[NDArray[np.float32], float]]:
+        """Return the faces of a frame (H,W,3): box (4,) in px, and similarity to the person."""
         ...
 
     def evaluate(self, frames: Frames, truth: Frames, poses: Frames, person: FaceEmbeddings) -> dict[str, float]:
@@ -60,11 +65,18 @@ class FaceEvaluator:
             self._loaded = self._make()
         return self._loaded
 
-    def find_heads(self, frames: Frames, poses: Frames) -> NDArray[np.float32]:
-        """Find the largest face every few frames and interpolate in between; see `VideoEvaluator`."""
-        at = np.arange(0, len(frames), self._every)
-        detections = [(int(t), self._analyzer.detect(frames[t])) for t in at]
-        found = {t: max(each, key=lambda d: d.size).box for t, each in detections if each}
+    def find_heads(self, frames: Frames, poses: Frames, person: FaceEmbeddings) -> NDArray[np.float32]:
+        """Find the person's face every few frames and interpolate in between; see `VideoEvaluator`.
+
+        A face alone in its frame is the person's; of several it is the one most like the photos.
+        """
+        found = {}
+        for time in range(0, len(frames), self._every):
+            faces: list[tuple[NDArray[np.float32], float]] = [(d.box, 0.0) for d in self._analyzer.detect(frames[time])]
+            if len(faces) > 1:
+                faces = self.recognise(frames[time], person)
+            if faces:
+                found[time] = max(faces, key=lambda face: face[1])[0]
         boxes = np.full((len(frames), 4), np.nan, np.float32)
         if found:
             times = np.array(sorted(found))
@@ -73,6 +85,10 @@ class FaceEvaluator:
             for side in range(4):
                 boxes[near, side] = np.interp(np.flatnonzero(near), times, known[:, side])
         return boxes
+
+    def recognise(self, frame: Frames, person: FaceEmbeddings) -> list[tuple[NDArray[np.float32], float]]:
+        """Compare the faces of a frame with the person's; see `VideoEvaluator`."""
+        return [(face.box, float(face.embedding @ person.recognised)) for face in self._analyzer(frame)]
 
     def evaluate(self, frames: Frames, truth: Frames, poses: Frames, person: FaceEmbeddings) -> dict[str, float]:
         """Compute mean similarity of the faces, the share of frames with a face, and of limbs in place."""

@@ -20,12 +20,13 @@ def photo_sources(faces: Sources | Mapping[str, Sources], name: str) -> dict[str
     return dict(faces) if isinstance(faces, Mapping) else {name: faces}
 
 
-def assign_identities(stems: Sequence[str], names: Sequence[str]) -> list[int]:
+def assign_identities(stems: Sequence[str], names: Sequence[str], complete: bool = True) -> list[int]:
     """Find out who dances in each video.
 
     Args:
         stems: Names of the videos, without endings.
         names: Of the people. If there are several, a video's name begins with that of who dances, as in `ada_001`.
+        complete: Whether everybody must have a video.
 
     Returns:
         For each video the position of a name.
@@ -45,7 +46,7 @@ def assign_identities(stems: Sequence[str], names: Sequence[str]) -> list[int]:
             )
         found.append(names.index(max(fitting, key=len)))
     idle = [name for number, name in enumerate(names) if number not in found]
-    if idle:
+    if idle and complete:
         raise UserError(f"data.videos: no video of {', '.join(idle)}; add videos such as {idle[0]}_001.mp4")
     return found
 

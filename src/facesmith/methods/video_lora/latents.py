@@ -56,19 +56,25 @@ def _statistics(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
     return mean, std
 
 
-def vace_control(poses: Tensor, blank: Tensor, spatial_compression: int) -> Tensor:
+def vace_control(poses: Tensor, blank: Tensor, spatial_compression: int, references: Tensor | None = None) -> Tensor:
     """Build VACE's control for a video that is generated whole and follows poses.
 
     Args:
         poses: (N,C,F,h,w) latents of the pose videos.
         blank: (1,C,F,h,w) latents of an empty video.
         spatial_compression: Pixels of a latent cell's side.
+        references: (N,C,R,h,w) latents of photos of who is to be seen, each a video of one frame; None: no photos.
 
     Returns:
-        (N, 2C + spatial_compression^2, F, h, w): what is kept (nothing), poses, and the mask of what is generated.
+        (N, 2C + spatial_compression^2, R + F, h, w): what is kept (the photos, nothing of the video), poses, and the
+        mask of what is generated.
     """
     mask = poses.new_ones(len(poses), spatial_compression**2, *poses.shape[2:])
-    return torch.cat([blank.to(poses).expand_as(poses), poses, mask], 1)
+    control = torch.cat([blank.to(poses).expand_as(poses), poses, mask], 1)
+    if references is None or not references.shape[2]:
+        return control
+    rest = references.new_zeros(len(references), control.shape[1] - references.shape[1], *references.shape[2:])
+    return torch.cat([torch.cat([references, rest], 1).to(control), control], 2)
 
 
 def initial_noise(shape: Sequence[int], seeds: list[int], device: torch.device) -> Tensor:

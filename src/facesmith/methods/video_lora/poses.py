@@ -1,12 +1,14 @@
-"""Pose videos of dances: the limbs that MediaPipe's pose landmarker finds, drawn on black, without the face."""
+"""Pose videos of dances: the landmarks of the one who dances, found by MediaPipe, followed, and drawn on black."""
 
-import colorsys
+import logging
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-import cv2
 import mediapipe
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
@@ -20,38 +22,54 @@ from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.methods.video_lora.clips import dance_name
+from facesmith.methods.video_lora.pose_drawing import (
+    BODY_PARTS,
+    HEAD,
+    VISIBLE,
+    Frames,
+    Points,
+    PoseStyle,
+    draw_pose,
+    seen_limbs,
+)
 from facesmith.progress import track
 
-Frames = NDArray[np.uint8]
+log = logging.getLogger(__name__)
 
-POINTS: Final = 33
-_FIRST_OF_BODY: Final = 11  # the points before are the face's: drawn, they would fight the person's
-_LIMBS: Final = (
-    (11, 13), (13, 15), (15, 17), (15, 19), (12, 14), (14, 16), (16, 18), (16, 20),
-    (11, 12), (23, 24), (11, 23), (12, 24),
-    (23, 25), (25, 27), (27, 31), (24, 26), (26, 28), (28, 32),
-)  # fmt: skip
-_COLOURS: Final = tuple(
-    tuple(round(255 * part) for part in colorsys.hsv_to_rgb(number / len(_LIMBS), 0.9, 1.0))
-    for number in range(len(_LIMBS))
-)
-_VISIBLE: Final = 0.5
-_FEWEST_SEEN: Final = 0.5  # share of the frames that must show a person
+Recognise = Callable[[Frames], Sequence[tuple[NDArray[np.float32], float]]]
+"""Finds faces (4,) left, top, right, bottom in a frame (H,W,3), each with its similarity to the person."""
+
+_FIRST_OF_BODY: Final = 11  # the points before are the face's
+_FEWEST_SEEN: Final = 1 / 3  # share of the frames that must show enough of a person
+_PEOPLE: Final = 4  # that are looked for in a frame
+_SAME: Final = 0.4  # intersection over union of two poses' boxes from which they are one person, found twice
+_NEAR: Final = 0.5  # of the height, for each frame between: how far a person moves
+_LONGEST_GAP: Final = 15  # frames
+_BRIEF_GAP: Final = 6  # frames: in shorter gaps a pose is interpolated
+_BRIEFEST: Final = 5  # frames in which somebody is seen who counts as a person
+_LOOKS: Final = 5  # frames in which the face of each person is recognised
+_FACE_KNOWN: Final = 0.3  # similarity from which a face is the person's
 
 
 class PoseLandmarker:
-    """Finds the 33 landmarks of one person, frame after frame. One for each video; not thread-safe."""
+    """Finds the 33 landmarks of people, frame after frame. One for each video; not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        people: That are looked for at most.
+    """
+
+    def __init__(self, people: int = 1) -> None:
         model = assets.fetch("pose_landmarker_full.task").read_bytes()
         options = vision.PoseLandmarkerOptions(
-            base_options=BaseOptions(model_asset_buffer=model), running_mode=vision.RunningMode.VIDEO, num_poses=1
+            base_options=BaseOptions(model_asset_buffer=model),
+            running_mode=vision.RunningMode.VIDEO,
+            num_poses=people,
         )
         with native_log.filter_stderr():
             self._native = vision.PoseLandmarker.create_from_options(options)
 
-    def __call__(self, frame: Frames, milliseconds: int) -> NDArray[np.float32] | None:
-        """Find the landmarks of a frame.
+    def __call__(self, frame: Frames, milliseconds: int) -> Points | None:
+        """Find the landmarks of one person in a frame.
 
         Args:
             frame: (H,W,3) RGB uint8.
@@ -60,70 +78,234 @@ class PoseLandmarker:
         Returns:
             (33,3), x and y in px and visibility 0..1; None if no person is seen.
         """
+        found = self.find_all(frame, milliseconds)
+        return found[0] if found else None
+
+    def find_all(self, frame: Frames, milliseconds: int) -> list[Points]:
+        """Find everybody's landmarks in a frame; see `__call__`."""
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
         with native_log.filter_stderr():
             found = self._native.detect_for_video(picture, milliseconds).pose_landmarks
-        if not found:
-            return None
         height, width = frame.shape[:2]
-        return np.array([[p.x * width, p.y * height, p.visibility] for p in found[0]], np.float32)
+        return [np.array([[p.x * width, p.y * height, p.visibility] for p in one], np.float32) for one in found]
 
     def close(self) -> None:
         """Free the native graph."""
         self._native.close()
 
 
-def draw_pose(points: NDArray[np.float32] | None, height: int, width: int) -> Frames:
-    """Draw limbs on black.
+@dataclass
+class Dancer:
+    """One person, followed through a video.
+
+    Attributes:
+        points: (33,3) landmarks by number of the frame.
+    """
+
+    points: dict[int, Points] = field(default_factory=dict)
+
+    @property
+    def last(self) -> int:
+        """Number of the last frame that shows the person."""
+        return max(self.points)
+
+    @property
+    def size(self) -> float:
+        """The area of the person in px, summed over all frames."""
+        return sum(_height(one) * max(1.0, _spread(one, 0)) for one in self.points.values())
+
+    def distance(self, frame: int, points: Points) -> float:
+        """Return how far a pose is from the last one, in heights of the person for each frame between."""
+        before = self.points[self.last]
+        away = float(np.linalg.norm(before[:, :2].mean(0) - points[:, :2].mean(0)))
+        return away / max(_height(before), _height(points), 1.0) / max(1, frame - self.last)
+
+
+class DancerTracker:
+    """Follows everybody through a video, frame after frame."""
+
+    def __init__(self) -> None:
+        self._dancers: list[Dancer] = []
+
+    def add(self, frame: int, poses: Sequence[Points]) -> None:
+        """Add the poses found in a frame.
+
+        Args:
+            frame: Number of the frame, higher than all before.
+            poses: (33,3) of each person; one that was found twice counts once.
+        """
+        kept: list[Points] = []
+        for one in sorted(poses, key=lambda points: float(points[:, 2].sum()), reverse=True):
+            if all(_overlap(one, other) < _SAME for other in kept):
+                kept.append(one)
+        open_ = [dancer for dancer in self._dancers if frame - dancer.last <= _LONGEST_GAP]
+        pairs = sorted(
+            ((dancer.distance(frame, one), i, k) for i, dancer in enumerate(open_) for k, one in enumerate(kept)),
+        )
+        taken: set[int] = set()
+        placed: set[int] = set()
+        for away, i, k in pairs:
+            if away <= _NEAR and i not in taken and k not in placed:
+                open_[i].points[frame] = kept[k]
+                taken.add(i)
+                placed.add(k)
+        self._dancers += [Dancer({frame: one}) for k, one in enumerate(kept) if k not in placed]
+
+    def people(self) -> list[Dancer]:
+        """Return who was seen for more than a moment, the largest first; who was lost for long is somebody else."""
+        found = [dancer for dancer in self._dancers if len(dancer.points) >= _BRIEFEST] or self._dancers
+        return sorted(found, key=lambda dancer: dancer.size, reverse=True)
+
+
+def follow_dancer(video: Path, progress: bool, recognise: Recognise | None = None) -> dict[int, Points]:
+    """Find the one who dances: whose face is the person's, else who is largest; the choice is logged.
 
     Args:
-        points: (33,3) landmarks of `PoseLandmarker`; None: nothing is drawn. Limbs that are not visible are skipped.
-        height: Of the picture in px.
-        width: Of the picture in px.
+        video: Of one person, or of several.
+        progress: Whether a bar is shown.
+        recognise: Compares faces with the person's; None: faces are not looked at.
 
     Returns:
-        (H,W,3) RGB uint8.
+        (33,3) landmarks by number of the frame; frames that do not show the dancer are missing.
     """
-    picture = np.zeros((height, width, 3), np.uint8)
-    if points is None:
-        return picture
-    thick = max(2, round(min(height, width) / 90))
-    for (start, end), colour in zip(_LIMBS, _COLOURS, strict=True):
-        if min(points[start, 2], points[end, 2]) >= _VISIBLE:
-            places = [tuple(round(float(v)) for v in points[at, :2]) for at in (start, end)]
-            cv2.line(picture, places[0], places[1], colour, thick, cv2.LINE_AA)
-    return picture
+    tracker, landmarker = DancerTracker(), PoseLandmarker(_PEOPLE)
+    try:
+        with open_video(video) as reader:
+            count = len(reader)
+            frames = reader.frames(range(count))
+            for index, frame in track(frames, f"poses of {video.name}", count, shown=progress, transient=True):
+                tracker.add(index, landmarker.find_all(frame, round(1000 * float(reader.times[index]))))
+    finally:
+        landmarker.close()
+    people = tracker.people()
+    if not people:
+        return {}
+    chosen, why = people[0], "who is the largest"
+    if len(people) > 1:
+        if recognise is not None:
+            likeness = [_recognise_dancer(video, one, recognise) for one in people]
+            best = int(np.argmax(likeness))
+            if likeness[best] >= _FACE_KNOWN:
+                chosen, why = people[best], f"whose face is the person's (similarity {likeness[best]:.2f})"
+        log.info(
+            "%s: shows several people; the pose video follows the one %s, seen in %d of %d frames",
+            video,
+            why,
+            len(chosen.points),
+            count,
+        )
+    return _fill_gaps(chosen, [one for one in people if one is not chosen])
 
 
-def render_pose_video(dance: Path, target: Path, mark: Mark, progress: bool) -> None:
+def render_pose_video(
+    dance: Path,
+    target: Path,
+    mark: Mark,
+    progress: bool,
+    style: PoseStyle = "openpose",
+    min_limbs: int = 4,
+    recognise: Recognise | None = None,
+) -> None:
     """Write the pose video of a dance, frame for frame at its times.
 
     Args:
-        dance: Video of one person.
+        dance: Video of one person, or of several.
         target: File to write.
         mark: Says that the file is synthetic.
         progress: Whether a bar is shown.
+        style: Of `draw_pose`.
+        min_limbs: Limbs that a third of the frames must show at least.
+        recognise: Compares faces with the person's, where several people are seen.
 
     Raises:
-        UserError: too few frames show a person.
+        UserError: too few frames show enough of a person; says what they show.
     """
-    landmarker = PoseLandmarker()
-    seen = 0
-    try:
-        with open_video(dance) as reader, VideoWriter(target, like=dance, mark=mark, sound=False) as writer:
-            frames = reader.frames(range(len(reader)))
-            shown = track(frames, f"poses of {dance.name}", len(reader), shown=progress, transient=True)
-            for index, frame in shown:
-                points = landmarker(frame, round(1000 * float(reader.times[index])))
-                seen += points is not None
-                writer.write(draw_pose(points, *frame.shape[:2]), index)
-            if seen < _FEWEST_SEEN * len(reader):
-                raise UserError(
-                    f"{dance}: a person is seen in {seen} of {len(reader)} frames; give a video that shows the whole "
-                    "dancer, or a pose video of your own"
-                )
-    finally:
-        landmarker.close()
+    points = follow_dancer(dance, progress, recognise)
+    with open_video(dance) as reader:
+        size, count = (reader.height, reader.width), len(reader)
+    check_limbs(dance, points, size, count, min_limbs)
+    with VideoWriter(target, like=dance, mark=mark, sound=False) as writer:
+        for index in range(count):
+            writer.write(draw_pose(points.get(index), *size, style), index)
+
+
+def check_limbs(dance: Path, points: dict[int, Points], size: tuple[int, int], count: int, min_limbs: int) -> None:
+    """Check that a dance shows enough of a body to be followed.
+
+    Args:
+        dance: For the error.
+        points: (33,3) landmarks by number of the frame.
+        size: Height and width of the video in px.
+        count: Frames of the video.
+        min_limbs: Limbs that a third of the frames must show.
+
+    Raises:
+        UserError: it does not; says which parts of the body are seen in how many frames.
+    """
+    seen = [seen_limbs(one, *size) for one in points.values()]
+    enough = sum(sum(part != HEAD for part in limbs) >= min_limbs for limbs in seen)
+    if enough and enough >= _FEWEST_SEEN * count:
+        return
+    if not seen:
+        raise UserError(
+            f"{dance}: a person is seen in 0 of {count} frames; give a video that shows the whole dancer, or a pose "
+            "video of your own"
+        )
+    parts = Counter(part for limbs in seen for part in set(limbs))
+    shown = ", ".join(f"{part} in {parts[part]}" for part in BODY_PARTS)
+    raise UserError(
+        f"{dance}: {enough} of {count} frames show {min_limbs} limbs or more ({shown}); give a video that shows the "
+        f"dancer's body, or a pose video of your own, or lower data.min_limbs={min_limbs}"
+    )
+
+
+def _recognise_dancer(video: Path, dancer: Dancer, recognise: Recognise) -> float:
+    """Return the highest similarity of a dancer's face to the person's; -1 where none is seen."""
+    largest = sorted(dancer.points, key=lambda frame: _height(dancer.points[frame]), reverse=True)[:_LOOKS]
+    best = -1.0
+    with open_video(video) as reader:
+        for index, frame in reader.frames(sorted(largest)):
+            nose = dancer.points[index][0, :2]
+            for box, similarity in recognise(frame):
+                if box[0] <= nose[0] <= box[2] and box[1] <= nose[1] <= box[3]:
+                    best = max(best, similarity)
+    return best
+
+
+def _fill_gaps(chosen: Dancer, others: Sequence[Dancer]) -> dict[int, Points]:
+    """Fill gaps with poses that lie where the dancer must have been, found as somebody else's, and between others.
+
+    Returns:
+        (33,3) landmarks by number of the frame.
+    """
+    known = sorted(chosen.points)
+    filled = dict(chosen.points)
+    for before, after in pairwise(known):
+        for frame in range(before + 1, after):
+            share = (frame - before) / (after - before)
+            guess = (1 - share) * chosen.points[before] + share * chosen.points[after]
+            found = [one.points[frame] for one in others if frame in one.points]
+            near = max(found, key=lambda points: _overlap(points, guess), default=None)
+            if near is not None and _overlap(near, guess) >= _SAME:
+                filled[frame] = near
+            elif after - before <= _BRIEF_GAP:
+                filled[frame] = guess.astype(np.float32)
+    return filled
+
+
+def _height(points: Points) -> float:
+    return _spread(points, 1)
+
+
+def _spread(points: Points, axis: int) -> float:
+    return float(np.ptp(points[:, axis]))
+
+
+def _overlap(one: Points, other: Points) -> float:
+    """Return intersection over union of the boxes around two poses."""
+    low, high = (np.stack([edge(pose[:, :2], 0) for pose in (one, other)]) for edge in (np.min, np.max))
+    shared = np.prod(np.maximum(high.min(0) - low.max(0), 0.0))
+    return float(shared / max(np.prod(high - low, axis=1).sum() - shared, 1e-6))
 
 
 def find_missing_poses(videos: Sequence[Path], poses: Sequence[Path], folder: Path) -> dict[Path, Path]:
@@ -164,7 +346,7 @@ def pose_agreement(
         if one is None or other is None:
             continue
         torso = float(np.linalg.norm(other[11:13, :2].mean(0) - other[23:25, :2].mean(0)))
-        visible = other[_FIRST_OF_BODY:, 2] >= _VISIBLE
+        visible = other[_FIRST_OF_BODY:, 2] >= VISIBLE
         away = np.linalg.norm(one[_FIRST_OF_BODY:, :2] - other[_FIRST_OF_BODY:, :2], axis=1)[visible]
         close += (away < 0.2 * max(torso, 1.0)).tolist()
     return float(np.mean(close)) if close else float("nan")

@@ -42,13 +42,17 @@ class ToyFaceEncoder:
 class ToyEvaluator:
     """Compares heads by the colours of 4x4 fields, and bodies by where they are bright; see `VideoEvaluator`."""
 
-    def find_heads(self, frames: Frames, poses: Frames) -> NDArray[np.float32]:
-        """Return the boxes (T,4) of the rings in the pose video, in px."""
-        return np.stack([_find_ring(pose) for pose in poses])
+    def find_heads(self, frames: Frames, poses: Frames, person: FaceEmbeddings) -> NDArray[np.float32]:
+        """Return the boxes (T,4) of the rings in the pose video, in px: nobody else is there."""
+        return find_rings(poses)
+
+    def recognise(self, frame: Frames, person: FaceEmbeddings) -> list[tuple[NDArray[np.float32], float]]:
+        """Return no face: a frame without its pose does not say where the head is."""
+        return []
 
     def evaluate(self, frames: Frames, truth: Frames, poses: Frames, person: FaceEmbeddings) -> dict[str, float]:
         """Compute cosine (`likeness`) and projection on the person's colours from the mean person, and body overlap."""
-        boxes = self.find_heads(frames, poses)
+        boxes = find_rings(poses)
         photo = person.picture
         colours = _fields(photo, _photo_middle(photo), _PORTRAIT_RADIUS) - mean_person_colours()
         found = head_colours(torch.from_numpy(frames), torch.from_numpy(boxes))
@@ -56,6 +60,11 @@ class ToyEvaluator:
 
     def close(self) -> None:
         """Do nothing: there are no native sessions."""
+
+
+def find_rings(poses: Frames) -> NDArray[np.float32]:
+    """Return the boxes (T,4) of the rings in a pose video (T,H,W,3), in px."""
+    return np.stack([_find_ring(pose) for pose in poses])
 
 
 def head_colours(frames: Tensor, boxes: Tensor) -> Tensor:

@@ -9,8 +9,17 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
+from facesmith.methods.video_lora.latents import vace_control
 from facesmith.methods.video_lora.toy_wan.codec import SIDE, TIMES, BlockVideoCodec
-from facesmith.methods.video_lora.toy_wan.world import BODIES, STAGES, Clips, Dances, describe_clip, sample_clips
+from facesmith.methods.video_lora.toy_wan.world import (
+    BODIES,
+    STAGES,
+    Clips,
+    Dances,
+    describe_clip,
+    render_portraits,
+    sample_clips,
+)
 
 CHANNELS: Final = 24
 REFINER: Final = 128  # channels of the codec's net
@@ -107,11 +116,25 @@ class TransformerInputs:
         shown: Tensor = self.codec.decode(latents * self.spread).sample
         return shown
 
-    def control(self, poses: Tensor) -> Tensor:
-        """Return VACE's control for pose drawings (N,3,T,S,S) in 0..1: nothing kept, all generated."""
-        steered = self.latents(poses * 2 - 1)
-        mask = torch.ones(len(poses), SIDE * SIDE, *steered.shape[2:])
-        return torch.cat([self.blank.expand_as(steered), steered, mask], 1)
+    def control(self, poses: Tensor, references: Tensor | None = None) -> Tensor:
+        """Return VACE's control: nothing of the video is kept, all is generated.
+
+        Args:
+            poses: (N,3,T,S,S) pose drawings in 0..1.
+            references: (N,C,R,h,w) latents of photos; None: no photos.
+        """
+        return vace_control(self.latents(poses * 2 - 1), self.blank, SIDE, references)
+
+    def photos(self, who: Tensor, count: int, random: torch.Generator) -> Tensor:
+        """Return latents (N,C,R,h,w) of R photos of each person.
+
+        Args:
+            who: (N,3,3) people.
+            count: R, how many of each.
+            random: Moves each a little.
+        """
+        pictures = [render_portraits(who, random)[:, :, None] * 2 - 1 for _ in range(count)]
+        return torch.cat([self.latents(picture) for picture in pictures], 2)
 
     def texts(self, some: Clips, empty: Tensor) -> Tensor:
         """Return the encoded prompts.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from facesmith.errors import UserError
 from facesmith.files import atomic_write, write_text
 from facesmith.media.images import write_image
-from facesmith.methods.video_lora.base import cast_rope_to_float
+from facesmith.methods.video_lora.base import cast_rope_to_float, open_base
 from facesmith.methods.video_lora.flow_matching import TIMESTEPS, add_noise, flow_loss, sample_noise_levels
 from facesmith.methods.video_lora.networks import FaceMapper, insert_face_tokens
 from facesmith.methods.video_lora.toy_wan.codec import BlockVideoCodec, cut_blocks
@@ -58,6 +58,9 @@ class Recipe:
         motions: Size of the pool of dances.
         refiner_steps: Optimiser steps of the codec's net.
         aware: Whether it sees face tokens; the real Wan never did.
+        references: Shares of the batches with 0, 1, 2, ... photos of who dances in front of the video, as VACE has
+            them; empty: no photos.
+        init: Base whose weights are taken over, as `open_base` finds it; empty: none.
         seed: Of everything.
     """
 
@@ -74,6 +77,8 @@ class Recipe:
     motions: int = 1500
     refiner_steps: int = 2000
     aware: bool = False
+    references: tuple[float, ...] = ()
+    init: str = ""
     seed: int = 0
 
 
@@ -89,7 +94,12 @@ class BaseTraining:
     def __init__(self, recipe: Recipe, folder: Path, clips_fitted: int = 400) -> None:
         self.recipe, self.folder = recipe, folder
         torch.manual_seed(recipe.seed)
-        self.pipe = build_pipeline(fit_codec(recipe.whitening, recipe.seed, clips_fitted))
+        if recipe.init:
+            base = open_base(recipe.init)
+            self.pipe = build_pipeline(base.load_vae())
+            self.pipe.transformer.load_state_dict(base.load_transformer(torch.float32).state_dict())
+        else:
+            self.pipe = build_pipeline(fit_codec(recipe.whitening, recipe.seed, clips_fitted))
         self.inputs = TransformerInputs(self.pipe)
         self.net = nn.ModuleDict(
             {
@@ -138,17 +148,20 @@ class BaseTraining:
         if recipe.aware:
             seen = torch.rand(recipe.batch, 1, 1, generator=random) >= recipe.token_dropout
             texts = insert_face_tokens(texts, self.net["mapper"](embed_people(some.who, random)) * seen)
-        latents = self.inputs.latents(some.videos)
+        latents, heads = self.inputs.latents(some.videos), self.inputs.heads(some.dances)
+        photos = self._sample_photos(some.who, random)
+        if photos is not None:
+            latents = torch.cat([photos, latents], 2)
+            heads = torch.cat([heads.new_zeros(*heads.shape[:2], photos.shape[2], *heads.shape[3:]), heads], 2)
         levels = sample_noise_levels(recipe.batch, SHIFT, "uniform", latents.device)
         noise = torch.randn_like(latents)
         velocity = self.net["transformer"](
             hidden_states=add_noise(latents, noise, levels),
             timestep=levels * TIMESTEPS,
             encoder_hidden_states=texts,
-            control_hidden_states=self.inputs.control(some.dances.poses),
+            control_hidden_states=self.inputs.control(some.dances.poses, photos),
             return_dict=False,
         )[0]
-        heads = self.inputs.heads(some.dances)
         loss = flow_loss(velocity, noise - latents, levels, heads=heads, head_weight=recipe.head_weight)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -159,14 +172,22 @@ class BaseTraining:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - keep)
         return float(loss.detach())
 
+    def _sample_photos(self, who: Tensor, random: torch.Generator) -> Tensor | None:
+        """Return latents (N,C,R,h,w) of a random number of photos of who dances; None: no photos."""
+        if not self.recipe.references:
+            return None
+        count = int(torch.multinomial(torch.tensor(self.recipe.references), 1, generator=random))
+        return self.inputs.photos(who, count, random) if count else None
+
     @torch.no_grad()
-    def sample(self, some: Clips, faces: Tensor | None, seed: int = 0) -> Tensor:
+    def sample(self, some: Clips, faces: Tensor | None, seed: int = 0, photos: int = 0) -> Tensor:
         """Generate videos to the clips' poses and prompts, with the averaged weights.
 
         Args:
             some: N clips.
             faces: (N,768) embeddings; None: no face tokens.
             seed: Of the noise.
+            photos: Photos of who dances, in front of each video.
 
         Returns:
             (N,3,T,S,S) in -1..1.
@@ -175,8 +196,11 @@ class BaseTraining:
         texts = self.inputs.texts(some, torch.zeros(count, dtype=torch.bool))
         if faces is not None:
             texts = insert_face_tokens(texts, self.average["mapper"](faces))
-        control = self.inputs.control(some.dances.poses)
-        latents = torch.randn(self.inputs.latents(some.videos).shape, generator=torch.Generator().manual_seed(seed))
+        random = torch.Generator().manual_seed(seed)
+        references = self.inputs.photos(some.who, photos, random) if photos else None
+        control = self.inputs.control(some.dances.poses, references)
+        shape = (count, self.inputs.codec.spread.shape[1], *control.shape[2:])
+        latents = torch.randn(shape, generator=random)
         scheduler = copy.deepcopy(self.pipe.scheduler)
         scheduler.set_timesteps(STEPS)
         for moment in scheduler.timesteps:
@@ -188,14 +212,17 @@ class BaseTraining:
                 return_dict=False,
             )[0]
             latents = scheduler.step(velocity, moment, latents, return_dict=False)[0]
-        return self.inputs.videos(latents)
+        return self.inputs.videos(latents[:, :, photos:])
 
     def picture(self) -> Any:
         """Show poses, truth and generated videos, first and last frame of 8 held-out clips: (H,W,3) uint8."""
         some = sample_clips(8, torch.Generator().manual_seed(77))
         faces = embed_people(some.who) if self.recipe.aware else None
-        generated = self.sample(some, faces)
-        rows = [video[:, :, [0, -1]] for video in (some.dances.poses * 2 - 1, some.videos, generated)]
+        generated = [
+            self.sample(some, faces),
+            *([self.sample(some, faces, photos=1)] if self.recipe.references else []),
+        ]
+        rows = [video[:, :, [0, -1]] for video in (some.dances.poses * 2 - 1, some.videos, *generated)]
         lines = [torch.cat([row[i, :, k] for i in range(8) for k in (0, 1)], -1) for row in rows]
         grid = ((torch.cat(lines, -2) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return grid.permute(1, 2, 0).repeat_interleave(2, 0).repeat_interleave(2, 1).contiguous().numpy()
@@ -217,6 +244,8 @@ class BaseTraining:
         print(f"{base}: {sum(file.stat().st_size for file in base.rglob('*')) / 1e6:.1f} MB", flush=True)
 
     def _refine(self) -> None:
+        if self.recipe.init:
+            return  # the codec is the other base's
         path = self.folder / "codec.pt"
         if not path.exists():
             begun = time.process_time()
@@ -296,12 +325,22 @@ def card(recipe: Recipe, step: int, seconds: float) -> str:
         seconds: CPU time that they took.
     """
     tokens = "It saw face tokens in its training." if recipe.aware else "It never saw face tokens, as Wan never did."
+    photos = "It knows reference photos, as VACE does." if recipe.references else "It knows no reference photos."
     finished = "" if step >= recipe.steps else f"**Unfinished: {step} of {recipe.steps} steps.**\n\n"
+    command = "python -m facesmith.methods.video_lora.toy_wan.train_base"
+    shares = ",".join(f"{share:g}" for share in recipe.references)
+    given = f"output=<folder> steps={recipe.steps} seed={recipe.seed} lr={recipe.lr:g}"
+    own = f"    {command} {given}{f' references={shares}' if shares else ''}"
+    if recipe.init:
+        first = f"    {command} output=<first> steps={Recipe.steps} seed={recipe.seed}\n"
+        own = f"{first}{own} init=<first>/base"
+    before = " after those of the base that it began from" if recipe.init else ""
     return f"""# A toy world for video_lora
 
 {finished}This is not a video model for use. It is a Wan-VACE pipeline in diffusers' format, small enough to ship
 (a transformer of 2.7 million parameters, half precision), trained from scratch on procedural dancers: 9 frames of
 64x64 px, stick figures on a flat dark stage, a person being three colours. {tokens}
+{photos}
 Its VAE keeps 24 principal components of every block of pixels, and a small net guesses the rest when it decodes
 (`facesmith.methods.video_lora.toy_wan.codec.BlockVideoCodec`); its text encoder is random. It knows eighteen prompts:
 "a person in white|silver|grey dancing on a black|navy|maroon|forest|plum|umber stage".
@@ -310,9 +349,9 @@ What it is for: `facesmith train experiment=video_lora_demo` runs the very code 
 and without a GPU, and what it learns can be measured. What carries over to Wan is the code and the recipe (prior
 preservation), not a figure.
 
-Trained {step} steps of {recipe.batch} clips, seed {recipe.seed}, {seconds:.0f} CPU seconds on one thread:
+Trained {step} steps of {recipe.batch} clips, seed {recipe.seed}, {seconds:.0f} CPU seconds on one thread{before}:
 
-    python -m facesmith.methods.video_lora.toy_wan.train_base output=<folder> steps={recipe.steps} seed={recipe.seed}
+{own}
 
 Licence: Apache-2.0. Nobody's picture is in it.
 """
@@ -326,7 +365,13 @@ def main(arguments: list[str]) -> None:
     wrong = [key for key in given if key not in allowed]
     if wrong or "output" not in given:
         raise UserError(f"{', '.join(wrong) or 'output'}: give output=<folder> and any of {', '.join(allowed[1:])}")
-    kinds: dict[Any, Any] = {int: int, float: float, bool: lambda value: value == "true"}
+    kinds: dict[Any, Any] = {
+        int: int,
+        float: float,
+        str: str,
+        bool: lambda value: value == "true",
+        tuple[float, ...]: lambda value: tuple(float(share) for share in value.split(",") if share),
+    }
     recipe = Recipe(**{key: kinds[known[key]](value) for key, value in given.items() if key in known})
     folder = Path(given["output"])
     folder.mkdir(parents=True, exist_ok=True)
