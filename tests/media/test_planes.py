@@ -1,3 +1,5 @@
+import gc
+
 import av
 import cv2
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.media.planes import PlaneFrame, is_plain
+from facesmith.media.video import open_video, read_planes
 
 
 def frame_of(pix_fmt, rgb=None):
@@ -55,3 +58,17 @@ def test_plane_frame_from_rgb_keeps_colours():
     frame = PlaneFrame.from_rgb(astronaut())
     assert frame.frame.format.name == "yuv420p"
     assert np.abs(frame.rgb().astype(int) - astronaut()).mean() < 3
+
+
+def test_read_planes_frames_that_nobody_holds_are_freed_without_garbage_collection(make_video):
+    path = make_video("long.mp4", 60)
+    gc.collect()
+    gc.disable()
+    try:
+        with open_video(path) as reader:
+            for _, frame in read_planes(reader, range(60)):
+                assert frame.rgb().any()
+            alive = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 20

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -62,7 +63,19 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     """Return the nine numbers of a frame's display matrix, in FFmpeg's fixed point; None for a frame without one."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return None
-    return tuple(int(value) for value in np.frombuffer(bytes(cast(Any, data)), np.int32))
+    data = read_side_data(frame, "DISPLAYMATRIX")
+    return None if data is None else tuple(int(value) for value in np.frombuffer(data, np.int32))
+
+
+def read_side_data(frame: VideoFrame, kind: str) -> bytes | None:
+    """Return what travels beside a frame's pixels; None where there is nothing of that kind.
+
+    `frame.side_data` would tie the frame into a cycle of references, in which its pixels stay in memory until Python
+    collects garbage: some hundred MB in a film.
+
+    Args:
+        frame: As it was decoded.
+        kind: FFmpeg's name without AV_FRAME_DATA.
+    """
+    data = SideDataContainer(frame).get(kind)
+    return None if data is None else bytes(cast(Any, data))

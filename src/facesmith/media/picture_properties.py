@@ -3,12 +3,12 @@
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from facesmith.media.orientation import display_matrix
+from facesmith.media.orientation import display_matrix, read_side_data
 
 _DYNAMIC: Final = {
     "DOVI_METADATA": "Dolby Vision",
@@ -76,22 +76,17 @@ class PictureProperties:
     def from_frame(cls, frame: VideoFrame, stream: VideoStream) -> "PictureProperties":
         """Read the properties of a frame and its stream."""
         aspect = stream.sample_aspect_ratio
-        light = _side_data(frame, "CONTENT_LIGHT_LEVEL")
-        present = [name for key, name in _DYNAMIC.items() if frame.side_data.get(key) is not None]
+        light = read_side_data(frame, "CONTENT_LIGHT_LEVEL")
+        present = [name for key, name in _DYNAMIC.items() if read_side_data(frame, key) is not None]
         return cls(
             sample_aspect=Fraction(aspect) if aspect else None,
             display_matrix=display_matrix(frame),
             interlaced=bool(frame.interlaced_frame),
-            mastering=_mastering(_side_data(frame, "MASTERING_DISPLAY_METADATA")),
+            mastering=_mastering(read_side_data(frame, "MASTERING_DISPLAY_METADATA")),
             content_light=None if light is None else cast(tuple[int, int], struct.unpack("=II", light[:8])),
             pixel_format=frame.format.name,
             dynamic=tuple(dict.fromkeys(present)),
         )
-
-
-def _side_data(frame: VideoFrame, key: str) -> bytes | None:
-    data = frame.side_data.get(key)
-    return None if data is None else bytes(cast(Any, data))
 
 
 def _mastering(data: bytes | None) -> MasteringDisplay | None:
