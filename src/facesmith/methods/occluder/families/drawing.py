@@ -33,6 +33,8 @@ class Layer:
     """(S,S) float32 in 0..1: 1 where it hides what is behind it."""
     scene_lit: bool = False
     """Whether its colours were sampled from the picture, and so have the scene's light already."""
+    hides: Plane | None = None
+    """(S,S) float32 in 0..1: what is hidden beyond `alpha`; a rim thinner than a pixel hides that pixel whole."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,10 @@ class TextureSource(Protocol):
 
     def __call__(self, size: int, rng: Generator) -> Picture:
         """Return a random texture, (size,size,3) RGB float32 in 0..255."""
+        ...
+
+    def hand(self, rng: Generator) -> NDArray[np.uint8]:
+        """Return a photographed hand, cut out: (h,w,4) RGBA uint8."""
         ...
 
 
@@ -218,7 +224,9 @@ def composite_over(below: Layer, above: Layer) -> Layer:
     alpha = above.alpha + below.alpha * (1 - above.alpha)
     share = (above.alpha / np.maximum(alpha, 1e-6))[..., None]
     rgb = np.asarray(above.rgb * share + below.rgb * (1 - share), np.float32)
-    return Layer(rgb, np.asarray(alpha, np.float32), above.scene_lit and below.scene_lit)
+    hides = [plane for plane in (above.hides, below.hides) if plane is not None]
+    both = above.scene_lit and below.scene_lit
+    return Layer(rgb, np.asarray(alpha, np.float32), both, np.max(hides, axis=0) if hides else None)
 
 
 def solid_layer(colour: Sequence[float] | Points, alpha: Plane) -> Layer:

@@ -1,19 +1,15 @@
-"""Occluder families of made things: held objects, glasses, sunglasses, instruments, microphones, plain shapes."""
+"""Occluder families of made things: held objects, instruments, microphones, plain shapes."""
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 
-from facesmith.faces.geometry import topology
 from facesmith.methods.occluder.families.drawing import (
     FaceCanvas,
     Layer,
-    Plane,
     Points,
     TextureSource,
     composite_over,
     coverage,
-    draw_stroke,
     fill_polygon,
     random_colour,
     random_place,
@@ -113,63 +109,6 @@ def _shaded(face: FaceCanvas, texture: TextureSource, rng: Generator, outline: P
     across = (np.arange(face.size) - outline[:, 0].mean()) / (width * face.unit / 2)
     light = 1 - 0.45 * np.clip(np.abs(across - rng.uniform(-0.5, 0.5)), 0, 1.3) ** 2
     return Layer(np.asarray(texture(face.size, rng) * light[None, :, None], np.float32), alpha)
-
-
-def glasses(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
-    """Draw glasses with clear lenses."""
-    return _frame(face, rng, _lenses(face, rng))
-
-
-def sunglasses(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
-    """Draw glasses with dark or mirroring lenses, some of which let the eyes shine through."""
-    lenses = _lenses(face, rng)
-    dark = np.max([fill_polygon(lens, face.size) for lens in lenses], axis=0)
-    clear = rng.uniform(0.55, 0.85) if rng.random() < 0.3 else rng.uniform(0.92, 1)
-    tint = random_colour(rng) * rng.uniform(0.05, 0.4)
-    fall = np.linspace(0.7, 1.4, face.size, dtype=np.float32)[:, None, None]
-    rgb = np.broadcast_to(tint * fall, (face.size, face.size, 3))
-    if rng.random() < 0.5:
-        mirrored = cv2.GaussianBlur(texture(face.size, rng), (0, 0), 0.08 * face.unit)
-        rgb = rgb * 0.6 + mirrored * rng.uniform(0.1, 0.5)
-    return composite_over(Layer(np.asarray(rgb, np.float32), dark * clear), _frame(face, rng, lenses))
-
-
-def _lenses(face: FaceCanvas, rng: Generator) -> list[Points]:
-    """Return the outlines of the two lenses (k,2) in px, around the eyes as they lie in the picture."""
-    width, height = rng.uniform(0.42, 0.68), rng.uniform(0.28, 0.56)
-    outline = box(width, height, min(width, height) * rng.uniform(0.15, 0.5))
-    outline[:, 0] *= 1 - rng.uniform(-0.1, 0.3) * outline[:, 1] / height  # wider towards the brows
-    drop = rng.uniform(-0.05, 0.1)
-    lenses = []
-    for eye in (topology.LEFT_EYE, topology.RIGHT_EYE):
-        middle = face.landmarks[eye, :2].mean(0)
-        lenses.append(face.to_px(outline + np.array([0, drop])) - face.to_px(np.zeros(2)) + middle)
-    return lenses
-
-
-def _frame(face: FaceCanvas, rng: Generator, lenses: list[Points]) -> Layer:
-    thick = rng.uniform(0.015, 0.07) * face.unit
-    middle = face.to_px(np.zeros(2))
-    face_across, face_down = (face.to_px(np.array(axis)) - middle for axis in ((1.0, 0.0), (0.0, 1.0)))
-    alpha: Plane = np.zeros((face.size, face.size), np.float32)
-    for lens in lenses:
-        alpha = np.maximum(alpha, draw_stroke(np.concatenate([lens, lens[:2]]), face.size, thick))
-    if rng.random() < 0.3:  # heavier along the brows
-        for lens in lenses:
-            upper = lens[lens @ face_down < lens.mean(0) @ face_down]
-            upper = upper[np.argsort(upper @ face_across)]
-            alpha = np.maximum(alpha, draw_stroke(upper, face.size, thick * rng.uniform(1.3, 2.5)))
-    left, right = (lens.mean(0) for lens in lenses)
-    reach = [np.ptp(lens @ ((right - left) / np.linalg.norm(right - left))) / 2 for lens in lenses]
-    along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
-    up = np.array([along[1], -along[0]]) * 0.06 * face.unit
-    for start, end in (
-        (left + along * reach[0] + up, right - along * reach[1] + up),
-        (left - along * reach[0] + up, left - along * (reach[0] + 0.8 * face.unit) + up),
-        (right + along * reach[1] + up, right + along * (reach[1] + 0.8 * face.unit) + up),
-    ):
-        alpha = np.maximum(alpha, draw_stroke(np.stack([start, end]), face.size, thick))
-    return solid_layer(random_colour(rng) * rng.uniform(0.1, 1), alpha)
 
 
 def instrument(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:

@@ -25,6 +25,7 @@ from facesmith.methods.occluder.families.drawing import (
     solid_layer,
     tube_depth,
 )
+from facesmith.methods.occluder.families.skin import photographed_hand
 
 # Hands: 21 joints with the proportions of an adult's, bent and turned, in skin like the face's or another's.
 # In palm lengths (wrist to the middle finger's knuckle): where each knuckle lies (degrees from the middle finger,
@@ -36,10 +37,13 @@ _THUMB_OUT = 22.0
 _SKIN_TONES = ((244, 208, 185), (224, 172, 140), (198, 134, 96), (141, 85, 54), (92, 56, 38), (60, 38, 28))
 _FINGERTIPS = (4, 8, 12, 16, 20)
 _WRIST, _ELBOW = 0.27, 0.36  # radii of the forearm
+_PHOTOGRAPHED = 0.5  # share of hands that are cut out of pictures
 
 
 def hand(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
-    """Draw a hand with its forearm, reaching for some place on the face."""
+    """Draw a hand with its forearm, reaching for some place on the face, or paste a photographed one."""
+    if rng.random() < _PHOTOGRAPHED:
+        return photographed_hand(face, texture.hand(rng), rng)
     bend, fan = _gesture(rng)
     joints, radii, links, fingers = _skeleton(bend, fan, rng)
     palm = rng.uniform(0.85, 1.25)  # of the eye distance: an adult's hand at the face's distance, or nearer
@@ -120,18 +124,20 @@ def _shade_hand(
     if rng.random() < 0.6:
         rgb = rgb * skin_detail(face, rng)
     if rng.random() < 0.6:  # the back of the hand
-        varnish = random_colour(rng) if rng.random() < 0.3 else None
+        varnish = random_colour(rng) if rng.random() < 0.45 else None
         share = 0.35 if varnish is None else 0.85
         nail_colour = colour * 0.7 + 70 if varnish is None else varnish
+        long = 1.0 if varnish is None else rng.uniform(1, 1.5)
         for tip in _FINGERTIPS:
             back = places[tip] - places[tip - 1]
             nail = places[tip] + 0.1 * back
-            size = 0.055 * unit
+            size = long * 0.055 * unit
             angle = float(np.degrees(np.arctan2(back[1], back[0])))
             plane = np.zeros(whole.shape, np.float32)
             at = (float(nail[0]), float(nail[1]))
             cv2.ellipse(plane, (at, (max(2 * size * 1.3, 1), max(2 * size * 0.9, 1)), angle), 1.0, -1, cv2.LINE_AA)
             rgb = rgb * (1 - share * plane[..., None]) + share * plane[..., None] * nail_colour
+            whole = np.where(plane > 0.5, np.maximum(whole, 0.5), whole)  # a nail may reach beyond the finger
     if rng.random() < 0.4:  # a sleeve
         arm = parts[6] + 0.05 * unit
         along = np.linalg.norm(np.stack(np.meshgrid(*(np.arange(face.size),) * 2), -1) - places[0], axis=-1)

@@ -1,8 +1,9 @@
-"""Occluder families of bare skin: limbs and fingers, and another head. Edges and shading alone tell them apart."""
+"""Occluders of bare skin: limbs and fingers, photographed hands, another head. Edges and shading tell them apart."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.masks import draw_hull
@@ -39,6 +40,44 @@ def limb(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:
     shade = shade_rounded(depth, radius, rng, ambient=rng.uniform(0.45, 0.9))
     rgb = tone * shade[..., None] * skin_detail(face, rng)
     return Layer(np.asarray(np.clip(rgb, 0, 255), np.float32), coverage(depth), True)
+
+
+def photographed_hand(face: FaceCanvas, cut: NDArray[np.uint8], rng: Generator) -> Layer:
+    """Lay a photographed hand over the face, mostly with a fingertip on it, mostly in a skin like the face's.
+
+    Args:
+        face: The face to draw over.
+        cut: (h,w,4) RGBA uint8.
+        rng: Source of everything random.
+    """
+    height, width = cut.shape[:2]
+    solid = cut[..., 3] > 127
+    edge = cv2.convexHull(np.argwhere(solid)[:, ::-1].astype(np.int32))[:, 0]
+    inner = edge[((edge > 3) & (edge < [width - 4, height - 4])).all(1)]  # not where the picture's edge cut it
+    anchor = inner[rng.integers(len(inner))] if len(inner) and rng.random() < 0.7 else edge.mean(0)
+    scale = rng.uniform(1.1, 2.4) * face.unit / max(height, width)
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = turn @ np.array([[rng.choice([-1.0, 1.0]) * rng.uniform(0.8, 1.2), rng.normal(0, 0.15)], [0, 1]])
+    goal = face.to_px(np.array([rng.normal(0, 0.35), rng.normal(0.6, 0.4)]))
+    matrix = np.concatenate([turn, (goal - turn @ anchor)[:, None]], 1)
+    alpha = cut[..., 3:].astype(np.float32) / 255
+    colours = cut[..., :3].astype(np.float32)
+    if rng.random() < 0.75:
+        skin = np.median(colours[solid], axis=0)
+        tone = face.skin_colour() * rng.uniform(0.65, 1.3) * rng.normal(1, 0.05, 3)
+        colours = (colours / np.maximum(skin, 8)) ** rng.uniform(0.7, 1.2) * tone
+    rgba = np.dstack([colours * alpha, alpha]).astype(np.float32)
+    if scale < 1:
+        rgba = cv2.GaussianBlur(rgba, (0, 0), 0.35 / scale)
+    size = (face.size, face.size)
+    moved = cv2.warpAffine(rgba, matrix, size, flags=cv2.INTER_LINEAR)
+    plane = np.clip(moved[..., 3], 0, 1)
+    rgb = moved[..., :3] / np.maximum(plane, 1e-3)[..., None]
+    axis = (np.arange(face.size) - face.size / 2) / face.unit
+    away = rng.uniform(0, 2 * np.pi)
+    light = np.exp(rng.uniform(0, 0.5) * np.add.outer(axis * np.sin(away), axis * np.cos(away)))
+    return Layer(np.asarray(np.clip(rgb * light[..., None], 0, 255), np.float32), plane.astype(np.float32), True)
 
 
 def head(face: FaceCanvas, texture: TextureSource, rng: Generator) -> Layer:

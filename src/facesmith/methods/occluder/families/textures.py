@@ -1,22 +1,27 @@
-"""Random textures for synthetic occluders."""
+"""Random textures for synthetic occluders, and photographed hands."""
 
 import functools
+from pathlib import Path
 
 import cv2
 import numpy as np
 import skimage.data
 from numpy.random import Generator
 from numpy.typing import NDArray
+from PIL import Image
 
 from facesmith.methods.occluder.families.drawing import Picture, random_colour
 
 # Photographs without faces that come with scikit-image; those for validation are never trained on.
 _TRAINING_PHOTOS = ("brick", "cat", "coffee", "coins", "grass", "moon", "page", "rocket")
 _HELD_OUT_PHOTOS = ("gravel", "hubble_deep_field", "immunohistochemistry", "retina")
+# Hands of training pictures and of npm's fingerpose (MIT), see docs/occluder_general.md; two are for validation.
+_HANDS = Path(__file__).resolve().parent.parent / "general" / "hands"
+_HELD_OUT_HANDS = ("04", "09")
 
 
 class RandomTextures:
-    """Source of random textures: patches of photographs, patterns and plain colours.
+    """Source of random textures: patches of photographs, patterns and plain colours; and of hands.
 
     Args:
         held_out: Use the photographs that are kept for validation, and none of those for training.
@@ -24,6 +29,7 @@ class RandomTextures:
 
     def __init__(self, held_out: bool = False) -> None:
         self.photos = _HELD_OUT_PHOTOS if held_out else _TRAINING_PHOTOS
+        self.hands = [path for path in sorted(_HANDS.glob("*.png")) if (path.stem in _HELD_OUT_HANDS) == held_out]
 
     def __call__(self, size: int, rng: Generator) -> Picture:
         """Return a random texture, (size,size,3) RGB float32 in 0..255."""
@@ -33,6 +39,16 @@ class RandomTextures:
         first, second = random_colour(rng), random_colour(rng)
         share = {"stripes": _stripes, "checks": _checks, "grain": _grain, "plain": _plain}[kind](size, rng)[..., None]
         return np.asarray(first * share + second * (1 - share), np.float32)
+
+    def hand(self, rng: Generator) -> NDArray[np.uint8]:
+        """Return a photographed hand, cut out: (h,w,4) RGBA uint8, up to 200 px."""
+        return _read_hand(self.hands[rng.integers(len(self.hands))])
+
+
+@functools.cache
+def _read_hand(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGBA"))
 
 
 @functools.cache
