@@ -1,6 +1,9 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from facesmith.errors import UserError
@@ -95,3 +98,14 @@ def test_face_set_embedding_mean_methods_differ(carphone_set: FaceSet) -> None:
 def test_face_set_folder_without_meta_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a face set"):
         FaceSet(tmp_path)
+
+
+def test_face_set_flaws_of_another_version_are_refused(carphone_set: FaceSet, tmp_path: Path) -> None:
+    folder = shutil.copytree(carphone_set.path, tmp_path / "set", ignore=shutil.ignore_patterns("training"))
+    table = pq.read_table(folder / "faces.parquet")
+    column = table.schema.get_field_index("flaws")
+    flaws = [None if row is None else ["behind glass", *row[1:]] for row in table.column("flaws").to_pylist()]
+    changed = table.set_column(column, table.schema.field(column), pa.array(flaws, table.schema.field(column).type))
+    pq.write_table(changed, folder / "faces.parquet")
+    with pytest.raises(UserError, match=r"faces\.parquet: holds a flaw that .* \(behind glass\)"):
+        FaceSet(folder).flaws  # noqa: B018

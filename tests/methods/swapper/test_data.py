@@ -52,6 +52,13 @@ def test_swapper_data_validation_has_roles_at_full_size(data: SwapperDataModule)
     assert not torch.equal(batch["target"][0], batch["truth"][0])
 
 
+def test_swapper_data_of_a_person_like_all_stand_ins_asks_for_scenes(data: SwapperDataModule) -> None:
+    everybody = data.config.selection.model_copy(update={"min_similarity": -1.0})
+    module = SwapperDataModule(data.config.model_copy(update={"selection": everybody}))
+    with pytest.raises(UserError, match=r"^data\.targets: is not given, and those who stand in .* of other people"):
+        module._donors(module.person_faces(module.config.source, module.identity))
+
+
 def test_swapper_data_scenes_are_paired_too(tiny: Settings, tmp_path: Path) -> None:
     module: SwapperDataModule = tiny(tmp_path, "data.targets=[asset:astronaut.png]").data.build()
     module.setup("fit")

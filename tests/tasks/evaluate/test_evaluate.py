@@ -118,7 +118,9 @@ def test_evaluate_pasted_sources_are_found_and_turned_otherwise(compared):
 
 
 def test_evaluate_writes_one_page_and_marks_who_was_trained_against(compared):
-    _, table, page = compared[1]
+    output, (_, table, page) = compared
+    for path in (output, *output.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path  # figures and pictures of faces are nobody else's
     html = page.read_text()
     assert not re.search(r"(src|href)=\"(?!data:)", html)
     assert html.count("trained against</span>") == 3

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from facesmith.errors import UserError
 from facesmith.faces.face import keypoints_from_landmarks
 from facesmith.faces.face_set.curation import digest_left_out, read_left_out
-from facesmith.faces.face_set.region_flaws import Flaws, find_flaws, is_visible, no_flaws
+from facesmith.faces.face_set.region_flaws import KINDS, Flaws, find_flaws, is_visible, no_flaws
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, transform_points, warp_face
 from facesmith.faces.geometry.topology import BLENDSHAPES, LANDMARKS, REGIONS
@@ -206,9 +206,19 @@ class FaceSet:
         """What hides each of `topology.REGIONS` (N,5), None where it is visible; of many people it is not known.
 
         Sets of earlier versions do not hold it: it is then found now.
+
+        Raises:
+            UserError: The table holds a flaw that this version does not know.
         """
         if "flaws" in self.kept.column_names:
-            return np.array(self.kept.column("flaws").to_pylist(), object).reshape(-1, len(REGIONS))
+            flaws = np.array(self.kept.column("flaws").to_pylist(), object).reshape(-1, len(REGIONS))
+            unknown = sorted({str(flaw) for flaw in flaws.flat} - {"None", *KINDS})
+            if unknown:
+                raise UserError(
+                    f"{self.path / TABLE}: holds a flaw that this version does not know ({unknown[0]}); delete the "
+                    "folder, and the faces are extracted anew"
+                )
+            return flaws
         if self.meta["settings"]["people"] != "one":
             return no_flaws(len(self))
         crops = [self.path / CROPS / name for name in self._crop_names]

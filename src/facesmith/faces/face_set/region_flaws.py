@@ -28,6 +28,7 @@ COVERED: Final = "covered"
 BLURRED: Final = "blurred"
 CUT_OFF: Final = "cut off"
 """Outside of the picture."""
+KINDS: Final = (COVERED, BLURRED, CUT_OFF)
 
 FEWEST_COMPARED: Final = 5
 """With fewer pictures, what covers a face cannot be told from the face."""

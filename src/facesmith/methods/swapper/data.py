@@ -44,6 +44,11 @@ class SwapperDataModule(SwapDataModule):
         others = np.flatnonzero(
             faces.embeddings @ person.embedding_mean("weighted") < self.config.selection.min_similarity
         )
+        if not len(others):
+            raise UserError(
+                "data.targets: is not given, and those who stand in for scenes look like the person; give pictures of "
+                "other people"
+            )
         return FaceSubset(faces, others)
 
 

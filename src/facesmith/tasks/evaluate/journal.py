@@ -7,7 +7,7 @@ from typing import Any, Self, TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from facesmith.files import make_private_folder
+from facesmith.files import FILE, make_private
 from facesmith.tasks.evaluate.measuring import PairResult
 
 _RESULT = TypeAdapter(PairResult)
@@ -19,7 +19,7 @@ class Journal:
     A line is flushed when it is written; one that a kill has cut off is not read.
 
     Args:
-        path: The file; its folder is made.
+        path: The file.
         settings: Hash of all that decides the results; a file of other settings is begun anew.
         resume: False begins anew in any case.
     """
@@ -27,9 +27,9 @@ class Journal:
     def __init__(self, path: Path, settings: str, *, resume: bool) -> None:
         self._path = path
         self._offsets: dict[str, int] = {}
-        if not path.parent.exists():
-            make_private_folder(path.parent)
         known = resume and path.exists() and self._index(settings)
+        path.touch(FILE)
+        make_private(path)  # an earlier version's was readable by all
         self._file: TextIO = path.open("a" if known else "w", encoding="utf-8", newline="")
         if not known:
             self._offsets.clear()

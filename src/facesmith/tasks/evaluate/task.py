@@ -14,8 +14,9 @@ from rich.console import Console
 from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.files import write_text
+from facesmith.files import make_private_folder, write_text
 from facesmith.metrics.figures import PAIR_FIGURES, Figure, identity_figures
+from facesmith.metrics.statistics import LEAST_PAIRS
 from facesmith.progress import progress_bar
 from facesmith.tasks.evaluate.config import EvaluateTaskConfig
 from facesmith.tasks.evaluate.frechet import STAND_IN, load_inception, measure_frechet
@@ -23,6 +24,7 @@ from facesmith.tasks.evaluate.journal import Journal
 from facesmith.tasks.evaluate.measuring import PairMeter, PairResult
 from facesmith.tasks.evaluate.pairs import Pair, Person, find_people, match_by_name, read_pairs
 from facesmith.tasks.evaluate.people import KnownPerson, People, find_doubles, make_gallery, study
+from facesmith.tasks.evaluate.people_store import PeopleStore
 from facesmith.tasks.evaluate.recognisers import find_recognisers
 from facesmith.tasks.evaluate.report import Report, describe_training, format_number, render_report
 from facesmith.tasks.evaluate.results import MeasuredPairs, pair_key, to_csv
@@ -75,6 +77,8 @@ class EvaluateTask:
         config = self._config
         if config.fid not in (None, STAND_IN):
             load_inception(Path(config.fid).expanduser())  # a mistake is told before hours of work
+        if not config.output.exists():
+            make_private_folder(config.output)
         names = find_recognisers(config.recognisers, self._tell)
         if not names:
             raise UserError(f"task.recognisers={config.recognisers}: the weights of none of them can be had")
@@ -103,26 +107,38 @@ class EvaluateTask:
         self._notes.append(line)
         self._console.print(line, markup=False)
 
+    def _tell_what_has_no_interval(self, count: int) -> None:
+        if count == 1:
+            self._tell("one pair: figures have no interval")
+        elif count < max(LEAST_PAIRS.values()):
+            needed = f"means need {LEAST_PAIRS['mean']} pairs for an interval, medians {LEAST_PAIRS['median']}"
+            self._tell(f"{count} pairs: {needed}; with fewer none holds what it says")
+
     def _study_people(self, workers: WorkerPool) -> People:
-        """Find and embed the faces of sources and gallery."""
-        config = self._config
+        """Find and embed the faces of sources and gallery, but of those that were before."""
+        config, first = self._config, workers.first
+        about = [first.analyzer.fingerprint, [one.name for one in first.recognisers], config.source_frames]
+        store = PeopleStore(config.output / "people", [*about, config.backend], resume=config.resume)
         found: dict[str, dict[str, KnownPerson]] = {"source": {}, "gallery": {}}
         items = [("source", one) for one in self._sources.values()]
         items += [("gallery", one) for one in (self._others or {}).values()]
 
         def work(worker: Worker, item: tuple[str, Person]) -> tuple[str, KnownPerson | UserError]:
-            frames, backend, face_sets = config.source_frames, config.backend, config.face_sets
+            known = store.load(item[1])
+            if known is not None:
+                return item[0], known
             try:
                 person = study(
                     item[1],
                     worker.analyzer,
                     worker.recognisers,
-                    frames=frames,
-                    backend=backend,
-                    face_sets=face_sets,
+                    frames=config.source_frames,
+                    backend=config.backend,
+                    face_sets=config.face_sets,
                 )
             except UserError as error:
                 return item[0], error
+            store.save(item[1], person)
             return item[0], person
 
         with progress_bar(shown=self._progress and len(items) > 1, console=self._console) as bar:
@@ -189,8 +205,7 @@ class EvaluateTask:
         failed = [result for result in ours.results() if result.failed]
         if len(failed) == len(ours.pairs):
             raise UserError(f"none of {len(failed)} pairs could be measured; first: {failed[0].failed}")
-        if len(ours.pairs) - len(failed) < 2:
-            self._tell("one pair: figures have no interval")
+        self._tell_what_has_no_interval(len(ours.pairs) - len(failed))
         against = self._compare(ours, theirs, figures)
         worst, best = ours.rank(config.examples)
         pairs = zip(ours.pairs, ours.results(), strict=True)

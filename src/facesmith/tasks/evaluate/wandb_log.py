@@ -6,6 +6,7 @@ from pathlib import Path
 
 import wandb
 
+from facesmith.files import make_private
 from facesmith.tasks.evaluate.report import Report, describe_training
 
 
@@ -46,3 +47,4 @@ def log_evaluation(project: str, folder: Path, report: Report, page: Path | None
             run.log({"evaluate/page": wandb.Html(page.read_text(encoding="utf-8"), inject=False)})
     finally:
         run.finish()
+        make_private(folder / "wandb")
