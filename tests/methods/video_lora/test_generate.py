@@ -64,6 +64,8 @@ def make_task(exports: Path, source: Path, output: Path, **more: Any) -> Generat
         "width": None,
         "num_frames": 65,
         "fps": None,
+        "references": None,
+        "reference_scale": 1.0,
         "face_scale": 1.0,
         "lora_scale": 1.0,
         "vace_scale": 1.0,

@@ -146,8 +146,8 @@ def test_open_base_saved_by_an_earlier_version_loads_its_codec(base: Path, tmp_p
 
 
 def test_train_base_resume_equals_uninterrupted(tmp_path: Path) -> None:
-    def training(steps: int = 3) -> train_base.BaseTraining:
-        recipe = train_base.Recipe(steps=steps, motions=4, batch=2)
+    def training(batch: int = 2) -> train_base.BaseTraining:
+        recipe = train_base.Recipe(steps=3, motions=4, batch=batch, references=(0.0, 0.5, 0.5))
         return train_base.BaseTraining(recipe, tmp_path, clips_fitted=6)
 
     whole = training()
@@ -159,7 +159,7 @@ def test_train_base_resume_equals_uninterrupted(tmp_path: Path) -> None:
     again._resume()
     assert [again._advance() for _ in range(2)] == losses[1:]
     with pytest.raises(UserError, match=r"was begun with other settings"):
-        training(steps=4)._resume()
+        training(batch=3)._resume()
 
 
 def test_train_refiner_improves_decoding() -> None:

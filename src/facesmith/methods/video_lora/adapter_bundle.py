@@ -1,18 +1,19 @@
 """Everything a base needs to generate a person: LoRA, mapper and embedding, in files or out of a checkpoint."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, device, tensor
+from torch import Tensor, device, from_numpy, tensor, zeros
 
 from facesmith.config.consent import require_current
 from facesmith.config.saved import read_settings
 from facesmith.errors import UserError
 from facesmith.files import atomic_write
+from facesmith.media.images import read_image, write_image
 from facesmith.methods.video_lora.config import VideoLoraModuleConfig
 from facesmith.methods.video_lora.lora import FACTS_KEY, PREFIX, extract_lora, load_lora, save_comfy, save_lora
 from facesmith.methods.video_lora.networks import (
@@ -27,9 +28,12 @@ from facesmith.models.checkpoint import read_checkpoint
 LORA: Final = "lora.safetensors"
 COMFY: Final = "lora_comfyui.safetensors"
 ATTENTION: Final = "face_attention.safetensors"
+MOST: Final = 4  # reference photos of a video
 MAPPER: Final = "mapper.safetensors"
 _EMBEDDING: Final = "embedding"
-_NO_FACTS: Final = ("embedding", "people", "before", "figures")
+_RECOGNISED: Final = "recognised"
+REFERENCES: Final = "references"  # folder of the person's best photos
+_NO_FACTS: Final = ("embedding", "people", "before", "figures", "portraits", _RECOGNISED)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class AdapterBundle:
         embedding: (E,), L2-normalised, of the first person.
         facts: Whose face, by whose consent, for which base, trained with which prompt.
         attention: Weights of `FaceAttention` by name, where the face is injected there.
+        recognised: (R,), the person's mean embedding of the recogniser; empty in bundles of earlier versions.
+        portraits: (h,w,3) RGB uint8, the person's best photos; none in bundles of earlier versions.
     """
 
     lora: Tensors
@@ -51,6 +57,8 @@ class AdapterBundle:
     embedding: Tensor
     facts: dict[str, Any]
     attention: Tensors | None = None
+    recognised: Tensor = field(default_factory=lambda: zeros(0))
+    portraits: tuple[Tensor, ...] = ()
 
     @property
     def injection(self) -> Injection:
@@ -58,14 +66,18 @@ class AdapterBundle:
         return "tail" if self.attention is None else "decoupled"
 
     def save(self, folder: Path) -> list[Path]:
-        """Write the LoRA in both namings, the mapper with the embedding, and the face attention where there is one."""
+        """Write the LoRA in both namings, mapper and embeddings, photos, and the face attention where there is one."""
         paths = [folder / name for name in (LORA, COMFY, MAPPER)]
         save_lora(paths[0], self.lora, self.lora_config, self.facts)
         save_comfy(paths[1], self.lora, self.lora_config, self.facts)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.mapper.state_dict().items()}
         metadata = {"format": "pt", "mapper": json.dumps(self.mapper.shape), FACTS_KEY: json.dumps(self.facts)}
         with atomic_write(paths[2]) as temporary:
-            save_file({**tensors, _EMBEDDING: self.embedding.cpu().contiguous()}, temporary, metadata=metadata)
+            own = {_EMBEDDING: self.embedding, _RECOGNISED: self.recognised}
+            save_file({**tensors, **{k: v.cpu().contiguous() for k, v in own.items()}}, temporary, metadata=metadata)
+        for number, picture in enumerate(self.portraits):
+            paths.append(folder / REFERENCES / f"photo_{number}.png")
+            write_image(paths[-1], picture.numpy(), mark=None)
         if self.attention is not None:
             paths.append(folder / ATTENTION)
             with atomic_write(paths[-1]) as temporary:
@@ -82,9 +94,9 @@ def collect_bundle(transformer: Any, mapper: FaceMapper, provenance: dict[str, A
         provenance: Of `VideoLoraModule`.
     """
     tensors, config = extract_lora(transformer)
-    embedding = tensor(provenance["embedding"])
+    attention = extract_face_attention(transformer)
     return AdapterBundle(
-        tensors, config, mapper, embedding, _select_facts(provenance), extract_face_attention(transformer)
+        tensors, config, mapper, facts=_select_facts(provenance), attention=attention, **_faces(provenance)
     )
 
 
@@ -108,7 +120,7 @@ def _load_from_folder(path: Path) -> AdapterBundle:
     missing = [name for name in (LORA, MAPPER) if not (path / name).is_file()]
     facts: dict[str, Any] = {}
     if MAPPER not in missing:
-        mapper, embedding, facts = _load_mapper(path / MAPPER)
+        mapper, embedding, recognised, facts = _load_mapper(path / MAPPER)
     decoupled = facts.get("injection") == "decoupled"
     if decoupled and not (path / ATTENTION).is_file():
         missing.append(ATTENTION)
@@ -118,15 +130,17 @@ def _load_from_folder(path: Path) -> AdapterBundle:
     if lora_facts and lora_facts.get("base_hash") != facts.get("base_hash"):
         raise UserError(f"model={path}: {LORA} and {MAPPER} were trained on different bases; give those of one run")
     attention = _read(path / ATTENTION, "face attention")[0] if decoupled else None
-    return AdapterBundle(lora, config, mapper, embedding, facts, attention)
+    photos = sorted((path / REFERENCES).glob("photo_*.png"))[:MOST]
+    portraits = tuple(from_numpy(read_image(photo)) for photo in photos)
+    return AdapterBundle(lora, config, mapper, embedding, facts, attention, recognised, portraits)
 
 
-def _load_mapper(path: Path) -> tuple[FaceMapper, Tensor, dict[str, Any]]:
-    """Read a mapper, the embedding it was trained for, and the facts."""
+def _load_mapper(path: Path) -> tuple[FaceMapper, Tensor, Tensor, dict[str, Any]]:
+    """Read a mapper, the embedding it was trained for, that of the recogniser, and the facts."""
     tensors, metadata = _read(path, "a mapper")
     if "mapper" not in metadata or _EMBEDDING not in tensors:
         raise UserError(f"{path}: is no mapper; give {MAPPER} of a run's exports/")
-    embedding = tensors.pop(_EMBEDDING)
+    embedding, recognised = tensors.pop(_EMBEDDING), tensors.pop(_RECOGNISED, zeros(0))
     try:
         with device("meta"):  # the sizes are what the file says: nothing of them is allocated before they fit
             mapper = FaceMapper(**json.loads(metadata["mapper"]))
@@ -136,7 +150,7 @@ def _load_mapper(path: Path) -> tuple[FaceMapper, Tensor, dict[str, Any]]:
             raise TypeError("its facts are none")
     except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, RecursionError) as error:
         raise UserError(f"{path}: is a damaged mapper ({' '.join(str(error).split())[:120]}); copy it again") from None
-    return mapper.float().eval(), embedding, facts
+    return mapper.float().eval(), embedding, recognised, facts
 
 
 def _read(path: Path, what: str) -> tuple[Tensors, dict[str, str]]:
@@ -180,8 +194,17 @@ def _collect_saved(state: Tensors, provenance: dict[str, Any], model: VideoLoraM
         "lora_alpha": model.lora.alpha or model.lora.rank,
         "target_modules": sorted({name.split(".lora_")[0].removeprefix(PREFIX) for name in lora}),
     }
-    embedding = tensor(provenance["embedding"])
-    return AdapterBundle(lora, config, mapper.eval(), embedding, _select_facts(provenance), attention or None)
+    facts = _select_facts(provenance)
+    return AdapterBundle(lora, config, mapper.eval(), facts=facts, attention=attention or None, **_faces(provenance))
+
+
+def _faces(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Return what a provenance holds of the person's face, as fields of `AdapterBundle`."""
+    return {
+        _EMBEDDING: tensor(provenance[_EMBEDDING]),
+        _RECOGNISED: tensor(provenance.get(_RECOGNISED, [])),
+        "portraits": tuple(provenance.get("portraits", ())),
+    }
 
 
 def _select_facts(provenance: dict[str, Any]) -> dict[str, Any]:

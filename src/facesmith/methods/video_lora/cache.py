@@ -51,7 +51,7 @@ class Cache:
             tensors: The content.
             about: Metadata for a human reader.
         """
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
         with atomic_write(path) as temporary:
             save_file(whole, temporary, metadata=dict(about or {}))
 

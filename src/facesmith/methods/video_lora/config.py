@@ -19,6 +19,7 @@ from facesmith.config.settings import (
 )
 from facesmith.training.config import Betas, OptimizerConfig
 
+PHOTO_SUFFIXES: Final = ("_photos", "_photos_alone")  # of metrics with reference photos, with tokens and without
 _VIDEO_METRICS: Final = ("likeness", "projection", "faces_found", "pose_agreement")
 
 
@@ -67,6 +68,8 @@ class FlowSettings(Settings):
     """How much more a latent cell that shows the head counts; 0: no more than the rest."""
     token_dropout: float = Field(ge=0, le=1)
     """Share of the person's clips shown without face tokens."""
+    photos_alone: float = Field(ge=0, le=1)
+    """Share of the person's clips with reference photos that are shown without face tokens."""
     prior_target: Literal["clip", "base"]
     """Target without face tokens: the answer of the frozen base, or the clip itself."""
 
@@ -95,6 +98,8 @@ class ValidationSettings(Settings):
     """Classifier-free guidance scale; 1: none."""
     face_scales: list[float]
     """Scales of the face tokens, one generated video each."""
+    references: int = Field(ge=0, le=4)
+    """Reference photos of two more videos, one with face tokens and one with photos alone; 0: no such videos."""
     seed: int = Field(ge=0)
     """Seed of the initial noise."""
 
@@ -128,7 +133,8 @@ class VideoLoraModuleConfig(ModuleConfig):
     def metric_names(self) -> frozenset[str]:
         """Return the losses, and the figures of generated clips at each face scale."""
         scales = ("" if scale == 1 else f"_face_scale_{scale:g}" for scale in self.validation.face_scales)
-        videos = (f"{name}{scale}" for scale in scales for name in _VIDEO_METRICS)
+        photos = PHOTO_SUFFIXES if self.validation.references else ()
+        videos = (f"{name}{suffix}" for suffix in (*scales, *photos) for name in _VIDEO_METRICS)
         return frozenset(
             ["loss", *(f"loss_q{number}" for number in range(self.validation.quantiles)), "flicker", *videos]
         )
@@ -145,6 +151,15 @@ class PriorConfig(Settings):
     """Sampler steps."""
     cfg_scale: float = Field(ge=1)
     """Classifier-free guidance scale; 1: none."""
+
+
+class ReferencesConfig(Settings):
+    """Photos of the person in front of clips, as VACE takes them."""
+
+    most: int = Field(ge=1, le=4)
+    """Photos of a clip at most."""
+    share: float = Field(gt=0, le=1)
+    """Share of the batches that have photos; their number is drawn evenly from 1 to `most`."""
 
 
 class FaceEncoderConfig(Component):
@@ -213,6 +228,8 @@ class VideoLoraDataModuleConfig(DataModuleConfig, ConsentConfig):
     """Rows of the prompt that are kept free for face tokens; those of the mapper."""
     prior: PriorConfig | None
     """Clips of the base itself; None: no prior preservation."""
+    references: ReferencesConfig | None
+    """Photos of the person in front of clips; None: none, as in earlier versions."""
     face_encoder: Chosen[FaceEncoderConfig]
     """Turns photos into face embeddings."""
     evaluator: Chosen[EvaluatorConfig]

@@ -46,6 +46,7 @@ from facesmith.methods.video_lora.identities import (
 )
 from facesmith.methods.video_lora.latents import vace_control
 from facesmith.methods.video_lora.memory_check import check_training_memory
+from facesmith.methods.video_lora.references import Size, best_portraits, encode_references, sample_references
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
 from facesmith.training.loaders import ResumableLoader
@@ -86,6 +87,8 @@ class VideoLoraDataModule(LightningDataModule):
         self.cache = Cache(config.cache)
         self.evaluator: VideoEvaluator = _build(config.evaluator)
         self._blanks: dict[Bucket, Tensor] = {}
+        self._photos: dict[Size, list[Tensor]] = {}
+        self._whites: dict[Size, Tensor] = {}
         self._reports: list[ClipReport] = []
         self._validation_clips: list[Clip] = []
 
@@ -133,7 +136,7 @@ class VideoLoraDataModule(LightningDataModule):
         return DataLoader(self.validation, batch_size=1, collate_fn=collate)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Add VACE's control, and in training let some samples see a single photo.
+        """Add VACE's control, and in training reference photos and, for some samples, a single photo's embedding.
 
         Photos are drawn here, in the main process: its random state is restored when a run is resumed.
 
@@ -142,17 +145,42 @@ class VideoLoraDataModule(LightningDataModule):
             dataloader_idx: Of Lightning.
 
         Returns:
-            The batch with `control` (N,_,F,h,w), and in training another `face` (N,E).
+            The batch with `control` (N,_,R+F,h,w), with `references` (N,C,R,h,w) where there are photos, and in
+            training another `face` (N,E). In validation the photos are the best ones, and not part of the control.
         """
         poses, base = batch["poses"], self.base
         frames, height, width = poses.shape[2:]
         side = base.spatial_compression
         blank = self._blanks[(frames - 1) * base.temporal_compression + 1, height * side, width * side]
-        complete = {**batch, "control": vace_control(poses, blank.to(poses), side)}
-        if self.trainer is not None and self.trainer.training and self.config.single_face:
+        training = self.trainer is not None and self.trainer.training
+        references = self._references(batch, (height * side, width * side), training)
+        control = vace_control(poses, blank.to(poses), side, references if training else None)
+        complete = {**batch, "control": control, **({} if references is None else {"references": references})}
+        if training and self.config.single_face:
             people = list(self.people.values())
             complete["face"] = sample_single_photos(people, batch["face"], batch["identity"], self.config.single_face)
         return complete
+
+    def _references(self, batch: Batch, size: Size, training: bool) -> Tensor | None:
+        """Draw reference photos for a batch; in validation return the best ones. None: no photos."""
+        config, photos = self.config.references, self._photos.get(size)
+        if config is None or photos is None:
+            return None
+        latents = batch["latents"]
+        if not training:
+            best = [photos[identity][: config.most] for identity in batch["identity"].tolist()]
+            return torch.stack([one.transpose(0, 1) for one in best]).to(latents)
+        count = int(torch.randint(1, config.most + 1, ())) if float(torch.rand(())) < config.share else 0
+        if not count or bool(batch["prior"].all()):
+            return None
+        return sample_references(
+            photos,
+            self._whites[size],
+            identities=batch["identity"],
+            prior=batch["prior"],
+            own=batch["photo"],
+            count=count,
+        ).to(latents)
 
     def teardown(self, stage: str) -> None:
         """Free the evaluator's native sessions."""
@@ -184,6 +212,10 @@ class VideoLoraDataModule(LightningDataModule):
             "encoder": first.encoder,
             "embedding": first.mean.tolist(),
             "people": describe_identities(self.people),
+            "recognised": first.recognised.tolist(),
+            "recogniser": first.recogniser,
+            "references": self.config.references.most if self.config.references else 0,
+            "portraits": [torch.from_numpy(one) for one in best_portraits(list(self.people.values()))],
             "clips": len({item.clip for item in self.training.items}),
             "prompt": self.config.prompt,
             "negative_prompt": self.config.negative_prompt,
@@ -207,6 +239,9 @@ class VideoLoraDataModule(LightningDataModule):
         dancers = [everybody[identity] for identity in identities]
         paths = encode_clips(self.base, self.cache, hashes, clips, dancers, self.evaluator, settings, progress)
         blanks = encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
+        if config.references is not None:
+            sizes = [bucket[1:] for bucket in blanks]
+            self._photos, self._whites = encode_references(self.base, self.cache, everybody, sizes)
         hashes.save()
         self._blanks = {bucket: self.cache.read(path)["latents"][None] for bucket, path in blanks.items()}
         items = [

@@ -29,6 +29,7 @@ class ClipItem:
         bucket: Frames, height and width.
         prior: Whether the base generated it.
         identity: Position of who dances.
+        photo: Number of the person's photo that the clip is; -1: it is a video.
     """
 
     latents: Path
@@ -37,6 +38,7 @@ class ClipItem:
     bucket: Bucket
     prior: bool
     identity: int
+    photo: int = -1
 
 
 class ClipDataset(Dataset[Batch]):
@@ -82,6 +84,7 @@ class ClipDataset(Dataset[Batch]):
             "heads": head_coverage(clip["boxes"], (frames, height, width), self._factor),
             "text": pad_rows(load_file(item.text)["rows"], self._text_length),
             "prior": torch.tensor(item.prior),
+            "photo": torch.tensor(item.photo),
         }
 
 
@@ -89,7 +92,7 @@ def collate(items: Sequence[Batch]) -> Batch:
     """Stack samples.
 
     Returns:
-        latents and poses (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E); prior, identity and index (N,).
+        latents and poses (N,C,F,h,w), heads (N,1,F,h,w), text (N,L,W), face (N,E); the rest (N,).
     """
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 

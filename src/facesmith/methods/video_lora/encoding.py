@@ -40,7 +40,7 @@ def embed_photos(
         UserError: a photo shows no face, or somebody else's.
     """
     warn_photo_count(len(photos), f"data.faces={photos[0].parent}")
-    path = cache.path("faces", photos=sorted(hashes.sha256(photo) for photo in photos), reader=settings)
+    path = cache.path("faces", photos=[hashes.sha256(photo) for photo in photos], reader=settings, portraits=1)
     if cache.has(path):
         return FaceEmbeddings.from_tensors(cache.read(path))
     embeddings = encoder().encode(photos)

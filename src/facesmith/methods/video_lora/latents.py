@@ -71,8 +71,19 @@ def vace_control(poses: Tensor, blank: Tensor, spatial_compression: int, referen
     """
     mask = poses.new_ones(len(poses), spatial_compression**2, *poses.shape[2:])
     control = torch.cat([blank.to(poses).expand_as(poses), poses, mask], 1)
-    if references is None or not references.shape[2]:
-        return control
+    return control if references is None else add_references(control, references)
+
+
+def add_references(control: Tensor, references: Tensor) -> Tensor:
+    """Put photos in front of VACE's control: kept, not driven, not generated.
+
+    Args:
+        control: (N,_,F,h,w) of a video.
+        references: (N,C,R,h,w) latents of photos.
+
+    Returns:
+        (N,_,R+F,h,w).
+    """
     rest = references.new_zeros(len(references), control.shape[1] - references.shape[1], *references.shape[2:])
     return torch.cat([torch.cat([references, rest], 1).to(control), control], 2)
 
@@ -104,6 +115,7 @@ def sample_latents(
     negative: Tensor | None = None,
     cfg_scale: float = 1.0,
     steps: int,
+    photos: int = 0,
 ) -> Tensor:
     """Sample latents from noise, many clips at a time.
 
@@ -117,6 +129,7 @@ def sample_latents(
         negative: (1,L,W) encoded negative prompt, used where `cfg_scale` is above 1.
         cfg_scale: Classifier-free guidance scale.
         steps: Of the sampler.
+        photos: Reference photos in front of noise and control; they are dropped from the result.
 
     Returns:
         (N,C,F,h,w) float32.
@@ -144,4 +157,4 @@ def sample_latents(
             unconditional = velocity(timestep, negative.expand(len(latents), -1, -1))
             flow = unconditional + cfg_scale * (flow - unconditional)
         latents = schedule.step(flow, timestep, latents, return_dict=False)[0]
-    return latents
+    return latents[:, :, photos:]

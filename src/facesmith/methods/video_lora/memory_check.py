@@ -77,7 +77,8 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
             )
         return found
 
-    shape = ClipShape(data.num_frames, data.height, data.width, data.batch_size)
+    photos = data.references.most if data.references else 0
+    shape = ClipShape(data.num_frames, data.height, data.width, data.batch_size, photos)
     job = _Job(
         shape,
         model.base_storage,

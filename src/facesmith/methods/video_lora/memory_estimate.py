@@ -39,12 +39,14 @@ class ClipShape:
         height: In px.
         width: In px.
         batch: How many.
+        photos: Reference photos in front of each: as many latent frames more.
     """
 
     frames: int
     height: int
     width: int
     batch: int = 1
+    photos: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ def sequence_length(base: Base, shape: ClipShape) -> int:
     _, rows, columns = base.transformer_config["patch_size"]
     side = base.spatial_compression
     cells = (shape.height // side // rows) * (shape.width // side // columns)
-    return ((shape.frames - 1) // base.temporal_compression + 1) * cells * shape.batch
+    frames = (shape.frames - 1) // base.temporal_compression + 1 + shape.photos
+    return frames * cells * shape.batch
 
 
 @lru_cache

@@ -74,6 +74,7 @@ class VideoLoraModule(LightningModule):
             steps=validation.steps,
             cfg_scale=validation.cfg_scale,
             face_scales=validation.face_scales,
+            references=validation.references,
             seed=validation.seed,
         )
 
@@ -144,15 +145,21 @@ class VideoLoraModule(LightningModule):
         """Add noise to clips, predict the flow with the transformer, and compute the loss.
 
         Args:
-            batch: Of the data module: latents, control, text, face, heads, prior.
+            batch: Of the data module: latents, control, text, face, heads, prior, and references where there are any.
             batch_idx: Of Lightning.
 
         Returns:
             The loss.
         """
-        settings, latents = self.config.loss, batch["latents"]
-        with_face = ~batch["prior"] & (torch.rand(len(latents), device=self.device) >= settings.token_dropout)
+        settings, latents, heads = self.config.loss, batch["latents"], batch["heads"]
+        references = batch.get("references")
+        dropout = settings.token_dropout if references is None else settings.photos_alone
+        with_face = ~batch["prior"] & (torch.rand(len(latents), device=self.device) >= dropout)
         conditioning = self.conditioning(batch, with_face)
+        if references is not None:
+            latents = torch.cat([references, latents], 2)
+            heads = torch.cat([heads.new_zeros(*heads.shape[:2], references.shape[2], *heads.shape[3:]), heads], 2)
+            with_face = ~batch["prior"]  # photos show the face, with tokens or without
         levels = sample_noise_levels(len(latents), settings.shift, settings.density, self.device)
         noise = torch.randn_like(latents)
         noisy = add_noise(latents, noise, levels)
@@ -162,7 +169,7 @@ class VideoLoraModule(LightningModule):
             velocity,
             self._target(batch, noisy, levels, noise - latents, with_face),
             levels,
-            heads=batch["heads"],
+            heads=heads,
             head_weight=settings.head_weight,
             weighting=settings.weighting,
             gamma=settings.gamma,

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from facesmith.media.sampling import evenly_spaced
 from facesmith.methods.video_lora.base import Base
+from facesmith.methods.video_lora.config import PHOTO_SUFFIXES
 from facesmith.methods.video_lora.dataset import Batch
 from facesmith.methods.video_lora.evaluation import VideoEvaluator, flicker
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
 from facesmith.methods.video_lora.flow_matching import add_noise, fixed_noise_levels, flow_loss
-from facesmith.methods.video_lora.latents import decode_latents, initial_noise, sample_latents
+from facesmith.methods.video_lora.latents import add_references, decode_latents, initial_noise, sample_latents
 
 Frames = NDArray[np.uint8]
 
@@ -65,6 +66,7 @@ class Validation:
         steps: Of the sampler.
         cfg_scale: Classifier-free guidance scale.
         face_scales: Scales of the face tokens, one generated video each.
+        references: Reference photos of two more videos, with face tokens and without; 0: no such videos.
         seed: Of the initial noise.
     """
 
@@ -77,11 +79,12 @@ class Validation:
         steps: int,
         cfg_scale: float,
         face_scales: Sequence[float],
+        references: int,
         seed: int,
     ) -> None:
         self._base, self._levels = base, fixed_noise_levels(quantiles, shift)
         self._steps, self._cfg_scale, self._seed = steps, cfg_scale, seed
-        self._face_scales = list(face_scales)
+        self._face_scales, self._references = list(face_scales), references
         self._metrics: dict[str, list[float]] = defaultdict(list)
         self._videos: list[tuple[str, Frames]] = []
         self._rows: list[Frames] = []
@@ -110,7 +113,7 @@ class Validation:
     def add_videos(
         self, model: FaceModel, batch: Batch, clip: ValidationClip, negative: Tensor, evaluator: VideoEvaluator
     ) -> None:
-        """Generate a clip at every face scale, add the metrics, and keep it to be shown.
+        """Generate a clip at every face scale and with photos, add the metrics, and keep it to be shown.
 
         Args:
             model: What is validated.
@@ -119,16 +122,21 @@ class Validation:
             negative: (L,W) encoded negative prompt.
             evaluator: Computes the metrics.
         """
-        videos = self._generate(model, batch, negative)
-        for scale, frames in zip(self._face_scales, videos, strict=True):
-            suffix = "" if scale == 1 else f"_face_scale_{scale:g}"
+        videos = self._generate(model, batch, negative, self._face_scales, None)
+        suffixes = ["" if scale == 1 else f"_face_scale_{scale:g}" for scale in self._face_scales]
+        shown = videos[-1]
+        if self._references and "references" in batch:
+            photos = batch["references"][:, :, : self._references]
+            videos += self._generate(model, batch, negative, [1.0, 0.0], photos)
+            suffixes += PHOTO_SUFFIXES
+        for suffix, frames in zip(suffixes, videos, strict=True):
             metrics = evaluator.evaluate(frames, clip.frames, clip.poses, clip.person)
             self._add({f"{name}{suffix}": value for name, value in metrics.items()})
-            if scale == 1:
+            if not suffix:
                 self._add({"flicker": flicker(frames)})
         reference = _scale_to_height(clip.person.picture.numpy(), clip.frames.shape[1])
         still = np.broadcast_to(reference, (len(clip.frames), *reference.shape))
-        self._videos.append((clip.name, np.concatenate([still, clip.poses, videos[-1]], 2)))
+        self._videos.append((clip.name, np.concatenate([still, clip.poses, shown], 2)))
         at = evenly_spaced(len(clip.frames), _FRAMES_SHOWN, ends=True)
         rows = [np.concatenate(list(video[at]), 1) for video in (clip.poses, clip.frames, *videos)]
         self._rows.append(np.concatenate(rows, 0))
@@ -149,30 +157,38 @@ class Validation:
         return videos
 
     def overview(self) -> Frames:
-        """Return some frames (H,W,3) RGB uint8 of the last clips: poses, truth, then one row for each face scale."""
+        """Return some frames (H,W,3) RGB uint8 of the last clips: poses, truth, then one row for each video."""
         return self._overview
 
     def _add(self, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self._metrics[name].append(value)
 
-    def _generate(self, model: FaceModel, batch: Batch, negative: Tensor) -> list[Frames]:
-        count, dtype = len(self._face_scales), model.transformer.dtype
+    def _generate(
+        self, model: FaceModel, batch: Batch, negative: Tensor, scales: Sequence[float], photos: Tensor | None
+    ) -> list[Frames]:
+        """Generate a clip once for each scale of the face tokens, behind photos (1,C,R,h,w) where they are given."""
+        count, dtype = len(scales), model.transformer.dtype
+        control, shape = batch["control"], list(batch["latents"].shape)
+        if photos is not None:
+            control = add_references(control, photos)
+            shape[2] += photos.shape[2]
         conditioning = model.conditioning(
             {name: batch[name].expand(count, *batch[name].shape[1:]) for name in ("text", "face")},
-            torch.tensor(self._face_scales),
+            torch.tensor(scales),
         )
         text: Tensor = conditioning["encoder_hidden_states"]
         latents = sample_latents(
             model.transformer,
             self._base.load_scheduler(),
-            noise=initial_noise(batch["latents"].shape, [self._seed] * count, batch["latents"].device),
-            control=batch["control"].to(dtype).expand(count, -1, -1, -1, -1),
+            noise=initial_noise(shape, [self._seed] * count, batch["latents"].device),
+            control=control.to(dtype).expand(count, -1, -1, -1, -1),
             text=text.to(dtype),
             face=conditioning.get("attention_kwargs"),
             negative=negative[None].to(text.device, dtype),
             cfg_scale=self._cfg_scale,
             steps=self._steps,
+            photos=0 if photos is None else photos.shape[2],
         )
         vae = self._base.load_vae().to(latents.device)
         return list(decode_latents(vae, latents).numpy())

@@ -1,6 +1,6 @@
 """Settings of the generate task."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,11 @@ class GenerateTaskConfig(WholeTaskConfig):
     """Frames of a video at most."""
     fps: float | None = Field(gt=0)
     """Frames per second of the output; None: the pose video's."""
+    references: Annotated[int, Field(ge=0, le=4)] | SourceSetting | None
+    """Photos of the person in front of the video, as VACE takes them: a number of those trained on, the best first, or
+    files; None: as many as the training showed at most, 0: none."""
+    reference_scale: float = Field(ge=0)
+    """Scale of the photos: 0 as without them, 1 as trained; any other doubles the time."""
     face_scale: float = Field(ge=0)
     """Scale of the face tokens: 0 no identity, 0.5 subtle, 1 as trained, 1.5 strong."""
     lora_scale: float = Field(ge=0)

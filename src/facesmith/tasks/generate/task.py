@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from facesmith.errors import UserError
+from facesmith.faces.face import Analyzer
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import read_json_object, write_text
 from facesmith.media.images import write_image
@@ -33,6 +34,7 @@ from facesmith.methods.video_lora.memory_estimate import ClipShape, sequence_len
 from facesmith.progress import progress_bar
 from facesmith.tasks.batch import Batch
 from facesmith.tasks.generate.config import GenerateTaskConfig
+from facesmith.tasks.generate.references import choose_references
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +60,15 @@ class GenerateTask:
     Args:
         config: Settings of the task.
         progress: Whether a bar is shown.
+        analyzer: Makes what recognises the person in photos of `references`; None: they are not compared.
 
     Raises:
         UserError: model, base, poses or output do not fit together.
     """
 
-    def __init__(self, config: GenerateTaskConfig, progress: bool = True) -> None:
+    def __init__(
+        self, config: GenerateTaskConfig, progress: bool = True, *, analyzer: Callable[[], Analyzer] | None = None
+    ) -> None:
         self._config, self._progress = config, progress
         self._bundle = load_bundle(config.model)
         facts = self._bundle.facts
@@ -82,7 +87,9 @@ class GenerateTask:
             vace_scale=config.vace_scale,
             cfg_scale=config.cfg_scale,
             steps=config.steps,
+            reference_scale=config.reference_scale,
         )
+        self._references = choose_references(config.references, self._bundle, analyzer)
         self._embedding = _read_embedding(config.embedding, self._bundle)
         self._model_hash = file_sha256(config.model / LORA if config.model.is_dir() else config.model)
         _check_sizes(config, self._base)
@@ -131,7 +138,9 @@ class GenerateTask:
             def generate(video: _Video) -> None:
                 frames, fps = self._read(video.poses, shapes[video.poses])
                 bar.update(task, description=video.path.name)
-                generated = generator.generate(frames, self._generation, video.seed, lambda: bar.advance(task))
+                generated = generator.generate(
+                    frames, self._generation, video.seed, lambda: bar.advance(task), self._references
+                )
                 self._write(video.path, generated, fps)
                 note(video)
                 made.add(video)
@@ -186,7 +195,7 @@ class GenerateTask:
                     width,
                     multiple,
                 )
-        return ClipShape(count, height, width)
+        return ClipShape(count, height, width, photos=len(self._references))
 
     def _read(self, poses: Path, shape: ClipShape) -> tuple[Pixels, float]:
         """Read a pose video at the size and length that the base takes."""
@@ -225,9 +234,15 @@ class GenerateTask:
             "fps": config.fps,
             "scheduler": config.scheduler,
             "storage": config.base_storage,
+            "references": [sha256_of(photo) for photo in self._references],
             "embedding": None if self._embedding is None else self._embedding.tolist(),
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def sha256_of(picture: Pixels) -> str:
+    """Return a hash of a picture's pixels."""
+    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
 
 
 def _check_sizes(config: GenerateTaskConfig, base: Base) -> None:

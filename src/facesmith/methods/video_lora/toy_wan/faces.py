@@ -35,7 +35,13 @@ class ToyFaceEncoder:
         pictures = [torch.from_numpy(read_image(photo)) for photo in photos]
         embeddings = torch.cat([embed_pixels(one.permute(2, 0, 1)[None].float() / 255) for one in pictures])
         return FaceEmbeddings(
-            embeddings, torch.ones(len(pictures)), pictures[0], self.encoder, embeddings.mean(0).numpy()
+            embeddings,
+            torch.ones(len(pictures)),
+            pictures[0],
+            self.encoder,
+            embeddings.mean(0).numpy(),
+            tuple(pictures),
+            tuple(range(len(pictures))),
         )
 
 

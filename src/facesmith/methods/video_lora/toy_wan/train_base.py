@@ -275,7 +275,8 @@ class BaseTraining:
         if not path.exists():
             return
         saved = torch.load(path, weights_only=True)
-        if saved["recipe"] != dataclasses.asdict(self.recipe):
+        recipe = {**dataclasses.asdict(self.recipe), "steps": saved["recipe"]["steps"]}
+        if saved["recipe"] != recipe:  # a training may go on to another number of steps
             raise UserError(f"{path}: was begun with other settings ({saved['recipe']}); choose another output")
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
