@@ -15,11 +15,18 @@ from facesmith.cli.main import COMMANDS, HYDRA, VERBS
 from facesmith.cli.sweep_files import expand_sweep
 from facesmith.cli.typed_values import as_typed, take_trainer_arguments
 from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig, validate
+from facesmith.config.studio import StudioConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUICK = ("README", "index", "tutorial", "installation")
-SCHEMAS = {"train": TrainConfig, "infer": InferConfig, "export": ExportConfig, "annotate": AnnotateConfig}
+SCHEMAS = {
+    "train": TrainConfig,
+    "infer": InferConfig,
+    "export": ExportConfig,
+    "annotate": AnnotateConfig,
+    "studio": StudioConfig,
+}
 SAMPLES = {"name": "ada", "consent": "self", "target": "scene.mp4", "model": "ada.onnx", "ckpt_path": "last.ckpt"}
 
 

@@ -23,6 +23,8 @@ Look through the faces of a face set and leave some out; trainings and profiles 
   facesmith faces ada sort=sharpness         the worst first: sharpness, pose, likeness or size
   facesmith faces ada leave-out 12 37 40-44  these are not used any more
   facesmith faces ada take-back 37           this one is used again; take-back all
+  facesmith faces ada extract data.source=photos/ data.consent=self
+                                             find them, as experiment=identity does with the same keys
 
 keys
   sort=number      number, sharpness, pose, likeness or size: in which order the sheet shows them
@@ -30,6 +32,7 @@ keys
   paths.face_sets=face_sets
 """
 _VERBS: Final = ("leave-out", "take-back")
+_EXTRACT: Final = "extract"
 _PAGE: Final = 180  # faces of one sheet
 
 
@@ -48,12 +51,17 @@ def main(given: Sequence[str]) -> int:
     if wants_help(given) or not given:
         print(_HELP, end="")
         return 0
+    if list(given[1:2]) == [_EXTRACT]:
+        from facesmith.cli.face_extraction import extract_person
+
+        extract_person(given[0], given[2:])
+        return 0
     plain = [word for word in given if "=" not in word]
     config = read_arguments([word for word in given if "=" in word], FacesConfig, conf="faces")
     name = plain[0] if plain else ""
     verb, numbers = (plain[1], plain[2:]) if len(plain) > 1 else ("", [])
     if verb and verb not in _VERBS:
-        closest = closest_match(verb, _VERBS)
+        closest = closest_match(verb, (*_VERBS, _EXTRACT))
         raise UserError(f"facesmith faces {name} {verb}: no such verb; write {closest or ' or '.join(_VERBS)} 12 37")
     if verb and not numbers:
         raise UserError(f"facesmith faces {name} {verb}: which ones? give numbers of the sheet, such as {verb} 12 37")

@@ -21,6 +21,7 @@ from facesmith.annotate.config import AnnotateConfig
 from facesmith.config.conf_folder import folders
 from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
 from facesmith.config.settings import Component, settings_class
+from facesmith.config.studio import StudioConfig
 from facesmith.config.targets import TargetError
 from facesmith.config.validation_errors import suggest_key
 from facesmith.errors import UserError
@@ -30,6 +31,7 @@ _SCHEMAS: Final[Mapping[str, type[BaseModel]]] = {
     "infer": InferConfig,
     "export": ExportConfig,
     "annotate": AnnotateConfig,
+    "studio": StudioConfig,
 }
 _COMPOSED: Final = ("data", "model", "trainer", "callbacks", "logger", "analyzer", "task", "encoder")
 """Groups whose options hold keys of the settings; those of the others set keys of these."""

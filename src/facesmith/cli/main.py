@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "export": Command("facesmith.cli.jobs:export", "write a model for other programs: ckpt_path=... to=dfm"),
     "faces": Command("facesmith.cli.faces:main", "look through a person's faces, leave some out: ada leave-out 12"),
     "sweep": Command("facesmith.cli.sweep:main", "compare runs: status|leaderboard|best <folder>"),
+    "studio": Command("facesmith.studio.commands:studio", "all of this in one window of the browser"),
     "annotate": Command("facesmith.studio.commands:annotate", "paint masks of the visible face: data.source=..."),
     "doctor": Command("facesmith.cli.doctor:main", "check whether this machine is ready"),
     "assets": Command("facesmith.cli.assets:main", "download weights and demo media"),
@@ -41,9 +42,9 @@ COMMANDS: Final = {
     "adapters": Command("facesmith.cli.adapters:main", "list adapters: runs/"),
     "help": Command("facesmith.cli.help:main", "explain a key, a config group or a command: data.max_frames"),
 }
-HYDRA: Final = ("train", "infer", "export", "annotate")
+HYDRA: Final = ("train", "infer", "export", "annotate", "studio")
 VERBS: Final = {
-    "faces": ("leave-out", "take-back"),
+    "faces": ("leave-out", "take-back", "extract"),
     "sweep": ("status", "leaderboard", "best", "lineage", "dashboard"),
     "provenance": ("verify",),
     "purge": ("retention", "name="),

@@ -2,6 +2,7 @@
 
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.cli.launch import hydra_command
+from facesmith.config.studio import StudioConfig
 
 
 @hydra_command("annotate", AnnotateConfig)
@@ -10,3 +11,11 @@ def annotate(config: AnnotateConfig) -> None:
     from facesmith.studio.painting import annotate
 
     annotate(config)
+
+
+@hydra_command("studio", StudioConfig)
+def studio(config: StudioConfig) -> None:
+    """Open the page of the whole way."""
+    from facesmith.studio.app import studio
+
+    studio(config)

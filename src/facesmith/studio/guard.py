@@ -13,6 +13,7 @@ from facesmith.errors import format_bytes, free_bytes
 from facesmith.studio.access import Access, Headers, RefusedError
 
 LOGIN: Final = "/login"
+_MANIFEST: Final = "/manifest.json"
 _SPARE: Final = 200_000_000  # bytes of the disk that an upload must leave
 _MOST_LOGIN: Final = 4096  # bytes
 # Nothing is loaded from elsewhere, and the page is in nobody's frame; Gradio's scripts are inline and make functions.
@@ -67,6 +68,8 @@ class Guard:
         access.check_origin(headers, opens_page=opens)
         if path == LOGIN and scope.get("method") == "POST":
             return await self._log_in(scope, receive)
+        if path == _MANIFEST:  # browsers ask for it without cookies; it holds the page's title
+            return None
         if not access.is_known(headers, scope.get("query_string", b"").decode("latin-1")):
             if opens:
                 return HTMLResponse(_ask(access.password is not None, ""), HTTPStatus.UNAUTHORIZED)

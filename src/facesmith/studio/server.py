@@ -113,7 +113,11 @@ def serve(
 def _assemble(page: Page, access: Access, scratch: Path) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     page.routes(app)
-    theme = gr.themes.Base(primary_hue="sky", neutral_hue="slate", font=_FONT, font_mono=_CODE)
+    quiet = {"body_text_color_subdued": "*neutral_600", "body_text_color_subdued_dark": "*neutral_400"}
+    quiet |= {"block_info_text_color": "*neutral_600", "block_info_text_color_dark": "*neutral_400"}
+    theme = gr.themes.Base(
+        primary_hue="sky", neutral_hue="slate", spacing_size="sm", radius_size="md", font=_FONT, font_mono=_CODE
+    ).set(**quiet, button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
     return gr.mount_gradio_app(
         app,
         page.build(),

@@ -1,0 +1,71 @@
+"""`facesmith faces ada extract`: find a person's faces as a training does, without training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from facesmith import assets
+from facesmith.cli.composition import open_config
+from facesmith.cli.mistakes import override_mistakes
+from facesmith.cli.preflight import check_training
+from facesmith.cli.typed_values import as_typed
+from facesmith.config.conf_folder import conf_folder
+from facesmith.config.schema import TrainConfig, validate
+from facesmith.errors import UserError, explain_errors
+from facesmith.faces.face_set.config import ExtractionConfig
+from facesmith.files import short_path
+
+_CONFIG: Final = "train"
+
+
+def extract_person(name: str, given: Sequence[str]) -> Path:
+    """Find a person's faces with the settings of `experiment=identity`, so that its training finds the same set.
+
+    Args:
+        name: Of the person.
+        given: Keys of the training, such as `data.source=photos/` and `data.consent=self`.
+
+    Returns:
+        The folder of the face set.
+
+    Raises:
+        UserError: A key is wrong, or the media hold no usable face.
+    """
+    config = _compose(["experiment=identity", *as_typed(given), f"data.name={name}"])
+    data = config.data
+    if not isinstance(data, ExtractionConfig):
+        raise UserError("facesmith faces extract: data= is set; omit it")
+    assets.use_directory(config.assets.dir)
+    from facesmith.faces.face_set.coverage import advise_pictures, describe_flaws
+    from facesmith.faces.face_set.extraction import ExtractionSettings, extract
+    from facesmith.training.run.log import silence_libraries
+
+    silence_libraries()
+    with explain_errors(config):
+        faces = extract(vars(data)["source"], ExtractionSettings.from_config(data, people="one"))
+    console = Console(highlight=False, soft_wrap=True)
+    rejected = sum(faces.meta["rejected"].values())
+    console.print(f"{name}: {len(faces)} faces are used, {rejected} were rejected", markup=False)
+    for line in (*describe_flaws(faces.flaws), *advise_pictures(faces)):
+        console.print(f"  {line}", markup=False)
+    console.print(f"  look at  {short_path(faces.path / 'contact_sheet.png')}", markup=False)
+    return faces.path
+
+
+def _compose(overrides: Sequence[str]) -> TrainConfig:
+    def check(cfg: DictConfig) -> TrainConfig:
+        return validate(cfg, TrainConfig)
+
+    try:
+        with open_config(_CONFIG, overrides) as cfg:
+            config = check(cfg)
+            check_training(config)
+            return config
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = override_mistakes(conf_folder(_CONFIG), _CONFIG, overrides, check)
+        raise UserError("\n".join(lines) or " ".join(str(error).split())) from None

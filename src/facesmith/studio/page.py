@@ -1,0 +1,84 @@
+"""The whole page: its head, its tabs, its style and its script."""
+
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+from fastapi import FastAPI
+
+from facesmith.studio import jobs
+from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.endpoints import add_endpoints
+from facesmith.studio.files import add_files
+from facesmith.studio.job_cards import draw_jobs
+from facesmith.studio.people_tab import PeopleTab
+from facesmith.studio.project import Project
+from facesmith.studio.pulse import add_pulse
+from facesmith.studio.server import Page
+from facesmith.studio.train_tab import TrainTab
+
+_HERE: Final = Path(__file__).parent
+_QUEUE_JS: Final = """
+element.addEventListener("click", (event) => {
+  const stop = event.target.closest("[data-stop]");
+  if (stop) trigger("stop", { id: stop.dataset.stop });
+});
+"""
+
+
+def make_page(project: Project) -> Page:
+    """Make the page of a project.
+
+    Args:
+        project: It works in this folder.
+    """
+
+    def routes(app: FastAPI) -> None:
+        add_pulse(app, project)
+        add_files(app, project)
+
+    return Page(lambda: build(project), _read("style.css"), _read("page.js"), routes=routes)
+
+
+def build(project: Project) -> gr.Blocks:
+    """Build the page's components.
+
+    Args:
+        project: It works in this folder.
+    """
+    with gr.Blocks(
+        title="facesmith studio", analytics_enabled=False, fill_width=True, delete_cache=(600, 86_400)
+    ) as page:
+        gr.HTML(_head(project), apply_default_css=False, elem_id="studio-head")
+        queue = gr.HTML(js_on_load=_QUEUE_JS, apply_default_css=False, elem_id="queue")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("People", id="people"):
+                PeopleTab(project).build()
+            with gr.Tab("Train", id="train"):
+                TrainTab(project).build()
+        refresh = gr.Button("refresh", elem_id="refresh-queue", elem_classes="hidden-button")
+        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
+        refresh.click(lambda: draw_jobs(project), None, [queue], **private)
+        stopped: Any = queue.stop
+
+        def stop(event: gr.EventData) -> str:
+            gr.Info(escape(reported(jobs.stop)(jobs.find_job(project, str(event.id)))))
+            return draw_jobs(project)
+
+        stopped(stop, None, [queue], **private)
+        page.load(lambda: draw_jobs(project), None, [queue], **private)
+        add_endpoints(project)
+    return page
+
+
+def _head(project: Project) -> str:
+    return (
+        "<header><h1>facesmith <span>studio</span></h1>"
+        f'<code title="project folder">{escape(str(project.root))}</code></header>'
+        '<div id="gone" role="alert" hidden></div>'
+    )
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,209 @@
+"""The tab of people: consent first, then pictures, then the faces that are used."""
+
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+
+from facesmith.config.consent import CONSENT_KINDS
+from facesmith.errors import UserError
+from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.studio import jobs
+from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.people import (
+    SORTS,
+    consent_words,
+    describe_person,
+    extract_words,
+    grid,
+    keep_uploads,
+    newest_set,
+    toggle_face,
+)
+from facesmith.studio.project import PICTURES, VIDEOS, Project
+from facesmith.studio.words import check_slug, command_line
+
+_GRID_JS: Final = """
+element.addEventListener("click", (event) => {
+  const face = event.target.closest("[data-face]");
+  if (face) trigger("toggle", { number: Number(face.dataset.face) });
+});
+"""
+_WHERE: Final = "a file or a folder in this project; asset:single_face.mp4 is the demo's man"
+_PROMISE: Final = "Uploads lie in a private folder of this project until you delete the person."
+
+
+class PeopleTab:
+    """Its components and what they do.
+
+    Args:
+        project: It works in this folder.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def build(self) -> None:
+        """Lay the tab out and connect it."""
+        with gr.Row(elem_classes="split"):
+            with gr.Column(scale=4, min_width=360):
+                gr.HTML("<h3>1 Who, and by what right</h3>")
+                with gr.Row():
+                    name = gr.Textbox(label="Name", info="lower-case letters, digits, - and _", elem_id="person_name")
+                    consent = gr.Radio(list(CONSENT_KINDS), label="Consent", elem_id="person_consent")
+                with gr.Row():
+                    note = gr.Textbox(label="Note", info="who agreed to what, when", elem_id="person_note")
+                    until = gr.Textbox(label="Until", info="last day, 2027-12-31; empty: no end")
+                gr.HTML("<h3>2 Pictures</h3>")
+                files = gr.File(
+                    file_count="multiple",
+                    file_types=[*PICTURES, *VIDEOS],
+                    label="Photos and videos: 10 to 20 that show all of the face",
+                    interactive=False,
+                    height=150,
+                    elem_id="person_files",
+                )
+                shot = gr.Image(
+                    sources=["webcam"], type="filepath", label="Or a shot of the webcam", visible=False, height=200
+                )
+                webcam = gr.Checkbox(label="Webcam", container=False)
+                source = gr.Textbox(label="Or where they are", info=_WHERE, elem_id="person_source")
+                gr.HTML(f'<p class="quiet">{_PROMISE}</p>')
+                gr.HTML("<h3>3 Faces</h3>")
+                command = gr.Textbox(
+                    label="The command", lines=2, interactive=False, buttons=["copy"], elem_id="person_command"
+                )
+                find = gr.Button("Find the faces", variant="primary", elem_id="person_extract")
+                said = gr.HTML(elem_id="person_said")
+            with gr.Column(scale=6, min_width=420):
+                with gr.Row():
+                    person = gr.Dropdown(self._project.people(), label="Person", elem_id="person")
+                    sort = gr.Dropdown(
+                        list(SORTS), value="number", label="Order", info="the worst first", elem_id="person_sort"
+                    )
+                faces = gr.HTML(js_on_load=_GRID_JS, elem_id="faces", apply_default_css=False)
+                about = gr.HTML(elem_id="about_person")
+                done = gr.Textbox(
+                    label="The command of the last click", interactive=False, buttons=["copy"], elem_id="faces_command"
+                )
+        refresh = gr.Button("refresh", elem_id="refresh-people", elem_classes="hidden-button")
+        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
+        first = [name, consent, note, until, source]
+        gr.on([name.change, consent.change], _may_upload, [name, consent], [files, shot], **private)
+        webcam.change(lambda on: gr.Image(visible=on), [webcam], [shot], **private)
+        gr.on([one.change for one in first], self._describe, first, [command], **private)
+        files.upload(reported(self._upload), [files, name, consent, note, until], [said, files], **private)
+        shot.input(reported(self._shoot), [shot, name, consent, note, until], [said, shot], **private)
+        find.click(reported(self._extract), first, [said, person], **private)
+        shown = [faces, about]
+        gr.on([person.change, sort.change], reported(self._show), [person, sort], shown, **private)
+        refresh.click(self._refresh, [person, sort], [person, *shown], **private)
+        toggled: Any = faces.toggle
+
+        def toggle(who: str, order: str, event: gr.EventData) -> list[str]:
+            return reported(self._toggle)(who, order, int(event.number))
+
+        toggled(toggle, [person, sort], [*shown, done], **private)
+
+    def _describe(self, name: str, consent: str, note: str, until: str, source: str) -> str:
+        try:
+            return command_line(
+                extract_words(self._project, name or "", source or "", consent or "", note or "", until or "")
+            )
+        except UserError as error:
+            return f"# {str(error).splitlines()[0]}"
+
+    def _upload(self, files: list[str] | None, name: str, consent: str, note: str, until: str) -> tuple[str, Any]:
+        consent_words(consent or "", note or "", until or "")
+        folder = self._project.uploads(name or "")
+        kept, refused = keep_uploads(self._project, folder, files or [])
+        lines = [f"{len(kept)} files are kept in {self._project.short(folder)}"] if kept else []
+        lines += [f"refused {line}" for line in refused]
+        state = "failed" if refused else "quiet"
+        return f'<p class="{state}" role="status">{"<br>".join(map(escape, lines))}</p>', None
+
+    def _shoot(self, shot: str | None, name: str, consent: str, note: str, until: str) -> tuple[str, Any]:
+        said, _ = self._upload([shot] if shot else [], name, consent, note, until)
+        return said, None
+
+    def _extract(self, name: str, consent: str, note: str, until: str, source: str) -> tuple[str, Any]:
+        words = extract_words(self._project, name or "", source or "", consent or "", note or "", until or "")
+        jobs.start(self._project, words, f"faces of {name}", "use")
+        choices = sorted({*self._project.people(), name})
+        return (
+            '<p class="quiet" role="status">The faces are being found; the queue shows how far it is.</p>',
+            gr.Dropdown(choices, value=name),
+        )
+
+    def _show(self, name: str | None, sort: str) -> list[str]:
+        if not name:
+            return ['<div class="empty">Choose a person, or find faces first.</div>', ""]
+        try:
+            faces = newest_set(self._project, check_slug(name, "name"))
+        except UserError as error:
+            return [f'<div class="empty">{escape(str(error))}</div>', ""]
+        return [draw_grid(self._project, faces, sort), describe_person(self._project, faces)]
+
+    def _refresh(self, name: str | None, sort: str) -> list[Any]:
+        people = self._project.people()
+        chosen = name or (people[0] if people else None)
+        return [gr.Dropdown(people, value=chosen), *self._show(chosen, sort)]
+
+    def _toggle(self, name: str, sort: str, number: int) -> list[str]:
+        faces, words = toggle_face(self._project, name, number)
+        return [
+            draw_grid(self._project, faces, sort),
+            describe_person(self._project, faces),
+            command_line(words.split()),
+        ]
+
+
+def draw_grid(project: Project, faces: FaceSet, sort: str) -> str:
+    """Draw every face as a button: used, or crossed out.
+
+    Args:
+        project: It.
+        faces: The person's.
+        sort: One of `SORTS`.
+    """
+    cells = []
+    for face in grid(project, faces, sort):
+        why, out = escape(str(face["why"])), bool(face["out"])
+        state = "out" if out else "flawed" if why else ""
+        title = escape(f"{face['origin']}: {face['figures']}{f'; {why}' if why else ''}")
+        action = "take back" if out else "leave out"
+        cells.append(
+            f'<button class="face {state}" data-face="{face["number"]}" title="{title}" '
+            f'aria-pressed="{str(out).lower()}" '
+            f'aria-label="{action} face {face["number"]}, {escape(str(face["origin"]))}">'
+            f'<img loading="lazy" src="{face["url"]}" alt=""><b>{face["number"]}</b><small>{why}</small></button>'
+        )
+    hint = "Click a face to leave it out, again to take it back. Trainings and profiles honour it."
+    return f'<p class="quiet">{hint}</p><div class="faces">{"".join(cells)}</div>'
+
+
+def _may_upload(name: str, consent: str | None) -> list[Any]:
+    """Let pictures in once it is said whose they are and by what right."""
+    try:
+        check_slug(name or "", "name")
+    except UserError:
+        consent = None
+    return [gr.File(interactive=bool(consent)), gr.Image(interactive=bool(consent))]
+
+
+def upload_to(project: Project, files: list[str], name: str) -> list[str]:
+    """Keep uploads of a person, for the endpoint; return the paths of those that were kept.
+
+    Args:
+        project: It.
+        files: Where the server put them.
+        name: The person's.
+
+    Raises:
+        UserError: None of them can be used.
+    """
+    kept, refused = keep_uploads(project, Path(project.uploads(name)), files)
+    if not kept:
+        raise UserError("; ".join(refused) or "files: none was given")
+    return [project.short(path) for path in kept]
