@@ -45,6 +45,8 @@ def check_inference(config: InferConfig) -> None:
         UserError: One line for each mistake.
     """
     lines = [*_missing_media(config, ""), *_missing_media(config.task, "task"), *_missing_files(config.task, "task")]
+    for number, entry in enumerate(getattr(config.task, "cast", None) or ()):
+        lines += _missing_files(entry, f"task.cast.{number}")
     if config.output is not None:
         lines += _unwritable("output", config.output.parent)
     _refuse([line.removeprefix("task.") for line in dict.fromkeys(lines)])

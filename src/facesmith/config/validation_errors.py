@@ -202,20 +202,24 @@ def _short(value: object) -> bool:
 
 def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
     """Return the field names of the settings class at this path."""
-    for step in path:
+    for step in _fields(path):
         schema = _model_in(_annotation(schema, step))
     return [field.alias or name for name, field in schema.model_fields.items()] if schema else []
 
 
 def _choices(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
     """Return the values allowed by a Literal field, or a list of them; nothing for other fields."""
-    while path and isinstance(path[-1], int):
-        path = path[:-1]
+    path = _fields(path)
     for step in path[:-1]:
         schema = _model_in(_annotation(schema, step))
     annotation = _annotation(schema, path[-1]) if path else None
     inner = (annotation, *get_args(annotation))
     return [str(value) for found in inner if get_origin(found) is Literal for value in get_args(found)]
+
+
+def _fields(path: Sequence[str | int]) -> list[str]:
+    """Return a path without the numbers of list items: what a list holds is found in the list's own annotation."""
+    return [step for step in path if isinstance(step, str)]
 
 
 def _annotation(schema: type[BaseModel] | None, step: str | int) -> object:

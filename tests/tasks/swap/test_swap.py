@@ -45,6 +45,9 @@ def analyzer() -> MediaPipeAnalyzer:
 
 def task(model, source, output, **changes) -> SwapTask:
     settings = {
+        "cast": None,
+        "fail_when_unmatched": True,
+        "preview": None,
         "profile": None,
         "select": "largest",
         "reference": None,

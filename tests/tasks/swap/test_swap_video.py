@@ -83,6 +83,7 @@ def test_swap_video_no_match_with_reference(swapper_file, couple, tmp_path, caps
 def test_swap_video_resume_after_ctrl_c_equals_uninterrupted(swapper_file, couple, tmp_path, capsys, monkeypatch):
     whole, stopped = tmp_path / "whole.mp4", tmp_path / "stopped.mp4"
     short = {"segment_seconds": 0.5, "detect_every": 4, "max_gap": 0.1, "smoothing": 0.1}
+    short["select"] = 1  # counted from the left in the first frame, also where the run goes on
     task(swapper_file, couple, whole, **short).run()
     calls = 0
     real = Swapper.__call__

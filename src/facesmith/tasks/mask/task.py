@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from facesmith.faces.geometry.alignment import (
     transform_points,
     warp_face,
 )
+from facesmith.faces.tracking.tracker import MIN_SIMILARITY
 from facesmith.media.images import read_image, write_image
 from facesmith.media.planes import PlaneFrame
 from facesmith.media.sources import find_media
@@ -31,7 +32,7 @@ from facesmith.progress import track
 from facesmith.tasks.batch import Batch
 from facesmith.tasks.mask.config import MaskTaskConfig
 from facesmith.tasks.swap.analysis import AnalyzerPool
-from facesmith.tasks.swap.face_selection import FaceSelector, Select
+from facesmith.tasks.swap.face_selection import Claim, FaceSelector, SelectedFace
 from facesmith.tasks.swap.outputs import output_paths, require_distinct
 from facesmith.tasks.swap.video_processing import VideoProcessor
 
@@ -61,7 +62,8 @@ class MaskTask:
         self._predictor = MaskPredictor(Occluder(config.occluder), config.template)
         self._analyzers = AnalyzerPool(analyzer)
         self._console = Console(highlight=False, soft_wrap=True)
-        self._process_video = VideoProcessor(self._analyzers, self._mask_frames, config, selector=self._make_selector)
+        by_place = isinstance(config.select, int)
+        self._process_video = VideoProcessor(self._analyzers, self._mask_frames, config, embed=by_place)
 
     def run(self) -> list[Path]:
         """Predict and write masks and overlays.
@@ -85,16 +87,20 @@ class MaskTask:
             raise UserError("source: no face found in any picture or frame; give one with a larger or clearer face")
         return written
 
-    def _mask_frames(self, frames: Sequence[tuple[PlaneFrame, Sequence[Face]]]) -> list[Pixels]:
-        return [self._predictor.mask_and_overlay(frame.rgb(), faces) for frame, faces in frames]
+    def _mask_frames(self, frames: Sequence[tuple[PlaneFrame, Sequence[SelectedFace]]]) -> list[Pixels]:
+        return [self._predictor.mask_and_overlay(frame.rgb(), [one.face for one in faces]) for frame, faces in frames]
 
     def _make_selector(self) -> FaceSelector:
-        return FaceSelector(cast(Select, self._config.select))  # checked by the settings
+        select = self._config.select
+        claimed = select if isinstance(select, int) else cast(Literal["largest", "all"], select)
+        # A place is counted once; the person is then recognised by what is usual for the recogniser.
+        return FaceSelector([Claim(claimed, MIN_SIMILARITY)])
 
     def _mask_image(self, path: Path, mask_path: Path) -> list[Path]:
         picture = read_image(path)
         with self._analyzers.borrow() as analyzer:
-            faces = self._make_selector()(dict(enumerate(analyzer(picture))))
+            found = self._make_selector()(dict(enumerate(analyzer(picture))))
+        faces = [one.face for one in found]
         if not faces:
             self._report_no_face(f"{path}: no face found")
             return []
@@ -112,7 +118,7 @@ class MaskTask:
             with (
                 VideoWriter(mask_path, timeline, mark=None, sound=False, crf=self._config.crf) as masks,
                 VideoWriter(overlay_path, timeline, mark=None, sound=False, crf=self._config.crf) as overlays,
-                closing(self._process_video(reader, range(total))) as frames,
+                closing(self._process_video(reader, range(total), self._make_selector())) as frames,
             ):
                 for frame in track(frames, path.name, total, console=self._console, shown=self._progress):
                     if not frame.faces:

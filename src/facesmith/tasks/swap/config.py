@@ -1,7 +1,9 @@
 """Settings of the swap task."""
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
@@ -89,13 +91,40 @@ class MediaTaskConfig(WholeTaskConfig):
         return select
 
 
+class CastEntry(FrameSwapSettings):
+    """One model of a cast and whose faces it replaces; what is left out is as the task has it."""
+
+    personal: ClassVar[tuple[str, ...]] = ("profile", "source_photo", "consent", "adapter", "adapter_weights")
+    """Keys that belong to one person or model, which an entry does not take from the task."""
+
+    model: PathSetting
+    """A trained swapper, .onnx, .dfm or .ckpt."""
+    target: Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)]
+    """Whose faces: a profile (.json) or a photo, a place from the left counted from 0, or of those that the other
+    entries leave the `largest`, or `all`."""
+    profile: PathSetting | None
+    """An identity profile, for models that take any identity."""
+    select_threshold: Cosine | dict[str, Cosine]
+    """Cosine similarity from which on a face is the target's: by embedder, or one for all."""
+
+    def frame_settings(self) -> dict[str, Any]:
+        """Return the values of `FrameSwapSettings`, which decide how a frame is swapped."""
+        return {name: getattr(self, name) for name in FrameSwapSettings.model_fields}
+
+
 class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     """Settings of `SwapTask`; `model`, `source` and `output` are top-level keys on the command line."""
 
     selections: ClassVar[tuple[str, ...]] = ("largest", "all", "reference")
 
-    model: PathSetting
-    """A trained swapper, .onnx, .dfm or .ckpt."""
+    model: PathSetting | None = None
+    """A trained swapper, .onnx, .dfm or .ckpt; None where there is a cast."""
+    cast: list[CastEntry] | None = Field(min_length=1)
+    """Several models in one pass, each with its target, or a YAML file that lists them; null: `model` alone."""
+    fail_when_unmatched: bool
+    """Whether an entry of the cast that matched nobody in any file ends the run with an error, its files written."""
+    preview: int | None = Field(ge=1, le=100)
+    """Draw a sheet of so many evenly chosen frames and stop; null: write the films."""
     profile: PathSetting | None
     """An identity profile, for models that take any identity."""
     reference: PathSetting | None
@@ -129,9 +158,12 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     resume: bool
     """Go on with what a stopped run left, and keep the files it finished."""
 
-    def frame_settings(self) -> dict[str, Any]:
-        """Return the values of `FrameSwapSettings`, which decide how a frame is swapped."""
-        return {name: getattr(self, name) for name in FrameSwapSettings.model_fields}
+    def entries(self) -> list[CastEntry]:
+        """Return the cast; that of a single `model` has one entry."""
+        if self.cast is not None:
+            return self.cast
+        own = {name: getattr(self, name) for name in CastEntry.model_fields if name != "target"}
+        return [CastEntry(target=self.select if self.reference is None else str(self.reference), **own)]
 
     @field_validator("start", "end")
     @classmethod
@@ -161,9 +193,54 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
             raise ValueError(f"reference={self.reference}: is not used by select={self.select}; give select=reference")
         return self
 
+    @model_validator(mode="after")
+    def _check_cast(self) -> "SwapTaskConfig":
+        if self.cast is None:
+            return self
+        if self.select != "largest" or self.reference is not None:
+            raise ValueError("cast: select and reference are not used; give each entry its target")
+        given = [key for key in ("model", *CastEntry.personal) if getattr(self, key) is not None]
+        if given:
+            raise ValueError(f"cast: {given[0]} belongs to one entry; give it there")
+        owners: dict[str, int] = {}
+        for number, entry in enumerate(self.cast):
+            first = owners.setdefault(str(entry.target), number)
+            if first != number:
+                raise ValueError(f"cast: entries {first} and {number} both claim target={entry.target}")
+        return self
+
     @model_validator(mode="before")
     @classmethod
-    def _require_top_level_keys(cls, config: object) -> object:
-        return require_keys(
-            config, "swap", model="<.onnx or .ckpt>", source="<image, video or folder>", output="<file or folder>"
-        )
+    def _complete(cls, config: object) -> object:
+        """Require the top-level keys, read a cast from its file, and give its entries what they leave out."""
+        if not isinstance(config, dict) or config.get("cast") is None:
+            return require_keys(
+                config, "swap", model="<.onnx or .ckpt>", source="<image, video or folder>", output="<file or folder>"
+            )
+        require_keys(config, "swap", source="<image, video or folder>", output="<file or folder>")
+        cast = config["cast"]
+        entries = _read_cast(cast) if isinstance(cast, str) else cast
+        if not isinstance(entries, list):
+            return config
+        keys = [key for key in CastEntry.model_fields if key not in CastEntry.personal and key in config]
+        shared = {key: config[key] for key in keys if key != "model"} | dict.fromkeys(CastEntry.personal)
+        whole = [{**shared, **entry} if isinstance(entry, dict) else entry for entry in entries]
+        return {**config, "cast": whole}
+
+
+def _read_cast(file: str) -> list[object]:
+    """Return the entries that a YAML file lists.
+
+    Raises:
+        ValueError: It cannot be read, or lists none.
+    """
+    path = Path(file).expanduser()
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cast={file}: cannot be read ({getattr(error, 'strerror', None) or 'no text'})") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"cast={file}: is no YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(read, list) or not all(isinstance(one, dict) for one in read):
+        raise ValueError(f"cast={file}: must be a list of entries, each `- model: ...` and `target: ...`")
+    return read

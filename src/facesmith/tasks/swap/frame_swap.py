@@ -59,6 +59,23 @@ class MaskOptions:
             raise ValueError("occlusion needs an occluder")
 
 
+@dataclass(frozen=True)
+class SwappedFace:
+    """A face as a model drew it, ready to be pasted.
+
+    Attributes:
+        face: The target's.
+        picture: Its crop (S,S,3) RGB 0..255.
+        mask: How much of it shows, (S,S) 0..1.
+        matrix: (2,3), picture to crop.
+    """
+
+    face: Face
+    picture: Floats
+    mask: Floats
+    matrix: Matrix
+
+
 class FrameSwapper:
     """Swap the faces of frames; may be called from several threads.
 
@@ -129,23 +146,39 @@ class FrameSwapper:
             work: Pictures, which are changed, and their faces; where they overlap, the first is on top.
         """
         jobs = [(canvas, face) for canvas, faces in work for face in faces]
+        for (canvas, _), drawn in reversed([*zip(jobs, self.draw(jobs), strict=True)]):
+            self.paste(canvas, drawn)
+
+    def draw(self, jobs: Sequence[tuple[Canvas, Face]]) -> list[SwappedFace]:
+        """Draw swapped faces, as one batch; nothing is changed yet.
+
+        Args:
+            jobs: Faces and the pictures they are in.
+        """
         if not jobs:
-            return
+            return []
         faces = [face for _, face in jobs]
         matrices = [estimate_alignment(face.keypoints, self._model.info.template, self._size) for face in faces]
         crops = np.stack([canvas.crop(matrix, self._size) for (canvas, _), matrix in zip(jobs, matrices, strict=True)])
         landmarks = [transform_points(face.landmarks, matrix) for face, matrix in zip(faces, matrices, strict=True)]
         swapped, masks = self._swap_crops(crops, np.stack(landmarks))
         np.minimum(masks, self._combine_masks([canvas for canvas, _ in jobs], faces, matrices), out=masks)
-        for i in reversed(range(len(jobs))):
-            canvas, face = jobs[i]
-            picture = swapped[i]
-            if self._colour_match:
-                skin = skin_mask(landmarks[i], self._size) * masks[i]
-                picture = match_skin_colour(picture, crops[i], skin)
-            canvas.paste(picture, masks[i], matrices[i], self._blend)
-            if self._enhancer is not None:
-                _enhance(canvas, face, masks[i], matrices[i], self._enhancer)
+        pictures = list(swapped)
+        if self._colour_match:
+            for i, (points, mask) in enumerate(zip(landmarks, masks, strict=True)):
+                pictures[i] = match_skin_colour(swapped[i], crops[i], skin_mask(points, self._size) * mask)
+        return [SwappedFace(*one) for one in zip(faces, pictures, masks, matrices, strict=True)]
+
+    def paste(self, canvas: Canvas, drawn: SwappedFace) -> None:
+        """Paste a face into the picture that it was drawn for, and sharpen it there.
+
+        Args:
+            canvas: The picture, which is changed.
+            drawn: The face.
+        """
+        canvas.paste(drawn.picture, drawn.mask, drawn.matrix, self._blend)
+        if self._enhancer is not None:
+            _enhance(canvas, drawn.face, drawn.mask, drawn.matrix, self._enhancer)
 
     def _swap_crops(self, crops: Floats, landmarks: Floats) -> tuple[Floats, Floats]:
         """Return the bare faces, like the crops, and the model's own masks (N,size,size).

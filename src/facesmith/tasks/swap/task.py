@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +15,13 @@ from rich.progress import Progress
 
 from facesmith import __version__
 from facesmith.errors import DiskFullError, UserError, free_bytes
-from facesmith.faces.face import Analyzer, Face
+from facesmith.faces.face import Analyzer
 from facesmith.files import partial_folder
 from facesmith.media.encoders import CONTAINERS, Encoding, choose_encoder, lost_properties
+from facesmith.media.images import write_image
 from facesmith.media.planes import PlaneFrame
-from facesmith.media.provenance import Mark, check_signing, file_sha256
+from facesmith.media.provenance import Mark, check_signing
+from facesmith.media.sampling import allocate_frames, evenly_spaced
 from facesmith.media.segments import SegmentedWriter
 from facesmith.media.sources import Media, find_media
 from facesmith.media.stills import Still, read_still, write_still
@@ -32,16 +33,11 @@ from facesmith.progress import progress_bar
 from facesmith.tasks.batch import Batch
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.canvas import PlaneCanvas, StillCanvas
+from facesmith.tasks.swap.cast import Cast
 from facesmith.tasks.swap.config import SwapTaskConfig
-from facesmith.tasks.swap.face_selection import (
-    FaceSelector,
-    Select,
-    count_turned,
-    reference_embedding,
-    threshold_for,
-)
-from facesmith.tasks.swap.frame_swap import load_frame_swapper
+from facesmith.tasks.swap.face_selection import FaceSelector, SelectedFace, count_turned
 from facesmith.tasks.swap.outputs import output_paths
+from facesmith.tasks.swap.preview import PreviewFrame, draw_preview, preview_path
 from facesmith.tasks.swap.time_range import parse_scale, select_frames
 from facesmith.tasks.swap.video_processing import VideoProcessor
 
@@ -61,6 +57,7 @@ class SwapResult:
         without_face: In how many of them no face was swapped.
         bridged: In how many of them a face was swapped that the analyzer did not see.
         turned: In how many of them a face was swapped that is turned far to the side.
+        of_entries: In how many of them each entry of the cast swapped a face.
     """
 
     path: Path
@@ -68,6 +65,7 @@ class SwapResult:
     without_face: int
     bridged: int
     turned: int
+    of_entries: list[int]
 
 
 class SwapTask:
@@ -92,27 +90,20 @@ class SwapTask:
         self._outputs = output_paths(
             self._media, config.source, config.output, suffix=config.suffix, usable=CONTAINERS[config.codec]
         )
-        self._swapper = load_frame_swapper(config.model, config, analyzer=analyzer, profile=config.profile)
-        self._model_hash = file_sha256(config.model)
+        self._analyzers = AnalyzerPool(analyzer)
+        with self._analyzers.borrow() as watch:
+            self._cast = Cast(config.entries(), analyzer=analyzer, watch=watch)
         self._encoding = Encoding(config.codec, config.encoder, config.crf, config.preset)
         self._encoder, fallback = choose_encoder(self._encoding)
         if fallback is not None and any(media.kind == "video" for media in self._media):
             self._console.print(fallback, markup=False)
-        self._analyzers = AnalyzerPool(analyzer)
-        self._embedding: npt.NDArray[np.float32] | None = None
-        self._threshold = 0.0
-        if config.reference is not None:
-            with self._analyzers.borrow() as first:
-                self._embedding = reference_embedding(config.reference, first)
-                self._threshold = threshold_for(config.select_threshold, first.embedder)
+        # On a CPU a batch costs what its faces cost one by one; a GPU would wait between them.
         self._process_video = VideoProcessor(
             self._analyzers,
             self._draw,
             config,
-            selector=self._make_selector,
-            embed=config.reference is not None,
+            embed=self._cast.recognises,
             deinterlaces=config.deinterlace,
-            # On a CPU a batch costs what its faces cost one by one; a GPU would wait between them.
             batch=_BATCH if is_accelerated() else 1,
         )
 
@@ -123,8 +114,11 @@ class SwapTask:
             The files written, and those that an earlier run had finished.
 
         Raises:
-            UserError: Nothing could be swapped.
+            UserError: Nothing could be swapped, or an entry of the cast matched nobody.
         """
+        if self._config.preview is not None:
+            with closing(self._analyzers):
+                return [self._preview(self._config.preview)]
         done: list[SwapResult] = []
         kept: list[Path] = []
         with closing(self._analyzers), self._progress_bar() as bar:
@@ -138,6 +132,7 @@ class SwapTask:
                     done.append(result)
         batch.require_any([*done, *kept], f"source={self._config.source}: no face swapped in any of")
         self._report(done, kept, len(batch.failed))
+        self._report_cast(done, kept)
         return [*kept, *(result.path for result in done)]
 
     def _swap(self, media: Media, output: Path, bar: Progress) -> SwapResult:
@@ -150,10 +145,10 @@ class SwapTask:
         still = read_still(path)
         picture = still.preview()
         with self._analyzers.borrow() as analyzer:
-            faces = self._make_selector()(dict(enumerate(analyzer(picture))))
+            faces = FaceSelector(self._cast.claims)(dict(enumerate(analyzer(picture))))
         if not faces and config.fail_when_no_face:
             raise UserError(f"{path}: {self._no_face()}")
-        self._swapper.swap_in_place([(StillCanvas(still), faces)])
+        self._cast.swap_in_place([(StillCanvas(still), faces)])
         if config.side_by_side:
             still = Still(side_by_side(picture, still.preview()))
         scale = parse_scale(config.scale)
@@ -161,7 +156,8 @@ class SwapTask:
             still = still.resized(*scale(still.pixels.shape[1], still.pixels.shape[0]))
         if lost := write_still(output, still, mark=self._mark(path), quality=config.quality):
             bar.console.print(f"{output}: {output.suffix} cannot hold {', '.join(lost)}; left out", markup=False)
-        return SwapResult(output, 1, int(not faces), 0, int(count_turned(faces) > 0))
+        turned = count_turned([one.face for one in faces])
+        return SwapResult(output, 1, int(not faces), 0, int(turned > 0), self._count_entries([faces]))
 
     def _swap_video(self, path: Path, output: Path, bar: Progress) -> SwapResult:
         config = self._config
@@ -205,7 +201,8 @@ class SwapTask:
                 tell(note)
             if lost := reader.lost:
                 tell(f"{path}: {'; '.join(lost)}")
-        return SwapResult(output, tally["frames"], tally["without"], tally["bridged"], tally["turned"])
+        of_entries = [tally[f"entry_{number}"] for number in range(len(self._cast))]
+        return SwapResult(output, tally["frames"], tally["without"], tally["bridged"], tally["turned"], of_entries)
 
     def _timeline(self, reader: VideoReader, output: Path, frames: range, tell: Callable[[str], None]) -> Timeline:
         """Return the timeline of the result, and tell what of the picture cannot be carried."""
@@ -228,30 +225,98 @@ class SwapTask:
         task = bar.add_task(reader.path.name, total=len(frames), completed=writer.start)
         if writer.start == len(frames):
             return
-        with closing(self._process_video(reader, frames[writer.start :], frames.start)) as processed:
+        select = FaceSelector(self._cast.claims)
+        self._decide(reader, frames[: writer.start], select)
+        with closing(self._process_video(reader, frames[writer.start :], select, frames.start)) as processed:
             for frame in processed:
                 number = frame.number - frames.start
                 writer.write(frame.picture, number)
                 writer.tally.update(
                     frames=1,
-                    without=int(frame.faces == 0),
+                    without=int(not frame.faces),
                     bridged=int(frame.bridged > 0),
                     turned=int(frame.turned > 0),
+                    **{f"entry_{entry}": 1 for entry in {one.entry for one in frame.faces}},
                 )
                 bar.update(task, completed=number + 1)
 
-    def _draw(self, frames: Sequence[tuple[PlaneFrame, Sequence[Face]]]) -> list[PlaneFrame | Pixels]:
+    def _decide(self, reader: VideoReader, frames: range, select: FaceSelector) -> None:
+        """Let a selector count places from the left in frames that are not written again."""
+        if not select.undecided or not frames:
+            return
+        look = VideoProcessor[None](
+            self._analyzers, lambda group: [None] * len(group), self._config, embed=True, deinterlaces=False
+        )
+        with closing(look(reader, frames, select)) as seen:
+            for _ in seen:
+                if not select.undecided:
+                    return
+
+    def _draw(self, frames: Sequence[tuple[PlaneFrame, Sequence[SelectedFace]]]) -> list[PlaneFrame | Pixels]:
         """Return the frames as they are written; those with faces are changed."""
         before = [frame.rgb() for frame, _ in frames] if self._config.side_by_side else []
-        self._swapper.swap_in_place([(PlaneCanvas(frame), faces) for frame, faces in frames if faces])
+        self._cast.swap_in_place([(PlaneCanvas(frame), faces) for frame, faces in frames if faces])
         if self._config.side_by_side:
             return [side_by_side(old, frame.rgb()) for old, (frame, _) in zip(before, frames, strict=True)]
         return [frame for frame, _ in frames]
 
-    def _make_selector(self) -> FaceSelector:
-        # `select` is checked by the settings
-        select = cast(Select, self._config.select)
-        return FaceSelector(select, reference=self._embedding, threshold=self._threshold)
+    def _preview(self, count: int) -> Path:
+        """Write the sheet of a few frames, chosen evenly over all files."""
+        config, output = self._config, preview_path(self._outputs, self._config.output)
+        chosen = [self._media[i] for i in evenly_spaced(len(self._media), min(count, len(self._media)))]
+        lengths = [None if media.kind == "image" else self._count_frames(media.path) for media in chosen]
+        shown: list[PreviewFrame] = []
+        with progress_bar(shown=self._progress, console=self._console) as bar:
+            task = bar.add_task("preview", total=count)
+            for media, numbers in zip(chosen, allocate_frames(lengths, count), strict=True):
+                frames = self._preview_image(media) if media.kind == "image" else self._preview_video(media, numbers)
+                for frame in frames:
+                    shown.append(frame)
+                    bar.update(task, completed=len(shown))
+        targets = [str(entry.target) for entry in self._cast.entries]
+        sheet = draw_preview(self._cast.names, targets, shown)
+        write_image(output, sheet, mark=self._cast.mark(f"preview of {config.source}"), quality=config.quality)
+        self._console.print(f"preview {output}: {len(shown)} frames; omit preview to write the result", markup=False)
+        for name, found in zip(self._cast.names, self._count_entries([one.faces for one in shown]), strict=True):
+            self._console.print(f"{name}: in {found} of {len(shown)} frames", markup=False)
+        return output
+
+    def _count_frames(self, path: Path) -> int:
+        with open_video(path, self._config.backend) as reader:
+            return len(select_frames(path, reader.times, reader.fps, self._config.start, self._config.end))
+
+    def _preview_image(self, media: Media) -> Iterator[PreviewFrame]:
+        still = read_still(media.path)
+        before = still.preview().copy()
+        with self._analyzers.borrow() as analyzer:
+            faces = FaceSelector(self._cast.claims)(dict(enumerate(analyzer(before))))
+        self._cast.swap_in_place([(StillCanvas(still), faces)])
+        yield PreviewFrame(media.path.name, before, still.preview(), faces)
+
+    def _preview_video(self, media: Media, numbers: Sequence[int]) -> Iterator[PreviewFrame]:
+        config = self._config
+
+        def draw(group: Sequence[tuple[PlaneFrame, Sequence[SelectedFace]]]) -> list[tuple[Pixels, Pixels]]:
+            before = [frame.rgb().copy() for frame, _ in group]
+            self._cast.swap_in_place([(PlaneCanvas(frame), faces) for frame, faces in group if faces])
+            return [(old, frame.rgb()) for old, (frame, _) in zip(before, group, strict=True)]
+
+        process = VideoProcessor(
+            self._analyzers, draw, config, embed=self._cast.recognises, deinterlaces=config.deinterlace
+        )
+        with open_video(media.path, config.backend) as reader:
+            frames = select_frames(media.path, reader.times, reader.fps, config.start, config.end)
+            select = FaceSelector(self._cast.claims)
+            for number in numbers:
+                self._decide(reader, frames[: number + 1], select)
+                one = range(frames[number], frames[number] + 1)
+                for frame in process(reader, one, select):
+                    name = f"{media.path.name}, {reader.times[frame.number]:.1f} s"
+                    yield PreviewFrame(name, *frame.picture, frame.faces)
+
+    def _count_entries(self, frames: Sequence[Sequence[SelectedFace]]) -> list[int]:
+        """Count the frames in which each entry of the cast swaps a face."""
+        return [sum(any(one.entry == number for one in faces) for faces in frames) for number in range(len(self._cast))]
 
     def _progress_bar(self) -> Progress:
         # Without a row, rich leaves an empty line.
@@ -265,30 +330,23 @@ class SwapTask:
     def _key(self, path: Path) -> str:
         """Return a hash of everything that determines the frames of a video."""
         config, file = self._config, path.stat()
-        facts: list[object] = [str(path.resolve()), file.st_size, file.st_mtime_ns, self._model_hash, __version__]
-        facts += [config.profile, config.select, self._embedding, self._threshold, config.smoothing]
-        facts += [config.smoothing_order, config.max_gap, config.detect_every, config.crf, config.preset]
-        facts += [config.codec, self._encoder, config.start, config.end, config.scale, config.deinterlace]
-        facts += [config.segment_seconds, config.side_by_side, sorted(config.frame_settings().items())]
-        if self._swapper.adapters:
-            facts.append(self._swapper.adapters.facts())
+        facts: list[object] = [str(path.resolve()), file.st_size, file.st_mtime_ns, __version__]
+        facts += [config.smoothing, config.smoothing_order, config.max_gap, config.detect_every, config.crf]
+        facts += [config.preset, config.codec, self._encoder, config.start, config.end, config.scale]
+        facts += [config.deinterlace, config.segment_seconds, config.side_by_side, *self._cast.facts()]
         return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
     def _mark(self, path: Path) -> Mark:
         """Return the provenance mark of every written file."""
-        source, adapters = self._swapper.source, self._swapper.adapters
-        return Mark(
-            identity=source.identity,
-            consent=source.consent,
-            model_hash=self._model_hash,
-            title=f"face swap of {path.name}",
-            adapter=adapters.name if adapters else "",
-        )
+        return self._cast.mark(f"face swap of {path.name}")
 
     def _no_face(self, frames: int = 0) -> str:
         scope = f" in any of {frames} frames" if frames else ""
-        if self._embedding is not None:
-            return f"no face matches the reference{scope}; lower select_threshold={self._threshold} or omit it"
+        if len(self._cast) > 1:
+            return f"no face matches an entry of the cast{scope}; look at preview=8, or lower select_threshold"
+        if self._config.reference is not None:
+            threshold = self._cast.claims[0].threshold
+            return f"no face matches the reference{scope}; lower select_threshold={threshold} or omit it"
         return (
             f"no face found{scope}, upright or turned; give one with a larger or clearer face, or look closer with "
             "analyzer.detector_sizes=[1920]"
@@ -309,6 +367,21 @@ class SwapTask:
             self._console.print(f"swapped {result.path}{note}", markup=False)
         if failed:
             self._console.print(f"swapped {len(done)} files, skipped {failed}")
+
+    def _report_cast(self, done: Sequence[SwapResult], kept: Sequence[Path]) -> None:
+        """Tell in how many frames each entry of the cast swapped a face; an entry without any may be an error."""
+        if len(self._cast) == 1 or not done:
+            return
+        frames = sum(result.frames for result in done)
+        found = [sum(result.of_entries[number] for result in done) for number in range(len(self._cast))]
+        for name, count in zip(self._cast.names, found, strict=True):
+            self._console.print(f"{name}: in {count} of {frames} frames", markup=False)
+        unmatched = [self._cast.describe(number) for number, count in enumerate(found) if not count]
+        if unmatched and not kept:
+            line = f"{' and '.join(unmatched)} matched nobody; look at preview=8, or lower its select_threshold"
+            if self._config.fail_when_unmatched:
+                raise UserError(f"{line}; the files are written; fail_when_unmatched=false takes that as success")
+            self._console.print(line, markup=False)
 
 
 def _how_to_resume(writer: SegmentedWriter) -> str:

@@ -10,7 +10,6 @@ from typing import Final, Generic, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from facesmith.faces.face import Face
 from facesmith.faces.face_set.config import SmoothingConfig
 from facesmith.faces.tracking.stream import HISTORY_SECONDS, StreamTracker, TrackedFrame
 from facesmith.media.deinterlace import deinterlace
@@ -18,12 +17,12 @@ from facesmith.media.planes import PlaneFrame
 from facesmith.media.video import VideoReader, read_planes
 from facesmith.tasks.swap.analysis import SEARCH_EVERY, AnalyzerPool, Frame, analyze_frames
 from facesmith.tasks.swap.config import MediaTaskConfig
-from facesmith.tasks.swap.face_selection import FaceSelector, count_turned
+from facesmith.tasks.swap.face_selection import FaceSelector, SelectedFace, count_turned
 
 T = TypeVar("T")
 R = TypeVar("R")
 P = TypeVar("P")
-Process = Callable[[Sequence[tuple[PlaneFrame, Sequence[Face]]]], Sequence[P]]
+Process = Callable[[Sequence[tuple[PlaneFrame, Sequence[SelectedFace]]]], Sequence[P]]
 """From frames and the faces in them to pictures, one each; called from several threads."""
 
 _MAX_WORKERS: Final = 4
@@ -37,14 +36,14 @@ class ProcessedFrame(Generic[P]):
     Attributes:
         number: Its number in the video.
         picture: What was made of it.
-        faces: How many faces were processed.
+        faces: The faces that were processed.
         bridged: How many of them the analyzer did not see.
         turned: How many of them are turned far, see `count_turned`.
     """
 
     number: int
     picture: P
-    faces: int
+    faces: Sequence[SelectedFace]
     bridged: int
     turned: int
 
@@ -53,7 +52,7 @@ class ProcessedFrame(Generic[P]):
 class _Selected:
     number: int
     picture: PlaneFrame
-    faces: list[Face]
+    faces: list[SelectedFace]
     bridged: int
 
 
@@ -66,7 +65,6 @@ class VideoProcessor(Generic[P]):
         process: Process[P],
         config: MediaTaskConfig,
         *,
-        selector: Callable[[], FaceSelector],
         embed: bool = False,
         batch: int = 1,
         deinterlaces: bool = False,
@@ -77,14 +75,12 @@ class VideoProcessor(Generic[P]):
             analyzers: Shared by the threads.
             process: Makes the pictures of frames and their selected faces.
             config: Settings of detection, smoothing and threads.
-            selector: Makes the selector of a video's faces.
             embed: Whether the selector needs embeddings.
             batch: How many frames are processed at once.
             deinterlaces: Whether interlaced frames become progressive.
         """
         self._analyzers = analyzers
         self._process = process
-        self._selector = selector
         self._embed = embed
         self._batch = batch
         self._deinterlaces = deinterlaces
@@ -93,12 +89,15 @@ class VideoProcessor(Generic[P]):
         self._every = config.detect_every
         self._workers = config.workers or min(os.cpu_count() or 1, _MAX_WORKERS)
 
-    def __call__(self, reader: VideoReader, frames: range, first: int = 0) -> Generator[ProcessedFrame[P], None, None]:
+    def __call__(
+        self, reader: VideoReader, frames: range, select: FaceSelector, first: int = 0
+    ) -> Generator[ProcessedFrame[P], None, None]:
         """Process frames of a video.
 
         Args:
             reader: The video; frames that it cannot decode are skipped.
             frames: Numbers of the frames; what comes is the same as if one had begun with frame 0.
+            select: Selects the faces of this video.
             first: Number of the frame with which the first batch begins.
 
         Yields:
@@ -118,7 +117,7 @@ class VideoProcessor(Generic[P]):
             workers=self._workers,
         )
         tracked = StreamTracker[Frame](smoothing=self._smoothing, max_gap=self._max_gap)(detected)
-        groups = self._group(self._select(tracked, frames), first)
+        groups = self._group(_select(tracked, frames, select), first)
         pool = ThreadPoolExecutor(self._workers)
         try:
             for done in prefetch(map_in_order(pool, self._process_group, groups, 2 * self._workers), _AHEAD):
@@ -142,17 +141,6 @@ class VideoProcessor(Generic[P]):
         after = int(np.searchsorted(times, needed, side="right"))
         return -(-after // self._every) * self._every + 1 - stop
 
-    def _select(self, tracked_frames: Iterator[TrackedFrame[Frame]], frames: range) -> Iterator[_Selected]:
-        select = self._selector()
-        for tracked in tracked_frames:
-            faces = select(tracked.faces)
-            number, picture = tracked.item
-            if number >= frames.stop:
-                return
-            if number >= frames.start:
-                bridged = sum(tracked.faces[track] is face for track in tracked.bridged for face in faces)
-                yield _Selected(number, picture, faces, bridged)
-
     def _group(self, frames: Iterator[_Selected], first: int) -> Iterator[list[_Selected]]:
         """Gather frames that are processed at once: whole batches counted from `first`, wherever one begins."""
         group: list[_Selected] = []
@@ -167,9 +155,22 @@ class VideoProcessor(Generic[P]):
     def _process_group(self, group: list[_Selected]) -> list[ProcessedFrame[P]]:
         pictures = self._process([(frame.picture, frame.faces) for frame in group])
         return [
-            ProcessedFrame(frame.number, picture, len(frame.faces), frame.bridged, count_turned(frame.faces))
+            ProcessedFrame(
+                frame.number, picture, frame.faces, frame.bridged, count_turned([one.face for one in frame.faces])
+            )
             for frame, picture in zip(group, pictures, strict=True)
         ]
+
+
+def _select(tracked_frames: Iterator[TrackedFrame[Frame]], frames: range, select: FaceSelector) -> Iterator[_Selected]:
+    for tracked in tracked_frames:
+        faces = select(tracked.faces)
+        number, picture = tracked.item
+        if number >= frames.stop:
+            return
+        if number >= frames.start:
+            bridged = sum(tracked.faces[track] is one.face for track in tracked.bridged for one in faces)
+            yield _Selected(number, picture, faces, bridged)
 
 
 def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
