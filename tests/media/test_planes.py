@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from facesmith.faces.geometry.alignment import warp_face
 from facesmith.media.planes import PlaneFrame, is_plain
 from facesmith.media.video import open_video, read_planes
 
@@ -32,6 +33,17 @@ def test_plane_frame_views_show_the_picture(pix_fmt):
         assert np.abs(view.astype(int) - there).mean() < 2
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gray", "p010le"])
+@pytest.mark.parametrize("scale", [1.4, 0.9, 0.3])
+def test_plane_frame_cut_is_a_crop_of_the_picture(pix_fmt, scale):
+    frame = PlaneFrame(frame_of(pix_fmt, cv2.resize(astronaut(), (1024, 1024))))
+    matrix = cv2.getRotationMatrix2D((420, 260), 20, scale) - [[0, 0, 356], [0, 0, 196]]
+    crop = frame.cut(matrix, 128)
+    assert crop.shape == (128, 128, 3)
+    assert crop.dtype == np.uint8
+    assert np.abs(crop.astype(int) - warp_face(frame.rgb(), matrix, 128)).mean() < 3
+
+
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_plane_frame_turned_view_is_upright(make_video, rotation):
     path = make_video(f"planes{rotation}.mp4", 2, rotation=rotation)
@@ -41,6 +53,8 @@ def test_plane_frame_turned_view_is_upright(make_video, rotation):
     assert frame.shape == whole.shape[:2]
     view, (left, top, right, bottom) = frame.view((8, 16, 60, 50), 1)
     assert np.abs(view.astype(int) - whole[top:bottom, left:right]).mean() < 3
+    cut = frame.cut(np.array([[1.0, 0, -8], [0, 1, -16]]), 40)
+    assert np.abs(cut.astype(int) - whole[16:56, 8:48]).mean() < 3
 
 
 def test_plane_frame_planes_are_those_of_the_file():

@@ -47,7 +47,7 @@ class Face:
         box: (4,) left, top, right, bottom.
         score: The detector's, 0..1.
         landmarks: (478, 3); z in px too, negative towards the camera.
-        blendshapes: (52,) 0..1, in the order of `topology.BLENDSHAPES`.
+        blendshapes: (52,) 0..1, in the order of `topology.BLENDSHAPES`; NaN of a face that was followed.
         pose: (3,) pitch, yaw, roll in degrees; positive is chin down, nose towards the picture's right, head leaning
             clockwise in the picture.
         embedding: (E,), L2-normalised; NaN where it was not asked for.
@@ -106,6 +106,18 @@ class Analyzer(Protocol):
             frame: (H, W, 3) RGB.
             detections: Where to look.
             embed: Whether to embed the faces; else their embeddings are NaN.
+        """
+        ...
+
+    def follow(self, frame: Pixels, landmarks: Floats) -> Floats | None:
+        """Find the landmarks of a face again near where it was, without a search.
+
+        Args:
+            frame: (H, W, 3) RGB.
+            landmarks: (478, 3) px, of the face in a neighbouring frame.
+
+        Returns:
+            (478, 3) px; None if no face is seen there.
         """
         ...
 

@@ -22,6 +22,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 from facesmith import assets
 from facesmith.faces.analyzers import native_log
+from facesmith.faces.analyzers.follower import Follower
 from facesmith.faces.analyzers.turned import find_cut, find_turned, is_on_side, turn_upright
 from facesmith.faces.face import Detection, Face, Floats, Pixels, keypoints_from_landmarks
 from facesmith.faces.geometry.alignment import (
@@ -33,6 +34,7 @@ from facesmith.faces.geometry.alignment import (
     transform_scale,
     warp_face,
 )
+from facesmith.faces.geometry.pose import pose_of_rotation
 from facesmith.faces.measures import DUPLICATE_IOU, box_area, landmark_iou
 
 # libmediapipe samples its own CPU time by SIGPROF; ticks that come after a landmarker was closed would end the process.
@@ -79,6 +81,7 @@ class LandmarkerAnalyzer(ABC):
         self.fingerprint = fingerprint
         self._sizes, self._min_score = tuple(sizes), min_score
         self._landmarker = Landmarker(assets.fetch(_WEIGHTS))
+        self._follower: Follower | None = None
 
     @property
     @abstractmethod
@@ -178,6 +181,12 @@ class LandmarkerAnalyzer(ABC):
             )
             for (detection, result), embedding in zip(found, embeddings, strict=True)
         ]
+
+    def follow(self, frame: Pixels, landmarks: Floats) -> Floats | None:
+        """Find a face of a neighbouring frame again, see `Follower.find`."""
+        if self._follower is None:
+            self._follower = Follower(assets.fetch(_WEIGHTS))
+        return self._follower.find(frame, landmarks)
 
     def find_landmarks(self, crops: Sequence[Pixels]) -> list[tuple[Floats, Floats] | None]:
         """Find landmarks and expression in crops (S, S, 3) RGB of one face each.
@@ -348,7 +357,4 @@ def _pose(matrix: Array, angle: float) -> Floats:
     cos, sin = math.cos(angle), math.sin(angle)
     # MediaPipe's y points up, so that a clockwise turn of the picture is a negative one about z: undo it.
     rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ matrix[:3, :3]
-    pitch = math.atan2(rotation[2, 1], rotation[2, 2])
-    yaw = math.asin(float(np.clip(-rotation[2, 0], -1, 1)))
-    roll = -math.atan2(rotation[1, 0], rotation[0, 0])
-    return np.degrees([pitch, yaw, roll]).astype(np.float32)
+    return pose_of_rotation(rotation)

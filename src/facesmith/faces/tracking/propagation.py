@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar, cast
+from typing import Final, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facesmith.faces.face import Detection, Face
+from facesmith.faces.face import Detection, Face, keypoints_from_landmarks
+from facesmith.faces.geometry.pose import turn_pose
 from facesmith.faces.measures import DUPLICATE_IOU, landmark_iou
 from facesmith.faces.tracking.tracker import CHANGE_THRESHOLD, make_thumbnail, picture_difference
 
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 F = TypeVar("F")
 F_contra = TypeVar("F_contra", contravariant=True)
+
+_MAX_DISTANCE: Final = 0.25  # sizes of a face by which its points move from one frame to the next, at most
 
 
 class FrameAnalyzer(Protocol[F_contra]):
@@ -31,6 +35,10 @@ class FrameAnalyzer(Protocol[F_contra]):
         """Return the faces behind detections, the largest first."""
         ...
 
+    def follow(self, frame: F_contra, landmarks: Floats) -> Floats | None:
+        """Find the landmarks (478, 3) of a face again near where it was; None if no face is seen there."""
+        ...
+
 
 def detect_faces(analyzer: FrameAnalyzer[F], frame: F, *, embed: bool, thorough: bool = False) -> list[Face]:
     """Return all faces of a frame, the largest first.
@@ -42,7 +50,15 @@ def detect_faces(analyzer: FrameAnalyzer[F], frame: F, *, embed: bool, thorough:
         thorough: Whether turned and small faces are searched for where there are no others.
     """
     faces = analyzer.analyse(frame, analyzer.detect(frame), embed=embed)
-    return faces if faces or not thorough else analyzer.analyse(frame, analyzer.search(frame), embed=embed)
+    if not faces and thorough:
+        faces = analyzer.analyse(frame, analyzer.search(frame), embed=embed)
+    return settle_faces(analyzer, frame, faces)
+
+
+def settle_faces(analyzer: FrameAnalyzer[F], frame: F, faces: Sequence[Face]) -> list[Face]:
+    """Return detected faces with the landmarks that following them gives, so that those of all frames agree."""
+    followed = [(face, analyzer.follow(frame, face.landmarks)) for face in faces]
+    return [face if landmarks is None else replace(face, landmarks=landmarks) for face, landmarks in followed]
 
 
 def propagate_faces(
@@ -70,7 +86,7 @@ def propagate_faces(
         thumbnail: Makes a frame's thumbnail; None for frames (H, W, 3) RGB.
 
     Returns:
-        The faces of each frame. A propagated face has no embedding (NaN).
+        The faces of each frame. A propagated face has neither embedding nor blendshapes (NaN).
     """
     thumbnail = thumbnail or cast(Callable[[F], Pixels], make_thumbnail)
     small = [thumbnail(frame) for frame in frames]
@@ -100,9 +116,9 @@ def _find_again(analyzer: FrameAnalyzer[F], frame: F, faces: Sequence[Face]) -> 
     """Find faces of a neighbouring frame again; those that cannot be seen are missing."""
     result: list[Face] = []
     for face in faces:
-        detection = Detection(face.box, face.keypoints, face.score)
-        seen = [replace(one, box=_move_box(face, one)) for one in analyzer.analyse(frame, [detection], embed=False)]
-        result += _remove_known(seen, result)
+        landmarks = analyzer.follow(frame, face.landmarks)
+        if landmarks is not None and _is_near(face.landmarks, landmarks):
+            result += _remove_known([_moved(face, landmarks)], result)
     return result
 
 
@@ -112,8 +128,26 @@ def _remove_known(faces: Sequence[Face], known: Sequence[Face]) -> list[Face]:
     ]
 
 
-def _move_box(before: Face, now: Face) -> NDArray[np.float32]:
+def _is_near(before: Floats, now: Floats) -> bool:
+    """Return whether landmarks are where the same face can be a frame later: else they are a neighbour's."""
+    a, b = (keypoints_from_landmarks(each) for each in (before, now))
+    return float(np.linalg.norm(a - b, axis=1).mean()) <= _MAX_DISTANCE * float(np.ptp(before[:, :2], axis=0).max())
+
+
+def _moved(face: Face, landmarks: Floats) -> Face:
+    """Return a face where it was found again."""
+    return replace(
+        face,
+        box=_move_box(face, landmarks),
+        landmarks=landmarks,
+        blendshapes=np.full_like(face.blendshapes, np.nan),
+        pose=turn_pose(face.pose, face.landmarks, landmarks),
+        embedding=np.full_like(face.embedding, np.nan),
+    )
+
+
+def _move_box(before: Face, landmarks: Floats) -> Floats:
     """Return the box of a detection, moved and scaled as the landmarks are."""
-    a, b = before.landmarks[:, :2], now.landmarks[:, :2]
+    a, b = before.landmarks[:, :2], landmarks[:, :2]
     growth = float(np.sqrt(b.var(axis=0).sum() / max(float(a.var(axis=0).sum()), 1e-6)))
     return np.asarray(np.tile(b.mean(0), 2) + (before.box - np.tile(a.mean(0), 2)) * growth, np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facesmith.faces.face import Analyzer, Face
-from facesmith.faces.tracking.propagation import detect_faces, propagate_faces
+from facesmith.faces.tracking.propagation import detect_faces, propagate_faces, settle_faces
 from facesmith.faces.tracking.stream import DetectedFrame
 from facesmith.media.planes import PlaneFrame
 from facesmith.tasks.swap.plane_analyzer import PlaneAnalyzer, plane_thumbnail
@@ -98,7 +98,7 @@ def analyze_frames(
             faces = detect_faces(watched, frame, embed=embed)
             if faces or not thorough:
                 return _Found(faces, False)
-            faces = watched.analyse(frame, watched.search(frame), embed=embed)
+            faces = settle_faces(watched, frame, watched.analyse(frame, watched.search(frame), embed=embed))
             return _Found(faces, bool(faces))
 
     def track(

@@ -7,7 +7,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from facesmith.faces.analyzers.follower import SIDE as FOLLOW_SIDE
+from facesmith.faces.analyzers.follower import follow_matrix
 from facesmith.faces.face import Analyzer, Detection, Face, Floats, Pixels
+from facesmith.faces.geometry.alignment import invert_transform, transform_points
 from facesmith.faces.tracking.tracker import THUMBNAIL
 from facesmith.media.planes import Box, PlaneFrame
 
@@ -50,6 +53,15 @@ class PlaneAnalyzer:
             for each in detections
         ]
         return [_move_back(face, offset, shrink) for face in self._analyzer.analyse(picture, moved, embed=embed)]
+
+    def follow(self, frame: PlaneFrame, landmarks: Floats) -> Floats | None:
+        """Find the landmarks of a face again near where it was, px of the frame; None if no face is seen there."""
+        matrix = follow_matrix(landmarks)
+        if not np.isfinite(matrix).all():
+            return None
+        crop = frame.cut(matrix, FOLLOW_SIDE)
+        found = self._analyzer.follow(crop, transform_points(landmarks, matrix))
+        return None if found is None else transform_points(found, invert_transform(matrix))
 
 
 def _whole(frame: PlaneFrame) -> Pixels:
