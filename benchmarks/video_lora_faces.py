@@ -1,15 +1,15 @@
 """Does the LoRA learn the face, and does face_scale mean something? People of the toy world, none seen by the base.
 
-python benchmarks/video_lora_faces.py output=<folder> [people=5] [seeds=2] [key=value of the demo experiment ...]
+python benchmarks/video_lora_faces.py output=<folder> [people=5] [first=0] [seeds=2] [dances=12] [key=value ...]
 
-Trains each person with each seed as the demo does, draws 12 dances nobody trained on at every lora and face scale
-(after the first seed at lora_scale 1 alone), and prints means over trials: projection on the person (0 the mean person,
-1 the person), rank of the person among 11, overlap of the body with the true dance. The base alone is the row of
-lora_scale 0, face_scale 0. Every trial leaves a record and a picture in the folder; started again, the benchmark goes
-on with the trials that are missing.
+Trains each person with each seed as the demo does, draws dances nobody trained on at every lora and face scale (after
+the first seed at lora_scale 1 alone), with 0, 1 and 3 reference photos, and at some scales of one photo. Prints means
+over trials: projection on the person (0 the mean person, 1 the person), rank of the person among 11, overlap of the
+body with the true dance. The base alone is the row of lora_scale 0, face_scale 0. Every trial leaves a record and a
+picture in the folder; started again, the benchmark goes on with the trials that are missing. Further key=value
+arguments are those of the demo experiment.
 """
 
-import itertools
 import json
 import sys
 import time
@@ -26,7 +26,14 @@ from facesmith.config.schema import TrainConfig
 from facesmith.files import write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
-from facesmith.methods.video_lora.latents import decode_latents, initial_noise, sample_latents, vace_control
+from facesmith.methods.video_lora.generation import scale_references
+from facesmith.methods.video_lora.latents import (
+    add_references,
+    decode_latents,
+    initial_noise,
+    sample_latents,
+    vace_control,
+)
 from facesmith.methods.video_lora.lora import set_lora_scale
 from facesmith.methods.video_lora.networks import insert_face_tokens
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
@@ -37,6 +44,9 @@ from facesmith.training.run.log import silence_libraries
 
 FACE_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
 LORA_SCALES = (0.0, 0.5, 1.0)
+PHOTOS = (0, 1, 3)
+PHOTO_FACE_SCALES = (0.0, 0.5, 1.0)
+PHOTO_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 DANCES = 12
 DISTRACTORS = 10
 STAGE = 77_001  # seed of the dances
@@ -93,13 +103,20 @@ class Trial:
         length = data.config.text_length
         rows = cache_prompts(data.base, data.cache, some.prompts, length, data.config.face_tokens, False)
         self.text = torch.stack([pad_rows(data.cache.read(path)["rows"], length) for path in rows])
+        person = next(iter(data.people.values()))
+        photos = [latents(photo.permute(2, 0, 1)[None, :, None].float() / 127.5 - 1) for photo in person.portraits]
+        self.photos = torch.cat(photos, 2)
 
     @torch.no_grad()
-    def of_the_person(self, lora_scale: float, face_scale: float, face: Tensor) -> Tensor:
-        """Draw latents of the dances for a face (E,)."""
+    def of_the_person(
+        self, lora_scale: float, face_scale: float, face: Tensor, photos: int = 0, photo_scale: float = 1.0
+    ) -> Tensor:
+        """Draw latents of the dances for a face (E,) and the first photos of the person."""
         set_lora_scale(self.module.transformer, lora_scale)
         tokens = face_scale * self.module.mapper(face[None]).expand(len(self.text), -1, -1)
-        return self._latents(self.module.transformer, insert_face_tokens(self.text, tokens))
+        shown = photos if photo_scale else 0
+        with scale_references(self.module.transformer, shown, photo_scale):
+            return self._latents(self.module.transformer, insert_face_tokens(self.text, tokens), shown)
 
     def of_the_base(self) -> Tensor:
         """Draw latents with the base as it was loaded, without adapter and tokens."""
@@ -110,16 +127,19 @@ class Trial:
         return decode_latents(self.codec, latents).numpy()
 
     @torch.no_grad()
-    def _latents(self, transformer: Any, text: Tensor) -> Tensor:
-        base = self.module.base
-        shape = (len(text), base.latent_channels, *self.control.shape[2:])
+    def _latents(self, transformer: Any, text: Tensor, photos: int = 0) -> Tensor:
+        base, control = self.module.base, self.control
+        if photos:
+            control = add_references(control, self.photos[:, :, :photos].expand(len(text), -1, -1, -1, -1))
+        shape = (len(text), base.latent_channels, *control.shape[2:])
         return sample_latents(
             transformer,
             base.load_scheduler(),
             noise=initial_noise(shape, list(range(100, 100 + len(text))), self.control.device),
-            control=self.control,
+            control=control,
             text=text,
             steps=self.module.config.validation.steps,
+            photos=photos,
         )
 
 
@@ -129,9 +149,9 @@ def fields(who: Tensor) -> Tensor:
     return faces.portrait_colours(pictures)
 
 
-def truth_of(who: Tensor) -> np.ndarray:
+def truth_of(who: Tensor, dances: int = DANCES) -> np.ndarray:
     """Return the dances as a person truly dances them."""
-    shown = sample_clips(DANCES, torch.Generator().manual_seed(STAGE), who)
+    shown = sample_clips(dances, torch.Generator().manual_seed(STAGE), who)
     return ((shown.videos + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
 
 
@@ -176,7 +196,22 @@ def read_record(path: Path, overrides: list[str]) -> dict[str, Any] | None:
     return known
 
 
-def one_trial(output: Path, number: int, seed: int, overrides: list[str]) -> dict[str, Any]:
+def cell(lora_scale: float, face_scale: float, photos: int = 0, photo_scale: float = 1.0) -> str:
+    """Name a cell of the tables."""
+    behind = f" photos {photos} x {photo_scale:g}" if photos and photo_scale else ""
+    return f"{lora_scale:g} {face_scale:g}{behind}"
+
+
+def plan(complete: bool) -> list[tuple[float, float, int, float]]:
+    """List lora scale, face scale, photos and their scale of everything that is drawn."""
+    found: list[tuple[float, float, int, float]] = []
+    found += [(lora, face, 0, 1.0) for lora in LORA_SCALES for face in FACE_SCALES]
+    found += [(lora, face, n, 1.0) for lora in (0.0, 1.0) for face in PHOTO_FACE_SCALES for n in PHOTOS if n]
+    found += [(1.0, 0.0, 1, scale) for scale in PHOTO_SCALES if 0 < scale < 1]
+    return [one for one in found if complete or one[0] == 1 or one[:3] == (0, 0, 0)]
+
+
+def one_trial(output: Path, number: int, seed: int, overrides: list[str], dances: int) -> dict[str, Any]:
     """Train, draw, judge; leave record and picture."""
     name = f"person_{number}_seed_{seed}"
     record = output / f"{name}.json"
@@ -187,20 +222,19 @@ def one_trial(output: Path, number: int, seed: int, overrides: list[str]) -> dic
     data, module = trained(settings(output / "run", [*run, *overrides]))
     seconds = time.process_time() - begun
     who = demo_person(number)
-    trial = Trial(data, module, sample_clips(DANCES, torch.Generator().manual_seed(STAGE)))
+    trial = Trial(data, module, sample_clips(dances, torch.Generator().manual_seed(STAGE)))
     face, target, others = next(iter(data.people.values())).mean, fields(who[None])[0], distractors()
-    truth, base = truth_of(who), trial.of_the_base()
+    truth, base = truth_of(who, dances), trial.of_the_base()
     rows, cells = [trial.poses, truth, trial.videos(base)], {}
     bit_equal = False
-    for lora_scale, face_scale in itertools.product(LORA_SCALES, FACE_SCALES):
-        if seed == 0 or lora_scale == 1 or lora_scale == face_scale == 0:
-            latents = trial.of_the_person(lora_scale, face_scale, face)
-            videos = trial.videos(latents)
-            cells[f"{lora_scale:g} {face_scale:g}"] = figures(videos, truth, trial.poses, target, others)
-            if lora_scale == face_scale == 0:
-                bit_equal = torch.equal(latents, base)
-            if lora_scale == 1:
-                rows.append(videos)
+    for scales in plan(seed == 0):
+        latents = trial.of_the_person(*scales[:2], face, *scales[2:])
+        videos = trial.videos(latents)
+        cells[cell(*scales)] = figures(videos, truth, trial.poses, target, others)
+        if scales[:3] == (0, 0, 0):
+            bit_equal = torch.equal(latents, base)
+        if scales[0] == 1 and scales[3] == 1:
+            rows.append(videos)
     sheet(rows, output / f"{name}.png")
     found = {
         "overrides": overrides,
@@ -224,15 +258,25 @@ def told(trials: dict[str, dict[str, Any]]) -> str:
     for lora_scale in LORA_SCALES:
         cells = [f"{mean(f'{lora_scale:g} {s:g}', 'projection'):.3f}" for s in FACE_SCALES]
         lines.append(f"| {lora_scale:g} | " + " | ".join(cells) + " |")
-    lines.append("")
+    lines += ["", "| lora_scale, photos \\ face_scale | " + " | ".join(f"{s:g}" for s in PHOTO_FACE_SCALES) + " |"]
+    lines.append("|---" * (len(PHOTO_FACE_SCALES) + 1) + "|")
+    for lora_scale in (0.0, 1.0):
+        for photos in PHOTOS:
+            found = [f"{mean(cell(lora_scale, face, photos), 'projection'):.3f}" for face in PHOTO_FACE_SCALES]
+            lines.append(f"| {lora_scale:g}, {photos} | " + " | ".join(found) + " |")
+    doses = [f"{scale:g}: {mean(cell(1, 0, 1, scale), 'projection'):.3f}" for scale in PHOTO_SCALES]
+    lines += ["", f"reference_scale of one photo, lora_scale 1, face_scale 0: {', '.join(doses)}", ""]
     for name, trial in trials.items():
         cells = trial["cells"]
         doses = [cells[f"1 {s:g}"]["projection"] for s in FACE_SCALES]
+        shown = [cells[cell(1, 0, 1, scale)]["projection"] for scale in PHOTO_SCALES]
         lines.append(
             f"{name}: projections {' '.join(f'{dose:.3f}' for dose in doses)}, "
             f"{'rising' if doses == sorted(doses) else 'NOT rising'}; "
             f"leak {doses[0] - cells['0 0']['projection']:+.3f}; worst rank {cells['1 1']['worst_rank']:.0f}; "
-            f"IoU {cells['1 1']['iou']:.3f} (base {cells['0 0']['iou']:.3f}); cosine {cells['1 1']['likeness']:.3f}; "
+            f"photos {' '.join(f'{d:.3f}' for d in shown)} {'rising' if shown == sorted(shown) else 'NOT rising'}; "
+            f"IoU {cells['1 1']['iou']:.3f}, with a photo {cells[cell(1, 1, 1)]['iou']:.3f} "
+            f"(base {cells['0 0']['iou']:.3f}); cosine {cells['1 1']['likeness']:.3f}; "
             f"base bit-equal {trial['base_bit_equal']}; trained in {trial['cpu_seconds_of_training']:.0f} CPU s"
         )
     ones = [trial["cells"]["1 1"] for trial in trials.values()]
@@ -277,14 +321,14 @@ def split(arguments: list[str], known: dict[str, str]) -> tuple[dict[str, str], 
 
 def main(arguments: list[str]) -> None:
     """Read key=value arguments: output, people, seeds, and those of the experiment."""
-    given, overrides = split(arguments, {"people": "5", "seeds": "2", "output": ""})
+    given, overrides = split(arguments, {"people": "5", "first": "0", "seeds": "2", "dances": "12", "output": ""})
     silence_libraries()
     output = Path(given["output"])
     trials = {}
     for seed in range(int(given["seeds"])):
-        for number in range(int(given["people"])):
+        for number in range(int(given["first"]), int(given["first"]) + int(given["people"])):
             name = f"person {number} seed {seed}"
-            trials[name] = one_trial(output, number, seed, overrides)
+            trials[name] = one_trial(output, number, seed, overrides, int(given["dances"]))
             print(f"{name}: {trials[name]['cells']['1 1']}", flush=True)
     print("\n" + told(trials))
     from facesmith.methods.video_lora.base import open_base

@@ -146,7 +146,7 @@ def pair_videos(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pai
             path.stem if stems[path.stem] == 1 else _NESTED.join(path.relative_to(videos).with_suffix("").parts),
             path,
             pose,
-            _read_prompt(path.with_suffix(".txt")),
+            read_prompt(path.with_suffix(".txt")),
         )
         for path, pose in sorted(found.pairs.items(), key=lambda pair: natural_key(pair[0]))
     ]
@@ -210,7 +210,7 @@ def cut_clips(
             reports.append(_report(pair, [], 0, 0, SKIPPED, str(error)))
             continue
         taken = _resample(timing.seconds, fps)
-        height, width = min(sizes, key=lambda size: abs(np.log(size[1] / size[0] * timing.height / timing.width)))
+        height, width = nearest_size(sizes, timing.height, timing.width)
         fitting = frames if len(taken) >= frames else (len(taken) - 1) // step * step + 1
         if fitting < min_frames:
             why = f"{len(taken)} frames, {min_frames} are needed"
@@ -277,6 +277,48 @@ def resize_and_crop(frame: Frames, height: int, width: int) -> Frames:
     grown = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     top, left = (size[1] - height) // 2, (size[0] - width) // 2
     return np.ascontiguousarray(grown[top : top + height, left : left + width], np.uint8)
+
+
+def crop_to_shape(picture: Frames, box: Sequence[float] | None, height: int, width: int) -> Frames:
+    """Cut the largest part of a shape out of a picture, the face in its middle where it can be, and scale it.
+
+    Args:
+        picture: (h,w,3) RGB uint8.
+        box: (4,) of the face: left, top, right, bottom in px; None: the middle of the picture.
+        height: In px.
+        width: In px.
+
+    Returns:
+        (height,width,3) RGB uint8.
+    """
+    top, left, scale = locate_crop(picture.shape[:2], box, height, width)
+    rows, columns = round(height / scale), round(width / scale)
+    return resize_and_crop(picture[top : top + rows, left : left + columns], height, width)
+
+
+def locate_crop(shape: tuple[int, ...], box: Sequence[float] | None, height: int, width: int) -> tuple[int, int, float]:
+    """Find the part of a picture that `crop_to_shape` cuts out.
+
+    Args:
+        shape: Height and width of the picture in px.
+        box: (4,) of the face: left, top, right, bottom in px; None: the middle of the picture.
+        height: Of the result in px.
+        width: Of the result in px.
+
+    Returns:
+        Top and left of the part in px of the picture, and the scale to px of the result.
+    """
+    scale = max(height / shape[0], width / shape[1])
+    x, y = (shape[1] / 2, shape[0] / 2) if box is None else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    rows, columns = height / scale, width / scale
+    top = min(max(0.0, y - rows / 2), shape[0] - rows)
+    left = min(max(0.0, x - columns / 2), shape[1] - columns)
+    return round(top), round(left), scale
+
+
+def nearest_size(sizes: Sequence[tuple[int, int]], height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) whose shape is nearest to that of a picture."""
+    return min(sizes, key=lambda size: abs(np.log(size[1] / size[0] * height / width)))
 
 
 def write_table(reports: Sequence[ClipReport], path: Path) -> str:
@@ -360,7 +402,8 @@ def _report(pair: Pair, taken: Sequence[int], height: int, width: int, used_as: 
     return ClipReport(pair.video.name, first, last, len(taken), height, width, used_as, why)
 
 
-def _read_prompt(path: Path) -> str | None:
+def read_prompt(path: Path) -> str | None:
+    """Return the content of a prompt's file in one line; None where there is none."""
     if not path.is_file():
         return None
     return " ".join(read_user_text(path).split()) or None

@@ -196,6 +196,14 @@ class VideoLoraDataModuleConfig(DataModuleConfig, ConsentConfig):
     """Prompt of the dances that have none of their own."""
     negative_prompt: str
     """Negative prompt of generated clips."""
+    trigger: str | None
+    """Word or words in front of every prompt of the person, generation's default included; None: none."""
+    caption_dropout: float = Field(ge=0, lt=1)
+    """Share of the samples that see an empty prompt."""
+    photos_share: float = Field(ge=0, lt=1)
+    """Share of the batches that are photos of the person, as videos of one frame; 0: none."""
+    photo_prompt: str
+    """Prompt of the photos that have none of their own in a .txt file of the same name."""
     num_frames: int = Field(ge=1)
     """Frames of a clip: one more than a multiple of 4."""
     min_frames: int = Field(ge=1)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from facesmith import assets
 from facesmith.config.settings import Component
 from facesmith.errors import UserError
 from facesmith.faces.face_set.content_key import ContentHashes
+from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
@@ -28,13 +29,21 @@ from facesmith.methods.video_lora.clips import (
     ClipReport,
     cut_clips,
     find_videos,
+    nearest_size,
     pair_videos,
     read_clip,
+    read_prompt,
     write_table,
 )
 from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig, VideoLoraModuleConfig
 from facesmith.methods.video_lora.dataset import Batch, BucketSampler, ClipDataset, ClipItem, collate
-from facesmith.methods.video_lora.encoding import embed_photos, encode_blanks, encode_clips, generate_prior_clips
+from facesmith.methods.video_lora.encoding import (
+    embed_photos,
+    encode_blanks,
+    encode_clips,
+    encode_photos,
+    generate_prior_clips,
+)
 from facesmith.methods.video_lora.evaluation import VideoEvaluator
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
 from facesmith.methods.video_lora.identities import (
@@ -52,6 +61,16 @@ from facesmith.methods.video_lora.validation import ValidationClip
 from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)
+
+
+class _Photo(NamedTuple):
+    """A photo that is trained on as a video of one frame: `number` counts its person's portraits."""
+
+    file: Path
+    box: tuple[float, ...] | None
+    size: Size
+    identity: int
+    number: int
 
 
 class VideoLoraDataModule(LightningDataModule):
@@ -91,6 +110,8 @@ class VideoLoraDataModule(LightningDataModule):
         self._whites: dict[Size, Tensor] = {}
         self._reports: list[ClipReport] = []
         self._validation_clips: list[Clip] = []
+        self._photo_files: dict[str, list[Path]] = {}
+        self._empty = torch.zeros(0)
 
     def prepare_data(self) -> None:
         """Encode what the cache lacks."""
@@ -106,7 +127,7 @@ class VideoLoraDataModule(LightningDataModule):
         if hasattr(self, "training"):
             return
         with isolate_rng():
-            clips, items, prior, negative = self._encode()
+            clips, items, others, negative = self._encode()
         held_out = self._held_out(clips)
         validated = [number for number, clip in enumerate(clips) if clip.pair.stem in held_out]
         if not validated:
@@ -116,7 +137,7 @@ class VideoLoraDataModule(LightningDataModule):
         self._validation_clips = [clips[validated[number]] for number in few]
         self.negative = pad_rows(self.cache.read(negative)["rows"], self.config.text_length)
         trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held_out]
-        self.training = self._dataset([*trained, *prior])
+        self.training = self._dataset([*trained, *others])
         self.validation = self._dataset([items[validated[number]] for number in few])
         self.batches_per_epoch = len(self._sampler())
 
@@ -156,6 +177,9 @@ class VideoLoraDataModule(LightningDataModule):
         references = self._references(batch, (height * side, width * side), training)
         control = vace_control(poses, blank.to(poses), side, references if training else None)
         complete = {**batch, "control": control, **({} if references is None else {"references": references})}
+        if training and self.config.caption_dropout:
+            dropped = torch.rand(len(poses), 1, 1, device=poses.device) < self.config.caption_dropout
+            complete["text"] = torch.where(dropped, self._empty.to(batch["text"]), batch["text"])
         if training and self.config.single_face:
             people = list(self.people.values())
             complete["face"] = sample_single_photos(people, batch["face"], batch["identity"], self.config.single_face)
@@ -216,29 +240,39 @@ class VideoLoraDataModule(LightningDataModule):
             "recogniser": first.recogniser,
             "references": self.config.references.most if self.config.references else 0,
             "portraits": [torch.from_numpy(one) for one in best_portraits(list(self.people.values()))],
-            "clips": len({item.clip for item in self.training.items}),
-            "prompt": self.config.prompt,
+            "clips": len({item.clip for item in self.training.items if item.photo < 0}),
+            "prompt": self._with_trigger(self.config.prompt),
             "negative_prompt": self.config.negative_prompt,
             "text_length": self.config.text_length,
         }
 
     def _encode(self) -> tuple[list[Clip], list[ClipItem], list[ClipItem], Path]:
-        """Return clips, their items, the base's own items and the negative prompt's entry; encode what is missing."""
+        """Return clips, their items, other items and the negative prompt's entry; encode what is missing.
+
+        Other items are photos, and the base's own clips.
+        """
         config, progress = self.config, self.config.progress
         hashes = ContentHashes(config.cache / "contents.json")
         sources = photo_sources(config.faces, config.name)
         self.people = {name: self._embed(hashes, name, source) for name, source in sources.items()}
         clips = self._cut()
-        prompts = [clip.pair.prompt or config.prompt for clip in clips]
-        *texts, negative = cache_prompts(
-            self.base, self.cache, [*prompts, config.negative_prompt], config.text_length, config.face_tokens, progress
+        photos = self._list_photos() if config.photos_share else []
+        own = [clip.pair.prompt or config.prompt for clip in clips]
+        own += [read_prompt(photo.file.with_suffix(".txt")) or config.photo_prompt for photo in photos]
+        prompts = [*map(self._with_trigger, own), "", config.negative_prompt]
+        *texts, empty, negative = cache_prompts(
+            self.base, self.cache, prompts, config.text_length, config.face_tokens, progress
         )
+        self._empty = pad_rows(self.cache.read(empty)["rows"], config.text_length)
         settings = config.evaluator.model_dump_json(by_alias=True)
         identities = assign_identities([clip.pair.stem for clip in clips], list(self.people))
         everybody = list(self.people.values())
         dancers = [everybody[identity] for identity in identities]
         paths = encode_clips(self.base, self.cache, hashes, clips, dancers, self.evaluator, settings, progress)
-        blanks = encode_blanks(self.base, self.cache, [clip.bucket for clip in clips])
+        buckets: list[Bucket] = [clip.bucket for clip in clips] + [(1, *photo.size) for photo in photos]
+        blanks = encode_blanks(self.base, self.cache, buckets)
+        stills = [(photo.file, photo.box, photo.size) for photo in photos]
+        still_paths = encode_photos(self.base, self.cache, hashes, stills, blanks)
         if config.references is not None:
             sizes = [bucket[1:] for bucket in blanks]
             self._photos, self._whites = encode_references(self.base, self.cache, everybody, sizes)
@@ -246,9 +280,35 @@ class VideoLoraDataModule(LightningDataModule):
         self._blanks = {bucket: self.cache.read(path)["latents"][None] for bucket, path in blanks.items()}
         items = [
             ClipItem(path, path, text, clip.bucket, False, identity)
-            for clip, path, text, identity in zip(clips, paths, texts, identities, strict=True)
+            for clip, path, text, identity in zip(clips, paths, texts[: len(clips)], identities, strict=True)
         ]
-        return clips, items, self._generate_prior(clips, items, blanks, negative), negative
+        others = [
+            ClipItem(path, path, text, (1, *photo.size), False, photo.identity, photo.number)
+            for photo, path, text in zip(photos, still_paths, texts[len(clips) :], strict=True)
+        ]
+        return clips, items, [*others, *self._generate_prior(clips, items, blanks, negative)], negative
+
+    def _with_trigger(self, prompt: str) -> str:
+        return f"{self.config.trigger}, {prompt}" if self.config.trigger else prompt
+
+    def _list_photos(self) -> list[_Photo]:
+        """Return everybody's photos, each at the size whose shape is nearest."""
+        found = []
+        for identity, (name, person) in enumerate(self.people.items()):
+            for number, place in enumerate(person.numbers):
+                file = self._photo_files[name][place]
+                box = tuple(person.boxes[place].tolist()) if len(person.boxes) else None
+                height, width = read_image(file).shape[:2]
+                found.append(_Photo(file, box, nearest_size(self._sizes(), height, width), identity, number))
+        return found
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        """Return the (height, width) that clips and photos may have."""
+        height, width = self.config.height, self.config.width
+        multiple = self.base.size_multiple
+        square = round((height * width) ** 0.5 / multiple) * multiple
+        shapes = [(height, width), (width, height), (square, square)] if self.config.other_shapes else [(height, width)]
+        return list(dict.fromkeys(shapes))
 
     def _cut(self) -> list[Clip]:
         config, multiple = self.config, self.base.size_multiple
@@ -257,9 +317,6 @@ class VideoLoraDataModule(LightningDataModule):
             if size % multiple:
                 near = max(multiple, round(size / multiple) * multiple)
                 raise UserError(f"data.{key}={size}: must be a multiple of {multiple}, such as {near}")
-        height, width = config.height, config.width
-        square = round((height * width) ** 0.5 / multiple) * multiple
-        sizes = [(height, width), (width, height), (square, square)] if config.other_shapes else [(height, width)]
         if config.make_poses:
             self._make_poses()
         pairs, skipped = pair_videos(config.videos, config.poses or config.videos, config.unpaired)
@@ -268,7 +325,7 @@ class VideoLoraDataModule(LightningDataModule):
             frames=config.num_frames,
             min_frames=config.min_frames,
             stride=config.stride or config.num_frames,
-            sizes=list(dict.fromkeys(sizes)),
+            sizes=self._sizes(),
             fps=config.fps,
             step=self.base.temporal_compression,
             unpaired=config.unpaired,
@@ -318,6 +375,7 @@ class VideoLoraDataModule(LightningDataModule):
             raise UserError(
                 f"data.faces: {source} holds no photo of {name}; give a folder of 3 to 20 photos of one person"
             )
+        self._photo_files[name] = photos
         settings = config.face_encoder.model_dump_json(by_alias=True)
         return embed_photos(self.cache, hashes, photos, lambda: _build(config.face_encoder), settings)
 
@@ -375,6 +433,8 @@ class VideoLoraDataModule(LightningDataModule):
             prior_share=self.config.prior.share if self.config.prior else 0.0,
             repeats=self.config.repeats,
             seed=torch.initial_seed() % 2**32,
+            photos=np.array([item.photo >= 0 for item in self.training.items]),
+            photos_share=self.config.photos_share,
         )
 
 

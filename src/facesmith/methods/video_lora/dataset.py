@@ -112,6 +112,8 @@ class BucketSampler(Sampler[list[int]]):
         prior_share: Share of the base's own samples.
         repeats: How often an epoch shows each clip of the person.
         seed: Of the order.
+        photos: (M,) which samples are photos, which have batches of their own; None: none.
+        photos_share: Share of the batches that are photos.
     """
 
     def __init__(
@@ -123,10 +125,15 @@ class BucketSampler(Sampler[list[int]]):
         prior_share: float,
         repeats: int,
         seed: int,
+        photos: NDArray[np.bool_] | None = None,
+        photos_share: float = 0.0,
     ) -> None:
         kinds = {bucket: number for number, bucket in enumerate(dict.fromkeys(buckets))}
         of = np.array([kinds[bucket] for bucket in buckets])
-        self._clips = [np.flatnonzero((of == kind) & ~prior) for kind in kinds.values()]
+        still = np.zeros(len(of), bool) if photos is None else photos
+        self._clips = [np.flatnonzero((of == kind) & ~prior & ~still) for kind in kinds.values()]
+        self._photos = [np.flatnonzero((of == kind) & still) for kind in kinds.values()]
+        self._photos_share = photos_share
         self._prior = [np.flatnonzero((of == kind) & prior) for kind in kinds.values()]
         self._batch_size, self._share, self._repeats = batch_size, prior_share, repeats
         self._seed, self._epoch, self._first = seed, 0, 0
@@ -150,7 +157,21 @@ class BucketSampler(Sampler[list[int]]):
         for clips, prior in zip(self._clips, self._prior, strict=True):
             if len(clips):
                 batches += self._plan_bucket(clips, prior, random)
+        batches += self._plan_photos(len(batches), random)
         return [batches[k] for k in random.permutation(len(batches))]
+
+    def _plan_photos(self, others: int, random: np.random.Generator) -> list[list[int]]:
+        """Plan batches of photos beside `others` batches, the sizes of photos in proportion to their numbers."""
+        total = sum(map(len, self._photos))
+        if not total or not self._photos_share:
+            return []
+        wanted = max(1, round(others * self._photos_share / (1 - self._photos_share)))
+        ends = np.round(np.cumsum([len(photos) for photos in self._photos]) / total * wanted).astype(int)
+        batches: list[list[int]] = []
+        for photos, count in zip(self._photos, np.diff(ends, prepend=0), strict=True):
+            shown = _shuffle(photos, int(count) * self._batch_size, random)
+            batches += [[int(i) for i in batch] for batch in shown.reshape(int(count), self._batch_size)]
+        return batches
 
     def _plan_bucket(
         self, clips: NDArray[np.int64], prior: NDArray[np.int64], random: np.random.Generator

@@ -1,7 +1,7 @@
 """Outputs of the frozen networks, computed before training: faces, clips, blank videos, and prior clips."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from facesmith.faces.face_set.content_key import ContentHashes
+from facesmith.media.images import read_image
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.cache import Cache
-from facesmith.methods.video_lora.clips import Bucket, Clip, read_clip
+from facesmith.methods.video_lora.clips import Bucket, Clip, crop_to_shape, locate_crop, read_clip
 from facesmith.methods.video_lora.dataset import ClipItem
 from facesmith.methods.video_lora.evaluation import VideoEvaluator
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings, PhotoEncoder
@@ -104,6 +105,55 @@ def encode_clips(
             "boxes": torch.from_numpy(evaluator.find_heads(dance, poses, dancers[number])),
         }
         cache.write(paths[number], tensors, {"clip": clip.name})
+    return paths
+
+
+def encode_photos(
+    base: Base,
+    cache: Cache,
+    hashes: ContentHashes,
+    photos: Sequence[tuple[Path, Sequence[float] | None, tuple[int, int]]],
+    blanks: Mapping[Bucket, Path],
+) -> list[Path]:
+    """Encode photos as videos of one frame that follow no pose.
+
+    Args:
+        base: Whose VAE encodes.
+        cache: Of all runs.
+        hashes: Of the photos' content.
+        photos: File, box (4,) of the face in px, and size (height, width) of each.
+        blanks: From `encode_blanks`.
+
+    Returns:
+        Each photo's entry: `latents` and `steer` (C,1,h,w), `boxes` (1,4) of the head in px.
+    """
+    paths = [
+        cache.path(
+            "photos",
+            photo=hashes.sha256(photo),
+            box=None if box is None else [round(float(edge), 2) for edge in box],
+            size=list(size),
+            codec=base.vae_fingerprint,
+        )
+        for photo, box, size in photos
+    ]
+    todo = cache.missing(paths)
+    vae = base.load_vae().to(_device()) if todo else None
+    for number in todo:
+        photo, box, size = photos[number]
+        picture = read_image(photo)
+        top, left, scale = locate_crop(picture.shape[:2], box, *size)
+        head = (
+            [float("nan")] * 4
+            if box is None
+            else [(edge - start) * scale for edge, start in zip(box, (left, top, left, top), strict=True)]
+        )
+        tensors = {
+            "latents": encode_video(vae, crop_to_shape(picture, box, *size)[None]),
+            "steer": cache.read(blanks[1, *size])["latents"],
+            "boxes": torch.tensor([head]),
+        }
+        cache.write(paths[number], tensors, {"photo": photo.name})
     return paths
 
 
