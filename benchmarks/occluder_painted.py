@@ -13,6 +13,7 @@ import csv
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,7 @@ from facesmith.annotate.canvas import draw_outlines
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.prediction import load_occluder
 from facesmith.cli.composition import load_config
+from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.media.images import write_image
 from facesmith.methods.occluder.dataset import FAMILY_NAMES
 from facesmith.methods.occluder.labels import face_mask, label_faces
@@ -49,22 +51,14 @@ def main() -> None:
     parser.add_argument("occluders", nargs="*", type=Path)
     parser.add_argument("--sheet", type=Path)
     given = parser.parse_args()
-    with TABLE.open() as table:
-        kinds = {row["mask"]: row["kind"] for row in csv.DictReader(table)}
-    with tempfile.TemporaryDirectory() as folder:
-        faces = open_faces(painter_settings(Path(folder)))
-        stems = [Path(faces.crop_name(row)).stem for row in range(len(faces))]
-        rows = np.array([row for row, stem in enumerate(stems) if stem in kinds])
-        masks = copy_masks([stems[row] for row in rows], Path(folder) / "masks")
-        painted = label_faces(faces, rows, TEMPLATE, SIZE, 0.0, masks)
-    pictures, landmarks = painted.faces.images, painted.faces.landmarks
+    painted = load_painted(SIZE)
+    pictures, landmarks, kind = painted.faces.images, painted.faces.landmarks, painted.kinds
     hulls = np.stack([face_mask(points, SIZE, 0.0) for points in landmarks])
     painted_masks = painted.masks.astype(np.float32) / 255 * hulls
     found = {"the landmarks' outline": hulls}
     for path in given.occluders or [Path("asset:occluder_general.ckpt")]:
         visible = load_occluder(path)
         found[str(path)] = hulls * np.stack([visible(*face) for face in zip(pictures, landmarks, strict=True)])
-    kind = np.array([kinds[stems[row]] for row in rows])
     for title in ("", *dict.fromkeys(kind.tolist())):
         chosen = kind == title if title else np.ones(len(kind), np.bool_)
         table = Table(title=f"{chosen.sum()} painted frames {title}", title_justify="left")
@@ -77,6 +71,34 @@ def main() -> None:
         Console(width=140).print(table)
     if given.sheet:
         write_image(given.sheet, sheet(pictures, painted_masks, list(found.values())), mark=None)
+
+
+@dataclass(frozen=True)
+class PaintedFaces:
+    """Faces, what is visible of them, and what covers them.
+
+    Attributes:
+        faces: N of them.
+        masks: (N,S,S) uint8, 255 where the face is visible.
+        kinds: (N,) of strings.
+    """
+
+    faces: AlignedFaces
+    masks: NDArray[np.uint8]
+    kinds: NDArray[np.str_]
+
+
+def load_painted(size: int) -> PaintedFaces:
+    """Load the painted faces, aligned at a size in px."""
+    with TABLE.open() as table:
+        kinds = {row["mask"]: row["kind"] for row in csv.DictReader(table)}
+    with tempfile.TemporaryDirectory() as folder:
+        faces = open_faces(painter_settings(Path(folder)))
+        stems = [Path(faces.crop_name(row)).stem for row in range(len(faces))]
+        rows = np.array([row for row, stem in enumerate(stems) if stem in kinds])
+        masks = copy_masks([stems[row] for row in rows], Path(folder) / "masks")
+        labelled = label_faces(faces, rows, TEMPLATE, size, 0.0, masks)
+    return PaintedFaces(labelled.faces, labelled.masks, np.array([kinds[stems[row]] for row in rows]))
 
 
 def measure(masks: Planes, painted_masks: Planes, hulls: Planes) -> dict[str, float]:

@@ -56,6 +56,16 @@ def test_extract_finds_what_hides_the_mouth(singer: FaceSet) -> None:
     np.testing.assert_array_equal(singer.aligned().visible, singer.visible)
 
 
+def test_extract_of_two_pictures_finds_what_hides_the_mouth(singer: FaceSet, tmp_path: Path) -> None:
+    sources = singer.kept.column("source").to_pylist()
+    (tmp_path / "two").mkdir()
+    for source in (sources[0], sources[WITH_MICROPHONE]):
+        (tmp_path / "two" / Path(source).name).write_bytes(Path(source).read_bytes())
+    few = extract_small(tmp_path / "two", tmp_path / "set")
+    assert few.flaws[:, MOUTH].tolist() == [COVERED, None]
+    assert few.visible[1].all()
+
+
 def test_extract_tells_what_is_hidden_again_when_it_reuses_the_set(
     singer: FaceSet, caplog: pytest.LogCaptureFixture
 ) -> None:

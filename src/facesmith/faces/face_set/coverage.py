@@ -68,7 +68,10 @@ def advise_pictures(faces: FaceSet) -> list[str]:
     if total == 1:
         lines.append("there is one picture: every pose and expression is made of it; give pictures of others")
     elif total < FEWEST_COMPARED:
-        lines.append(f"{total} pictures are too few to tell what covers a face; give {FEWEST_COMPARED} or more")
+        lines.append(
+            f"{total} pictures are too few to tell glasses and hair from what covers a face for a moment; give "
+            f"{FEWEST_COMPARED} or more"
+        )
     for region, count in zip(REGIONS, shown.tolist(), strict=True):
         if count == 0:
             lines.append(f"no picture shows the {region} uncovered and sharp; give one")

@@ -14,6 +14,7 @@ from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.alignment import estimate_alignment, transform_points, warp_face
 from facesmith.faces.geometry.mean_shape import estimate_mean_shape
 from facesmith.faces.geometry.topology import LANDMARKS, REGIONS
+from facesmith.faces.hidden_share import find_hidden, measure_hidden_shares
 from facesmith.faces.visibility import (
     MedianPicture,
     find_blurred,
@@ -31,7 +32,7 @@ CUT_OFF: Final = "cut off"
 KINDS: Final = (COVERED, BLURRED, CUT_OFF)
 
 FEWEST_COMPARED: Final = 5
-"""With fewer pictures, what covers a face cannot be told from the face."""
+"""With fewer pictures, what a person always wears cannot be told from what covers the face for a moment."""
 
 _TEMPLATE, _SIZE = "arcface_128", 128
 
@@ -79,7 +80,15 @@ def find_flaws(
         return flaws
     faces = _align(crops, landmarks, matrices, crop_size)
     shape = estimate_mean_shape(faces)
-    if len(faces) >= FEWEST_COMPARED:
+    shares = measure_hidden_shares(faces)
+    if len(faces) < FEWEST_COMPARED:
+        hidden = find_hidden(shares)
+        hidden[:, REGIONS.index("forehead")] = (
+            False  # what lies there in one picture is mostly a fringe, the person's own
+        )
+        flaws[hidden] = COVERED
+    else:
+        flaws[find_hidden(shares - np.median(shares, axis=0))] = COVERED
         distances = measure_distances(faces, MedianPicture.estimate(faces, shape))
         flaws[follow_covered(find_covered(distances), distances, tracks, times)] = COVERED
         flaws[find_blurred(measure_sharpness(faces))] = BLURRED
