@@ -37,6 +37,8 @@ def export(config: ExportConfig) -> ExportReport | None:
         ExportError: The graph is not what the module computes.
     """
     silence_libraries()
+    assets.use_directory(config.assets.dir)
+    config = config.model_copy(update={"ckpt_path": Path(assets.resolve(str(config.ckpt_path)))})
     if config.to in ("diffusers", "comfyui", "onnx", "onnx_mapper"):
         _export_person(config)
         return None
@@ -80,7 +82,6 @@ def _export_person(config: ExportConfig) -> None:
     """Write what video_lora learnt: its LoRA in another naming, or its graphs."""
     from facesmith.methods.video_lora.export import convert_lora, export_graphs
 
-    assets.use_directory(config.assets.dir)
     if config.to in ("onnx", "onnx_mapper"):
         lines = export_graphs(config.ckpt_path, config.to, config.output, config.base, config.opset)
     else:

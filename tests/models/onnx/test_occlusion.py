@@ -67,6 +67,12 @@ def test_occluder_wrong_contract_raises(red_hides, graph_file, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_occluder_checkpoint_is_told_how_to_become_a_file(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"last\.ckpt: is a checkpoint; make a file of it: facesmith export ckpt_path="):
+        Occluder(tmp_path / "last.ckpt")
+
+
 def test_occluder_of_numbers_that_are_not_finite_is_refused(graph_file):
     path = graph_file(
         "nan.onnx",

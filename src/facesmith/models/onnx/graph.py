@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from facesmith.errors import UserError
 from facesmith.models.onnx.providers import create_session
 
 Array = npt.NDArray[Any]
+
+_CHECKPOINTS: Final = (".ckpt", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class OnnxGraph:
         self.path, self.setting = path, setting
         if not path.is_file():
             raise UserError(f"{self}: no such file; give an ONNX file")
+        if path.suffix in _CHECKPOINTS:
+            raise UserError(f"{self}: is a checkpoint; make a file of it: facesmith export ckpt_path={path} to=...")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
