@@ -15,7 +15,15 @@ from typing import Any, Final
 
 import filelock
 
-from facesmith.errors import DiskFullError, MediaError, UserError, free_bytes, is_disk_full, is_write_failure
+from facesmith.errors import (
+    DiskFullError,
+    MediaError,
+    UserError,
+    format_bytes,
+    free_bytes,
+    is_disk_full,
+    is_write_failure,
+)
 
 PARTIAL: Final = ".partial"
 """Ends the names of folders in which something is made."""
@@ -80,22 +88,36 @@ def _flush_names(folder: Path) -> None:
         os.close(handle)
 
 
-def require_writable(folder: Path, setting: str) -> None:
+def require_writable(folder: Path, setting: str, room: int = 0) -> None:
     """Make sure, before the work, that files can be written into a folder, by writing one and removing it again.
 
     Args:
         folder: It, or the nearest one above it that exists, is tried.
         setting: Key that names it, for the message.
+        room: Bytes that must be free.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: It cannot be written, or there is less room.
     """
-    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    absolute = folder.absolute()
+    try:
+        there = next(above for above in (absolute, *absolute.parents) if above.exists())
+    except OSError as error:
+        raise UserError(f"{setting}={folder}: cannot be a path ({error.strerror})") from None
+    if not there.is_dir():
+        raise UserError(f"{setting}={folder}: {there} is a file; choose another folder")
     try:
         with tempfile.NamedTemporaryFile(dir=there, prefix=".facesmith-"):
             pass
     except OSError as error:
-        raise UserError(f"{setting}={folder}: cannot be written ({error.strerror}); choose another folder") from None
+        what = f"cannot be written ({error.strerror})"
+        what = what if there == absolute else f"{there} {what}"
+        raise UserError(f"{setting}={folder}: {what}; choose another folder") from None
+    free = free_bytes(there)
+    if free < room:
+        raise UserError(
+            f"{setting}={folder}: the disk is full, {format_bytes(free)} are free; make room, or choose another folder"
+        )
 
 
 def require_regular(path: Path) -> None:

@@ -131,6 +131,11 @@ def test_the_trainer_takes_any_argument_of_lightnings(started: Started) -> None:
     assert config.trainer.arguments()["limit_train_batches"] == 0.5
 
 
+def test_a_share_that_is_called_like_a_path_is_a_number(started: Started) -> None:
+    config = started("data.source=photos", "data.name=ada", "data.shares.target=0.25")
+    assert config.data.shares["target"] == 0.25
+
+
 def test_keys_of_text_take_nothing_else() -> None:
     """A number, a switch or a group would be spoilt by quotes."""
     from facesmith.cli.help import collect_keys
@@ -159,6 +164,7 @@ WRONG = {
     "data.shares={target:0,reposed:0,reversed:0,self:0}": "above 0",
     "data.name=Ada Lovelace": "lower-case letters",
     "data.expires=2027-02-30": "range",
+    "data.min_faces=-1": "greater than or equal to",
     "data.max_frames=1e3": "whole number",
     "data.batch_size=0": "greater than or equal to 1",
     "data.progress=maybe": "true or false",
@@ -170,8 +176,14 @@ WRONG = {
     "trainer.limit_train_batches=-1": "greater than or equal to 0",
     "trainer.num_sanity_val_steps=1.5": "whole number",
     "trainer.val_check_interval=nan": "finite",
+    "+trainer.strategy=magic": "must be auto, ddp",
+    "+trainer.max_time=soon": "days:hours:minutes:seconds, such as",
+    "data.workers=99999999999999999999": "too large",
+    "data.pseudo_truth.frames=1.5": "whole number",
     "tags=3": "list",
     "callbacks.average.decay=1.0": "less than 1",
+    "callbacks.best.mode=up": "choose one of min, max",
+    "callbacks.best.save_top_k=-7": "greater than or equal to -1",
     "callbacks.last.every_seconds=inf": "finite",
     "callbacks.export.opset=99": "less than or equal to 23",
     "analyzer.min_score=nan": "finite",
@@ -186,7 +198,7 @@ def test_impossible_values_are_all_named_at_once(refused: Refused) -> None:
     for given in (list(WRONG)[::2], list(WRONG)[1::2]):
         lines = refused("data.source=photos", "data.name=ada", *given)
         for text in given:
-            key, _, _ = text.partition("=")
+            key = text.partition("=")[0].lstrip("+")
             found = [line for line in lines if line.startswith(key)]
             assert found, (key, lines)
             assert any(WRONG[text] in line for line in found), (text, found)
@@ -216,6 +228,7 @@ def test_impossible_values_are_all_named_at_once(refused: Refused) -> None:
         ("data.shares.foo=1", "data.shares.foo: no such key; did you mean data.shares."),
         ("model.init_from=photo.ckpt", "model.init_from=photo.ckpt: there is no such file"),
         ("paths.runs=file/runs", "file/runs/identity/ada/"),
+        ("callbacks=null", "callbacks=null: is a config group; choose one of default, swap_lora, video_lora"),
         ("paths.runs=/proc/nowhere/runs", "/proc/nowhere"),
     ],
 )

@@ -1,35 +1,20 @@
 """Media nobody can be learnt from: one line, exit code 1, nothing half-written."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from facesmith.cli.main import main
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[subprocess.CompletedProcess[str], list[Path]]]:
-    """Run training on bad media, each in a working folder of its own; all at once, since most is importing."""
-    media = tmp_path_factory.mktemp("media")
-    (media / "empty").mkdir()
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, str]:
+    """Folders and files nobody can be learnt from."""
+    media = tmp_path / "media"
+    (media / "empty").mkdir(parents=True)
     (media / "text").mkdir()
     (media / "text" / "notes.jpg").write_text("not a picture")
-    sources = {"empty": media / "empty", "text": media / "text", "few": "asset:astronaut.png"}
-    running = {}
-    for name, source in sources.items():
-        folder = tmp_path_factory.mktemp(name)
-        command = [sys.executable, str(ROOT / "train.py"), "experiment=identity", f"data.source={source}"]
-        command += ["data.name=ada", "data.consent=public_domain", "data.min_faces=15"]
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        running[name] = folder, process
-    done = {}
-    for name, (folder, process) in running.items():
-        out, err = process.communicate()
-        runs = [p for p in folder.glob("runs/**/*") if p.is_file()]
-        done[name] = subprocess.CompletedProcess(process.args, process.returncode, out, err), runs
-    return done
+    return {"empty": str(media / "empty"), "text": str(media / "text"), "few": "asset:astronaut.png"}
 
 
 @pytest.mark.parametrize(
@@ -40,11 +25,22 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[subproc
         ("few", ["data.source", "1 usable faces", "data.min_faces=1"]),
     ],
 )
-def test_train_bad_media_end_in_one_line_that_names_them(results, name: str, words: list[str]) -> None:
-    done, runs = results[name]
-    assert done.returncode == 1, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, done.stderr
+def test_train_bad_media_end_in_one_line_that_names_them(
+    name: str,
+    words: list[str],
+    sources: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["experiment=identity", f"data.source={sources[name]}", "data.name=ada", "data.consent=public_domain"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *given, "data.min_faces=15"])
+    assert ended.value.code == 1
+    said = capfd.readouterr().err
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, said
     assert all(word in errors[0] for word in words), errors
-    assert "Traceback" not in done.stderr
-    assert not runs
+    assert "Traceback" not in said
+    assert not [path for path in tmp_path.glob("runs/**/*") if path.is_file()]

@@ -141,10 +141,14 @@ def sha256(name: str) -> str:
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
-def cache_directory() -> Path:
-    """Return where downloads are kept: $FACESMITH_CACHE/assets, else in the platform's cache directory."""
+def cache_directory(part: str = "assets") -> Path:
+    """Return where downloads are kept: $FACESMITH_CACHE/assets, else in the platform's cache directory.
+
+    Args:
+        part: Name of a folder beside it, for what else is kept between runs.
+    """
     root = os.environ.get(CACHE_VARIABLE)
-    return (Path(root).expanduser() if root else Path(platformdirs.user_cache_dir("facesmith"))) / "assets"
+    return (Path(root).expanduser() if root else Path(platformdirs.user_cache_dir("facesmith"))) / part
 
 
 def _asset(name: str) -> Asset:

@@ -293,10 +293,12 @@ def _licences(findings: list[Finding]) -> str:
 
 def _print(findings: list[Finding], stops: list[Finding]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
-    table = Table("", "what", "found", "to do", title="facesmith doctor", title_justify="left")
+    titles = ("what", "found", "to do")  # folded: a path or a name that is cut cannot be used
+    columns = (Column(title, overflow="fold") for title in titles)
+    table = Table("", *columns, title="facesmith doctor", title_justify="left")
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "stop": "[red]stop[/]"}
     area = findings[0].area
     for one in findings:

@@ -76,7 +76,7 @@ def main(given: Sequence[str]) -> int:
     if len(left_out) == len(faces.selected_crops):
         raise UserError(f"facesmith faces {name}: this leaves no face; take some back")
     if left_out != faces.left_out:
-        write_left_out(folder, left_out)
+        write_left_out(folder, left_out, faces.selected_crops)
         faces = FaceSet(folder)
     sheets = _draw(faces, config.sort)
     console = Console(highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -69,6 +70,7 @@ def hydra_command(
                 completing = {"-sc", "--shell-completion"} & set(argv)
                 expanded = list(argv if completing else arguments(as_typed(argv)))
                 _check_flags(expanded)
+                _check_groups(expanded, folder)
 
                 def check(cfg: DictConfig) -> C:
                     config = validate(cfg, schema)
@@ -157,6 +159,15 @@ def _check_flags(argv: Sequence[str]) -> None:
 
     vars(parser)["error"] = refuse  # argparse offers no other way to keep it from printing and exiting
     parser.parse_args(list(argv))
+
+
+def _check_groups(argv: Sequence[str], folder: Path) -> None:
+    """Refuse a config group that is set to null, which Hydra answers with a traceback."""
+    for argument in argv:
+        group, _, value = argument.lstrip("+").partition("=")
+        if value == "null" and re.fullmatch(r"[a-z][a-z_/]*", group) and (folder / group).is_dir():
+            options = ", ".join(sorted(path.stem for path in (folder / group).glob("*.yaml")))
+            raise UserError(f"{argument}: is a config group; choose one of {options}")
 
 
 def _mistakes(folder: Path, config_name: str, argv: Sequence[str], schema: type[Settings]) -> list[str]:

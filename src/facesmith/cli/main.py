@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Final, NamedTuple
 
 import facesmith
+from facesmith.cli.help_text import wrapping_help
 from facesmith.config.conf_folder import folders
 from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError, explain_barred_path
@@ -97,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {name}: no such command; {mend}", file=sys.stderr)
         return 1
     try:
-        return COMMANDS[name].load()(given[1:])
+        with wrapping_help(given == ["help"] or any(word in ("-h", "--help") for word in given[1:])):
+            return COMMANDS[name].load()(given[1:])
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """What can be known to be wrong before torch is imported: paths, folders, room on the disk, the monitored metric."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,7 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
 from facesmith.config.validation_errors import closest_match
-from facesmith.errors import UserError, format_bytes, free_bytes
+from facesmith.errors import UserError
+from facesmith.files import require_writable
 
 _MEDIA_KEYS: Final = ("source", "targets", "target", "faces", "videos", "poses")
 """Keys of data and tasks that name media, or folders of them."""
@@ -140,19 +140,10 @@ def _suggest(path: Path) -> str:
 
 
 def _unwritable(key: str, folder: Path) -> Iterator[str]:
-    absolute = folder.absolute()
     try:
-        existing = next(one for one in (absolute, *absolute.parents) if one.exists())
-    except OSError as error:
-        yield f"{key}={folder}: cannot be a path ({error.strerror})"
-        return
-    if not existing.is_dir():
-        yield f"{key}={folder}: {existing} is a file; choose another folder"
-    elif not os.access(existing, os.W_OK | os.X_OK):
-        yield f"{key}={folder}: {existing} may not be written by you; choose another folder"
-    elif free_bytes(existing) < _LEAST_ROOM:
-        free = format_bytes(free_bytes(existing))
-        yield f"{key}={folder}: the disk is full, {free} are free; make room, or choose another folder"
+        require_writable(folder, key, _LEAST_ROOM)
+    except UserError as error:
+        yield str(error)
 
 
 def _unknown_metrics(config: TrainConfig) -> Iterator[str]:

@@ -43,6 +43,8 @@ TEXT_KEYS: Final = frozenset(
     }
 )
 """Keys, or last parts of keys, whose values are names, paths or other text, whatever they look like."""
+_OF_NUMBERS: Final = frozenset({"shares"})
+"""Groups that hold numbers, whatever their keys are called."""
 _NEVER_NUMBERS: Final = frozenset({"resume", "masks", "tags"})
 """Of these only what Hydra cannot read is quoted: they are text or something else."""
 _OVERRIDE: Final = re.compile(r"(?P<key>\+{0,2}[A-Za-z_][\w./@:-]*)=(?P<value>.*)", re.DOTALL)
@@ -82,8 +84,9 @@ def _as_typed(argument: str, sweeps: bool) -> str:
         return argument
     key, value = found["key"], found["value"]
     plain = key.lstrip("+")
-    names = {plain, re.split(r"[./@]", plain)[-1]}
-    is_text = bool(names & TEXT_KEYS)
+    *above, last = re.split(r"[./@]", plain)
+    names = {plain, last}
+    is_text = bool(names & TEXT_KEYS) and not _OF_NUMBERS & set(above)
     parsed = _parse(argument)
     if parsed is None:
         may_be_text = is_text or names & _NEVER_NUMBERS

@@ -4,12 +4,13 @@ Composed configs are validated here, before anything heavy is imported.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import (
+    AfterValidator,
     Field,
     ModelWrapValidatorHandler,
     TypeAdapter,
@@ -102,17 +103,49 @@ class JobConfig(Settings):
     logging: LoggingConfig
 
 
+_LARGEST: Final = 2**53  # of whole numbers
 _Batches = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_STRATEGIES: Final = ("auto", "ddp", "fsdp", "deepspeed", "single_", "xla", "model_parallel")
+
+
+def _check_strategy(given: object) -> object:
+    if isinstance(given, str) and not given.startswith(_STRATEGIES):
+        raise ValueError("must be auto, ddp, fsdp, deepspeed, or a class of lightning.pytorch.strategies")
+    return given
+
+
+def _check_time(given: object) -> object:
+    if isinstance(given, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", given) is None:
+        raise ValueError("must be days:hours:minutes:seconds, such as 00:02:30:00")
+    if not isinstance(given, str | dict | None):
+        raise ValueError("must be days:hours:minutes:seconds, such as 00:02:30:00")
+    return given
+
+
 _TRAINER_ARGUMENTS: Final[dict[str, TypeAdapter[Any]]] = {
     **dict.fromkeys(
         ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
         TypeAdapter(_Batches | None),
     ),
     "val_check_interval": TypeAdapter(_Batches | str | None),
+    "strategy": TypeAdapter(Annotated[object, AfterValidator(_check_strategy)]),
+    "max_time": TypeAdapter(Annotated[object, AfterValidator(_check_time)]),
+    **dict.fromkeys(("min_epochs", "min_steps"), TypeAdapter(Annotated[int, Field(ge=0)] | None)),
+    "num_nodes": TypeAdapter(Annotated[int, Field(ge=1)]),
+    "reload_dataloaders_every_n_epochs": TypeAdapter(Annotated[int, Field(ge=0)]),
+    "gradient_clip_algorithm": TypeAdapter(Literal["norm", "value"] | None),
+    "deterministic": TypeAdapter(bool | Literal["warn"] | None),
     "fast_dev_run": TypeAdapter(bool | Annotated[int, Field(ge=0)]),
     **dict.fromkeys(("num_sanity_val_steps", "max_steps"), TypeAdapter(Annotated[int, Field(ge=-1)])),
     **dict.fromkeys(
-        ("enable_model_summary", "detect_anomaly", "sync_batchnorm", "use_distributed_sampler"),
+        (
+            "enable_model_summary",
+            "detect_anomaly",
+            "sync_batchnorm",
+            "use_distributed_sampler",
+            "benchmark",
+            "barebones",
+        ),
         TypeAdapter(bool | None),
     ),
 }
@@ -270,15 +303,28 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
     dangling: dict[str, str] = {}
     borrowed: set[str] = set()
     plain = _plain(cfg, "", dangling, borrowed)
+    huge = list(_huge_numbers(plain, ""))
     try:
         config = schema.model_validate(plain)
     except ValidationError as error:
         lines = format_errors(error.errors(), schema, plain)
         lines = [line for line in lines if not _lies_in(line, (*dangling, *borrowed))] or lines
-        raise UserError("\n".join(line.removeprefix(": ") for line in lines)) from None
-    if dangling:
-        raise UserError("\n".join(dangling.values()))
+        raise UserError("\n".join([*(line.removeprefix(": ") for line in lines), *huge])) from None
+    if dangling or huge:
+        raise UserError("\n".join([*dangling.values(), *huge]))
     return config
+
+
+def _huge_numbers(value: object, place: str) -> Iterator[str]:
+    """Name whole numbers that no count can be: libraries would overflow long after the start."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _huge_numbers(inner, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _huge_numbers(inner, place)
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        yield f"{place}={value}: is too large a number; the largest is {_LARGEST}"
 
 
 def _lies_in(line: str, places: Iterable[str]) -> bool:

@@ -4,10 +4,11 @@ import functools
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     SerializeAsAny,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -65,6 +67,8 @@ PictureFile = Annotated[PathSetting, _suffixed(".png", ".jpg", ".jpeg", ".webp")
 
 
 def _iso_date(text: str) -> str:
+    if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text) is None:
+        raise ValueError("must be a date, such as 2027-12-31")
     date.fromisoformat(text)
     return text
 
@@ -236,7 +240,9 @@ class ForeignComponent(Component):
         missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given]
         if self.partial_:
             missing = []
-        if unknown or missing or unbounded:
+        is_callback = isinstance(self, CallbackConfig)
+        wrong = [error for name, value in given.items() for error in (_check_value(name, value) if is_callback else ())]
+        if unknown or missing or unbounded or wrong:
             raise PydanticCustomError(
                 "nested",
                 "wrong arguments",
@@ -246,9 +252,30 @@ class ForeignComponent(Component):
                     ]
                     + [{"type": "missing", "loc": (n,), "input": None} for n in missing]
                     + [{"type": "finite_number", "loc": (n,), "input": given[n]} for n in unbounded]
+                    + wrong
                 },
             )
         return self
+
+
+_VALUES: Final[Mapping[str, TypeAdapter[Any]]] = {
+    "mode": TypeAdapter(Literal["min", "max"]),
+    "save_top_k": TypeAdapter(Annotated[int, Field(ge=-1)]),
+    "patience": TypeAdapter(Annotated[int, Field(ge=0)]),
+    "logging_interval": TypeAdapter(Literal["step", "epoch"] | None),
+}
+"""What arguments of Lightning's callbacks take, which their signatures do not tell."""
+
+
+def _check_value(name: str, value: object) -> list[Mapping[str, Any]]:
+    """Return what is wrong with an argument of a callback."""
+    if name not in _VALUES:
+        return []
+    try:
+        _VALUES[name].validate_python(value, strict=True)
+    except ValidationError as error:
+        return [{**found, "loc": (name,)} for found in error.errors()]
+    return []
 
 
 class ForeignCallbackConfig(CallbackConfig, ForeignComponent):

@@ -81,6 +81,8 @@ def _lines(
             yield _unknown(place, error.get("input"), names, known)
         elif others:
             yield _fits_no_type(place, [error, *others])
+        elif (own := re.match(r"(\w+)[=:]", _message(error))) and own[1] in _names(schema, loc):
+            yield f"{_dotted(place)}.{_message(error)}".lstrip(".")  # of a group, about one of its keys
         else:
             yield _wrong(place, error, context, _choices(schema, loc) or _expected(context))
 
@@ -158,8 +160,14 @@ def _fits_no_type(place: Sequence[str | int], errors: Sequence[Mapping[str, Any]
 
 
 def _message(error: Mapping[str, Any]) -> str:
+    context = error.get("ctx") or {}
+    if error["type"] in ("too_short", "string_too_short"):
+        least = context.get("min_length", 1)
+        return "must not be empty" if least == 1 else f"must hold at least {least}"
+    if error["type"] in ("too_long", "string_too_long"):
+        return f"must hold at most {context.get('max_length')}"
     if error["type"] == "literal_error":
-        return " or ".join(_expected(error.get("ctx") or {}))
+        return " or ".join(_expected(context))
     return _MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ").replace(
         "Input should", "must"
     )

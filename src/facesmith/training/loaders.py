@@ -1,5 +1,6 @@
 """A DataLoader whose position in the data can be saved and restored, whatever the number of workers."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -69,7 +70,26 @@ class ResumableLoader(DataLoader[T]):
         """Make the next iteration continue after those batches."""
         self._next = (state_dict["epoch"], state_dict["given"])
 
+    def load_first_batch(self) -> T:
+        """Load the current epoch's first batch in this process; the position stays as it is."""
+        sampler: Any = copy.copy(self.batch_sampler)
+        sampler.start_epoch(max(0, self._epoch), 0)
+        batch: T = load_batch(self, next(iter(sampler)))
+        return batch
+
     def skip_to_next_epoch(self) -> None:
         """Make the next iteration the epoch after the one that was loaded."""
         if self._next is not None:
             self._next = (self._next[0] + 1, 0)
+
+
+def load_batch(loader: DataLoader[Any], keys: Sequence[Any]) -> Any:
+    """Load a batch in this process, as the loader's workers do.
+
+    Args:
+        loader: Over a map-style dataset.
+        keys: What its sampler names.
+    """
+    whole = getattr(loader.dataset, "__getitems__", None)
+    items = whole(keys) if callable(whole) else [loader.dataset[key] for key in keys]
+    return loader.collate_fn(items)

@@ -10,7 +10,8 @@ import pytest
 
 from facesmith.cli.main import main
 from facesmith.errors import UserError
-from facesmith.faces.face_set.curation import LEFT_OUT, parse_numbers
+from facesmith.faces.face_set.curation import LEFT_OUT, parse_numbers, write_left_out
+from facesmith.faces.face_set.extraction import _report_left_out
 from facesmith.faces.face_set.face_set import FaceSet
 
 Faces = Callable[..., int]
@@ -45,7 +46,26 @@ def test_faces_leave_out_is_honoured_and_taken_back(
     assert faces("take-back", "all") == 0
     assert len(FaceSet(copied)) == 30
     assert FaceSet(copied).state_key == whole.state_key
-    assert not (copied / LEFT_OUT).exists()
+    assert not (copied.parent / LEFT_OUT).exists()
+
+
+def test_faces_left_out_stay_out_in_another_set_of_the_same_media(
+    faces: Faces, copied: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other settings give another set; a crop's name is its medium's content, its frame and its face."""
+    crops = FaceSet(copied).selected_crops
+    write_left_out(copied, ["of_another_medium_0000000_0.png"], [])
+    assert faces("leave-out", "2", "5") == 0
+    other = shutil.copytree(copied, copied.with_name("0123456789ab"))
+    found = FaceSet(other)
+    assert found.left_out == {crops[1], crops[4]}
+    assert len(found) == 28
+    with caplog.at_level("INFO", logger="facesmith"):
+        _report_left_out(found)
+    assert "2 of the 3 faces that you left out before are in this set and stay out" in caplog.text
+    assert faces("take-back", "all", "set=0123456789ab") == 0
+    assert not FaceSet(copied).left_out
+    assert json.loads((copied.parent / LEFT_OUT).read_text()) == ["of_another_medium_0000000_0.png"]
 
 
 def test_faces_draws_a_numbered_sheet_in_the_order_asked_for(faces: Faces, copied: Path) -> None:
@@ -85,7 +105,7 @@ def test_a_name_without_face_sets_suggests_one_that_has(copied: Path, capsys: py
 
 def test_a_spoilt_list_of_what_is_left_out_is_one_line(copied: Path) -> None:
     for text in ("{", json.dumps({"a": 1})):
-        (copied / LEFT_OUT).write_text(text)
+        (copied.parent / LEFT_OUT).write_text(text)
         with pytest.raises(UserError, match="remove it"):
             FaceSet(copied)
 

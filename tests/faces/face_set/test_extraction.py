@@ -43,7 +43,7 @@ def start_slow_extraction(source: Path, root: Path, seen: Path, seconds: float) 
 
 
 def wait_for(root: Path, pattern: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not list(root.glob(pattern)):
         assert time.monotonic() < end
         time.sleep(0.05)

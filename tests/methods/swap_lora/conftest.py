@@ -94,7 +94,7 @@ def identity(places: Path) -> Settings:
 def base(places: Path, identity: Settings) -> Path:
     """The run of an identity, two epochs of a few frames."""
     run = places / "base"
-    _fit(identity(run, "trainer.max_epochs=2"), run)
+    _fit(identity(run, "trainer.max_epochs=2", "trainer.num_sanity_val_steps=0"), run)
     return run
 
 

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from lightning import Trainer, seed_everything
+from skimage.data import astronaut
 
 from facesmith.cli.composition import load_config
 from facesmith.cli.export import export
@@ -20,6 +21,7 @@ from facesmith.errors import UserError
 from facesmith.media.images import read_image
 from facesmith.methods.swapper.module import SwapperModule
 from facesmith.models.checkpoint import load_module, read_checkpoint
+from facesmith.models.onnx.session import load_swapper
 from facesmith.training.hardware import choose_precision
 
 Settings = Callable[..., TrainConfig]
@@ -44,7 +46,7 @@ SHORT = ["trainer.max_epochs=2", "callbacks.progress.refresh_rate=0"]
 @pytest.fixture(scope="module")
 def run(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    train(tiny(folder, *SHORT, "callbacks.render.every_n_epochs=2"))
+    train(tiny(folder, *SHORT, "callbacks.render.every_n_epochs=2", "callbacks.export=null"))
     return folder
 
 
@@ -58,14 +60,31 @@ def test_swapper_module_logs_every_step_and_the_gate(run: Path) -> None:
     assert {"train/loss_light", "val/identity_similarity", "val/nme", "val/mask_iou"} <= rows[0].keys()
 
 
-def test_swapper_module_writes_renders_profile_and_onnx(run: Path) -> None:
+def test_swapper_module_writes_renders_and_profile(run: Path) -> None:
     grid = read_image(run / "renders/epoch_0002.png")
     assert grid.shape[1] == 4 * 132
     assert [path.name for path in sorted((run / "renders").iterdir())] == ["epoch_0000.png", "epoch_0002.png"]
     profile = json.loads((run / "profiles/carphone.json").read_text())
     assert profile["gate"]["val/judge_distance"] > 0
     assert profile["gate"]["before/judge_distance"] > profile["gate"]["val/judge_distance"]
-    assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
+
+
+def test_swapper_module_exported_swaps_as_its_checkpoint(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = run / "checkpoints/last.ckpt"
+    report = export(load_config("export", ExportConfig, [f"ckpt_path={checkpoint}", f"output={tmp_path}"]))
+    assert report is not None
+    assert report.path == tmp_path / "carphone.onnx"
+    assert str(report.path) in capsys.readouterr().out
+    assert {path.suffix for path in tmp_path.iterdir()} == {".onnx", ".hash", ".md"}
+    assert report.parity <= 1e-4
+    assert report.covered > 0.05
+    crops = np.stack([astronaut()[40:168, 150:278], astronaut()[56:184, 160:288]])
+    from_onnx, mask = load_swapper(report.path)(crops)
+    from_checkpoint, _ = load_swapper(checkpoint)(crops)
+    assert np.abs(from_onnx.astype(int) - from_checkpoint).max() <= 1
+    assert (from_onnx[mask > 0.9] != crops[mask > 0.9]).mean() > 0.9
 
 
 def test_swapper_module_checkpoint_rebuilds_it(run: Path) -> None:

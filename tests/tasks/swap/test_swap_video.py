@@ -160,7 +160,7 @@ def test_swap_video_odd_sizes_and_unknown_codec(swapper_file, couple, tmp_path):
 
 def test_swap_video_unwritable_folder_raises_at_start(swapper_file, couple, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot be written (Not a directory)" in error_message(
+    assert "is a file; choose another folder" in error_message(
         lambda: task(swapper_file, couple, tmp_path / "file" / "out.mp4")
     )
     os.link(couple, tmp_path / "link.mp4")

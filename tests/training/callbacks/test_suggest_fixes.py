@@ -1,6 +1,7 @@
 """Advice comes from what was measured: time of a step, share of it spent waiting, the module's own figures."""
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -66,7 +67,7 @@ def test_suggest_fixes_slow_data_names_share(caplog: pytest.LogCaptureFixture) -
 def test_suggest_fixes_slow_cpu_warns(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         run(0.0, max_cpu_hours=1e-6)
-    assert "advice: slow on the CPU: a step takes 0.0" in caplog.text
+    assert re.search(r"advice: slow on the CPU: a step takes \d+\.\d", caplog.text)
     assert "trainer=gpu_16gb" in caplog.text
 
 

@@ -10,19 +10,21 @@ from facesmith.errors import UserError
 from facesmith.files import write_private_text
 
 LEFT_OUT: Final = "left_out.json"
-"""In a face set's folder: the crops of the faces that are left out."""
+"""In the folder of a person's face sets: the crops of the faces that are left out, of all their sets."""
 
 
 def read_left_out(folder: Path) -> frozenset[str]:
-    """Return the crops, by file name, of the faces that were left out by hand.
+    """Return the crops, by file name, of the faces that were left out by hand in any of a person's face sets.
+
+    A crop is named by its medium's content, the frame and the face: the same face has the same name in every set.
 
     Args:
-        folder: Of a finished face set.
+        folder: Of one of the person's face sets.
 
     Raises:
         UserError: The file cannot be read.
     """
-    path = folder / LEFT_OUT
+    path = folder.parent / LEFT_OUT
     try:
         named = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -34,18 +36,20 @@ def read_left_out(folder: Path) -> frozenset[str]:
     return frozenset(named)
 
 
-def write_left_out(folder: Path, crops: Iterable[str]) -> None:
-    """Keep which faces are left out; none removes the file.
+def write_left_out(folder: Path, crops: Iterable[str], own: Iterable[str]) -> None:
+    """Keep which faces of a set are left out; those of the person's other sets stay so. None removes the file.
 
     Args:
         folder: Of a finished face set.
-        crops: File names of their crops.
+        crops: File names of the crops of the set's faces that are left out.
+        own: Those of all its faces.
     """
-    named = sorted(set(crops))
+    path = folder.parent / LEFT_OUT
+    named = sorted((read_left_out(folder) - set(own)) | set(crops))
     if named:
-        write_private_text(folder / LEFT_OUT, json.dumps(named, indent=1))
+        write_private_text(path, json.dumps(named, indent=1))
     else:
-        (folder / LEFT_OUT).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def digest_left_out(crops: Iterable[str]) -> str:

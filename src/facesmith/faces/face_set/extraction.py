@@ -14,6 +14,7 @@ from facesmith.faces.face_set.analysis import AnalysedPicture, Backend, ChosenMe
 from facesmith.faces.face_set.config import ExtractionConfig, SelectionConfig, SmoothingConfig
 from facesmith.faces.face_set.content_key import ContentHashes, compute_face_set_key
 from facesmith.faces.face_set.coverage import describe_flaws
+from facesmith.faces.face_set.curation import read_left_out
 from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, SHEET, FaceSet, analysis_schema
 from facesmith.faces.face_set.finalize import ExtractionRecord, finalize, update_consent
 from facesmith.faces.face_set.staging import LOG, ExtractionLog, remove_stale
@@ -138,7 +139,9 @@ def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSetti
                 skipped=skipped,
             )
             _choose_frames(media, settings, record)
-            return _report(_make(record, settings, analyzer, final))
+            faces = _report(_make(record, settings, analyzer, final))
+            _report_left_out(faces)
+            return faces
 
 
 def _report(faces: FaceSet) -> FaceSet:
@@ -149,6 +152,21 @@ def _report(faces: FaceSet) -> FaceSet:
     if lines:
         log.info("what is hidden is hatched in %s", faces.path / SHEET)
     return faces
+
+
+def _report_left_out(faces: FaceSet) -> None:
+    """Log how many faces of a new set are left out because they were in an earlier one."""
+    anywhere = read_left_out(faces.path)
+    if not anywhere:
+        return
+    name, kept = faces.meta["name"], len(faces.left_out)
+    log.info(
+        "%s: %d of the %d faces that you left out before are in this set and stay out; facesmith faces %s shows them",
+        name,
+        kept,
+        len(anywhere),
+        name,
+    )
 
 
 def _make(record: ExtractionRecord, settings: ExtractionSettings, analyzer: Analyzer, final: Path) -> FaceSet:

@@ -94,7 +94,8 @@ class FaceSet:
             raise UserError(f"{path}: is not a face set; extract one with data.source=...") from None
         self.key: str = self.meta["key"]
         self.embedder: str = self.meta["embedder"]
-        self.left_out = read_left_out(path)
+        anywhere = read_left_out(path)
+        self.left_out = anywhere & frozenset(self.selected_crops) if anywhere else anywhere
 
     def __len__(self) -> int:
         return int(self.meta["kept"]) - len(self.left_out)

@@ -1,8 +1,8 @@
 """Check that a job fits memory and disk, before anything large is loaded."""
 
 import logging
-import resource
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -187,9 +187,12 @@ def compute_dtype(chosen: str) -> torch.dtype:
 def free_memory() -> float:
     """Return the bytes of memory that this process can still use; limits of shell and container count."""
     free = [float(psutil.virtual_memory().available)]
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY:
-        free.append(limit - psutil.Process().memory_info().vms)
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            free.append(limit - psutil.Process().memory_info().vms)
     most, used = (_CGROUP / name for name in ("memory.max", "memory.current"))
     if most.is_file() and (text := most.read_text().strip()) != "max":
         free.append(float(text) - float(used.read_text()))

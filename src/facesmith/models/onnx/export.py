@@ -21,6 +21,7 @@ from facesmith.models.onnx.fp16 import store_exact_halves, to_fp16
 from facesmith.models.onnx.info import LANDMARKS
 from facesmith.models.onnx.landmark_input import PRESENCE, LandmarkFinder, make_optional
 from facesmith.models.onnx.parity import parity
+from facesmith.models.onnx.trace_cache import load_or_translate
 
 _NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "onnxruntime.transformers")
 
@@ -129,7 +130,7 @@ def _trace_spec(spec: ExportSpec, opset: int, dynamic_batch: bool) -> onnx.Model
     swapper = _trace(spec.module, spec.inputs, fed, spec.outputs, opset, dynamic_batch)
     picture = spec.picture
     target = {picture: spec.inputs[picture]}
-    finder = _trace(LandmarkFinder(spec.module), target, {}, [LANDMARKS, PRESENCE], opset, dynamic_batch)
+    finder = _trace(LandmarkFinder(spec.module), target, {}, [LANDMARKS, PRESENCE], opset, dynamic_batch, keep=True)
     return make_optional(swapper, finder, picture)
 
 
@@ -140,6 +141,7 @@ def _trace(
     outputs: list[str],
     opset: int,
     dynamic_batch: bool,
+    keep: bool = False,
 ) -> onnx.ModelProto:
     """Trace a module.
 
@@ -150,6 +152,7 @@ def _trace(
         outputs: Names of the outputs.
         opset: Of the graph.
         dynamic_batch: Whether the batch size is free; else it is 1.
+        keep: Whether to keep the graph for later exports; not where it holds a person's data.
     """
     inputs, shapes = {**positional, **by_name}, None
     if dynamic_batch:
@@ -172,26 +175,35 @@ def _trace(
             raise ExportError(
                 f"torch cannot capture the module: {error} (a batch is fixed by len(x); write x.shape[0])"
             ) from error
-        program = torch.onnx.export(
-            captured,
-            dynamo=True,
-            input_names=list(inputs),
-            output_names=outputs,
-            opset_version=opset,
-            optimize=True,
-            verbose=False,
-        )
-    if program is None:
-        raise ExportError("torch returned no graph")
-    model = program.model_proto
+
+        def translate() -> onnx.ModelProto:
+            program = torch.onnx.export(
+                captured,
+                dynamo=True,
+                input_names=list(inputs),
+                output_names=outputs,
+                opset_version=opset,
+                optimize=True,
+                verbose=False,
+            )
+            if program is None:
+                raise ExportError("torch returned no graph")
+            made: onnx.ModelProto = program.model_proto
+            _strip_model(made)
+            return made
+
+        model = load_or_translate(captured, f"{list(inputs)} {outputs} {opset}", translate) if keep else translate()
     found = next(entry.version for entry in model.opset_import if entry.domain == "")
     if found != opset:
         raise ExportError(f"the graph came out in opset {found}, not {opset}")
-    _strip(model.graph)
     store_exact_halves(model.graph)
+    return model
+
+
+def _strip_model(model: onnx.ModelProto) -> None:
+    _strip(model.graph)
     for function in model.functions:
         _strip(function)
-    return model
 
 
 def _strip(graph: onnx.GraphProto | onnx.FunctionProto) -> None:

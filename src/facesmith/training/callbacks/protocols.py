@@ -1,6 +1,7 @@
 """Protocols between callbacks and modules or data modules, besides Lightning's own hooks."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -115,6 +116,15 @@ class HasLossParts(Protocol):
 
     loss_parts: Mapping[str, Tensor]
     """The parts of the last step's loss, detached scalars by metric name."""
+
+
+@runtime_checkable
+class HasPhases(Protocol):
+    """A module whose loss has terms that come in later."""
+
+    def at_progress(self, progress: float) -> AbstractContextManager[None]:
+        """Compute the loss as it is when so much of the training, 0..1, is done."""
+        ...
 
 
 @runtime_checkable

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -75,14 +74,21 @@ class PeakMemory:
     def megabytes(self) -> tuple[float, float | None]:
         """Return the peaks so far in MiB, of the process's memory and of the GPU's; None where no GPU is used."""
         cuda = _cuda()
-        return _process_peak(), None if cuda is None else round(cuda.max_memory_allocated() / 2**20, 1)
+        return process_peak(), None if cuda is None else round(cuda.max_memory_allocated() / 2**20, 1)
 
 
-def _process_peak() -> float:
+def process_peak() -> float:
+    """Return the peak of this process's memory so far in MiB."""
+    if sys.platform == "win32":
+        import psutil
+
+        return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
     if _STATUS.exists():
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return round(int(line.split()[1]) / 1024, 1)
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 

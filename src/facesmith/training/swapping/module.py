@@ -2,7 +2,8 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from shlex import quote
 from typing import Any, Final
 
@@ -54,6 +55,7 @@ class SwapModule(LightningModule):
         self.provenance: dict[str, Any] = {}
         self.loss_parts: Mapping[str, Tensor] = {}
         self._validated: list[ValidationBatch] = []
+        self._assumed_progress: float | None = None
 
     @property
     def datamodule(self) -> SwapDataModule:
@@ -86,13 +88,29 @@ class SwapModule(LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             face, mask, aux = output
             output = SwapOutput(face.float(), mask.float(), {name: value.float() for name, value in aux.items()})
-            losses: dict[str, Tensor] = self.loss(output, batch, min(1.0, self.global_step / self._steps))
+            losses: dict[str, Tensor] = self.loss(output, batch, self._progress())
         loss = losses.pop("loss")
         self.loss_parts = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
         self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=self.trainer.world_size > 1)
         if batch_idx % _PARTS_EVERY == 0:
             self.log_dict(dict(self.loss_parts))
         return loss
+
+    @contextmanager
+    def at_progress(self, progress: float) -> Iterator[None]:
+        """Compute the loss as it is when so much of the training is done.
+
+        Args:
+            progress: 0..1.
+        """
+        self._assumed_progress = progress
+        try:
+            yield
+        finally:
+            self._assumed_progress = None
+
+    def _progress(self) -> float:
+        return min(1.0, self.global_step / self._steps) if self._assumed_progress is None else self._assumed_progress
 
     def on_validation_epoch_start(self) -> None:
         """Forget the pictures of a validation that was interrupted."""
