@@ -1,6 +1,6 @@
 """Open and run any ONNX file, with a one-line error when that fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,9 +10,12 @@ import numpy.typing as npt
 import onnxruntime
 
 from facesmith.errors import UserError
-from facesmith.models.onnx.providers import create_session
+from facesmith.models.onnx.grid_sampling import StagedGraph, load_staged
+from facesmith.models.onnx.providers import create_session, is_accelerated
 
 Array = npt.NDArray[Any]
+Run = Callable[[list[str], dict[str, Array]], Sequence[Any]]
+"""From names of outputs and inputs by name to the outputs."""
 
 _CHECKPOINTS: Final = (".ckpt", ".pt", ".pth")
 
@@ -78,14 +81,21 @@ class OnnxGraph:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = create_session(data or str(path), options, path)
+            model = None if is_accelerated() else load_staged(data or path)
+            if model is None:
+                session = create_session(data or str(path), options, path)
+                self._run: Run = session.run
+            else:
+                self._run = StagedGraph(model, options).run
+                options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+                session = create_session(data or str(path), options, path)  # it only tells what the file holds
         except Exception as error:  # onnxruntime's errors share no base class of their own
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{self}: onnxruntime cannot read it ({first}); export or download it again") from error
-        self.inputs = _values(self._session.get_inputs())
-        self.optional = _values(self._session.get_overridable_initializers())
-        self.outputs = _values(self._session.get_outputs())
-        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.inputs = _values(session.get_inputs())
+        self.optional = _values(session.get_overridable_initializers())
+        self.outputs = _values(session.get_outputs())
+        self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
 
     def __str__(self) -> str:
         return f"{self.setting}={self.path}"
@@ -106,11 +116,9 @@ class OnnxGraph:
         declared = {**self.inputs, **self.optional}
         fixed = any(value.ndim == 1 or declared[name].shape[:1] == (1,) for name, value in feed.items())
         if count == 1 or not fixed:
-            return self._checked([np.asarray(one) for one in self._session.run(names, dict(feed))])
+            return self._checked([np.asarray(one) for one in self._run(names, dict(feed))])
         ones = [
-            self._session.run(
-                names, {name: value if value.ndim == 1 else value[i : i + 1] for name, value in feed.items()}
-            )
+            self._run(names, {name: value if value.ndim == 1 else value[i : i + 1] for name, value in feed.items()})
             for i in range(count)
         ]
         return self._checked([np.concatenate(parts) for parts in zip(*ones, strict=True)])
