@@ -4,7 +4,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,12 @@ import pytest
 from PIL import Image
 
 from facesmith.annotate.masks import MaskStore
-from facesmith.annotate.page import COMMANDS, as_markdown, build_page, page_css, page_scripts
+from facesmith.annotate.page import COMMANDS, Painter, as_markdown
 from facesmith.annotate.session import Session
-from facesmith.studio.server import Page, serve
+from facesmith.config.schema import PathsConfig
+from facesmith.studio.page import make_page
+from facesmith.studio.project import Project
+from facesmith.studio.server import serve
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE = 120  # seconds: two busy cores draw WebGL in software
@@ -87,7 +89,7 @@ class Browser:
 
 
 @pytest.fixture
-def browser(store: MaskStore) -> Iterator[Browser]:
+def browser(store: MaskStore, tmp_path: Path) -> Iterator[Browser]:
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("there is no browser here: apt-get install chromium chromium-driver")
     from selenium import webdriver
@@ -96,12 +98,13 @@ def browser(store: MaskStore) -> Iterator[Browser]:
     options.binary_location = CHROMIUM
     for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "enable-unsafe-swiftshader"):
         options.add_argument(f"--{flag}")
-    options.add_argument("--window-size=1000,760")
+    options.add_argument("--window-size=1000,1200")
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SPARING})
-        page = Page(partial(build_page, Session(store)), page_css(), page_scripts(), (store.crops,))
-        with serve(page, query="__theme=dark") as address:
+        paths = PathsConfig(runs=Path("runs"), face_sets=Path("face_sets"), profiles=Path("profiles"), run=None)
+        page = make_page(Project(tmp_path.resolve(), paths), Painter(Session(store)), selected="masks")
+        with serve(page) as address:
             yield Browser(driver, address)
     finally:
         driver.quit()
@@ -120,7 +123,7 @@ def band(*points: tuple[int, int], width: int) -> np.ndarray:
 def test_page_paint_in_browser(browser: Browser, store: MaskStore) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+&__theme=dark", browser.address)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+", browser.address)
     browser.open()
     for command in COMMANDS:
         place = browser.driver.execute_script("return placeOf(arguments[0])", command.name)

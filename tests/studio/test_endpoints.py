@@ -1,5 +1,6 @@
 """The page's actions by name, as another program calls them."""
 
+import io
 import json
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from facesmith.studio.project import Project
 from .conftest import studio_client
 
 
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_endpoints_walk_of_a_project(ada: Project) -> None:
     with studio_client(ada) as (client, plain):
         assert client.predict(api_name="/people") == ["ada"]
@@ -26,6 +33,14 @@ def test_endpoints_walk_of_a_project(ada: Project) -> None:
         assert client.predict("ada", 3, api_name="/toggle_face")["command"].endswith("take-back 3")
         assert client.predict(api_name="/jobs") == []
         assert client.predict(api_name="/runs") == []
+        assert "face_sets/ada" in client.predict("ada", api_name="/traces")
+        sent = plain.post("/gradio_api/upload", files={"files": ("me.png", picture())}).json()
+        assert client.predict(sent, "ada", api_name="/keep_uploads") == ["uploads/ada/me.png"]
+        assert client.predict("face_sets/ada", api_name="/leaderboard") == ""
+        (opened,) = (ada.root / "face_sets" / "ada").glob("*/meta.json")
+        assert client.predict(ada.short(opened.parent), api_name="/open_masks")
+        assert plain.get("/painter/crop/0").headers["content-type"].startswith("image/")
+        assert plain.get("/painter/crop/9999").status_code == 404
         for name, given, line in (
             ("/toggle_face", ("ada", 99), "face=99: there is no such face"),
             ("/person", ("nobody",), "nobody: has no faces yet"),
@@ -33,6 +48,14 @@ def test_endpoints_walk_of_a_project(ada: Project) -> None:
             ("/run", ("../..",), "lies outside of the project"),
             ("/stop_job", ("x",), "job=x: there is no such job"),
             ("/extract", ("ada", ""), "consent: choose one of self"),
+            ("/keep_uploads", ([str(ada.root / "face_sets")], "ada"), "is no upload"),
+            ("/preview", ({"model": "/etc/passwd", "target": "x"},), "model=/etc/passwd: lies outside"),
+            ("/preview", ({"modell": "x"},), "modell: no such field"),
+            ("/dance", ({"model": "x"},), "model=x: there is no such file"),
+            ("/blend", (["ada"], "both"), "profiles: choose two or more"),
+            ("/delete_person", ("ada", "adda"), "deletion: type ada again"),
+            ("/compare", (["no_run"],), "the folder of this run is gone"),
+            ("/open_masks", ("../x",), "lies outside of the project"),
         ):
             with pytest.raises(AppError, match=line):
                 client.predict(*given, api_name=name)

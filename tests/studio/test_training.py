@@ -23,7 +23,7 @@ def test_check_returns_only_what_differs_from_the_experiment(project: Project, p
     form = TrainingForm(name="ada", source=photos.name, consent="self", epochs=epochs, batch=batch)
     assert check(project, form) == [
         *("train", "experiment=identity", "data.name=ada"),
-        *(r"data.source='photos of ada\'s'", "data.consent=self"),
+        *("data.source=photos of ada's", "data.consent=self"),
     ]
     more = TrainingForm(name="ada", source=photos.name, consent="self", epochs=2, hardware="low_memory", more="seed=7")
     assert check(project, more)[-3:] == ["trainer.max_epochs=2", "trainer=low_memory", "seed=7"]
@@ -46,6 +46,8 @@ def test_check_returns_only_what_differs_from_the_experiment(project: Project, p
         ({"more": "paths.runs=/tmp/x"}, "is not for this page"),
         ({"more": "callbacks.render.folder=/tmp/x"}, "is not for this page"),
         ({"more": "data.targets=/etc/passwd"}, "data.targets=/etc/passwd: lies outside of the project"),
+        ({"more": "data.face_sets=/etc"}, "data.face_sets=/etc: lies outside of the project"),
+        ({"more": "callbacks.render._target_=x"}, "is not for this page"),
         ({"more": "tags=[${oc.env:HOME}]"}, "is not for this page"),
         ({"type": "nonsense"}, "type=nonsense: choose one of"),
     ],

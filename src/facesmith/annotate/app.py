@@ -6,15 +6,13 @@ import pyarrow.compute as pc
 
 from facesmith.annotate import import_export
 from facesmith.annotate.config import AnnotateConfig
-from facesmith.annotate.masks import MaskStore
+from facesmith.annotate.masks import MASKS, MaskStore
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.files import make_private_folder
 from facesmith.methods.occluder.data import extract_faces, report_pictures_without_face
 
 log = logging.getLogger(__name__)
-
-_MASKS = "masks"
 
 
 def open_mask_store(config: AnnotateConfig) -> MaskStore:
@@ -31,7 +29,7 @@ def open_mask_store(config: AnnotateConfig) -> MaskStore:
     _report_rejected_faces(faces)
     folder = config.masks
     if folder is None:
-        folder = faces.path.parent / _MASKS
+        folder = faces.path.parent / MASKS
         make_private_folder(folder)
     predict = None
     if config.occluder is not None:

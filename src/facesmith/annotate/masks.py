@@ -69,6 +69,8 @@ class SavedMask:
 
 PredictMask = Callable[[int], Mask]
 
+MASKS: Final = "masks"
+"""Folder of the masks, beside the face sets of a person."""
 STATES: Final[tuple[State, ...]] = ("painted", "interpolated", "predicted", "hull")
 
 _POSITION_FILE: Final = "annotate.json"

@@ -1,10 +1,3 @@
-// Pictures are judged on a dark ground.
-const here = new URL(location);
-if (here.searchParams.get("__theme") !== "dark") {
-  here.searchParams.set("__theme", "dark");
-  location.replace(here);
-}
-
 // Keys press the page's own buttons; brush and eraser are the editor's.
 const TOOLS = { brush: "#editor [aria-label=Brush]", eraser: "#editor [aria-label=Erase]" };
 const SIZES = { smaller: 0.8, larger: 1.25 };
@@ -21,6 +14,7 @@ const resize = (factor) => {
 };
 
 document.addEventListener("keydown", (event) => {
+  if (!document.querySelector("#painter")?.offsetParent) return; // another tab is open
   if (event.altKey || event.target.matches?.("input[type=number], input[type=text], textarea")) return;
   const held = event.ctrlKey || event.metaKey ? "Ctrl+" : "";
   const command = KEYS[held + event.key] ?? KEYS[held + event.key.toLowerCase()];

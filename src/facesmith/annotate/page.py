@@ -1,17 +1,18 @@
 """The painter's page: its commands and keys, and its layout."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 import gradio as gr
 
 from facesmith.annotate.canvas import LAYERS, css_paint
 from facesmith.annotate.masks import STATES
 from facesmith.annotate.session import EditorValue, Session, View
+from facesmith.faces.face_set.face_set import FaceSet
 
 
 class Command(NamedTuple):
@@ -64,6 +65,9 @@ def as_markdown() -> str:
     return "\n".join(["| key | |", "|---|---|", *rows])
 
 
+CROPS: Final = "/painter/crop/"
+"""Route of the faces' pictures, by their number."""
+_NONE: Final = "<h1>No faces are open <small>choose a face set above, then Open</small></h1>"
 _HERE: Final = Path(__file__).parent
 _COMMANDS: Final = {one.name: one for one in COMMANDS}
 _BUTTONS: Final = (
@@ -81,12 +85,45 @@ _MEANINGS: Final = {
 }
 
 
-def build_page(session: Session) -> gr.Blocks:
-    """Build the page of a session."""
-    store = session.store
-    faces, side = store.faces, store.faces.crop_size
-    with gr.Blocks(title=f"Masks of {faces.meta['name']}", analytics_enabled=False, fill_width=True) as page:
-        heading = gr.HTML(apply_default_css=False, elem_id="heading")
+class Painter:
+    """The session that the page shows, the same for every window; none until faces are opened."""
+
+    def __init__(self, session: Session | None = None) -> None:
+        self.session = session
+
+    def open(self, session: Session) -> None:
+        """Show another session; the one before lets go of its masks."""
+        self.close()
+        self.session = session
+
+    def close(self) -> None:
+        """Let go of the masks."""
+        if self.session is not None:
+            self.session.store.close()
+        self.session = None
+
+    def crop(self, row: int) -> Path | None:
+        """Return the file of a face, for the film strip; None where there is none."""
+        store = self.session.store if self.session is not None else None
+        return store.crop_path(row) if store is not None and 0 <= row < len(store) else None
+
+
+class PainterParts(NamedTuple):
+    """What outside of the painter shows a session: what `show` returns goes into `seen`."""
+
+    show: Callable[[bool], list[Any]]
+    onion: gr.Checkbox
+    seen: list[Any]
+
+
+def build_painter(painter: Painter) -> PainterParts:
+    """Build the painter, within a page.
+
+    Args:
+        painter: Whose session it shows.
+    """
+    with gr.Column(elem_id="painter", elem_classes="dark"):
+        heading = gr.HTML(_NONE, apply_default_css=False, elem_id="heading")
         with gr.Row(elem_id="table"):
             gr.HTML(_legend(), apply_default_css=False, elem_id="legend")
             with gr.Column(elem_id="middle"):
@@ -98,7 +135,7 @@ def build_page(session: Session) -> gr.Blocks:
                     buttons=[],
                     layers=gr.LayerOptions(allow_additional_layers=False, layers=list(LAYERS)),
                     fixed_canvas=True,
-                    canvas_size=(side, side),
+                    canvas_size=(FaceSet.crop_size, FaceSet.crop_size),
                     **_tools(_SIZE),
                     show_label=False,
                     elem_id="editor",
@@ -111,60 +148,49 @@ def build_page(session: Session) -> gr.Blocks:
                 buttons: dict[str, gr.Button] = {}
                 for group in _BUTTONS:
                     with gr.Row(elem_classes="buttons"):
-                        buttons |= {name: _button(name, session) for name in group}
+                        buttons |= {name: _button(name) for name in group}
                 size = gr.Slider(*_SIZES, value=_SIZE, step=1, label="brush, px", elem_id="size")
                 onion = gr.Checkbox(label=_COMMANDS["onion"].description, elem_id="onion")
         strip = gr.HTML(
-            {"at": 0, "states": []},
+            {"at": 0, "states": [], "set": ""},
             html_template=_STRIP,
             js_on_load=_read("strip.js"),
             apply_default_css=False,
             elem_id="strip",
-            thumbs=[f"/gradio_api/file={quote(store.crop_path(row).as_posix())}" for row in range(len(store))],
+            route=CROPS,
             kinds=list(STATES),
         )
-        seen = [editor, heading, strip, cut_out, status]
-        for name, button in buttons.items():
-            gr.on(
-                [button.click],
-                partial(_act, session, name),
-                [editor, onion],
-                seen,
-                show_progress="hidden" if name != "interpolate" else "minimal",
-                **_ONE_AT_A_TIME,
-            )
-        editor.input(
-            lambda sent, onion: _component_values(session.autosave(sent, onion)),
-            [editor, onion],
-            seen,
-            show_progress="hidden",
-            **_ONE_AT_A_TIME,
+    seen = [editor, heading, strip, cut_out, status]
+    quiet: dict[str, Any] = {"show_progress": "hidden", **_ONE_AT_A_TIME}
+
+    def show(onion: bool) -> list[Any]:
+        return _component_values(painter.session.show(onion)) if painter.session is not None else [gr.skip()] * 5
+
+    def autosave(sent: EditorValue, onion: bool) -> list[Any]:
+        return (
+            _component_values(painter.session.autosave(sent, onion)) if painter.session is not None else [gr.skip()] * 5
         )
 
-        def turn(sent: EditorValue, onion: bool, event: gr.EventData) -> list[Any]:
-            return _component_values(session.go_to(sent, onion, int(event.row)))
+    def go_to(sent: EditorValue, onion: bool, row: int) -> list[Any]:
+        session = painter.session
+        return _component_values(session.go_to(sent, onion, row)) if session is not None else [gr.skip()] * 5
 
-        turned: Any = strip.turn
-        turned(turn, [editor, onion], seen, show_progress="hidden", **_ONE_AT_A_TIME)
-        gr.on(
-            [onion.input],
-            lambda sent, onion: _component_values(session.go_to(sent, onion, session.store.current)),
-            [editor, onion],
-            seen,
-            show_progress="hidden",
-            **_ONE_AT_A_TIME,
-        )
-        size.change(
-            lambda size: gr.ImageEditor(**_tools(size)), [size], [editor], show_progress="hidden", **_ONE_AT_A_TIME
-        )
-        page.load(
-            lambda onion: _component_values(session.show(onion)),
-            [onion],
-            seen,
-            show_progress="hidden",
-            **_ONE_AT_A_TIME,
-        )
-    return page
+    def turn(sent: EditorValue, onion: bool, event: gr.EventData) -> list[Any]:
+        return go_to(sent, onion, int(event.row))
+
+    def again(sent: EditorValue, onion: bool) -> list[Any]:
+        return go_to(sent, onion, painter.session.store.current if painter.session is not None else 0)
+
+    for name, button in buttons.items():
+        shown = "hidden" if name != "interpolate" else "minimal"
+        press: dict[str, Any] = {"show_progress": shown, **_ONE_AT_A_TIME}
+        gr.on([button.click], partial(_act, painter, name), [editor, onion], seen, **press)
+    editor.input(autosave, [editor, onion], seen, **quiet)
+    turned: Any = strip.turn
+    turned(turn, [editor, onion], seen, **quiet)
+    gr.on([onion.input], again, [editor, onion], seen, **quiet)
+    size.change(lambda size: gr.ImageEditor(**_tools(size)), [size], [editor], **quiet)
+    return PainterParts(show, onion, seen)
 
 
 def page_css() -> str:
@@ -178,12 +204,15 @@ def page_scripts() -> str:
 
 
 def _act(
-    session: Session,
+    painter: Painter,
     action: str,
     sent: EditorValue,
     onion: bool,
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> list[Any]:
+    session = painter.session
+    if session is None:
+        return [gr.skip()] * 5
     return _component_values(session.act(sent, onion, action, lambda done, of: progress((done, of), unit="frames")))
 
 
@@ -201,13 +230,12 @@ def _component_values(view: View | None) -> list[Any]:
     )
     loading = "" if view.canvas is None else " loading"
     status = f'<div class="{"failed" if view.failed else "fine"}{loading}">{escape(view.message)}</div>'
-    strip = {"at": view.row, "states": view.states}
+    strip = {"at": view.row, "states": view.states, "set": view.key}
     return [gr.skip() if view.canvas is None else view.canvas, heading, strip, view.cut_out, status]
 
 
-def _button(name: str, session: Session) -> gr.Button:
-    possible = name != "predict" or session.store.initial_state == "predicted"
-    return gr.Button(f"{name} {key_labels(_COMMANDS[name])[0]}", elem_id=name, size="sm", interactive=possible)
+def _button(name: str) -> gr.Button:
+    return gr.Button(f"{name} {key_labels(_COMMANDS[name])[0]}", elem_id=name, size="sm")
 
 
 def _tools(size: int) -> dict[str, Any]:
@@ -226,7 +254,8 @@ def _legend() -> str:
 
 _STRIP: Final = (
     "${value.states.map((state, row) => `<button class='frame ${kinds[state]}${row === value.at ? ' at' : ''}'"
-    " data-row='${row}' title='${row + 1}: ${kinds[state]}'><img loading='lazy' src='${thumbs[row]}' alt=''>"
+    " data-row='${row}' title='${row + 1}: ${kinds[state]}'>"
+    "<img loading='lazy' src='${route}${row}?set=${value.set}' alt=''>"
     "<b>${row + 1}</b></button>`).join('')}"
 )
 

@@ -40,6 +40,8 @@ class View(NamedTuple):
     """For the status line."""
     failed: bool
     """Whether the message is an error."""
+    key: str
+    """Of the face set."""
 
 
 class Session:
@@ -180,7 +182,8 @@ class Session:
         store, row = self.store, self.store.current
         states = [STATES.index(store.state(i)) for i in range(len(store))]
         masked = cut_out(store.faces.crop(row), store.mask(row))
-        return View(canvas, row, store.name(row), states, store.count_states(), masked, message, failed)
+        counts, key = store.count_states(), store.faces.key
+        return View(canvas, row, store.name(row), states, counts, masked, message, failed, key)
 
 
 def _saved_message() -> str:

@@ -1,30 +1,42 @@
 """The page's actions as named endpoints, for other programs: see docs/studio.md."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import gradio as gr
+from gradio.events import api
 
 from facesmith.studio import jobs
 from facesmith.studio.calls import reported
-from facesmith.studio.job_cards import stop_run
+from facesmith.studio.comparing import draw_comparison, draw_ranking
+from facesmith.studio.dances import dance_words
+from facesmith.studio.job_cards import describe_job, stop_run
+from facesmith.studio.masks_tab import MasksTab
 from facesmith.studio.people import describe_person, extract_words, newest_set, toggle_face
 from facesmith.studio.people_tab import upload_to
+from facesmith.studio.preview import PreviewWorker, encode_png
+from facesmith.studio.profiles import blend_words, interpolate_words, list_traces
+from facesmith.studio.profiles_part import delete_person
 from facesmith.studio.project import Project
 from facesmith.studio.runs import estimate_left, list_runs, open_run
+from facesmith.studio.swap_tab import read_request
+from facesmith.studio.swapping import describe_mark, render_words
 from facesmith.studio.train_tab import resume_words, start_training
 from facesmith.studio.training import TrainingForm, check
 from facesmith.studio.words import command_line
 
 
-def add_endpoints(project: Project) -> None:
+def add_endpoints(project: Project, worker: PreviewWorker, masks: MasksTab) -> None:
     """Add the endpoints; called while the page is built.
 
     Args:
         project: They work in this folder.
+        worker: Draws one frame of a swap.
+        masks: The painter's tab.
     """
-    for name, function in {**_of_people(project), **_of_trainings(project)}.items():
-        gr.api(reported(function), api_name=name, concurrency_id="endpoints", concurrency_limit=4)
+    named = {**_of_people(project), **_of_trainings(project), **_of_swaps(project, worker)}
+    for name, function in {**named, **_of_results(project, masks)}.items():
+        api(reported(function), api_name=name, concurrency_id="endpoints", concurrency_limit=4)
 
 
 def _of_people(project: Project) -> dict[str, Callable[..., Any]]:
@@ -39,7 +51,7 @@ def _of_people(project: Project) -> dict[str, Callable[..., Any]]:
     def extract(name: str, consent: str, source: str = "", note: str = "", until: str = "") -> dict[str, Any]:
         """Find a person's faces; returns the job."""
         words = extract_words(project, name, source, consent, note, until)
-        return _describe(jobs.start(project, words, f"faces of {name}", "use"))
+        return describe_job(jobs.start(project, words, f"faces of {name}", "use"))
 
     def person(name: str) -> dict[str, Any]:
         """Tell what is known of a person's faces."""
@@ -63,7 +75,7 @@ def _of_trainings(project: Project) -> dict[str, Callable[..., Any]]:
 
     def train(form: dict) -> dict[str, Any]:  # type: ignore[type-arg]
         """Put a training into the queue; returns the job."""
-        return _describe(start_training(project, TrainingForm(**form)))
+        return describe_job(start_training(project, TrainingForm(**form)))
 
     def runs() -> list[dict[str, Any]]:
         """List the runs, the newest first."""
@@ -80,23 +92,87 @@ def _of_trainings(project: Project) -> dict[str, Callable[..., Any]]:
     def resume(folder: str, more_epochs: int = 0) -> dict[str, Any]:
         """Continue a run, for so many epochs more; 0: as many as were planned."""
         words = resume_words(project, folder, more_epochs or None)
-        return _describe(jobs.start(project, words, f"training of {folder} goes on", "train"))
+        return describe_job(jobs.start(project, words, f"training of {folder} goes on", "train"))
 
     def queue() -> list[dict[str, Any]]:
         """List the jobs, the newest first."""
-        return [_describe(job) for job in jobs.find_jobs(project)]
+        return [describe_job(job) for job in jobs.find_jobs(project)]
 
     def stop_job(id: str) -> str:
         """Stop a job, or take it from the queue."""
         return jobs.stop(jobs.find_job(project, id))
 
-    named = {"train_command": train_command, "train": train, "runs": runs, "run": run}
+    named: dict[str, Callable[..., Any]] = {"train_command": train_command, "train": train, "runs": runs, "run": run}
     return {**named, "stop_training": stop_training, "resume": resume, "jobs": queue, "stop_job": stop_job}
 
 
-def _describe(job: jobs.Job) -> dict[str, Any]:
-    log = job.read_log()
-    return {"id": job.id, "title": job.title, "status": job.status, "command": job.command, "last_line": log.last}
+def _of_swaps(project: Project, worker: PreviewWorker) -> dict[str, Callable[..., Any]]:
+    def models() -> list[str]:
+        """List the models that swap faces."""
+        return [project.short(path) for path in project.models()]
+
+    def preview(fields: dict) -> dict[str, Any]:  # type: ignore[type-arg]
+        """Draw one frame; its fields are those of PreviewRequest. Returns pictures as PNG in base64."""
+        drawn = worker.draw(read_request(project, fields))
+        pictures = {name: encode_png(getattr(drawn, name)) for name in ("before", "after")}
+        return {"faces": drawn.faces, "swapped": drawn.swapped, "seconds": drawn.seconds, **pictures}
+
+    def swap(fields: dict, output: str = "", side_by_side: bool = False, resume: bool = False) -> dict[str, Any]:  # type: ignore[type-arg]
+        """Render a swap; returns the job."""
+        request = read_request(project, fields)
+        words = render_words(project, request, output, side_by_side, resume)
+        return describe_job(jobs.start(project, words, f"swap into {Path(request.target).name}", "use"))
+
+    def verify(file: str) -> str:
+        """Tell what a file states of where it is from."""
+        return describe_mark(project, file)
+
+    return {"models": models, "preview": preview, "swap": swap, "verify": verify}
+
+
+def _of_results(project: Project, masks: MasksTab) -> dict[str, Callable[..., Any]]:
+    def blend(profiles: list[str], name: str, weights: str = "") -> dict[str, Any]:
+        """Blend profiles by weights; returns the job."""
+        return describe_job(jobs.start(project, blend_words(project, profiles, weights, name), f"blend {name}", "use"))
+
+    def interpolate(first: str, second: str, t: float, name: str) -> dict[str, Any]:
+        """Interpolate between two profiles; returns the job."""
+        words = interpolate_words(project, [first, second], t, name)
+        return describe_job(jobs.start(project, words, f"interpolation {name}", "use"))
+
+    def traces(name: str) -> str:
+        """List what a deletion of a person would remove."""
+        return list_traces(project, name)
+
+    def delete(name: str, again: str) -> dict[str, Any]:
+        """Remove everything of a person, whose name is given twice; returns the job."""
+        return delete_person(project, name, again)[0]
+
+    def dance(fields: dict) -> dict[str, Any]:  # type: ignore[type-arg]
+        """Generate dances; its fields are those of the tab. Returns the job."""
+        return describe_job(jobs.start(project, dance_words(project, fields), "dances", "train"))
+
+    def compare(folders: list[str]) -> dict[str, str]:
+        """Draw curves, pictures and differences of runs, as markup."""
+        return dict(zip(("curves", "pictures", "differences"), draw_comparison(project, folders), strict=True))
+
+    def leaderboard(folder: str) -> str:
+        """Draw the ranking of the runs below a folder, as markup."""
+        return draw_ranking(project, folder)
+
+    def open_masks(faces: str, occluder: str = "") -> str:
+        """Open the masks of a face set in the painter."""
+        masks.open(faces, occluder)
+        return faces
+
+    named: dict[str, Callable[..., Any]] = {
+        "blend": blend,
+        "interpolate": interpolate,
+        "traces": traces,
+        "delete_person": delete,
+        "dance": dance,
+    }
+    return {**named, "compare": compare, "leaderboard": leaderboard, "open_masks": open_masks}
 
 
 def _describe_run(project: Project, folder: str) -> dict[str, Any]:

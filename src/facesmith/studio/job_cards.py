@@ -6,17 +6,14 @@ import signal
 import socket
 import time
 from html import escape
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from facesmith.errors import UserError
-from facesmith.files import read_json_object
 from facesmith.progress import format_duration
 from facesmith.studio.drawing import badge, draw_bar
 from facesmith.studio.jobs import Job, find_jobs
 from facesmith.studio.project import Project
 from facesmith.sweep.runs import Run
-from facesmith.training.run.record import RECORD_FILE
 
 _SHOWN: Final = 8
 _LOG_LINES: Final = 40
@@ -77,16 +74,10 @@ def _card(project: Project, job: Job) -> str:
     )
 
 
-def run_of_job(project: Project, job: Job) -> Path | None:
-    """Return the folder of the run that a training job works in, by its process id; None before there is one."""
-    if job.pid is None or job.words[:1] != ["train"]:
-        return None
-    root = project.root / project.paths.runs
-    for path in sorted(root.glob(f"*/*/*/{RECORD_FILE}"), key=_modified, reverse=True)[:50]:
-        record = read_json_object(path)
-        if record.get("pid") == job.pid and record.get("host") == socket.gethostname():
-            return path.parent.resolve()
-    return None
+def describe_job(job: Job) -> dict[str, Any]:
+    """Return what other programs are told of a job."""
+    log = job.read_log()
+    return {"id": job.id, "title": job.title, "status": job.status, "command": job.command, "last_line": log.last}
 
 
 def stop_run(run: Run) -> str:
@@ -108,10 +99,3 @@ def stop_run(run: Run) -> str:
         raise UserError(f"{run.folder.name}: runs on {record.host}; stop it there")
     os.kill(record.pid, signal.SIGINT)
     return f"{run.folder.name}: was asked to stop; it saves first"
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -7,15 +7,21 @@ from typing import Any, Final
 import gradio as gr
 from fastapi import FastAPI
 
+from facesmith.annotate.page import Painter, page_css, page_scripts
 from facesmith.studio import jobs
 from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.compare_tab import CompareTab
+from facesmith.studio.dance_tab import DanceTab
 from facesmith.studio.endpoints import add_endpoints
 from facesmith.studio.files import add_files
 from facesmith.studio.job_cards import draw_jobs
+from facesmith.studio.masks_tab import MasksTab, add_crops
 from facesmith.studio.people_tab import PeopleTab
+from facesmith.studio.preview import PreviewWorker
 from facesmith.studio.project import Project
 from facesmith.studio.pulse import add_pulse
 from facesmith.studio.server import Page
+from facesmith.studio.swap_tab import SwapTab
 from facesmith.studio.train_tab import TrainTab
 
 _HERE: Final = Path(__file__).parent
@@ -27,36 +33,54 @@ element.addEventListener("click", (event) => {
 """
 
 
-def make_page(project: Project) -> Page:
+def make_page(project: Project, painter: Painter | None = None, selected: str = "people") -> Page:
     """Make the page of a project.
 
     Args:
         project: It works in this folder.
+        painter: Its session of masks; None: none is open yet.
+        selected: The tab that is shown first.
     """
+    painter = painter or Painter()
 
     def routes(app: FastAPI) -> None:
         add_pulse(app, project)
         add_files(app, project)
+        add_crops(app, painter)
 
-    return Page(lambda: build(project), _read("style.css"), _read("page.js"), routes=routes)
+    worker = PreviewWorker()
+    css, scripts = _read("style.css") + page_css(), f"{_read('page.js')}\n{page_scripts()}"
+    return Page(lambda: build(project, worker, painter, selected), css, scripts, routes=routes)
 
 
-def build(project: Project) -> gr.Blocks:
+def build(project: Project, worker: PreviewWorker, painter: Painter, selected: str) -> gr.Blocks:
     """Build the page's components.
 
     Args:
         project: It works in this folder.
+        worker: Draws one frame of a swap.
+        painter: The session of masks.
+        selected: The tab that is shown first.
     """
     with gr.Blocks(
         title="facesmith studio", analytics_enabled=False, fill_width=True, delete_cache=(600, 86_400)
     ) as page:
         gr.HTML(_head(project), apply_default_css=False, elem_id="studio-head")
         queue = gr.HTML(js_on_load=_QUEUE_JS, apply_default_css=False, elem_id="queue")
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(selected=selected, elem_id="tabs"):
             with gr.Tab("People", id="people"):
                 PeopleTab(project).build()
             with gr.Tab("Train", id="train"):
                 TrainTab(project).build()
+            with gr.Tab("Swap", id="swap"):
+                SwapTab(project, worker).build()
+            with gr.Tab("Masks", id="masks"):
+                masks = MasksTab(project, painter)
+                masks.build(page)
+            with gr.Tab("Dance", id="dance"):
+                DanceTab(project).build()
+            with gr.Tab("Compare", id="compare"):
+                CompareTab(project).build()
         refresh = gr.Button("refresh", elem_id="refresh-queue", elem_classes="hidden-button")
         private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
         refresh.click(lambda: draw_jobs(project), None, [queue], **private)
@@ -68,7 +92,7 @@ def build(project: Project) -> gr.Blocks:
 
         stopped(stop, None, [queue], **private)
         page.load(lambda: draw_jobs(project), None, [queue], **private)
-        add_endpoints(project)
+        add_endpoints(project, worker, masks)
     return page
 
 

@@ -1,7 +1,7 @@
 """`facesmith annotate`: the painter's page for one set of faces, or import and export of its masks."""
 
 import time
-from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
@@ -10,6 +10,7 @@ from facesmith.annotate.app import convert, open_mask_store
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.masks import MaskStore
 from facesmith.errors import explain_errors
+from facesmith.studio.project import Project
 from facesmith.training.run.log import log_run, silence_libraries
 
 
@@ -31,12 +32,15 @@ def annotate(config: AnnotateConfig) -> None:
 
 
 def _serve_page(store: MaskStore, config: AnnotateConfig, console: Console) -> None:
-    from facesmith.annotate.page import build_page, page_css, page_scripts
+    from facesmith.annotate.page import Painter
     from facesmith.annotate.session import Session
-    from facesmith.studio.server import Page, serve
+    from facesmith.studio.page import make_page
+    from facesmith.studio.server import serve
 
-    page = Page(partial(build_page, Session(store)), page_css(), page_scripts(), (store.crops,))
-    with serve(page, port=config.port, browser=config.open_browser, query="__theme=dark") as address:
+    project = Project(Path.cwd().resolve(), config.paths)
+    painter = Painter(Session(store))
+    page = make_page(project, painter, selected="masks")
+    with serve(page, port=config.port, browser=config.open_browser) as address:
         console.print(f"{len(store)} faces to paint at {address} (Ctrl+C ends); masks: {store.folder}", markup=False)
         try:
             while True:
@@ -44,3 +48,5 @@ def _serve_page(store: MaskStore, config: AnnotateConfig, console: Console) -> N
         except KeyboardInterrupt:
             counts = ", ".join(f"{count} {state}" for state, count in store.count_states().items() if count)
             console.print(f"\nmasks: {store.folder}: {counts}; train with data.masks={store.folder}", markup=False)
+        finally:
+            painter.close()

@@ -15,7 +15,7 @@ from facesmith.files import FILE, make_private_folder, read_json_object
 from facesmith.studio.drawing import draw_table
 from facesmith.studio.files import file_url
 from facesmith.studio.project import PICTURES, UPLOADS, VIDEOS, Project
-from facesmith.studio.words import check_slug, quote_value
+from facesmith.studio.words import argument, check_slug
 
 SORTS: Final = ("number", "sharpness", "pose", "likeness", "size")
 _MOST_ROWS: Final = 200  # of rejected faces
@@ -94,8 +94,8 @@ def consent_words(consent: str, note: str, until: str, prefix: str = "data.") ->
     if consent not in CONSENT_KINDS:
         raise UserError(f"consent: choose one of {', '.join(CONSENT_KINDS)} before pictures are used")
     words = [f"{prefix}consent={consent}"]
-    words += [f"{prefix}consent_note={quote_value(note.strip())}"] if note.strip() else []
-    return words + ([f"{prefix}expires={quote_value(until.strip())}"] if until.strip() else [])
+    words += [argument(f"{prefix}consent_note", note.strip())] if note.strip() else []
+    return words + ([argument(f"{prefix}expires", until.strip())] if until.strip() else [])
 
 
 def extract_words(project: Project, name: str, source: str, consent: str, note: str, until: str) -> list[str]:
@@ -107,7 +107,7 @@ def extract_words(project: Project, name: str, source: str, consent: str, note: 
     check_slug(name, "name")
     stated = consent_words(consent, note, until)
     place = source.strip() or project.short(project.uploads(name))
-    given = f"data.source={quote_value(project.existing(place, 'source'))}"
+    given = argument("data.source", project.existing(place, "source"))
     return ["faces", name, "extract", given, *stated, *project.path_arguments()]
 
 

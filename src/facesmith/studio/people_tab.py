@@ -1,5 +1,6 @@
 """The tab of people: consent first, then pictures, then the faces that are used."""
 
+import os
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,8 @@ from facesmith.studio.people import (
     newest_set,
     toggle_face,
 )
-from facesmith.studio.project import PICTURES, VIDEOS, Project
+from facesmith.studio.profiles_part import ProfilesPart
+from facesmith.studio.project import PICTURES, TARGETS, UPLOADS, VIDEOS, Project
 from facesmith.studio.words import check_slug, command_line
 
 _GRID_JS: Final = """
@@ -87,9 +89,10 @@ class PeopleTab:
                 done = gr.Textbox(
                     label="The command of the last click", interactive=False, buttons=["copy"], elem_id="faces_command"
                 )
+                lister, listed = ProfilesPart(self._project).build()
         refresh = gr.Button("refresh", elem_id="refresh-people", elem_classes="hidden-button")
         private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
-        first = [name, consent, note, until, source]
+        first: list[Any] = [name, consent, note, until, source]
         gr.on([name.change, consent.change], _may_upload, [name, consent], [files, shot], **private)
         webcam.change(lambda on: gr.Image(visible=on), [webcam], [shot], **private)
         gr.on([one.change for one in first], self._describe, first, [command], **private)
@@ -99,6 +102,7 @@ class PeopleTab:
         shown = [faces, about]
         gr.on([person.change, sort.change], reported(self._show), [person, sort], shown, **private)
         refresh.click(self._refresh, [person, sort], [person, *shown], **private)
+        refresh.click(reported(lister), None, listed, **private)
         toggled: Any = faces.toggle
 
         def toggle(who: str, order: str, event: gr.EventData) -> list[str]:
@@ -193,17 +197,22 @@ def _may_upload(name: str, consent: str | None) -> list[Any]:
 
 
 def upload_to(project: Project, files: list[str], name: str) -> list[str]:
-    """Keep uploads of a person, for the endpoint; return the paths of those that were kept.
+    """Keep uploads for the endpoint; return the paths of those that were kept.
 
     Args:
         project: It.
-        files: Where the server put them.
-        name: The person's.
+        files: Where the server put them: what it answered to the upload.
+        name: The person's; "" for targets of swaps.
 
     Raises:
-        UserError: None of them can be used.
+        UserError: One is no upload, or none of them can be used.
     """
-    kept, refused = keep_uploads(project, Path(project.uploads(name)), files)
+    scratch = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+    for file in files:
+        if not Path(file).resolve().is_relative_to(scratch):
+            raise UserError(f"files={file[:80]}: is no upload; send it to /gradio_api/upload first")
+    folder = project.uploads(name) if name else project.root / UPLOADS / TARGETS
+    kept, refused = keep_uploads(project, folder, files)
     if not kept:
         raise UserError("; ".join(refused) or "files: none was given")
     return [project.short(path) for path in kept]

@@ -16,10 +16,13 @@ from facesmith.studio.words import check_slug, is_slug
 HIDDEN: Final = ".facesmith"
 """Folder, in the project's, of the jobs that the page has started."""
 UPLOADS: Final = "uploads"
+TARGETS: Final = "_targets"
+"""Folder, in that of the uploads, of what is swapped into."""
 MODELS: Final = (".onnx", ".dfm", ".ckpt")
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".heic", ".tif", ".tiff")
 VIDEOS: Final = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 _SKIPPED: Final = ("checkpoints", "renders", "wandb", "node_modules", "crops")
+_DANCERS: Final = ("video_lora", "video_lora_demo")
 _MOST: Final = 500  # models
 _META: Final = "meta.json"  # of a face set; its own module imports what reads tables
 
@@ -126,15 +129,33 @@ class Project:
         found = [path for root in roots for path in _walk(root, (".onnx", ".dfm")) if path.parent.name != "xseg"]
         return sorted(found, key=_modified, reverse=True)[:_MOST]
 
+    def dancers(self) -> list[Path]:
+        """Find what generates dances: `exports` of runs of video_lora."""
+        root = self.root / self.paths.runs
+        found = [path for name in _DANCERS for path in root.glob(f"{name}/*/*/exports") if path.is_dir()]
+        return sorted((path for path in found if not path.parent.is_symlink()), key=_modified, reverse=True)
+
+    def adapters(self) -> list[Path]:
+        """Find folders of scene adapters below the runs and `exports`."""
+        roots = [self.root / self.paths.runs, self.root / "exports"]
+        return [path.parent for root in roots for path in _walk(root, ("adapter_config.json",))][:_MOST]
+
     def media(self, suffixes: Sequence[str] = (*PICTURES, *VIDEOS)) -> list[Path]:
         """Return pictures and videos that lie in the project's folder itself, and in its `uploads` and `scenes`.
 
         Args:
             suffixes: Which kinds.
         """
-        folders = [self.root, self.root / "scenes", self.root / UPLOADS / "_targets", self.root / "swapped"]
-        found = [path for folder in folders for path in folder.glob("*") if path.suffix.lower() in suffixes]
-        return sorted(found, key=_modified, reverse=True)[:_MOST]
+        folders = [self.root, self.root / "scenes", self.root / UPLOADS / TARGETS]
+        return _newest(folders, suffixes)
+
+    def results(self, folder: str = "swapped") -> list[Path]:
+        """Return the pictures and videos that were made, the newest first.
+
+        Args:
+            folder: Below the project's.
+        """
+        return _newest([self.root / folder], (*PICTURES, *VIDEOS))
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -147,6 +168,11 @@ def _walk(root: Path, suffixes: Sequence[str]) -> Iterable[Path]:
         names[:] = [name for name in names if name not in _SKIPPED and not name.startswith(".")]
         names[:] = [name for name in names if not Path(place, name).is_symlink()]
         yield from (Path(place, file) for file in files if file.lower().endswith(tuple(suffixes)))
+
+
+def _newest(folders: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    found = [path for folder in folders for path in folder.glob("*") if path.suffix.lower() in suffixes]
+    return sorted(found, key=_modified, reverse=True)[:_MOST]
 
 
 def _modified(path: Path) -> float:

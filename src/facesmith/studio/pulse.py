@@ -61,7 +61,7 @@ def add_pulse(app: FastAPI, project: Project) -> None:
     pulse = Pulse(project)
 
     async def beats() -> AsyncIterator[str]:
-        while True:
+        while not getattr(app.state, "closing", False):
             yield f"data: {pulse.version()}\n\n"
             await asyncio.sleep(_BEAT)
 

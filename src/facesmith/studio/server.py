@@ -1,5 +1,7 @@
 """The server of the page: one port, one guard, a private folder for what goes back and forth."""
 
+import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -82,9 +84,11 @@ def serve(
         raise UserError(f"listen={listen}: {problem}")
     with _listen(listen, port) as bound, _private_scratch() as scratch:
         access = Access(listen, bound.getsockname()[1], names, password, max_upload)
+        app = _assemble(page, access, scratch)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_farewell)
         server = uvicorn.Server(
             uvicorn.Config(
-                Guard(_assemble(page, access, scratch), access, scratch),
+                Guard(app, access, scratch),
                 log_level="error",
                 ws="none",
                 timeout_graceful_shutdown=1,
@@ -106,6 +110,7 @@ def serve(
                 webbrowser.open(address)
             yield address
         finally:
+            app.state.closing = True
             server.should_exit = True
             thread.join(5)
 
@@ -134,6 +139,12 @@ def _assemble(page: Page, access: Access, scratch: Path) -> FastAPI:
         head=f"<script>{page.scripts}</script>",
         ssr_mode=False,
     )
+
+
+def _is_no_farewell(record: logging.LogRecord) -> bool:
+    """Keep what uvicorn says of pages that are open while it ends out of the terminal."""
+    ended = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not ended and not str(record.msg).startswith("Cancel %s running task")
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import gradio as gr
 
-from facesmith.cli.help import Key
+from facesmith.cli.help import field_docs
 from facesmith.config.consent import CONSENT_KINDS
+from facesmith.config.schema import TrainerConfig
 from facesmith.errors import UserError
 from facesmith.studio.calls import PRIVATE, reported
 from facesmith.studio.training import TYPES, TrainingForm, defaults_of, keys_of, options
@@ -56,7 +57,8 @@ def build_form(people: list[str]) -> Form:
     one["type"] = gr.Radio(types, value="identity", label="What is trained", elem_id="train_type")
     with gr.Row():
         one["name"] = gr.Dropdown(
-            *(people, people[0] if people else ""),
+            people,
+            value=people[0] if people else "",
             allow_custom_value=True,
             label="Name",
             info="lower-case letters, digits, - and _",
@@ -69,8 +71,10 @@ def build_form(people: list[str]) -> Form:
         one["note"] = _text("Note", "who agreed to what, when")
         one["until"] = _text("Until", "last day; empty: no end")
     with gr.Row():
-        one["epochs"] = _number("Epochs", "identity", "trainer.max_epochs", least=0)
-        one["batch"] = _number("Batch", "identity", "data.batch_size")
+        one["epochs"] = _number(
+            "Epochs", "identity", field_docs(TrainerConfig)["max_epochs"].partition(";")[0], least=0
+        )
+        one["batch"] = _number("Batch", "identity", "pairs or clips of a step")
         presets = options("trainer")
         one["hardware"] = gr.Dropdown(presets, value="default", label="Hardware", info="trainer=: batches that fit")
     with gr.Row() as of_identity:
@@ -81,13 +85,11 @@ def build_form(people: list[str]) -> Form:
         one["base"] = _text(
             "Base", "a swapper's run, checkpoint or .onnx; of a video LoRA: Wan-VACE", elem_id="train_base"
         )
-        one["rank"] = _number("Rank", "swap_lora", "model.rank")
+        one["rank"] = _number("Rank", "swap_lora", "inner size of the adapter's matrices")
     one["target"] = _text(*_PLACES["identity"][1:], elem_id="train_target")
     one["masks"] = gr.Textbox(label="Painted masks", info="the painter's folder; empty: masks are made", visible=False)
     with gr.Accordion("All other keys", open=False):
-        key = gr.Dropdown(
-            sorted(keys_of("identity")), value=None, label="Key", info="type to search", elem_id="train_key"
-        )
+        key = gr.Dropdown([], value=None, label="Key", info="type to search", elem_id="train_key")
         meaning = gr.HTML(elem_classes="meaning")
         with gr.Row():
             value = gr.Textbox(label="Value", scale=3)
@@ -96,6 +98,11 @@ def build_form(people: list[str]) -> Form:
     key.change(_explain, [one["type"], key], [meaning, value], show_progress="hidden", api_visibility=PRIVATE)
     put.click(reported(_put), [key, value, one["more"]], [one["more"]], api_visibility=PRIVATE)
     return Form(one, of_identity, of_adapter, key)
+
+
+def list_keys() -> Any:
+    """Return the list of all keys; reading them takes seconds, so the page is there before."""
+    return gr.Dropdown(sorted(keys_of("identity")), value=None)
 
 
 def vary(kind: str) -> list[Any]:
@@ -124,23 +131,18 @@ def read_form(values: tuple[Any, ...]) -> TrainingForm:
         values: In the order of `TrainingForm`.
     """
     numbers = ("epochs", "batch", "rank")
-    held = {name: value if name in numbers else value or "" for name, value in zip(FIELDS, values, strict=True)}
-    return TrainingForm(**held)
+    held: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
+    return TrainingForm(**{name: value if name in numbers else value or "" for name, value in held.items()})
 
 
 def _text(label: str, info: str, **more: Any) -> gr.Textbox:
     return gr.Textbox(label=label, info=info, **more)
 
 
-def _number(label: str, kind: str, name: str, least: int = 1) -> gr.Number:
+def _number(label: str, kind: str, info: str, least: int = 1) -> gr.Number:
     epochs, batch, rank = defaults_of(kind)
     value = {"Epochs": epochs, "Batch": batch, "Rank": rank}[label]
-    info = _info(keys_of(kind).get(name))
     return gr.Number(value, label=label, info=info, minimum=least, precision=0, elem_id=f"train_{label.lower()}")
-
-
-def _info(key: Key | None) -> str:
-    return f"{key.meaning.partition('. ')[0].partition(';')[0].rstrip('.')}" if key is not None else ""
 
 
 def _explain(kind: str, name: str | None) -> tuple[str, str]:

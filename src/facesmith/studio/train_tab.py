@@ -14,9 +14,9 @@ from facesmith.studio.calls import PRIVATE, reported
 from facesmith.studio.job_cards import stop_run
 from facesmith.studio.project import Project, read_meta
 from facesmith.studio.runs import LiveRun, describe_runs, list_runs, open_run
-from facesmith.studio.train_form import Form, build_form, read_form, vary
+from facesmith.studio.train_form import Form, build_form, list_keys, read_form, vary
 from facesmith.studio.training import TrainingForm, check, estimate, preview_command
-from facesmith.studio.words import command_line, quote_value
+from facesmith.studio.words import argument, command_line
 
 _NO_RUN = '<div class="empty">No run is chosen. Start a training, or choose one above.</div>'
 
@@ -55,7 +55,7 @@ class TrainTab:
         refresh = gr.Button("refresh", elem_id="refresh-train", elem_classes="hidden-button")
         private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
         self._connect_form(form, [command, told], private)
-        start.click(reported(self._start), form.all, [command], **private)
+        start.click(reported(self._start), form.all, [command, run], **private)
         run.change(reported(self._show), [run], parts, **private)
         refresh.click(self._refresh, [run], [run, *parts], **private)
         stop.click(reported(self._stop), [run], [done], **private)
@@ -70,6 +70,7 @@ class TrainTab:
         gr.on([one.change for one in form.all], self._describe, form.all, told, **private)
         context = gr.context.Context.root_block
         assert context is not None
+        context.load(list_keys, None, [form.key], **private)
         context.load(self._known_person, [named["name"]], about, **private)
 
     def _describe(self, *values: Any) -> tuple[str, str]:
@@ -77,10 +78,10 @@ class TrainTab:
         told = escape(estimate(self._project, form.type, form.epochs))
         return preview_command(self._project, form), f'<div class="quiet">{told}</div>'
 
-    def _start(self, *values: Any) -> str:
+    def _start(self, *values: Any) -> tuple[str, Any]:
         job = start_training(self._project, read_form(values))
         gr.Info("The training is in the queue.")
-        return job.command
+        return job.command, gr.Dropdown(value=None)  # the run that begins is shown
 
     def _known_person(self, name: str) -> list[Any]:
         try:
@@ -148,7 +149,7 @@ def resume_words(project: Project, folder: str, more: float | None) -> list[str]
     run = open_run(project, folder)
     if run.status == "running":
         raise UserError(f"{folder}: runs already")
-    words = ["train", f"resume={quote_value(project.short(run.folder))}"]
+    words = ["train", argument("resume", project.short(run.folder))]
     if more is None:
         return words
     if run.planned_epochs is None and not run.settings:

@@ -2,16 +2,17 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel
 
 from facesmith.cli.composition import open_config
 from facesmith.cli.help import Key, collect_keys, describe_type, field_docs
@@ -20,11 +21,13 @@ from facesmith.cli.preflight import check_training
 from facesmith.cli.typed_values import as_typed, take_trainer_arguments
 from facesmith.config.conf_folder import conf_folder, folders
 from facesmith.config.schema import TrainConfig, TrainerConfig, validate
+from facesmith.config.settings import Settings
 from facesmith.errors import UserError
 from facesmith.progress import format_duration
 from facesmith.studio.project import Project
 from facesmith.studio.runs import list_runs
-from facesmith.studio.words import check_slug, command_line, quote_value
+from facesmith.studio.words import argument, check_slug, command_line
+from facesmith.training.run.resume import flatten
 
 TYPES: Final = {
     "identity": "Identity: a person, onto any target",
@@ -33,7 +36,7 @@ TYPES: Final = {
     "video_lora": "Video LoRA: a face for Wan2.1-VACE",
 }
 DEMOS: Final = ("identity_demo", "occluder_demo", "swap_lora_demo", "video_lora_demo")
-_PATHS: Final = ("source", "targets", "target", "masks", "faces", "videos", "base", "init_from")
+_MEDIA: Final = ("source", "targets", "target", "faces", "videos", "base")
 _NUMBERS: Final = ("trainer.max_epochs", "data.batch_size", "rank")
 _RANKS: Final = {"swap_lora": "model.rank", "video_lora": "model.lora.rank"}
 _HUB: Final = re.compile(r"[\w.-]+/[\w.-]+")
@@ -41,7 +44,9 @@ _BARRED: Final = re.compile(
     r"[+~]*(hydra|paths|logging|assets|provenance|resume|callbacks\.\w+\.(folder|path|dirpath))\b"
 )
 _TARGET: Final = "_target_"
-_HYDRA: Final = threading.Lock()  # one composition at a time: Hydra keeps it in the process
+_HYDRA: Final = threading.Lock()
+
+C = TypeVar("C", bound=Settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +117,10 @@ class TrainingForm:
         words = [f"data.name={check_slug(self.name, 'name')}"]
         if self.source.strip():
             key = "data.faces" if self.type == "video_lora" else "data.source"
-            words.append(f"{key}={quote_value(project.existing(self.source, key))}")
+            words.append(argument(key, project.existing(self.source, key)))
         words += [f"data.consent={check_slug(self.consent, 'consent')}"] if self.consent else []
-        words += [f"data.consent_note={quote_value(self.note.strip())}"] if self.note.strip() else []
-        words += [f"data.expires={quote_value(self.until.strip())}"] if self.until.strip() else []
+        words += [argument("data.consent_note", self.note.strip())] if self.note.strip() else []
+        words += [argument("data.expires", self.until.strip())] if self.until.strip() else []
         return words
 
     def _material(self, project: Project) -> list[str]:
@@ -134,7 +139,7 @@ class TrainingForm:
                 self.type == "video_lora" and key == "model.base" and re.fullmatch(r"[\w.-]+/[\w.-]+", value.strip())
             )
             if value.strip():
-                found.append(f"{key}={quote_value(value.strip() if on_a_hub else project.existing(value, key))}")
+                found.append(argument(key, value.strip() if on_a_hub else project.existing(value, key)))
         return found
 
 
@@ -150,21 +155,48 @@ def check(project: Project, form: TrainingForm) -> list[str]:
     """
     words = form.words(project)
 
-    def hold(cfg: DictConfig) -> TrainConfig:
-        return validate(cfg, TrainConfig)
+    def hold(config: TrainConfig) -> None:
+        _check_paths(project, config)
+        check_training(config)
 
+    compose("train", TrainConfig, take_trainer_arguments(words[1:]), hold)
+    return words
+
+
+def compose(
+    name: str,
+    schema: type[C],
+    overrides: list[str],
+    then: Callable[[C], None] = lambda config: None,
+    keep: tuple[str, ...] = (),
+) -> C:
+    """Compose and validate a config, one at a time: Hydra keeps it in the process.
+
+    Args:
+        name: The primary config.
+        schema: Its settings class.
+        overrides: As on the command line.
+        then: Further checks, while the config is open.
+        keep: The keys that the class has, where the config holds others too; none for all.
+
+    Raises:
+        UserError: One line for each mistake.
+    """
+
+    def hold(cfg: DictConfig) -> C:
+        return validate(OmegaConf.masked_copy(cfg, list(keep)) if keep else cfg, schema)
+
+    typed = as_typed(overrides)
     with _HYDRA:
         GlobalHydra.instance().clear()  # of the command that opened the page
         try:
-            overrides = take_trainer_arguments(as_typed(words[1:]))
-            with open_config("train", overrides) as cfg:
+            with open_config(name, typed) as cfg:
                 config = hold(cfg)
-                _check_paths(project, config)
-                check_training(config)
+                then(config)
+                return config
         except (HydraException, OmegaConfBaseException) as error:
-            lines = override_mistakes(conf_folder("train"), "train", overrides, hold)
+            lines = override_mistakes(conf_folder(name), name, typed, hold)
             raise UserError("\n".join(lines) or " ".join(str(error).split())) from None
-    return words
 
 
 def estimate(project: Project, type: str, epochs: float | None) -> str:
@@ -206,11 +238,10 @@ def defaults_of(type: str) -> tuple[int | None, int | None, int | None]:
     Args:
         type: The experiment.
     """
-    path = next((folder / "experiment" / f"{type}.yaml" for folder in folders("conf")), None)
-    stated = OmegaConf.load(path) if path is not None and path.is_file() else OmegaConf.create({})
+    stated = _read_conf(f"experiment/{type}.yaml")
     numbers = [OmegaConf.select(stated, key) for key in _NUMBERS[:2]]
-    rank = keys_of(type).get(_RANKS.get(type, ""))
-    numbers.append(int(rank.value) if rank is not None and rank.value.isdecimal() else None)
+    rank = _RANKS.get(type, "").removeprefix("model.")
+    numbers.append(OmegaConf.select(_read_conf(f"model/{type}.yaml"), rank) if rank else None)
     epochs, batch, own = (number if isinstance(number, int) else None for number in numbers)
     return epochs, batch, own
 
@@ -237,6 +268,14 @@ def keys_of(type: str) -> dict[str, Key]:
     return found
 
 
+def _read_conf(name: str) -> DictConfig:
+    for folder in folders("conf"):
+        if (folder / name).is_file():
+            found = OmegaConf.load(folder / name)
+            return found if isinstance(found, DictConfig) else OmegaConf.create({})
+    return OmegaConf.create({})
+
+
 def _further(text: str) -> list[str]:
     words = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     for word in words:
@@ -249,16 +288,22 @@ def _further(text: str) -> list[str]:
 
 def _check_paths(project: Project, config: TrainConfig) -> None:
     """Refuse files outside of the project, by whichever key they came in."""
-    for part, prefix in ((config.data, "data"), (config.model, "model")):
-        for key in _PATHS:
-            value = getattr(part, key, None)
-            for one in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
-                if isinstance(one, Path) or (isinstance(one, str) and "/" in one and not one.startswith("asset:")):
-                    _check_inside(project, str(one), f"{prefix}.{key}")
+    parts = {"data": config.data, "model": config.model, "callbacks": config.callbacks, "logger": config.logger}
+    for key, value in flatten({name: _dump(part) for name, part in parts.items()}).items():
+        for one in value if isinstance(value, list) else [value]:
+            named = isinstance(one, str) and key.rpartition(".")[2] in _MEDIA
+            if (isinstance(one, Path) or named) and not str(one).startswith("asset:"):
+                _check_inside(project, str(one), key)
+
+
+def _dump(part: object) -> object:
+    if isinstance(part, BaseModel):
+        return part.model_dump(by_alias=True)
+    return {name: _dump(one) for name, one in part.items()} if isinstance(part, Mapping) else part
 
 
 def _check_inside(project: Project, named: str, key: str) -> None:
-    if key == "model.base" and not (project.root / named).exists():  # a name on a hub
+    if key == "model.base" and _HUB.fullmatch(named) and not (project.root / named).exists():  # a name on a hub
         return
     project.resolve(named, key)
 

@@ -38,6 +38,28 @@ def command_line(words: Iterable[str]) -> str:
     return shlex.join(["facesmith", *words])
 
 
+def argument(key: str, value: object) -> str:
+    """Return `key=value` as one would type it: plain where the commands take it so, else quoted for their grammar.
+
+    Args:
+        key: Dotted.
+        value: A number, text, path, list, or None.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # what starts a job needs no Hydra
+    from hydra.errors import HydraException
+
+    from facesmith.cli.typed_values import as_typed
+
+    plain = f"{key}={value}"
+    if isinstance(value, str) and "\n" not in value:
+        try:
+            if OverridesParser.create().parse_override(as_typed([plain])[0]).value() == value:
+                return plain
+        except HydraException:
+            pass
+    return f"{key}={quote_value(value)}"
+
+
 def quote_value(value: object) -> str:
     """Return a value in the grammar of overrides, quoted where it needs to be.
 

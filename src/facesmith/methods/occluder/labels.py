@@ -1,7 +1,7 @@
 """Labels of the visible face: the outline of landmarks with the forehead, or masks that a person painted."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.alignment import warp_face
 from facesmith.faces.geometry.masks import draw_hull
-from facesmith.methods.occluder.dataset import LabelledFaces
+
+if TYPE_CHECKING:
+    from facesmith.methods.occluder.dataset import LabelledFaces
 
 MASK_SUFFIX: Final = ".png"
 _TOLERANCE: Final = 8  # how far from black and white a pixel may be: other programs round
@@ -102,7 +104,7 @@ class PaintedMasks:
 
 def label_faces(
     faces: FaceSet, rows: NDArray[np.intp], template: str, size: int, forehead: float, masks: Path | None
-) -> LabelledFaces:
+) -> "LabelledFaces":
     """Align faces of a set and make their masks.
 
     Args:
@@ -116,6 +118,8 @@ def label_faces(
     Raises:
         UserError: A painted mask cannot be used; the message names it.
     """
+    from facesmith.methods.occluder.dataset import LabelledFaces  # imports torch, which the painter does without
+
     aligned = faces.aligned(template, size)[rows]
     outlines = [np.rint(face_mask(points, size, forehead) * 255).astype(np.uint8) for points in aligned.landmarks]
     if masks is not None:

@@ -1,0 +1,215 @@
+"""The tab of swaps: choose, look at one frame, render, check the mark."""
+
+from dataclasses import fields
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+
+from facesmith.errors import UserError
+from facesmith.studio import jobs
+from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.people import keep_uploads
+from facesmith.studio.preview import PreviewRequest, PreviewWorker
+from facesmith.studio.project import PICTURES, TARGETS, UPLOADS, VIDEOS, Project
+from facesmith.studio.swapping import describe_mark, draw_result, render_words
+from facesmith.studio.words import command_line
+
+_MASKS: Final = ("box", "occlusion", "hull", "region")
+_REGIONS: Final = ("mouth", "eyes", "brows", "nose", "skin", "upper_face", "lower_face")
+_FIELDS: Final = tuple(field.name for field in fields(PreviewRequest))
+_OCCLUDER: Final = "asset:occluder_general.onnx"
+_HINT: Final = "The first picture takes some seconds, for the networks are loaded; then it redraws at once."
+
+
+class SwapTab:
+    """Its components and what they do.
+
+    Args:
+        project: It works in this folder.
+        worker: Draws the frame.
+    """
+
+    def __init__(self, project: Project, worker: PreviewWorker) -> None:
+        self._project, self._worker = project, worker
+
+    def build(self) -> None:
+        """Lay the tab out and connect it."""
+        one: dict[str, Any] = {}
+        with gr.Row(elem_classes="split"):
+            with gr.Column(scale=4, min_width=340):
+                one["model"] = gr.Dropdown(
+                    [], label="Model", info="found in runs, exports and models", elem_id="swap_model"
+                )
+                one["target"] = gr.Dropdown(
+                    [],
+                    allow_custom_value=True,
+                    label="Target",
+                    info="a picture or a film of this project",
+                    elem_id="swap_target",
+                )
+                upload = gr.File(
+                    file_types=[*PICTURES, *VIDEOS], label="Or upload one", height=110, elem_id="swap_upload"
+                )
+                said = gr.HTML()
+                with gr.Row():
+                    one["select"] = gr.Dropdown(
+                        ["largest", "all", "0", "1", "2", "3"],
+                        value="largest",
+                        allow_custom_value=True,
+                        label="Faces",
+                        info="numbers count from the left",
+                    )
+                    one["profile"] = gr.Dropdown([""], value="", label="Profile", info="for models of any identity")
+                one["masks"] = gr.CheckboxGroup(
+                    list(_MASKS), value=["box", "occlusion"], label="Masks", elem_id="swap_masks"
+                )
+                one["mask_blur"] = gr.Slider(0, 1, 0.3, step=0.05, label="Soft edge of the box")
+                one["regions"] = gr.CheckboxGroup(list(_REGIONS), value=["mouth"], label="Regions", visible=False)
+                with gr.Row():
+                    one["blend"] = gr.Dropdown(
+                        ["linear", "poisson", "multiband"], value="linear", label="Blend", elem_id="swap_blend"
+                    )
+                    one["pixel_boost"] = gr.Dropdown(
+                        [("model's own", 0), ("256", 256), ("512", 512), ("1024", 1024)], value=0, label="Boost, px"
+                    )
+                one["colour_match"] = gr.Checkbox(label="Match the skin's colour")
+                with gr.Row():
+                    one["adapter"] = gr.Dropdown([""], value="", label="Scene adapter")
+                    one["adapter_scale"] = gr.Slider(0, 2, 1, step=0.1, label="Its strength")
+                one["occluder"] = gr.Dropdown(
+                    ["asset:occluder_general.onnx", ""],
+                    value="asset:occluder_general.onnx",
+                    allow_custom_value=True,
+                    label="Occluder",
+                )
+            with gr.Column(scale=6, min_width=420):
+                one["position"] = gr.Slider(0, 1, 0.3, step=0.005, label="Where in the film", elem_id="swap_position")
+                picture = gr.ImageSlider(
+                    label="Before and after", type="numpy", buttons=["fullscreen"], elem_id="swap_preview", height=430
+                )
+                told = gr.HTML(f'<p class="quiet">{_HINT}</p>', elem_id="swap_told")
+                show = gr.Button("Show this frame", elem_id="swap_show")
+                output = gr.Textbox(label="Result", info="empty: swapped/<target>_<model>", elem_id="swap_output")
+                beside = gr.Checkbox(label="Target and swap side by side in one film")
+                command = gr.Textbox(
+                    label="The command", lines=2, interactive=False, buttons=["copy"], elem_id="swap_command"
+                )
+                with gr.Row(elem_classes="actions"):
+                    render = gr.Button("Render", variant="primary", elem_id="swap_render")
+                    resume = gr.Button("Go on with a stopped one", size="sm", elem_id="swap_resume")
+                result = gr.Dropdown([], label="Results", elem_id="swap_results")
+                player = gr.HTML(elem_id="swap_player")
+        controls = [one[name] for name in _FIELDS]
+        refresh = gr.Button("refresh", elem_id="refresh-swap", elem_classes="hidden-button")
+        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
+        redraw: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_id": "preview", "concurrency_limit": 1}
+        upload.upload(reported(self._upload), [upload], [said, one["target"], upload], **private)
+        one["masks"].change(_show_regions, [one["masks"]], [one["regions"]], **private)
+        show.click(reported(self._draw), controls, [picture, told], api_visibility=PRIVATE, concurrency_id="preview")
+        for name in _FIELDS:
+            moved = one[name].release if name in ("position", "mask_blur", "adapter_scale") else one[name].input
+            moved(reported(self._redraw), controls, [picture, told], **private, **redraw)
+        written = [*controls, output, beside]
+        gr.on([part.change for part in written], self._describe, written, [command], **private)
+        render.click(reported(self._render), written, [command], **private)
+        resume.click(reported(lambda *values: self._render(*values, resume=True)), written, [command], **private)
+        result.change(reported(self._show), [result], [player], **private)
+        lists = [one["model"], one["target"], one["profile"], one["adapter"], result, player]
+        refresh.click(self._refresh, [one["model"], one["target"], result], lists, **private)
+
+    def _upload(self, file: str | None) -> tuple[str, Any, Any]:
+        kept, refused = keep_uploads(self._project, self._project.root / UPLOADS / TARGETS, [file] if file else [])
+        if refused:
+            raise UserError("; ".join(refused))
+        place = self._project.short(kept[0])
+        return f'<p class="quiet">kept as {escape(place)}</p>', gr.Dropdown(self._targets(), value=place), None
+
+    def _targets(self) -> list[str]:
+        return [*(self._project.short(path) for path in self._project.media()), *_DEMO]
+
+    def _draw(self, *values: Any) -> tuple[Any, str]:
+        request = read_request(self._project, dict(zip(_FIELDS, values, strict=True)))
+        drawn = self._worker.draw(request)
+        if not drawn.faces:
+            told = "no face was found in this frame; move along the film"
+        elif not drawn.swapped:
+            told = f"{drawn.faces} faces, none of them is chosen"
+        else:
+            told = f"{drawn.swapped} of {drawn.faces} faces swapped in {drawn.seconds:.2f} s"
+        return (drawn.before, drawn.after), f'<p class="quiet" role="status">{escape(told)}</p>'
+
+    def _redraw(self, *values: Any) -> tuple[Any, str]:
+        """Draw again after a control was moved, once a model and a target are chosen."""
+        if not values[0] or not values[1]:
+            return gr.skip(), gr.skip()
+        return self._draw(*values)
+
+    def _words(self, values: tuple[Any, ...], resume: bool = False) -> list[str]:
+        *controls, output, beside = values
+        request = read_request(self._project, dict(zip(_FIELDS, controls, strict=True)))
+        return render_words(self._project, request, output or "", bool(beside), resume)
+
+    def _describe(self, *values: Any) -> str:
+        try:
+            return command_line(self._words(values))
+        except UserError as error:
+            return f"# {str(error).splitlines()[0]}"
+
+    def _render(self, *values: Any, resume: bool = False) -> str:
+        words = self._words(values, resume)
+        jobs.start(self._project, words, f"swap into {Path(str(values[1])).name}", "use")
+        gr.Info("The swap is in the queue.")
+        return command_line(words)
+
+    def _show(self, named: str | None) -> str:
+        return draw_result(self._project, named) + describe_mark(self._project, named) if named else ""
+
+    def _refresh(self, model: str | None, target: str | None, result: str | None) -> list[Any]:
+        project = self._project
+        models = [project.short(path) for path in project.models()]
+        results = [project.short(path) for path in project.results()]
+        profiles = ["", *(project.short(path) for path in project.profiles())]
+        adapters = ["", *(project.short(path) for path in project.adapters())]
+        chosen = result if result in results else (results[0] if results else None)
+        return [
+            gr.Dropdown(models, value=model if model in models else (models[0] if models else None)),
+            gr.Dropdown(self._targets(), value=target or None),
+            gr.Dropdown(profiles),
+            gr.Dropdown(adapters),
+            gr.Dropdown(results, value=chosen),
+            self._show(chosen),
+        ]
+
+
+def _show_regions(masks: list[str]) -> Any:
+    return gr.CheckboxGroup(visible="region" in masks)
+
+
+_DEMO: Final = ("asset:astronaut.png", "asset:carphone_pristine.mp4")
+
+
+def read_request(project: Project, fields: dict[str, Any]) -> PreviewRequest:
+    """Return what the controls ask for, with paths of the project alone.
+
+    Args:
+        project: It.
+        fields: By the names of `PreviewRequest`.
+
+    Raises:
+        UserError: A file is missing or lies elsewhere, or a field is unknown.
+    """
+    unknown = set(fields) - set(_FIELDS)
+    if unknown:
+        raise UserError(f"{min(unknown)}: no such field; choose of {', '.join(_FIELDS)}")
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in ("model", "target"):
+        given[name] = project.existing(given.get(name, ""), name)
+    for name in ("profile", "adapter", "occluder"):
+        if given.get(name):
+            given[name] = project.existing(given[name], name)
+    for name in ("masks", "regions"):
+        if name in given:
+            given[name] = tuple(given[name])
+    return PreviewRequest(**{**given, "select": str(given.get("select", "largest"))})

@@ -1,0 +1,97 @@
+"""Renders of swaps: their command, their result beside the target, and the mark that it carries."""
+
+from html import escape
+from pathlib import Path
+
+from facesmith.cli.provenance import explain
+from facesmith.errors import UserError
+from facesmith.media.verification import verify_provenance
+from facesmith.studio.jobs import find_jobs
+from facesmith.studio.preview import PreviewRequest
+from facesmith.studio.project import VIDEOS, Project
+from facesmith.studio.runs import draw_medium
+from facesmith.studio.words import argument, command_line
+
+
+def output_of(project: Project, request: PreviewRequest, named: str) -> str:
+    """Return where a swap is written.
+
+    Args:
+        project: It.
+        request: The swap.
+        named: As typed; "": by the names of target and model, beside no result that is there.
+
+    Raises:
+        UserError: It lies elsewhere.
+    """
+    target = Path(request.target.removeprefix("asset:"))
+    if named.strip():
+        return project.short(project.resolve(named, "output"))
+    suffix = ".mp4" if target.suffix.lower() in VIDEOS else ".png"
+    return f"swapped/{target.stem}_{Path(request.model).stem}{suffix}"
+
+
+def render_words(project: Project, request: PreviewRequest, output: str, beside: bool, resume: bool) -> list[str]:
+    """Return the words of the command that renders a swap.
+
+    Args:
+        project: It.
+        request: What the controls say.
+        output: As typed.
+        beside: Whether the result shows target and swap.
+        resume: Go on with a stopped one.
+
+    Raises:
+        UserError: The result would lie elsewhere.
+    """
+    place = output_of(project, request, output)
+    words = [*request.words(), argument("source", request.target), argument("output", place)]
+    words += ["side_by_side=true"] if beside else []
+    return [*words, *(["resume=true"] if resume else []), *project.path_arguments()]
+
+
+def draw_result(project: Project, named: str) -> str:
+    """Draw a result beside its target, where the job that made it is known.
+
+    Args:
+        project: It.
+        named: The result's path.
+
+    Raises:
+        UserError: It lies elsewhere.
+    """
+    path = project.resolve(named, "result")
+    target = _target_of(project, path)
+    shown = [draw_medium(project, target, f"target: {target.name}")] if target is not None else []
+    shown.append(draw_medium(project, path, f"swap: {path.name}"))
+    return f'<div class="renders pair">{"".join(shown)}</div>'
+
+
+def describe_mark(project: Project, named: str) -> str:
+    """Draw what a file states of where it is from, and whether that holds.
+
+    Args:
+        project: It.
+        named: The file's path.
+
+    Raises:
+        UserError: It lies elsewhere, or cannot be read.
+    """
+    path = project.resolve(project.existing(named, "file"), "file")
+    lines = explain(verify_provenance(path, ""))
+    command = command_line(["provenance", "verify", project.short(path)])
+    text = "\n".join([lines[0].removeprefix(f"{path}: "), *lines[1:]])
+    return f'<pre class="mark">{escape(text)}</pre><code class="command">{escape(command)}</code>'
+
+
+def _target_of(project: Project, result: Path) -> Path | None:
+    """Return the medium that a job swapped into, if it lies in the project."""
+    for job in find_jobs(project):
+        given = dict(word.partition("=")[::2] for word in job.words)
+        if given.get("output", "").strip("'") == project.short(result):
+            try:
+                target = project.resolve(given.get("source", "").strip("'"), "source")
+            except UserError:
+                return None
+            return target if target.is_file() else None
+    return None
