@@ -17,7 +17,7 @@ from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle, collect_bundle, load_bundle
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator
+from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator, build_scheduler
 from facesmith.tasks.generate.config import GenerateTaskConfig
 from facesmith.tasks.generate.task import GenerateTask
 
@@ -63,6 +63,8 @@ def make_task(exports: Path, source: Path, output: Path, **more: Any) -> Generat
         "height": None,
         "width": None,
         "num_frames": 65,
+        "overlap": 9,
+        "shift": None,
         "fps": None,
         "references": None,
         "reference_scale": 1.0,
@@ -177,12 +179,12 @@ def test_generate_task_odd_poses_and_scales_warn(
 ) -> None:
     with VideoWriter(tmp_path / "odd.mp4", mark=None, fps=8.0) as writer:
         for _ in range(12):
-            writer.write(np.zeros((70, 90, 3), np.uint8))
+            writer.write(np.full((70, 90, 3), 90, np.uint8))
     with caplog.at_level(logging.WARNING):
         given = {"cfg_scale": 1.0, "steps": 1}
         (path,) = make_task(exports, tmp_path / "odd.mp4", tmp_path / "a.mp4", face_scale=2.5, **given).run()
     lines = [record.getMessage() for record in caplog.records]
-    assert f"{tmp_path / 'odd.mp4'}: has 12 frames, the first 9 are used (task.num_frames)" in lines
+    assert f"{tmp_path / 'odd.mp4'}: has 12 frames, the first 9 are used (one more than a multiple of 4)" in lines
     assert any(
         "is 70x90 px, generated at 64x96 and cropped to fit; sizes are multiples of 16" in line for line in lines
     )
@@ -191,6 +193,118 @@ def test_generate_task_odd_poses_and_scales_warn(
         assert (len(video), video.height, video.width) == (9, 64, 96)
     with pytest.raises(UserError, match=r"task.width=90: must be a multiple of 16, such as 96"):
         make_task(exports, tmp_path / "odd.mp4", tmp_path / "a.mp4", width=90)
+
+
+def write_poses(path: Path, frames: int, fps: float) -> Path:
+    """Write a grey disc that moves: its place is the time."""
+    with VideoWriter(path, mark=None, fps=fps, crf=1) as writer:
+        for number in range(frames):
+            picture = np.zeros((64, 64, 3), np.uint8)
+            picture[20:40, round(number / fps * 20) :][:, :12] = 200
+            writer.write(picture)
+    return path
+
+
+def test_generate_task_poses_of_any_rate_keep_their_time(exports: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"cfg_scale": 1.0, "steps": 1, "fps": 16.0}
+    for rate in (8.0, 16.0, 60.0):
+        poses = write_poses(tmp_path / f"{rate:g}.mp4", round(rate) + 1, rate)
+        (path,) = make_task(exports, poses, tmp_path / f"out{rate:g}.mp4", **given).run()
+        with open_video(path) as video:
+            assert video.fps == pytest.approx(16.0)
+            assert len(video) == 17  # 0 to 1 s
+
+
+def test_generate_task_long_poses_are_continued(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    own = VideoGenerator.generate
+
+    def generate(self: Any, poses: Any, config: Any, seed: int, *rest: Any) -> Any:
+        calls.append((len(poses), seed, rest[2].copy() if len(rest) > 2 else None))
+        return own(self, poses, config, seed, *rest)
+
+    monkeypatch.setattr(VideoGenerator, "generate", generate)
+    poses = write_poses(tmp_path / "long.mp4", 21, 8.0)
+    given: dict[str, Any] = {"cfg_scale": 1.0, "steps": 1, "num_frames": 9, "crf": 0}
+    (path,) = make_task(exports, poses, tmp_path / "long_out.mp4", overlap=5, **given).run()
+    with open_video(path) as video:
+        frames = np.stack([frame for _, frame in video.frames(range(len(video)))])
+    assert len(frames) == 21
+    assert [(one[0], one[1]) for one in calls] == [(9, 42), (9, 43), (9, 44), (9, 45)]
+    assert np.abs(calls[1][2].astype(int) - frames[4:9]).mean() < 8  # colours are subsampled
+    (cut,) = make_task(exports, poses, tmp_path / "cut.mp4", overlap=0, **given).run()
+    with open_video(cut) as video:
+        assert len(video) == 9
+
+
+def test_video_generator_continues_as_diffusers_does(exports: Path, base: Path, media: Any) -> None:
+    from PIL import Image
+
+    poses = media.validation_clip(0).poses
+    generator = VideoGenerator(open_base(str(base)), load_bundle(exports), scheduler="base", offload="none")
+    config = GenerationConfig("a person", "", 0.0, 0.0, 1.0, 1.0, 2)
+    before = np.full((5, 64, 64, 3), 200, np.uint8)
+    ours = generator.generate(poses, config, 42, before=before)
+    pipe: Any = generator._pipe
+    kept, new = (Image.new("L", (64, 64), level) for level in (0, 255))
+    theirs = pipe(
+        video=[Image.fromarray(frame) for frame in np.concatenate([before, poses[5:]])],
+        mask=[kept.convert("RGB")] * 5 + [new.convert("RGB")] * 4,
+        height=64,
+        width=64,
+        num_frames=9,
+        num_inference_steps=2,
+        guidance_scale=1.0,
+        prompt_embeds=generator.conditioning(config)["encoder_hidden_states"],
+        generator=torch.Generator().manual_seed(42),
+        output_type="np",
+    ).frames[0]
+    assert np.array_equal(ours, np.rint(theirs * 255).astype(np.uint8))
+    assert not np.array_equal(ours, generator.generate(poses, config, 42))
+
+
+def test_build_scheduler_shift_is_taken(base: Path) -> None:
+    own = open_base(str(base)).load_scheduler()
+    for name in ("base", "euler", "unipc", "dpm"):
+        plain, shifted = build_scheduler(own, name), build_scheduler(own, name, 16.0)
+        for one in (plain, shifted):
+            one.set_timesteps(8)
+        assert float(shifted.timesteps[4]) > float(plain.timesteps[4]) + 50
+
+
+def test_generate_task_folder_with_a_dot_and_black_poses(exports: Path, tmp_path: Path) -> None:
+    poses = write_poses(tmp_path / "a.mp4", 9, 8.0)
+    given: dict[str, Any] = {"cfg_scale": 1.0, "steps": 1}
+    (path,) = make_task(exports, poses, tmp_path / "dances.v2", **given).run()
+    assert path == tmp_path / "dances.v2" / "a_seed42.mp4"
+    with VideoWriter(tmp_path / "black.mp4", mark=None, fps=8.0) as writer:
+        for _ in range(9):
+            writer.write(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(UserError, match=r"black.mp4: is black, nobody is drawn"):
+        make_task(exports, tmp_path / "black.mp4", tmp_path / "b.mp4", **given).run()
+
+
+def test_open_base_two_experts_raises(base: Path, tmp_path: Path) -> None:
+    for part in base.iterdir():
+        (tmp_path / part.name).symlink_to(part)
+    (tmp_path / "transformer_2").mkdir()
+    with pytest.raises(UserError, match=r"has two transformers, one for high and one for low noise"):
+        open_base(str(tmp_path))
+
+
+def test_load_text_encoder_of_zeros_raises(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import UMT5EncoderModel
+
+    own = UMT5EncoderModel.from_pretrained
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        model = own(*args, **kwargs)
+        model.get_input_embeddings().weight.data.zero_()
+        return model
+
+    monkeypatch.setattr(UMT5EncoderModel, "from_pretrained", broken)
+    with pytest.raises(UserError, match=r"word embeddings of zeros"):
+        open_base(str(base)).load_text_encoder()
 
 
 def test_generate_task_wrong_input_raises(exports: Path, base: Path, media: Any, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from facesmith.methods.video_lora.memory_estimate import (
     count_weights,
     latents_bytes,
     sequence_length,
+    step_operations,
     training_step_bytes,
 )
 from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention
@@ -85,6 +86,17 @@ def test_training_step_bytes_of_wan_1_3b(tmp_path: Path) -> None:
     assert need(offloaded=True) == pytest.approx(need() - 30 * 26520 * 1536 * 2 / 1e9)
     assert need(storage="float8") == pytest.approx(need() - 2.15, abs=0.1)
     assert latents_bytes(base, {(65, 480, 832): 10}, 2) == 10 * 2 * 4 * 16 * 17 * 60 * 104
+
+
+def test_describe_duration_of_wan_1_3b(tmp_path: Path) -> None:
+    base, shape = write_wan_config(tmp_path), ClipShape(65, 480, 832)
+    one = step_operations(base, shape, checkpointing=True)
+    # 2.15e9 weights and 26520 tokens: 1.1e14 in matrices, 1.9e14 in attention, three times
+    assert one == pytest.approx(3 * (1.14e14 + 1.94e14), rel=0.03)
+    assert step_operations(base, ClipShape(65, 480, 832, 2), checkpointing=False) == pytest.approx(one * 4 / 3)
+    line = memory_check.describe_duration(base, shape, checkpointing=True, steps=5600)
+    assert line.startswith("5600 steps of 926 TFLOP: about 18")
+    assert "on an RTX 4090 (80 TFLOPS), without validations" in line
 
 
 def test_check_training_memory_suggests_settings(

@@ -58,6 +58,11 @@ def open_base(name: str) -> "Base":
             f"model.base={name}: {what}; give a folder or hub id in diffusers' format, such as "
             "Wan-AI/Wan2.1-VACE-1.3B-diffusers"
         )
+    if (folder / "transformer_2").is_dir():
+        raise UserError(
+            f"model.base={name}: has two transformers, one for high and one for low noise (Wan2.2), which cannot be "
+            "trained; give a base with one, such as Wan-AI/Wan2.1-VACE-1.3B-diffusers"
+        )
     found = base.transformer_config.get("_class_name")
     if found != TRANSFORMER:
         raise UserError(
@@ -185,6 +190,13 @@ class Base:
         chosen = self._class("text_encoder")
         with self._loading("text_encoder"):
             model = chosen.from_pretrained(self.folder / "text_encoder", dtype=dtype, use_safetensors=True)
+        if not bool(model.get_input_embeddings().weight.any()):
+            import transformers
+
+            raise UserError(
+                f"model.base={self.name}: transformers {transformers.__version__} loaded its text encoder with word "
+                "embeddings of zeros, so that every prompt means the same; install another release of transformers"
+            )
         return model.eval().requires_grad_(False)
 
     def load_scheduler(self) -> Any:

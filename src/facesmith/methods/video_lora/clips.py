@@ -26,7 +26,8 @@ _POSE: Final = "_pose"
 _ASPECT_TOLERANCE: Final = 0.02
 _NAMED_AT_MOST: Final = 6
 _LOOKED_AT: Final = 9  # frames of a pose video, of which one at least must show somebody
-_DRAWN: Final = 16  # levels from which something is drawn
+_BLURRED: Final = 2.0  # scale from which a video is too small
+DRAWN: Final = 16  # levels from which something is drawn
 _NESTED: Final = "__"  # between the folders of dances of one name
 SKIPPED: Final = "left out"  # value in the tables of clips of earlier runs
 
@@ -209,8 +210,19 @@ def cut_clips(
             log.warning("%s: skipped", error)
             reports.append(_report(pair, [], 0, 0, SKIPPED, str(error)))
             continue
-        taken = _resample(timing.seconds, fps)
+        taken = resample(timing.seconds, fps)
         height, width = nearest_size(sizes, timing.height, timing.width)
+        grown = max(height / timing.height, width / timing.width)
+        if grown >= _BLURRED:
+            log.warning(
+                "%s: is %dx%d px, scaled up %.1f times to %dx%d: its clips teach blur",
+                pair.video,
+                timing.height,
+                timing.width,
+                grown,
+                height,
+                width,
+            )
         fitting = frames if len(taken) >= frames else (len(taken) - 1) // step * step + 1
         if fitting < min_frames:
             why = f"{len(taken)} frames, {min_frames} are needed"
@@ -382,13 +394,21 @@ def _read_timing(pair: Pair) -> _Timing:
                 "must have the same shape"
             )
         looked_at = evenly_spaced(len(pose), _LOOKED_AT, ends=True)
-        if all(frame.max() < _DRAWN for _, frame in pose.frames(looked_at)):
+        if all(frame.max() < DRAWN for _, frame in pose.frames(looked_at)):
             raise UserError(f"{pair.pose}: is black, nobody is drawn; draw the poses of {pair.video.name} again")
         return _Timing(np.asarray(dance.times[: min(len(dance), len(pose))]), dance.height, dance.width)
 
 
-def _resample(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
-    """Return the indices of the frames shown at a steady rate; None: all."""
+def resample(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
+    """Find the frames that are shown at a steady rate.
+
+    Args:
+        seconds: (T,) times of a video's frames.
+        fps: Frames per second that are wanted; None: all frames.
+
+    Returns:
+        Numbers of frames; one may come several times.
+    """
     if fps is None or len(seconds) < 2:
         return list(range(len(seconds)))
     wanted = np.arange(0, seconds[-1] + 0.5 / fps, 1 / fps)

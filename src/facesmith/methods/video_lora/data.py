@@ -243,6 +243,7 @@ class VideoLoraDataModule(LightningDataModule):
             "clips": len({item.clip for item in self.training.items if item.photo < 0}),
             "prompt": self._with_trigger(self.config.prompt),
             "negative_prompt": self.config.negative_prompt,
+            "fps": self.config.fps,
             "text_length": self.config.text_length,
         }
 

@@ -80,6 +80,7 @@ class VideoGenerator:
             computer's memory too.
         storage: Type that the transformer's weights are stored in.
         embedding: (E,), another face for the mapper than the person's.
+        shift: Of the sampler's noise levels; None: the base's.
 
     Raises:
         UserError: the person was trained on another base, the embedding does not fit the mapper, or this computer
@@ -95,6 +96,7 @@ class VideoGenerator:
         offload: Offload,
         storage: Storage = "as_computed",
         embedding: Tensor | None = None,
+        shift: float | None = None,
     ) -> None:
         gpu = torch.cuda.is_available()
         if offload not in ("none", "disk") and not gpu:
@@ -120,7 +122,7 @@ class VideoGenerator:
             text_encoder=None,
             vae=base.load_vae(),
             transformer=base.load_transformer(dtype, kind, storage),
-            scheduler=build_scheduler(base.load_scheduler(), scheduler),
+            scheduler=build_scheduler(base.load_scheduler(), scheduler, shift),
         )
         pipe.set_progress_bar_config(disable=True)
         load_adapter(pipe.transformer, bundle)
@@ -137,6 +139,7 @@ class VideoGenerator:
         seed: int,
         on_step: Callable[[], None] | None = None,
         references: Sequence[Frames] = (),
+        before: Frames | None = None,
     ) -> Frames:
         """Generate a video to the frames of a pose video.
 
@@ -146,6 +149,8 @@ class VideoGenerator:
             seed: Of the initial noise.
             on_step: Called after every sampler step.
             references: (h,w,3) RGB uint8, photos of the person, up to 4.
+            before: (B,H,W,3) RGB uint8, frames that the video begins with, in place of the first B poses; B is one more
+                than a multiple of 4.
 
         Returns:
             (T,H,W,3) RGB uint8.
@@ -163,9 +168,48 @@ class VideoGenerator:
         shown = [Image.fromarray(letterbox(photo, height, width)) for photo in reversed(references)]
         if config.reference_scale == 0:
             shown = []
+        mask = None
+        if before is not None:
+            poses = np.concatenate([before, poses[len(before) :]])
+            kept, new = (Image.new("RGB", (width, height), colour) for colour in ("black", "white"))
+            mask = [kept] * len(before) + [new] * (len(poses) - len(before))
         with scale_references(self._pipe.transformer, len(shown), config.reference_scale):
-            generated = self._run(poses, config, conditioning, shown, seed, report_step)
+            generated = self._run(poses, mask, config, conditioning, shown, seed, report_step)
         return np.asarray(np.rint(np.clip(generated, 0, 1) * 255), np.uint8)
+
+    def generate_long(
+        self,
+        poses: Frames,
+        config: GenerationConfig,
+        seed: int,
+        *,
+        window: int,
+        overlap: int,
+        on_step: Callable[[], None] | None = None,
+        references: Sequence[Frames] = (),
+    ) -> Frames:
+        """Generate a video of any length: each window goes on from the last frames of the one before it.
+
+        The frames that are handed on are kept by VACE's mask, as its first-clip task has them.
+
+        Args:
+            poses: (T,H,W,3) RGB uint8; T is one more than a multiple of 4.
+            config: Prompt, scales and steps.
+            seed: Of the initial noise; that of each window is one more.
+            window: Frames that are generated at a time, one more than a multiple of 4.
+            overlap: Frames that are handed on, one more than a multiple of 4.
+            on_step: Called after every sampler step.
+            references: (h,w,3) RGB uint8, photos of the person.
+
+        Returns:
+            (T,H,W,3) RGB uint8.
+        """
+        made = self.generate(poses[:window], config, seed, on_step, references)
+        for number, start in enumerate(window_starts(len(poses), window, overlap)[1:], 1):
+            before = made[start : start + overlap]
+            more = self.generate(poses[start : start + window], config, seed + number, on_step, references, before)
+            made = np.concatenate([made, more[overlap:]])
+        return made
 
     def conditioning(self, config: GenerationConfig) -> dict[str, Any]:
         """Return the transformer's arguments for prompt and face; prompts are encoded where they are new."""
@@ -178,6 +222,7 @@ class VideoGenerator:
     def _run(
         self,
         poses: Frames,
+        mask: list[Image.Image] | None,
         config: GenerationConfig,
         conditioning: dict[str, Any],
         references: list[Image.Image],
@@ -187,6 +232,7 @@ class VideoGenerator:
         """Run the pipeline; return frames (T,H,W,3) in 0..1."""
         return self._pipe(
             video=[Image.fromarray(frame) for frame in poses],
+            mask=mask,
             reference_images=references or None,
             height=poses.shape[1],
             width=poses.shape[2],
@@ -229,6 +275,17 @@ class VideoGenerator:
             length, tokens = int(self.bundle.facts["text_length"]), self.bundle.mapper.tokens
             rows = encode_prompts(self.base, new, length, tokens)
             self._texts.update({prompt: text.to(self._dtype) for prompt, text in rows.items()})
+
+
+def window_starts(frames: int, window: int, overlap: int) -> list[int]:
+    """Return the first frames of the windows that a long video is generated in.
+
+    Args:
+        frames: Of the video.
+        window: Frames of a window.
+        overlap: Frames that two windows share.
+    """
+    return [0, *range(window - overlap, frames - overlap, window - overlap)]
 
 
 @contextmanager
@@ -274,16 +331,18 @@ def load_adapter(transformer: Any, bundle: AdapterBundle) -> None:
         add_face_attention(transformer, bundle.attention)
 
 
-def build_scheduler(own: Any, name: Scheduler) -> Any:
+def build_scheduler(own: Any, name: Scheduler, shift: float | None = None) -> Any:
     """Build a sampler with the base's noise schedule.
 
     Args:
         own: The base's sampler.
         name: Of the wanted one; `base` returns the base's own.
+        shift: Of the noise levels; None: the base's.
     """
+    key = "flow_shift" if "flow_shift" in own.config else "shift"
     if name == "base":
-        return own
-    shift = own.config.get("flow_shift") or own.config.get("shift") or 1.0
+        return own if shift is None else type(own).from_config(own.config, **{key: shift})
+    shift = shift or own.config.get(key) or 1.0
     if name == "euler":
         return FlowMatchEulerDiscreteScheduler(shift=shift)
     kind: Any = {"unipc": UniPCMultistepScheduler, "dpm": DPMSolverMultistepScheduler}[name]

@@ -20,11 +20,13 @@ from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig, VideoLoraModuleConfig
 from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape
 from facesmith.methods.video_lora.quantization import Storage
+from facesmith.progress import format_duration
 
 log = logging.getLogger(__name__)
 
 _OVERHEAD: Final = 1.5e9  # the CUDA context, cuBLAS workspaces and fragmentation
 _SHORTEST: Final = 5  # frames
+_RTX_4090: Final = 8e13  # operations a second in bfloat16: half of what the maker states
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 Offload = Literal["none", "model", "group", "sequential", "disk"]
@@ -95,6 +97,23 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
     if gpu and model.offload == "none":
         remedies.append(_Remedy("model.offload", "activations", {"offload_activations": True}))
     _check_memory(f"model.base={base.name}", job, stages, remedies, base.temporal_compression, "data")
+
+
+def describe_duration(base: Base, shape: ClipShape, *, checkpointing: bool, steps: int) -> str:
+    """Describe how long a training takes on a common GPU, from counted operations.
+
+    Args:
+        base: That is trained on.
+        shape: Of a batch.
+        checkpointing: Whether blocks are recomputed in the backward pass.
+        steps: Optimiser steps.
+    """
+    operations = estimate.step_operations(base, shape, checkpointing=checkpointing)
+    seconds = steps * operations / _RTX_4090
+    return (
+        f"{steps} steps of {operations / 1e12:.3g} TFLOP: about {format_duration(seconds)} on an RTX 4090 "
+        f"({_RTX_4090 / 1e12:.0f} TFLOPS), without validations"
+    )
 
 
 def check_generation_memory(base: Base, shape: ClipShape, *, storage: Storage, offload: Offload, setting: str) -> None:

@@ -7,7 +7,7 @@ modulation are computed in float32, which is why half precision saves less than 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
@@ -99,6 +99,24 @@ def training_step_bytes(
     per_token += _BACKWARD * _width(base)
     weights = weights_bytes(base, dtype=dtype, storage=storage) + trainable_bytes(base, adapter, optimizer)
     return weights + sequence_length(base, shape) * per_token
+
+
+def step_operations(base: Base, shape: ClipShape, *, checkpointing: bool) -> float:
+    """Count the floating-point operations of a training step, from the base's config alone.
+
+    Matrix products and attention are counted, forward, backward to the activations (the weights are frozen), and once
+    more forward where blocks are recomputed. The LoRA's own are left out.
+
+    Args:
+        base: Whose transformer is adapted.
+        shape: Of the batch.
+        checkpointing: Whether blocks are recomputed in the backward pass.
+    """
+    config = base.transformer_config
+    tokens = sequence_length(base, replace(shape, batch=1))
+    blocks = config["num_layers"] + len(config["vace_layers"])
+    forward = 2.0 * count_weights(base, None)[0] * tokens + 4.0 * blocks * tokens**2 * _width(base)
+    return forward * shape.batch * (3 if checkpointing else 2)
 
 
 def weights_bytes(base: Base, *, dtype: torch.dtype, storage: Storage) -> float:

@@ -1,5 +1,6 @@
 """`VideoLoraModule`: a mapper and a LoRA trained beside a frozen Wan-VACE transformer."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shlex import quote
@@ -22,8 +23,13 @@ from facesmith.methods.video_lora.dataset import Batch
 from facesmith.methods.video_lora.flow_matching import TIMESTEPS, add_noise, flow_loss, sample_noise_levels
 from facesmith.methods.video_lora.identities import write_profiles
 from facesmith.methods.video_lora.lora import add_lora, without_lora
-from facesmith.methods.video_lora.memory_check import check_disk_space, compute_dtype, count_checkpoints
-from facesmith.methods.video_lora.memory_estimate import checkpoint_bytes
+from facesmith.methods.video_lora.memory_check import (
+    check_disk_space,
+    compute_dtype,
+    count_checkpoints,
+    describe_duration,
+)
+from facesmith.methods.video_lora.memory_estimate import ClipShape, checkpoint_bytes
 from facesmith.methods.video_lora.networks import (
     FaceMapper,
     FaceTransformer,
@@ -36,6 +42,8 @@ from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
+
+log = logging.getLogger(__name__)
 
 
 class VideoLoraModule(LightningModule):
@@ -136,10 +144,15 @@ class VideoLoraModule(LightningModule):
         return with_warmup_cosine(optimizer, steps, settings)
 
     def on_fit_start(self) -> None:
-        """Check that the disk has room for the checkpoints."""
+        """Check that the disk has room for the checkpoints; log how long the training takes on a common GPU."""
         size = checkpoint_bytes(sum(p.numel() for p in self.parameters() if p.requires_grad))
         for folder, count in count_checkpoints(self.trainer).items():
             check_disk_space(folder, count * size, f"{count} checkpoints", "paths.run")
+        data = self.datamodule.config
+        shape = ClipShape(data.num_frames, data.height, data.width, data.batch_size)
+        steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
+        checkpointing = self.config.gradient_checkpointing
+        log.info("%s", describe_duration(self.base, shape, checkpointing=checkpointing, steps=steps))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add noise to clips, predict the flow with the transformer, and compute the loss.

@@ -29,9 +29,11 @@ class GenerateTaskConfig(WholeTaskConfig):
     width: int | None = Field(ge=16)
     """In px; None: the pose video's, rounded to what the base takes."""
     num_frames: int = Field(ge=1)
-    """Frames of a video at most."""
+    """Frames that are generated at a time; longer poses are continued."""
+    overlap: int = Field(ge=0)
+    """Frames that the next window begins with, one more than a multiple of 4; 0: poses are cut to one window."""
     fps: float | None = Field(gt=0)
-    """Frames per second of the output; None: the pose video's."""
+    """Frames per second that poses of any rate are brought to; None: as in training, 16 for Wan."""
     references: Annotated[int, Field(ge=0, le=4)] | SourceSetting | None
     """Photos of the person in front of the video, as VACE takes them: a number of those trained on, the best first, or
     files; None: as many as the training showed at most, 0: none."""
@@ -49,6 +51,8 @@ class GenerateTaskConfig(WholeTaskConfig):
     """Sampler steps."""
     seeds: list[int] = Field(min_length=1)
     """One video each."""
+    shift: float | None = Field(gt=0)
+    """Shift of the sampler's noise levels towards more noise; None: the base's. VACE's own script takes 16."""
     scheduler: Literal["base", "unipc", "euler", "dpm"]
     """Sampler; base: the base's own."""
     offload: Literal["none", "model", "group", "sequential", "disk"]
@@ -59,6 +63,18 @@ class GenerateTaskConfig(WholeTaskConfig):
     """Quality of H.264: 0 lossless, 51 worst."""
     resume: bool
     """Whether videos that an earlier run with the same settings has written are kept."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> "GenerateTaskConfig":
+        for key in ("num_frames", "overlap"):
+            frames = getattr(self, key)
+            if frames and frames % 4 != 1:
+                raise ValueError(
+                    f"{key}={frames}: must be one more than a multiple of 4, such as {frames // 4 * 4 + 1}"
+                )
+        if self.overlap >= self.num_frames:
+            raise ValueError(f"overlap={self.overlap}: must be below num_frames={self.num_frames}")
+        return self
 
     @model_validator(mode="before")
     @classmethod

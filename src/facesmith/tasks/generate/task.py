@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,13 +22,13 @@ from facesmith.files import read_json_object, write_text
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark, check_signing, file_sha256
 from facesmith.media.sampling import evenly_spaced
-from facesmith.media.sources import find_media
-from facesmith.media.video import open_video
+from facesmith.media.sources import VIDEOS, find_media
+from facesmith.media.video import VideoReader, open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.methods.video_lora.adapter_bundle import LORA, AdapterBundle, load_bundle
 from facesmith.methods.video_lora.base import Base, open_base
-from facesmith.methods.video_lora.clips import resize_and_crop
-from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator
+from facesmith.methods.video_lora.clips import DRAWN, resample, resize_and_crop
+from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator, window_starts
 from facesmith.methods.video_lora.memory_check import check_generation_memory
 from facesmith.methods.video_lora.memory_estimate import ClipShape, sequence_length
 from facesmith.progress import progress_bar
@@ -42,6 +42,8 @@ Pixels = npt.NDArray[np.uint8]
 
 LOG: Final = "generated.json"  # key of each finished video by file name
 CONTACT_SHEET: Final = "contact_sheet.png"
+WAN_FPS: Final = 16.0
+_SAME_RATE: Final = 0.05  # frames per second
 _SENSIBLE: Final = (0.3, 2.0)  # of face_scale
 _FRAMES_SHOWN: Final = 3  # of a video in the contact sheet
 
@@ -133,13 +135,20 @@ class GenerateTask:
             shapes = {poses: shape for poses, shape in found.items() if shape is not None}
             batch.require_any(shapes, f"source={self._config.source}: cannot read any of")
             generator = self._load_generator(list(shapes.values()))
-            task = bar.add_task("steps", total=len(todo) * self._generation.steps)
+            windows = sum(len(self._windows(shapes[video.poses])) for video in todo if video.poses in shapes)
+            task = bar.add_task("steps", total=windows * self._generation.steps)
 
             def generate(video: _Video) -> None:
                 frames, fps = self._read(video.poses, shapes[video.poses])
                 bar.update(task, description=video.path.name)
-                generated = generator.generate(
-                    frames, self._generation, video.seed, lambda: bar.advance(task), self._references
+                generated = generator.generate_long(
+                    frames,
+                    self._generation,
+                    video.seed,
+                    window=self._config.num_frames,
+                    overlap=self._config.overlap,
+                    on_step=lambda: bar.advance(task),
+                    references=self._references,
                 )
                 self._write(video.path, generated, fps)
                 note(video)
@@ -151,15 +160,21 @@ class GenerateTask:
             batch.require_any(made, f"source={self._config.source}: nothing generated to any of")
         return made
 
+    def _windows(self, shape: ClipShape) -> list[int]:
+        """Return the first frame of each part that is generated at a time."""
+        config = self._config
+        return window_starts(shape.frames, config.num_frames, config.overlap) if config.overlap else [0]
+
     def _note(self, log_path: Path, done: dict[str, Any], video: _Video, key: str) -> None:
         done[video.path.name] = key
         write_text(log_path, json.dumps(done, indent=1))
 
     def _load_generator(self, shapes: Sequence[ClipShape]) -> VideoGenerator:
         config = self._config
+        longest = [replace(shape, frames=min(shape.frames, config.num_frames)) for shape in shapes]
         check_generation_memory(
             self._base,
-            max(shapes, key=lambda shape: sequence_length(self._base, shape)),
+            max(longest, key=lambda shape: sequence_length(self._base, shape)),
             storage=config.base_storage,
             offload=config.offload,
             setting=f"task.base={self._base.name}",
@@ -171,20 +186,27 @@ class GenerateTask:
             offload=config.offload,
             storage=config.base_storage,
             embedding=self._embedding,
+            shift=config.shift,
         )
 
     def _shape(self, poses: Path) -> ClipShape:
-        """Return the size and length that the base takes nearest to a pose video's."""
+        """Return the size that the base takes nearest to a pose video's, and all its frames at the base's rate."""
         multiple, step = self._base.size_multiple, self._base.temporal_compression
         sizes = (self._config.height, self._config.width)
         with open_video(poses) as reader:
-            count = (min(len(reader), self._config.num_frames) - 1) // step * step + 1
+            taken = self._frames(reader)
+            most = len(taken) if self._config.overlap else min(len(taken), self._config.num_frames)
+            count = (most - 1) // step * step + 1
             height, width = (
                 given or max(multiple, round(own / multiple) * multiple)
                 for given, own in zip(sizes, (reader.height, reader.width), strict=True)
             )
-            if len(reader) > count:
-                log.warning("%s: has %d frames, the first %d are used (task.num_frames)", poses, len(reader), count)
+            if len(set(taken)) < len(reader) or len(taken) > len(reader):
+                rates = (len(reader), reader.fps, len(taken), self._rate(reader))
+                log.info("%s: %d frames at %.4g a second become %d at %.4g", poses, *rates)
+            if len(taken) > count:
+                why = "task.num_frames, task.overlap" if most < len(taken) else f"one more than a multiple of {step}"
+                log.warning("%s: has %d frames, the first %d are used (%s)", poses, len(taken), count, why)
             if (reader.height, reader.width) != (height, width):
                 log.warning(
                     "%s: is %dx%d px, generated at %dx%d and cropped to fit; sizes are multiples of %d",
@@ -197,13 +219,28 @@ class GenerateTask:
                 )
         return ClipShape(count, height, width, photos=len(self._references))
 
+    def _rate(self, reader: VideoReader) -> float:
+        """Return the frames per second of the output."""
+        return float(self._config.fps or self._bundle.facts.get("fps", WAN_FPS) or reader.fps)
+
+    def _frames(self, reader: VideoReader) -> list[int]:
+        """Return the frames of a pose video that are shown at the base's rate."""
+        rate = self._rate(reader)
+        return resample(np.asarray(reader.times, np.float64), None if abs(rate - reader.fps) < _SAME_RATE else rate)
+
     def _read(self, poses: Path, shape: ClipShape) -> tuple[Pixels, float]:
-        """Read a pose video at the size and length that the base takes."""
+        """Read a pose video at the size, rate and length that the base takes."""
         with open_video(poses) as reader:
-            frames = [
-                resize_and_crop(frame, shape.height, shape.width) for _, frame in reader.frames(range(shape.frames))
-            ]
-            return np.stack(frames), self._config.fps or reader.fps
+            taken = self._frames(reader)[: shape.frames]
+            wanted = sorted(set(taken))
+            found = {index: resize_and_crop(frame, shape.height, shape.width) for index, frame in reader.frames(wanted)}
+            lost = [index for index in wanted if index not in found]
+            if lost:
+                raise UserError(f"{poses}: frame {lost[0]} is damaged; repair or remove the video")
+            frames = np.stack([found[index] for index in taken])
+            if frames.max() < DRAWN:
+                raise UserError(f"{poses}: is black, nobody is drawn; give a pose video that shows a person")
+            return frames, self._rate(reader)
 
     def _write(self, path: Path, frames: Pixels, fps: float) -> None:
         mark = self._mark("dance generated to poses")
@@ -232,6 +269,8 @@ class GenerateTask:
             "size": (config.height, config.width),
             "num_frames": config.num_frames,
             "fps": config.fps,
+            "overlap": config.overlap,
+            "shift": config.shift,
             "scheduler": config.scheduler,
             "storage": config.base_storage,
             "references": [sha256_of(photo) for photo in self._references],
@@ -254,7 +293,7 @@ def _check_sizes(config: GenerateTaskConfig, base: Base) -> None:
 
 
 def _plan_videos(poses: Sequence[Path], seeds: Sequence[int], output: Path) -> list[_Video]:
-    if output.suffix:
+    if output.suffix.lower() in VIDEOS and not output.is_dir():
         if len(poses) * len(seeds) > 1:
             raise UserError(
                 f"output={output}: is a file, but {len(poses) * len(seeds)} videos are wanted; give a folder"

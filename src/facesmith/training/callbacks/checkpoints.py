@@ -36,11 +36,20 @@ class SaveLast(Checkpoint):
         folder: Of the checkpoints.
         every_seconds: Seconds between two saves; None: no such cadence.
         every_steps: Optimiser steps between two saves; None: no such cadence.
+        most_bytes_per_second: Large checkpoints are saved less often than `every_seconds`, so that on average no more
+            than this is written; None: no such limit.
     """
 
-    def __init__(self, folder: Path, every_seconds: float | None, every_steps: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        every_seconds: float | None,
+        every_steps: int | None,
+        most_bytes_per_second: float | None = None,
+    ) -> None:
         self.folder, self.every_seconds, self.every_steps = folder, every_seconds, every_steps
-        self._saved_at, self._saved_step = 0.0, 0
+        self.most_bytes_per_second = most_bytes_per_second
+        self._saved_at, self._saved_step, self._saved_bytes = 0.0, 0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count from here."""
@@ -67,14 +76,20 @@ class SaveLast(Checkpoint):
 
     def _is_due(self, trainer: Trainer) -> bool:
         waited = time.monotonic() - self._saved_at
-        due = self.every_seconds is not None and waited >= self.every_seconds
+        wait = self.every_seconds
+        if wait is not None and self.most_bytes_per_second is not None:
+            wait = max(wait, self._saved_bytes / self.most_bytes_per_second)
+        due = wait is not None and waited >= wait
         if trainer.world_size > 1 and self.every_seconds is not None:
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
         return due or (self.every_steps is not None and trainer.global_step - self._saved_step >= self.every_steps)
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.folder / LAST_CHECKPOINT)
+        path = self.folder / LAST_CHECKPOINT
+        trainer.save_checkpoint(path)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        if path.is_file():
+            self._saved_bytes = path.stat().st_size
 
 
 class GracefulShutdown(Checkpoint):

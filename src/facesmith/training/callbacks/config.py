@@ -101,6 +101,8 @@ class SaveLastConfig(CallbackConfig):
     """Seconds between two saves; null: no such cadence."""
     every_steps: int | None = Field(ge=1)
     """Optimiser steps between two saves; null: no such cadence."""
+    most_bytes_per_second: float | None = Field(gt=0)
+    """Large checkpoints are saved less often, so that on average no more than this is written; null: no limit."""
 
 
 class PruneTrialConfig(CallbackConfig):
