@@ -10,13 +10,27 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from facesmith.errors import UserError
 from facesmith.metrics.retrieval import retrieval_rank
 from facesmith.metrics.statistics import Estimate, estimate
 from facesmith.tasks.evaluate.frechet import load_inception
-from reference_networks import COSFACE, DDFA, HOPENET, INCEPTION, CosFace, Ddfa, HopeNet, load_weights
+from reference_networks import (
+    COSFACE,
+    DDFA,
+    FACEWAREHOUSE,
+    HOPENET,
+    INCEPTION,
+    MEAN_FACE,
+    CosFace,
+    Ddfa,
+    FaceWarehouse,
+    HopeNet,
+    load_weights,
+    read_mean_face,
+)
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -26,6 +40,7 @@ COLUMNS = {
     "similarity": "ID similarity",
     "pose": "pose, degrees",
     "expression": "expression, 3DDFA",
+    "facewarehouse": "expression, FaceWarehouse",
     "fid": "FID",
 }
 
@@ -34,18 +49,25 @@ class ReferenceNetworks:
     """The published networks with the user's weights; their sha256 are printed.
 
     Args:
-        folder: Holds the weights under their published names; FID is left out where those of Inception are missing.
+        folder: Holds the weights under their published names; FID and the expression by FaceWarehouse are left out
+            where theirs are missing.
         expected: `<file>=<sha256>` that weights must have; others are refused.
+
+    Raises:
+        UserError: Weights are missing, are others, or are none.
     """
 
     def __init__(self, folder: Path, expected: Sequence[str] = ()) -> None:
         self.cosface, self.hopenet, self.ddfa = CosFace(), HopeNet(), Ddfa()
-        wanted = dict(one.partition("=")[::2] for one in expected)
         for name, network in ((COSFACE, self.cosface), (HOPENET, self.hopenet), (DDFA, self.ddfa)):
-            digest = load_weights(network, folder / name)
-            print(f"weights {name}: sha256 {digest}")
-            if wanted.get(name, digest) != digest:
-                raise UserError(f"{folder / name}: sha256 is {digest}, not {wanted[name]}; give the published weights")
+            load_told(network, folder / name, expected)
+        self.facewarehouse: FaceWarehouse | None = None
+        missing = [name for name in (FACEWAREHOUSE, MEAN_FACE) if not (folder / name).exists()]
+        if missing:
+            print(f"weights {' and '.join(missing)}: not there, the expression by FaceWarehouse is not measured")
+        else:
+            self.facewarehouse = FaceWarehouse(read_mean_face(folder / MEAN_FACE))
+            load_told(self.facewarehouse, folder / FACEWAREHOUSE, expected)
         self.inception = folder / INCEPTION if (folder / INCEPTION).exists() else None
         if self.inception is None:
             print(f"weights {INCEPTION}: not there, FID is not measured")
@@ -60,6 +82,25 @@ class ReferenceNetworks:
             for picture in pictures:
                 _update(metric, picture, size, is_real)
         return float(metric.compute())
+
+
+def load_told(network: nn.Module, path: Path, expected: Sequence[str], parts: tuple[str, ...] = ()) -> None:
+    """Load weights as `load_weights` does, print their sha256, and refuse others than expected.
+
+    Args:
+        network: Its weights are replaced.
+        path: The file.
+        expected: `<file>=<sha256>` that weights must have.
+        parts: As of `load_weights`.
+
+    Raises:
+        UserError: As `load_weights`, or the file has another sha256.
+    """
+    digest = load_weights(network, path, parts)
+    print(f"weights {path.name}: sha256 {digest}")
+    wanted = dict(one.partition("=")[::2] for one in expected).get(path.name, digest)
+    if wanted != digest:
+        raise UserError(f"{path}: sha256 is {digest}, not {wanted}; give the published weights")
 
 
 def _update(metric: FrechetInceptionDistance, picture: Pixels, size: int, is_real: bool) -> None:
@@ -92,6 +133,7 @@ class Row:
         source: Floats,
         gallery: tuple[Sequence[str], Floats],
         person: str,
+        whole: Pixels | None = None,
     ) -> None:
         """Measure a swapped picture.
 
@@ -102,6 +144,7 @@ class Row:
             source: Embedding of the source.
             gallery: Names, and embeddings (G,E).
             person: Name of the source in the gallery.
+            whole: The target in which the keypoints are, for FaceWarehouse; None: not measured.
         """
         embedding = networks.cosface.embed(*swap)
         names, embeddings = gallery
@@ -111,6 +154,9 @@ class Row:
             "pose": float(np.linalg.norm(np.subtract(*map(networks.hopenet.angles, target)))),
             "expression": float(np.linalg.norm(np.subtract(*map(networks.ddfa.expression, target)))),
         }
+        if networks.facewarehouse is not None and whole is not None:
+            of = networks.facewarehouse.expression
+            found["facewarehouse"] = float(np.linalg.norm(of(*swap) - of(whole, swap[1])))
         for name, value in found.items():
             self.values[name].append(value)
 
@@ -121,14 +167,18 @@ class Row:
 
 
 def print_table(title: str, rows: Sequence[Row], published: Mapping[str, Sequence[float]]) -> None:
-    """Print published figures and rows as a Markdown table."""
+    """Print published figures, in the order of COLUMNS and nan where there is none, and rows as a Markdown table."""
     print(f"\n**{title}**\n\n| method | kind | pictures | {' | '.join(COLUMNS.values())} |")
     print("|---|---|---|" + "---|" * len(COLUMNS))
     for method, figures in published.items():
-        print(f"| {method} | published | | {' | '.join(f'{figure:g}' for figure in figures)} |")
+        shown = ("" if np.isnan(figure) else f"{figure:g}" for figure in figures)
+        print(f"| {method} | published | | {' | '.join(shown)} |")
     for row in rows:
         cells = []
         for name, one in row.estimates().items():
+            if not one.count:
+                cells.append("")
+                continue
             scale = 100 if name == "retrieval" else 1
             ends = "" if np.isnan(one.low) else f" ({one.low * scale:.2f} to {one.high * scale:.2f})"
             cells.append(f"{one.value * scale:.2f}{ends}")
@@ -137,7 +187,14 @@ def print_table(title: str, rows: Sequence[Row], published: Mapping[str, Sequenc
 
 
 def swap_targets(
-    model: str, source: Path, targets: Path, output: Path, scratch: Path, person: str, training: Sequence[str] | None
+    model: str,
+    source: Path,
+    targets: Path,
+    output: Path,
+    scratch: Path,
+    person: str,
+    training: Sequence[str] | None,
+    swapping: Sequence[str] = (),
 ) -> None:
     """Put one person onto a folder of targets, by `facesmith` itself.
 
@@ -149,6 +206,7 @@ def swap_targets(
         scratch: Folder of runs and profiles.
         person: Slug of the person.
         training: Overrides of a training for this person; None: one-shot, by a profile of `source`.
+        swapping: Overrides of `task=swap`.
 
     Raises:
         UserError: A command failed.
@@ -165,9 +223,8 @@ def swap_targets(
         if not files:
             raise UserError(f"{scratch / 'runs'}: the training of {person} exported no .onnx")
         chosen = [f"task.model={files[-1]}"]
-    _facesmith(
-        "infer", "task=swap", *chosen, f"source={targets}", f"output={output}", "fail_when_no_face=false", *paths
-    )
+    given = [f"source={targets}", f"output={output}", "task.fail_when_no_face=false", *swapping]
+    _facesmith("infer", "task=swap", *chosen, *given, *paths)
 
 
 def _facesmith(*arguments: str) -> None:

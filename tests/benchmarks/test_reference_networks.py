@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 import torchvision
 from torch.nn import functional
@@ -71,6 +72,54 @@ def test_ddfa_reads_a_checkpoint_of_several_gpus(weights):
     found = network.expression(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
     assert found.shape == (10,)
     assert not network.training
+
+
+def test_facewarehouse_halves_pictures_by_its_first_convolutions():
+    from reference_networks import FaceWarehouse
+
+    torch.manual_seed(0)
+    network = FaceWarehouse(np.zeros((5, 3))).eval()
+    x = torch.rand(1, 256, 8, 8)
+    block = network.layer2[0]
+    with torch.inference_mode():
+        inside = functional.relu(block.bn1(functional.conv2d(x, block.conv1.weight, stride=2)))
+        inside = functional.relu(block.bn2(functional.conv2d(inside, block.conv2.weight, padding=1)))
+        beside = block.downsample[1](functional.conv2d(x, block.downsample[0].weight, stride=2))
+        expected = functional.relu(block.bn3(functional.conv2d(inside, block.conv3.weight)) + beside)
+        assert torch.allclose(block(x), expected, atol=1e-5)
+        assert network(torch.rand(1, 3, 224, 224)).shape == (1, 64)
+    assert network.maxpool(torch.rand(1, 1, 112, 112)).shape[-1] == 56
+
+
+def test_align_to_mean_face_scales_the_face_to_102_px_and_puts_it_in_the_middle():
+    from reference_networks import align_to_mean_face
+
+    mean_face = np.array([[-0.3, 0.3, 0.2], [0.3, 0.3, 0.2], [0.0, 0.0, 0.5], [-0.25, -0.3, 0.2], [0.25, -0.3, 0.2]])
+    shown = mean_face[:, :2] * 80 + (70, 30)  # upwards
+    picture = np.zeros((160, 200, 3), np.uint8)
+    points = np.c_[shown[:, 0], 160 - 1 - shown[:, 1]]
+    for x, y in points.round().astype(int):
+        picture[y - 1 : y + 2, x - 1 : x + 2] = 255
+    face = align_to_mean_face(picture, points, mean_face)
+    assert face.shape == (224, 224, 3)
+    for (x, y), _ in zip(mean_face[:, :2] * 102, points, strict=True):
+        near = face[int(112 - y) - 4 : int(112 - y) + 5, int(112 + x) - 4 : int(112 + x) + 5]
+        assert near.max() > 150, (x, y)
+
+
+def test_read_mean_face_averages_the_corners_of_the_eyes(tmp_path):
+    from reference_networks import read_mean_face
+
+    points = np.arange(68 * 3, dtype=np.float64).reshape(68, 3)
+    scipy.io.savemat(tmp_path / "mean.mat", {"lm": points})
+    found = read_mean_face(tmp_path / "mean.mat")
+    assert found[0] == pytest.approx((points[36] + points[39]) / 2)
+    assert found[2:] == pytest.approx(points[[30, 48, 54]])
+    scipy.io.savemat(tmp_path / "other.mat", {"lm": points[:5]})
+    with pytest.raises(UserError, match=r"other\.mat: holds points of shape \(5, 3\)"):
+        read_mean_face(tmp_path / "other.mat")
+    with pytest.raises(UserError, match=r"none\.mat: holds no points of a mean face"):
+        read_mean_face(tmp_path / "none.mat")
 
 
 def test_load_weights_of_another_network_or_with_code_is_refused(weights, tmp_path):

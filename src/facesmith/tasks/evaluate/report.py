@@ -141,6 +141,8 @@ def _identity(report: Report) -> str:
         told = (
             f"Trained against {', '.join(report.trained_against)}: figures by it flatter the swapper; go by the others."
         )
+    else:
+        told = "As stated, the swapper was trained against none of these recognisers."
     return f'<p class="note">{escape(told)}</p>{_HEAD}{"".join(rows)}</table>'
 
 
@@ -148,17 +150,19 @@ def _figures(report: Report) -> str:
     rows = [_row(figure, report.estimates[figure.name]) for figure in PAIR_FIGURES if figure.name in report.estimates]
     if report.frechet is not None:
         one = report.frechet
-        title = f"{one.name}: {one.pictures} pictures in each set, {one.features} features; {one.weights}"
+        about = f"{one.features} features; {one.weights}"
         rows.append(
-            f'<tr><td>{escape(title)}</td><td class="n">{format_number(one.value)}</td><td class="n"></td>'
+            "<tr><td>Frechet distance of the swapped faces to the targets'<br>"
+            f'<code>{one.name}</code> <span class="note">{escape(about)}</span></td>'
+            f'<td class="n">{format_number(one.value)}</td><td class="n"></td>'
             f'<td></td><td>lower</td><td class="n">{one.pictures}</td></tr>'
         )
     return f"{_HEAD}{''.join(rows)}</table>"
 
 
 _HEAD: Final = (
-    '<table><tr><th>figure</th><th class="n">value</th><th class="n">95 % interval</th><th>unit</th><th>better</th>'
-    '<th class="n">pairs</th></tr>'
+    '<table class="figures"><tr><th>figure</th><th class="n">value</th><th class="n">95 % interval</th><th>unit</th>'
+    '<th>better</th><th class="n">pairs</th></tr>'
 )
 
 
