@@ -53,8 +53,12 @@ class Recogniser(nn.Module):
         super().__init__()
         self._network = _read(path)
         self.eval()
-        with torch.no_grad():
-            shape = self(torch.zeros(1, 3, CROP, CROP)).shape
+        try:
+            with torch.no_grad():
+                shape = self(torch.zeros(1, 3, CROP, CROP)).shape
+        except (RuntimeError, ValueError, IndexError) as error:
+            why = " ".join(str(error).split())[:120]
+            raise UserError(f"{path}: takes no picture (1,3,{CROP},{CROP}) ({why}); give a recogniser's file") from None
         if len(shape) != 2:
             raise UserError(f"{path}: gives {tuple(shape)}, not one embedding a face; give a recogniser's file")
         self.embedding_size = int(shape[1])

@@ -1,6 +1,7 @@
 """The evaluate task on a corpus of three people and the two trivial swappers."""
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -8,7 +9,9 @@ from contextlib import closing
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
@@ -73,7 +76,13 @@ def corpus(tmp_path_factory, asset, carphone_frames):
 def evaluate(root, folder, output, **changes):
     settings = {"swaps": str(root / folder), "targets": str(root / "targets"), "sources": str(root / "sources")}
     settings |= {"names": "target_source", "pairs": None, "against": None, "gallery": None}
-    settings |= {"recognisers": ["analyzer", "dlib"], "trained_against": None, "fid": None, "max_frames": None}
+    settings |= {
+        "recognisers": ["analyzer", "dlib"],
+        "arcface": None,
+        "trained_against": None,
+        "fid": None,
+        "max_frames": None,
+    }
     settings |= {"one_person": False, "source_frames": 4, "examples": 2, "workers": 1, "resume": True, "output": output}
     settings |= {"wandb_project": None, "wandb_media": False, "face_sets": root / "none", "backend": "pyav"}
     config = EvaluateTaskConfig(_target_="facesmith.tasks.evaluate.task.EvaluateTask", **(settings | changes))
@@ -197,6 +206,62 @@ def test_evaluate_video_measures_change_along_time(corpus, tmp_path, carphone_fr
     assert found["warping_error"] > 3 * found["warping_error_target"]
     assert 0.5 < found["jitter_ratio"] < 2
     assert "top1_dlib" not in found  # one person alone
+
+
+def _graph(path, shape, nodes, **tensors):
+    graph = helper.make_graph(
+        nodes,
+        "recogniser",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def arcface_file(tmp_path):
+    """ArcFace's contract with random weights: strided patches of the crop, 512 numbers of them."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["input", "patches"], ["maps"], strides=[16, 16], kernel_shape=[16, 16]),
+        helper.make_node("Flatten", ["maps"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights"], ["embedding"]),
+    ]
+    patches = rng.normal(size=(8, 3, 16, 16)).astype(np.float32)
+    weights = rng.normal(size=(8 * 49, 512)).astype(np.float32)
+    return _graph(tmp_path / "arcface.onnx", ["N", 3, 112, 112], nodes, patches=patches, weights=weights)
+
+
+def test_evaluate_takes_the_users_file_of_arcface(corpus, tmp_path, arcface_file):
+    swaps = tmp_path / "swaps"
+    for name in ("man_driver", "astronaut_man"):
+        write_image(swaps / f"{name}.png", read_image(corpus / "pasted" / f"{name}.png"), mark=None)
+    given = {"swaps": str(swaps), "recognisers": ["arcface"], "arcface": arcface_file}
+    evaluate(corpus, "", tmp_path / "out", **given).run()
+    saved = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    digest = hashlib.sha256(arcface_file.read_bytes()).hexdigest()
+    assert f"arcface: arcface.onnx, sha256 {digest}" in saved["notes"]
+    assert saved["figures"]["similarity_arcface"]["value"] > saved["figures"]["similarity_target_arcface"]["value"]
+    assert saved["figures"]["top1_arcface"]["value"] == 1  # the source's own picture, of three people
+
+
+def test_evaluate_of_a_wrong_file_of_arcface_says_so_before_any_work(corpus, tmp_path):
+    nodes = [helper.make_node("Conv", ["input", "patches"], ["embedding"], kernel_shape=[16, 16])]
+    files = {
+        "maps": (_graph(tmp_path / "maps.onnx", [1, 3, 112, 112], nodes, patches=np.ones((8, 3, 16, 16), np.float32))),
+        "grey": (_graph(tmp_path / "grey.onnx", [1, 1, 112, 112], nodes, patches=np.ones((8, 1, 16, 16), np.float32))),
+        "none": tmp_path / "none.onnx",
+    }
+    messages = {
+        "maps": r"maps\.onnx: gives \(1, 8, 97, 97\), not one embedding a face",
+        "grey": r"grey\.onnx: takes no picture \(1,3,112,112\)",
+        "none": r"task\.arcface=.*none\.onnx: cannot be read \(No such file",
+    }
+    for name, message in messages.items():
+        with pytest.raises(UserError, match=message):
+            evaluate(corpus, "pasted", tmp_path / "out", recognisers=["arcface"], arcface=files[name]).run()
 
 
 def test_evaluate_against_other_pairs_is_refused(corpus, tmp_path):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
+from facesmith.config.settings import OnnxFile, PathSetting, WholeTaskConfig, require_keys
 
 Paths = str | list[str]
 RecogniserName = Literal["analyzer", "dlib", "faceres", "arcface"]
@@ -31,7 +31,9 @@ class EvaluateTaskConfig(WholeTaskConfig):
     gallery: Paths | None
     """People among whom the source is sought, as `sources`; None: all sources."""
     recognisers: list[RecogniserName] = Field(min_length=1)
-    """Who measures identity; `analyzer` is that of the analyzer, and `arcface` needs the asset buffalo_l."""
+    """Who measures identity; `analyzer` is that of the analyzer, and `arcface` needs a file."""
+    arcface: OnnxFile | None
+    """ArcFace's file, (N,3,112,112) to (N,E); None: that of the asset buffalo_l, which is non-commercial."""
     trained_against: list[str] | None
     """Recognisers that the swapper was trained against, which every table marks; None: not known."""
     fid: str | None

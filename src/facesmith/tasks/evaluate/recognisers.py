@@ -1,6 +1,8 @@
 """The recognisers of an evaluation: one interface for the analyzer's, dlib's, faceres and ArcFace."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import cv2
@@ -9,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from facesmith.assets import UnreachableError, fetch
+from facesmith.errors import UserError
 from facesmith.faces.analyzers.onnx_graph import create_session
 from facesmith.faces.face import Analyzer
 from facesmith.metrics.recogniser import HeldOutRecogniser
@@ -85,17 +88,20 @@ class FaceresRecogniser:
 
 
 class ArcFaceRecogniser:
-    """ArcFace of the asset buffalo_l, whose weights are non-commercial.
+    """ArcFace of a file.
+
+    Args:
+        path: The user's; None: that of the asset buffalo_l, whose weights are non-commercial.
 
     Raises:
-        UserError: As `assets.fetch`, when the file cannot be had.
+        UserError: The file is no such recogniser, or as `assets.fetch`, when it cannot be had.
     """
 
-    name = ArcFace.name
     measure: Measure = "cosine"
 
-    def __init__(self) -> None:
-        self._network = ArcFace()
+    def __init__(self, path: Path | None) -> None:
+        self._network = ArcFace(path)
+        self.name = ArcFace.name if path is None else "arcface"
 
     def embed(self, crops: Sequence[Pixels]) -> Floats:
         """Compute embeddings (N,512), L2-normalised."""
@@ -121,15 +127,26 @@ def average(measure: Measure, embeddings: Floats) -> Floats:
     return _normalize(mean) if measure == "cosine" else mean
 
 
-def find_recognisers(names: Sequence[RecogniserName], tell: Callable[[str], None]) -> list[RecogniserName]:
-    """Return those whose weights can be had; the others are told.
+def find_recognisers(
+    names: Sequence[RecogniserName], arcface: Path | None, tell: Callable[[str], None]
+) -> list[RecogniserName]:
+    """Return those whose weights can be had; the others are told, and the sha256 of the user's file.
 
     Args:
         names: Wanted.
+        arcface: The user's file; None: of the asset.
         tell: Is called with a line for each that is left out.
+
+    Raises:
+        UserError: The user's file is not there or is no recogniser, or a known file has another content.
     """
     found: list[RecogniserName] = []
     for name in dict.fromkeys(names):
+        if name == "arcface" and arcface is not None:
+            tell(f"arcface: {arcface.name}, sha256 {digest_of(arcface)}")
+            ArcFace(arcface)  # a mistake is told before hours of work
+            found.append(name)
+            continue
         try:
             for asset in _WEIGHTS[name]:
                 fetch(asset)
@@ -140,25 +157,42 @@ def find_recognisers(names: Sequence[RecogniserName], tell: Callable[[str], None
     return found
 
 
-def load_recognisers(names: Sequence[RecogniserName], analyzer: Analyzer) -> list[CropRecogniser]:
+def digest_of(path: Path) -> str:
+    """Return the sha256 of the user's file of ArcFace.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"task.arcface={path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def load_recognisers(
+    names: Sequence[RecogniserName], analyzer: Analyzer, arcface: Path | None = None
+) -> list[CropRecogniser]:
     """Load recognisers for one worker.
 
     Args:
         names: Of `find_recognisers`.
         analyzer: The worker's.
+        arcface: The user's file; None: of the asset.
     """
     loaded: dict[str, CropRecogniser] = {}
     for name in names:
-        one = AnalyzerRecogniser(analyzer) if name == "analyzer" else _LOAD[name]()
+        one: CropRecogniser
+        if name == "analyzer":
+            one = AnalyzerRecogniser(analyzer)
+        elif name == "arcface":
+            one = ArcFaceRecogniser(arcface)
+        else:
+            one = DlibRecogniser() if name == "dlib" else FaceresRecogniser()
         loaded.setdefault(one.name, one)  # an analyzer may have the recogniser that is asked for too
     return list(loaded.values())
 
 
-_LOAD: Final[dict[str, Callable[[], CropRecogniser]]] = {
-    "dlib": DlibRecogniser,
-    "faceres": FaceresRecogniser,
-    "arcface": ArcFaceRecogniser,
-}
 _WEIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "analyzer": (),  # is there already
     "dlib": ("shape_predictor_5_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat"),

@@ -25,7 +25,7 @@ from facesmith.tasks.evaluate.measuring import PairMeter, PairResult
 from facesmith.tasks.evaluate.pairs import Pair, Person, find_people, match_by_name, read_pairs
 from facesmith.tasks.evaluate.people import KnownPerson, People, find_doubles, make_gallery, study
 from facesmith.tasks.evaluate.people_store import PeopleStore
-from facesmith.tasks.evaluate.recognisers import find_recognisers
+from facesmith.tasks.evaluate.recognisers import digest_of, find_recognisers
 from facesmith.tasks.evaluate.report import Report, describe_training, format_number, render_report
 from facesmith.tasks.evaluate.results import MeasuredPairs, pair_key, to_csv
 from facesmith.tasks.evaluate.shown import show_pairs
@@ -79,10 +79,11 @@ class EvaluateTask:
             load_inception(Path(config.fid).expanduser())  # a mistake is told before hours of work
         if not config.output.exists():
             make_private_folder(config.output)
-        names = find_recognisers(config.recognisers, self._tell)
+        names = find_recognisers(config.recognisers, config.arcface, self._tell)
         if not names:
             raise UserError(f"task.recognisers={config.recognisers}: the weights of none of them can be had")
-        with closing(WorkerPool(self._make_analyzer, names, config.workers or os.cpu_count() or 1)) as workers:
+        count = config.workers or os.cpu_count() or 1
+        with closing(WorkerPool(self._make_analyzer, names, count, config.arcface)) as workers:
             people = self._study_people(workers)
             settings = self._settings(workers.first, people)
             known = [one.name for one in workers.first.recognisers]
@@ -117,7 +118,7 @@ class EvaluateTask:
     def _study_people(self, workers: WorkerPool) -> People:
         """Find and embed the faces of sources and gallery, but of those that were before."""
         config, first = self._config, workers.first
-        about = [first.analyzer.fingerprint, [one.name for one in first.recognisers], config.source_frames]
+        about = [first.analyzer.fingerprint, self._recognisers(first), config.source_frames]
         store = PeopleStore(config.output / "people", [*about, config.backend], resume=config.resume)
         found: dict[str, dict[str, KnownPerson]] = {"source": {}, "gallery": {}}
         items = [("source", one) for one in self._sources.values()]
@@ -163,14 +164,20 @@ class EvaluateTask:
             self._tell("the gallery holds one person: retrieval is not measured; give task.gallery=<folder of people>")
         return people
 
+    def _recognisers(self, worker: Worker) -> list[str]:
+        """Return what tells recognisers apart."""
+        own = self._config.arcface
+        return [
+            f"arcface {digest_of(own)}" if own and one.name == "arcface" else one.name for one in worker.recognisers
+        ]
+
     def _settings(self, worker: Worker, people: People) -> str:
         """Return a hash of all that decides a pair's figures, but its own files."""
         gallery = {
             name: {key: np.asarray(value, np.float32).tobytes().hex() for key, value in one.embeddings.items()}
             for name, one in people.gallery.items()
         }
-        recognisers = [one.name for one in worker.recognisers]
-        facts = [__version__, worker.analyzer.fingerprint, recognisers, self._config.max_frames, gallery]
+        facts = [__version__, worker.analyzer.fingerprint, self._recognisers(worker), self._config.max_frames, gallery]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _measure(

@@ -4,6 +4,7 @@ import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeVar
 
 from facesmith.faces.face import Analyzer
@@ -31,10 +32,17 @@ class WorkerPool:
         make: Makes an analyzer.
         recognisers: That each worker has.
         count: How many work at a time.
+        arcface: The user's file of ArcFace; None: of the asset.
     """
 
-    def __init__(self, make: Callable[[], Analyzer], recognisers: Sequence[RecogniserName], count: int) -> None:
-        self._make, self._recognisers, self._count = make, recognisers, count
+    def __init__(
+        self,
+        make: Callable[[], Analyzer],
+        recognisers: Sequence[RecogniserName],
+        count: int,
+        arcface: Path | None = None,
+    ) -> None:
+        self._make, self._recognisers, self._count, self._arcface = make, recognisers, count, arcface
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self.first = self._create()
         self._idle.put(self.first)
@@ -74,4 +82,4 @@ class WorkerPool:
 
     def _create(self) -> Worker:
         analyzer = self._make()
-        return Worker(analyzer, load_recognisers(self._recognisers, analyzer))
+        return Worker(analyzer, load_recognisers(self._recognisers, analyzer, self._arcface))
