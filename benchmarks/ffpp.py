@@ -36,8 +36,8 @@ Floats = NDArray[np.floating]
 
 FRAMES = 10
 TEMPLATE, SIZE = "ffhq_512", 224
-# Retrieval in %, pose in degrees: Li et al., FaceShifter, 2020, Table 1. Written down from memory and not yet compared
-# with the paper: do that before a row is published.
+# Retrieval in %, pose in degrees: Li et al., FaceShifter, 2020, Table 1; Chen et al., SimSwap, 2020, repeats it.
+# Written down from memory; no public text at hand confirmed them: compare with the papers before a row is published.
 PUBLISHED = {
     "Deepfakes": (81.96, 4.14),
     "FaceSwap": (54.19, 2.51),

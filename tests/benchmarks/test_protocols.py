@@ -4,14 +4,20 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from skimage.data import astronaut
+from torch import nn
 
+from facesmith.cli.main import main as facesmith
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
 from facesmith.faces.geometry.alignment import TEMPLATES, estimate_alignment, warp_face
 from facesmith.media.images import read_image, write_image
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.models.onnx.export import export
+from facesmith.models.onnx.export_spec import ExportSpec
+from facesmith.models.onnx.info import SwapperInfo
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +117,8 @@ def faceforensics(people, tmp_path_factory):
     for target, source in (("000", "003"), ("003", "000")):
         film(root / "manipulated_sequences" / "Deepfakes" / videos / f"{target}_{source}.mp4", names[source])
         film(root / "unchanged" / f"{target}_{source}.mp4", names[target])
+    (root / "splits").mkdir()
+    (root / "splits" / "test.json").write_text('[["000", "003"]]')
     return root
 
 
@@ -130,6 +138,95 @@ def test_ffpp_prints_no_row_before_it_is_calibrated(faceforensics, weights, monk
     assert found[3].startswith("0.00 (")  # each finds the target
     assert float(found[5].split(" ")[0]) < 0.5
     assert "gallery: 2 videos, 4 frames" in out
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Run the commands of facesmith here instead of as processes."""
+    import published_protocol
+
+    def run_command(*arguments):
+        assert facesmith(list(arguments)) == 0, arguments
+
+    monkeypatch.setattr(published_protocol, "_facesmith", run_command)
+
+
+class Told(nn.Module):
+    """A disc in the colour of the first three numbers of an embedding."""
+
+    def forward(self, target, source):
+        away = torch.linspace(-1, 1, 128).square()
+        mask = torch.sigmoid(20 * (0.5 - away[:, None] - away))[None, None] + 0 * target[:, :1]
+        return torch.tanh(9 * source[:, :3, None, None]) * mask + target * (1 - mask), mask
+
+
+@pytest.fixture(scope="module")
+def any_identity(tmp_path_factory):
+    """A file that takes any identity by SFace's embedding."""
+    info = SwapperInfo("arcface_128", 128, "sface", 128, "told", "synthetic")
+    inputs = {"target": torch.zeros(1, 3, 128, 128), "source": nn.functional.normalize(torch.ones(1, 128))}
+    spec = ExportSpec(Told().eval(), inputs, ["output", "mask"], info.metadata())
+    return export(spec, tmp_path_factory.mktemp("told") / "told.onnx").path
+
+
+def row_of(out, name):
+    return cells(next(line for line in out.splitlines() if line.startswith(f"| {name} |")))
+
+
+@pytest.mark.slow
+def test_ffpp_makes_swaps_of_the_datasets_pairs_one_shot(
+    faceforensics, weights, any_identity, in_process, monkeypatch, capsys, tmp_path
+):
+    import ffpp as benchmark
+
+    monkeypatch.setattr(benchmark, "FRAMES", 2)
+    given = ["--data", faceforensics, "--weights", weights, "--uncalibrated"]
+    run(benchmark, monkeypatch, *given, "--model", any_identity, "--make", tmp_path / "told")
+    out = capsys.readouterr().out
+    assert row_of(out, "told")[1:3] == ["one-shot, UNCALIBRATED", "4"]
+    assert sorted(path.name for path in (tmp_path / "told").glob("*.mp4")) == ["000_003.mp4", "003_000.mp4"]
+    changed = [read_first(tmp_path / "told" / "000_003.mp4"), read_first(find_original(faceforensics, "000"))]
+    assert np.abs(changed[0].astype(int) - changed[1]).max() > 100
+
+
+@pytest.mark.slow
+def test_casia_makes_swaps_one_shot_and_measures_without_weights(
+    casia, weights, any_identity, in_process, monkeypatch, capsys, tmp_path
+):
+    import casia as benchmark
+
+    given = ["--data", casia, "--pairs", casia, "--protocols", "normal"]
+    run(benchmark, monkeypatch, *given, "--weights", weights, "--model", any_identity, "--make", tmp_path / "told")
+    out = capsys.readouterr().out
+    assert row_of(out, "told")[1:3] == ["one-shot", "6"]
+    assert len(list((tmp_path / "told" / "all_simple").glob("*.png"))) == 6
+    run(benchmark, monkeypatch, *given, "--swaps", tmp_path / "told")
+    assert "no --weights: figures of task=evaluate, not to be compared with" in capsys.readouterr().out
+    assert (tmp_path / "told" / "evaluation_normal" / "evaluation.json").is_file()
+
+
+@pytest.mark.slow
+def test_ffpp_trains_for_each_source_and_says_so(faceforensics, weights, in_process, monkeypatch, capsys, tmp_path):
+    import ffpp as benchmark
+
+    monkeypatch.setattr(benchmark, "FRAMES", 2)
+    given = ["--data", faceforensics, "--weights", weights, "--uncalibrated", "--model", "identity"]
+    small = ["model.generator.size=128", "model.generator.pictures=4", "model.train_size=64"]
+    few = ["data.pseudo_truth.frames=4", "data.pseudo_truth.variants=2", "data.selection.min_sharpness=0"]
+    training = ["trainer.max_epochs=0", "logger=none", *small, *few]
+    run(benchmark, monkeypatch, *given, "--make", tmp_path / "ours", "--per-person", *training)
+    found = row_of(capsys.readouterr().out, "ours")
+    assert found[1:3] == ["per-person, UNCALIBRATED", "4"]
+    assert sorted(path.name for path in (tmp_path / "ours").glob("*.mp4")) == ["000_003.mp4", "003_000.mp4"]
+
+
+def find_original(root, name):
+    return root / "original_sequences" / "youtube" / "c23" / "videos" / f"{name}.mp4"
+
+
+def read_first(path):
+    with open_video(path) as reader:
+        return next(picture for _, picture in reader.frames([0]))
 
 
 def test_ffpp_of_wrongly_named_swaps_is_refused(faceforensics, weights, monkeypatch, tmp_path):

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
-from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, warp_face
+from facesmith.faces.geometry.alignment import estimate_alignment, invert_transform, transform_points, warp_face
+from facesmith.faces.geometry.masks import feathered_outline_mask
 from facesmith.media.images import read_image, write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
@@ -23,6 +24,8 @@ from facesmith.media.video_writer import VideoWriter
 from facesmith.metrics.comparison import FaceComparison
 from facesmith.metrics.figures import FACE_FIGURES
 from facesmith.metrics.person import FrameEvaluator
+from facesmith.metrics.recogniser import HeldOutRecogniser
+from facesmith.metrics.swap import SwapEvaluator, SwapPictures
 from facesmith.tasks.evaluate.config import EvaluateTaskConfig
 from facesmith.tasks.evaluate.pairs import find_people
 from facesmith.tasks.evaluate.people import study
@@ -31,6 +34,17 @@ from facesmith.tasks.evaluate.task import EvaluateTask
 from ...made_profiles import made_profile
 from ...offline_wandb import summaries
 
+# figure of `evaluate`: field of the gate's, and how far the landmarks of a crop may move it
+GATE = {
+    **{
+        "nme": ("nme", 0.01),
+        "pose_error": ("pose", 1.5),
+        "pose_yaw": ("yaw", 1.5),
+        "expression_error": ("expression", 0.02),
+    },
+    **{"colour_error": ("colour", 0.5), "sharpness_target": ("sharpness_target", 0.02), "stripes": ("stripes", 0.002)},
+    **{"seam": ("seam", 2), "similarity_sface": ("similarity", 0.05), "distance_dlib": ("distance", 0.03)},
+}
 PEOPLE = ("astronaut", "man", "driver")
 
 
@@ -270,7 +284,34 @@ def test_evaluate_against_other_pairs_is_refused(corpus, tmp_path):
         evaluate(corpus, "unchanged", tmp_path / "out", against=str(tmp_path / "swaps"))
 
 
-def test_evaluate_figures_are_those_of_validate(corpus, compared):
+def test_evaluate_of_several_faces_and_another_size_measures_the_face_that_was_changed(corpus, tmp_path):
+    man, driver = (read_image(corpus / "targets" / f"{name}.png") for name in ("man", "driver"))
+    pasted = read_image(corpus / "pasted" / "man_driver.png")
+    height = min(len(man), len(driver))
+
+    def beside(left):
+        parts = [cv2.resize(one, (round(one.shape[1] * height / len(one)), height)) for one in (left, driver)]
+        return np.concatenate(parts, 1)
+
+    write_image(tmp_path / "targets" / "both.png", beside(man), mark=None)
+    half = cv2.resize(beside(pasted), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    write_image(tmp_path / "swaps" / "both_driver.png", half, mark=None)
+    given = {"swaps": str(tmp_path / "swaps"), "targets": str(tmp_path / "targets"), "recognisers": ["analyzer"]}
+    evaluate(corpus, "", tmp_path / "out", **given).run()
+    (line,) = (tmp_path / "out" / "pairs.jsonl").read_text().splitlines()[1:]
+    result = json.loads(line)["result"]
+    assert result["notes"] == ["several faces: the one that was changed most counts"]
+    assert result["figures"]["top1_sface"] == 1  # the driver, and not because he stands beside: he is left out there
+    assert result["figures"]["similarity_target_sface"] < 0.5
+    (tmp_path / "empty").mkdir()
+    write_image(tmp_path / "grey" / "nobody.png", np.full((200, 200, 3), 128, np.uint8), mark=None)
+    with pytest.raises(UserError, match=r"task\.gallery=.*empty: no picture, video or profile found"):
+        evaluate(corpus, "", tmp_path / "out", **given, gallery=str(tmp_path / "empty"))
+    with pytest.raises(UserError, match=r"task\.gallery=.*grey: shows no face; give portraits of people"):
+        evaluate(corpus, "", tmp_path / "out", **given, gallery=str(tmp_path / "grey")).run()
+
+
+def test_evaluate_figures_are_those_of_validate_and_of_the_gate(corpus, compared):
     with (compared[0] / "pairs.csv").open() as lines:
         row = next(row for row in csv.DictReader(lines) if (row["set"], row["pair"]) == ("against", "man_driver"))
     with closing(analyzer()) as finder:
@@ -286,5 +327,15 @@ def test_evaluate_figures_are_those_of_validate(corpus, compared):
         if np.isfinite(values[figure.field]):
             expected = abs(values[figure.field]) if figure.reduction == "size" else values[figure.field]
             assert float(row[figure.name]) == pytest.approx(expected, rel=1e-3, abs=1e-6), figure.name
+        # the gate of a training sees the same place as a crop, and finds the landmarks there
+        matrix = estimate_alignment(finder(target)[0].keypoints, "arcface_128", 256)
+        crops = [warp_face(one, matrix, 256)[None] for one in (target, swap)]
+        points = transform_points(finder(target)[0].landmarks, matrix).astype(np.float32)
+        mask = (feathered_outline_mask(points, 256) * 255).astype(np.uint8)[None]
+        pictures = SwapPictures(crops[0], crops[0], crops[1], crops[1], mask, mask)
+        (gate,) = SwapEvaluator(finder, HeldOutRecogniser(), faces)(pictures).pictures
+    for name, (field, apart) in GATE.items():
+        value = abs(gate.values()[field]) if name == "pose_yaw" else gate.values()[field]
+        assert float(row[name]) == pytest.approx(value, rel=0.15, abs=apart), name
     assert float(row["distance_dlib"]) == pytest.approx(found.distance, abs=0.02)  # from a crop of 256 px, not of 128
     assert float(row["similarity_sface"]) == pytest.approx(found.similarity, abs=1e-4)
