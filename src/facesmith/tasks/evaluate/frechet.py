@@ -71,7 +71,7 @@ def measure_frechet(weights: str, results: Iterable[tuple[Pair, PairResult]], ba
             metric.update(_to_tensor(targets).to(device), real=True)
             metric.update(_to_tensor(swaps).to(device), real=False)
             count += len(swaps)
-        value = float(metric.compute()) if count > 1 else math.nan
+        value = max(float(metric.compute()), 0.0) if count > 1 else math.nan  # below 0 by rounding
     return Frechet(name, value, count, features, origin)
 
 
