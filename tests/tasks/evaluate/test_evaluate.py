@@ -278,6 +278,12 @@ def test_evaluate_of_a_wrong_file_of_arcface_says_so_before_any_work(corpus, tmp
             evaluate(corpus, "pasted", tmp_path / "out", recognisers=["arcface"], arcface=files[name]).run()
 
 
+def test_evaluate_into_a_file_is_refused(corpus, tmp_path):
+    (tmp_path / "report").write_text("")
+    with pytest.raises(UserError, match=r"output=.*report is a file; choose another folder"):
+        evaluate(corpus, "unchanged", tmp_path / "report")
+
+
 def test_evaluate_against_other_pairs_is_refused(corpus, tmp_path):
     write_image(tmp_path / "swaps" / "man.png", read_image(corpus / "targets" / "man.png"), mark=None)
     with pytest.raises(UserError, match=r"shares no file name with task\.swaps"):

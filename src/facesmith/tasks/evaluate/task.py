@@ -14,7 +14,7 @@ from rich.console import Console
 from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.files import make_private_folder, write_text
+from facesmith.files import make_private_folder, require_writable, write_text
 from facesmith.metrics.figures import PAIR_FIGURES, Figure, identity_figures
 from facesmith.metrics.statistics import LEAST_PAIRS
 from facesmith.progress import progress_bar
@@ -52,6 +52,7 @@ class EvaluateTask:
         self._config, self._make_analyzer, self._progress = config, analyzer, progress
         self._console = Console(highlight=False, soft_wrap=True)
         self._notes: list[str] = []
+        require_writable(config.output, "output")
         people = find_people(config.sources, "sources", one_person=config.one_person)
         self._others = None if config.gallery is None else find_people(config.gallery, "gallery")
         self._pairs, unused = self._match(config.swaps, "swaps", people)
