@@ -1,8 +1,9 @@
+import errno
 import stat
 
 import pytest
 
-from facesmith.errors import UserError
+from facesmith.errors import DiskFullError, MediaError, UserError
 from facesmith.files import atomic_write, write_text
 
 
@@ -42,3 +43,19 @@ def test_atomic_write_unwritable_explains_in_one_line(tmp_path):
     with pytest.raises(UserError, match="cannot be written") as caught:
         write_text(tmp_path / "file" / "note.txt", "new")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "cause", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("No space left on device (os error 28)")]
+)
+def test_atomic_write_full_disk_behind_another_error_names_the_file(tmp_path, cause):
+    path = tmp_path / "picture.png"
+
+    def write():
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise MediaError(f"{temporary}: cannot be written") from cause
+
+    with pytest.raises(DiskFullError, match=rf"^{path}: the disk is full"):
+        write()
+    assert list(tmp_path.iterdir()) == []

@@ -219,6 +219,12 @@ def is_disk_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
+def comes_from_full_disk(error: BaseException) -> bool:
+    """Return whether an error, or what caused it, says that the disk is full; libraries in Rust say it in words."""
+    causes = list(_chain(error))
+    return any(map(is_disk_full, causes)) or any(f"(os error {code})" in str(causes[-1]) for code in _FULL)
+
+
 def is_write_failure(error: BaseException) -> bool:
     """Return whether torch's file writer failed without saying why."""
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WRITER)

@@ -19,6 +19,7 @@ from facesmith.errors import (
     DiskFullError,
     MediaError,
     UserError,
+    comes_from_full_disk,
     format_bytes,
     free_bytes,
     is_disk_full,
@@ -66,8 +67,8 @@ def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_names(path.parent)
-    except (OSError, RuntimeError) as error:
-        full = is_disk_full(error) or (is_write_failure(error) and free_bytes(path) < _LITTLE)
+    except (OSError, RuntimeError, UserError) as error:
+        full = comes_from_full_disk(error) or (is_write_failure(error) and free_bytes(path) < _LITTLE)
         if temporary.exists():
             os.truncate(temporary, 0)  # who failed to write may still hold the file, and with it the room
         if full:
