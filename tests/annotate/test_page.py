@@ -103,8 +103,8 @@ def browser(store: MaskStore, tmp_path: Path) -> Iterator[Browser]:
     try:
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SPARING})
         paths = PathsConfig(runs=Path("runs"), face_sets=Path("face_sets"), profiles=Path("profiles"), run=None)
-        page = make_page(Project(tmp_path.resolve(), paths), Painter(Session(store)), selected="masks")
-        with serve(page) as address:
+        project, painter = Project(tmp_path.resolve(), paths), Painter(Session(store))
+        with serve(lambda: make_page(project, painter, selected="masks")) as address:
             yield Browser(driver, address)
     finally:
         driver.quit()

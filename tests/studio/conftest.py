@@ -44,7 +44,7 @@ def serving(tmp_path: Path) -> Serving:
     def served(**given: Any) -> Iterator[Served]:
         shown = tmp_path / "shown"
         shown.mkdir(exist_ok=True)
-        with serve(Page(echo_page, "", "", (shown,)), **given) as address:
+        with serve(lambda: Page(echo_page, "", "", (shown,)), **given) as address:
             parts = urlsplit(address)
             token = parse_qs(parts.query).get("token", [""])[0]
             with httpx.Client(base_url=f"http://{parts.netloc}", trust_env=False, timeout=20) as client:
@@ -73,7 +73,7 @@ def ada(project: Project, carphone_set: FaceSet) -> Project:
 @contextmanager
 def studio_client(project: Project) -> Iterator[tuple[Client, httpx.Client]]:
     """Serve the studio of a project; yield a client of its endpoints and one of plain HTTP."""
-    with serve(make_page(project)) as address:
+    with serve(lambda: make_page(project)) as address:
         parts = urlsplit(address)
         known = {"Authorization": f"Bearer {parse_qs(parts.query)['token'][0]}"}
         base = f"http://{parts.netloc}"

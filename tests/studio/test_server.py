@@ -7,13 +7,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from facesmith.errors import UserError
 from facesmith.studio import server
-from facesmith.studio.server import PASSWORD, remove_stale
+from facesmith.studio.server import PASSWORD, Page, remove_stale, serve
 
-from .conftest import Serving
+from .conftest import Serving, echo_page
 
 
 def scratch_folders() -> list[Path]:
@@ -137,6 +138,21 @@ def test_listen_to_others_demands_a_password(serving: Serving, monkeypatch: pyte
         entered = page.client.post("/login", data={"password": "correct horse"})
         assert (entered.status_code, entered.headers["location"]) == (303, "/")
         assert page.client.get("/config").status_code == 200
+
+
+def test_serve_answers_while_the_page_is_being_made() -> None:
+    seen: list[httpx.Response] = []
+    addresses: list[str] = []
+
+    def make() -> Page:
+        seen.append(httpx.get(addresses[0], trust_env=False))
+        return Page(echo_page, "", "")
+
+    with serve(make, announce=addresses.append) as address:
+        assert addresses == [address]
+        assert (seen[0].status_code, "is being opened" in seen[0].text) == (503, True)
+        assert "token" not in seen[0].text
+        assert httpx.get(address, trust_env=False).status_code == 200
 
 
 def test_serve_taken_port_is_one_line(serving: Serving) -> None:

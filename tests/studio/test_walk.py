@@ -144,10 +144,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_studio_walk_from_upload_to_signed_film(server: Server, window: Window) -> None:
-    project = server.project
     window.open(server.start())
     upload_and_extract(server, window)
     train_through_a_killed_server(server, window)
+    swap_a_picture_and_a_film(server, window)
+    look_at_the_other_tabs(window)
+
+
+def swap_a_picture_and_a_film(server: Server, window: Window) -> None:
     window.tab("Swap")
     until(lambda: "ada.onnx" in window.one("#swap_model input").get_attribute("value"))
     for target, result in (
@@ -158,10 +162,13 @@ def test_studio_walk_from_upload_to_signed_film(server: Server, window: Window) 
         window.click("#swap_show")
         until(lambda: "1 of 1 faces swapped" in window.text("#swap_told"), 180)
         window.click("#swap_render")
-        until(lambda result=result: (project / "swapped" / result).is_file(), 300)
+        until(lambda result=result: (server.project / "swapped" / result).is_file(), 300)
         until(lambda result=result: result in window.text("#swap_player"), 60)
         assert "marked as synthetic, signed, and unchanged since" in window.text("#swap_player")
         window.screen(f"swap_{target[6:15]}")
+
+
+def look_at_the_other_tabs(window: Window) -> None:
     window.tab("Compare")
     until(lambda: window.all("#compare_curves polyline"), 60)
     window.screen("compare")

@@ -11,6 +11,7 @@ from facesmith.config.studio import StudioConfig
 from facesmith.errors import UserError
 from facesmith.files import require_writable
 from facesmith.studio.project import Project
+from facesmith.studio.server import Page, serve
 
 
 def open_project(config: StudioConfig) -> Project:
@@ -27,6 +28,12 @@ def open_project(config: StudioConfig) -> Project:
     return Project(root, config.paths, allowed)
 
 
+def _make_page(project: Project) -> Page:
+    from facesmith.studio.page import make_page  # imports Gradio, which takes seconds
+
+    return make_page(project)
+
+
 def studio(config: StudioConfig) -> None:
     """Serve the page until Ctrl+C; what it started goes on.
 
@@ -36,20 +43,20 @@ def studio(config: StudioConfig) -> None:
     project = open_project(config)
     assets.use_directory(config.assets.dir)
     os.chdir(project.root)  # paths that are typed on the page mean what they mean to the commands it starts
-    from facesmith.studio.page import make_page
-    from facesmith.studio.server import serve
-
     console = Console(highlight=False, soft_wrap=True)
-    page = make_page(project)
+
+    def announce(address: str) -> None:
+        console.print(f"facesmith studio for {project.root}: {address} (Ctrl+C ends it; jobs go on)", markup=False)
+
     with serve(
-        page,
+        lambda: _make_page(project),
+        announce=announce,
         listen=config.listen,
         port=config.port,
         browser=config.open_browser,
         names=tuple(config.hosts),
         max_upload=int(config.max_upload_gb * 1e9),
-    ) as address:
-        console.print(f"facesmith studio for {project.root}: {address} (Ctrl+C ends it; jobs go on)", markup=False)
+    ):
         try:
             while True:
                 time.sleep(3600)

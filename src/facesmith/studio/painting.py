@@ -39,8 +39,9 @@ def _serve_page(store: MaskStore, config: AnnotateConfig, console: Console) -> N
 
     project = Project(Path.cwd().resolve(), config.paths)
     painter = Painter(Session(store))
-    page = make_page(project, painter, selected="masks")
-    with serve(page, port=config.port, browser=config.open_browser) as address:
+    with serve(
+        lambda: make_page(project, painter, selected="masks"), port=config.port, browser=config.open_browser
+    ) as address:
         console.print(f"{len(store)} faces to paint at {address} (Ctrl+C ends); masks: {store.folder}", markup=False)
         try:
             while True:

@@ -13,16 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import gradio as gr
 import psutil
-import uvicorn
-from fastapi import FastAPI
 
 from facesmith.errors import UserError
 from facesmith.studio.access import Access, password_problem
-from facesmith.studio.guard import Guard
+from facesmith.studio.opening import opening_page
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from fastapi import FastAPI
 
 PASSWORD: Final = "FACESMITH_PASSWORD"
 _SCRATCH: Final = "facesmith-studio-"
@@ -44,16 +45,16 @@ class Page:
         routes: Adds what is not Gradio's.
     """
 
-    build: Callable[[], gr.Blocks]
+    build: "Callable[[], gr.Blocks]"
     css: str
     scripts: str
     allowed: tuple[Path, ...] = ()
-    routes: Callable[[FastAPI], None] = lambda app: None
+    routes: "Callable[[FastAPI], None]" = lambda app: None
 
 
 @contextmanager
 def serve(
-    page: Page,
+    make: Callable[[], Page],
     *,
     listen: str = "127.0.0.1",
     port: int | None = None,
@@ -61,17 +62,21 @@ def serve(
     names: tuple[str, ...] = (),
     max_upload: int = 4_000_000_000,
     query: str = "",
+    announce: Callable[[str], None] = lambda address: None,
 ) -> Iterator[str]:
     """Serve a page on a thread until the `with` ends.
 
+    The address answers within a second, with a page that waits; what builds the real one takes some seconds to import.
+
     Args:
-        page: What is served.
+        make: Makes what is served.
         listen: Address to listen on; one that other computers reach asks for the password in `FACESMITH_PASSWORD`.
         port: None for the usual one, or where that is taken a free one.
         browser: Open the page in a browser.
         names: Further names under which the page may be asked for.
         max_upload: Largest upload in bytes.
         query: What else stands in the address, such as `__theme=dark`.
+        announce: Is called with the address as soon as it answers.
 
     Yields:
         The address of the page, with its token.
@@ -84,16 +89,23 @@ def serve(
         raise UserError(f"listen={listen}: {problem}")
     with _listen(listen, port) as bound, _private_scratch() as scratch:
         access = Access(listen, bound.getsockname()[1], names, password, max_upload)
-        app = _assemble(page, access, scratch)
-        logging.getLogger("uvicorn.error").addFilter(_is_no_farewell)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                Guard(app, access, scratch),
-                log_level="error",
-                ws="none",
-                timeout_graceful_shutdown=1,
-            )
-        )
+        host = "127.0.0.1" if listen in ("0.0.0.0", "::") else listen
+        shown = f"[{host}]" if ":" in host else host
+        words = "&".join(filter(None, ["" if password else f"token={access.token}", query]))
+        address = f"http://{shown}:{access.port}/{'?' if words else ''}{words}"
+        with opening_page(bound):
+            announce(address)
+            if browser:
+                webbrowser.open(address)
+            import uvicorn
+
+            from facesmith.studio.guard import Guard
+
+            app = _assemble(make(), access, scratch)
+            logging.getLogger("uvicorn.error").addFilter(_is_no_farewell)
+            guarded = Guard(app, access, scratch)
+            config = uvicorn.Config(guarded, log_level="error", ws="none", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         end = time.monotonic() + _STARTING
@@ -101,13 +113,7 @@ def serve(
             if not thread.is_alive() or time.monotonic() > end:
                 raise UserError(f"listen={listen}: the server did not start; see the lines above")
             time.sleep(0.02)
-        host = "127.0.0.1" if listen in ("0.0.0.0", "::") else listen
-        shown = f"[{host}]" if ":" in host else host
-        words = "&".join(filter(None, ["" if password else f"token={access.token}", query]))
-        address = f"http://{shown}:{access.port}/{'?' if words else ''}{words}"
         try:
-            if browser:
-                webbrowser.open(address)
             yield address
         finally:
             app.state.closing = True
@@ -115,7 +121,10 @@ def serve(
             thread.join(5)
 
 
-def _assemble(page: Page, access: Access, scratch: Path) -> FastAPI:
+def _assemble(page: Page, access: Access, scratch: Path) -> "FastAPI":
+    import gradio as gr
+    from fastapi import FastAPI
+
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     page.routes(app)
     quiet = {"body_text_color_subdued": "*neutral_600", "body_text_color_subdued_dark": "*neutral_400"}
@@ -156,6 +165,7 @@ def _listen(address: str, port: int | None) -> Iterator[socket.socket]:
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind((host, wanted))
+            bound.listen(128)
         except OSError as error:
             bound.close()
             if wanted == _PORT and port is None:

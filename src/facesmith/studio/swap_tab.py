@@ -99,7 +99,7 @@ class SwapTab:
                 with gr.Row(elem_classes="actions"):
                     render = gr.Button("Render", variant="primary", elem_id="swap_render")
                     resume = gr.Button("Go on with a stopped one", size="sm", elem_id="swap_resume")
-                result = gr.Dropdown([], label="Results", elem_id="swap_results")
+                result = gr.Dropdown([], label="Results", allow_custom_value=True, elem_id="swap_results")
                 player = gr.HTML(elem_id="swap_player")
         controls = [one[name] for name in _FIELDS]
         refresh = gr.Button("refresh", elem_id="refresh-swap", elem_classes="hidden-button")
@@ -113,8 +113,8 @@ class SwapTab:
             moved(reported(self._redraw), controls, [picture, told], **private, **redraw)
         written = [*controls, output, beside]
         gr.on([part.change for part in written], self._describe, written, [command], **private)
-        render.click(reported(self._render), written, [command], **private)
-        resume.click(reported(lambda *values: self._render(*values, resume=True)), written, [command], **private)
+        render.click(reported(self._render), written, [command, result], **private)
+        resume.click(reported(self._resume), written, [command, result], **private)
         result.change(reported(self._show), [result], [player], **private)
         lists = [one["model"], one["target"], one["profile"], one["adapter"], result, player]
         refresh.click(self._refresh, [one["model"], one["target"], result], lists, **private)
@@ -157,14 +157,22 @@ class SwapTab:
         except UserError as error:
             return f"# {str(error).splitlines()[0]}"
 
-    def _render(self, *values: Any, resume: bool = False) -> str:
+    def _resume(self, *values: Any) -> tuple[str, Any]:
+        return self._render(*values, resume=True)
+
+    def _render(self, *values: Any, resume: bool = False) -> tuple[str, Any]:
         words = self._words(values, resume)
         jobs.start(self._project, words, f"swap into {Path(str(values[1])).name}", "use")
         gr.Info("The swap is in the queue.")
-        return command_line(words)
+        output = next(word.removeprefix("output=") for word in words if word.startswith("output="))
+        return command_line(words), gr.Dropdown(value=output.strip("'"))
 
     def _show(self, named: str | None) -> str:
-        return draw_result(self._project, named) + describe_mark(self._project, named) if named else ""
+        if not named:
+            return ""
+        if not self._project.resolve(named, "result").is_file():
+            return f'<div class="empty">{escape(named)} is not there yet; the queue shows how far it is.</div>'
+        return draw_result(self._project, named) + describe_mark(self._project, named)
 
     def _refresh(self, model: str | None, target: str | None, result: str | None) -> list[Any]:
         project = self._project
@@ -172,7 +180,7 @@ class SwapTab:
         results = [project.short(path) for path in project.results()]
         profiles = ["", *(project.short(path) for path in project.profiles())]
         adapters = ["", *(project.short(path) for path in project.adapters())]
-        chosen = result if result in results else (results[0] if results else None)
+        chosen = result or (results[0] if results else None)
         return [
             gr.Dropdown(models, value=model if model in models else (models[0] if models else None)),
             gr.Dropdown(self._targets(), value=target or None),

@@ -132,7 +132,8 @@ def read_form(values: tuple[Any, ...]) -> TrainingForm:
     """
     numbers = ("epochs", "batch", "rank")
     held: dict[str, Any] = dict(zip(FIELDS, values, strict=True))
-    return TrainingForm(**{name: value if name in numbers else value or "" for name, value in held.items()})
+    held.update({name: value or "" for name, value in held.items() if name not in numbers})
+    return TrainingForm(**held)
 
 
 def _text(label: str, info: str, **more: Any) -> gr.Textbox:
