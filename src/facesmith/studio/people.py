@@ -145,7 +145,7 @@ def toggle_face(project: Project, name: str, number: int) -> tuple[FaceSet, str]
     left_out = faces.left_out ^ {crop}
     if len(left_out) == len(faces.selected_crops):
         raise UserError(f"{name}: this leaves no face; take some back")
-    write_left_out(faces.path, left_out)
+    write_left_out(faces.path, left_out, faces.selected_crops)
     return FaceSet(faces.path), f"faces {name} {verb} {number}"
 
 
