@@ -152,13 +152,11 @@ def build_painter(painter: Painter) -> PainterParts:
                 size = gr.Slider(*_SIZES, value=_SIZE, step=1, label="brush, px", elem_id="size")
                 onion = gr.Checkbox(label=_COMMANDS["onion"].description, elem_id="onion")
         strip = gr.HTML(
-            {"at": 0, "states": [], "set": ""},
+            _strip_value(0, [], ""),
             html_template=_STRIP,
             js_on_load=_read("strip.js"),
             apply_default_css=False,
             elem_id="strip",
-            route=CROPS,
-            kinds=list(STATES),
         )
     seen = [editor, heading, strip, cut_out, status]
     quiet: dict[str, Any] = {"show_progress": "hidden", **_ONE_AT_A_TIME}
@@ -230,8 +228,13 @@ def _component_values(view: View | None) -> list[Any]:
     )
     loading = "" if view.canvas is None else " loading"
     status = f'<div class="{"failed" if view.failed else "fine"}{loading}">{escape(view.message)}</div>'
-    strip = {"at": view.row, "states": view.states, "set": view.key}
+    strip = _strip_value(view.row, view.states, view.key)
     return [gr.skip() if view.canvas is None else view.canvas, heading, strip, view.cut_out, status]
+
+
+def _strip_value(row: int, states: list[int], key: str) -> dict[str, Any]:
+    """Return all that the film strip is drawn from: what is outside of its value is lost where a tab is drawn late."""
+    return {"at": row, "states": states, "set": key, "route": CROPS, "kinds": list(STATES)}
 
 
 def _button(name: str) -> gr.Button:
@@ -253,9 +256,9 @@ def _legend() -> str:
 
 
 _STRIP: Final = (
-    "${value.states.map((state, row) => `<button class='frame ${kinds[state]}${row === value.at ? ' at' : ''}'"
-    " data-row='${row}' title='${row + 1}: ${kinds[state]}'>"
-    "<img loading='lazy' src='${route}${row}?set=${value.set}' alt=''>"
+    "${value.states.map((state, row) => `<button class='frame ${value.kinds[state]}${row === value.at ? ' at' : ''}'"
+    " data-row='${row}' title='${row + 1}: ${value.kinds[state]}'>"
+    "<img loading='lazy' src='${value.route}${row}?set=${value.set}' alt=''>"
     "<b>${row + 1}</b></button>`).join('')}"
 )
 
