@@ -162,10 +162,19 @@ def _check_flags(argv: Sequence[str]) -> None:
 
 
 def _check_groups(argv: Sequence[str], folder: Path) -> None:
-    """Refuse a config group that is set to null, which Hydra answers with a traceback."""
+    """Refuse what Hydra answers with a traceback, or takes for the working folder.
+
+    Raises:
+        UserError: A config group is set to null or a number, a key is missing, or the run's folder is empty.
+    """
     for argument in argv:
-        group, _, value = argument.lstrip("+").partition("=")
-        if value == "null" and re.fullmatch(r"[a-z][a-z_/]*", group) and (folder / group).is_dir():
+        group, equals, value = argument.lstrip("+").partition("=")
+        if equals and not group:
+            raise UserError(f"{argument}: names no key; write key=value")
+        if group == "hydra.run.dir" and not value.strip("'\""):
+            raise UserError(f"{argument}: is empty, which would be the working folder; name a folder, or . for that")
+        is_group = re.fullmatch(r"[a-z][a-z_/]*", group) is not None and (folder / group).is_dir()
+        if is_group and re.fullmatch(r"null|true|false|[-+.\d][-+.\deE_]*", value, re.IGNORECASE):
             options = ", ".join(sorted(path.stem for path in (folder / group).glob("*.yaml")))
             raise UserError(f"{argument}: is a config group; choose one of {options}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,6 +26,8 @@ def explain_error(error: BaseException) -> list[str] | None:
     for cause in _chain(first[-1] if first else error):
         if isinstance(cause, UserError):
             return str(cause).splitlines()
+        if isinstance(cause, OverrideParseException):
+            return [f"{cause.override}: cannot be read; write key=value, with quotes around unusual characters"]
         if isinstance(cause, HydraException | OmegaConfBaseException):
             return [_flat(cause)]
         if type(cause).__name__ == "MisconfigurationException":

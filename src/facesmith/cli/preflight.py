@@ -1,12 +1,13 @@
 """What can be known to be wrong before torch is imported: paths, folders, room on the disk, the monitored metric."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from hydra.core.hydra_config import HydraConfig
 
-from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
+from facesmith.config.schema import ExportConfig, InferConfig, JobConfig, TrainConfig
 from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError
 from facesmith.files import require_writable
@@ -28,7 +29,8 @@ def check_training(config: TrainConfig) -> None:
     Raises:
         UserError: One line for each mistake.
     """
-    lines = [*_missing_media(config.data, "data"), *_missing_files(config.model, "model")]
+    lines = [*_missing_media(config.data, "data"), *_missing_files(config.data, "data")]
+    lines += [*_missing_files(config.model, "model"), *_missing_assets(config)]
     folders = {"paths.runs": config.paths.runs, "paths.face_sets": config.paths.face_sets}
     lines += [line for key, folder in folders.items() for line in _unwritable(key, folder)]
     lines += _unknown_metrics(config)
@@ -74,6 +76,8 @@ def find_missing(named: str) -> str | None:
         return "is empty; name a file or a folder"
     if named.startswith("asset:"):
         return None
+    if re.match(r"[a-z]+://", named):
+        return "is an address; download it first, and name the file"
     try:
         path = Path(named).expanduser()
         if path.exists() or _has_match(path):
@@ -108,6 +112,12 @@ def _missing_files(settings: object, prefix: str) -> Iterator[str]:
             why = find_missing(str(one)) if isinstance(one, Path) else None
             if why:
                 yield f"{prefix}.{key}={one}: {why}".lstrip(".")
+
+
+def _missing_assets(config: JobConfig) -> Iterator[str]:
+    folder = config.assets.dir
+    if folder is not None and not folder.expanduser().is_dir():
+        yield f"assets.dir={folder}: is not a directory; name the folder that holds the assets, or null"
 
 
 def _paths(value: object) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from facesmith.config.settings import (
     Chosen,
@@ -66,12 +66,18 @@ class VariationsConfig(Settings):
     """Share that wear another person's face."""
 
 
+def _rising(pair: list[float]) -> list[float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"the smallest comes first: [{pair[1]}, {pair[0]}]")
+    return pair
+
+
 class AugmentMasksConfig(WholeComponent):
     """Settings of `AugmentMasks`."""
 
     degrees: float = Field(ge=0, le=180)
     """Largest rotation, in degrees."""
-    scale: list[float] = Field(min_length=2, max_length=2)
+    scale: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2), AfterValidator(_rising)]
     """Smallest and largest factor, drawn for width and height separately: one face becomes long ones and wide ones."""
     shear: float = Field(ge=0, lt=45)
     """Largest shear, in degrees."""
@@ -167,7 +173,7 @@ class OccluderModuleConfig(ModuleConfig):
     """Pretrained weights: the library's name of them, a torch file, `asset:<name>`, or None."""
     encoder_depth: int = Field(ge=3, le=5)
     """Number of the encoder's stages that are used, each at half the side of the one before."""
-    decoder_channels: Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(max_length=8)] | None
+    decoder_channels: Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(min_length=1, max_length=8)] | None
     """Channels of as many stages of a U-Net's decoder, coarse to fine; None for the library's default."""
     detail_channels: int = Field(ge=1, le=256)
     """Channels of two more layers at full resolution."""

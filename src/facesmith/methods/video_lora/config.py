@@ -96,7 +96,7 @@ class ValidationSettings(Settings):
     """Sampler steps of a generated clip."""
     cfg_scale: float = Field(ge=1)
     """Classifier-free guidance scale; 1: none."""
-    face_scales: list[float]
+    face_scales: list[float] = Field(min_length=1)
     """Scales of the face tokens, one generated video each."""
     references: int = Field(ge=0, le=4)
     """Reference photos of two more videos, one with face tokens and one with photos alone; 0: no such videos."""

@@ -1,7 +1,7 @@
 """Time a training step before the first one: a real batch, forward and backward, whose result is discarded."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple
 
@@ -41,7 +41,7 @@ def time_step(trainer: Trainer, module: LightningModule) -> StepCost | None:
 
     Returns:
         None where a step cannot be tried without taking it: on several devices, with an optimiser that the module
-        drives itself, with batches that come as a stream.
+        drives itself, with batches that come as a stream, without a loss.
     """
     loader = _single_loader(trainer)
     if loader is None or not module.automatic_optimization or not isinstance(trainer.strategy, SingleDeviceStrategy):
@@ -54,6 +54,8 @@ def time_step(trainer: Trainer, module: LightningModule) -> StepCost | None:
         computing = _time_compute(trainer, module, batch)
     finally:
         set_random_state(before)
+    if computing is None:
+        return None
     # workers load while the network computes
     waiting = max(0.0, loading / loader.num_workers - computing) if loader.num_workers else loading
     trained = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
@@ -82,8 +84,8 @@ def _load_batch(loader: DataLoader[Any]) -> Any:
             generator.set_state(state)
 
 
-def _time_compute(trainer: Trainer, module: LightningModule, batch: Any) -> float:
-    """Return the seconds of a step without loading, after one that allocates and compiles."""
+def _time_compute(trainer: Trainer, module: LightningModule, batch: Any) -> float | None:
+    """Return the seconds of a step without loading, after one that allocates and compiles; None without a loss."""
     device = trainer.strategy.root_device
     phases = [module.at_progress(phase) if isinstance(module, HasPhases) else nullcontext() for phase in _PHASES]
     times: list[float] = []
@@ -95,7 +97,9 @@ def _time_compute(trainer: Trainer, module: LightningModule, batch: Any) -> floa
                 on_device = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
                 with trainer.precision_plugin.train_step_context():
                     made = module.training_step(on_device, 0)
-                loss: Tensor = made if isinstance(made, Tensor) else made["loss"]
+                loss = made.get("loss") if isinstance(made, Mapping) else made
+                if not isinstance(loss, Tensor):
+                    return None
                 loss.backward()
                 if device.type != "cpu":
                     torch.accelerator.synchronize(device)
