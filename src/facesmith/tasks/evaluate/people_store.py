@@ -33,7 +33,7 @@ class PeopleStore:
     def key(self, person: Person) -> str:
         """Return a hash that changes with the person's files and with the settings."""
         facts: list[object] = [self._settings, person.name]
-        for path in [media.path for media in person.media] + [person.profile] * (person.profile is not None):
+        for path in (*(media.path for media in person.media), *([person.profile] if person.profile else [])):
             status = path.stat()
             facts += [str(path.resolve()), status.st_size, status.st_mtime_ns]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -57,7 +57,7 @@ class PeopleStore:
                     tuple(facts["notes"]),
                     bool(facts["crowded"]),
                 )
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             return None
 
     def save(self, person: Person, known: KnownPerson) -> None:
@@ -74,6 +74,7 @@ class PeopleStore:
                 pictures=np.frombuffer(b"".join(known.pictures), np.uint8),
                 landmarks=known.landmarks,
                 blendshapes=known.blendshapes,
+                allow_pickle=False,
                 **{f"embedding_{name}": value for name, value in known.embeddings.items()},
             )
 
