@@ -154,7 +154,7 @@ class PlaneFrame:
         shrink = int(_COARSE / math.sqrt(abs(float(np.linalg.det(matrix[:, :2])))))
         if shrink > 1:
             return self._cut_coarsely(matrix, size, shrink)
-        stored = cv2.invertAffineTransform(self.to_stored)
+        stored = self.orientation.from_stored(self.frame.width, self.frame.height)
         parts = []
         for plane in self.planes:
             turn = _chain(_chain(plane.to_frame, stored), matrix)
