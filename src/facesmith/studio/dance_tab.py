@@ -13,7 +13,7 @@ from facesmith.studio.project import Project
 from facesmith.studio.words import command_line
 
 _SCALES: Final = (
-    ("face_scale", "Face", 0.0, 3.0, 1.0, "0.5 subtle, 1.5 strong"),
+    ("face_scale", "Face", 0.0, 3.0, 1.0, "0.25 subtle, 1.5 strong"),
     ("lora_scale", "LoRA", 0.0, 2.0, 1.0, "how much of what was learnt"),
     ("vace_scale", "Poses", 0.0, 2.0, 1.0, "how closely they are followed; strong weakens the likeness"),
     ("cfg_scale", "Guidance", 1.0, 15.0, 5.0, "how closely the prompt is followed"),

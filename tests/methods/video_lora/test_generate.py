@@ -65,6 +65,7 @@ def make_task(exports: Path, source: Path, output: Path, **more: Any) -> Generat
         "num_frames": 65,
         "overlap": 9,
         "shift": None,
+        "loras": [],
         "fps": None,
         "references": None,
         "reference_scale": 1.0,
@@ -188,7 +189,7 @@ def test_generate_task_odd_poses_and_scales_warn(
     assert any(
         "is 70x90 px, generated at 64x96 and cropped to fit; sizes are multiples of 16" in line for line in lines
     )
-    assert any(line.startswith("face_scale=2.5: 0.5 is subtle") for line in lines)
+    assert any(line.startswith("face_scale=2.5: 0.25 is subtle") for line in lines)
     with open_video(path) as video:
         assert (len(video), video.height, video.width) == (9, 64, 96)
     with pytest.raises(UserError, match=r"task.width=90: must be a multiple of 16, such as 96"):

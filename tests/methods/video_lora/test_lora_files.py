@@ -16,12 +16,12 @@ from facesmith.methods.video_lora.lora import (
     NAME,
     add_lora,
     extract_lora,
-    from_comfy,
     load_lora,
     save_comfy,
     save_lora,
     to_comfy,
 )
+from facesmith.methods.video_lora.lora_families import to_diffusers
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2"]
 
@@ -71,7 +71,7 @@ def test_to_comfy_and_back_keeps_tensors_and_alpha(trained: Any, tmp_path: Path)
     renamed = to_comfy(tensors, config)
     assert "diffusion_model.vace_blocks.0.cross_attn.o.lora_up.weight" in renamed
     assert float(renamed["diffusion_model.blocks.5.ffn.2.alpha"]) == 6
-    back, alphas = from_comfy(renamed, tmp_path)
+    back, alphas = to_diffusers(renamed, tmp_path)
     assert back.keys() == tensors.keys()
     assert all(torch.equal(back[name], tensors[name]) for name in tensors)
     assert set(alphas.values()) == {6.0}
@@ -101,7 +101,7 @@ def test_load_lora_other_files_raises(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"unet.down.lora_A.weight": torch.ones(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match=r"is no LoRA of a Wan transformer"):
+    with pytest.raises(UserError, match=r"is no layer of a Wan transformer|is no LoRA of a Wan transformer"):
         load_lora(tmp_path / "other.safetensors")
     save_file({"diffusion_model.blocks.0.norm.lora_A.weight": torch.ones(1)}, tmp_path / "odd.safetensors")
     with pytest.raises(UserError, match=r"holds diffusion_model.blocks.0.norm.lora_A.weight, which is no layer"):

@@ -20,6 +20,7 @@ from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings, PhotoEn
 from facesmith.methods.video_lora.latents import encode_video, initial_noise, sample_latents, vace_control
 from facesmith.methods.video_lora.memory_check import check_disk_space
 from facesmith.methods.video_lora.memory_estimate import latents_bytes
+from facesmith.methods.video_lora.quantization import Storage, enable_storage_casting
 from facesmith.methods.video_lora.text_encoding import pad_rows
 from facesmith.models.encoders.aggregation import warn_photo_count
 from facesmith.progress import track
@@ -191,6 +192,7 @@ def generate_prior_clips(
     steps: int,
     cfg_scale: float,
     progress: bool,
+    storage: Storage = "as_computed",
 ) -> list[Path]:
     """Generate a clip with the base alone for the poses and the prompt of each item.
 
@@ -204,6 +206,7 @@ def generate_prior_clips(
         steps: Of the sampler.
         cfg_scale: Classifier-free guidance scale.
         progress: Whether a bar is shown.
+        storage: Type that the transformer's weights are stored in, as in training.
 
     Returns:
         Each item's entry: `latents` (C,F,h,w).
@@ -212,6 +215,8 @@ def generate_prior_clips(
         UserError: the disk is full.
     """
     settings = {"steps": steps, "cfg_scale": cfg_scale, "text_length": text_length, "base": base.fingerprint}
+    if storage != "as_computed":
+        settings["storage"] = storage
     paths = [
         cache.path("prior", clip=item.clip.stem, text=item.text.stem, negative=negative.stem, seed=seed, **settings)
         for seed, item in enumerate(items)
@@ -222,8 +227,10 @@ def generate_prior_clips(
     size = sum(items[number].clip.stat().st_size for number in todo) / 2
     check_disk_space(cache.folder, size, f"{len(todo)} clips of the base itself", "data.cache")
     device = _device()
-    transformer, scheduler = base.load_transformer(_fast_dtype(device)).to(device), base.load_scheduler()
-    dtype = transformer.dtype
+    dtype, scheduler = _fast_dtype(device), base.load_scheduler()
+    transformer = base.load_transformer(dtype, storage=storage)
+    enable_storage_casting(transformer, storage, dtype)
+    transformer = transformer.to(device)
 
     def read_text(path: Path) -> Tensor:
         return pad_rows(cache.read(path)["rows"], text_length)[None].to(device, dtype)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle, load_bundle
-from facesmith.methods.video_lora.base import Base, open_base
+from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.generation import load_adapter
-from facesmith.methods.video_lora.lora import NAME, PREFIX, load_lora, save_comfy, save_lora
+from facesmith.methods.video_lora.lora import NAME, check_lora_fits_base, load_lora, save_comfy, save_lora
 from facesmith.methods.video_lora.memory_check import check_disk_space, format_bytes, free_memory
 from facesmith.methods.video_lora.memory_estimate import count_weights
 from facesmith.methods.video_lora.networks import SCALE, TOKENS, FaceTransformer, Tensors
@@ -88,37 +88,6 @@ def export_graphs(source: Path, to: str, output: Path, base: str | None, opset: 
         f"{one.difference:.1e} of torch, all sizes free"
         for one in written
     ]
-
-
-def check_lora_fits_base(tensors: Tensors, facts: dict[str, Any], base: Base, setting: str) -> None:
-    """Check that a LoRA belongs to a base: by the base's fingerprint where it is stated, and by every layer's size.
-
-    Args:
-        tensors: In diffusers' names.
-        facts: Of the LoRA's file.
-        base: That it must fit.
-        setting: Key and value that an error begins with.
-
-    Raises:
-        UserError: it does not.
-    """
-    if facts.get("base_hash", base.fingerprint) != base.fingerprint:
-        raise UserError(
-            f"{setting}: was trained on {facts['base']} ({facts['base_hash']}), not on {base.name} "
-            f"({base.fingerprint}); give that base"
-        )
-    layers = dict(base.empty_transformer().named_modules())
-    for name, value in sorted(tensors.items()):
-        layer, half = name.removeprefix(PREFIX).rsplit(".lora_", 1)
-        found: Any = layers.get(layer)
-        if not isinstance(found, nn.Linear):
-            raise UserError(f"{setting}: changes {layer}, which {base.name} does not have; give a LoRA of that base")
-        wanted, side = (found.in_features, 1) if half.startswith("A") else (found.out_features, 0)
-        if value.shape[side] != wanted:
-            raise UserError(
-                f"{setting}: is for a base with {value.shape[side]} numbers at {layer}, {base.name} has {wanted}; give "
-                "a LoRA of that base"
-            )
 
 
 @dataclass(frozen=True)
@@ -310,7 +279,7 @@ def _metadata(bundle: AdapterBundle) -> dict[str, str]:
 
 def _load(source: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
     """Return tensors in diffusers' names, peft config and facts."""
-    if source.suffix == ".safetensors":
+    if source.suffix in (".safetensors", ".pth", ".pt", ".bin"):
         if not source.is_file():
             raise UserError(
                 f"ckpt_path={source}: there is no such file; give a LoRA, an exports/ folder or a checkpoint"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle
 from facesmith.methods.video_lora.base import Base
-from facesmith.methods.video_lora.lora import NAME, PREFIX, set_lora_scale
+from facesmith.methods.video_lora.lora import NAME, PREFIX, check_lora_fits_base, load_lora, set_lora_scale
 from facesmith.methods.video_lora.memory_check import Offload, compute_dtype
 from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention, build_conditioning
 from facesmith.methods.video_lora.quantization import Storage, enable_storage_casting
@@ -81,6 +82,7 @@ class VideoGenerator:
         storage: Type that the transformer's weights are stored in.
         embedding: (E,), another face for the mapper than the person's.
         shift: Of the sampler's noise levels; None: the base's.
+        loras: Further LoRAs, such as those that need few steps or that draw a style, each with its scale.
 
     Raises:
         UserError: the person was trained on another base, the embedding does not fit the mapper, or this computer
@@ -97,6 +99,7 @@ class VideoGenerator:
         storage: Storage = "as_computed",
         embedding: Tensor | None = None,
         shift: float | None = None,
+        loras: Sequence[tuple[Path, float]] = (),
     ) -> None:
         gpu = torch.cuda.is_available()
         if offload not in ("none", "disk") and not gpu:
@@ -126,6 +129,11 @@ class VideoGenerator:
         )
         pipe.set_progress_bar_config(disable=True)
         load_adapter(pipe.transformer, bundle)
+        self._others: dict[str, float] = {}
+        for number, (path, scale) in enumerate(loras):
+            name = f"lora_{number}"
+            load_further_lora(pipe.transformer, base, path, name)
+            self._others[name] = scale
         enable_storage_casting(pipe.transformer, storage, dtype)
         self._pipe, self._dtype = pipe, dtype
         self._texts: dict[str, Tensor] = {}
@@ -155,7 +163,7 @@ class VideoGenerator:
         Returns:
             (T,H,W,3) RGB uint8.
         """
-        set_lora_scale(self._pipe.transformer, config.lora_scale)
+        set_lora_scale(self._pipe.transformer, config.lora_scale, self._others)
         conditioning = self.conditioning(config)
 
         def report_step(pipe: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -329,6 +337,24 @@ def load_adapter(transformer: Any, bundle: AdapterBundle) -> None:
     transformer.load_lora_adapter(bundle.lora, prefix=PREFIX.rstrip("."), adapter_name=NAME, metadata=metadata)
     if bundle.attention is not None:
         add_face_attention(transformer, bundle.attention)
+
+
+def load_further_lora(transformer: Any, base: Base, path: Path, name: str) -> None:
+    """Load a LoRA of any known trainer beside the person's.
+
+    Args:
+        transformer: Of the base, changed in place.
+        base: That the LoRA must fit.
+        path: A file of `load_lora`.
+        name: Of the adapter in peft.
+
+    Raises:
+        UserError: it is no LoRA of Wan, or of a base of another size.
+    """
+    tensors, config, facts = load_lora(path)
+    check_lora_fits_base(tensors, facts, base, f"task.loras: {path}")
+    metadata = {f"{PREFIX}{key}": config[key] for key in _LORA_KEYS if key in config}
+    transformer.load_lora_adapter(tensors, prefix=PREFIX.rstrip("."), adapter_name=name, metadata=metadata)
 
 
 def build_scheduler(own: Any, name: Scheduler, shift: float | None = None) -> Any:

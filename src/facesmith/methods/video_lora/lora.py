@@ -17,6 +17,8 @@ from torch import nn
 
 from facesmith.errors import UserError
 from facesmith.files import atomic_write
+from facesmith.methods.video_lora.base import Base
+from facesmith.methods.video_lora.lora_families import LAYERS, OUTER, to_diffusers
 from facesmith.methods.video_lora.networks import Tensors, is_face_attention
 
 NAME: Final = "face"  # of the adapter in peft
@@ -25,25 +27,8 @@ COMFY_PREFIX: Final = "diffusion_model."
 CONFIG_KEY: Final = "lora_adapter_metadata"  # where diffusers looks for rank and alpha
 FACTS_KEY: Final = "facesmith"
 
-# Names of a block's layers, diffusers' first. Plain and VACE blocks have them, projections only the latter.
-_LAYERS: Final = (
-    ("attn1.to_q", "self_attn.q"),
-    ("attn1.to_k", "self_attn.k"),
-    ("attn1.to_v", "self_attn.v"),
-    ("attn1.to_out.0", "self_attn.o"),
-    ("attn2.to_q", "cross_attn.q"),
-    ("attn2.to_k", "cross_attn.k"),
-    ("attn2.to_v", "cross_attn.v"),
-    ("attn2.to_out.0", "cross_attn.o"),
-    ("attn2.add_k_proj", "cross_attn.k_img"),
-    ("attn2.add_v_proj", "cross_attn.v_img"),
-    ("ffn.net.0.proj", "ffn.0"),
-    ("ffn.net.2", "ffn.2"),
-    ("proj_in", "before_proj"),
-    ("proj_out", "after_proj"),
-)
-_TO_COMFY: Final = dict(_LAYERS)
-_FROM_COMFY: Final = {theirs: ours for ours, theirs in _LAYERS}
+_TO_COMFY: Final = dict(LAYERS)
+_OUTER_TO_COMFY: Final = dict(OUTER)
 _HALVES: Final = {"lora_A": "lora_down", "lora_B": "lora_up"}
 
 
@@ -98,18 +83,51 @@ def select_lora_layers(transformer: nn.Module, targets: Sequence[str], vace_bloc
     return [name for name in layers if any(f".{name}".endswith(f".{target}") for target in targets)]
 
 
-def set_lora_scale(transformer: Any, scale: float) -> None:
+def check_lora_fits_base(tensors: Tensors, facts: dict[str, Any], base: Base, setting: str) -> None:
+    """Check that a LoRA belongs to a base: by the base's fingerprint where it is stated, and by every layer's size.
+
+    Args:
+        tensors: In diffusers' names.
+        facts: Of the LoRA's file.
+        base: That it must fit.
+        setting: Key and value that an error begins with.
+
+    Raises:
+        UserError: it does not.
+    """
+    if facts.get("base_hash", base.fingerprint) != base.fingerprint:
+        raise UserError(
+            f"{setting}: was trained on {facts['base']} ({facts['base_hash']}), not on {base.name} "
+            f"({base.fingerprint}); give that base"
+        )
+    layers = dict(base.empty_transformer().named_modules())
+    for name, value in sorted(tensors.items()):
+        layer, half = name.removeprefix(PREFIX).rsplit(".lora_", 1)
+        found: Any = layers.get(layer)
+        if not isinstance(found, nn.Linear):
+            raise UserError(f"{setting}: changes {layer}, which {base.name} does not have; give a LoRA of that base")
+        wanted, side = (found.in_features, 1) if half.startswith("A") else (found.out_features, 0)
+        if value.shape[side] != wanted:
+            raise UserError(
+                f"{setting}: is for a base with {value.shape[side]} numbers at {layer}, {base.name} has {wanted}; give "
+                "a LoRA of that base"
+            )
+
+
+def set_lora_scale(transformer: Any, scale: float, others: Mapping[str, float] | None = None) -> None:
     """Scale the LoRA; at 0 it is not computed, so that the output is the base's bit for bit.
 
     Args:
         transformer: With the LoRA.
         scale: 1 is as trained.
+        others: Scales of further LoRAs by the names they were loaded under.
     """
-    if scale == 0:
+    scales = {name: value for name, value in {NAME: scale, **(others or {})}.items() if value}
+    if not scales:
         transformer.disable_adapters()
     else:
         transformer.enable_adapters()
-        transformer.set_adapters([NAME], [scale])
+        transformer.set_adapters(list(scales), list(scales.values()))
 
 
 @contextmanager
@@ -159,10 +177,10 @@ def save_lora(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Ma
 
 
 def load_lora(path: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
-    """Read a LoRA in the names of diffusers or ComfyUI.
+    """Read a LoRA of any known trainer; see `lora_families`.
 
     Args:
-        path: A .safetensors file.
+        path: A .safetensors file, or a .pth file of tensors alone.
 
     Returns:
         Tensors in diffusers' names, peft config, and facts (empty in a file of another program).
@@ -170,21 +188,30 @@ def load_lora(path: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
     Raises:
         UserError: it is no LoRA of a Wan transformer.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: is no safetensors file ({error}); give a LoRA of Wan") from None
+    tensors, metadata = _read_tensors(path)
     facts = _read_group(metadata.get(FACTS_KEY, "{}"), path)
-    if any(name.startswith(COMFY_PREFIX) for name in tensors):
-        tensors, alphas = from_comfy(tensors, path)
-        return tensors, _infer_config(tensors, alphas), facts
-    if not tensors or not all(name.startswith(PREFIX) and ".lora_" in name for name in tensors):
-        raise UserError(f"{path}: is no LoRA of a Wan transformer in diffusers' or ComfyUI's names")
     packed = _read_group(metadata.get(CONFIG_KEY, "{}"), path)
     config = {key.removeprefix(PREFIX): value for key, value in packed.items()}
-    return tensors, config or _infer_config(tensors, {}), facts
+    tensors, alphas = to_diffusers(tensors, path)
+    return tensors, config or _infer_config(tensors, alphas), facts
+
+
+def _read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Read tensors and metadata of a .safetensors file, or the tensors of a .pth or .ckpt file."""
+    if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # the unpickler lets pass whatever a strange file makes it run into
+            raise UserError(f"{path}: is no file of tensors alone; give a LoRA of Wan") from None
+        found = found.get("state_dict", found) if isinstance(found, dict) else {}
+        if not found or not all(isinstance(value, torch.Tensor) for value in found.values()):
+            raise UserError(f"{path}: holds no LoRA; give a LoRA of Wan")
+        return dict(found), {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: is no safetensors file ({error}); give a LoRA of Wan") from None
 
 
 def _read_group(text: str, path: Path) -> dict[str, Any]:
@@ -213,44 +240,17 @@ def to_comfy(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
     """
     renamed: Tensors = {}
     for name, value in tensors.items():
-        found = re.fullmatch(r"transformer\.((?:vace_)?blocks\.\d+)\.(.+)\.(lora_[AB])\.weight", name)
-        if found is None or found[2] not in _TO_COMFY:
+        layer, half = name.removeprefix(PREFIX).removesuffix(".weight").rsplit(".lora_", 1)
+        block = re.fullmatch(r"((?:vace_)?blocks\.\d+)\.(.+)", layer)
+        theirs = _OUTER_TO_COMFY.get(layer) if block is None else _TO_COMFY.get(block[2])
+        if theirs is None:
             raise UserError(f"{name}: has no name in ComfyUI; train with model.lora.targets of the blocks alone")
-        layer = f"{COMFY_PREFIX}{found[1]}.{_TO_COMFY[found[2]]}"
-        renamed[f"{layer}.{_HALVES[found[3]]}.weight"] = value
-        if found[3] == "lora_A":
-            pattern = config.get("alpha_pattern") or {}
-            own = pattern.get(f"{found[1]}.{found[2]}", config["lora_alpha"])
-            renamed[f"{layer}.alpha"] = torch.tensor(float(own))
+        place = f"{COMFY_PREFIX}{theirs if block is None else f'{block[1]}.{theirs}'}"
+        renamed[f"{place}.{_HALVES[f'lora_{half}']}.weight"] = value
+        if half == "A":
+            own = (config.get("alpha_pattern") or {}).get(layer, config["lora_alpha"])
+            renamed[f"{place}.alpha"] = torch.tensor(float(own))
     return renamed
-
-
-def from_comfy(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float]]:
-    """Rename a LoRA of ComfyUI for diffusers.
-
-    Args:
-        tensors: In ComfyUI's names.
-        path: Where they come from, for the error.
-
-    Returns:
-        Tensors in diffusers' names, and the alpha of each layer that states one.
-
-    Raises:
-        UserError: a key belongs to no known layer.
-    """
-    renamed: Tensors = {}
-    alphas: dict[str, float] = {}
-    halves = {theirs: ours for ours, theirs in _HALVES.items()} | {"lora_A": "lora_A", "lora_B": "lora_B"}
-    for name, value in tensors.items():
-        found = re.fullmatch(r"diffusion_model\.((?:vace_)?blocks\.\d+)\.(.+?)\.(?:(lora_\w+?)\.weight|(alpha))", name)
-        if found is None or found[2] not in _FROM_COMFY or (found[3] and found[3] not in halves):
-            raise UserError(f"{path}: holds {name}, which is no layer of a Wan transformer that a LoRA can change")
-        layer = f"{found[1]}.{_FROM_COMFY[found[2]]}"
-        if found[4]:
-            alphas[layer] = float(value)
-        else:
-            renamed[f"{PREFIX}{layer}.{halves[found[3]]}.weight"] = value
-    return renamed, alphas
 
 
 def save_comfy(path: Path, tensors: Tensors, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -63,15 +63,19 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
             storage=job.storage,
             checkpointing=job.checkpointing,
             offloaded=job.offload_activations,
-            optimizer=model.optimizer.kind,
+            optimizer=job.optimizer,
         )
         one = replace(job.shape, batch=1)
         found = {"steps": step, "the VAE": estimate.vae_bytes(base, one, "encode")}
+        if data.prior is not None:
+            found["the base's own clips"] = estimate.weights_bytes(
+                base, dtype=dtype, storage=job.storage
+            ) + estimate.activation_bytes(base, one, dtype=dtype)
         if model.validation.videos:
             several = replace(job.shape, batch=len(model.validation.face_scales))
             found["validation videos"] = (
                 estimate.weights_bytes(base, dtype=dtype, storage=job.storage)
-                + estimate.trainable_bytes(base, adapter, model.optimizer.kind)
+                + estimate.trainable_bytes(base, adapter, job.optimizer)
                 + max(
                     estimate.activation_bytes(base, several, dtype=dtype),
                     estimate.vae_bytes(base, one, "decode"),
@@ -86,6 +90,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         model.base_storage,
         checkpointing=model.gradient_checkpointing,
         offload_activations=model.offload == "activations" and gpu,
+        optimizer=model.optimizer.kind,
     )
     remedies = []
     if not model.gradient_checkpointing:
@@ -96,6 +101,10 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         remedies.append(_Remedy("model.base_storage", "float8", {"storage": "float8"}))
     if gpu and model.offload == "none":
         remedies.append(_Remedy("model.offload", "activations", {"offload_activations": True}))
+    if gpu and model.base_storage in ("as_computed", "float8", "int8"):
+        remedies.append(_Remedy("model.base_storage", "nf4", {"storage": "nf4"}))
+    if gpu and model.optimizer.kind == "adamw":
+        remedies.append(_Remedy("model.optimizer.kind", "adamw_8bit", {"optimizer": "adamw_8bit"}))
     _check_memory(f"model.base={base.name}", job, stages, remedies, base.temporal_compression, "data")
 
 
@@ -244,6 +253,7 @@ class _Job:
     checkpointing: bool = False
     offload_activations: bool = False
     offload: Offload = "none"
+    optimizer: str = "adamw"
 
 
 @dataclass(frozen=True)

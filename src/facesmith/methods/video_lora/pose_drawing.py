@@ -126,7 +126,7 @@ def draw_openpose(points: Points, seen: NDArray[np.bool_], height: int, width: i
             half = int(np.hypot(*along) / 2)
             turned = int(np.degrees(np.arctan2(along[1], along[0])))
             outline = cv2.ellipse2Poly((int(middle[0]), int(middle[1])), (half, _WIDTH), turned, 0, 360, 1)
-            cv2.fillConvexPoly(canvas, outline, colour)
+            cv2.fillConvexPoly(canvas, np.asarray(outline, np.int32), colour)
     canvas = (canvas * _LIMB_LIGHT).astype(np.uint8)
     for place, colour, shown in zip(places.astype(int), _HUES, seen, strict=True):
         if shown:

@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
+from facesmith.config.settings import PathSetting, Settings, SourceSetting, WholeTaskConfig, require_keys
+
+
+class LoraChoice(Settings):
+    """A further LoRA."""
+
+    file: PathSetting
+    """A .safetensors file, or a .pth file of tensors alone."""
+    scale: float
+    """1: as trained."""
 
 
 class GenerateTaskConfig(WholeTaskConfig):
@@ -40,9 +49,11 @@ class GenerateTaskConfig(WholeTaskConfig):
     reference_scale: float = Field(ge=0)
     """Scale of the photos: 0 as without them, 1 as trained; any other doubles the time."""
     face_scale: float = Field(ge=0)
-    """Scale of the face tokens: 0 no identity, 0.5 subtle, 1 as trained, 1.5 strong."""
+    """Scale of the face tokens: 0 no identity, 0.25 subtle, 1 as trained, 1.5 strong."""
     lora_scale: float = Field(ge=0)
     """Scale of the adapter."""
+    loras: list[LoraChoice]
+    """Further LoRAs of any known trainer, such as those that need few steps or that draw a style."""
     vace_scale: float = Field(ge=0)
     """How closely the poses are followed."""
     cfg_scale: float = Field(ge=1)

@@ -44,7 +44,7 @@ LOG: Final = "generated.json"  # key of each finished video by file name
 CONTACT_SHEET: Final = "contact_sheet.png"
 WAN_FPS: Final = 16.0
 _SAME_RATE: Final = 0.05  # frames per second
-_SENSIBLE: Final = (0.3, 2.0)  # of face_scale
+_SENSIBLE: Final = (0.1, 2.0)  # of face_scale
 _FRAMES_SHOWN: Final = 3  # of a video in the contact sheet
 
 
@@ -95,9 +95,13 @@ class GenerateTask:
         self._embedding = _read_embedding(config.embedding, self._bundle)
         self._model_hash = file_sha256(config.model / LORA if config.model.is_dir() else config.model)
         _check_sizes(config, self._base)
+        for lora in config.loras:
+            if not lora.file.is_file():
+                raise UserError(f"task.loras: {lora.file} is no file; give a LoRA of Wan")
         if not _SENSIBLE[0] <= config.face_scale <= _SENSIBLE[1] and config.face_scale != 0:
             log.warning(
-                "face_scale=%g: 0.5 is subtle, 1 as trained, 1.5 strong; beyond 0.3 to 2 faces break", config.face_scale
+                "face_scale=%g: 0.25 is subtle, 1 as trained, 1.5 strong; above 2 faces break",
+                config.face_scale,
             )
 
     def run(self) -> list[Path]:
@@ -187,6 +191,7 @@ class GenerateTask:
             storage=config.base_storage,
             embedding=self._embedding,
             shift=config.shift,
+            loras=[(lora.file, lora.scale) for lora in config.loras],
         )
 
     def _shape(self, poses: Path) -> ClipShape:
@@ -270,6 +275,7 @@ class GenerateTask:
             "num_frames": config.num_frames,
             "fps": config.fps,
             "overlap": config.overlap,
+            "loras": [(file_sha256(lora.file), lora.scale) for lora in config.loras],
             "shift": config.shift,
             "scheduler": config.scheduler,
             "storage": config.base_storage,
