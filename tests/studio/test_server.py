@@ -155,6 +155,11 @@ def test_serve_answers_while_the_page_is_being_made() -> None:
         assert httpx.get(address, trust_env=False).status_code == 200
 
 
+def test_gradio_still_calls_the_rest_of_its_queue_sleep_when_free() -> None:
+    with echo_page() as page:
+        assert 0 < page._queue.sleep_when_free < 1, "find its new name, for server._assemble"
+
+
 def test_serve_taken_port_is_one_line(serving: Serving) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

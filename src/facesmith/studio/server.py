@@ -30,6 +30,7 @@ _SCRATCH: Final = "facesmith-studio-"
 _FONT: Final = ["system-ui", "sans-serif"]  # installed on the computer: the page loads nothing from the network
 _CODE: Final = ["ui-monospace", "monospace"]
 _STARTING: Final = 30.0  # seconds
+_QUEUE_REST: Final = 0.1  # seconds; Gradio looks every millisecond, 6 % of a core for nothing
 _PORT: Final = 7865  # asked for first, so that the address stays the same from start to start
 
 
@@ -132,9 +133,11 @@ def _assemble(page: Page, access: Access, scratch: Path) -> "FastAPI":
     theme = gr.themes.Base(
         primary_hue="sky", neutral_hue="slate", spacing_size="sm", radius_size="md", font=_FONT, font_mono=_CODE
     ).set(**quiet, button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
+    blocks = page.build()
+    blocks._queue.sleep_when_free = _QUEUE_REST
     return gr.mount_gradio_app(
         app,
-        page.build(),
+        blocks,
         path="/",
         server_name=access.listen,
         server_port=access.port,
