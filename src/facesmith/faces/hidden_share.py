@@ -22,8 +22,9 @@ _OCCLUDER: Final = "occluder_general.onnx"
 _LANDMARKS: Final = "landmarks"  # its optional input
 _CHUNK: Final = 16  # faces a call
 _CORNER: Final = np.array((0.5, 0.5, 0.0), np.float32)  # the file counts from pixels' corners
-# Share of a region from which on it is hidden, of REGIONS: hair lies on cheeks and foreheads of free faces too.
-_HIDDEN: Final = np.array((0.2, 0.12, 0.15, 0.3, 0.4))
+# Share of a region from which on it is hidden, of REGIONS: hair lies on cheeks and foreheads of free faces too, the
+# bridge of spectacles on noses.
+_HIDDEN: Final = np.array((0.2, 0.2, 0.15, 0.3, 0.4))
 
 
 def measure_hidden_shares(faces: AlignedFaces) -> NDArray[np.float32]:
