@@ -66,10 +66,10 @@ def photographed_hand(face: FaceCanvas, cut: NDArray[np.uint8], rng: Generator) 
     if rng.random() < 0.75:
         skin = np.median(colours[solid], axis=0)
         tone = face.skin_colour() * rng.uniform(0.65, 1.3) * rng.normal(1, 0.05, 3)
-        colours = (colours / np.maximum(skin, 8)) ** rng.uniform(0.7, 1.2) * tone
+        colours = np.asarray((colours / np.maximum(skin, 8)) ** rng.uniform(0.7, 1.2) * tone, np.float32)
     rgba = np.dstack([colours * alpha, alpha]).astype(np.float32)
     if scale < 1:
-        rgba = cv2.GaussianBlur(rgba, (0, 0), 0.35 / scale)
+        rgba = np.asarray(cv2.GaussianBlur(rgba, (0, 0), 0.35 / scale), np.float32)
     size = (face.size, face.size)
     moved = cv2.warpAffine(rgba, matrix, size, flags=cv2.INTER_LINEAR)
     plane = np.clip(moved[..., 3], 0, 1)
