@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -65,7 +65,7 @@ def _describe_program(captured: ExportedProgram) -> Iterator[bytes]:
         **signature.inputs_to_buffers,
         **signature.inputs_to_lifted_tensor_constants,
     }
-    values = {**captured.constants, **captured.state_dict}
+    values: dict[str, Any] = {**captured.constants, **captured.state_dict}
     for node in captured.graph.nodes:
         if node.op != "placeholder" or not node.users:
             continue
