@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
     """
 
     seconds: float
-    memory: float
+    memory: int
 
 
 class EstimateDuration(Callback):
@@ -114,7 +114,7 @@ class EstimateDuration(Callback):
             format_bytes(self.estimate.memory),
         )
 
-    def _tell(self, trainer: Trainer, module: LightningModule, step: float, left: int, memory: float) -> None:
+    def _tell(self, trainer: Trainer, module: LightningModule, step: float, left: int, memory: int) -> None:
         validations = _count_validations(trainer)
         each = self._expect_validation(trainer, module, step)
         export = recall_duration(_export_name(module))
@@ -181,22 +181,20 @@ def _network_name(module: LightningModule) -> str:
     return f"{type(module).__name__} of {sum(value.numel() for value in module.parameters())} parameters"
 
 
-def _used_memory(trainer: Trainer) -> float:
+def _used_memory(trainer: Trainer) -> int:
     device = trainer.strategy.root_device
-    return float(
-        torch.cuda.max_memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-    )
+    return int(torch.cuda.max_memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss)
 
 
-def _peak_memory(trainer: Trainer) -> float:
+def _peak_memory(trainer: Trainer) -> int:
     device = trainer.strategy.root_device
-    return float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else process_peak() * 2**20
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else int(process_peak() * 2**20)
 
 
-def _describe_memory(trainer: Trainer, memory: float) -> str:
+def _describe_memory(trainer: Trainer, memory: int) -> str:
     device = trainer.strategy.root_device
     whole = format_bytes(psutil.virtual_memory().total)
     if device.type != "cuda":
         return f"{format_bytes(memory)} of {whole}"
     of_gpu = format_bytes(torch.cuda.get_device_properties(device).total_memory)
-    return f"{format_bytes(memory)} of the GPU's {of_gpu}, and {format_bytes(process_peak() * 2**20)} of {whole}"
+    return f"{format_bytes(memory)} of the GPU's {of_gpu}, and {format_bytes(int(process_peak() * 2**20))} of {whole}"

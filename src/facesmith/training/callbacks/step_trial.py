@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -87,11 +87,12 @@ def _load_batch(loader: DataLoader[Any]) -> Any:
 def _time_compute(trainer: Trainer, module: LightningModule, batch: Any) -> float | None:
     """Return the seconds of a step without loading, after one that allocates and compiles; None without a loss."""
     device = trainer.strategy.root_device
-    phases = [module.at_progress(phase) if isinstance(module, HasPhases) else nullcontext() for phase in _PHASES]
+    phases: list[AbstractContextManager[None]] = [nullcontext()]
+    phases += [module.at_progress(phase) if isinstance(module, HasPhases) else nullcontext() for phase in _PHASES]
     times: list[float] = []
     with _unchanged(module):
         began = time.monotonic()
-        for phase in (nullcontext(), *phases):
+        for phase in phases:
             with phase:
                 started = time.monotonic()
                 on_device = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
