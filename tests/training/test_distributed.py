@@ -80,6 +80,61 @@ def test_ddp_writes_everything_once(folder: Path) -> None:
     assert (folder / "out.txt").read_text().count("Quality gate") == 1
 
 
+SHORT = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "++trainer.limit_train_batches=3"]
+TYPES = {
+    "occluder": [
+        *("experiment=occluder_demo", "data.max_frames=12", "data.size=64", "data.repeats=2", "data.batch_size=4"),
+        *("data.workers=0", "model.export_size=128"),
+    ],
+    "swap_lora": ["experiment=swap_lora_demo", "data.max_frames=12", "data.batch_size=4"],
+    "video_lora": [
+        *("experiment=video_lora_demo", "data.clips=4", "data.holdout=[dance_003]", "data.prior.clips=4"),
+        *("data.prior.steps=2", "data.photos=3", "data.batch_size=4", "model.validation.videos=0"),
+        *("callbacks.videos=null", "monitor=val/loss", "monitor_mode=min"),
+    ],
+}
+
+
+def rows(folder: Path, kind: str, name: str) -> dict[tuple[int, str], float]:
+    """Return loss and validated figures by step and name."""
+    (log,) = folder.glob(f"runs/{kind}_demo/{name}/2*/metrics.csv")
+    wanted = [
+        (row, key) for row in csv.DictReader(log.open()) for key in row if key == "train/loss" or key.startswith("val/")
+    ]
+    return {(int(row["step"]), key): float(row[key]) for row, key in wanted if row[key]}
+
+
+def train(folder: Path, kind: str, *overrides: str) -> tuple[str, str]:
+    command = [sys.executable, str(ROOT / "train.py"), *TYPES[kind], *TRAINING[4:6], *SHORT, *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=900)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(TYPES))
+def test_ddp_of_each_type_equals_one_process_and_goes_on_exactly(kind: str, tmp_path: Path) -> None:
+    """First loss within 1e-5, all within the page's tolerance; one that went on after its first epoch is the same."""
+    if kind == "swap_lora":
+        finished(start(tmp_path, "trainer.max_epochs=0"))
+    train(tmp_path, kind, "name=one")
+    two = ["trainer=ddp", "trainer.devices=2"]
+    train(tmp_path, kind, "name=two", *two)
+    train(tmp_path, kind, "name=halves", *two, "trainer.max_epochs=1")
+    train(tmp_path, kind, "name=halves", *two, "resume=auto")
+    one, shared, halves = (rows(tmp_path, kind, name) for name in ("one", "two", "halves"))
+    assert {key for key in one if key[1] == "train/loss"} == {key for key in shared if key[1] == "train/loss"}
+    assert shared[0, "train/loss"] == pytest.approx(one[0, "train/loss"], rel=1e-5)
+    for key, value in one.items():
+        assert shared[key] == pytest.approx(value, rel=2e-2, abs=1e-3), key
+        if key[1] == "train/loss" and key[0] < 3:  # the schedule of a shorter training falls earlier
+            assert halves[key] == pytest.approx(value, rel=2e-2), key
+    written = list((tmp_path / f"runs/{kind}_demo/two").rglob("2*/exports/*.onnx"))
+    assert len(written) <= 1
+    assert len(list((tmp_path / f"runs/{kind}_demo/two").glob("2*/train.log"))) == 1
+
+
 @pytest.mark.slow
 def test_ddp_in_multirun_is_refused(folder: Path) -> None:
     process = start(
@@ -93,7 +148,7 @@ def test_ddp_in_multirun_is_refused(folder: Path) -> None:
     )
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "trainer.devices: a job of a sweep has one device" in err
+    assert "trainer.devices: a job of a multirun uses one device" in err
 
 
 @pytest.mark.slow

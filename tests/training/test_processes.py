@@ -6,13 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from facesmith.errors import UserError
-from facesmith.training.distributed import BatchNormSync, SyncedBatchNorm2d
+from facesmith.methods.occluder.losses import WholeBatchDice
+from facesmith.training.distributed import (
+    SyncedBatchNorm2d,
+    SyncedDropPath,
+    WholeBatchLayers,
+    gather_rows,
+    own_rows,
+)
 from facesmith.training.hardware import check_devices
 from facesmith.training.losses import masked_mean
 
@@ -31,7 +40,7 @@ def data() -> tuple[Tensor, Tensor]:
 def one(number: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
-    model = BatchNormSync().apply(net())
+    model = WholeBatchLayers().apply(net())
     assert any(isinstance(layer, SyncedBatchNorm2d) for layer in model)
     wrapped = nn.parallel.DistributedDataParallel(model)
     pictures, weights = data()
@@ -57,10 +66,48 @@ def test_batch_norm_sync_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(first["state"][name], value)
 
 
+def faces() -> tuple[Tensor, Tensor]:
+    """Logits and soft labels of four faces, of very different areas."""
+    torch.manual_seed(2)
+    return torch.randn(4, 1, 8, 8), torch.rand(4, 1, 8, 8) * torch.tensor([0.01, 1, 0.2, 0.6]).view(4, 1, 1, 1)
+
+
+def one_gathers(number: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
+    weight = torch.ones(3, requires_grad=True)
+    own = own_rows(torch.arange(12.0).view(4, 3)) * weight
+    whole = gather_rows({"rows": own, "known": torch.tensor([number, number + 2]) > 1})
+    (whole["rows"] ** 2).sum().backward()
+    logits, labels = faces()
+    loss = WholeBatchDice("binary", from_logits=True)(own_rows(logits), own_rows(labels))
+    torch.manual_seed(5)
+    dropped = SyncedDropPath(0.5).train()(own_rows(torch.ones(8, 1)))
+    kept = {"rows": whole["rows"].detach(), "known": whole["known"], "gradient": weight.grad}
+    torch.save({**kept, "dice": loss, "dropped": gather_rows(dropped)}, Path(folder, f"{number}.pt"))
+    dist.destroy_process_group()
+
+
+def test_gathered_rows_and_their_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    mp.spawn(one_gathers, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{n}.pt") for n in range(2))
+    weight = torch.ones(3, requires_grad=True)
+    ((torch.arange(12.0).view(4, 3) * weight) ** 2).sum().backward()
+    assert torch.equal(first["rows"], torch.arange(12.0).view(4, 3))
+    assert first["known"].tolist() == [False, False, True, True]
+    assert torch.equal((first["gradient"] + second["gradient"]) / 2, weight.grad)
+    logits, labels = faces()
+    expected = smp.losses.DiceLoss("binary", from_logits=True)(logits, labels)
+    torch.testing.assert_close(first["dice"], expected)
+    torch.manual_seed(5)
+    assert torch.equal(first["dropped"], DropPath(0.5).train()(torch.ones(8, 1)))
+    torch.testing.assert_close(second["dice"], expected)
+
+
 def test_batch_norm_sync_one_process_is_unchanged() -> None:
     model, (pictures, _) = net(), data()
     expected = model(pictures)
-    statistics = BatchNormSync()
+    statistics = WholeBatchLayers()
     ours = statistics.apply(net())
     assert torch.equal(ours(pictures), expected)
     reverted = statistics.revert(ours)

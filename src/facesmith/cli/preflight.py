@@ -94,7 +94,8 @@ def _refuse(lines: Sequence[str]) -> None:
 
 def _missing_media(settings: object, prefix: str) -> Iterator[str]:
     for key in _MEDIA_KEYS:
-        if key == "poses" and getattr(settings, "make_poses", False):
+        made = key == "poses" and getattr(settings, "make_poses", False)
+        if made or key in getattr(settings, "written", ()):
             continue
         named = getattr(settings, key, None)
         if named in ([], {}):

@@ -22,7 +22,7 @@ from facesmith.training.callbacks.checkpoints import GracefulShutdown
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.callbacks.record import RecordRun
 from facesmith.training.checkpoint_io import VerifiedCheckpointIO
-from facesmith.training.distributed import BatchNormSync
+from facesmith.training.distributed import WholeBatchLayers
 from facesmith.training.hardware import check_devices, choose_precision, log_device_hint
 from facesmith.training.run import trial
 from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
@@ -113,7 +113,7 @@ def _fit(
         precision=choose_precision(config.trainer.precision, config.trainer.accelerator),
         callbacks=callbacks,
         logger=loggers or False,
-        plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), BatchNormSync()],
+        plugins=[*(config.trainer.arguments().get("plugins") or []), VerifiedCheckpointIO(), WholeBatchLayers()],
         default_root_dir=config.paths.run,
         **(_UNTRAINED if not config.trainer.max_epochs else _RESUMED if checkpoint else {}),
     )

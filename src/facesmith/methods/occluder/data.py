@@ -32,6 +32,7 @@ from facesmith.methods.occluder.families.textures import RandomTextures
 from facesmith.methods.occluder.labels import label_faces
 from facesmith.methods.occluder.occlusion import UNOCCLUDED, RandomOcclusion
 from facesmith.methods.occluder.variations import FaceVariations
+from facesmith.training.distributed import gather_rows, own_rows, require_even_shares
 from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ class OccluderDataModule(LightningDataModule):
         UserError: From `prepare_data` or `setup`: no usable face is found, there are too few to hold some out, or a
             picture has none where that is an error.
     """
+
+    shares_batches = True
+    """Processes of a distributed run get parts of the same batches."""
 
     def __init__(self, config: OccluderDataModuleConfig) -> None:
         super().__init__()
@@ -127,7 +131,10 @@ class OccluderDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches of covered faces; checkpoints keep the loader's position."""
         config = self.config
-        sampler = DrawBatches(len(self.training), config.repeats, config.batch_size, torch.initial_seed() % 2**32)
+        process, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        require_even_shares(config.batch_size, processes)
+        seed = torch.initial_seed() % 2**32
+        sampler = DrawBatches(len(self.training), config.repeats, config.batch_size, seed, process, processes)
         return ResumableLoader(
             self.training,
             sampler,
@@ -145,10 +152,14 @@ class OccluderDataModule(LightningDataModule):
         ]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Convert bytes to floats on the device; augment training batches and crop their margin."""
-        floats = bytes_to_floats(batch)
+        """Convert bytes to floats on the device; augment training batches and crop their margin.
+
+        Where several processes share a batch, each augments the whole of it, with the same random numbers, and keeps
+        its own part.
+        """
         if self.trainer is None or not self.trainer.training:
-            return floats
+            return bytes_to_floats(batch)
+        floats = bytes_to_floats(gather_rows(batch))
         picture, mask, points = floats["picture"], floats["mask"], floats["points"]
         if self.augment is not None:
             picture, mask, points = self.augment(picture, mask, points)
@@ -156,7 +167,7 @@ class OccluderDataModule(LightningDataModule):
         inner = slice(first, first + size)
         points = points - points.new_tensor([first, first, 0])
         cropped = {"picture": picture[..., inner, inner], "mask": mask[..., inner, inner], "points": points}
-        return {**floats, **cropped}
+        return own_rows({**floats, **cropped})
 
     def provenance(self) -> dict[str, Any]:
         """Return identity, consent and face set, in plain values, for checkpoints and exports."""
@@ -217,9 +228,14 @@ class DrawBatches(Sampler[list[Draw]]):
         repeats: How often each comes in an epoch.
         batch_size: Of each batch.
         seed: Of the order.
+        process: Number of this process.
+        processes: How many share each batch; each gets every `processes`-th key of it.
     """
 
-    def __init__(self, count: int, repeats: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, count: int, repeats: int, batch_size: int, seed: int, process: int = 0, processes: int = 1
+    ) -> None:
+        self._process, self._processes = process, processes
         self.count, self.repeats, self.batch_size, self.seed = count, repeats, batch_size, seed
         self._epoch, self._first = 0, 0
 
@@ -240,7 +256,7 @@ class DrawBatches(Sampler[list[Draw]]):
         rows = np.concatenate([random.permutation(self.count) for _ in range(self.repeats)])
         rows = np.resize(rows, len(self) * self.batch_size)
         for batch in range(self._first, len(self)):
-            places = range(batch * self.batch_size, (batch + 1) * self.batch_size)
+            places = range(batch * self.batch_size + self._process, (batch + 1) * self.batch_size, self._processes)
             yield [(int(rows[place]), self._epoch * len(rows) + place) for place in places]
 
 

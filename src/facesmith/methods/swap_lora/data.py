@@ -16,9 +16,10 @@ from facesmith.methods.swap_lora.base import read_base
 from facesmith.methods.swap_lora.comparison import BASE
 from facesmith.methods.swap_lora.config import SwapLoraDataModuleConfig
 from facesmith.methods.swap_lora.neighbours import NeighbourSampler, next_frames
+from facesmith.training.distributed import gather_rows
 from facesmith.training.swapping.augment import Augment
 from facesmith.training.swapping.data import STOCK_FACES, SwapDataModule
-from facesmith.training.swapping.dataset import Batch, MixedBatchSampler, SwapDataset
+from facesmith.training.swapping.dataset import Batch, MixedBatchSampler, SwapDataset, as_floats
 from facesmith.training.swapping.evaluation import ValidationBatch
 from facesmith.training.swapping.splits import TEMPLATE, IdentitySplit, split_frames
 
@@ -37,7 +38,6 @@ class SwapLoraDataModule(SwapDataModule):
     """
 
     config: SwapLoraDataModuleConfig
-    shares_batches = False  # neighbours would be separated
 
     def __init__(self, config: SwapLoraDataModuleConfig) -> None:
         self.base = read_base(config.base, config.onnx)
@@ -177,9 +177,16 @@ class SwapLoraDataModule(SwapDataModule):
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn bytes into floats, and augment what is trained on, neighbouring frames alike."""
+        """Turn bytes into floats, and augment what is trained on, neighbouring frames alike.
+
+        Where several processes share a batch, each gets the whole of it: neighbours may have been dealt to two.
+        """
+        training = self.trainer is not None and self.trainer.training
+        if training:
+            batch = gather_rows(batch)
         if "after" in batch:
             rows = torch.arange(len(batch["item"]), device=batch["item"].device)
             rows[1:] = torch.where(batch["after"][:-1] == batch["item"][1:], rows[:-1], rows[1:])
             batch = {**batch, "alike": rows}
-        return super().on_after_batch_transfer(batch, dataloader_idx)
+        floats = as_floats(batch)
+        return self.augment(floats) if self.augment is not None and training else floats

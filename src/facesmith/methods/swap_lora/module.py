@@ -30,7 +30,8 @@ from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 from facesmith.models.swapper.aad import Aad
-from facesmith.models.swapper.generator import SwapGenerator
+from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
+from facesmith.training.distributed import gather_rows, own_rows
 from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
@@ -115,6 +116,13 @@ class SwapLoraModule(SwapModule):
             batch = {**batch, BASE_FACE: base_output.face.float(), BASE_MASK: base_output.mask.float()}
         return super().training_step(batch, batch_idx)
 
+    def generate(self, batch: Batch) -> SwapOutput:
+        """Swap this process's rows of a batch, and return those of all processes: the loss compares neighbours."""
+        own = own_rows({name: batch[name] for name in ("target", "source")})
+        output = super().generate(own)
+        aux = {name: gather_rows(value) for name, value in output.aux.items()}
+        return SwapOutput(gather_rows(output.face), gather_rows(output.mask), aux)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect results with and without the adapter, as clients show them."""
         adapted = self.swap(batch)
@@ -142,7 +150,10 @@ class SwapLoraModule(SwapModule):
         """Evaluate base and adapter by the same metrics: `base/` and `val/`, `base_holdout/` and `val_holdout/`."""
         base, self._base_validated = ValidationBatch.concat(self._base_validated), []
         validated, data = self._take_validated(), self.datamodule
-        figures = {**data.evaluate_base(base), **data.evaluate(validated), **self._comparison.take()}
+        figures: dict[str, float] = {}
+        if self.trainer.is_global_zero:
+            figures = {**data.evaluate_base(base), **data.evaluate(validated), **self._comparison.take()}
+        figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
         data.figures |= figures  # kept in checkpoints
         self._log_figures(figures)
 

@@ -59,6 +59,7 @@ from facesmith.methods.video_lora.quantization import Storage
 from facesmith.methods.video_lora.references import Size, best_portraits, encode_references, sample_references
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
+from facesmith.training.distributed import require_even_shares
 from facesmith.training.loaders import ResumableLoader
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,9 @@ class VideoLoraDataModule(LightningDataModule):
     Raises:
         UserError: from its methods, when media do not fit together or leave nothing to train on.
     """
+
+    shares_batches = True
+    """Processes of a distributed run train on parts of the same batches."""
 
     people: dict[str, FaceEmbeddings]
     training: ClipDataset
@@ -143,7 +147,11 @@ class VideoLoraDataModule(LightningDataModule):
         self.batches_per_epoch = len(self._sampler())
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return batches of one size each; the loader's place is part of checkpoints."""
+        """Return batches of one size each; the loader's place is part of checkpoints.
+
+        Every process gets whole batches: noise and photos are drawn for all rows, and the module keeps its own.
+        """
+        require_even_shares(self.config.batch_size, self.trainer.world_size if self.trainer else 1)
         return ResumableLoader(
             self.training,
             self._sampler(),

@@ -7,6 +7,8 @@ import torch
 from diffusers.training_utils import compute_density_for_timestep_sampling
 from torch import Tensor
 
+from facesmith.training.distributed import all_reduce_mean
+
 TIMESTEPS = 1000  # Wan counts noise in thousandths
 
 Density = Literal["uniform", "logit_normal"]
@@ -78,6 +80,8 @@ def flow_loss(
 ) -> Tensor:
     """Compute the mean squared error of velocities, weighted by place and noise level; the weights' mean is 1.
 
+    Where processes share a batch, it is that of the whole batch: the mean of their results is one process's.
+
     Args:
         velocity: (N,C,F,h,w), the transformer's answer.
         target: (N,C,F,h,w), noise minus latents.
@@ -92,12 +96,12 @@ def flow_loss(
     error = (velocity.float() - target.float()).square()
     if heads is not None and head_weight:
         weights = 1 + head_weight * heads.float()
-        error = error * (weights / weights.mean())
+        error = error * (weights / all_reduce_mean(weights.mean()))
     if weighting == "min_snr":
         levels = levels.float().clamp(1e-4, 1 - 1e-4)
         snr = ((1 - levels) / levels).square()
         weights = snr.clamp(max=gamma) / (snr + 1)
-        error = error * (weights / weights.mean()).view(-1, 1, 1, 1, 1)
+        error = error * (weights / all_reduce_mean(weights.mean())).view(-1, 1, 1, 1, 1)
     return error.mean()
 
 

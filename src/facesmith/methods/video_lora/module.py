@@ -41,6 +41,7 @@ from facesmith.methods.video_lora.quantization import enable_storage_casting
 from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.training.callbacks.protocols import get_datamodule
+from facesmith.training.distributed import own_rows
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 
 log = logging.getLogger(__name__)
@@ -168,26 +169,31 @@ class VideoLoraModule(LightningModule):
         references = batch.get("references")
         dropout = settings.token_dropout if references is None else settings.photos_alone
         with_face = ~batch["prior"] & (torch.rand(len(latents), device=self.device) >= dropout)
-        conditioning = self.conditioning(batch, with_face)
+        has_face = with_face
         if references is not None:
             latents = torch.cat([references, latents], 2)
             heads = torch.cat([heads.new_zeros(*heads.shape[:2], references.shape[2], *heads.shape[3:]), heads], 2)
-            with_face = ~batch["prior"]  # photos show the face, with tokens or without
+            has_face = ~batch["prior"]  # photos show the face, with tokens or without
         levels = sample_noise_levels(len(latents), settings.shift, settings.density, self.device)
         noise = torch.randn_like(latents)
+        # All of this was drawn for the whole batch, alike in every process; each goes on with rows of its own.
+        batch, latents, heads = own_rows(batch), own_rows(latents), own_rows(heads)
+        levels, noise, has_face = own_rows(levels), own_rows(noise), own_rows(has_face)
+        conditioning = self.conditioning(batch, own_rows(with_face))
         noisy = add_noise(latents, noise, levels)
         with self._offload_activations():
             velocity = self.velocity(noisy, levels, conditioning, batch["control"])
         loss = flow_loss(
             velocity,
-            self._target(batch, noisy, levels, noise - latents, with_face),
+            self._target(batch, noisy, levels, noise - latents, has_face),
             levels,
             heads=heads,
             head_weight=settings.head_weight,
             weighting=settings.weighting,
             gamma=settings.gamma,
         )
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(latents))
+        several = self.trainer.world_size > 1
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(latents), sync_dist=several)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -205,14 +211,14 @@ class VideoLoraModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; those of the untrained adapter as `before/`."""
-        metrics = self._validation.pop_metrics()
+        metrics = self.trainer.strategy.broadcast(self._validation.pop_metrics())  # all choose the same best checkpoint
         if self.trainer.sanity_checking:
             self.provenance["before"] = metrics
             for logger in self.trainer.loggers:
                 logger.log_metrics({f"before/{name}": value for name, value in metrics.items()}, step=0)
             return
         self.provenance["figures"] = metrics
-        self.log_dict({f"val/{name}": value for name, value in metrics.items()}, rank_zero_only=True)
+        self.log_dict({f"val/{name}": value for name, value in metrics.items()})
 
     def pop_videos(self) -> list[tuple[str, NDArray[np.uint8]]]:
         """Return name and frames (T,H,W,3) RGB uint8 of the videos generated since the last call."""

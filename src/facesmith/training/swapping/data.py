@@ -22,6 +22,7 @@ from facesmith.faces.pseudo_labels.training_items import TrainingItems
 from facesmith.media.sampling import evenly_spaced
 from facesmith.metrics.swap_metrics import SwapMetrics
 from facesmith.progress import waiting
+from facesmith.training.distributed import require_even_shares
 from facesmith.training.loaders import ResumableLoader
 from facesmith.training.swapping.augment import Augment
 from facesmith.training.swapping.config import SwapDataConfig
@@ -115,11 +116,7 @@ class SwapDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches of bytes in the mixture of `shares`; the loader's place is saved and found again."""
         process, processes = self._process()
-        if self.config.batch_size % processes:
-            raise UserError(
-                f"data.batch_size={self.config.batch_size}: is shared by {processes} processes; give a multiple of it, "
-                f"such as data.batch_size={processes * max(1, round(self.config.batch_size / processes))}"
-            )
+        require_even_shares(self.config.batch_size, processes)
         return ResumableLoader(
             self.training,
             self._sampler(torch.initial_seed() % 2**32, process, processes),

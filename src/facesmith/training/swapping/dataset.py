@@ -128,7 +128,8 @@ class MixedBatchSampler(Sampler[list[int]]):
         return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._plan(np.random.default_rng([self._seed, self._epoch]))[self._first :])
+        plan = self._plan(np.random.default_rng([self._seed, self._epoch]))[self._first :]
+        return (batch[self._process :: self._processes] for batch in plan)
 
     def start_epoch(self, epoch: int, first_batch: int) -> None:
         """Set the epoch and the first batch of the next iteration.
@@ -140,14 +141,14 @@ class MixedBatchSampler(Sampler[list[int]]):
         self._epoch, self._first = epoch, first_batch
 
     def _plan(self, random: np.random.Generator) -> list[list[int]]:
+        """Return the whole batches of an epoch."""
         counts = np.stack([self._counts(random) for _ in range(self._batches)])
         orders = [_shuffled(found, total, random) for found, total in zip(self._items, counts.sum(0), strict=True)]
         ends = counts.cumsum(0)
-        plan = [
+        return [
             [int(i) for order, end, n in zip(orders, row, count, strict=True) for i in order[end - n : end]]
             for row, count in zip(ends, counts, strict=True)
         ]
-        return [batch[self._process :: self._processes] for batch in plan]
 
     def _counts(self, random: np.random.Generator) -> Integers:
         counts = np.floor(self._wanted + 1e-9).astype(np.int64)

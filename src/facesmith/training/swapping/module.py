@@ -84,7 +84,7 @@ class SwapModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Swap, compute and log the loss."""
-        output = self.generator(batch["target"], batch["source"])
+        output = self.generate(batch)
         with torch.autocast(self.device.type, enabled=False):
             face, mask, aux = output
             output = SwapOutput(face.float(), mask.float(), {name: value.float() for name, value in aux.items()})
@@ -111,6 +111,11 @@ class SwapModule(LightningModule):
 
     def _progress(self) -> float:
         return min(1.0, self.global_step / self._steps) if self._assumed_progress is None else self._assumed_progress
+
+    def generate(self, batch: Batch) -> SwapOutput:
+        """Swap a training batch."""
+        output: SwapOutput = self.generator(batch["target"], batch["source"])
+        return output
 
     def on_validation_epoch_start(self) -> None:
         """Forget the pictures of a validation that was interrupted."""

@@ -1,6 +1,6 @@
 """Settings of the toy world's data."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -18,6 +18,9 @@ class ToyEvaluatorConfig(EvaluatorConfig):
 
 class ToyWanDataModuleConfig(VideoLoraDataModuleConfig):
     """Settings of `ToyWanDataModule`."""
+
+    written: ClassVar[tuple[str, ...]] = ("faces", "videos")
+    """Keys of media that are written before they are read."""
 
     people: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """Numbers of procedural people; the base has seen none of them."""
