@@ -16,6 +16,7 @@ from facesmith.cli.purge import CONSENT_EXPIRED
 from facesmith.faces.profiles.profile import Ancestor, IdentityProfile
 from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
+from facesmith.purge.artefacts import OF_EVALUATIONS
 from facesmith.purge.face_sets import traces_in_face_sets
 from facesmith.training.run.record import RunRecord
 
@@ -220,6 +221,18 @@ def test_purge_record_lists_hashes_and_holds_no_face(world):
     assert item["files"] == 2
     assert len(item["sha256"]) == 64
     assert "embedding" not in record_file.read_text()
+
+
+def test_purge_finds_evaluations_of_the_profile_and_leaves_what_lies_beside_them(world):
+    report = world / "exports" / "scores"
+    (report / "people").mkdir(parents=True)
+    (report / "mine.txt").touch()
+    for name in OF_EVALUATIONS[:-1]:
+        (report / name).touch()
+    stated = {"profiles": [{"identity": "both,ada,bob", "face_set": ""}]}
+    (report / "evaluation.json").write_text(json.dumps(stated))
+    assert main(["name=ada", "yes=true"]) == 0
+    assert [one.name for one in report.iterdir()] == ["mine.txt"]
 
 
 def test_purge_locked_face_set_is_refused(world, capsys):

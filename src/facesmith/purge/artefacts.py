@@ -15,6 +15,8 @@ from facesmith.purge.links import Link, find_link
 from facesmith.purge.removal import Kind, Trace, read_json
 
 MODELS: Final = (".onnx", ".dfm")
+EVALUATION: Final = "evaluation.json"
+OF_EVALUATIONS: Final = ("evaluation.html", "pairs.csv", "pairs.jsonl", "against.jsonl", "people")
 _LARGEST_HEADER: Final = 100_000_000
 
 
@@ -56,7 +58,7 @@ def traces_of_adapters(name: str, root: Path) -> list[Trace]:
 def traces_in_folders(
     name: str, keys: set[str], folders: Sequence[Path], copies: Sequence[Path], *, media: bool
 ) -> list[Trace]:
-    """Find models, adapters and cached tensors that name this identity or its face sets, and copies of models.
+    """Find models, adapters, evaluations and cached tensors that name this identity or its face sets, and copies of models.
 
     Args:
         name: The identity.
@@ -71,7 +73,10 @@ def traces_in_folders(
         for path in sorted(folder.rglob("*")):
             if not path.is_file() or path.is_symlink():
                 continue
-            trace = _model(path, name, keys, hashes) if path.suffix in MODELS else _tensor_file(path, name, keys)
+            if path.name == EVALUATION:
+                trace = _evaluation(path, name, keys)
+            else:
+                trace = _model(path, name, keys, hashes) if path.suffix in MODELS else _tensor_file(path, name, keys)
             if trace is None and media and path.suffix.lower() in IMAGES | VIDEOS:
                 trace = _media(path, name)
             if trace is not None:
@@ -151,6 +156,17 @@ def _safetensors_metadata(path: Path) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError):
         return info
     return {**facts, **info} if isinstance(facts, dict) else info
+
+
+def _evaluation(path: Path, name: str, keys: set[str]) -> Trace | None:
+    """Return the files of an evaluation that this identity's profile was a source of; others may lie beside them."""
+    profiles = read_json(path).get("profiles")
+    for facts in profiles if isinstance(profiles, list) else []:
+        link = find_link(facts, name, keys) if isinstance(facts, dict) else None
+        if link is not None:
+            beside = [one for other in OF_EVALUATIONS if (one := path.with_name(other)).exists()]
+            return Trace("evaluation", (path, *beside), link.why, link.shared_with)
+    return None
 
 
 def _media(path: Path, name: str) -> Trace | None:

@@ -20,7 +20,7 @@ class PurgeConfig(Settings):
     shared: Literal["ask", "keep", "remove"]
     """What becomes of things of another name that were made from the same pictures."""
     folders: list[PathSetting]
-    """Where exported models, adapters and cached tensors may lie besides the runs."""
+    """Where exported models, adapters, evaluations and cached tensors may lie besides the runs."""
     marked_media: bool
     """Also remove pictures and videos in `folders` that are marked with the identity."""
     record: PathSetting

@@ -20,7 +20,9 @@ from facesmith.files import write_text
 from facesmith.media.provenance import file_sha256
 from facesmith.training.run.record import read_record
 
-Kind = Literal["face set", "run", "profile", "model", "adapter", "cache", "W&B record", "picture or video"]
+Kind = Literal[
+    "face set", "run", "profile", "model", "adapter", "cache", "evaluation", "W&B record", "picture or video"
+]
 
 RECORD: Final = "run.json"
 _MODELS: Final = (".onnx", ".dfm", ".ckpt", ".safetensors")

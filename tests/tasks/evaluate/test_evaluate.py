@@ -27,6 +27,7 @@ from facesmith.metrics.figures import FACE_FIGURES
 from facesmith.metrics.person import FrameEvaluator
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.metrics.swap import SwapEvaluator, SwapPictures
+from facesmith.purge.artefacts import traces_in_folders
 from facesmith.tasks.evaluate.config import EvaluateTaskConfig
 from facesmith.tasks.evaluate.pairs import find_people
 from facesmith.tasks.evaluate.people import study
@@ -316,6 +317,17 @@ def test_evaluate_of_several_faces_and_another_size_measures_the_face_that_was_c
         evaluate(corpus, "", tmp_path / "out", **given, gallery=str(tmp_path / "empty"))
     with pytest.raises(UserError, match=r"task\.gallery=.*grey: shows no face; give portraits of people"):
         evaluate(corpus, "", tmp_path / "out", **given, gallery=str(tmp_path / "grey")).run()
+
+
+def test_evaluate_a_profiles_report_is_found_when_it_is_purged(corpus, tmp_path):
+    with closing(analyzer()) as finder:
+        face = finder(read_image(corpus / "sources" / "driver.png"))[0]
+    made_profile("driver", face.embedding).save(tmp_path / "driver.json")
+    output = tmp_path / "out"
+    swaps = str(corpus / "pasted" / "man_driver.png")
+    evaluate(corpus, "", output, swaps=swaps, sources=str(tmp_path / "driver.json"), recognisers=["analyzer"]).run()
+    (found,) = traces_in_folders("driver", set(), [output], [], media=False)
+    assert set(found.files) == set(output.iterdir())
 
 
 def test_evaluate_figures_are_those_of_validate_and_of_the_gate(corpus, compared):

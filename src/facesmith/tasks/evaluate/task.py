@@ -14,6 +14,7 @@ from rich.console import Console
 from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
+from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import make_private_folder, require_writable, write_text
 from facesmith.metrics.figures import PAIR_FIGURES, Figure, identity_figures
 from facesmith.metrics.statistics import LEAST_PAIRS
@@ -172,6 +173,12 @@ class EvaluateTask:
             f"arcface {digest_of(own)}" if own and one.name == "arcface" else one.name for one in worker.recognisers
         ]
 
+    def _state_profiles(self) -> list[dict[str, str]]:
+        """Return whose profiles were used, so that the report is found when one of them is purged."""
+        known = [*self._sources.values(), *(self._others or {}).values()]
+        profiles = [IdentityProfile.load(one.profile) for one in known if one.profile is not None]
+        return [{"identity": ",".join([one.id, *one.ancestors]), "face_set": one.face_set} for one in profiles]
+
     def _settings(self, worker: Worker, people: People) -> str:
         """Return a hash of all that decides a pair's figures, but its own files."""
         gallery = {
@@ -237,6 +244,7 @@ class EvaluateTask:
             "pairs": len(ours.pairs),
             "failed": [{"pair": one.name, "reason": one.failed} for one in failed],
             "gallery": len(people.gallery),
+            "profiles": self._state_profiles(),
             "recognisers": {name: describe_training(name, config.trained_against) for name in identity},
             "notes": report.notes,
             "figures": {name: to_dict(one) for name, one in report.estimates.items()},
