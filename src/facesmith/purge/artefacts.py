@@ -58,7 +58,7 @@ def traces_of_adapters(name: str, root: Path) -> list[Trace]:
 def traces_in_folders(
     name: str, keys: set[str], folders: Sequence[Path], copies: Sequence[Path], *, media: bool
 ) -> list[Trace]:
-    """Find models, adapters, evaluations and cached tensors that name this identity or its face sets, and copies of models.
+    """Find models, adapters, evaluations and cached tensors that name this identity or its face sets, and copies.
 
     Args:
         name: The identity.
