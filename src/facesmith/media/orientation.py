@@ -77,5 +77,5 @@ def read_side_data(frame: VideoFrame, kind: str) -> bytes | None:
         frame: As it was decoded.
         kind: FFmpeg's name without AV_FRAME_DATA.
     """
-    data = SideDataContainer(frame).get(kind)
+    data = SideDataContainer(frame).get(kind)  # type: ignore[call-arg]  # PyAV's stub names no argument
     return None if data is None else bytes(cast(Any, data))

@@ -5,7 +5,8 @@ from typing import Any, Final, TypeVar
 import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins import LayerSync
-from timm.layers import BatchNormAct2d, DropPath
+from timm.layers.drop import DropPath
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -123,24 +124,24 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         return _normalise(self, input) if self.training and _is_distributed() else super().forward(input)
 
 
-class SyncedBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]
+class SyncedBatchNormAct2d(BatchNormAct2d):
     """timm's batch normalisation with an activation, by the whole batch as `SyncedBatchNorm2d`."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and _is_distributed()):
-            return super().forward(x)
+            return super().forward(x)  # type: ignore[no-untyped-call]
         activated: Tensor = self.act(self.drop(_normalise(self, x)))
         return activated
 
 
-class SyncedDropPath(DropPath):  # type: ignore[misc]
+class SyncedDropPath(DropPath):
     """Stochastic depth whose random numbers are drawn for the batch of all processes."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.drop_prob and _is_distributed()):
-            return super().forward(x)
+            return super().forward(x)  # type: ignore[no-untyped-call]
         rows = len(x) * dist.get_world_size()
         keep = 1 - self.drop_prob
         kept = x.new_empty((rows,) + (1,) * (x.ndim - 1)).bernoulli_(keep)

@@ -357,4 +357,4 @@ def _pose(matrix: Array, angle: float) -> Floats:
     cos, sin = math.cos(angle), math.sin(angle)
     # MediaPipe's y points up, so that a clockwise turn of the picture is a negative one about z: undo it.
     rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ matrix[:3, :3]
-    return pose_of_rotation(rotation)
+    return pose_of_rotation(np.asarray(rotation, np.float64))

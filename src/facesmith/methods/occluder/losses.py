@@ -38,7 +38,7 @@ class MaskLoss(nn.Module):
         return {"loss": self.bce_weight * bce + self.dice_weight * dice, "bce": bce, "dice": dice}
 
 
-class WholeBatchDice(smp.losses.DiceLoss):  # type: ignore[misc]
+class WholeBatchDice(smp.losses.DiceLoss):
     """Dice loss of the batch of all processes: its areas are summed over them before they are divided."""
 
     @override
