@@ -1,5 +1,6 @@
 """Real assets for real tests."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.media.video import open_video
+from facesmith.training.run.log import ConsoleHandler, LogFileHandler
 
 from .small_media import extract_small
 
@@ -42,6 +44,16 @@ def _own_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_log_files() -> Iterator[None]:
+    """Take away the handlers of a command that ran in this process: their files end with the test's folder."""
+    yield
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, LogFileHandler | ConsoleHandler)]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture(scope="session")

@@ -235,6 +235,15 @@ def test_purge_finds_evaluations_of_the_profile_and_leaves_what_lies_beside_them
     assert [one.name for one in report.iterdir()] == ["mine.txt"]
 
 
+def test_purge_takes_the_photos_beside_an_adapter(world):
+    lora = world / "exports" / "dance"
+    tensors(lora / "lora.safetensors", identity="ada")
+    (lora / "references").mkdir()
+    (lora / "references" / "photo_0.png").touch()
+    assert main(["name=ada", "yes=true"]) == 0
+    assert not list(lora.rglob("*.*"))
+
+
 def test_purge_locked_face_set_is_refused(world, capsys):
     lock = world / "face_sets" / "ada" / "aaaa.lock"
     with FileLock(lock):

@@ -12,7 +12,7 @@ from facesmith.media.provenance import file_sha256
 from facesmith.media.sources import IMAGES, VIDEOS
 from facesmith.media.verification import verify_provenance
 from facesmith.purge.links import Link, find_link
-from facesmith.purge.removal import Kind, Trace, read_json
+from facesmith.purge.removal import Trace, read_json
 
 MODELS: Final = (".onnx", ".dfm")
 EVALUATION: Final = "evaluation.json"
@@ -136,8 +136,10 @@ def _tensor_file(path: Path, name: str, keys: set[str]) -> Trace | None:
     link = find_link(info, name, keys)
     if link is None:
         return None
-    kind: Kind = "adapter" if described.is_file() else "cache"
-    return Trace(kind, (path.parent if described.is_file() else path,), link.why, link.shared_with)
+    if described.is_file():
+        return Trace("adapter", (path.parent,), link.why, link.shared_with)
+    photos = path.with_name("references")  # of the person, beside an adapter of video_lora
+    return Trace("cache", (path, *([photos] if photos.is_dir() else [])), link.why, link.shared_with)
 
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from facesmith.studio.job_cards import describe_job, stop_run
 from facesmith.studio.masks_tab import MasksTab
 from facesmith.studio.people import describe_person, extract_words, newest_set, toggle_face
 from facesmith.studio.people_tab import upload_to
-from facesmith.studio.preview import PreviewWorker, encode_png
+from facesmith.studio.preview import PreviewWorker, to_base64
 from facesmith.studio.profiles import blend_words, interpolate_words, list_traces
 from facesmith.studio.profiles_part import delete_person
 from facesmith.studio.project import Project
@@ -114,7 +114,7 @@ def _of_swaps(project: Project, worker: PreviewWorker) -> dict[str, Callable[...
     def preview(fields: dict) -> dict[str, Any]:  # type: ignore[type-arg]
         """Draw one frame; its fields are those of PreviewRequest. Returns pictures as PNG in base64."""
         drawn = worker.draw(read_request(project, fields))
-        pictures = {name: encode_png(getattr(drawn, name)) for name in ("before", "after")}
+        pictures = {"before": to_base64(drawn.before, None), "after": to_base64(drawn.after, drawn.mark)}
         return {"faces": drawn.faces, "swapped": drawn.swapped, "seconds": drawn.seconds, **pictures}
 
     def swap(fields: dict, output: str = "", side_by_side: bool = False, resume: bool = False) -> dict[str, Any]:  # type: ignore[type-arg]

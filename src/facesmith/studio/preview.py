@@ -22,6 +22,7 @@ from facesmith.studio.project import VIDEOS
 
 if TYPE_CHECKING:
     from facesmith.faces.face import Analyzer, Face
+    from facesmith.media.provenance import Mark
     from facesmith.models.onnx.occlusion import Occluder
     from facesmith.models.onnx.session import Swapper
     from facesmith.tasks.swap.config import SwapTaskConfig
@@ -106,6 +107,7 @@ class Preview:
         swapped: How many were swapped.
         seconds: It took.
         frames: Of the film; 1 of a picture.
+        mark: Provenance of `after`.
     """
 
     before: Pixels
@@ -114,6 +116,7 @@ class Preview:
     swapped: int
     seconds: float
     frames: int
+    mark: "Mark"
 
 
 class PreviewWorker:
@@ -164,6 +167,7 @@ def draw(request: PreviewRequest) -> Preview:
     Raises:
         UserError: A file cannot be used.
     """
+    from facesmith.media.provenance import Mark
     from facesmith.models.onnx.source import find_source
     from facesmith.tasks.swap.frame_swap import FrameSwapper, MaskOptions
 
@@ -190,16 +194,29 @@ def draw(request: PreviewRequest) -> Preview:
         pixel_boost=config.pixel_boost,
     )
     after = swapper.swap(frame, chosen)
-    return Preview(_shrink(frame), _shrink(after), len(faces), len(chosen), time.monotonic() - began, frames)
+    mark = Mark(
+        identity=source.identity,
+        consent=source.consent,
+        model_hash=_digest(request.model),
+        title="preview of a swap",
+        adapter=Path(request.adapter).name,
+    )
+    took = time.monotonic() - began
+    return Preview(_shrink(frame), _shrink(after), len(faces), len(chosen), took, frames, mark)
 
 
-def encode_png(picture: Pixels) -> str:
-    """Return a picture (H,W,3) RGB as PNG in base64."""
+def to_base64(picture: Pixels, mark: "Mark | None") -> str:
+    """Return a picture as PNG in base64.
+
+    Args:
+        picture: (H,W,3) RGB.
+        mark: Provenance of a picture that was made; None for a photograph.
+    """
     import base64
 
     from facesmith.media.images import encode_image
 
-    return base64.b64encode(encode_image(picture, ".png", mark=None)).decode("ascii")
+    return base64.b64encode(encode_image(picture, ".png", mark=mark)).decode("ascii")
 
 
 def select_faces(faces: "Sequence[Face]", select: str) -> "list[Face]":
@@ -262,6 +279,13 @@ def _load(model: str, adapter: str, scale: float) -> "Swapper":
 
     adapters = load_adapters(Path(adapter), None, scale) if adapter else None
     return load_swapper(Path(model), adapters=adapters)
+
+
+@lru_cache(2)
+def _digest(model: str) -> str:
+    from facesmith.media.provenance import file_sha256
+
+    return file_sha256(Path(model))
 
 
 @lru_cache(2)

@@ -109,5 +109,5 @@ def test_profile_load_older_version_fills_defaults(tmp_path):
     assert IdentityProfile.load(tmp_path / "old.json").expires is None
     fields["expires"] = "tomorrow"
     (tmp_path / "bad.json").write_text(json.dumps(fields))
-    with pytest.raises(UserError, match="expires: Invalid isoformat"):
+    with pytest.raises(UserError, match="expires: must be a date, such as 2027-12-31"):
         IdentityProfile.load(tmp_path / "bad.json")

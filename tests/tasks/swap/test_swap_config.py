@@ -38,7 +38,7 @@ def test_swap_config_wrong_select_raises():
 
 def test_swap_config_frame_settings_are_frame_keys():
     task = composed(*NEEDED, "task.masks=[box,region]", "task.regions=[mouth,eyes]", "task.pixel_boost=512").task
-    frame = task.frame_settings()
+    frame = task.entries()[0].frame_settings()
     assert (frame["masks"], frame["regions"], frame["pixel_boost"]) == (["box", "region"], ["mouth", "eyes"], 512)
     assert set(frame) == set(FrameSwapSettings.model_fields)
 

@@ -37,10 +37,10 @@ class Cast:
                 one person.
         """
         self.entries = list(entries)
-        self._hashes = [file_sha256(entry.model) for entry in entries]
         self.claims = [self._find_claim(number, watch) for number in range(len(entries))]
         self._require_different_people()
         self.swappers = [self._load(number, analyzer) for number in range(len(entries))]
+        self._hashes = [file_sha256(entry.model) for entry in entries]
 
     def __len__(self) -> int:
         return len(self.entries)
