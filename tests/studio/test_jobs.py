@@ -41,10 +41,11 @@ def test_job_ends_with_its_code_and_last_line(project: Project) -> None:
 
 
 def test_job_waits_in_its_lane_and_is_taken_out(project: Project) -> None:
-    first = jobs.start(project, ["doctor"], "first", "train")
+    endless = ["studio", "open_browser=false"]
+    first = jobs.start(project, endless, "first", "train")
     second = jobs.start(project, ["doctor", "x=1"], "second", "train")
     with pytest.raises(UserError, match="first: the same command"):
-        jobs.start(project, ["doctor"], "again", "train")
+        jobs.start(project, endless, "again", "train")
     until(lambda: Job(first.folder).status == "running" and "runner" in Job(second.folder).state)
     assert Job(second.folder).status == "waiting"
     jobs.stop(Job(second.folder))
@@ -64,7 +65,7 @@ def test_job_outlives_its_starter_and_its_runner(project: Project) -> None:
         "import sys; from pathlib import Path; from facesmith.config.schema import PathsConfig\n"
         "from facesmith.studio.project import Project; from facesmith.studio import jobs\n"
         "paths = PathsConfig(runs='runs', face_sets='face_sets', profiles='profiles', run=None)\n"
-        "jobs.start(Project(Path(sys.argv[1]), paths), ['doctor'], 'a check', 'use')\n"
+        "jobs.start(Project(Path(sys.argv[1]), paths), ['studio', 'open_browser=false'], 'endless', 'use')\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(project.root)], check=False, capture_output=True)

@@ -31,6 +31,7 @@ Lane = Literal["train", "use"]
 Status = Literal["waiting", "running", "done", "failed", "stopped", "cancelled", "killed"]
 
 _STARTING: Final = 20.0  # seconds until a runner has written its state
+_SAME: Final = 5.0  # seconds by which two readings of a process's start may differ: the clock is set now and then
 _TAIL: Final = 65_536  # bytes of a log
 _STOPPED: Final = (130, 143, -2, -15)
 _CODES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
@@ -260,7 +261,7 @@ def _lives(pid: object, began: object) -> bool:
         return False
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - began) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        return abs(process.create_time() - began) < _SAME and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
