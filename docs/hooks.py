@@ -15,7 +15,7 @@ _INTRODUCTION: Final = """\
 Made from the settings in the code, as `facesmith help` shows them. Set any key with `key=value`; `facesmith train
 experiment=identity --cfg job` prints what a command composes to.
 """
-_ORDER: Final = ("train", "infer", "export", "annotate")
+_ORDER: Final = ("train", "infer", "export", "annotate", "studio")
 _SHARED: Final = ("assets", "logging", "media", "paths", "provenance")
 _OUTSIDE: Final = re.compile(r"\[([^\]]+)\]\(\.\./((?!docs/)[^)#]+)[^)]*\)")
 
