@@ -1,5 +1,6 @@
 """Jobs are commands of their own: they outlive who started them, wait for their turn, and are found again."""
 
+import json
 import os
 import signal
 import subprocess
@@ -77,6 +78,14 @@ def test_job_outlives_its_starter_and_its_runner(project: Project) -> None:
     assert Job(job.folder).status == "running"  # found again by the command's own process
     os.kill(state["pid"], signal.SIGKILL)
     until(lambda: Job(job.folder).status == "killed")
+
+
+def test_job_that_hardly_began_is_not_stopped(project: Project) -> None:
+    folder = project.jobs / "new"
+    folder.mkdir(parents=True)
+    (folder / jobs.JOB).write_text(json.dumps({"words": ["doctor"], "title": "a check", "created": time.time()}))
+    with pytest.raises(UserError, match="a check: is about to wait in the queue; stop it in a moment"):
+        jobs.stop(Job(folder))
 
 
 def test_job_full_disk_is_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,10 +198,12 @@ def stop(job: Job) -> str:
         What was done, in a line.
 
     Raises:
-        UserError: It has ended.
+        UserError: It has ended, or has hardly begun.
     """
     status = job.status
     if status == "waiting":
+        if "runner" not in job.state:
+            raise UserError(f"{job.title}: is about to wait in the queue; stop it in a moment")
         os.kill(int(job.state["runner"]), signal.SIGTERM)
         return f"{job.title}: was taken from the queue"
     if status != "running" or job.pid is None:

@@ -169,7 +169,7 @@ def draw(request: PreviewRequest) -> Preview:
     """
     from facesmith.media.provenance import Mark
     from facesmith.models.onnx.source import find_source
-    from facesmith.tasks.swap.frame_swap import FrameSwapper, MaskOptions
+    from facesmith.tasks.swap.frame_swap import make_frame_swapper
 
     began = time.monotonic()
     config = _settings(request)
@@ -182,17 +182,7 @@ def draw(request: PreviewRequest) -> Preview:
         *(model.info, Path(request.model)), profile=profile, photo=None, consent=config.consent, analyzer=_analyzer
     )
     occluder = _occluder(request.occluder) if request.occluder and "occlusion" in request.masks else None
-    names = [name for name in config.masks if name != "occlusion" or occluder is not None]
-    top, right, bottom, left = config.mask_padding
-    masks = MaskOptions(names, config.mask_blur, (top, right, bottom, left), config.regions, occluder)
-    swapper = FrameSwapper(
-        model,
-        source=source,
-        masks=masks,
-        blend=config.blend,
-        colour_match=config.colour_match,
-        pixel_boost=config.pixel_boost,
-    )
+    swapper = make_frame_swapper(model, config, source=source, occluder=occluder)
     after = swapper.swap(frame, chosen)
     mark = Mark(
         identity=source.identity,

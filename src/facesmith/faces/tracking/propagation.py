@@ -32,7 +32,13 @@ class FrameAnalyzer(Protocol[F_contra]):
         ...
 
     def analyse(self, frame: F_contra, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
-        """Return the faces behind detections, the largest first."""
+        """Return the faces behind detections, the largest first.
+
+        Args:
+            frame: As the analyzer takes it.
+            detections: In this frame.
+            embed: Whether they get an embedding; else it is NaN.
+        """
         ...
 
     def follow(self, frame: F_contra, landmarks: Floats) -> Floats | None:

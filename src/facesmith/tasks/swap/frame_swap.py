@@ -274,14 +274,36 @@ def load_frame_swapper(
         consent=settings.consent,
         analyzer=analyzer,
     )
-    top, right, bottom, left = settings.mask_padding
     wanted = settings.occluder if "occlusion" in settings.masks else None
     occluder = Occluder(wanted) if wanted is not None else None
-    names = [name for name in settings.masks if name != "occlusion" or occluder is not None]
-    masks = MaskOptions(names, settings.mask_blur, (top, right, bottom, left), settings.regions, occluder)
     enhancer = None
     if settings.enhancer is not None:
         enhancer = Enhancer(settings.enhancer, strength=settings.enhancer_blend)
+    return make_frame_swapper(swapper, settings, source=source, occluder=occluder, enhancer=enhancer, adapters=adapters)
+
+
+def make_frame_swapper(
+    swapper: Swapper,
+    settings: FrameSwapSettings,
+    *,
+    source: SourceIdentity,
+    occluder: Occluder | None = None,
+    enhancer: Enhancer | None = None,
+    adapters: AdapterSpec | None = None,
+) -> FrameSwapper:
+    """Put together what was loaded.
+
+    Args:
+        swapper: The model.
+        settings: How frames are swapped.
+        source: Whom it shows.
+        occluder: Of the mask `occlusion`, which is left out without it.
+        enhancer: Sharpens what was swapped.
+        adapters: Merged into the model.
+    """
+    top, right, bottom, left = settings.mask_padding
+    names = [name for name in settings.masks if name != "occlusion" or occluder is not None]
+    masks = MaskOptions(names, settings.mask_blur, (top, right, bottom, left), settings.regions, occluder)
     return FrameSwapper(
         swapper,
         source=source,
