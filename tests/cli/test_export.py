@@ -74,6 +74,13 @@ def test_export_no_checkpoint_raises(tmp_path):
         load_swapper(tmp_path / "other.ckpt")
 
 
+def test_export_output_that_names_a_file_raises(tmp_path):
+    with pytest.raises(UserError, match=r"output=.*ada\.onnx: is the folder, .*; give output="):
+        configured(tmp_path / "last.ckpt", tmp_path / "ada.onnx")
+    (tmp_path / "kept.onnx").mkdir()
+    assert configured(tmp_path / "last.ckpt", tmp_path / "kept.onnx").output.name == "kept.onnx"
+
+
 def test_export_checkpoint_of_another_class_raises(tmp_path):
     """One that facesmith can rebuild, but that swaps nothing."""
     other = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2}

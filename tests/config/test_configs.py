@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from facesmith.cli.composition import compose_config
 from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig, validate
 from facesmith.config.settings import Settings
+from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +175,11 @@ def test_every_sweep_composes_and_each_swept_key_stands(sweep: str) -> None:
 def test_a_checkpoint_of_settings_round_trips() -> None:
     config = validate(composed("train", "experiment=identity", *NEEDED), TrainConfig)
     assert TrainConfig.model_validate(config.model_dump(by_alias=True)) == config
+
+
+def test_closest_match_suggests_no_key_of_the_machinery() -> None:
+    assert closest_match("targets", ["_target_", "name"]) is None
+    assert closest_match("target", ["_target_", "targets"]) == "targets"
 
 
 @pytest.mark.parametrize(

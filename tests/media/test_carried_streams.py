@@ -175,6 +175,9 @@ def test_hdr_light_goes_along(make_video, tmp_path, codec, suffix):
         assert np.ravel(found.mastering.primaries) == pytest.approx(np.ravel(MASTER.primaries), abs=1e-4)
         assert found.mastering.luminance == pytest.approx((0.005, 1000), rel=0.05)
         assert (reader.colour.color_trc, reader.colour.colorspace) == (16, 9)
+        told = lost_properties(found, Encoding(codec), suffix)
+    assert [line for line in told if "codec=hevc" in line] == told
+    assert len(told) == (1 if codec == "h264" else 0)
 
 
 def test_rotation_goes_along(make_video, tmp_path):

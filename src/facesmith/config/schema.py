@@ -283,6 +283,15 @@ class ExportConfig(JobConfig, AdapterSettings):
     opset: int = Field(ge=16, le=23)
     """ONNX operator set."""
 
+    @model_validator(mode="after")
+    def _check_output(self) -> "ExportConfig":
+        if self.output.suffix.lower() in (".safetensors", ".onnx", ".dfm", ".ckpt") and not self.output.is_dir():
+            raise ValueError(
+                f"output={self.output}: is the folder, the file in it gets its name from the model; "
+                f"give output={self.output.parent}"
+            )
+        return self
+
 
 C = TypeVar("C", bound=Settings)
 

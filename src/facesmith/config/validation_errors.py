@@ -47,7 +47,8 @@ def closest_match(key: str, names: Iterable[str]) -> str | None:
     Returns:
         One of them, or None where none is similar.
     """
-    return next(iter(difflib.get_close_matches(key, list(names), n=1, cutoff=0.6)), None)
+    usual = [name for name in names if not name.startswith("_")]
+    return next(iter(difflib.get_close_matches(key, usual, n=1, cutoff=0.6)), None)
 
 
 def suggest_key(key: str, keys: Iterable[str]) -> str | None:

@@ -214,6 +214,8 @@ def lost_properties(picture: PictureProperties, encoding: Encoding, suffix: str)
         stored = VideoFormat(choose_format(name, source, *_TRIAL), *_TRIAL)
         if any(_loss(source, stored)[:2]) and not source.is_rgb:
             lost.append(f"{name} stores {stored.name}, the source has {source.name}")
+        elif encoding.codec == "h264" and max(component.bits for component in stored.components) > 8:
+            lost.append("few players show h264 of more than 8 bits; codec=hevc is shown by most")
         if _has_alpha(source) and not _has_alpha(stored):
             lost.append(f"codec={encoding.codec} holds no transparency; codec=prores and ffv1 do")
     aspect = picture.sample_aspect

@@ -147,12 +147,12 @@ def read_table(path: Path) -> PacketTable:
             rows.append((pts, dts, packet.duration or 0, position, packet.size, *flags))
         lost = []
         if failures:
-            lost.append(f"{len(failures)} places cannot be read ({failures[0]})")
+            lost.append(f"places that cannot be read: {len(failures)} ({failures[0]})")
         marked = sum(row[-1] for row in rows)
         if marked > len(failures):
-            lost.append(f"{marked} frames are marked as damaged")
+            lost.append(f"frames marked as damaged: {marked}")
         if stream.frames > len(rows):
-            lost.append(f"{stream.frames - len(rows)} of {stream.frames} frames are missing")
+            lost.append(f"missing frames: {stream.frames - len(rows)} of {stream.frames}")
         stated = (container.duration or 0) / av.time_base + max(container.start_time or 0, 0) / av.time_base
         if 0 < end < stated - max(_SHORT, 0.01 * stated):
             lost.append(f"ends at {end:.2f} s, of {stated:.2f} s that the file states")

@@ -122,14 +122,14 @@ def _by_time(path: Path, table: PacketTable) -> VideoIndex | None:
         after = (int(times.pts[jump.place]) - int(ordered[0])) * unit
         lost.append(f"the clock jumps at {after:.2f} s (joined recordings); continued without a gap")
     if times.guessed:
-        lost.append(f"the times of {times.guessed} frames are unreadable and were filled in")
+        lost.append(f"unreadable times that were filled in: {times.guessed}")
     if times.dropped:
-        lost.append(f"{times.dropped} frames have no readable time and were left out")
+        lost.append(f"frames without a readable time, left out: {times.dropped}")
     gaps = _gaps(ordered)
     usual = float(np.median(np.diff(ordered))) if len(ordered) > 1 else 1.0
     for at in gaps:
         count, after = round((ordered[at + 1] - ordered[at]) / usual) - 1, (ordered[at] - ordered[0]) * unit
-        lost.append(f"about {count} frames are missing after {after:.2f} s")
+        lost.append(f"missing after {after:.2f} s: about {count} frame{'s' if count > 1 else ''}")
     # The first packets in the file that lie behind a gap: what they refer to may be gone.
     behind = [int(order[at + 1 :].min()) for at in gaps]
     span = float((ordered[-1] - ordered[0]) * table.time_base) if len(ordered) > 1 else 0.0

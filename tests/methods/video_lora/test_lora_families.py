@@ -34,6 +34,7 @@ FAMILIES = {
     "comfyui": name_each(lambda layer: f"diffusion_model.{layer}", "lora_down.weight", "lora_up.weight", "alpha"),
     "diffusion-pipe": name_each(lambda layer: f"diffusion_model.{layer}", "lora_A.weight", "lora_B.weight"),
     "ai-toolkit": name_each(lambda layer: f"transformer.{LAYERS[layer]}", "lora_A.weight", "lora_B.weight"),
+    "old diffusers": name_each(lambda layer: f"transformer.{LAYERS[layer]}", "lora.down.weight", "lora.up.weight"),
     "peft": name_each(lambda layer: f"base_model.model.{layer}", "lora_A.weight", "lora_B.weight"),
     "DiffSynth": name_each(lambda layer: layer, "lora_A.default.weight", "lora_B.default.weight"),
     "DiffSynth pipe": name_each(lambda layer: f"pipe.dit.{layer}", "lora_A.default.weight", "lora_B.default.weight"),

@@ -117,7 +117,7 @@ def test_convert_lora_round_trip_is_exact_and_checks_the_base(trained: Any, base
     facts = {"identity": "ada", "base": str(base), "base_hash": opened.fingerprint}
     save_lora(tmp_path / "lora.safetensors", tensors, config, facts)
     told = convert_lora(tmp_path / "lora.safetensors", "comfyui", tmp_path / "out", str(base))
-    assert told.endswith("ada_comfyui.safetensors: 80 layers, 20 of them in VACE blocks; rank 4, alpha 6")
+    assert told.endswith("ada_comfyui.safetensors: layers: 80, 20 of them in VACE blocks; rank 4, alpha 6")
     convert_lora(tmp_path / "out" / "ada_comfyui.safetensors", "diffusers", tmp_path / "out", str(base))
     again, read, same = load_lora(tmp_path / "out" / "ada_diffusers.safetensors")
     assert again.keys() == tensors.keys()

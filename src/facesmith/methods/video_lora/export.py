@@ -58,7 +58,7 @@ def convert_lora(source: Path, to: str, output: Path, base: str | None) -> str:
     vace = sum("vace_blocks." in layer for layer in layers)
     alphas = {float(config["lora_alpha"]), *map(float, (config.get("alpha_pattern") or {}).values())}
     stated = ", ".join(f"{value:g}" for value in sorted(alphas))
-    return f"{path}: {len(layers)} layers, {vace} of them in VACE blocks; rank {config['r']}, alpha {stated}"
+    return f"{path}: layers: {len(layers)}, {vace} of them in VACE blocks; rank {config['r']}, alpha {stated}"
 
 
 def export_graphs(source: Path, to: str, output: Path, base: str | None, opset: int) -> list[str]:

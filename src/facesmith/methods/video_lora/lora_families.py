@@ -44,13 +44,13 @@ _OUTER_OURS: Final = {theirs: ours for ours, theirs in OUTER} | {ours: ours for 
 _OURS: Final = {theirs: ours for ours, theirs in LAYERS} | {ours: ours for ours, _ in LAYERS}
 # musubi and kohya join a layer's name with _: lora_unet_blocks_0_self_attn_q
 _JOINED: Final = {name.replace(".", "_"): ours for name, ours in _OURS.items()}
-# before a layer's name: ComfyUI, diffusion-pipe and ai-toolkit; diffusers; peft; DiffSynth
+# before a layer's name: ComfyUI, diffusion-pipe and ai-toolkit; diffusers, old (`lora.down`) and new; peft; DiffSynth
 _PREFIX: Final = r"(?:diffusion_model\.|transformer\.|base_model\.model\.|pipe\.dit\.|model\.)*"
-_PART: Final = r"(lora_(?:A|B|down|up)(?:\.default)?\.weight|alpha)"
+_PART: Final = r"(?:lora[._](A|B|down|up)(?:\.default)?\.weight|alpha)"
 _DOTTED: Final = re.compile(rf"{_PREFIX}((?:vace_)?blocks\.\d+)\.(.+?)\.{_PART}")
 _OUTSIDE: Final = re.compile(rf"{_PREFIX}(.+?)\.{_PART}")
-_UNDERSCORED: Final = re.compile(r"lora_unet_((?:vace_)?blocks)_(\d+)_(.+?)\.(lora_(?:down|up)\.weight|alpha)")
-_HALVES: Final = {"lora_A": "lora_A", "lora_B": "lora_B", "lora_down": "lora_A", "lora_up": "lora_B"}
+_UNDERSCORED: Final = re.compile(r"lora_unet_((?:vace_)?blocks)_(\d+)_(.+?)\.(?:lora_(down|up)\.weight|alpha)")
+_HALVES: Final = {"A": "lora_A", "down": "lora_A", "B": "lora_B", "up": "lora_B"}
 _OTHER_KINDS: Final = {
     "LoKr": re.compile(r"\.lokr_"),
     "LoHa": re.compile(r"\.hada_"),
@@ -89,10 +89,10 @@ def to_diffusers(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float
         if found is None:
             raise UserError(f"{path}: holds {name}, which is no layer of a Wan transformer that a LoRA can change")
         layer, part = found
-        if part == "alpha":
+        if part is None:
             alphas[layer] = float(value)
         else:
-            renamed[f"transformer.{layer}.{_HALVES[part.split('.')[0]]}.weight"] = value
+            renamed[f"transformer.{layer}.{_HALVES[part]}.weight"] = value
     if not renamed:
         raise UserError(f"{path}: is no LoRA of a Wan transformer")
     _check_halves(renamed, path)
@@ -101,8 +101,8 @@ def to_diffusers(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float
     return renamed, alphas
 
 
-def _find_layer(name: str) -> tuple[str, str] | None:
-    """Return a key's layer in diffusers' names, and which part of the LoRA it is."""
+def _find_layer(name: str) -> tuple[str, str | None] | None:
+    """Return a key's layer in diffusers' names, and which matrix of the LoRA it is; None for its alpha."""
     if found := _DOTTED.fullmatch(name):
         ours = _OURS.get(found[2])
         return None if ours is None else (f"{found[1]}.{ours}", found[3])
@@ -119,7 +119,7 @@ def _check_halves(tensors: Tensors, path: Path) -> None:
     alone = [layer.removeprefix("transformer.") for layer, count in halves.items() if count != 2]
     if alone:
         raise UserError(
-            f"{path}: holds only one of the two matrices of {len(alone)} layers, such as {alone[0]}; copy it again"
+            f"{path}: holds only one of the two matrices of {alone[0]} (such layers: {len(alone)}); copy it again"
         )
     for layer in halves:
         down, up = (tensors[f"{layer}.lora_{half}.weight"] for half in "AB")
