@@ -8,7 +8,8 @@ import pytest
 
 from facesmith.media.images import read_image
 from facesmith.media.verification import verify_provenance
-from facesmith.studio.preview import PreviewRequest, draw, to_base64
+from facesmith.studio.preview import draw, to_base64
+from facesmith.studio.swap_request import SwapRequest
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_draw_swaps_the_largest_face_and_marks_it(swapper_file: Path, asset, project: Path) -> None:
-    request = PreviewRequest(model=str(swapper_file), target=str(asset("astronaut.png")), masks=("box",), occluder="")
+    request = SwapRequest(model=str(swapper_file), target=str(asset("astronaut.png")), masks=("box",), occluder="")
     drawn = draw(request)
     assert (drawn.faces, drawn.swapped, drawn.frames) == (1, 1, 1)
     assert drawn.before.shape == drawn.after.shape

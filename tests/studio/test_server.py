@@ -155,9 +155,10 @@ def test_serve_answers_while_the_page_is_being_made() -> None:
         assert httpx.get(address, trust_env=False).status_code == 200
 
 
-def test_gradio_still_calls_the_rest_of_its_queue_sleep_when_free() -> None:
+def test_gradio_still_calls_the_rests_of_its_queue_so() -> None:
     with echo_page() as page:
-        assert 0 < page._queue.sleep_when_free < 1, "find its new name, for server._assemble"
+        rests = (page._queue.sleep_when_free, page._queue.progress_update_sleep_when_free)
+    assert all(0 < rest < 1 for rest in rests), "find their new names, for server._assemble"
 
 
 def test_serve_taken_port_is_one_line(serving: Serving) -> None:

@@ -5,18 +5,19 @@ It knows what a face is from many people, so it can judge a single picture, wher
 """
 
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from facesmith import assets
-from facesmith.faces.analyzers.onnx_graph import create_session
 from facesmith.faces.geometry import masks
 from facesmith.faces.geometry.aligned import AlignedFaces
 from facesmith.faces.geometry.topology import REGIONS
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _OCCLUDER: Final = "occluder_general.onnx"
 _LANDMARKS: Final = "landmarks"  # its optional input
@@ -69,5 +70,7 @@ def find_hidden(shares: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 @cache
-def _open_occluder() -> onnxruntime.InferenceSession:
+def _open_occluder() -> "onnxruntime.InferenceSession":
+    from facesmith.faces.analyzers.onnx_graph import create_session  # what reads a face set needs no runtime
+
     return create_session(assets.fetch(_OCCLUDER))

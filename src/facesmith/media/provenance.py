@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from xml.sax.saxutils import quoteattr
 
-import av
 import c2pa
 from PIL import Image
 
@@ -251,6 +250,8 @@ def _try(key: SigningKey, certificate: Path | None) -> None:
 
 
 def _require_metadata(path: Path) -> None:
+    import av  # who only hashes or reads marks needs no decoder
+
     with av.open(f"file:{path}", metadata_errors="replace") as container:
         keys = {key.casefold() for key in container.metadata}
     if METADATA_KEY not in keys:

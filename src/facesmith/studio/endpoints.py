@@ -1,7 +1,6 @@
 """The page's actions as named endpoints, for other programs: see docs/studio.md."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from gradio.events import api
@@ -19,8 +18,8 @@ from facesmith.studio.profiles import blend_words, interpolate_words, list_trace
 from facesmith.studio.profiles_part import delete_person
 from facesmith.studio.project import Project
 from facesmith.studio.runs import estimate_left, list_runs, open_run
-from facesmith.studio.swap_tab import read_request
-from facesmith.studio.swapping import describe_mark, render_words
+from facesmith.studio.swap_request import read_request
+from facesmith.studio.swapping import describe_mark, describe_swap, render_words
 from facesmith.studio.train_tab import resume_words, start_training
 from facesmith.studio.training import TrainingForm, check
 from facesmith.studio.words import command_line
@@ -112,16 +111,22 @@ def _of_swaps(project: Project, worker: PreviewWorker) -> dict[str, Callable[...
         return [project.short(path) for path in project.models()]
 
     def preview(fields: dict) -> dict[str, Any]:  # type: ignore[type-arg]
-        """Draw one frame; its fields are those of PreviewRequest. Returns pictures as PNG in base64."""
+        """Draw one frame; its fields are those of SwapRequest. Returns pictures as PNG in base64."""
         drawn = worker.draw(read_request(project, fields))
         pictures = {"before": to_base64(drawn.before, None), "after": to_base64(drawn.after, drawn.mark)}
         return {"faces": drawn.faces, "swapped": drawn.swapped, "seconds": drawn.seconds, **pictures}
 
-    def swap(fields: dict, output: str = "", side_by_side: bool = False, resume: bool = False) -> dict[str, Any]:  # type: ignore[type-arg]
-        """Render a swap; returns the job."""
+    def swap(
+        fields: dict,  # type: ignore[type-arg]
+        output: str = "",
+        side_by_side: bool = False,
+        resume: bool = False,
+        preview: int = 0,
+    ) -> dict[str, Any]:
+        """Render a swap, or a sheet of so many frames of it (`preview`); returns the job."""
         request = read_request(project, fields)
-        words = render_words(project, request, output, side_by_side, resume)
-        return describe_job(jobs.start(project, words, f"swap into {Path(request.target).name}", "use"))
+        words = render_words(project, request, output, side_by_side=side_by_side, resume=resume, preview=int(preview))
+        return describe_job(jobs.start(project, words, describe_swap(words), "use"))
 
     def verify(file: str) -> str:
         """Tell what a file states of where it is from."""

@@ -5,95 +5,38 @@ The page stays small, and a crash of a library ends the preview alone.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from facesmith.errors import UserError
 from facesmith.studio.project import VIDEOS
+from facesmith.studio.swap_request import SwapRequest
 
 if TYPE_CHECKING:
     from facesmith.faces.face import Analyzer, Face
     from facesmith.media.provenance import Mark
+    from facesmith.models.adapters.spec import AdapterSpec
     from facesmith.models.onnx.occlusion import Occluder
     from facesmith.models.onnx.session import Swapper
-    from facesmith.tasks.swap.config import SwapTaskConfig
+    from facesmith.tasks.swap.config import CastEntry, SwapTaskConfig
+    from facesmith.tasks.swap.enhancer import Enhancer
+    from facesmith.tasks.swap.frame_swap import FrameSwapper
 
 Pixels = npt.NDArray[np.uint8]
 
 _IDLE: Final = 600.0  # seconds after which the process ends
 _LONGEST: Final = 1280  # px of the drawn frame's longer side
 _STEPS: Final = 1000  # of the position along a film
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreviewRequest:
-    """What is drawn.
-
-    Attributes:
-        model: The swapper's file.
-        target: A picture or a film.
-        position: 0..1 along a film.
-        select: largest, all, or a number from the left, from 0.
-        profile: An identity profile, for models that take any.
-        masks: Of `task.masks`.
-        mask_blur: Of the box, 0..1.
-        regions: Of the mask `region`.
-        blend: linear, poisson or multiband.
-        colour_match: Of the skin.
-        pixel_boost: px, or 0 for the model's own.
-        adapter: A folder of swap_lora, or "".
-        adapter_scale: 0..2.
-        occluder: An .onnx or asset, "" for none.
-    """
-
-    model: str
-    target: str
-    position: float = 0.3
-    select: str = "largest"
-    profile: str = ""
-    masks: tuple[str, ...] = ("box", "occlusion")
-    mask_blur: float = 0.3
-    regions: tuple[str, ...] = ("mouth",)
-    blend: str = "linear"
-    colour_match: bool = False
-    pixel_boost: int = 0
-    adapter: str = ""
-    adapter_scale: float = 1.0
-    occluder: str = "asset:occluder_general.onnx"
-
-    def words(self) -> list[str]:
-        """Return the arguments of `facesmith infer` that swap like this."""
-        from facesmith.studio.words import argument
-
-        words = ["infer", "task=swap", argument("model", self.model)]
-        usual = PreviewRequest(model=self.model, target=self.target)
-        values: dict[str, object] = {
-            "select": self.select,
-            "profile": self.profile or None,
-            "masks": list(self.masks),
-            "mask_blur": self.mask_blur,
-            "regions": list(self.regions),
-            "blend": self.blend,
-            "colour_match": self.colour_match,
-            "pixel_boost": self.pixel_boost or None,
-            "adapter": self.adapter or None,
-            "adapter_scale": self.adapter_scale,
-            "occluder": self.occluder or None,
-        }
-        before: dict[str, object] = {**vars(usual), "masks": list(usual.masks), "regions": list(usual.regions)}
-        plain = {key: before[key] or None if key != "colour_match" else before[key] for key in values}
-        if "region" not in self.masks:
-            values["regions"] = plain["regions"]
-        return words + [f"{key}={_value(value)}" for key, value in values.items() if value != plain[key]]
+_MODELS: Final = 3  # that are kept loaded
 
 
 @dataclass(frozen=True)
@@ -127,7 +70,7 @@ class PreviewWorker:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
-    def draw(self, request: PreviewRequest) -> Preview:
+    def draw(self, request: SwapRequest) -> Preview:
         """Draw a frame.
 
         Args:
@@ -158,7 +101,7 @@ class PreviewWorker:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def draw(request: PreviewRequest) -> Preview:
+def draw(request: SwapRequest) -> Preview:
     """Draw a frame, in this process; what was loaded for the last one is kept.
 
     Args:
@@ -167,30 +110,20 @@ def draw(request: PreviewRequest) -> Preview:
     Raises:
         UserError: A file cannot be used.
     """
-    from facesmith.media.provenance import Mark
-    from facesmith.models.onnx.source import find_source
-    from facesmith.tasks.swap.frame_swap import make_frame_swapper
+    from facesmith.tasks.swap.canvas import RgbCanvas
+    from facesmith.tasks.swap.cast import Cast
+    from facesmith.tasks.swap.face_selection import FaceSelector
 
     began = time.monotonic()
     config = _settings(request)
-    frame, frames = _read_frame(request.target, round(request.position * _STEPS))
-    faces = _find_faces(request.target, round(request.position * _STEPS))
-    chosen = select_faces(faces, request.select)
-    model = _load(request.model, request.adapter, request.adapter_scale)
-    profile = Path(request.profile) if request.profile else None
-    source = find_source(
-        *(model.info, Path(request.model)), profile=profile, photo=None, consent=config.consent, analyzer=_analyzer
-    )
-    occluder = _occluder(request.occluder) if request.occluder and "occlusion" in request.masks else None
-    swapper = make_frame_swapper(model, config, source=source, occluder=occluder)
-    after = swapper.swap(frame, chosen)
-    mark = Mark(
-        identity=source.identity,
-        consent=source.consent,
-        model_hash=_digest(request.model),
-        title="preview of a swap",
-        adapter=Path(request.adapter).name,
-    )
+    place = round(request.position * _STEPS)
+    frame, frames = _read_frame(request.target, place)
+    faces = _find_faces(request.target, place)
+    cast = Cast(config.entries(), analyzer=_analyzer, watch=_analyzer(), load=_load_entry)
+    chosen = FaceSelector(cast.claims)(dict(enumerate(faces)))
+    after = frame.copy()
+    cast.swap_in_place([(RgbCanvas(after), chosen)])
+    mark = cast.mark("preview of a swap")
     took = time.monotonic() - began
     return Preview(_shrink(frame), _shrink(after), len(faces), len(chosen), took, frames, mark)
 
@@ -209,80 +142,85 @@ def to_base64(picture: Pixels, mark: "Mark | None") -> str:
     return base64.b64encode(encode_image(picture, ".png", mark=mark)).decode("ascii")
 
 
-def select_faces(faces: "Sequence[Face]", select: str) -> "list[Face]":
-    """Return the faces that are swapped.
-
-    Args:
-        faces: Of the frame.
-        select: largest, all, or a number from the left, from 0.
-
-    Raises:
-        UserError: It is none of these.
-    """
-    from_left = sorted(faces, key=lambda face: float(face.box[0]))
-    if select == "all" or not faces:
-        return from_left
-    if select == "largest":
-        return [max(faces, key=lambda face: float((face.box[2] - face.box[0]) * (face.box[3] - face.box[1])))]
-    if not str(select).isdecimal():
-        raise UserError(f"select={select}: choose largest, all, or a number from the left: 0, 1, ...")
-    return from_left[int(select) : int(select) + 1]
-
-
-def _settings(request: PreviewRequest) -> "SwapTaskConfig":
+def _settings(request: SwapRequest) -> "SwapTaskConfig":
     """Hold the controls against the settings of the task; the composition is kept, which is what takes time."""
-    base = _composed(request.model, request.target)
-    changes: dict[str, Any] = {
-        "masks": list(request.masks),
-        "mask_blur": request.mask_blur,
-        "regions": list(request.regions),
-        "blend": request.blend,
-        "colour_match": request.colour_match,
-        "pixel_boost": request.pixel_boost or None,
-    }
     from pydantic import ValidationError
 
+    base = _composed(request.target)
     try:
-        return type(base).model_validate({**base.model_dump(by_alias=True), **changes})
+        return type(base).model_validate({**base.model_dump(by_alias=True), **request.settings()})
     except ValidationError as error:
         raise UserError("; ".join(str(one["msg"]) for one in error.errors())) from None
 
 
 @lru_cache(4)
-def _composed(model: str, target: str) -> "SwapTaskConfig":
+def _composed(target: str) -> "SwapTaskConfig":
     from facesmith.cli.composition import load_config
     from facesmith.config.schema import InferConfig
     from facesmith.studio.words import quote_value
     from facesmith.tasks.swap.config import SwapTaskConfig
 
-    given = [f"task.model={quote_value(model)}", f"source={quote_value(target)}", "output=preview.mp4"]
+    given = ["task.model=any.onnx", f"source={quote_value(target)}", "output=preview.mp4"]
     task = load_config("infer", InferConfig, ["task=swap", *given]).task
     if not isinstance(task, SwapTaskConfig):
         raise UserError("task=swap: is not the swap task; remove what replaces it from conf/local")
     return task
 
 
-@lru_cache(2)
-def _load(model: str, adapter: str, scale: float) -> "Swapper":
+def _load_entry(entry: "CastEntry", analyzer: "Callable[[], Analyzer]") -> "FrameSwapper":
+    """Put a swapper together as the task does; what takes long to load is kept from frame to frame."""
+    from facesmith.models.onnx.source import find_source
+    from facesmith.tasks.swap.frame_swap import make_frame_swapper
+
+    adapters = entry.adapter if isinstance(entry.adapter, list) else filter(None, [entry.adapter])
+    weights = None if entry.adapter_weights is None else tuple(entry.adapter_weights)
+    spec, model = _load(
+        *(entry.model, tuple(adapters), weights, entry.adapter_scale),
+        *(entry.model_type, entry.converter, entry.raw_length, entry.morph),
+    )
+    source = find_source(
+        *(model.info, entry.model),
+        profile=entry.profile,
+        photo=entry.source_photo,
+        consent=entry.consent,
+        analyzer=analyzer,
+    )
+    occluder = _occluder(entry.occluder) if entry.occluder is not None and "occlusion" in entry.masks else None
+    enhancer = None if entry.enhancer is None else _enhancer(entry.enhancer, entry.enhancer_blend)
+    return make_frame_swapper(model, entry, source=source, occluder=occluder, enhancer=enhancer, adapters=spec)
+
+
+@lru_cache(_MODELS)
+def _load(
+    path: Path,
+    adapters: tuple[Path, ...],
+    weights: tuple[float, ...] | None,
+    scale: float,
+    kind: str,
+    converter: Path | None,
+    raw_length: float,
+    morph: float,
+) -> "tuple[AdapterSpec | None, Swapper]":
     from facesmith.models.adapters.spec import load_adapters
     from facesmith.models.onnx.session import load_swapper
 
-    adapters = load_adapters(Path(adapter), None, scale) if adapter else None
-    return load_swapper(Path(model), adapters=adapters)
+    spec = load_adapters(adapters, weights, scale)
+    model = load_swapper(path, model_type=kind, converter=converter, raw_length=raw_length, morph=morph, adapters=spec)
+    return spec, model
 
 
 @lru_cache(2)
-def _digest(model: str) -> str:
-    from facesmith.media.provenance import file_sha256
-
-    return file_sha256(Path(model))
-
-
-@lru_cache(2)
-def _occluder(named: str) -> "Occluder":
+def _occluder(path: Path) -> "Occluder":
     from facesmith.models.onnx.occlusion import Occluder
 
-    return Occluder(Path(named))
+    return Occluder(path)
+
+
+@lru_cache(2)
+def _enhancer(path: Path, strength: float) -> "Enhancer":
+    from facesmith.tasks.swap.enhancer import Enhancer
+
+    return Enhancer(path, strength=strength)
 
 
 @lru_cache(1)
@@ -325,9 +263,3 @@ def _shrink(picture: Pixels) -> Pixels:
     if scale >= 1:
         return picture
     return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _value(value: object) -> str:
-    from facesmith.studio.words import quote_value
-
-    return value if isinstance(value, str) and value.isdecimal() else quote_value(value)

@@ -6,8 +6,6 @@ from html import escape
 from typing import Any, Final
 
 from facesmith.errors import UserError
-from facesmith.purge.face_sets import expired, expiries
-from facesmith.purge.find import PurgeConfig, find_traces
 from facesmith.studio.drawing import draw_table
 from facesmith.studio.project import Project
 from facesmith.studio.training import compose
@@ -68,8 +66,14 @@ def list_traces(project: Project, name: str) -> str:
     Raises:
         UserError: The name is none.
     """
+    from facesmith.purge.find import (  # imports a decoder, which the page needs for nothing else
+        PurgeConfig,
+        find_traces,
+    )
+
     check_slug(name, "name")
-    traces = find_traces(_config(project), name)
+    given = compose("purge", PurgeConfig, project.path_arguments(), keep=tuple(PurgeConfig.model_fields))
+    traces = find_traces(given, name)
     rows: list[list[object]] = [
         [one.kind, project.short(one.files[0]), one.why, one.shared_with] for one in traces[:_MOST]
     ]
@@ -109,6 +113,8 @@ def remove_uploads(project: Project, name: str) -> int:
 
 def draw_retention(project: Project) -> str:
     """Draw whose consent has run out by today."""
+    from facesmith.purge.face_sets import expired, expiries
+
     paths = project.paths
     roots = [project.root / folder for folder in (paths.face_sets, paths.profiles, paths.runs)]
     over = expired(expiries(*roots), date.today())
@@ -116,10 +122,6 @@ def draw_retention(project: Project) -> str:
         return '<p class="quiet">No consent has run out by today.</p>'
     rows = [(name, str(one.expires), project.short(one.where)) for name, places in over.items() for one in places]
     return draw_table(("person", "ended", "where"), rows, "Consents that have run out")
-
-
-def _config(project: Project) -> PurgeConfig:
-    return compose("purge", PurgeConfig, project.path_arguments(), keep=tuple(PurgeConfig.model_fields))
 
 
 def _sources(project: Project, names: list[str]) -> str:

@@ -129,6 +129,12 @@ class Project:
         found = [path for root in roots for path in _walk(root, (".onnx", ".dfm")) if path.parent.name != "xseg"]
         return sorted(found, key=_modified, reverse=True)[:_MOST]
 
+    def occluders(self) -> list[Path]:
+        """Find masks of what covers faces: `xseg` among the exports of runs, and below `exports` and `models`."""
+        roots = [self.root / self.paths.runs, self.root / "exports", self.root / "models"]
+        found = [path for root in roots for path in _walk(root, (".onnx",)) if path.parent.name == "xseg"]
+        return sorted(found, key=_modified, reverse=True)[:_MOST]
+
     def dancers(self) -> list[Path]:
         """Find what generates dances: `exports` of runs of video_lora."""
         root = self.root / self.paths.runs

@@ -30,7 +30,8 @@ _SCRATCH: Final = "facesmith-studio-"
 _FONT: Final = ["system-ui", "sans-serif"]  # installed on the computer: the page loads nothing from the network
 _CODE: Final = ["ui-monospace", "monospace"]
 _STARTING: Final = 30.0  # seconds
-_QUEUE_REST: Final = 0.1  # seconds; Gradio looks every millisecond, 6 % of a core for nothing
+_QUEUE_REST: Final = 0.1  # seconds; Gradio looks for calls every millisecond, 6 % of a core for nothing
+_PROGRESS_REST: Final = 0.5  # seconds; and for their progress every ten, another 1 %
 _PORT: Final = 7865  # asked for first, so that the address stays the same from start to start
 
 
@@ -135,6 +136,7 @@ def _assemble(page: Page, access: Access, scratch: Path) -> "FastAPI":
     ).set(**quiet, button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
     blocks = page.build()
     blocks._queue.sleep_when_free = _QUEUE_REST
+    blocks._queue.progress_update_sleep_when_free = _PROGRESS_REST
     return gr.mount_gradio_app(
         app,
         blocks,

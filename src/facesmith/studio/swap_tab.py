@@ -1,8 +1,6 @@
 """The tab of swaps: choose, look at one frame, render, check the mark."""
 
-from dataclasses import fields
 from html import escape
-from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
@@ -11,14 +9,14 @@ from facesmith.errors import UserError
 from facesmith.studio import jobs
 from facesmith.studio.calls import PRIVATE, reported
 from facesmith.studio.people import keep_uploads
-from facesmith.studio.preview import PreviewRequest, PreviewWorker
+from facesmith.studio.preview import PreviewWorker
 from facesmith.studio.project import PICTURES, TARGETS, UPLOADS, VIDEOS, Project
-from facesmith.studio.swapping import describe_mark, draw_result, render_words
+from facesmith.studio.swap_request import FIELDS, add_to_cast, read_request
+from facesmith.studio.swapping import describe_mark, describe_swap, draw_result, render_words, result_of
 from facesmith.studio.words import command_line
 
 _MASKS: Final = ("box", "occlusion", "hull", "region")
 _REGIONS: Final = ("mouth", "eyes", "brows", "nose", "skin", "upper_face", "lower_face")
-_FIELDS: Final = tuple(field.name for field in fields(PreviewRequest))
 _OCCLUDER: Final = "asset:occluder_general.onnx"
 _HINT: Final = "The first picture takes some seconds, for the networks are loaded; then it redraws at once."
 
@@ -59,7 +57,8 @@ class SwapTab:
                         value="largest",
                         allow_custom_value=True,
                         label="Faces",
-                        info="numbers count from the left",
+                        info="numbers count from the left; or a profile or photo of who is replaced",
+                        elem_id="swap_select",
                     )
                     one["profile"] = gr.Dropdown([""], value="", label="Profile", info="for models of any identity")
                 one["masks"] = gr.CheckboxGroup(
@@ -78,12 +77,25 @@ class SwapTab:
                 with gr.Row():
                     one["adapter"] = gr.Dropdown([""], value="", label="Scene adapter")
                     one["adapter_scale"] = gr.Slider(0, 2, 1, step=0.1, label="Its strength")
-                one["occluder"] = gr.Dropdown(
-                    ["asset:occluder_general.onnx", ""],
-                    value="asset:occluder_general.onnx",
-                    allow_custom_value=True,
-                    label="Occluder",
-                )
+                one["occluder"] = gr.Dropdown([_OCCLUDER], value=_OCCLUDER, allow_custom_value=True, label="Occluder")
+                with gr.Row():
+                    one["enhancer"] = gr.Dropdown(
+                        [""],
+                        value="",
+                        allow_custom_value=True,
+                        label="Enhancer",
+                        info="a face restoration .onnx, such as GFPGAN",
+                        elem_id="swap_enhancer",
+                    )
+                    one["enhancer_blend"] = gr.Slider(0, 1, 0.8, step=0.05, label="Its share")
+                with gr.Accordion("Several people: a cast", open=False):
+                    one["cast"] = gr.Textbox(
+                        label="Cast",
+                        info="whose face goes where, one a line; it takes the place of model and faces above",
+                        lines=3,
+                        elem_id="swap_cast",
+                    )
+                    add = gr.Button("Add the model for the faces chosen above", size="sm", elem_id="swap_cast_add")
             with gr.Column(scale=6, min_width=420):
                 one["position"] = gr.Slider(0, 1, 0.3, step=0.005, label="Where in the film", elem_id="swap_position")
                 picture = gr.ImageSlider(
@@ -98,25 +110,29 @@ class SwapTab:
                 )
                 with gr.Row(elem_classes="actions"):
                     render = gr.Button("Render", variant="primary", elem_id="swap_render")
+                    sheet = gr.Button("Sheet of 8 frames", size="sm", elem_id="swap_sheet")
                     resume = gr.Button("Go on with a stopped one", size="sm", elem_id="swap_resume")
                 result = gr.Dropdown([], label="Results", allow_custom_value=True, elem_id="swap_results")
                 player = gr.HTML(elem_id="swap_player")
-        controls = [one[name] for name in _FIELDS]
+        controls = [one[name] for name in FIELDS]
         refresh = gr.Button("refresh", elem_id="refresh-swap", elem_classes="hidden-button")
         private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
         redraw: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_id": "preview", "concurrency_limit": 1}
         upload.upload(reported(self._upload), [upload], [said, one["target"], upload], **private)
         one["masks"].change(_show_regions, [one["masks"]], [one["regions"]], **private)
         show.click(reported(self._draw), controls, [picture, told], api_visibility=PRIVATE, concurrency_id="preview")
-        for name in _FIELDS:
-            moved = one[name].release if name in ("position", "mask_blur", "adapter_scale") else one[name].input
+        add.click(reported(self._add_to_cast), controls, [one["cast"]], **private)
+        for part in controls:
+            moved = part.change if part is one["cast"] else getattr(part, "release", part.input)
             moved(reported(self._redraw), controls, [picture, told], **private, **redraw)
         written = [*controls, output, beside]
         gr.on([part.change for part in written], self._describe, written, [command], **private)
         render.click(reported(self._render), written, [command, result], **private)
         resume.click(reported(self._resume), written, [command, result], **private)
+        sheet.click(reported(self._sheet), written, [command, result], **private)
         result.change(reported(self._show), [result], [player], **private)
-        lists = [one["model"], one["target"], one["profile"], one["adapter"], result, player]
+        found = ("model", "target", "profile", "adapter", "occluder", "enhancer")
+        lists = [*(one[name] for name in found), result, player]
         refresh.click(self._refresh, [one["model"], one["target"], result], lists, **private)
 
     def _upload(self, file: str | None) -> tuple[str, Any, Any]:
@@ -130,7 +146,7 @@ class SwapTab:
         return [*(self._project.short(path) for path in self._project.media()), *_DEMO]
 
     def _draw(self, *values: Any) -> tuple[Any, str]:
-        request = read_request(self._project, dict(zip(_FIELDS, values, strict=True)))
+        request = read_request(self._project, dict(zip(FIELDS, values, strict=True)))
         drawn = self._worker.draw(request)
         if not drawn.faces:
             told = "no face was found in this frame; move along the film"
@@ -141,15 +157,20 @@ class SwapTab:
         return (drawn.before, drawn.after), f'<p class="quiet" role="status">{escape(told)}</p>'
 
     def _redraw(self, *values: Any) -> tuple[Any, str]:
-        """Draw again after a control was moved, once a model and a target are chosen."""
-        if not values[0] or not values[1]:
+        """Draw again after a control was moved, once a target and a model or a cast are chosen."""
+        given = dict(zip(FIELDS, values, strict=True))
+        if not given["target"] or not (given["model"] or given["cast"]):
             return gr.skip(), gr.skip()
         return self._draw(*values)
 
-    def _words(self, values: tuple[Any, ...], resume: bool = False) -> list[str]:
+    def _add_to_cast(self, *values: Any) -> str:
+        given = dict(zip(FIELDS, values, strict=True))
+        return add_to_cast(given["cast"] or "", read_request(self._project, {**given, "cast": None}))
+
+    def _words(self, values: tuple[Any, ...], **how: Any) -> list[str]:
         *controls, output, beside = values
-        request = read_request(self._project, dict(zip(_FIELDS, controls, strict=True)))
-        return render_words(self._project, request, output or "", bool(beside), resume)
+        request = read_request(self._project, dict(zip(FIELDS, controls, strict=True)))
+        return render_words(self._project, request, output or "", side_by_side=bool(beside), **how)
 
     def _describe(self, *values: Any) -> str:
         try:
@@ -160,12 +181,14 @@ class SwapTab:
     def _resume(self, *values: Any) -> tuple[str, Any]:
         return self._render(*values, resume=True)
 
-    def _render(self, *values: Any, resume: bool = False) -> tuple[str, Any]:
-        words = self._words(values, resume)
-        jobs.start(self._project, words, f"swap into {Path(str(values[1])).name}", "use")
-        gr.Info("The swap is in the queue.")
-        output = next(word.removeprefix("output=") for word in words if word.startswith("output="))
-        return command_line(words), gr.Dropdown(value=output.strip("'"))
+    def _sheet(self, *values: Any) -> tuple[str, Any]:
+        return self._render(*values, preview=8)
+
+    def _render(self, *values: Any, **how: Any) -> tuple[str, Any]:
+        words = self._words(values, **how)
+        job = jobs.start(self._project, words, describe_swap(words), "use")
+        gr.Info(f"{escape(job.title)}: is in the queue.")
+        return command_line(words), gr.Dropdown(value=result_of(words))
 
     def _show(self, named: str | None) -> str:
         if not named:
@@ -180,12 +203,16 @@ class SwapTab:
         results = [project.short(path) for path in project.results()]
         profiles = ["", *(project.short(path) for path in project.profiles())]
         adapters = ["", *(project.short(path) for path in project.adapters())]
+        occluders = [_OCCLUDER, *(project.short(path) for path in project.occluders()), ""]
+        enhancers = ["", *(name for name in models if name.startswith("models/"))]
         chosen = result or (results[0] if results else None)
         return [
             gr.Dropdown(models, value=model if model in models else (models[0] if models else None)),
             gr.Dropdown(self._targets(), value=target or None),
             gr.Dropdown(profiles),
             gr.Dropdown(adapters),
+            gr.Dropdown(occluders),
+            gr.Dropdown(enhancers),
             gr.Dropdown(results, value=chosen),
             self._show(chosen),
         ]
@@ -196,28 +223,3 @@ def _show_regions(masks: list[str]) -> Any:
 
 
 _DEMO: Final = ("asset:astronaut.png", "asset:carphone_pristine.mp4")
-
-
-def read_request(project: Project, fields: dict[str, Any]) -> PreviewRequest:
-    """Return what the controls ask for, with paths of the project alone.
-
-    Args:
-        project: It.
-        fields: By the names of `PreviewRequest`.
-
-    Raises:
-        UserError: A file is missing or lies elsewhere, or a field is unknown.
-    """
-    unknown = set(fields) - set(_FIELDS)
-    if unknown:
-        raise UserError(f"{min(unknown)}: no such field; choose of {', '.join(_FIELDS)}")
-    given = {name: value for name, value in fields.items() if value is not None}
-    for name in ("model", "target"):
-        given[name] = project.existing(given.get(name, ""), name)
-    for name in ("profile", "adapter", "occluder"):
-        if given.get(name):
-            given[name] = project.existing(given[name], name)
-    for name in ("masks", "regions"):
-        if name in given:
-            given[name] = tuple(given[name])
-    return PreviewRequest(**{**given, "select": str(given.get("select", "largest"))})

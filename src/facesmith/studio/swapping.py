@@ -1,19 +1,18 @@
 """Renders of swaps: their command, their result beside the target, and the mark that it carries."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from facesmith.cli.provenance import explain
 from facesmith.errors import UserError
-from facesmith.media.verification import verify_provenance
 from facesmith.studio.jobs import find_jobs
-from facesmith.studio.preview import PreviewRequest
 from facesmith.studio.project import VIDEOS, Project
 from facesmith.studio.runs import draw_medium
+from facesmith.studio.swap_request import SwapRequest
 from facesmith.studio.words import argument, command_line
 
 
-def output_of(project: Project, request: PreviewRequest, named: str) -> str:
+def output_of(project: Project, request: SwapRequest, named: str) -> str:
     """Return where a swap is written.
 
     Args:
@@ -28,26 +27,59 @@ def output_of(project: Project, request: PreviewRequest, named: str) -> str:
     if named.strip():
         return project.short(project.resolve(named, "output"))
     suffix = ".mp4" if target.suffix.lower() in VIDEOS else ".png"
-    return f"swapped/{target.stem}_{Path(request.model).stem}{suffix}"
+    shown = "_".join(dict.fromkeys(Path(str(entry["model"])).stem for entry in request.cast or [vars(request)]))
+    return f"swapped/{target.stem}_{shown[:80]}{suffix}"
 
 
-def render_words(project: Project, request: PreviewRequest, output: str, beside: bool, resume: bool) -> list[str]:
+def render_words(
+    project: Project,
+    request: SwapRequest,
+    output: str,
+    *,
+    side_by_side: bool = False,
+    resume: bool = False,
+    preview: int = 0,
+) -> list[str]:
     """Return the words of the command that renders a swap.
 
     Args:
         project: It.
         request: What the controls say.
         output: As typed.
-        beside: Whether the result shows target and swap.
+        side_by_side: Whether the result shows target and swap.
         resume: Go on with a stopped one.
+        preview: Draw a sheet of so many frames, in place of the result; 0: the result.
 
     Raises:
         UserError: The result would lie elsewhere.
     """
     place = output_of(project, request, output)
     words = [*request.words(), argument("source", request.target), argument("output", place)]
-    words += ["side_by_side=true"] if beside else []
-    return [*words, *(["resume=true"] if resume else []), *project.path_arguments()]
+    words += ["side_by_side=true"] if side_by_side else []
+    words += ["resume=true"] if resume else []
+    words += [f"preview={int(preview)}"] if preview else []
+    return [*words, *project.path_arguments()]
+
+
+def result_of(words: Sequence[str]) -> str:
+    """Return the file that a render writes.
+
+    Args:
+        words: Of its command.
+    """
+    given = dict(word.partition("=")[::2] for word in words)
+    output = Path(given["output"].strip("'"))
+    return str(output.with_name(f"{output.stem}_preview.jpg") if "preview" in given else output)
+
+
+def describe_swap(words: Sequence[str]) -> str:
+    """Return what a render is, for the queue.
+
+    Args:
+        words: Of its command.
+    """
+    given = dict(word.partition("=")[::2] for word in words)
+    return f"{'sheet of a swap' if 'preview' in given else 'swap'} into {Path(given['source'].strip(chr(39))).name}"
 
 
 def draw_result(project: Project, named: str) -> str:
@@ -77,6 +109,9 @@ def describe_mark(project: Project, named: str) -> str:
     Raises:
         UserError: It lies elsewhere, or cannot be read.
     """
+    from facesmith.cli.provenance import explain  # imports a decoder, which the page needs for nothing else
+    from facesmith.media.verification import verify_provenance
+
     path = project.resolve(project.existing(named, "file"), "file")
     lines = explain(verify_provenance(path, ""))
     command = command_line(["provenance", "verify", project.short(path)])

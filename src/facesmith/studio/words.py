@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from facesmith.errors import UserError
@@ -64,7 +64,7 @@ def quote_value(value: object) -> str:
     """Return a value in the grammar of overrides, quoted where it needs to be.
 
     Args:
-        value: A number, text, path, list, or None.
+        value: A number, text, path, list, mapping, or None.
     """
     if value is None:
         return "null"
@@ -72,6 +72,8 @@ def quote_value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{','.join(quote_value(one) for one in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {quote_value(one)}' for key, one in value.items())}}}"
     text = str(value)
     plain = _PLAIN.fullmatch(text) and text.lower() not in ("null", "true", "false", "inf", "nan")
     if isinstance(value, int | float) or plain:

@@ -5,7 +5,6 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline, RBFInterpolator
 
 from facesmith.faces.geometry import topology
 
@@ -57,6 +56,11 @@ def compute_warp_maps(
     Returns:
         (K, size, size, 2) x, y in px.
     """
+    from scipy.interpolate import (  # half a second, which who reads a face set need not wait
+        CubicSpline,
+        RBFInterpolator,
+    )
+
     chosen = CONTROL_POINTS[find_visible(target, size)[CONTROL_POINTS]]
     centres = target[chosen, :2]
     values = sources[:, chosen, :2].transpose(1, 0, 2)

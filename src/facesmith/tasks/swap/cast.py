@@ -14,6 +14,22 @@ from facesmith.tasks.swap.config import CastEntry
 from facesmith.tasks.swap.face_selection import Claim, SelectedFace, reference_embedding, threshold_for
 from facesmith.tasks.swap.frame_swap import FrameSwapper, SwappedFace, load_frame_swapper
 
+Loader = Callable[[CastEntry, Callable[[], Analyzer]], FrameSwapper]
+"""Loads the model of an entry; the second argument makes the analyzer that finds the face in a source photo."""
+
+
+def load_entry(entry: CastEntry, analyzer: Callable[[], Analyzer]) -> FrameSwapper:
+    """Load all that swapping like an entry needs.
+
+    Args:
+        entry: Its settings.
+        analyzer: Makes the analyzer that finds the face in a source photo.
+
+    Raises:
+        UserError: A file is missing or of another contract, or the identity is missing or does not fit the model.
+    """
+    return load_frame_swapper(entry.model, entry, analyzer=analyzer, profile=entry.profile)
+
 
 class Cast:
     """Models and whose faces they replace; may be called from several threads.
@@ -24,13 +40,21 @@ class Cast:
         claims: Which faces go to each.
     """
 
-    def __init__(self, entries: Sequence[CastEntry], *, analyzer: Callable[[], Analyzer], watch: Analyzer) -> None:
+    def __init__(
+        self,
+        entries: Sequence[CastEntry],
+        *,
+        analyzer: Callable[[], Analyzer],
+        watch: Analyzer,
+        load: Loader = load_entry,
+    ) -> None:
         """Load the models and find out who their targets are.
 
         Args:
             entries: The settings; their order is that of the numbers in messages.
             analyzer: Makes the analyzer that finds the face in a source photo.
             watch: Embeds the persons of the targets.
+            load: Loads the model of an entry.
 
         Raises:
             UserError: A file is missing or of another contract, a profile or photo does not fit, or two entries name
@@ -39,7 +63,7 @@ class Cast:
         self.entries = list(entries)
         self.claims = [self._find_claim(number, watch) for number in range(len(entries))]
         self._require_different_people()
-        self.swappers = [self._load(number, analyzer) for number in range(len(entries))]
+        self.swappers = [self._load(number, load, analyzer) for number in range(len(entries))]
         self._hashes = [file_sha256(entry.model) for entry in entries]
 
     def __len__(self) -> int:
@@ -126,10 +150,9 @@ class Cast:
                         "the select_threshold of both where they are two"
                     )
 
-    def _load(self, number: int, analyzer: Callable[[], Analyzer]) -> FrameSwapper:
-        entry = self.entries[number]
+    def _load(self, number: int, load: Loader, analyzer: Callable[[], Analyzer]) -> FrameSwapper:
         try:
-            return load_frame_swapper(entry.model, entry, analyzer=analyzer, profile=entry.profile)
+            return load(self.entries[number], analyzer)
         except UserError as error:
             if len(self.entries) == 1:
                 raise
