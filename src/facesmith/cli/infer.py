@@ -1,16 +1,20 @@
 """The inference job: build the task the config names and run it."""
 
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from facesmith import assets
 from facesmith.cli.next_commands import after_task, print_next
 from facesmith.config.schema import InferConfig
+from facesmith.config.settings import Component, TaskConfig
 from facesmith.config.signatures import signature
-from facesmith.errors import explain_errors
+from facesmith.errors import UserError, explain_errors
 from facesmith.media.provenance import set_signing_key
 from facesmith.models.onnx.providers import use_device
 from facesmith.progress import waiting
+from facesmith.tasks.batch import Engine
 from facesmith.training.run.log import log_run, silence_libraries
 
 
@@ -26,18 +30,49 @@ def infer(config: InferConfig) -> list[Path]:
     Raises:
         UserError: A model, a source or an output is not what the task needs.
     """
-    silence_libraries()
-    assets.use_directory(config.assets.dir)
-    set_signing_key(config.provenance.certificate, config.provenance.key)
-    takes = signature(config.task.target_).parameters
-    more = {"analyzer": config.analyzer.build} if "analyzer" in takes else {}
+    engine = _build(config.engine, set_up=partial(set_up_process, config))
+    task_config = _share_cores(config, engine)
     with log_run(config), explain_errors(config):
-        use_device(config.device)
+        set_up_process(config)
         with waiting("loading models"):
-            task = config.task.build(**more)
+            task = _build(task_config, analyzer=config.analyzer.build, engine=engine)
         written: list[Path] = task.run()
     print_next(after_task(config.task.target_, written or []))
     return written
+
+
+def set_up_process(config: InferConfig) -> None:
+    """Set what holds for a whole process: this one, or a worker of an engine.
+
+    Args:
+        config: Where weights and the signing key are, and where ONNX files run.
+    """
+    silence_libraries()
+    assets.use_directory(config.assets.dir)
+    set_signing_key(config.provenance.certificate, config.provenance.key)
+    use_device(config.device)
+
+
+def _build(component: Component, **offered: object) -> Any:
+    """Build a component with those of the arguments that its constructor takes."""
+    takes = signature(component.target_).parameters
+    return component.build(**{name: value for name, value in offered.items() if name in takes})
+
+
+def _share_cores(config: InferConfig, engine: Engine) -> TaskConfig:
+    """Return the task's settings: on an engine of several workers each has the threads of its share of the cores.
+
+    Raises:
+        UserError: The task runs on one machine only.
+    """
+    task = config.task
+    if engine.threads is None:
+        return task
+    if "engine" not in signature(task.target_).parameters:
+        name = type(task).__name__.removesuffix("TaskConfig").lower()
+        raise UserError(f"engine: task={name} runs on one machine; omit engine, or choose task=swap, mask or validate")
+    given = getattr(task, "workers", engine.threads)
+    return task.model_copy(update={"workers": engine.threads}) if given is None else task
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from facesmith.config.settings import (
     CallbackConfig,
     Chosen,
     DataModuleConfig,
+    EngineConfig,
     ForeignComponent,
     LogFile,
     LoggerConfig,
@@ -254,6 +255,8 @@ class InferConfig(JobConfig):
     """Where ONNX files run; auto is the fastest that onnxruntime has."""
     analyzer: Chosen[AnalyzerConfig]
     """Face detector, landmarks and recogniser; an option of the config group."""
+    engine: Chosen[EngineConfig]
+    """Where files are worked on, this machine or a cluster; an option of the config group."""
 
     @model_validator(mode="before")
     @classmethod

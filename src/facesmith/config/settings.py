@@ -167,6 +167,10 @@ class WholeTaskConfig(TaskConfig, WholeComponent):
     """Settings of a job of infer that takes them whole."""
 
 
+class EngineConfig(Component):
+    """Settings of what works on the files of a task: this process, or a cluster."""
+
+
 def require_keys(config: object, task: str = "", **keys: str) -> object:
     """Return a task's raw settings unchanged when every one of some keys is given.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, cast
@@ -22,14 +23,15 @@ from facesmith.faces.geometry.alignment import (
 from facesmith.faces.tracking.tracker import MIN_SIMILARITY
 from facesmith.media.images import read_image, write_image
 from facesmith.media.planes import PlaneFrame
-from facesmith.media.sources import find_media
+from facesmith.media.sources import Media, find_media
 from facesmith.media.timeline import Timeline
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.media.visualization import overlay_mask
 from facesmith.models.onnx.occlusion import Occluder
-from facesmith.progress import track
-from facesmith.tasks.batch import Batch
+from facesmith.progress import progress_bar
+from facesmith.tasks.batch import BarReport, Batch, Engine, Report
+from facesmith.tasks.engine.local import LOCAL
 from facesmith.tasks.mask.config import MaskTaskConfig
 from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.face_selection import Claim, FaceSelector, SelectedFace
@@ -41,29 +43,150 @@ Pixels = npt.NDArray[np.uint8]
 _OVERLAY_SUFFIX = "_overlay"
 
 
+@dataclass(frozen=True)
+class MaskJob:
+    """One file to mask.
+
+    Attributes:
+        media: The file.
+        output: Where the mask goes; the overlay goes beside it.
+    """
+
+    media: Media
+    output: Path
+
+
+class FileMasker:
+    """Write mask and overlay of one file after the other.
+
+    Attributes:
+        config: The settings.
+    """
+
+    def __init__(self, config: MaskTaskConfig, *, analyzer: Callable[[], Analyzer]) -> None:
+        """Load the occluder.
+
+        Args:
+            config: The settings.
+            analyzer: Makes an analyzer; each thread gets its own.
+
+        Raises:
+            UserError: The occluder is missing or of another contract.
+        """
+        self.config, self._analyzer = config, analyzer
+        self._predictor = MaskPredictor(Occluder(config.occluder), config.template)
+        self._analyzers = AnalyzerPool(analyzer)
+        by_place = isinstance(config.select, int)
+        self._process_video = VideoProcessor(self._analyzers, self._mask_frames, config, embed=by_place)
+
+    def __reduce__(self) -> tuple[Callable[[MaskTaskConfig], "FileMasker"], tuple[MaskTaskConfig]]:
+        """Pickle as the settings: another process loads the occluder itself."""
+        return partial(FileMasker, analyzer=self._analyzer), (self.config,)
+
+    def __call__(self, job: MaskJob, report: Report) -> list[Path]:
+        """Write mask and overlay of one file.
+
+        Args:
+            job: The file.
+            report: Takes notes and progress.
+
+        Returns:
+            The files written: none where no face was found.
+
+        Raises:
+            UserError: The file cannot be read or written, or a frame has no face where that is an error.
+        """
+        process = self._mask_image if job.media.kind == "image" else self._mask_video
+        return process(job.media.path, job.output, report)
+
+    def close(self) -> None:
+        """Close the analyzers."""
+        self._analyzers.close()
+
+    def _mask_frames(self, frames: Sequence[tuple[PlaneFrame, Sequence[SelectedFace]]]) -> list[Pixels]:
+        return [self._predictor.mask_and_overlay(frame.rgb(), [one.face for one in faces]) for frame, faces in frames]
+
+    def _make_selector(self) -> FaceSelector:
+        select = self.config.select
+        claimed = select if isinstance(select, int) else cast(Literal["largest", "all"], select)
+        # A place is counted once; the person is then recognised by what is usual for the recogniser.
+        return FaceSelector([Claim(claimed, MIN_SIMILARITY)])
+
+    def _mask_image(self, path: Path, mask_path: Path, report: Report) -> list[Path]:
+        picture = read_image(path)
+        with self._analyzers.borrow() as analyzer:
+            found = self._make_selector()(dict(enumerate(analyzer(picture))))
+        faces = [one.face for one in found]
+        if not faces:
+            self._report_no_face(f"{path}: no face found", report)
+            return []
+        overlay_path = _overlay_path(mask_path)
+        mask, overlay = split_pair(self._predictor.mask_and_overlay(picture, faces))
+        write_image(mask_path, mask, mark=None)
+        write_image(overlay_path, overlay, mark=None)
+        report.tell(f"mask {mask_path}, overlay {overlay_path}")
+        return [mask_path, overlay_path]
+
+    def _mask_video(self, path: Path, mask_path: Path, report: Report) -> list[Path]:
+        overlay_path, skipped = _overlay_path(mask_path), 0
+        with open_video(path, self.config.backend) as reader:
+            timeline, total = Timeline.from_reader(reader).for_display(), len(reader)
+            with (
+                VideoWriter(mask_path, timeline, mark=None, sound=False, crf=self.config.crf) as masks,
+                VideoWriter(overlay_path, timeline, mark=None, sound=False, crf=self.config.crf) as overlays,
+                closing(self._process_video(reader, range(total), self._make_selector())) as frames,
+            ):
+                for frame in frames:
+                    report.advance(path, frame.number + 1, total)
+                    if not frame.faces:
+                        skipped += 1
+                        if self.config.without_face == "error":
+                            self._report_no_face(f"{path}: no face in frame {frame.number}", report)
+                        continue
+                    mask, overlay = split_pair(frame.picture)
+                    masks.write(mask, frame.number)
+                    overlays.write(overlay, frame.number)
+        if skipped == total:
+            self._report_no_face(f"{path}: no face in any of {total} frames", report)
+            return []
+        note = f" (skipped {skipped} of {total} frames: no face)" if skipped else ""
+        report.tell(f"mask {mask_path}, overlay {overlay_path}{note}")
+        return [mask_path, overlay_path]
+
+    def _report_no_face(self, message: str, report: Report) -> None:
+        """Raise or tell, depending on `without_face`."""
+        if self.config.without_face == "error":
+            raise UserError(f"{message}; give without_face=skip, or a picture with a larger or clearer face")
+        report.tell(f"skipped: {message}")
+
+
 class MaskTask:
     """Write the mask of every image and video of a source, and an overlay beside it.
 
     Args:
         config: The settings.
         analyzer: Makes an analyzer; each thread gets its own.
-        progress: Whether videos show a progress bar.
+        engine: Where the files are worked on.
+        progress: Whether to show a progress bar.
 
     Raises:
         UserError: The occluder is missing or of another contract, or the output cannot be written.
     """
 
-    def __init__(self, config: MaskTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
-        self._config, self._progress = config, progress
+    def __init__(
+        self,
+        config: MaskTaskConfig,
+        *,
+        analyzer: Callable[[], Analyzer],
+        engine: Engine = LOCAL,
+        progress: bool = True,
+    ) -> None:
+        self._config, self._engine, self._progress = config, engine, progress
         self._media = find_media(config.source, output=config.output)
         self._outputs = output_paths(self._media, config.source, config.output)
         pairs = zip((media.path for media in self._media), self._outputs, strict=True)
         require_distinct({path: (mask, _overlay_path(mask)) for path, mask in pairs})
-        self._predictor = MaskPredictor(Occluder(config.occluder), config.template)
-        self._analyzers = AnalyzerPool(analyzer)
-        self._console = Console(highlight=False, soft_wrap=True)
-        by_place = isinstance(config.select, int)
-        self._process_video = VideoProcessor(self._analyzers, self._mask_frames, config, embed=by_place)
+        self._masker = FileMasker(config, analyzer=analyzer)
 
     def run(self) -> list[Path]:
         """Predict and write masks and overlays.
@@ -74,75 +197,24 @@ class MaskTask:
         Raises:
             UserError: A frame has no face where that is an error, or no picture or frame has one.
         """
-        written: list[Path] = []
-        batch = Batch(len(self._media), lambda line: self._console.print(line, markup=False), self._config)
-        with closing(self._analyzers):
-            for media, target in zip(self._media, self._outputs, strict=True):
-                process = self._mask_image if media.kind == "image" else self._mask_video
-                written += batch.run(media.path, partial(process, media.path, target)) or []
-        batch.require_any(written, "source: no mask of any of")
+        pairs = zip(self._media, self._outputs, strict=True)
+        jobs = [MaskJob(media, output) for media, output in pairs]
+        written: dict[Path, list[Path]] = {}
+        # Without a row, rich leaves an empty line.
+        visible = self._progress and (len(jobs) > 1 or self._media[0].kind == "video")
+        console = Console(highlight=False, soft_wrap=True)
+        with closing(self._masker), progress_bar(shown=visible, console=console) as bar:
+            report = BarReport(bar, len(jobs))
+            batch = Batch(len(jobs), report.tell, self._config)
+            for job, files in batch.map(self._engine, jobs, self._masker, report):
+                written[job.output] = files
+        files = [file for output in self._outputs for file in written.get(output, [])]
+        batch.require_any(files, "source: no mask of any of")
         if batch.failed and self._config.without_face == "error":
             raise UserError(f"skipped {len(batch.failed)} files; first: {next(iter(batch.failed.values()))}")
-        if not written:
+        if not files:
             raise UserError("source: no face found in any picture or frame; give one with a larger or clearer face")
-        return written
-
-    def _mask_frames(self, frames: Sequence[tuple[PlaneFrame, Sequence[SelectedFace]]]) -> list[Pixels]:
-        return [self._predictor.mask_and_overlay(frame.rgb(), [one.face for one in faces]) for frame, faces in frames]
-
-    def _make_selector(self) -> FaceSelector:
-        select = self._config.select
-        claimed = select if isinstance(select, int) else cast(Literal["largest", "all"], select)
-        # A place is counted once; the person is then recognised by what is usual for the recogniser.
-        return FaceSelector([Claim(claimed, MIN_SIMILARITY)])
-
-    def _mask_image(self, path: Path, mask_path: Path) -> list[Path]:
-        picture = read_image(path)
-        with self._analyzers.borrow() as analyzer:
-            found = self._make_selector()(dict(enumerate(analyzer(picture))))
-        faces = [one.face for one in found]
-        if not faces:
-            self._report_no_face(f"{path}: no face found")
-            return []
-        overlay_path = _overlay_path(mask_path)
-        mask, overlay = split_pair(self._predictor.mask_and_overlay(picture, faces))
-        write_image(mask_path, mask, mark=None)
-        write_image(overlay_path, overlay, mark=None)
-        self._report(mask_path, overlay_path)
-        return [mask_path, overlay_path]
-
-    def _mask_video(self, path: Path, mask_path: Path) -> list[Path]:
-        overlay_path, skipped = _overlay_path(mask_path), 0
-        with open_video(path, self._config.backend) as reader:
-            timeline, total = Timeline.from_reader(reader).for_display(), len(reader)
-            with (
-                VideoWriter(mask_path, timeline, mark=None, sound=False, crf=self._config.crf) as masks,
-                VideoWriter(overlay_path, timeline, mark=None, sound=False, crf=self._config.crf) as overlays,
-                closing(self._process_video(reader, range(total), self._make_selector())) as frames,
-            ):
-                for frame in track(frames, path.name, total, console=self._console, shown=self._progress):
-                    if not frame.faces:
-                        skipped += 1
-                        if self._config.without_face == "error":
-                            self._report_no_face(f"{path}: no face in frame {frame.number}")
-                        continue
-                    mask, overlay = split_pair(frame.picture)
-                    masks.write(mask, frame.number)
-                    overlays.write(overlay, frame.number)
-        if skipped == total:
-            self._report_no_face(f"{path}: no face in any of {total} frames")
-            return []
-        self._report(mask_path, overlay_path, f" (skipped {skipped} of {total} frames: no face)" if skipped else "")
-        return [mask_path, overlay_path]
-
-    def _report_no_face(self, message: str) -> None:
-        """Raise or print, depending on `without_face`."""
-        if self._config.without_face == "error":
-            raise UserError(f"{message}; give without_face=skip, or a picture with a larger or clearer face")
-        self._console.print(f"skipped: {message}", markup=False)
-
-    def _report(self, mask: Path, overlay: Path, note: str = "") -> None:
-        self._console.print(f"mask {mask}, overlay {overlay}{note}", markup=False)
+        return files
 
 
 class MaskPredictor:
