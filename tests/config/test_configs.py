@@ -54,7 +54,7 @@ TYPES = [option for _, option in _options("experiment") if not option.endswith("
 CHOICES = [
     choice
     for group in sorted(p.name for p in CONF.iterdir() if p.is_dir())
-    if group not in ("hydra", "task", "local", "encoder", "memory")
+    if group not in ("hydra", "task", "local", "encoder", "engine", "memory")
     for choice in _options(group)
 ]
 

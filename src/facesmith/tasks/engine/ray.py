@@ -115,11 +115,11 @@ class RayEngine:
         own = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE} if self._address == "local" else {}
         try:
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, **own)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            first = " ".join(str(error).split())[:200]
+        except Exception as error:  # Ray raises plain ones, too
+            reason = " ".join(str(error).split())[:200]
+            mend = "try again when this machine is less busy" if own else "start one with `ray start --head`"
             raise UserError(
-                f"engine.address={self._address}: no Ray cluster can be joined there ({first}); start one with "
-                "`ray start --head`, or give engine.address=local"
+                f"engine.address={self._address}: there is no Ray cluster ({reason}); {mend}, or omit engine=ray"
             ) from error
         try:
             yield
