@@ -3,7 +3,6 @@
 Hydra's own Ray launcher pins an old cloudpickle; Ray brings one, which this uses.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +34,9 @@ class RayLauncher(Launcher):
         Raises:
             UserError: Ray is not installed.
         """
-        ray = _ray()
+        from facesmith.tasks.engine.ray import load_ray  # Hydra imports this file whatever the launcher is
+
+        ray = load_ray("hydra/launcher=ray")
         setup_globals()
         if not ray.is_initialized():
             ray.init(**self.init)
@@ -44,15 +45,6 @@ class RayLauncher(Launcher):
         tasks = [run.remote(shared, initial_job_idx + i, list(given)) for i, given in enumerate(job_overrides)]
         done, _ = ray.wait(tasks, num_returns=len(tasks))
         return [ray.get(task) for task in done]
-
-
-def _ray() -> Any:
-    try:
-        return importlib.import_module("ray")
-    except ModuleNotFoundError:
-        from facesmith.errors import UserError
-
-        raise UserError("hydra/launcher=ray: Ray is not installed; pip install ray") from None
 
 
 def _run(
