@@ -1,6 +1,7 @@
 """Several files, one after the other or on an engine: what fails for one ends that one only."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,8 +219,9 @@ class BarReport:
             count: How many files there are.
             done: How many of them were done before.
         """
-        self._bar = bar
+        self._bar, self._lock = bar, threading.Lock()
         self._rows: dict[Path, TaskID] = {}
+        self._finished: set[Path] = set()
         self._all = bar.add_task("files", total=count, completed=done) if count > 1 else None
 
     def tell(self, line: str) -> None:
@@ -228,9 +230,12 @@ class BarReport:
 
     def advance(self, path: Path, done: int, total: int) -> None:
         """Show how far a file is, see `Report`."""
-        if path not in self._rows:
-            self._rows[path] = self._bar.add_task(path.name, total=total)
-        self._bar.update(self._rows[path], completed=done)
+        with self._lock:
+            if path in self._finished:  # an engine tells it from elsewhere, and late
+                return
+            if path not in self._rows:
+                self._rows[path] = self._bar.add_task(path.name, total=total)
+            self._bar.update(self._rows[path], completed=done)
 
     def finish(self, path: Path) -> None:
         """Count a file as done.
@@ -238,7 +243,10 @@ class BarReport:
         Args:
             path: The file.
         """
-        if self._all is not None:
+        if self._all is None:
+            return
+        with self._lock:
+            self._finished.add(path)
             self._bar.advance(self._all)
             if path in self._rows:
                 self._bar.remove_task(self._rows.pop(path))

@@ -35,6 +35,7 @@ def load_ray(setting: str) -> Any:
         UserError: It is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what ends a run is told; the rest is in Ray's own logs
     try:
         return importlib.import_module("ray")
     except ModuleNotFoundError:
@@ -95,7 +96,7 @@ class RayEngine:
         """
         if not jobs:
             return
-        with self._cluster(), self._listen(jobs, report) as events:
+        with self._cluster(), self._listen(report) as events:
             missing = set(range(len(jobs)))
             try:
                 for number, outcome in self._outcomes(jobs, work, events):
@@ -104,6 +105,11 @@ class RayEngine:
             except KeyboardInterrupt:
                 report.tell(f"stopped; {len(missing)} of {len(jobs)} files are not finished")
                 raise SystemExit(_STOPPED) from None
+            except self._ray.exceptions.RayError as error:
+                first = str(error).strip().partition("\n")[0]
+                raise UserError(
+                    f"engine=ray: the workers cannot go on ({first}); Ray's logs are in /tmp/ray/session_latest/logs"
+                ) from error
             for number in missing:
                 reason = f"its worker died {self._retries + 1} times; give workers more memory, or leave the file out"
                 yield jobs[number], _failure(reason)
@@ -163,7 +169,7 @@ class RayEngine:
         return count
 
     @contextmanager
-    def _listen(self, jobs: Sequence[J], report: Report) -> Iterator[Any]:
+    def _listen(self, report: Report) -> Iterator[Any]:
         """Pass on what the workers tell, from a queue that they are given."""
         events = importlib.import_module("ray.util.queue").Queue(actor_options={"num_cpus": 0})
         stop, begun = threading.Event(), set[Path]()
