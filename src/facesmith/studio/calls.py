@@ -3,11 +3,12 @@
 import functools
 from collections.abc import Callable
 from html import escape
-from typing import ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import gradio as gr
 
 from facesmith.cli.mistakes import explain_error
+from facesmith.errors import UserError
 from facesmith.studio.words import command_line
 
 P = ParamSpec("P")
@@ -15,6 +16,8 @@ R = TypeVar("R")
 
 PRIVATE = "private"
 """Visibility of what only the page itself calls; other programs have the named endpoints of `endpoints`."""
+QUIET: Final[dict[str, Any]] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
+"""The same, of calls that draw no veil over what they change."""
 
 
 def reported(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,6 +42,32 @@ def reported(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def shown_command(words: list[str]) -> str:
-    """Return a command as the page shows it beside an action."""
-    return command_line(words)
+def command_of(make: Callable[[], list[str]]) -> str:
+    """Return a command line as the page shows it beside an action; what is still missing as a comment.
+
+    Args:
+        make: Makes its words.
+    """
+    try:
+        return command_line(make())
+    except UserError as error:
+        return f"# {str(error).splitlines()[0]}"
+
+
+def command_box(label: str = "The command", **given: Any) -> gr.Textbox:
+    """Lay out the box in which the page shows a command.
+
+    Args:
+        label: Above it.
+        given: Further arguments of the component.
+    """
+    return gr.Textbox(label=label, interactive=False, buttons=["copy"], **given)
+
+
+def refresh_button(tab: str) -> gr.Button:
+    """Lay out the unseen button that page.js presses when something has changed.
+
+    Args:
+        tab: Its id.
+    """
+    return gr.Button("refresh", elem_id=f"refresh-{tab}", elem_classes="hidden-button")

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from facesmith.errors import UserError
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import QUIET, command_box, refresh_button, reported
 from facesmith.studio.comparing import (
     MOST,
     describe_wandb,
@@ -39,7 +39,7 @@ class CompareTab:
             chosen = gr.Dropdown(
                 [], multiselect=True, max_choices=MOST, label="Runs", info=info, scale=4, elem_id="compare_runs"
             )
-            command = gr.Textbox(label="The command", interactive=False, buttons=["copy"], scale=3)
+            command = command_box(scale=3)
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=5, min_width=380):
                 curves, differences = gr.HTML(elem_id="compare_curves"), gr.HTML(elem_id="compare_differences")
@@ -47,11 +47,10 @@ class CompareTab:
                 pictures = gr.HTML(elem_id="compare_pictures")
         table, ranking = gr.HTML(elem_id="compare_table"), gr.HTML(elem_id="compare_ranking")
         reports = gr.HTML()
-        refresh = gr.Button("refresh", elem_id="refresh-compare", elem_classes="hidden-button")
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
+        refresh = refresh_button("compare")
         lists = [chosen, table, ranking, reports, command]
-        gr.on([folder.submit, folder.blur, refresh.click], self._list, [folder, chosen], lists, **private)
-        chosen.change(reported(self._compare), [chosen], [curves, pictures, differences], **private)
+        gr.on([folder.submit, folder.blur, refresh.click], self._list, [folder, chosen], lists, **QUIET)
+        chosen.change(reported(self._compare), [chosen], [curves, pictures, differences], **QUIET)
 
     def _list(self, folder: str, chosen: list[str] | None) -> list[Any]:
         project = self._project

@@ -7,7 +7,7 @@ import gradio as gr
 
 from facesmith.errors import UserError
 from facesmith.studio import jobs
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import QUIET, command_box, command_of, refresh_button, reported
 from facesmith.studio.dances import FIELDS, dance_words, draw_dances
 from facesmith.studio.project import Project
 from facesmith.studio.words import command_line
@@ -54,22 +54,18 @@ class DanceTab:
                     one["steps"] = gr.Number(50, label="Steps", precision=0, minimum=1)
                     one["num_frames"] = gr.Number(65, label="Frames", precision=0, minimum=1, info="4n + 1")
                 one["output"] = gr.Textbox("dances", label="Folder of the results", elem_id="dance_output")
-                command = gr.Textbox(label="The command", lines=2, interactive=False, buttons=["copy"])
+                command = command_box(lines=2)
                 start = gr.Button("Generate", variant="primary", elem_id="dance_start")
             with gr.Column(scale=6, min_width=420):
                 sheet = gr.HTML(elem_id="dance_sheet")
         fields = [one[name] for name in FIELDS]
-        refresh = gr.Button("refresh", elem_id="refresh-dance", elem_classes="hidden-button")
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
-        gr.on([part.change for part in fields], self._describe, fields, [command], **private)
-        start.click(reported(self._start), fields, [command], **private)
-        refresh.click(self._refresh, [one["model"], one["output"]], [one["model"], sheet], **private)
+        refresh = refresh_button("dance")
+        gr.on([part.change for part in fields], self._describe, fields, [command], **QUIET)
+        start.click(reported(self._start), fields, [command], **QUIET)
+        refresh.click(self._refresh, [one["model"], one["output"]], [one["model"], sheet], **QUIET)
 
     def _describe(self, *values: Any) -> str:
-        try:
-            return command_line(dance_words(self._project, dict(zip(FIELDS, values, strict=True))))
-        except UserError as error:
-            return f"# {str(error).splitlines()[0]}"
+        return command_of(lambda: dance_words(self._project, dict(zip(FIELDS, values, strict=True))))
 
     def _start(self, *values: Any) -> str:
         fields = dict(zip(FIELDS, values, strict=True))

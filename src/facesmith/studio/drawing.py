@@ -9,6 +9,7 @@ Points = Sequence[tuple[float, float]]
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 200, 52, 24, 10
 _MOST: Final = 400  # points of a curve
+_DIGITS: Final = 6  # behind the point, of an axis
 _COLOURS: Final = ("var(--line-1)", "var(--line-2)", "var(--line-3)", "var(--line-4)", "var(--line-5)")
 
 
@@ -35,11 +36,14 @@ def draw_curves(curves: Mapping[str, Points], title: str) -> str:
         return across, _TOP + (high - y) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = []
+    digits = max(0, 1 - math.floor(math.log10(high - low)))
+    exact = 1 + max(0, math.ceil(math.log10(max(abs(low), abs(high)) / (high - low))))
     for share in (0.1, 0.5, 0.9):
         value = low + share * (high - low)
         _, y = place(left, value)
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        tick = f"{value:.{digits}f}" if digits <= _DIGITS else f"{value:.{exact}e}"
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick}</text>')
     for x, anchor in ((left, "start"), (right, "end")):
         parts.append(f'<text x="{place(x, low)[0]:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{x:.0f}</text>')
     for number, points in enumerate(shown.values()):
@@ -90,7 +94,7 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: s
     if not rows:
         return f'<div class="empty">{escape(caption)}: nothing yet</div>' if caption else ""
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     table = f'<table class="plain">{named}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="scroll">{table}</div>'
@@ -102,10 +106,10 @@ class Html(str):
 
 def _cell(cell: object) -> str:
     if isinstance(cell, Html):
-        return cell
-    if isinstance(cell, float):
-        return f"{cell:.4g}"
-    return "" if cell is None else escape(str(cell))
+        return f"<td>{cell}</td>"
+    if isinstance(cell, int | float):
+        return f'<td class="number">{cell:.4g}</td>'
+    return f"<td>{'' if cell is None else escape(str(cell))}</td>"
 
 
 def _thin(points: Points) -> list[tuple[float, float]]:

@@ -10,13 +10,12 @@ from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.masks import MASKS, MaskStore
 from facesmith.annotate.page import CROPS, Painter, build_painter
 from facesmith.annotate.session import Session
-from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.files import make_private_folder
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, refresh_button, reported
 from facesmith.studio.project import Project
 from facesmith.studio.training import compose
-from facesmith.studio.words import argument, command_line
+from facesmith.studio.words import argument
 
 _STARTS = (("the landmarks' outline", ""), ("the occluder that ships", "asset:occluder_general.onnx"))
 
@@ -41,20 +40,19 @@ class MasksTab:
         with gr.Row(elem_classes="actions"):
             faces = gr.Dropdown([], label="Faces", info="face sets of this project", elem_id="masks_faces", scale=3)
             start = gr.Dropdown(list(_STARTS), value="", label="Painting starts from", scale=2)
-            command = gr.Textbox(label="The command", interactive=False, buttons=["copy"], scale=4)
+            command = command_box(scale=4)
             opens = gr.Button("Open", size="sm", elem_id="masks_open", scale=1)
         parts = build_painter(self._painter)
-        refresh = gr.Button("refresh", elem_id="refresh-masks", elem_classes="hidden-button")
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
-        gr.on([faces.change, start.change], self._describe, [faces, start], [command], **private)
+        refresh = refresh_button("masks")
+        gr.on([faces.change, start.change], self._describe, [faces, start], [command], **QUIET)
 
         def show(folder: str, occluder: str, onion: bool) -> list[Any]:
             reported(self.open)(folder, occluder)
             return parts.show(onion)
 
         opens.click(show, [faces, start, parts.onion], parts.seen, api_visibility=PRIVATE, concurrency_id="store")
-        refresh.click(self._list, [faces], [faces], **private)
-        page.load(parts.show, [parts.onion], parts.seen, **private, concurrency_id="store")
+        refresh.click(self._list, [faces], [faces], **QUIET)
+        page.load(parts.show, [parts.onion], parts.seen, **QUIET, concurrency_id="store")
 
     def open(self, folder: str, occluder: str = "") -> None:
         """Open the masks of a face set; the set that was open is closed.
@@ -84,10 +82,7 @@ class MasksTab:
         return [*words, *self._project.path_arguments()]
 
     def _describe(self, folder: str | None, occluder: str) -> str:
-        try:
-            return command_line(self._words(folder, occluder))
-        except UserError as error:
-            return f"# {str(error).splitlines()[0]}"
+        return command_of(lambda: self._words(folder, occluder))
 
     def _list(self, chosen: str | None) -> Any:
         found = [self._project.short(path) for path in self._project.face_sets()]

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from facesmith.annotate.page import Painter, page_css, page_scripts
 from facesmith.studio import jobs
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import QUIET, refresh_button, reported
 from facesmith.studio.compare_tab import CompareTab
 from facesmith.studio.dance_tab import DanceTab
 from facesmith.studio.endpoints import add_endpoints
@@ -81,17 +81,16 @@ def build(project: Project, worker: PreviewWorker, painter: Painter, selected: s
                 DanceTab(project).build()
             with gr.Tab("Compare", id="compare"):
                 CompareTab(project).build()
-        refresh = gr.Button("refresh", elem_id="refresh-queue", elem_classes="hidden-button")
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
-        refresh.click(lambda: draw_jobs(project), None, [queue], **private)
+        refresh = refresh_button("queue")
+        refresh.click(lambda: draw_jobs(project), None, [queue], **QUIET)
         stopped: Any = queue.stop
 
         def stop(event: gr.EventData) -> str:
             gr.Info(escape(reported(jobs.stop)(jobs.find_job(project, str(event.id)))))
             return draw_jobs(project)
 
-        stopped(stop, None, [queue], **private)
-        page.load(lambda: draw_jobs(project), None, [queue], **private)
+        stopped(stop, None, [queue], **QUIET)
+        page.load(lambda: draw_jobs(project), None, [queue], **QUIET)
         add_endpoints(project, worker, masks)
     return page
 

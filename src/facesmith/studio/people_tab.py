@@ -11,7 +11,7 @@ from facesmith.config.consent import CONSENT_KINDS
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.studio import jobs
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import QUIET, command_box, command_of, refresh_button, reported
 from facesmith.studio.people import (
     SORTS,
     consent_words,
@@ -73,9 +73,7 @@ class PeopleTab:
                 source = gr.Textbox(label="Or where they are", info=_WHERE, elem_id="person_source")
                 gr.HTML(f'<p class="quiet">{_PROMISE}</p>')
                 gr.HTML("<h3>3 Faces</h3>")
-                command = gr.Textbox(
-                    label="The command", lines=2, interactive=False, buttons=["copy"], elem_id="person_command"
-                )
+                command = command_box(lines=2, elem_id="person_command")
                 find = gr.Button("Find the faces", variant="primary", elem_id="person_extract")
                 said = gr.HTML(elem_id="person_said")
             with gr.Column(scale=6, min_width=420):
@@ -86,50 +84,42 @@ class PeopleTab:
                     )
                 faces = gr.HTML(js_on_load=_GRID_JS, elem_id="faces", apply_default_css=False)
                 about = gr.HTML(elem_id="about_person")
-                done = gr.Textbox(
-                    label="The command of the last click", interactive=False, buttons=["copy"], elem_id="faces_command"
-                )
+                done = command_box("The command of the last click", elem_id="faces_command")
                 lister, listed = ProfilesPart(self._project).build()
-        refresh = gr.Button("refresh", elem_id="refresh-people", elem_classes="hidden-button")
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
+        refresh = refresh_button("people")
         first: list[Any] = [name, consent, note, until, source]
-        gr.on([name.change, consent.change], _may_upload, [name, consent], [files, shot], **private)
-        webcam.change(lambda on: gr.Image(visible=on), [webcam], [shot], **private)
-        gr.on([one.change for one in first], self._describe, first, [command], **private)
-        files.upload(reported(self._upload), [files, name, consent, note, until], [said, files], **private)
-        shot.input(reported(self._shoot), [shot, name, consent, note, until], [said, shot], **private)
-        find.click(reported(self._extract), first, [said, person], **private)
+        gr.on([name.change, consent.change], _may_upload, [name, consent], [files, shot], **QUIET)
+        webcam.change(lambda on: gr.Image(visible=on), [webcam], [shot], **QUIET)
+        gr.on([one.change for one in first], self._describe, first, [command], **QUIET)
+        for given, keep in ((files, files.upload), (shot, shot.input)):
+            kept = keep(reported(self._upload), [given, *first[:4]], [said, given], **QUIET)
+            kept.then(self._describe, first, [command], **QUIET)
+        find.click(reported(self._extract), first, [said, person], **QUIET)
         shown = [faces, about]
-        gr.on([person.change, sort.change], reported(self._show), [person, sort], shown, **private)
-        refresh.click(self._refresh, [person, sort], [person, *shown], **private)
-        refresh.click(reported(lister), None, listed, **private)
+        gr.on([person.change, sort.change], reported(self._show), [person, sort], shown, **QUIET)
+        refresh.click(self._refresh, [person, sort], [person, *shown], **QUIET)
+        refresh.click(reported(lister), None, listed, **QUIET)
         toggled: Any = faces.toggle
 
         def toggle(who: str, order: str, event: gr.EventData) -> list[str]:
             return reported(self._toggle)(who, order, int(event.number))
 
-        toggled(toggle, [person, sort], [*shown, done], **private)
+        toggled(toggle, [person, sort], [*shown, done], **QUIET)
 
     def _describe(self, name: str, consent: str, note: str, until: str, source: str) -> str:
-        try:
-            return command_line(
-                extract_words(self._project, name or "", source or "", consent or "", note or "", until or "")
-            )
-        except UserError as error:
-            return f"# {str(error).splitlines()[0]}"
+        given = [name or "", source or "", consent or "", note or "", until or ""]
+        return command_of(lambda: extract_words(self._project, *given))
 
-    def _upload(self, files: list[str] | None, name: str, consent: str, note: str, until: str) -> tuple[str, Any]:
+    def _upload(self, files: list[str] | str | None, name: str, consent: str, note: str, until: str) -> tuple[str, Any]:
         consent_words(consent or "", note or "", until or "")
         folder = self._project.uploads(name or "")
-        kept, refused = keep_uploads(self._project, folder, files or [])
-        lines = [f"{len(kept)} files are kept in {self._project.short(folder)}"] if kept else []
+        given = [files] if isinstance(files, str) else files or []
+        kept, refused = keep_uploads(self._project, folder, given)
+        count = "1 file is" if len(kept) == 1 else f"{len(kept)} files are"
+        lines = [f"{count} kept in {self._project.short(folder)}"] if kept else []
         lines += [f"refused {line}" for line in refused]
         state = "failed" if refused else "quiet"
         return f'<p class="{state}" role="status">{"<br>".join(map(escape, lines))}</p>', None
-
-    def _shoot(self, shot: str | None, name: str, consent: str, note: str, until: str) -> tuple[str, Any]:
-        said, _ = self._upload([shot] if shot else [], name, consent, note, until)
-        return said, None
 
     def _extract(self, name: str, consent: str, note: str, until: str, source: str) -> tuple[str, Any]:
         words = extract_words(self._project, name or "", source or "", consent or "", note or "", until or "")

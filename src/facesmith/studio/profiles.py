@@ -112,16 +112,20 @@ def remove_uploads(project: Project, name: str) -> int:
 
 
 def draw_retention(project: Project) -> str:
-    """Draw whose consent has run out by today."""
-    from facesmith.purge.face_sets import expired, expiries
+    """Draw which consents have an end, and which of them have run out by today."""
+    from facesmith.purge.face_sets import expiries
 
     paths = project.paths
     roots = [project.root / folder for folder in (paths.face_sets, paths.profiles, paths.runs)]
-    over = expired(expiries(*roots), date.today())
-    if not over:
-        return '<p class="quiet">No consent has run out by today.</p>'
-    rows = [(name, str(one.expires), project.short(one.where)) for name, places in over.items() for one in places]
-    return draw_table(("person", "ended", "where"), rows, "Consents that have run out")
+    found = sorted(expiries(*roots), key=lambda one: (one.expires, one.identity))
+    if not found:
+        return '<p class="quiet">No consent here has an end.</p>'
+    today = date.today()
+    rows: list[list[object]] = [
+        [one.identity, one.expires, "has run out" if one.expires < today else "holds", project.short(one.where)]
+        for one in found
+    ]
+    return draw_table(("person", "until", "today", "where"), rows, "Consents that have an end")
 
 
 def _sources(project: Project, names: list[str]) -> str:

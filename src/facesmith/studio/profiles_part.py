@@ -7,7 +7,7 @@ import gradio as gr
 
 from facesmith.errors import UserError
 from facesmith.studio import jobs
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import QUIET, command_box, reported
 from facesmith.studio.drawing import draw_table
 from facesmith.studio.job_cards import describe_job
 from facesmith.studio.people import profile_rows
@@ -48,7 +48,7 @@ class ProfilesPart:
                 t = gr.Slider(0, 1, 0.5, step=0.05, label="Between the first and the second")
             with gr.Row(elem_classes="actions"):
                 blend, interpolate = gr.Button("Blend", size="sm"), gr.Button("Interpolate", size="sm")
-            done = gr.Textbox(label="The command", interactive=False, buttons=["copy"])
+            done = command_box()
         with gr.Accordion("Retention and deletion", open=False, elem_id="deletion"):
             retention = gr.HTML()
             with gr.Row(elem_classes="actions"):
@@ -56,12 +56,11 @@ class ProfilesPart:
                 listed, purge = gr.Button("List", size="sm"), gr.Button("Delete for good", size="sm", variant="stop")
             traces = gr.HTML(elem_id="purge_list")
             sure = gr.Textbox(label="To delete, type the name again", elem_id="purge_sure")
-            removed = gr.Textbox(label="The command", interactive=False, buttons=["copy"])
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
-        blend.click(reported(self._blend), [profiles, weights, name], [done], **private)
-        interpolate.click(reported(self._interpolate), [profiles, t, name], [done], **private)
-        listed.click(reported(lambda name: list_traces(project, name or "")), [who], [traces], **private)
-        purge.click(reported(self._purge), [who, sure], [removed, traces], **private)
+            removed = command_box()
+        blend.click(reported(self._blend), [profiles, weights, name], [done], **QUIET)
+        interpolate.click(reported(self._interpolate), [profiles, t, name], [done], **QUIET)
+        listed.click(reported(lambda name: list_traces(project, name or "")), [who], [traces], **QUIET)
+        purge.click(reported(self._purge), [who, sure], [removed, traces], **QUIET)
         return self._list, [table, profiles, retention]
 
     def _list(self) -> list[Any]:

@@ -7,7 +7,7 @@ import gradio as gr
 
 from facesmith.errors import UserError
 from facesmith.studio import jobs
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, refresh_button, reported
 from facesmith.studio.people import keep_uploads
 from facesmith.studio.preview import PreviewWorker
 from facesmith.studio.project import PICTURES, TARGETS, UPLOADS, VIDEOS, Project
@@ -105,9 +105,7 @@ class SwapTab:
                 show = gr.Button("Show this frame", elem_id="swap_show")
                 output = gr.Textbox(label="Result", info="empty: swapped/<target>_<model>", elem_id="swap_output")
                 beside = gr.Checkbox(label="Target and swap side by side in one film")
-                command = gr.Textbox(
-                    label="The command", lines=2, interactive=False, buttons=["copy"], elem_id="swap_command"
-                )
+                command = command_box(lines=2, elem_id="swap_command")
                 with gr.Row(elem_classes="actions"):
                     render = gr.Button("Render", variant="primary", elem_id="swap_render")
                     sheet = gr.Button("Sheet of 8 frames", size="sm", elem_id="swap_sheet")
@@ -115,25 +113,24 @@ class SwapTab:
                 result = gr.Dropdown([], label="Results", allow_custom_value=True, elem_id="swap_results")
                 player = gr.HTML(elem_id="swap_player")
         controls = [one[name] for name in FIELDS]
-        refresh = gr.Button("refresh", elem_id="refresh-swap", elem_classes="hidden-button")
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
+        refresh = refresh_button("swap")
         redraw: dict[str, Any] = {"trigger_mode": "always_last", "concurrency_id": "preview", "concurrency_limit": 1}
-        upload.upload(reported(self._upload), [upload], [said, one["target"], upload], **private)
-        one["masks"].change(_show_regions, [one["masks"]], [one["regions"]], **private)
+        upload.upload(reported(self._upload), [upload], [said, one["target"], upload], **QUIET)
+        one["masks"].change(_show_regions, [one["masks"]], [one["regions"]], **QUIET)
         show.click(reported(self._draw), controls, [picture, told], api_visibility=PRIVATE, concurrency_id="preview")
-        add.click(reported(self._add_to_cast), controls, [one["cast"]], **private)
+        add.click(reported(self._add_to_cast), controls, [one["cast"]], **QUIET)
         for part in controls:
             moved = part.change if part is one["cast"] else getattr(part, "release", part.input)
-            moved(reported(self._redraw), controls, [picture, told], **private, **redraw)
+            moved(reported(self._redraw), controls, [picture, told], **QUIET, **redraw)
         written = [*controls, output, beside]
-        gr.on([part.change for part in written], self._describe, written, [command], **private)
-        render.click(reported(self._render), written, [command, result], **private)
-        resume.click(reported(self._resume), written, [command, result], **private)
-        sheet.click(reported(self._sheet), written, [command, result], **private)
-        result.change(reported(self._show), [result], [player], **private)
+        gr.on([part.change for part in written], self._describe, written, [command], **QUIET)
+        render.click(reported(self._render), written, [command, result], **QUIET)
+        resume.click(reported(self._resume), written, [command, result], **QUIET)
+        sheet.click(reported(self._sheet), written, [command, result], **QUIET)
+        result.change(reported(self._show), [result], [player], **QUIET)
         found = ("model", "target", "profile", "adapter", "occluder", "enhancer")
         lists = [*(one[name] for name in found), result, player]
-        refresh.click(self._refresh, [one["model"], one["target"], result], lists, **private)
+        refresh.click(self._refresh, [one["model"], one["target"], result], lists, **QUIET)
 
     def _upload(self, file: str | None) -> tuple[str, Any, Any]:
         kept, refused = keep_uploads(self._project, self._project.root / UPLOADS / TARGETS, [file] if file else [])
@@ -173,10 +170,7 @@ class SwapTab:
         return render_words(self._project, request, output or "", side_by_side=bool(beside), **how)
 
     def _describe(self, *values: Any) -> str:
-        try:
-            return command_line(self._words(values))
-        except UserError as error:
-            return f"# {str(error).splitlines()[0]}"
+        return command_of(lambda: self._words(values))
 
     def _resume(self, *values: Any) -> tuple[str, Any]:
         return self._render(*values, resume=True)

@@ -10,7 +10,7 @@ from facesmith.cli.help import field_docs
 from facesmith.config.consent import CONSENT_KINDS
 from facesmith.config.schema import TrainerConfig
 from facesmith.errors import UserError
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import QUIET, reported
 from facesmith.studio.training import TYPES, TrainingForm, defaults_of, keys_of, options
 
 FIELDS: Final = tuple(field.name for field in fields(TrainingForm))
@@ -88,21 +88,22 @@ def build_form(people: list[str]) -> Form:
         one["rank"] = _number("Rank", "swap_lora", "inner size of the adapter's matrices")
     one["target"] = _text(*_PLACES["identity"][1:], elem_id="train_target")
     one["masks"] = gr.Textbox(label="Painted masks", info="the painter's folder; empty: masks are made", visible=False)
-    with gr.Accordion("All other keys", open=False):
+    with gr.Accordion("All other keys", open=False, elem_id="train_keys") as others:
         key = gr.Dropdown([], value=None, label="Key", info="type to search", elem_id="train_key")
         meaning = gr.HTML(elem_classes="meaning")
-        with gr.Row():
+        with gr.Row(elem_classes="actions"):
             value = gr.Textbox(label="Value", scale=3)
             put = gr.Button("Set", size="sm", scale=1)
         one["more"] = gr.Textbox(label="Set so far", info="key=value, one a line", lines=3, elem_id="train_more")
-    key.change(_explain, [one["type"], key], [meaning, value], show_progress="hidden", api_visibility=PRIVATE)
-    put.click(reported(_put), [key, value, one["more"]], [one["more"]], api_visibility=PRIVATE)
+    others.expand(_list_keys, [one["type"]], [key], **QUIET)
+    key.change(_explain, [one["type"], key], [meaning, value], **QUIET)
+    put.click(reported(_put), [key, value, one["more"]], [one["more"]], **QUIET)
     return Form(one, of_identity, of_adapter, key)
 
 
-def list_keys() -> Any:
-    """Return the list of all keys; reading them takes seconds, so the page is there before."""
-    return gr.Dropdown(sorted(keys_of("identity")), value=None)
+def _list_keys(kind: str) -> Any:
+    """Return the list of all keys; reading them takes seconds, so it waits until it is folded out."""
+    return gr.Dropdown(sorted(keys_of(kind)))
 
 
 def vary(kind: str) -> list[Any]:
@@ -116,7 +117,7 @@ def vary(kind: str) -> list[Any]:
     return [
         gr.Row(visible=kind == "identity"),
         gr.Row(visible=kind in ("swap_lora", "video_lora")),
-        gr.Dropdown(sorted(keys_of(kind)), value=None),
+        gr.Dropdown(sorted(keys_of(kind)) if keys_of.cache_info().currsize else [], value=None),
         gr.Textbox(info=source),
         gr.Textbox(label=target, info=info, visible=bool(target)),
         gr.Textbox(visible=kind == "occluder"),

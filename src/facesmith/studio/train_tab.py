@@ -10,13 +10,14 @@ from facesmith import assets
 from facesmith.assets.catalog import ASSETS
 from facesmith.errors import UserError
 from facesmith.studio import jobs
-from facesmith.studio.calls import PRIVATE, reported
+from facesmith.studio.calls import QUIET, command_box, command_of, refresh_button, reported
 from facesmith.studio.job_cards import stop_run
 from facesmith.studio.project import Project, read_meta
 from facesmith.studio.runs import LiveRun, describe_runs, list_runs, open_run
-from facesmith.studio.train_form import Form, build_form, list_keys, read_form, vary
-from facesmith.studio.training import TrainingForm, check, estimate, preview_command
+from facesmith.studio.train_form import Form, build_form, read_form, vary
+from facesmith.studio.training import TrainingForm, check, estimate
 from facesmith.studio.words import argument, command_line
+from facesmith.sweep.runs import Run
 
 _NO_RUN = '<div class="empty">No run is chosen. Start a training, or choose one above.</div>'
 
@@ -36,9 +37,7 @@ class TrainTab:
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=4, min_width=360):
                 form = build_form(self._project.people())
-                command = gr.Textbox(
-                    label="The command", lines=3, buttons=["copy"], interactive=False, elem_id="train_command"
-                )
+                command = command_box(lines=3, elem_id="train_command")
                 told = gr.HTML(elem_id="train_estimate")
                 start = gr.Button("Start the training", variant="primary", elem_id="train_start")
             with gr.Column(scale=5, min_width=380):
@@ -49,34 +48,33 @@ class TrainTab:
                     go_on = gr.Button("Go on", size="sm", elem_id="run_resume")
                     extend = gr.Button("Extend by ... epochs", size="sm", elem_id="run_extend")
                     more = gr.Number(10, label="epochs", precision=0, minimum=1, min_width=80, elem_id="run_more")
-                done = gr.Textbox(label="The command", buttons=["copy"], interactive=False, elem_id="resume_command")
+                done = command_box(elem_id="resume_command")
                 names = ("curves", "renders", "figures")
                 parts = [head, *(gr.HTML(elem_classes="live", elem_id=f"run_{name}") for name in names)]
-        refresh = gr.Button("refresh", elem_id="refresh-train", elem_classes="hidden-button")
-        private: dict[str, Any] = {"api_visibility": PRIVATE, "show_progress": "hidden"}
-        self._connect_form(form, [command, told], private)
-        start.click(reported(self._start), form.all, [command, run], **private)
-        run.change(reported(self._show), [run], parts, **private)
-        refresh.click(self._refresh, [run], [run, *parts], **private)
-        stop.click(reported(self._stop), [run], [done], **private)
-        go_on.click(reported(lambda folder: self._resume(folder, None)), [run], [done], **private)
-        extend.click(reported(self._resume), [run, more], [done], **private)
+                parts += [stop, go_on, extend]
+        refresh = refresh_button("train")
+        self._connect_form(form, [command, told])
+        start.click(reported(self._start), form.all, [command, run], **QUIET)
+        run.change(reported(self._show), [run], parts, **QUIET)
+        refresh.click(self._refresh, [run], [run, *parts], **QUIET)
+        stop.click(reported(self._stop), [run], [done], **QUIET)
+        go_on.click(reported(lambda folder: self._resume(folder, None)), [run], [done], **QUIET)
+        extend.click(reported(self._resume), [run, more], [done], **QUIET)
 
-    def _connect_form(self, form: Form, told: list[Any], private: dict[str, Any]) -> None:
+    def _connect_form(self, form: Form, told: list[Any]) -> None:
         named = form.by_name
-        named["type"].input(vary, [named["type"]], form.varied, **private)
+        named["type"].input(vary, [named["type"]], form.varied, **QUIET)
         about = [named[name] for name in ("source", "consent", "note", "until")]
-        named["name"].change(self._known_person, [named["name"]], about, **private)
-        gr.on([one.change for one in form.all], self._describe, form.all, told, **private)
+        named["name"].change(self._known_person, [named["name"]], about, **QUIET)
+        gr.on([one.change for one in form.all], self._describe, form.all, told, **QUIET)
         context = gr.context.Context.root_block
         assert context is not None
-        context.load(list_keys, None, [form.key], **private)
-        context.load(self._known_person, [named["name"]], about, **private)
+        context.load(self._known_person, [named["name"]], about, **QUIET)
 
     def _describe(self, *values: Any) -> tuple[str, str]:
         form = read_form(values)
         told = escape(estimate(self._project, form.type, form.epochs))
-        return preview_command(self._project, form), f'<div class="quiet">{told}</div>'
+        return command_of(lambda: form.words(self._project)), f'<div class="quiet">{told}</div>'
 
     def _start(self, *values: Any) -> tuple[str, Any]:
         job = start_training(self._project, read_form(values))
@@ -94,10 +92,11 @@ class TrainTab:
         stated = [meta.get(key) or "" for key in ("consent", "consent_note", "expires")]
         return [source_of(self._project, name), *stated]
 
-    def _show(self, folder: str | None) -> list[str]:
+    def _show(self, folder: str | None) -> list[Any]:
         if not folder:
-            return [_NO_RUN, "", "", ""]
-        return list(LiveRun(self._project, open_run(self._project, folder)).draw())
+            return [_NO_RUN, "", "", "", *_buttons(None)]
+        run = open_run(self._project, folder)
+        return [*LiveRun(self._project, run).draw(), *_buttons(run)]
 
     def _refresh(self, folder: str | None) -> list[Any]:
         runs = list_runs(self._project)
@@ -108,7 +107,7 @@ class TrainTab:
         try:
             parts = self._show(chosen if folder in (None, "", []) else folder)
         except UserError as error:
-            parts = [f'<p class="failed" role="alert">{escape(str(error))}</p>', "", "", ""]
+            parts = [f'<p class="failed" role="alert">{escape(str(error))}</p>', "", "", "", *_buttons(None)]
         return [gr.Dropdown(choices, value=chosen), *parts]
 
     def _stop(self, folder: str) -> str:
@@ -119,6 +118,15 @@ class TrainTab:
         words = resume_words(self._project, folder or "", more)
         jobs.start(self._project, words, f"training of {folder} goes on", "train")
         return command_line(words)
+
+
+def _buttons(run: Run | None) -> list[Any]:
+    """Return what of stop, go on and extend a run lets one do."""
+    running = run is not None and run.status == "running"
+    rests = run is not None and not running
+    stopped = run is not None and run.status not in ("running", "completed")
+    label = f"Resume from epoch {run.epochs}" if run is not None and stopped else "Go on"
+    return [gr.Button(interactive=running), gr.Button(label, interactive=stopped), gr.Button(interactive=rests)]
 
 
 def start_training(project: Project, form: TrainingForm) -> jobs.Job:

@@ -26,7 +26,7 @@ from facesmith.errors import UserError
 from facesmith.progress import format_duration
 from facesmith.studio.project import Project
 from facesmith.studio.runs import list_runs
-from facesmith.studio.words import argument, check_slug, command_line
+from facesmith.studio.words import argument, check_slug
 from facesmith.training.run.resume import flatten
 
 TYPES: Final = {
@@ -312,16 +312,3 @@ def _whole(key: str, value: float) -> int:
     if value != int(value):
         raise UserError(f"{key}={value:g}: must be a whole number")
     return int(value)
-
-
-def preview_command(project: Project, form: TrainingForm) -> str:
-    """Return the command line of the fields as they are, also of unfinished ones.
-
-    Args:
-        project: It runs in.
-        form: The fields.
-    """
-    try:
-        return command_line(form.words(project))
-    except UserError as error:
-        return f"# {str(error).splitlines()[0]}"
