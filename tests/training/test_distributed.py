@@ -1,159 +1,273 @@
-"""Two processes on this machine train what one does, go on after a kill, and write everything once."""
+"""Two processes on this machine train what one does, go on after a kill in mid-training, and write everything once."""
 
 import csv
+import multiprocessing
 import os
-import signal
-import subprocess
+import re
+import shutil
+import socket
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
+from lightning.pytorch.strategies import DDPStrategy
+from safetensors.torch import load_file
 
-ROOT = Path(__file__).parents[2]
-TRAINING = [
-    *("experiment=identity_demo", "data.max_frames=16", "data.pseudo_truth.frames=10", "data.pseudo_truth.variants=6"),
-    *("data.progress=false", "trainer.accelerator=cpu", "trainer.max_epochs=6", "trainer.check_val_every_n_epoch=6"),
+from facesmith.cli.main import main
+
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as the command sets it; read when torch is loaded
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["facesmith.cli.train", *(f"facesmith.methods.{kind}.module" for kind in ("swapper", "occluder", "swap_lora"))]
+)
+EPOCHS, BATCHES = 2, 5
+SHORT = [
+    *("trainer.accelerator=cpu", f"trainer.max_epochs={EPOCHS}", f"trainer.check_val_every_n_epoch={EPOCHS}"),
+    *(f"++trainer.limit_train_batches={BATCHES}", "data.batch_size=4"),
 ]
-TWO = ["trainer=ddp", "trainer.devices=2", "name=two"]
-
-
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "train.py"), *overrides, *TRAINING]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment)
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == 0, err
-    return out, err
-
-
-def losses(folder: Path, name: str) -> dict[int, float]:
-    (log,) = folder.glob(f"runs/identity_demo/{name}/*/metrics.csv")
-    rows = [row for row in csv.DictReader(log.open()) if row["train/loss"]]
-    assert len(rows) == len({row["step"] for row in rows}), "a step was logged twice"
-    return {int(row["step"]): float(row["train/loss"]) for row in rows}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train with one process, and with two that are killed after their first checkpoint and go on."""
-    folder = tmp_path_factory.mktemp("distributed")
-    finished(start(folder, "name=one", "callbacks.export=null"))
-    process = start(folder, *TWO)
-    end = time.monotonic() + 300
-    while not list(folder.glob("runs/identity_demo/two/2*/checkpoints/last.ckpt")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    out, err = finished(start(folder, *TWO, "resume=auto"))
-    (folder / "out.txt").write_text(out)
-    (folder / "err.txt").write_text(err)
-    return folder
-
-
-@pytest.mark.slow
-def test_ddp_killed_equals_one_process(folder: Path) -> None:
-    one, two = losses(folder, "one"), losses(folder, "two")
-    assert two.keys() == one.keys()
-    assert len(one) == 24
-    first = min(one)
-    assert two[first] == pytest.approx(one[first], rel=1e-6)
-    for step, loss in one.items():
-        # sums in another order: AdamW turns the last bits of small gradients into steps, and the difference grows
-        assert two[step] == pytest.approx(loss, rel=1e-4 if step < 3 else 2e-2), step
-
-
-@pytest.mark.slow
-def test_ddp_writes_everything_once(folder: Path) -> None:
-    (run,) = folder.glob("runs/identity_demo/two/2*")
-    assert len(list((run / "exports").glob("*.onnx"))) == 1
-    assert len(list((run / "renders").glob("*.png"))) == 1
-    assert {log.name for log in run.glob("*.log")} == {"train.log", "train_ddp_process_1.log"}
-    lines = [line for line in (folder / "err.txt").read_text().splitlines() if line.strip()]
-    assert len(lines) == len(set(lines)), lines
-    assert (folder / "out.txt").read_text().count("Quality gate") == 1
-
-
-SHORT = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=2", "++trainer.limit_train_batches=3"]
 TYPES = {
-    "occluder": [
-        *("experiment=occluder_demo", "data.max_frames=12", "data.size=64", "data.repeats=2", "data.batch_size=4"),
-        *("data.workers=0", "model.export_size=128"),
+    "identity": [
+        *("data.max_frames=16", "data.pseudo_truth.frames=10", "data.pseudo_truth.variants=6", "data.progress=false"),
+        *("model.generator.size=128", "model.generator.picture_size=128"),
     ],
-    "swap_lora": ["experiment=swap_lora_demo", "data.max_frames=12", "data.batch_size=4"],
+    "occluder": ["data.max_frames=12", "data.size=64", "data.repeats=2", "data.workers=0", "model.export_size=128"],
+    "swap_lora": ["data.max_frames=12"],
     "video_lora": [
-        *("experiment=video_lora_demo", "data.clips=4", "data.holdout=[dance_003]", "data.prior.clips=4"),
-        *("data.prior.steps=2", "data.photos=3", "data.batch_size=4", "model.validation.videos=0"),
-        *("callbacks.videos=null", "monitor=val/loss", "monitor_mode=min"),
+        *("data.clips=6", "data.holdout=[dance_005]", "data.prior.clips=4", "data.prior.steps=2", "data.photos=3"),
+        *("model.validation.videos=0", "callbacks.videos=null", "monitor=val/loss", "monitor_mode=min"),
     ],
 }
+OFTEN = ["callbacks.last.every_steps=2", "callbacks.last.every_seconds=null"]
+NO_ONNX = "callbacks.export=null"  # a minute; one type is enough, and others write a profile or an adapter
+
+
+@dataclass
+class Training:
+    """A process that trains, and where it prints."""
+
+    process: BaseProcess
+    place: Path
+
+    @property
+    def out(self) -> str:
+        return self.place.with_suffix(".out").read_text()
+
+    @property
+    def err(self) -> str:
+        return self.place.with_suffix(".err").read_text()
+
+
+def start(folder: Path, kind: str, name: str, *overrides: str, trainer: str | None = None) -> list[Training]:
+    """Start the processes of a training, as torchrun does, from one process that has imported everything."""
+    arguments = [f"experiment={kind}_demo", *TYPES[kind], *SHORT, f"name={name}", *overrides]
+    processes = 1 if trainer is None else 2
+    if trainer is not None:
+        arguments += [f"trainer={trainer}", f"trainer.devices={processes}"]
+    if not any(argument.startswith("resume=") for argument in arguments):
+        arguments.append(f"hydra.run.dir=runs/{kind}_demo/{name}/one")
+    return launch(folder, name, train, arguments, processes=processes)
+
+
+def launch(folder: Path, name: str, work: Callable[..., None], *given: object, processes: int = 2) -> list[Training]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(processes):
+        several = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+        several |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+        place = folder / f"{name}_{rank}_{len(list(folder.iterdir()))}"
+        environment = dict(os.environ) | ({key: str(value) for key, value in several.items()} if processes > 1 else {})
+        process = CONTEXT.Process(target=run_here, args=(environment, folder, place, work, given))
+        process.start()
+        started.append(Training(process, place))
+    return started
+
+
+def run_here(
+    environment: dict[str, str], folder: Path, place: Path, work: Callable[..., None], given: tuple[object, ...]
+) -> None:
+    """Work in a process of its own."""
+    os.environ.update(environment)
+    os.chdir(folder)
+    for number, ending in ((1, ".out"), (2, ".err")):
+        os.dup2(os.open(place.with_suffix(ending), os.O_WRONLY | os.O_CREAT), number)
+    work(*given)
+
+
+def train(arguments: list[str]) -> None:
+    """Be `facesmith train`."""
+    sys.argv = ["facesmith", "train", *arguments]
+    sys.exit(main(sys.argv[1:]))
+
+
+def finish(trainings: list[Training]) -> tuple[str, str]:
+    """Return what was printed to standard output and error by all processes."""
+    for training in trainings:
+        training.process.join(900)
+    written = "".join(training.err for training in trainings)
+    assert [training.process.exitcode for training in trainings] == [0] * len(trainings), written
+    return "".join(training.out for training in trainings), written
+
+
+def kill_after_checkpoint(trainings: list[Training], checkpoint: Path) -> None:
+    end = time.monotonic() + 900
+    while not checkpoint.exists():
+        assert all(training.process.is_alive() for training in trainings), trainings[0].err
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for training in trainings:
+        training.process.kill()
+    for training in trainings:
+        training.process.join()
 
 
 def rows(folder: Path, kind: str, name: str) -> dict[tuple[int, str], float]:
     """Return loss and validated figures by step and name."""
-    (log,) = folder.glob(f"runs/{kind}_demo/{name}/2*/metrics.csv")
-    wanted = [
-        (row, key) for row in csv.DictReader(log.open()) for key in row if key == "train/loss" or key.startswith("val/")
-    ]
-    return {(int(row["step"]), key): float(row[key]) for row, key in wanted if row[key]}
+    log = folder / f"runs/{kind}_demo/{name}/one/metrics.csv"
+    found: dict[tuple[int, str], float] = {}
+    for row in csv.DictReader(log.open()):
+        for key, value in row.items():
+            if value and (key == "train/loss" or key.startswith("val/")):
+                assert (int(row["step"]), key) not in found, "logged twice"
+                found[int(row["step"]), key] = float(value)
+    return found
 
 
-def train(folder: Path, kind: str, *overrides: str) -> tuple[str, str]:
-    command = [sys.executable, str(ROOT / "train.py"), *TYPES[kind], *TRAINING[4:6], *SHORT, *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=900)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+def steps(found: dict[tuple[int, str], float]) -> list[int]:
+    return [step for step, key in found if key == "train/loss"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(TYPES))
-def test_ddp_of_each_type_equals_one_process_and_goes_on_exactly(kind: str, tmp_path: Path) -> None:
-    """First loss within 1e-5, all within the page's tolerance; one that went on after its first epoch is the same."""
+def test_ddp_equals_one_process_and_killed_equals_uninterrupted(kind: str, tmp_path: Path) -> None:
+    """First loss within 1e-5, all within the page's tolerance; killed and resumed is bit for bit the uninterrupted."""
     if kind == "swap_lora":
-        finished(start(tmp_path, "trainer.max_epochs=0"))
-    train(tmp_path, kind, "name=one")
-    two = ["trainer=ddp", "trainer.devices=2"]
-    train(tmp_path, kind, "name=two", *two)
-    train(tmp_path, kind, "name=halves", *two, "trainer.max_epochs=1")
-    train(tmp_path, kind, "name=halves", *two, "resume=auto")
-    one, shared, halves = (rows(tmp_path, kind, name) for name in ("one", "two", "halves"))
-    assert {key for key in one if key[1] == "train/loss"} == {key for key in shared if key[1] == "train/loss"}
-    assert shared[0, "train/loss"] == pytest.approx(one[0, "train/loss"], rel=1e-5)
+        finish(start(tmp_path, "identity", "smiling_man", "trainer.max_epochs=0", NO_ONNX))
+    finish(start(tmp_path, kind, "one", NO_ONNX))
+    finish(start(tmp_path, kind, "two", NO_ONNX, *OFTEN, trainer="ddp"))
+    one, two = rows(tmp_path, kind, "one"), rows(tmp_path, kind, "two")
+    assert steps(one) == list(range(EPOCHS * BATCHES))
+    assert two.keys() == one.keys()
+    assert two[0, "train/loss"] == pytest.approx(one[0, "train/loss"], rel=1e-5)
     for key, value in one.items():
-        assert shared[key] == pytest.approx(value, rel=2e-2, abs=1e-3), key
-        if key[1] == "train/loss" and key[0] < 3:  # the schedule of a shorter training falls earlier
-            assert halves[key] == pytest.approx(value, rel=2e-2), key
-    written = list((tmp_path / f"runs/{kind}_demo/two").rglob("2*/exports/*.onnx"))
-    assert len(written) <= 1
-    assert len(list((tmp_path / f"runs/{kind}_demo/two").glob("2*/train.log"))) == 1
+        assert two[key] == pytest.approx(value, rel=2e-2, abs=1e-3), key
+
+    onnx = [] if kind == "occluder" else [NO_ONNX]
+    killed = start(tmp_path, kind, "killed", *onnx, *OFTEN, trainer="ddp")
+    kill_after_checkpoint(killed, tmp_path / f"runs/{kind}_demo/killed/one/checkpoints/last.ckpt")
+    assert len(steps(rows(tmp_path, kind, "killed"))) < EPOCHS * BATCHES
+    out, err = finish(start(tmp_path, kind, "killed", *onnx, *OFTEN, "resume=auto", trainer="ddp"))
+    resumed_at = re.search(r"Resuming from .*last.ckpt: epoch \d+, step (\d+)", err)
+    assert resumed_at is not None
+    assert 2 <= int(resumed_at[1]) < EPOCHS * BATCHES
+    assert rows(tmp_path, kind, "killed") == two
+    check_written_once(tmp_path, kind, out, err)
 
 
 @pytest.mark.slow
-def test_ddp_in_multirun_is_refused(folder: Path) -> None:
-    process = start(
-        folder,
-        "-m",
-        "seed=0,1",
-        "trainer=ddp",
-        "trainer.devices=2",
-        "name=sweep",
-        f"paths.face_sets={folder / 'face_sets'}",
+def test_fsdp_equals_one_process_in_losses_checkpoint_and_lora(tmp_path: Path) -> None:
+    """A sharded training's files are those of an unsharded one, and either goes on from a sharded one's checkpoint."""
+    runs = tmp_path / "runs/video_lora_demo"
+    finish(start(tmp_path, "video_lora", "one"))
+    finish(start(tmp_path, "video_lora", "two", *OFTEN, trainer="fsdp"))
+    one, two = rows(tmp_path, "video_lora", "one"), rows(tmp_path, "video_lora", "two")
+    assert two[0, "train/loss"] == pytest.approx(one[0, "train/loss"], rel=1e-5)
+    assert two == pytest.approx(one, rel=2e-2)
+    compare_checkpoints(*(torch.load(runs / name / "one/checkpoints/last.ckpt") for name in ("one", "two")))
+    loras = [load_file(runs / name / "one/exports/lora.safetensors") for name in ("one", "two")]
+    torch.testing.assert_close(loras[1], loras[0], rtol=2e-2, atol=1e-4)
+    mappers = [load_file(runs / name / "one/exports/mapper.safetensors") for name in ("one", "two")]
+    torch.testing.assert_close(mappers[1], mappers[0], rtol=2e-2, atol=1e-4)
+
+    killed = start(tmp_path, "video_lora", "killed", *OFTEN, trainer="fsdp")
+    kill_after_checkpoint(killed, runs / "killed/one/checkpoints/last.ckpt")
+    shutil.copytree(runs / "killed", runs / "alone")
+    finish(start(tmp_path, "video_lora", "killed", *OFTEN, "resume=auto", trainer="fsdp"))
+    assert rows(tmp_path, "video_lora", "killed") == two
+    finish(start(tmp_path, "video_lora", "alone", *OFTEN, "resume=auto"))
+    assert rows(tmp_path, "video_lora", "alone") == pytest.approx(one, rel=2e-2)
+
+
+def compare_checkpoints(one: dict[str, Any], two: dict[str, Any]) -> None:
+    torch.testing.assert_close(two["state_dict"], one["state_dict"], rtol=2e-2, atol=1e-4)
+    (first,), (second,) = one["optimizer_states"], two["optimizer_states"]
+    assert [group["params"] for group in second["param_groups"]] == [group["params"] for group in first["param_groups"]]
+    assert second["state"].keys() == first["state"].keys()
+    for number, state in first["state"].items():
+        for name, value in state.items():
+            assert second["state"][number][name].shape == value.shape
+
+
+def check_written_once(folder: Path, kind: str, out: str, err: str) -> None:
+    run = folder / f"runs/{kind}_demo/killed/one"
+    assert {log.name for log in run.glob("*.log")} == {"train.log", "train_ddp_process_1.log"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} <= {"last.ckpt", "previous.ckpt", "best.ckpt"}
+    assert (run / "report.html").is_file()
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == len(set(lines)), lines
+    first, second = ((run / name).read_text() for name in ("train.log", "train_ddp_process_1.log"))
+    for writer in ("training.callbacks.export", "training.callbacks.summary"):
+        assert f"facesmith.{writer}:" in first
+        assert f"facesmith.{writer}:" not in second
+    assert out.count("  Made ") == 1
+    if kind == "occluder":
+        assert len(list(run.glob("exports/*.onnx"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["-m", "seed=0,1"], "trainer.devices: a job of a multirun uses one device, this one asks for 2"),
+        (["data.batch_size=3"], "data.batch_size=3: is shared by 2 processes; give a multiple of it, such as"),
+        (["trainer=fsdp"], "trainer=fsdp: OccluderModule fits on one device"),
+    ],
+)
+def test_devices_that_cannot_help_are_refused_in_one_line(overrides: list[str], line: str, tmp_path: Path) -> None:
+    (training,) = start(tmp_path, "occluder", "odd", "trainer=ddp", "trainer.devices=2", *overrides)
+    training.process.join(300)
+    assert training.process.exitcode == 1
+    assert training.err.count(f"error: {line}") == 1
+    assert "Traceback" not in training.err
+
+
+LIMIT, LONGER = 30.0, 45.0  # seconds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("hook", "survives"), [("prepare_data", True), ("setup", False)])
+def test_ddp_prepare_data_outlasts_the_limit_of_the_processes(hook: str, survives: bool, tmp_path: Path) -> None:
+    """The others wait for what the first prepares; waiting elsewhere shows that the limit holds."""
+    started = launch(tmp_path, "slow", wait_in, hook)
+    for training in started:
+        training.process.join(300)
+    assert (started[1].process.exitcode == 0) == survives, started[1].err
+    assert survives or "Timed out" in started[1].err
+
+
+def wait_in(hook: str) -> None:
+    """Train a step with two processes whose limit is short, the first of which takes longer in a hook."""
+
+    class Data(BoringDataModule):
+        pass
+
+    def wait(self: Data, *args: Any) -> None:
+        if not int(os.environ["LOCAL_RANK"]):
+            time.sleep(LONGER)
+        getattr(BoringDataModule, hook)(self, *args)
+
+    setattr(Data, hook, wait)
+    strategy = DDPStrategy(timeout=timedelta(seconds=LIMIT))
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    Trainer(accelerator="cpu", devices=2, strategy=strategy, max_steps=1, limit_val_batches=0, **quiet).fit(
+        BoringModel(), Data()
     )
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "trainer.devices: a job of a multirun uses one device" in err
-
-
-@pytest.mark.slow
-def test_ddp_uneven_batch_is_refused(folder: Path) -> None:
-    process = start(folder, *TWO[:2], "name=odd", "data.batch_size=3")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "data.batch_size=3: is shared by 2 processes; give a multiple of it, such as data.batch_size=4" in err

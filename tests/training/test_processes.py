@@ -10,6 +10,7 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from lightning import Trainer
 from timm.layers import DropPath
 from torch import Tensor, nn
 
@@ -22,8 +23,9 @@ from facesmith.training.distributed import (
     gather_rows,
     own_rows,
 )
-from facesmith.training.hardware import check_devices
+from facesmith.training.hardware import check_devices, describe_unequal
 from facesmith.training.losses import masked_mean
+from facesmith.training.sharding import FullyShardedStrategy
 
 
 def net() -> nn.Module:
@@ -116,13 +118,37 @@ def test_batch_norm_sync_one_process_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trainer", "datamodule", "sweep", "words"),
+    ("module", "datamodule", "sweep", "changes", "words"),
     [
-        (2, SimpleNamespace(shares_batches=True), True, "a job of a multirun uses one device, this one asks for 2"),
-        (2, SimpleNamespace(), False, "gives every process the same batches, so 2 devices"),
+        ({}, {"shares_batches": True}, True, {}, "a job of a multirun uses one device, this one asks for 2"),
+        ({}, {}, False, {}, "gives every process the same batches, so 2 devices"),
+        ({}, {"shares_batches": True}, False, {"strategy": FullyShardedStrategy()}, "fits on one device"),
+        ({}, {"shares_batches": True}, False, {"strategy": "fsdp"}, "use trainer=fsdp"),
     ],
 )
-def test_check_devices_useless_ones_are_refused(trainer: int, datamodule: Any, sweep: bool, words: str) -> None:
+def test_check_devices_useless_ones_are_refused(
+    module: dict[str, Any], datamodule: dict[str, Any], sweep: bool, changes: dict[str, Any], words: str
+) -> None:
+    trainer = cpu_trainer(**({"devices": 2, "strategy": "ddp"} | changes))
     with pytest.raises(UserError, match=words):
-        check_devices(SimpleNamespace(world_size=trainer), datamodule, sweep)
-    check_devices(SimpleNamespace(world_size=1), datamodule, sweep)
+        check_devices(trainer, SimpleNamespace(**module), SimpleNamespace(**datamodule), sweep)
+    check_devices(cpu_trainer(devices=1), SimpleNamespace(), SimpleNamespace(), sweep)
+
+
+@pytest.mark.parametrize(("started", "devices"), [("2", 1), ("2", 3), ("4", 2)])
+def test_check_devices_another_number_than_torchrun_started_is_refused(
+    started: str, devices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = cpu_trainer(devices=devices, strategy="ddp" if devices > 1 else "auto")
+    monkeypatch.setenv("WORLD_SIZE", started)
+    with pytest.raises(UserError, match=f"{devices} on each of 1 machines, but {started} processes were started"):
+        check_devices(trainer, SimpleNamespace(), SimpleNamespace(shares_batches=True), False)
+
+
+def test_describe_unequal_devices_names_the_kinds() -> None:
+    assert describe_unequal([("T4", 16 * 2**30)] * 2) is None
+    assert "(T4, 16 GiB; L4, 24 GiB)" in str(describe_unequal([("T4", 16 * 2**30), ("L4", 24 * 2**30)]))
+
+
+def cpu_trainer(**arguments: Any) -> Trainer:
+    return Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **arguments)

@@ -119,7 +119,7 @@ def _fit(
     )
     # as Lightning does for several processes: they then use the same random numbers as a single one
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    check_devices(trainer, datamodule, _in_sweep())
+    check_devices(trainer, module, datamodule, _in_sweep())
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     objective = _objective(recorder.record.objectives, trainer)
     recorder.set_result(objective, _checkpoint(trainer))

@@ -43,6 +43,7 @@ from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.distributed import own_rows
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
+from facesmith.training.sharding import shard_blocks
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class VideoLoraModule(LightningModule):
     """
 
     transformer: Any
+    shards_weights = True
+    """`trainer=fsdp` can spread the weights over the devices."""
 
     def __init__(self, config: VideoLoraModuleConfig) -> None:
         super().__init__()
@@ -112,6 +115,11 @@ class VideoLoraModule(LightningModule):
         if self.transformer is not None:
             return
         settings = self.config
+        if self.device_mesh is not None and settings.base_storage != "as_computed":
+            raise UserError(
+                f"model.base_storage={settings.base_storage}: trainer=fsdp spreads weights as they are computed "
+                "with; set model.base_storage=as_computed"
+            )
         dtype = compute_dtype(settings.base_dtype)
         decoupled = settings.injection == "decoupled"
         transformer = self.base.load_transformer(dtype, FaceTransformer if decoupled else None, settings.base_storage)
@@ -130,6 +138,9 @@ class VideoLoraModule(LightningModule):
         if settings.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
+        if self.device_mesh is not None:
+            shard_blocks(transformer, (*transformer.blocks, *transformer.vace_blocks), self.device_mesh.device_type)
+            shard_blocks(self.mapper, (), self.device_mesh.device_type)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build AdamW on LoRA and mapper, each with its own learning rate; linear warm-up and cosine, per step."""
@@ -176,16 +187,17 @@ class VideoLoraModule(LightningModule):
             has_face = ~batch["prior"]  # photos show the face, with tokens or without
         levels = sample_noise_levels(len(latents), settings.shift, settings.density, self.device)
         noise = torch.randn_like(latents)
+        as_base = ~has_face if settings.prior_target == "base" else ~batch["prior"] & ~has_face
         # All of this was drawn for the whole batch, alike in every process; each goes on with rows of its own.
         batch, latents, heads = own_rows(batch), own_rows(latents), own_rows(heads)
-        levels, noise, has_face = own_rows(levels), own_rows(noise), own_rows(has_face)
+        levels, noise = own_rows(levels), own_rows(noise)
         conditioning = self.conditioning(batch, own_rows(with_face))
         noisy = add_noise(latents, noise, levels)
         with self._offload_activations():
             velocity = self.velocity(noisy, levels, conditioning, batch["control"])
         loss = flow_loss(
             velocity,
-            self._target(batch, noisy, levels, noise - latents, has_face),
+            self._target(batch, noisy, levels, noise - latents, as_base),
             levels,
             heads=heads,
             head_weight=settings.head_weight,
@@ -313,16 +325,25 @@ class VideoLoraModule(LightningModule):
             return nullcontext()
         return save_on_cpu(pin_memory=self.device.type == "cuda")
 
-    def _target(self, batch: Batch, noisy: Tensor, levels: Tensor, flow: Tensor, with_face: Tensor) -> Tensor:
-        """Return the flow, or where there are no face tokens the base's own answer: without them nothing may change."""
-        without_face = ~with_face if self.config.loss.prior_target == "base" else ~batch["prior"] & ~with_face
-        if not bool(without_face.any()):
+    def _target(self, batch: Batch, noisy: Tensor, levels: Tensor, flow: Tensor, as_base: Tensor) -> Tensor:
+        """Return the flow, or where there are no face tokens the base's own answer: without them nothing may change.
+
+        Args:
+            batch: This process's rows, as the tensors that follow.
+            noisy: (N,C,F,h,w).
+            levels: (N,).
+            flow: (N,C,F,h,w).
+            as_base: Of the whole batch, bool: which rows are the base's. Where there is one, every process asks the
+                base, with its first row if need be: sharded weights are gathered by all processes together.
+        """
+        if not bool(as_base.any()):
             return flow
-        rows = without_face.nonzero()[:, 0]
+        rows = own_rows(as_base).nonzero()[:, 0]
+        asked = rows if len(rows) else rows.new_zeros(1)
         with torch.no_grad(), without_lora(self.transformer):
-            words = {"encoder_hidden_states": batch["text"][rows]}
-            own = self.velocity(noisy[rows], levels[rows], words, batch["control"][rows])
-        return flow.to(own.dtype).index_copy(0, rows, own)
+            words = {"encoder_hidden_states": batch["text"][asked]}
+            own = self.velocity(noisy[asked], levels[asked], words, batch["control"][asked])
+        return flow.to(own.dtype).index_copy(0, rows, own[: len(rows)])
 
 
 def _is_trained(name: str) -> bool:

@@ -12,6 +12,7 @@ from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import Exports
 from facesmith.progress import waiting
 from facesmith.training.callbacks.protocols import HasProfile, SavesAdapter, WritesOnnx, get_datamodule
+from facesmith.training.sharding import unshard_saved
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class SaveAdapter(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the adapter that training ended with."""
+        unshard_saved(pl_module)
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, SavesAdapter)

@@ -3,6 +3,7 @@
 import logging
 
 from lightning import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 from facesmith.training.callbacks.protocols import HasMapper
 
@@ -30,6 +31,13 @@ class FreezeMapper(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Freeze when it is time."""
         self._set(trainer, pl_module)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Discard the gradients that sharded weights get although they are frozen."""
+        assert isinstance(pl_module, HasMapper)
+        for parameter in pl_module.mapper.parameters():
+            if not parameter.requires_grad:
+                parameter.grad = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the stage of the epoch."""

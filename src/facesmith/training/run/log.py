@@ -84,8 +84,11 @@ def make_file_handler(filename: str | None) -> logging.Handler:
     """
     if not filename:
         return logging.NullHandler()
-    Path(filename).parent.mkdir(parents=True, exist_ok=True)
-    return LogFileHandler(filename, encoding="utf-8", delay=True)
+    path = Path(filename)
+    if get_rank() and "_ddp_process_" not in path.stem:  # which Lightning names a process it starts itself
+        path = path.with_stem(f"{path.stem}_ddp_process_{get_rank()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return LogFileHandler(path, encoding="utf-8", delay=True)
 
 
 def get_rank() -> int:
