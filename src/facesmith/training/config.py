@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from facesmith.config.settings import Settings
+from facesmith.config.settings import Component, Settings
 
 Betas = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
 """Decay rates of AdamW's moments."""
@@ -21,3 +21,7 @@ class OptimizerConfig(Settings):
     """Share of all steps in which the learning rate rises from 0."""
     final: float = Field(ge=0, le=1)
     """Learning rate of the last step, as a share of the peak."""
+
+
+class FullyShardedStrategyConfig(Component):
+    """Settings of `FullyShardedStrategy`: none."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from facesmith.errors import UserError
@@ -202,7 +203,8 @@ def _float_tensors(values: object) -> dict[str, Tensor]:
 
 
 def _all_finite(values: Iterable[Tensor]) -> bool:
-    norms = torch._foreach_norm([value for value in values if value.numel()])
+    local = [value.to_local() if isinstance(value, DTensor) else value for value in values]  # of shards this process's
+    norms = torch._foreach_norm([value for value in local if value.numel()])
     kinds = {(norm.dtype, norm.device) for norm in norms}
     return all(
         math.isfinite(torch.stack([n for n in norms if (n.dtype, n.device) == kind]).sum().item()) for kind in kinds
