@@ -180,6 +180,22 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, hex: what marks hold of a model.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check path and permissions") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text (UTF-8, as it is) atomically."""
     with atomic_write(path) as temporary:

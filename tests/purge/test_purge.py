@@ -206,7 +206,7 @@ def test_purge_yes_removes_one_identity_and_keeps_the_others(world, capsys):
 
 
 def test_purge_record_lists_hashes_and_holds_no_face(world):
-    from facesmith.media.provenance import file_sha256
+    from facesmith.files import file_sha256
 
     exported = file_sha256(world / "exports" / "ada.onnx")
     main(["name=ada", "yes=true"])

@@ -250,6 +250,9 @@ def test_frame_and_film_are_swapped_and_marked(server: Server, window: Window) -
 
 def test_cast_and_sheet_of_frames(server: Server, window: Window) -> None:
     window.tab("Swap")
+    until(lambda: "ada.onnx" in window.value("#swap_model input"))
+    window.type("#swap_target input", "asset:single_face.mp4", "\n")
+    window.click("#swap_people .label-wrap")
     window.click("#swap_cast_add")
     until(lambda: "target: largest" in window.value("#swap_cast textarea"))
     until(lambda: "cast=[{model: " in window.value("#swap_command textarea"))

@@ -4,8 +4,8 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.files import file_sha256
 from facesmith.media.images import read_image, write_image
-from facesmith.media.provenance import file_sha256
 from facesmith.media.verification import verify_provenance
 from facesmith.tasks.compare.config import CompareTaskConfig
 from facesmith.tasks.compare.sheet import MARGIN, TITLE

@@ -1,7 +1,6 @@
 """The mark that every picture and video of a synthetic face carries: C2PA manifest and metadata."""
 
 import functools
-import hashlib
 import io
 import json
 import shutil
@@ -197,19 +196,6 @@ def sign_file(path: Path, mark: Mark) -> None:
         ) from error
     finally:
         signed.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file, hex: what `Mark.model_hash` holds of a model.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check path and permissions") from None
 
 
 def _signer(key: SigningKey) -> c2pa.Signer:

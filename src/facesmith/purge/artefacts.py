@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.media.provenance import file_sha256
+from facesmith.files import file_sha256
 from facesmith.media.sources import IMAGES, VIDEOS
 from facesmith.media.verification import verify_provenance
 from facesmith.purge.links import Link, find_link

@@ -16,8 +16,7 @@ from filelock import FileLock, Timeout
 
 import facesmith
 from facesmith.errors import UserError
-from facesmith.files import write_text
-from facesmith.media.provenance import file_sha256
+from facesmith.files import file_sha256, write_text
 from facesmith.training.run.record import read_record
 
 Kind = Literal[

@@ -88,7 +88,7 @@ class SwapTab:
                         elem_id="swap_enhancer",
                     )
                     one["enhancer_blend"] = gr.Slider(0, 1, 0.8, step=0.05, label="Its share")
-                with gr.Accordion("Several people: a cast", open=False):
+                with gr.Accordion("Several people: a cast", open=False, elem_id="swap_people"):
                     one["cast"] = gr.Textbox(
                         label="Cast",
                         info="whose face goes where, one a line; it takes the place of model and faces above",

@@ -1,6 +1,7 @@
 """Renders of swaps: their command, their result beside the target, and the mark that it carries."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -109,14 +110,20 @@ def describe_mark(project: Project, named: str) -> str:
     Raises:
         UserError: It lies elsewhere, or cannot be read.
     """
-    from facesmith.cli.provenance import explain  # imports a decoder, which the page needs for nothing else
-    from facesmith.media.verification import verify_provenance
-
     path = project.resolve(project.existing(named, "file"), "file")
-    lines = explain(verify_provenance(path, ""))
+    lines = _read_mark(path, path.stat().st_mtime_ns)
     command = command_line(["provenance", "verify", project.short(path)])
     text = "\n".join([lines[0].removeprefix(f"{path}: "), *lines[1:]])
     return f'<pre class="mark">{escape(text)}</pre><code class="command">{escape(command)}</code>'
+
+
+@lru_cache(64)
+def _read_mark(path: Path, _changed: int) -> list[str]:
+    """Verify a file once; the whole of it is read, and the page shows it again and again while jobs run."""
+    from facesmith.cli.provenance import explain  # imports a decoder, which the page needs for nothing else
+    from facesmith.media.verification import verify_provenance
+
+    return explain(verify_provenance(path, ""))
 
 
 def _target_of(project: Project, result: Path) -> Path | None:

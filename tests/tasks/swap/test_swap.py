@@ -7,8 +7,8 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.files import file_sha256
 from facesmith.media.images import read_image, write_image
-from facesmith.media.provenance import file_sha256
 from facesmith.media.verification import verify_provenance
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter

@@ -16,8 +16,9 @@ from facesmith.faces.face import Analyzer, Face
 from facesmith.faces.geometry.alignment import estimate_alignment, warp_face
 from facesmith.faces.measures import eye_distance
 from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.files import file_sha256
 from facesmith.media.images import read_image, write_image
-from facesmith.media.provenance import Mark, check_signing, file_sha256
+from facesmith.media.provenance import Mark, check_signing
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.media.video import open_video

@@ -18,9 +18,9 @@ from torch import Tensor
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.files import read_json_object, write_text
+from facesmith.files import file_sha256, read_json_object, write_text
 from facesmith.media.images import write_image
-from facesmith.media.provenance import Mark, check_signing, file_sha256
+from facesmith.media.provenance import Mark, check_signing
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import VIDEOS, find_media
 from facesmith.media.video import VideoReader, open_video

@@ -8,7 +8,8 @@ import numpy as np
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
-from facesmith.media.provenance import Mark, file_sha256
+from facesmith.files import file_sha256
+from facesmith.media.provenance import Mark
 from facesmith.tasks.swap.canvas import Canvas
 from facesmith.tasks.swap.config import CastEntry
 from facesmith.tasks.swap.face_selection import Claim, SelectedFace, reference_embedding, threshold_for
