@@ -19,12 +19,16 @@ from facesmith.methods.video_lora.lora import add_lora
 from facesmith.methods.video_lora.memory_estimate import (
     AdapterSize,
     ClipShape,
+    FrozenWeights,
+    count_block_weights,
     count_stored_weights,
     count_weights,
     latents_bytes,
     sequence_length,
     step_operations,
     training_step_bytes,
+    waiting_bytes,
+    weights_bytes,
 )
 from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention
 
@@ -78,14 +82,28 @@ def test_training_step_bytes_of_wan_1_3b(tmp_path: Path) -> None:
     assert count_weights(base, adapter)[0] == pytest.approx(2.15e9, rel=0.02)
 
     def need(**changed: Any) -> float:
-        given = {"dtype": torch.bfloat16, "storage": "as_computed", "checkpointing": True, "offloaded": False}
-        return training_step_bytes(base, shape, adapter, optimizer="adamw", **{**given, **changed}) / 1e9
+        kept = {name: changed.pop(name) for name in ("storage", "streamed") if name in changed}
+        frozen = FrozenWeights(torch.bfloat16, **kept)
+        given = {"checkpointing": True, "offloaded": False, "optimizer": "adamw", **changed}
+        return training_step_bytes(base, shape, adapter, frozen, **given) / 1e9
 
     assert 9 < need() < 18
     assert need(checkpointing=False) > 100
     assert need(offloaded=True) == pytest.approx(need() - 30 * 26520 * 1536 * 2 / 1e9)
     assert need(storage="float8") == pytest.approx(need() - 2.15, abs=0.1)
     assert latents_bytes(base, {(65, 480, 832): 10}, 2) == 10 * 2 * 4 * 16 * 17 * 60 * 104
+
+
+def test_streamed_weights_are_two_blocks(tmp_path: Path) -> None:
+    base = write_wan_config(tmp_path)
+    transformer = base.empty_transformer(FaceTransformer)
+    blocks = [*transformer.blocks, *transformer.vace_blocks]
+    counts = [sum(p.numel() for p in block.parameters()) for block in blocks]
+    assert count_block_weights(base) == (sum(counts), max(counts))
+    whole, streamed = FrozenWeights(torch.bfloat16), FrozenWeights(torch.bfloat16, streamed=True)
+    assert weights_bytes(base, streamed) == weights_bytes(base, whole) - 2 * sum(counts) + 4 * max(counts)
+    assert waiting_bytes(base, streamed) == 2 * sum(counts)
+    assert waiting_bytes(base, whole) == 0
 
 
 def test_describe_duration_of_wan_1_3b(tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ class VideoLoraModuleConfig(ModuleConfig):
     """activations: activations for the backward pass are moved to CPU memory."""
     gradient_checkpointing: bool
     """Recompute each block in the backward pass: less memory, about a third more time."""
+    stream_blocks: bool
+    """Frozen weights of the blocks wait in CPU memory; two blocks' are on the GPU at a time."""
     injection: Literal["tail", "decoupled"]
     """Face tokens after the words (tail), or a cross-attention of their own in every block (decoupled)."""
     lora: LoraSettings
@@ -129,6 +131,19 @@ class VideoLoraModuleConfig(ModuleConfig):
     """AdamW and its learning rates."""
     validation: ValidationSettings
     """Videos and metrics of each validation."""
+
+    @model_validator(mode="after")
+    def _check_streaming(self) -> "VideoLoraModuleConfig":
+        if self.stream_blocks and not self.gradient_checkpointing:
+            raise ValueError(
+                "stream_blocks=true: needs gradient_checkpointing=true, or the backward pass keeps all blocks"
+            )
+        if self.stream_blocks and self.base_storage in ("int8", "nf4"):
+            kind = self.base_storage
+            raise ValueError(
+                f"stream_blocks=true: cannot move weights of base_storage={kind}; use float8 or as_computed"
+            )
+        return self
 
     def metric_names(self) -> frozenset[str]:
         """Return the losses, and the figures of generated clips at each face scale."""

@@ -55,7 +55,6 @@ from facesmith.methods.video_lora.identities import (
 )
 from facesmith.methods.video_lora.latents import vace_control
 from facesmith.methods.video_lora.memory_check import check_training_memory
-from facesmith.methods.video_lora.quantization import Storage
 from facesmith.methods.video_lora.references import Size, best_portraits, encode_references, sample_references
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
@@ -408,20 +407,20 @@ class VideoLoraDataModule(LightningDataModule):
             steps=prior.steps,
             cfg_scale=prior.cfg_scale,
             progress=self.config.progress,
-            storage=self._storage(),
+            **self._placement(),
         )
         return [
             ClipItem(path, item.clip, item.text, item.bucket, True, item.identity)
             for path, item in zip(paths, templates, strict=True)
         ]
 
-    def _storage(self) -> Storage:
-        """Return the type that the model stores the base's weights in."""
+    def _placement(self) -> dict[str, Any]:
+        """Return how the model stores the base's weights, and whether its blocks are streamed."""
         if self.trainer is None:
-            return "as_computed"
+            return {}
         model = self.trainer.lightning_module.config
         assert isinstance(model, VideoLoraModuleConfig)
-        return model.base_storage
+        return {"storage": model.base_storage, "streamed": model.stream_blocks}
 
     def _held_out(self, clips: Sequence[Clip]) -> set[str]:
         """Return the videos that are never trained on: whole videos, for clips of one are alike."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from facesmith.faces.face_set.content_key import ContentHashes
 from facesmith.media.images import read_image
 from facesmith.methods.video_lora.base import Base
+from facesmith.methods.video_lora.block_streaming import stream_blocks
 from facesmith.methods.video_lora.cache import Cache
 from facesmith.methods.video_lora.clips import Bucket, Clip, crop_to_shape, locate_crop, read_clip
 from facesmith.methods.video_lora.dataset import ClipItem
@@ -193,6 +194,7 @@ def generate_prior_clips(
     cfg_scale: float,
     progress: bool,
     storage: Storage = "as_computed",
+    streamed: bool = False,
 ) -> list[Path]:
     """Generate a clip with the base alone for the poses and the prompt of each item.
 
@@ -207,6 +209,7 @@ def generate_prior_clips(
         cfg_scale: Classifier-free guidance scale.
         progress: Whether a bar is shown.
         storage: Type that the transformer's weights are stored in, as in training.
+        streamed: Whether its blocks wait in CPU memory, as in training.
 
     Returns:
         Each item's entry: `latents` (C,F,h,w).
@@ -230,6 +233,8 @@ def generate_prior_clips(
     dtype, scheduler = _fast_dtype(device), base.load_scheduler()
     transformer = base.load_transformer(dtype, storage=storage)
     enable_storage_casting(transformer, storage, dtype)
+    if streamed:
+        stream_blocks(transformer)
     transformer = transformer.to(device)
 
     def read_text(path: Path) -> Tensor:

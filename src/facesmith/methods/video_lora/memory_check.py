@@ -18,7 +18,7 @@ from facesmith.errors import UserError
 from facesmith.methods.video_lora import memory_estimate as estimate
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig, VideoLoraModuleConfig
-from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape
+from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape, FrozenWeights
 from facesmith.methods.video_lora.quantization import Storage
 from facesmith.progress import format_duration
 
@@ -55,12 +55,13 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
     dtype, gpu = compute_dtype(model.base_dtype), torch.cuda.is_available()
 
     def stages(job: _Job) -> dict[str, float]:
+        frozen = FrozenWeights(dtype, job.storage, job.streamed)
+        weights = estimate.weights_bytes(base, frozen)
         step = estimate.training_step_bytes(
             base,
             job.shape,
             adapter,
-            dtype=dtype,
-            storage=job.storage,
+            frozen,
             checkpointing=job.checkpointing,
             offloaded=job.offload_activations,
             optimizer=job.optimizer,
@@ -68,13 +69,11 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         one = replace(job.shape, batch=1)
         found = {"steps": step, "the VAE": estimate.vae_bytes(base, one, "encode")}
         if data.prior is not None:
-            found["the base's own clips"] = estimate.weights_bytes(
-                base, dtype=dtype, storage=job.storage
-            ) + estimate.activation_bytes(base, one, dtype=dtype)
+            found["the base's own clips"] = weights + estimate.activation_bytes(base, one, dtype=dtype)
         if model.validation.videos:
             several = replace(job.shape, batch=len(model.validation.face_scales))
             found["validation videos"] = (
-                estimate.weights_bytes(base, dtype=dtype, storage=job.storage)
+                weights
                 + estimate.trainable_bytes(base, adapter, job.optimizer)
                 + max(
                     estimate.activation_bytes(base, several, dtype=dtype),
@@ -91,7 +90,17 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         checkpointing=model.gradient_checkpointing,
         offload_activations=model.offload == "activations" and gpu,
         optimizer=model.optimizer.kind,
+        streamed=model.stream_blocks and gpu,
     )
+    if model.stream_blocks and not gpu:
+        log.warning("model.stream_blocks=true: there is no GPU whose memory it could spare")
+    room = free_memory()
+    waiting = estimate.waiting_bytes(base, FrozenWeights(dtype, model.base_storage, job.streamed))
+    if waiting > room:
+        raise UserError(
+            f"model.stream_blocks=true: {format_bytes(waiting)} of weights wait in CPU memory, {format_bytes(room)} "
+            "are free; try model.base_storage=float8, or nf4 without streaming"
+        )
     remedies = []
     if not model.gradient_checkpointing:
         remedies.append(_Remedy("model.gradient_checkpointing", "true", {"checkpointing": True}))
@@ -101,7 +110,11 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         remedies.append(_Remedy("model.base_storage", "float8", {"storage": "float8"}))
     if gpu and model.offload == "none":
         remedies.append(_Remedy("model.offload", "activations", {"offload_activations": True}))
-    if gpu and model.base_storage in ("as_computed", "float8", "int8"):
+    movable = model.base_storage in ("as_computed", "float8")
+    halved = FrozenWeights(dtype, "float8", streamed=True)
+    if gpu and movable and not job.streamed and estimate.waiting_bytes(base, halved) < room:
+        remedies.append(_Remedy("model.stream_blocks", "true", {"streamed": True}))
+    elif gpu and not job.streamed and model.base_storage != "nf4":
         remedies.append(_Remedy("model.base_storage", "nf4", {"storage": "nf4"}))
     if gpu and model.optimizer.kind == "adamw":
         remedies.append(_Remedy("model.optimizer.kind", "adamw_8bit", {"optimizer": "adamw_8bit"}))
@@ -142,7 +155,7 @@ def check_generation_memory(base: Base, shape: ClipShape, *, storage: Storage, o
 
     def stages(job: _Job) -> dict[str, float]:
         vae = estimate.vae_bytes(base, job.shape, "decode")
-        weights = estimate.weights_bytes(base, dtype=dtype, storage=job.storage)
+        weights = estimate.weights_bytes(base, FrozenWeights(dtype, job.storage))
         activations = estimate.activation_bytes(base, job.shape, dtype=dtype)
         if job.offload == "none":
             return {"the VAE": weights + vae, "sampling": weights + activations}
@@ -254,6 +267,7 @@ class _Job:
     offload_activations: bool = False
     offload: Offload = "none"
     optimizer: str = "adamw"
+    streamed: bool = False
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,21 @@ class ClipShape:
 
 
 @dataclass(frozen=True)
+class FrozenWeights:
+    """How the base's weights are kept.
+
+    Attributes:
+        dtype: Type that they compute in.
+        storage: Type that they are stored in.
+        streamed: Whether the blocks' wait in CPU memory.
+    """
+
+    dtype: torch.dtype
+    storage: Storage = "as_computed"
+    streamed: bool = False
+
+
+@dataclass(frozen=True)
 class AdapterSize:
     """Trained parameters.
 
@@ -72,9 +87,8 @@ def training_step_bytes(
     base: Base,
     shape: ClipShape,
     adapter: AdapterSize,
+    frozen: FrozenWeights,
     *,
-    dtype: torch.dtype,
-    storage: Storage,
     checkpointing: bool,
     offloaded: bool,
     optimizer: str,
@@ -85,19 +99,18 @@ def training_step_bytes(
         base: Whose transformer is adapted.
         shape: Of the batch.
         adapter: What is trained.
-        dtype: Type that the transformer computes in.
-        storage: Type that its weights are stored in.
+        frozen: How the base's weights are kept.
         checkpointing: Whether blocks are recomputed in the backward pass.
         offloaded: Whether activations for the backward pass are moved to CPU memory.
         optimizer: `adamw` or `adamw_8bit`.
     """
-    config, itemsize = base.transformer_config, dtype.itemsize
+    config, itemsize = base.transformer_config, frozen.dtype.itemsize
     blocks = config["num_layers"] + (len(config["vace_layers"]) if adapter.vace_blocks else 0)
     block = _per_token(base, _SAVED[itemsize]) + (_FACE * _width(base) if adapter.decoupled else 0.0)
     kept = 0.0 if offloaded else itemsize * _width(base)
     per_token = blocks * kept + block if checkpointing else blocks * block
     per_token += _BACKWARD * _width(base)
-    weights = weights_bytes(base, dtype=dtype, storage=storage) + trainable_bytes(base, adapter, optimizer)
+    weights = weights_bytes(base, frozen) + trainable_bytes(base, adapter, optimizer)
     return weights + sequence_length(base, shape) * per_token
 
 
@@ -119,15 +132,28 @@ def step_operations(base: Base, shape: ClipShape, *, checkpointing: bool) -> flo
     return forward * shape.batch * (3 if checkpointing else 2)
 
 
-def weights_bytes(base: Base, *, dtype: torch.dtype, storage: Storage) -> float:
-    """Estimate the bytes of the frozen transformer's weights.
+def weights_bytes(base: Base, frozen: FrozenWeights) -> float:
+    """Estimate the bytes of the frozen transformer's weights where it computes.
 
     Args:
         base: Whose transformer it is.
-        dtype: Type that it computes in.
-        storage: Type that its weights are stored in.
+        frozen: How they are kept.
     """
-    return count_weights(base, None)[0] * bytes_per_weight(storage, dtype)
+    count = count_weights(base, None)[0]
+    if frozen.streamed:
+        total, largest = count_block_weights(base)
+        count += 2 * largest - total
+    return count * bytes_per_weight(frozen.storage, frozen.dtype)
+
+
+def waiting_bytes(base: Base, frozen: FrozenWeights) -> float:
+    """Estimate the bytes of CPU memory in which streamed blocks wait.
+
+    Args:
+        base: Whose transformer it is.
+        frozen: How its weights are kept.
+    """
+    return count_block_weights(base)[0] * bytes_per_weight(frozen.storage, frozen.dtype) if frozen.streamed else 0.0
 
 
 def trainable_bytes(base: Base, adapter: AdapterSize, optimizer: str) -> float:
@@ -230,6 +256,21 @@ def count_weights(base: Base, adapter: AdapterSize | None) -> tuple[int, int]:
             add_face_attention(transformer)
     trained = sum(parameter.numel() for parameter in transformer.parameters() if parameter.requires_grad)
     return frozen, trained + adapter.mapper_weights
+
+
+@lru_cache
+def count_block_weights(base: Base) -> tuple[int, int]:
+    """Count the weights of all blocks, and those of the largest block.
+
+    Args:
+        base: Whose transformer is counted.
+    """
+    transformer = base.empty_transformer(WanVACETransformer3DModel)
+    counts = [
+        sum(parameter.numel() for parameter in block.parameters())
+        for block in (*transformer.blocks, *transformer.vace_blocks)
+    ]
+    return sum(counts), max(counts)
 
 
 def count_stored_weights(folder: Path) -> int:

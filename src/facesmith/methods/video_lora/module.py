@@ -17,6 +17,7 @@ from torch.autograd.graph import save_on_cpu
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.adapter_bundle import collect_bundle
 from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.block_streaming import stream_blocks
 from facesmith.methods.video_lora.config import VideoLoraModuleConfig
 from facesmith.methods.video_lora.data import VideoLoraDataModule
 from facesmith.methods.video_lora.dataset import Batch
@@ -137,6 +138,8 @@ class VideoLoraModule(LightningModule):
         enable_storage_casting(transformer, settings.base_storage, dtype)
         if settings.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
+        if settings.stream_blocks:
+            stream_blocks(transformer)
         self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
         if self.device_mesh is not None:
             shard_blocks(transformer, (*transformer.blocks, *transformer.vace_blocks), self.device_mesh.device_type)
