@@ -1,6 +1,7 @@
 """What is needed is said before anything is loaded, and holds."""
 
 import os
+import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 import torch
 
+from facesmith.cli.composition import load_config
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError, explain_errors
 from facesmith.methods.video_lora import memory_check
@@ -49,8 +51,8 @@ def test_count_weights_equals_loaded_transformer(base: Path, decoupled: bool) ->
     assert trained == 10 + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
 
 
-def write_wan_config(tmp_path: Path) -> Any:
-    """Return the real 1.3B's configuration, without weights."""
+def write_wan_config(tmp_path: Path, **changes: Any) -> Any:
+    """Return the real 1.3B's configuration, with changes, without weights."""
     import json
 
     transformer = {
@@ -66,6 +68,7 @@ def write_wan_config(tmp_path: Path) -> Any:
         "num_layers": 30,
         "vace_layers": list(range(0, 30, 2)),
         "vace_in_channels": 96,
+        **changes,
     }
     for part in ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"):
         (tmp_path / part).mkdir()
@@ -89,8 +92,8 @@ def test_training_step_bytes_of_wan_1_3b(tmp_path: Path) -> None:
 
     assert 9 < need() < 18
     assert need(checkpointing=False) > 100
-    assert need(offloaded=True) == pytest.approx(need() - 30 * 26520 * 1536 * 2 / 1e9)
-    assert need(storage="float8") == pytest.approx(need() - 2.15, abs=0.1)
+    assert need(offloaded=True) == pytest.approx(need() - 45 * 26520 * 1536 * 2 / 1e9)
+    assert need(storage="float8") == pytest.approx(need() - 2.15, abs=0.2)
     assert latents_bytes(base, {(65, 480, 832): 10}, 2) == 10 * 2 * 4 * 16 * 17 * 60 * 104
 
 
@@ -104,6 +107,33 @@ def test_streamed_weights_are_two_blocks(tmp_path: Path) -> None:
     assert weights_bytes(base, streamed) == weights_bytes(base, whole) - 2 * sum(counts) + 4 * max(counts)
     assert waiting_bytes(base, streamed) == 2 * sum(counts)
     assert waiting_bytes(base, whole) == 0
+
+
+def test_14b_preset_fits_a_card_of_24_gb_on_paper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40, "vace_layers": list(range(0, 40, 5))}
+    base = write_wan_config(tmp_path, **layout)
+    person = ["data.faces=photos", "data.videos=dances", "data.name=ada", "data.consent=self"]
+    given = ["experiment=video_lora_14b", f"model.base={tmp_path}", *person]
+    config = load_config("train", TrainConfig, given, run=tmp_path / "run")
+    model: Any = config.model
+    data: Any = config.data
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (23.5e9, 24e9))
+    monkeypatch.setattr(memory_check, "free_memory", lambda: 40e9)
+    with caplog.at_level("INFO"):
+        memory_check.check_training_memory(base, model, data)
+    assert re.search(r"needs about 1[78]\.\d GB of GPU memory for 33 frames at 480x832 \(steps\)", caplog.text)
+    plain = model.model_copy(update={"stream_blocks": False, "base_storage": "as_computed", "offload": "none"})
+    with pytest.raises(UserError, match=r"float8, model.offload=activations, model.stream_blocks=true$"):
+        memory_check.check_training_memory(base, plain, data)
+    monkeypatch.setattr(memory_check, "free_memory", lambda: 10e9)
+    with pytest.raises(UserError, match=r"of weights wait in CPU memory, 10.0 GB are free"):
+        memory_check.check_training_memory(base, model, data)
+    with pytest.raises(UserError, match=r"model.base_storage=nf4, model.optimizer.kind=adamw_8bit|base_storage=nf4"):
+        memory_check.check_training_memory(base, plain, data)
 
 
 def test_describe_duration_of_wan_1_3b(tmp_path: Path) -> None:

@@ -23,7 +23,14 @@ Settings = Callable[..., TrainConfig]
 def run(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train two epochs, the second with the mapper frozen."""
     folder = tmp_path_factory.mktemp("run")
-    score = train(demo(folder, "callbacks.freeze_mapper.after_epochs=1", "callbacks.checkpoint.every_n_epochs=1"))
+    score = train(
+        demo(
+            folder,
+            "callbacks.freeze_mapper.after_epochs=1",
+            "callbacks.checkpoint.every_n_epochs=1",
+            "model.validation.vace_scale=0.5",
+        )
+    )
     assert score is not None
     return folder
 
@@ -44,7 +51,15 @@ def test_run_writes_videos_table_and_metrics(run: Path) -> None:
     assert (run / "clips.csv").read_text().count(",clip,") == 5
     (log,) = run.rglob("metrics.csv")
     heading = log.read_text().splitlines()[0]
-    for name in ("before/loss", "val/loss", "val/likeness", "val/pose_agreement", "val/flicker", "train/mapper_frozen"):
+    for name in (
+        "before/loss",
+        "val/loss",
+        "val/likeness",
+        "val/pose_agreement",
+        "val/flicker",
+        "train/mapper_frozen",
+        "val/likeness_vace_scale_0.5",
+    ):
         assert name in heading
 
 

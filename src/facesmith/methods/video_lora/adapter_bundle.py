@@ -65,6 +65,11 @@ class AdapterBundle:
         """How the face is injected into the transformer."""
         return "tail" if self.attention is None else "decoupled"
 
+    @property
+    def gate_tokens(self) -> bool:
+        """Whether the face appears with its tokens; in bundles of earlier versions it does."""
+        return bool(self.facts.get("gate_tokens", True))
+
     def save(self, folder: Path) -> list[Path]:
         """Write the LoRA in both namings, mapper and embeddings, photos, and the face attention where there is one."""
         paths = [folder / name for name in (LORA, COMFY, MAPPER)]

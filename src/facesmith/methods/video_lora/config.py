@@ -20,6 +20,7 @@ from facesmith.config.settings import (
 from facesmith.training.config import Betas, OptimizerConfig
 
 PHOTO_SUFFIXES: Final = ("_photos", "_photos_alone")  # of metrics with reference photos, with tokens and without
+VACE_SUFFIX: Final = "_vace_scale_{:g}"  # of metrics where the poses are followed less closely
 _VIDEO_METRICS: Final = ("likeness", "projection", "faces_found", "pose_agreement")
 
 
@@ -98,6 +99,8 @@ class ValidationSettings(Settings):
     """Classifier-free guidance scale; 1: none."""
     face_scales: list[float] = Field(min_length=1)
     """Scales of the face tokens, one generated video each."""
+    vace_scale: float | None = Field(gt=0, lt=1)
+    """How closely one more video follows the poses, for strong control weakens the likeness; None: no such video."""
     references: int = Field(ge=0, le=4)
     """Reference photos of two more videos, one with face tokens and one with photos alone; 0: no such videos."""
     seed: int = Field(ge=0)
@@ -119,6 +122,14 @@ class VideoLoraModuleConfig(ModuleConfig):
     """Recompute each block in the backward pass: less memory, about a third more time."""
     stream_blocks: bool
     """Frozen weights of the blocks wait in CPU memory; two blocks' are on the GPU at a time."""
+    compile: bool
+    """Compile the blocks with torch.compile: minutes before the first step, faster steps on a GPU."""
+    attention: Literal["auto", "cudnn", "flash", "efficient", "math"]
+    """Kernel of torch's scaled dot product attention; auto: torch chooses."""
+    pose_branch_gradients: bool
+    """Whether gradients reach the face tokens through the frozen branch that follows the poses, too."""
+    gate_tokens: bool
+    """Whether the face appears with its tokens alone; false: a LoRA that needs no tokens, for other programs."""
     injection: Literal["tail", "decoupled"]
     """Face tokens after the words (tail), or a cross-attention of their own in every block (decoupled)."""
     lora: LoraSettings
@@ -143,13 +154,21 @@ class VideoLoraModuleConfig(ModuleConfig):
             raise ValueError(
                 f"stream_blocks=true: cannot move weights of base_storage={kind}; use float8 or as_computed"
             )
+        if not self.gate_tokens and self.injection == "decoupled":
+            raise ValueError("gate_tokens=false: has no face tokens to attend to; use injection=tail")
         return self
+
+    @property
+    def face_scales(self) -> list[float]:
+        """Scales of the face tokens at which validation generates: one where there are no tokens."""
+        return self.validation.face_scales if self.gate_tokens else [1.0]
 
     def metric_names(self) -> frozenset[str]:
         """Return the losses, and the figures of generated clips at each face scale."""
-        scales = ("" if scale == 1 else f"_face_scale_{scale:g}" for scale in self.validation.face_scales)
+        scales = ("" if scale == 1 else f"_face_scale_{scale:g}" for scale in self.face_scales)
+        poses = () if self.validation.vace_scale is None else (VACE_SUFFIX.format(self.validation.vace_scale),)
         photos = PHOTO_SUFFIXES if self.validation.references else ()
-        videos = (f"{name}{suffix}" for suffix in (*scales, *photos) for name in _VIDEO_METRICS)
+        videos = (f"{name}{suffix}" for suffix in (*scales, *poses, *photos) for name in _VIDEO_METRICS)
         return frozenset(
             ["loss", *(f"loss_q{number}" for number in range(self.validation.quantiles)), "flicker", *videos]
         )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ from facesmith.methods.video_lora.identities import (
 )
 from facesmith.methods.video_lora.latents import vace_control
 from facesmith.methods.video_lora.memory_check import check_training_memory
-from facesmith.methods.video_lora.references import Size, best_portraits, encode_references, sample_references
+from facesmith.methods.video_lora.references import References, Size, best_portraits, encode_references
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
 from facesmith.training.distributed import require_even_shares
@@ -110,8 +111,7 @@ class VideoLoraDataModule(LightningDataModule):
         self.cache = Cache(config.cache)
         self.evaluator: VideoEvaluator = _build(config.evaluator)
         self._blanks: dict[Bucket, Tensor] = {}
-        self._photos: dict[Size, list[Tensor]] = {}
-        self._whites: dict[Size, Tensor] = {}
+        self._references: References | None = None
         self._reports: list[ClipReport] = []
         self._validation_clips: list[Clip] = []
         self._photo_files: dict[str, list[Path]] = {}
@@ -182,7 +182,10 @@ class VideoLoraDataModule(LightningDataModule):
         side = base.spatial_compression
         blank = self._blanks[(frames - 1) * base.temporal_compression + 1, height * side, width * side]
         training = self.trainer is not None and self.trainer.training
-        references = self._references(batch, (height * side, width * side), training)
+        references = None
+        if self._references is not None:
+            draw = self._references.draw if training else self._references.best
+            references = draw(batch, (height * side, width * side))
         control = vace_control(poses, blank.to(poses), side, references if training else None)
         complete = {**batch, "control": control, **({} if references is None else {"references": references})}
         if training and self.config.caption_dropout:
@@ -192,27 +195,6 @@ class VideoLoraDataModule(LightningDataModule):
             people = list(self.people.values())
             complete["face"] = sample_single_photos(people, batch["face"], batch["identity"], self.config.single_face)
         return complete
-
-    def _references(self, batch: Batch, size: Size, training: bool) -> Tensor | None:
-        """Draw reference photos for a batch; in validation return the best ones. None: no photos."""
-        config, photos = self.config.references, self._photos.get(size)
-        if config is None or photos is None:
-            return None
-        latents = batch["latents"]
-        if not training:
-            best = [photos[identity][: config.most] for identity in batch["identity"].tolist()]
-            return torch.stack([one.transpose(0, 1) for one in best]).to(latents)
-        count = int(torch.randint(1, config.most + 1, ())) if float(torch.rand(())) < config.share else 0
-        if not count or bool(batch["prior"].all()):
-            return None
-        return sample_references(
-            photos,
-            self._whites[size],
-            identities=batch["identity"],
-            prior=batch["prior"],
-            own=batch["photo"],
-            count=count,
-        ).to(latents)
 
     def teardown(self, stage: str) -> None:
         """Free the evaluator's native sessions."""
@@ -268,7 +250,8 @@ class VideoLoraDataModule(LightningDataModule):
         photos = self._list_photos() if config.photos_share else []
         own = [clip.pair.prompt or config.prompt for clip in clips]
         own += [read_prompt(photo.file.with_suffix(".txt")) or config.photo_prompt for photo in photos]
-        prompts = [*map(self._with_trigger, own), "", config.negative_prompt]
+        bare = own[: len(clips)]  # of the base's own clips, which do not show who the trigger stands for
+        prompts = [*map(self._with_trigger, own), *bare, "", config.negative_prompt]
         *texts, empty, negative = cache_prompts(
             self.base, self.cache, prompts, config.text_length, config.face_tokens, progress
         )
@@ -284,7 +267,8 @@ class VideoLoraDataModule(LightningDataModule):
         still_paths = encode_photos(self.base, self.cache, hashes, stills, blanks)
         if config.references is not None:
             sizes = [bucket[1:] for bucket in blanks]
-            self._photos, self._whites = encode_references(self.base, self.cache, everybody, sizes)
+            encoded = encode_references(self.base, self.cache, everybody, sizes)
+            self._references = References(*encoded, most=config.references.most, share=config.references.share)
         hashes.save()
         self._blanks = {bucket: self.cache.read(path)["latents"][None] for bucket, path in blanks.items()}
         items = [
@@ -293,9 +277,10 @@ class VideoLoraDataModule(LightningDataModule):
         ]
         others = [
             ClipItem(path, path, text, (1, *photo.size), False, photo.identity, photo.number)
-            for photo, path, text in zip(photos, still_paths, texts[len(clips) :], strict=True)
+            for photo, path, text in zip(photos, still_paths, texts[len(clips) : len(own)], strict=True)
         ]
-        return clips, items, [*others, *self._generate_prior(clips, items, blanks, negative)], negative
+        templates = [replace(item, text=text) for item, text in zip(items, texts[len(own) :], strict=True)]
+        return clips, items, [*others, *self._generate_prior(clips, templates, blanks, negative)], negative
 
     def _with_trigger(self, prompt: str) -> str:
         return f"{self.config.trigger}, {prompt}" if self.config.trigger else prompt

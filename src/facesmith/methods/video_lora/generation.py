@@ -223,6 +223,8 @@ class VideoGenerator:
         """Return the transformer's arguments for prompt and face; prompts are encoded where they are new."""
         self._encode([config.prompt, config.negative_prompt] if config.cfg_scale > 1 else [config.prompt])
         text = self._texts[config.prompt]
+        if not self.bundle.gate_tokens:
+            return {"encoder_hidden_states": text}
         with torch.no_grad():
             tokens = self.bundle.mapper(self.embedding[None]).to(text)
         return build_conditioning(self.bundle.injection, text, tokens, config.face_scale)

@@ -116,6 +116,7 @@ def sample_latents(
     cfg_scale: float = 1.0,
     steps: int,
     photos: int = 0,
+    vace_scale: float = 1.0,
 ) -> Tensor:
     """Sample latents from noise, many clips at a time.
 
@@ -130,13 +131,14 @@ def sample_latents(
         cfg_scale: Classifier-free guidance scale.
         steps: Of the sampler.
         photos: Reference photos in front of noise and control; they are dropped from the result.
+        vace_scale: How closely the poses are followed.
 
     Returns:
         (N,C,F,h,w) float32.
     """
     schedule = copy.deepcopy(scheduler)
     schedule.set_timesteps(steps, device=noise.device)
-    scale = control.new_ones(len(transformer.config.vace_layers))
+    scale = control.new_full((len(transformer.config.vace_layers),), vace_scale)
     latents = noise
 
     def velocity(timestep: Tensor, rows: Tensor, face: Mapping[str, Tensor] | None = None) -> Tensor:

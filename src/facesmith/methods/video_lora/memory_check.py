@@ -51,6 +51,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         model.lora.vace_blocks,
         model.injection == "decoupled",
         sum(one * other for one, other in pairwise(widths)),
+        model.pose_branch_gradients and model.gate_tokens,
     )
     dtype, gpu = compute_dtype(model.base_dtype), torch.cuda.is_available()
 
@@ -71,7 +72,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         if data.prior is not None:
             found["the base's own clips"] = weights + estimate.activation_bytes(base, one, dtype=dtype)
         if model.validation.videos:
-            several = replace(job.shape, batch=len(model.validation.face_scales))
+            several = replace(job.shape, batch=len(model.face_scales))
             found["validation videos"] = (
                 weights
                 + estimate.trainable_bytes(base, adapter, job.optimizer)

@@ -1,8 +1,8 @@
 """Estimates of the memory and disk that a job takes, from the base's config alone.
 
-Bytes per token were counted on diffusers' transformer: those kept for the backward pass with saved_tensors_hooks, those
-in between by the peak of a process; benchmarks/video_lora_memory.py compares the sum with a process. Norms and
-modulation are computed in float32, which is why half precision saves less than half.
+Bytes per token were fitted to the peaks of diffusers' transformer, all its tensors counted, in float32 as a CPU and in
+bfloat16 as a GPU computes; benchmarks/video_lora_memory.py compares them with the true layouts and with a process.
+Norms and modulation are computed in float32, which is why half precision saves less than half.
 """
 
 import math
@@ -22,10 +22,12 @@ from facesmith.methods.video_lora.networks import FaceTransformer, add_face_atte
 from facesmith.methods.video_lora.quantization import Storage, bytes_per_weight
 
 # bytes per token: (times the width, times the feed-forward's) by bytes per number
-_SAVED: Final = {4: (62.0, 8.0), 2: (60.0, 5.0)}  # one block, for its backward pass
-_ACTIVATIONS: Final = {4: (45.0, 12.0), 2: (40.0, 6.0)}  # one block, in a forward pass
-_BACKWARD: Final = 32.0  # gradients under way
+_SAVED: Final = {4: (60.0, 8.0), 2: (51.0, 4.0)}  # one block, for its backward pass
+_POSES: Final = {4: (60.0, 4.0), 2: (36.0, 2.0)}  # one frozen block that follows the poses, for its backward pass
+_BACKWARD: Final = {4: (1.0, 8.0), 2: (16.0, 6.0)}  # gradients under way, and what a block computes with them
+_ACTIVATIONS: Final = {4: (24.0, 12.0), 2: (16.0, 10.0)}  # one block, in a forward pass
 _FACE: Final = 24.0  # of a block's face attention
+_OUTSIDE: Final = {4: 5.0e3, 2: 3.2e3}  # bytes per token of inputs, position tables and outputs
 _WAN_VAE: Final = {"encode": 5.0e3, "decode": 14.1e3}  # per pixel of the frame, at the VAE's own 96 channels
 _ADAM: Final = {"adamw": 16.0, "adamw_8bit": 10.0}  # weight, gradient, two moments
 
@@ -74,6 +76,7 @@ class AdapterSize:
         vace_blocks: Whether the VACE branch has a LoRA.
         decoupled: Whether blocks have face attention.
         mapper_weights: Number of the mapper's weights.
+        pose_gradients: Whether gradients flow through the branch that follows the poses.
     """
 
     rank: int
@@ -81,6 +84,7 @@ class AdapterSize:
     vace_blocks: bool
     decoupled: bool
     mapper_weights: int
+    pose_gradients: bool = True
 
 
 def training_step_bytes(
@@ -105,12 +109,20 @@ def training_step_bytes(
         optimizer: `adamw` or `adamw_8bit`.
     """
     config, itemsize = base.transformer_config, frozen.dtype.itemsize
-    blocks = config["num_layers"] + (len(config["vace_layers"]) if adapter.vace_blocks else 0)
+    through = adapter.vace_blocks or (adapter.pose_gradients and not adapter.decoupled)
+    blocks, poses = config["num_layers"], len(config["vace_layers"]) if through else 0
     block = _per_token(base, _SAVED[itemsize]) + (_FACE * _width(base) if adapter.decoupled else 0.0)
-    kept = 0.0 if offloaded else itemsize * _width(base)
-    per_token = blocks * kept + block if checkpointing else blocks * block
-    per_token += _BACKWARD * _width(base)
+    if checkpointing:
+        kept = 0.0 if offloaded else (blocks + poses) * itemsize * _width(base)
+        per_token = kept + block
+    else:
+        branch = _SAVED if adapter.vace_blocks else _POSES
+        per_token = blocks * block + poses * _per_token(base, branch[itemsize])
+    per_token += _per_token(base, _BACKWARD[itemsize]) + _OUTSIDE[itemsize]
     weights = weights_bytes(base, frozen) + trainable_bytes(base, adapter, optimizer)
+    if frozen.storage == "float8":  # cast one layer at a time, and kept so for the backward pass
+        total, largest = count_block_weights(base)
+        weights += itemsize * (largest if checkpointing else total)
     return weights + sequence_length(base, shape) * per_token
 
 
@@ -175,7 +187,7 @@ def activation_bytes(base: Base, shape: ClipShape, *, dtype: torch.dtype) -> flo
         shape: Of the batch.
         dtype: Type that it computes in.
     """
-    return sequence_length(base, shape) * _per_token(base, _ACTIVATIONS[dtype.itemsize])
+    return sequence_length(base, shape) * (_per_token(base, _ACTIVATIONS[dtype.itemsize]) + _OUTSIDE[dtype.itemsize])
 
 
 def vae_bytes(base: Base, shape: ClipShape, what: Literal["encode", "decode"]) -> float:

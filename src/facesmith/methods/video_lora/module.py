@@ -17,6 +17,7 @@ from torch.autograd.graph import save_on_cpu
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.adapter_bundle import collect_bundle
 from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.block_execution import choose_attention, compile_blocks, detach_pose_branch
 from facesmith.methods.video_lora.block_streaming import stream_blocks
 from facesmith.methods.video_lora.config import VideoLoraModuleConfig
 from facesmith.methods.video_lora.data import VideoLoraDataModule
@@ -77,7 +78,7 @@ class VideoLoraModule(LightningModule):
             self.base.text_width,
             mapper.dropout,
             mapper.token_norm,
-        )
+        ).requires_grad_(config.gate_tokens)
         self.transformer = None
         self.provenance: dict[str, Any] = {}
         self._validation = Validation(
@@ -86,7 +87,8 @@ class VideoLoraModule(LightningModule):
             shift=config.loss.shift,
             steps=validation.steps,
             cfg_scale=validation.cfg_scale,
-            face_scales=validation.face_scales,
+            face_scales=config.face_scales,
+            vace_scale=validation.vace_scale,
             references=validation.references,
             seed=validation.seed,
         )
@@ -108,8 +110,19 @@ class VideoLoraModule(LightningModule):
                 f"model.mapper.embedding_size={self.mapper.embedding_size}: the face encoder gives {size}; set "
                 f"model.mapper.embedding_size={size}"
             )
-        base = {"base": self.base.name, "base_hash": self.base.fingerprint, "injection": self.config.injection}
-        self.provenance = {**self.datamodule.provenance(), **base}
+        data = self.datamodule.config
+        if not self.config.gate_tokens and data.prior and not data.trigger:
+            raise UserError(
+                "model.gate_tokens=false: clips of the person and of the base need different words; give data.trigger, "
+                "such as ohwx, or data.prior=null"
+            )
+        self.provenance = {
+            **self.datamodule.provenance(),
+            "base": self.base.name,
+            "base_hash": self.base.fingerprint,
+            "injection": self.config.injection,
+            "gate_tokens": self.config.gate_tokens,
+        }
 
     def configure_model(self) -> None:
         """Load the base and add the adapter; only now, when the encoders of the data are gone."""
@@ -140,6 +153,11 @@ class VideoLoraModule(LightningModule):
             transformer.enable_gradient_checkpointing()
         if settings.stream_blocks:
             stream_blocks(transformer)
+        if not settings.pose_branch_gradients:
+            detach_pose_branch(transformer)
+        choose_attention(transformer, settings.attention)
+        if settings.compile:
+            compile_blocks(transformer)
         self.transformer = transformer.train(self.training)  # for the dropout of the LoRA; the base has none
         if self.device_mesh is not None:
             shard_blocks(transformer, (*transformer.blocks, *transformer.vace_blocks), self.device_mesh.device_type)
@@ -151,7 +169,7 @@ class VideoLoraModule(LightningModule):
         steps = count_optimizer_steps(self.trainer, self.datamodule.batches_per_epoch)
         groups = [
             {"params": [p for p in self.transformer.parameters() if p.requires_grad], "lr": settings.lr},
-            {"params": list(self.mapper.parameters()), "lr": settings.mapper_lr},
+            {"params": [p for p in self.mapper.parameters() if p.requires_grad], "lr": settings.mapper_lr},
         ]
         optimizer = _optimizer_class(settings.kind)(
             groups, betas=(settings.betas[0], settings.betas[1]), weight_decay=settings.weight_decay
@@ -187,7 +205,8 @@ class VideoLoraModule(LightningModule):
         if references is not None:
             latents = torch.cat([references, latents], 2)
             heads = torch.cat([heads.new_zeros(*heads.shape[:2], references.shape[2], *heads.shape[3:]), heads], 2)
-            has_face = ~batch["prior"]  # photos show the face, with tokens or without
+        if references is not None or not self.config.gate_tokens:
+            has_face = ~batch["prior"]  # photos, or the LoRA alone, show the face, with tokens or without
         levels = sample_noise_levels(len(latents), settings.shift, settings.density, self.device)
         noise = torch.randn_like(latents)
         as_base = ~has_face if settings.prior_target == "base" else ~batch["prior"] & ~has_face
@@ -265,8 +284,10 @@ class VideoLoraModule(LightningModule):
 
         Args:
             batch: `text` (N,L,W) and `face` (N,E).
-            face_scale: Scale of the face tokens, one for all or (N,).
+            face_scale: Scale of the face tokens, one for all or (N,); without tokens it means nothing.
         """
+        if not self.config.gate_tokens:
+            return {"encoder_hidden_states": batch["text"]}
         return build_conditioning(self.config.injection, batch["text"], self.mapper(batch["face"]), face_scale)
 
     def velocity(self, noisy: Tensor, levels: Tensor, conditioning: dict[str, Any], control: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Reference photos as VACE takes them: letter-boxed on white, each a video of one frame in front of the video."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from torch import Tensor
 from facesmith.methods.video_lora.adapter_bundle import MOST
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.cache import Cache
+from facesmith.methods.video_lora.dataset import Batch
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
 from facesmith.methods.video_lora.latents import encode_video
 
@@ -73,6 +74,53 @@ def encode_references(
         whites[size] = found.pop()
         photos[size] = list(torch.stack(found).split([len(one.portraits) for one in people]))
     return photos, whites
+
+
+class References:
+    """Everybody's encoded photos, of which batches get some in front of their clips.
+
+    Args:
+        photos: For each size the latents (P,C,h,w) of each person's photos, the best first.
+        whites: For each size those (C,h,w) of a white picture.
+        most: Photos of a clip at most.
+        share: Of the batches that have photos.
+    """
+
+    def __init__(
+        self, photos: Mapping[Size, list[Tensor]], whites: Mapping[Size, Tensor], *, most: int, share: float
+    ) -> None:
+        self._photos, self._whites, self._most, self._share = photos, whites, most, share
+
+    def draw(self, batch: Batch, size: Size) -> Tensor | None:
+        """Draw photos for a batch that is trained on, from torch's global generator.
+
+        Args:
+            batch: Of `collate`.
+            size: Height and width of its clips, in px.
+
+        Returns:
+            (N,C,R,h,w), or None: no photos.
+        """
+        if size not in self._photos:
+            return None
+        count = int(torch.randint(1, self._most + 1, ())) if float(torch.rand(())) < self._share else 0
+        if not count or bool(batch["prior"].all()):
+            return None
+        return sample_references(
+            self._photos[size],
+            self._whites[size],
+            identities=batch["identity"],
+            prior=batch["prior"],
+            own=batch["photo"],
+            count=count,
+        ).to(batch["latents"])
+
+    def best(self, batch: Batch, size: Size) -> Tensor | None:
+        """Return the best photos of who is seen in each clip, as `draw` does."""
+        if size not in self._photos:
+            return None
+        best = [self._photos[size][identity][: self._most] for identity in batch["identity"].tolist()]
+        return torch.stack([one.transpose(0, 1) for one in best]).to(batch["latents"])
 
 
 def sample_references(

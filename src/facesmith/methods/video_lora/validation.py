@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facesmith.media.sampling import evenly_spaced
 from facesmith.methods.video_lora.base import Base
-from facesmith.methods.video_lora.config import PHOTO_SUFFIXES
+from facesmith.methods.video_lora.config import PHOTO_SUFFIXES, VACE_SUFFIX
 from facesmith.methods.video_lora.dataset import Batch
 from facesmith.methods.video_lora.evaluation import VideoEvaluator, flicker
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
@@ -66,6 +66,7 @@ class Validation:
         steps: Of the sampler.
         cfg_scale: Classifier-free guidance scale.
         face_scales: Scales of the face tokens, one generated video each.
+        vace_scale: How closely one more video follows the poses; None: no such video.
         references: Reference photos of two more videos, with face tokens and without; 0: no such videos.
         seed: Of the initial noise.
     """
@@ -79,12 +80,13 @@ class Validation:
         steps: int,
         cfg_scale: float,
         face_scales: Sequence[float],
+        vace_scale: float | None,
         references: int,
         seed: int,
     ) -> None:
         self._base, self._levels = base, fixed_noise_levels(quantiles, shift)
         self._steps, self._cfg_scale, self._seed = steps, cfg_scale, seed
-        self._face_scales, self._references = list(face_scales), references
+        self._face_scales, self._vace_scale, self._references = list(face_scales), vace_scale, references
         self._metrics: dict[str, list[float]] = defaultdict(list)
         self._videos: list[tuple[str, Frames]] = []
         self._rows: list[Frames] = []
@@ -113,7 +115,7 @@ class Validation:
     def add_videos(
         self, model: FaceModel, batch: Batch, clip: ValidationClip, negative: Tensor, evaluator: VideoEvaluator
     ) -> None:
-        """Generate a clip at every face scale and with photos, add the metrics, and keep it to be shown.
+        """Generate a clip at every face scale, with looser poses and with photos; add the metrics, and keep it.
 
         Args:
             model: What is validated.
@@ -125,6 +127,9 @@ class Validation:
         videos = self._generate(model, batch, negative, self._face_scales, None)
         suffixes = ["" if scale == 1 else f"_face_scale_{scale:g}" for scale in self._face_scales]
         shown = videos[-1]
+        if self._vace_scale is not None:
+            videos += self._generate(model, batch, negative, [1.0], None, self._vace_scale)
+            suffixes.append(VACE_SUFFIX.format(self._vace_scale))
         if self._references and "references" in batch:
             photos = batch["references"][:, :, : self._references]
             videos += self._generate(model, batch, negative, [1.0, 0.0], photos)
@@ -165,7 +170,13 @@ class Validation:
             self._metrics[name].append(value)
 
     def _generate(
-        self, model: FaceModel, batch: Batch, negative: Tensor, scales: Sequence[float], photos: Tensor | None
+        self,
+        model: FaceModel,
+        batch: Batch,
+        negative: Tensor,
+        scales: Sequence[float],
+        photos: Tensor | None,
+        vace_scale: float = 1.0,
     ) -> list[Frames]:
         """Generate a clip once for each scale of the face tokens, behind photos (1,C,R,h,w) where they are given."""
         count, dtype = len(scales), model.transformer.dtype
@@ -189,6 +200,7 @@ class Validation:
             cfg_scale=self._cfg_scale,
             steps=self._steps,
             photos=0 if photos is None else photos.shape[2],
+            vace_scale=vace_scale,
         )
         vae = self._base.load_vae().to(latents.device)
         return list(decode_latents(vae, latents).numpy())

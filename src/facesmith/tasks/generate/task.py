@@ -98,7 +98,10 @@ class GenerateTask:
         for lora in config.loras:
             if not lora.file.is_file():
                 raise UserError(f"task.loras: {lora.file} is no file; give a LoRA of Wan")
-        if not _SENSIBLE[0] <= config.face_scale <= _SENSIBLE[1] and config.face_scale != 0:
+        if not self._bundle.gate_tokens:
+            if config.face_scale != 1:
+                log.warning("face_scale=%g: this person was trained without tokens; use lora_scale", config.face_scale)
+        elif not _SENSIBLE[0] <= config.face_scale <= _SENSIBLE[1] and config.face_scale != 0:
             log.warning(
                 "face_scale=%g: 0.25 is subtle, 1 as trained, 1.5 strong; above 2 faces break",
                 config.face_scale,
