@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from facesmith.cli.arguments import read_arguments, wants_help
 from facesmith.config.settings import PathSetting, Settings
+from facesmith.terminal import make_console, print_line
 
 if TYPE_CHECKING:
     from facesmith.models.adapters.card import AdapterCard
@@ -58,19 +57,19 @@ def _hash(path: Path) -> str:
 def _print(found: Sequence[tuple[Path, "AdapterCard"]], which: str, place: Path) -> None:
     from facesmith.models.adapters.store import WEIGHTS
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     if not found:
-        console.print(f"no adapter{which} in {place}", markup=False)
+        print_line(f"no adapter{which} in {place}", console)
         return
     for folder, card in found:
         size = (folder / WEIGHTS).stat().st_size / 1e6 if (folder / WEIGHTS).is_file() else 0.0
         figures = "".join(f"  {title} {_shown(card, name)}" for name, title in _FIGURES if _shown(card, name))
-        console.print(
+        print_line(
             f"{card.identity}/{card.scene.name}  rank {card.rank}, {card.steps} steps, {size:.1f} MB{figures}\n"
             f"    for {card.base.path} ({card.base.sha256[:12]})\n    {folder}",
-            markup=False,
+            console,
         )
-    console.print("judge, moved: base -> adapter on the scene's held-out tail; lower is better", markup=False)
+    print_line("judge, moved: base -> adapter on the scene's held-out tail; lower is better", console)
 
 
 def _shown(card: "AdapterCard", name: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from facesmith.cli.arguments import read_arguments, wants_help
 from facesmith.config.schema import AssetsConfig
 from facesmith.config.settings import Settings
+from facesmith.errors import UserError
+from facesmith.terminal import make_console, print_line
 
 _HELP = """\
 Download weights and demo media, and print licence, source and path of each.
@@ -28,23 +30,30 @@ class AssetsCommandConfig(Settings):
 
 
 def main(given: Sequence[str]) -> int:
-    """Fetch the named assets, or every file with a recorded hash, and print where each came from."""
+    """Fetch the named assets, or every file with a recorded hash, and print where each came from.
+
+    Raises:
+        UserError: Some could not be fetched, one line each, after all others were.
+    """
     if wants_help(given):
         print(_HELP, end="")
         return 0
     config = read_arguments(given, AssetsCommandConfig, words="names", conf="assets")
-    from rich.console import Console
-    from rich.table import Table
-
     from facesmith.assets import fetch_with_source, use_directory
     from facesmith.assets.catalog import ASSETS
 
     use_directory(config.assets.dir)
-    table = Table("name", "licence", "source", "path")
+    console, failed = make_console(), list[str]()
     for name in config.names or [name for name, asset in ASSETS.items() if asset.sha256]:
-        path, source = fetch_with_source(name)
-        table.add_row(name, ASSETS[name].licence, source, str(path))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        try:
+            path, source = fetch_with_source(name)
+        except UserError as error:
+            failed.append(str(error))
+            continue
+        print_line(f"{name}  {ASSETS[name].licence}; from {source}", console)
+        print_line(f"    {path}", console)
+    if failed:
+        raise UserError("\n".join(failed))
     return 0
 
 

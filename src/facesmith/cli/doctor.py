@@ -27,6 +27,7 @@ from facesmith.files import require_writable
 from facesmith.media.provenance import check_signing, set_signing_key
 from facesmith.media.signing_key import key_folder
 from facesmith.progress import waiting
+from facesmith.terminal import make_console, print_line
 
 _TRAINING: Final = (
     "face_landmarker.task",
@@ -44,6 +45,7 @@ _LEAST_MEMORY: Final = 1e9  # bytes; the demo's training peaks at 1.5 GB, half o
 _LITTLE_MEMORY: Final = 3e9
 
 State = Literal["ok", "note", "stop"]
+_STYLES: Final[dict[State, str]] = {"ok": "", "note": "yellow", "stop": "red"}
 
 
 @dataclass(frozen=True)
@@ -292,27 +294,20 @@ def _licences(findings: list[Finding]) -> str:
 
 
 def _print(findings: list[Finding], stops: list[Finding]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    titles = ("what", "found", "to do")  # folded: a path or a name that is cut cannot be used
-    columns = (Column(title, overflow="fold") for title in titles)
-    table = Table("", *columns, title="facesmith doctor", title_justify="left")
-    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "stop": "[red]stop[/]"}
-    area = findings[0].area
+    console, area = make_console(), ""
     for one in findings:
         if one.area != area:
-            table.add_section()
             area = one.area
-        table.add_row(marks[one.state], one.what, one.found, one.mend)
-    console.print(table)
-    console.print(_licences(findings))
+            print_line(area, console, "bold")
+        print_line(f"  {one.state:<4}  {one.what}: {one.found}", console, _STYLES[one.state])
+        if one.mend:
+            print_line(f"{'':<6}  {one.mend}", console)
+    print_line(_licences(findings), console)
     if not stops:
-        console.print("Nothing would stop a run.")
+        print_line("Nothing would stop a run.", console)
         print_next(["facesmith train experiment=identity_demo"])
     for one in stops:
-        console.print(f"[red]{one.what}[/]: {one.found}; {one.mend}")
+        print_line(f"{one.what}: {one.found}; {one.mend}", console, "red")
 
 
 if __name__ == "__main__":

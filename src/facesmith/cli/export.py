@@ -4,8 +4,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from facesmith import assets
 from facesmith.config.schema import ExportConfig
 from facesmith.errors import UserError
@@ -19,6 +17,7 @@ from facesmith.models.onnx.export_spec import ExportReport, Exports, ExportSpec
 from facesmith.models.onnx.graph import OnnxGraph
 from facesmith.models.onnx.info import CONTRACTS, SwapperInfo
 from facesmith.progress import waiting
+from facesmith.terminal import make_console, print_line
 from facesmith.training.run.log import silence_libraries
 
 
@@ -87,7 +86,7 @@ def _export_person(config: ExportConfig) -> None:
     else:
         lines = [convert_lora(config.ckpt_path, config.to, config.output, config.base)]
     for line in lines:
-        Console().print(line, highlight=False, soft_wrap=True)
+        print_line(line, make_console())
 
 
 def _export_file(config: ExportConfig, adapters: AdapterSpec | None) -> ExportReport:
@@ -144,15 +143,14 @@ def _paths(config: ExportConfig, identity: str) -> tuple[Path, Path | None]:
 
 
 def _print_report(report: ExportReport, meant: str = "swapped") -> None:
-    Console().print(
+    print_line(
         f"parity with torch: largest difference {report.parity:.1e} (allowed {report.tolerance:.0e}) over "
         f"{report.cases} batches, {report.covered:.0%} of their pixels {meant}\n"
         f"{report.bytes / 1e6:.1f} MB, {report.precision}, opset {report.opset}, batch {report.batch}\n"
         f"model  {report.path}\n"
         + (f"hash   {report.hash_path}\n" if report.hash_path else "")
         + f"card   {report.card_path}",
-        highlight=False,
-        soft_wrap=True,
+        make_console(),
     )
 
 

@@ -7,7 +7,6 @@ from typing import Final
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from facesmith import assets
 from facesmith.cli.composition import open_config
@@ -19,6 +18,7 @@ from facesmith.config.schema import TrainConfig, validate
 from facesmith.errors import UserError, explain_errors
 from facesmith.faces.face_set.config import ExtractionConfig
 from facesmith.files import short_path
+from facesmith.terminal import make_console, print_line
 
 _CONFIG: Final = "train"
 
@@ -48,12 +48,12 @@ def extract_person(name: str, given: Sequence[str]) -> Path:
     silence_libraries()
     with explain_errors(config):
         faces = extract(vars(data)["source"], ExtractionSettings.from_config(data, people="one"))
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     rejected = sum(faces.meta["rejected"].values())
-    console.print(f"{name}: {len(faces)} faces are used, {rejected} were rejected", markup=False)
+    print_line(f"{name}: {len(faces)} faces are used, {rejected} were rejected", console)
     for line in (*describe_flaws(faces.flaws), *advise_pictures(faces)):
-        console.print(f"  {line}", markup=False)
-    console.print(f"  look at  {short_path(faces.path / 'contact_sheet.png')}", markup=False)
+        print_line(f"  {line}", console)
+    print_line(f"  look at  {short_path(faces.path / 'contact_sheet.png')}", console)
     return faces.path
 
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final, Literal
 
-from rich.console import Console
-
 from facesmith.cli.arguments import read_arguments, wants_help
+from facesmith.cli.next_commands import print_next
 from facesmith.config.schema import PathsConfig
 from facesmith.config.settings import Settings
 from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError
 from facesmith.files import make_private, short_path
+from facesmith.progress import waiting
+from facesmith.terminal import make_console, print_line
 
 if TYPE_CHECKING:
     from facesmith.faces.face_set.face_set import FaceSet
@@ -66,11 +68,12 @@ def main(given: Sequence[str]) -> int:
     if verb and not numbers:
         raise UserError(f"facesmith faces {name} {verb}: which ones? give numbers of the sheet, such as {verb} 12 37")
 
-    from facesmith.faces.face_set.curation import parse_numbers, write_left_out
-    from facesmith.faces.face_set.face_set import FaceSet
+    with waiting(f"looking for the faces of {name}"):
+        from facesmith.faces.face_set.curation import parse_numbers, write_left_out
+        from facesmith.faces.face_set.face_set import FaceSet
 
-    folder = _find(config.paths.face_sets, name, config.set)
-    faces = FaceSet(folder)
+        folder = _find(config.paths.face_sets, name, config.set)
+        faces = FaceSet(folder)
     chosen = {faces.selected_crops[number - 1] for number in parse_numbers(numbers, len(faces.selected_crops))}
     left_out = faces.left_out | chosen if verb == "leave-out" else faces.left_out - chosen
     if len(left_out) == len(faces.selected_crops):
@@ -78,16 +81,18 @@ def main(given: Sequence[str]) -> int:
     if left_out != faces.left_out:
         write_left_out(folder, left_out, faces.selected_crops)
         faces = FaceSet(folder)
-    sheets = _draw(faces, config.sort)
-    console = Console(highlight=False, soft_wrap=True)
+    with waiting(f"drawing {len(faces.selected_crops)} faces"):
+        sheets = _draw(faces, config.sort)
+    console = make_console()
     out = f", {len(left_out)} left out" if left_out else ""
-    console.print(f"{name}: {len(faces)} faces are used{out}, {sum(faces.meta['rejected'].values())} were rejected")
+    rejected = sum(faces.meta["rejected"].values())
+    print_line(f"{name}: {len(faces)} faces are used{out}, {rejected} were rejected", console)
     for sheet in sheets:
-        console.print(f"  look at  {short_path(sheet)}", markup=False)
+        print_line(f"  look at  {short_path(sheet)}", console)
     if verb:
-        console.print("The next training and the next profile honour it; runs that exist stay as they are.")
+        print_line("The next training and the next profile honour it; runs that exist stay as they are.", console)
     else:
-        console.print(f"Leave some out:\n  facesmith faces {name} leave-out <numbers>", markup=False)
+        print_next([f"facesmith faces {quote(name)} leave-out <numbers>"])
     return 0
 
 

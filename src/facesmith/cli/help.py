@@ -25,6 +25,7 @@ from facesmith.config.studio import StudioConfig
 from facesmith.config.targets import TargetError
 from facesmith.config.validation_errors import suggest_key
 from facesmith.errors import UserError
+from facesmith.terminal import print_line
 
 _SCHEMAS: Final[Mapping[str, type[BaseModel]]] = {
     "train": TrainConfig,
@@ -77,7 +78,7 @@ def main(given: Sequence[str]) -> int:
     if options:
         _print_group(given[0].rstrip("="), options, console)
         below = sorted({key.name for key in keys if key.name.startswith(f"{name}.")})
-        console.print(f"keys: {', '.join(below)}" if below else "", markup=False)
+        print_line(f"keys: {', '.join(below)}" if below else "", console)
     names = list(dict.fromkeys(key.name for key in found if not (options and key.takes == _GROUP)))
     for one in names[:_MANY]:
         _print_key([key for key in found if key.name == one], console)

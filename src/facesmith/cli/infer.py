@@ -37,7 +37,7 @@ def infer(config: InferConfig) -> list[Path]:
         with waiting("loading models"):
             task = _build(task_config, analyzer=config.analyzer.build, engine=engine)
         written: list[Path] = task.run()
-    print_next(after_task(config.task.target_, written or []))
+    print_next(after_task(config.task, written or []))
     return written
 
 

@@ -25,6 +25,7 @@ from facesmith.config.conf_folder import conf_folder
 from facesmith.config.schema import validate
 from facesmith.config.settings import Settings
 from facesmith.errors import Interrupted, UserError
+from facesmith.terminal import print_error
 from facesmith.training.run.lock import FOLDER_LOCK, NAME_LOCK
 from facesmith.training.run.log import get_rank
 
@@ -82,7 +83,7 @@ def hydra_command(
                     hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(task)()
             except Interrupted as stop:
                 if get_rank() == 0:
-                    print("\n".join(stop.lines), file=sys.stderr)
+                    print_error("\n".join(stop.lines))
                 return int(stop.code)
             except Exception as error:
                 if tracebacks:
@@ -165,18 +166,25 @@ def _check_groups(argv: Sequence[str], folder: Path) -> None:
     """Refuse what Hydra answers with a traceback, or takes for the working folder.
 
     Raises:
-        UserError: A config group is set to null or a number, a key is missing, or the run's folder is empty.
+        UserError: A config group is taken out or set to null or a number, a key is missing, or the run's folder is
+            empty.
     """
     for argument in argv:
         group, equals, value = argument.lstrip("+").partition("=")
+        removed = group.removeprefix("~") if group.startswith("~") else ""
+        if removed and (folder / removed).is_dir():
+            raise UserError(f"{argument}: a config group stays; choose one of {_list_options(folder / removed)}")
         if equals and not group:
             raise UserError(f"{argument}: names no key; write key=value")
         if group == "hydra.run.dir" and not value.strip("'\""):
             raise UserError(f"{argument}: is empty, which would be the working folder; name a folder, or . for that")
         is_group = re.fullmatch(r"[a-z][a-z_/]*", group) is not None and (folder / group).is_dir()
         if is_group and re.fullmatch(r"null|true|false|[-+.\d][-+.\deE_]*", value, re.IGNORECASE):
-            options = ", ".join(sorted(path.stem for path in (folder / group).glob("*.yaml")))
-            raise UserError(f"{argument}: is a config group; choose one of {options}")
+            raise UserError(f"{argument}: is a config group; choose one of {_list_options(folder / group)}")
+
+
+def _list_options(group: Path) -> str:
+    return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
 
 
 def _mistakes(folder: Path, config_name: str, argv: Sequence[str], schema: type[Settings]) -> list[str]:
@@ -191,7 +199,7 @@ def _mistakes(folder: Path, config_name: str, argv: Sequence[str], schema: type[
 def _exit_with(lines: Sequence[str]) -> NoReturn:
     process = f" in process {get_rank()}" if get_rank() else ""
     for line in lines:
-        print(f"error{process}: {line}", file=sys.stderr)
+        print_error(f"error{process}: {line}")
     sys.exit(1)
 
 

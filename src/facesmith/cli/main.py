@@ -11,6 +11,7 @@ from facesmith.cli.help_text import wrapping_help
 from facesmith.config.conf_folder import folders
 from facesmith.config.validation_errors import closest_match
 from facesmith.errors import UserError, explain_barred_path
+from facesmith.terminal import print_error
 
 
 class Command(NamedTuple):
@@ -95,20 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         closest = closest_match(name, COMMANDS)
         mend = f"did you mean {closest}?" if closest else f"choose one of {', '.join(COMMANDS)}"
-        print(f"error: {name}: no such command; {mend}", file=sys.stderr)
+        print_error(f"error: {name}: no such command; {mend}")
         return 1
     try:
         with wrapping_help(given == ["help"] or any(word in ("-h", "--help") for word in given[1:])):
             return COMMANDS[name].load()(given[1:])
     except UserError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print_error(f"error: {line}")
         return 1
     except OSError as error:
         barred = explain_barred_path(error)
         if barred is None:
             raise
-        print(f"error: {barred}", file=sys.stderr)
+        print_error(f"error: {barred}")
         return 1
 
 

@@ -5,17 +5,19 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-
+from facesmith.config.settings import Component
 from facesmith.files import short_path
-from facesmith.training.run.log import print_line
+from facesmith.terminal import make_console, print_line
 
 if TYPE_CHECKING:
     from facesmith.models.onnx.export_spec import ExportReport
 
-_AFTER_TASKS: Final = {  # by the task's class; {output} is the first file that it wrote
+_AFTER_TASKS: Final = {  # by the task's class; {output} is the first file that it wrote, the others are its settings
     "SwapTask": "facesmith provenance verify {output}",
     "GenerateTask": "facesmith provenance verify {output}",
+    "CompareTask": "facesmith infer task=swap model={model} source=scene.mp4 output=swapped.mp4",
+    "MaskTask": "facesmith infer task=swap model=ada.onnx source={source} output=swapped.mp4",
+    "ValidateTask": "facesmith provenance verify {source}",
     "EmbedTask": "facesmith infer task=swap model=any_identity.onnx profile={output} source=scene.mp4 "
     "output=swapped.mp4",
     "EnrichTask": "facesmith infer task=validate task.profile={output} source=swapped.mp4 output=report",
@@ -25,25 +27,33 @@ _AFTER_TASKS: Final = {  # by the task's class; {output} is the first file that 
 
 
 def print_next(commands: Sequence[str]) -> None:
-    """Print command lines under a heading, whole, so that they can be copied.
+    """Print command lines under a heading, so that they can be copied.
 
     Args:
         commands: The most likely first; nothing is printed where there are none.
     """
-    console = Console()
+    console = make_console()
     for line in ("Next:", *(f"  {command}" for command in commands)) if commands else ():
         print_line(line, console)
 
 
-def after_task(target: str, written: Sequence[Path]) -> list[str]:
+def after_task(task: Component, written: Sequence[Path]) -> list[str]:
     """Return what follows a job of infer.
 
     Args:
-        target: Dotted name of its class.
+        task: Its settings.
         written: The files it wrote.
     """
-    template = _AFTER_TASKS.get(target.rpartition(".")[2])
-    return [template.format(output=quote(short_path(written[0])))] if template and written else []
+    template = _AFTER_TASKS.get(task.target_.rpartition(".")[2])
+    if not template or not written:
+        return []
+    given = {name: getattr(task, name, None) for name in ("model", "source")} | {"output": list(written)}
+    first = {name: value[0] if isinstance(value, list) else value for name, value in given.items()}
+    return [template.format(**{name: quote(_as_typed(value)) for name, value in first.items()})]
+
+
+def _as_typed(value: object) -> str:
+    return short_path(value) if isinstance(value, Path) else str(value)
 
 
 def after_export(report: "ExportReport", to: str) -> list[str]:

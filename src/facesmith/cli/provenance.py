@@ -13,6 +13,7 @@ from facesmith.cli.arguments import read_arguments, take_verb, wants_help
 from facesmith.config.settings import PathSetting, Settings
 from facesmith.errors import UserError
 from facesmith.media.verification import ProvenanceReport, State, Trust, verify_provenance
+from facesmith.terminal import make_console, print_error, print_line
 
 MARKED, CHANGED, UNMARKED, UNREADABLE = 0, 1, 2, 3
 """Exit codes; of several files the gravest holds: changed, unreadable, unmarked, marked."""
@@ -69,7 +70,7 @@ def main(given: Sequence[str]) -> int:
     try:
         anchors = _anchors(config.trust)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(f"error: {error}")
         return UNREADABLE
     codes = [_verify(file, anchors, as_json=config.as_json) for file in config.files]
     return max(codes, key=_GRAVITY.index)
@@ -125,13 +126,13 @@ def _verify(file: Path, anchors: str, *, as_json: bool) -> int:
     try:
         finding = verify_provenance(file, anchors)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(f"error: {error}")
         return UNREADABLE
     code = exit_code(finding)
     if as_json:
         print(json.dumps({**asdict(finding), "path": str(file), "synthetic": finding.synthetic, "exit_code": code}))
     else:
-        print("\n".join(explain(finding)))
+        print_line("\n".join(explain(finding)), make_console())
     return code
 
 

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from facesmith.cli.arguments import read_arguments, wants_help
 from facesmith.errors import UserError
 from facesmith.progress import progress_bar
+from facesmith.terminal import make_console, print_line
 
 if TYPE_CHECKING:
     from facesmith.purge.find import PurgeConfig
@@ -56,22 +57,24 @@ def _purge(config: "PurgeConfig") -> int:
     from facesmith.purge.find import find_traces
     from facesmith.purge.removal import deletion_record, finish_record, lock_traces, remove, write_record
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     if config.name is None:
         raise UserError("name: is required: name=<identity>")
     found = find_traces(config, config.name)
     folders = [folder for folder in config.folders if folder.is_dir()]
     doubtful = list(find_doubtful_models(config.name, folders, found))
     if not found:
-        console.print(f"nothing of {config.name} was found in {_places(config)}")
+        print_line(f"nothing of {config.name} was found in {_places(config)}", console)
         _print_doubtful(console, doubtful)
         return 0
     traces = [trace for trace in found if not trace.shared_with]
     total = _list(console, traces)
     _print_doubtful(console, doubtful)
-    console.print("Photos and videos given as data.source are never touched; what was sent elsewhere is not reached.")
+    print_line(
+        "Photos and videos given as data.source are never touched; what was sent elsewhere is not reached.", console
+    )
     if traces and not (config.yes or _confirm(console, f"Remove these {len(traces)} ({decimal(total)}) for good?")):
-        console.print("nothing was removed; add yes=true to remove it")
+        print_line("nothing was removed; add yes=true to remove it", console)
         return 1
     others = [trace for trace in found if trace.shared_with]
     if others:
@@ -87,7 +90,7 @@ def _purge(config: "PurgeConfig") -> int:
         write_record(path, record)
         remove(traces, [config.paths.runs, config.paths.face_sets, config.paths.profiles, *folders])
         write_record(path, finish_record(record))
-    console.print(f"removed {len(traces)} ({decimal(total)}); recorded in {path}", markup=False)
+    print_line(f"removed {len(traces)} ({decimal(total)}); recorded in {path}", console)
     return 0
 
 
@@ -97,11 +100,11 @@ def _list(console: Console, traces: "Sequence[Trace]") -> int:
     for trace in traces:
         size = _size(trace)
         total += size
-        console.print(f"{trace.kind:<11} {trace.files[0]}  ({decimal(size)}; {trace.why})", markup=False)
+        print_line(f"{trace.kind:<11} {trace.files[0]}  ({decimal(size)}; {trace.why})", console)
         for more in trace.files[1:_SHOWN]:
-            console.print(f"{'':<11} {more}", markup=False)
+            print_line(f"{'':<11} {more}", console)
         if len(trace.files) > _SHOWN:
-            console.print(f"{'':<11} and {len(trace.files) - _SHOWN} more beside them", markup=False)
+            print_line(f"{'':<11} and {len(trace.files) - _SHOWN} more beside them", console)
     return total
 
 
@@ -112,31 +115,31 @@ def _size(trace: "Trace") -> int:
 def _decide_shared(console: Console, config: "PurgeConfig", traces: "Sequence[Trace]") -> "list[Trace]":
     """List what goes by other names and was made from the same pictures, and return what of it is removed as well."""
     names = ", ".join(sorted({trace.shared_with for trace in traces}))
-    console.print(f"Made from the same pictures, but under another name ({names}):", markup=False)
+    print_line(f"Made from the same pictures, but under another name ({names}):", console)
     total = _list(console, traces)
     if config.shared == "remove":
         return list(traces)
     question = f"Remove these {len(traces)} ({decimal(total)}) of {names} too?"
     if config.shared == "ask" and not config.yes and _confirm(console, question):
         return list(traces)
-    console.print(f"kept what is {names}'s; shared=remove removes it too", markup=False)
+    print_line(f"kept what is {names}'s; shared=remove removes it too", console)
     return []
 
 
 def _retention(config: "PurgeConfig") -> int:
     from facesmith.purge.face_sets import expired, expiries
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     today = date.fromisoformat(config.on) if config.on else date.today()
     over = expired(expiries(config.paths.face_sets, config.paths.profiles, config.paths.runs), today)
     for identity, places in over.items():
         first = min(one.expires for one in places)
         mend = f"facesmith purge name={identity}"
-        console.print(f"{identity}: consent expired on {first}; {mend}", markup=False)
+        print_line(f"{identity}: consent expired on {first}; {mend}", console)
         for one in places:
-            console.print(f"  {one.expires}  {one.where}", markup=False)
+            print_line(f"  {one.expires}  {one.where}", console)
     if not over:
-        console.print(f"no consent has expired by {today} in {_places(config)}", markup=False)
+        print_line(f"no consent has expired by {today} in {_places(config)}", console)
     return CONSENT_EXPIRED if over else 0
 
 
@@ -151,9 +154,7 @@ def _places(config: "PurgeConfig") -> str:
 
 def _print_doubtful(console: Console, doubtful: Sequence[Path]) -> None:
     for path in doubtful:
-        console.print(
-            f"look at it  {path}  (has this name, but its metadata name no identity: not removed)", markup=False
-        )
+        print_line(f"look at it  {path}  (has this name, but its metadata name no identity: not removed)", console)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from facesmith.cli.arguments import read_arguments, take_verb, wants_help
 from facesmith.cli.next_commands import print_next
 from facesmith.config.settings import PathSetting, Settings
 from facesmith.files import short_path
+from facesmith.terminal import make_console, print_line
 
 _HELP: Final = """\
 Compare the runs of a sweep, or of any folder of runs.
@@ -141,9 +142,9 @@ def _leaderboard(config: LeaderboardConfig) -> None:
     pictures = _PICTURES if config.pictures is True else int(config.pictures)
     measured = measure_importance(ranking, config.folder)
     faces = write_report(ranking, measured, page, _title(config.folder), pictures)
-    console.print(f"  {table}", highlight=False, soft_wrap=True)
+    print_line(f"  {table}", console)
     warning = "  (shows faces: readable by you alone; pictures=false omits them)" if faces else ""
-    console.print(f"  {page}{warning}", highlight=False, soft_wrap=True)
+    print_line(f"  {page}{warning}", console)
     print_next([f"facesmith sweep best {quote(short_path(config.folder))}"])
 
 
@@ -157,12 +158,11 @@ def _best(config: BestConfig) -> None:
     values = [
         f"{m.name} {value:.4f}" for m, value in zip(ranking.objectives, best.values, strict=True) if value is not None
     ]
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[bold]{best.run.folder}[/bold]: {', '.join(values)}")
+    console = make_console()
+    print_line(f"{best.run.folder}: {', '.join(values)}", console)
     if best.run.record.checkpoint:
-        console.print(f"checkpoint: {best.run.record.checkpoint}")
-    print(f"again:    {rerun_command(best.run.record)}")
-    print(f"continue: {continue_command(best.run)}")
+        print_line(f"checkpoint: {best.run.record.checkpoint}", console)
+    print_next([continue_command(best.run), rerun_command(best.run.record)])
 
 
 def _lineage(config: LineageConfig) -> None:

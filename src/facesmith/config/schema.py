@@ -105,7 +105,6 @@ class JobConfig(Settings):
 
 
 _LARGEST: Final = 2**53  # of whole numbers
-_Batches = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _STRATEGIES: Final = ("auto", "ddp", "fsdp", "deepspeed", "single_", "xla", "model_parallel")
 
 
@@ -113,6 +112,17 @@ def _check_strategy(given: object) -> object:
     if isinstance(given, str) and not given.startswith(_STRATEGIES):
         raise ValueError("must be auto, ddp, fsdp, deepspeed, or a class of lightning.pytorch.strategies")
     return given
+
+
+def _check_share(given: float) -> float:
+    if given > 1:
+        raise ValueError("must be a whole number of batches, or a share of them up to 1.0")
+    return given
+
+
+_Batches = (
+    Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_check_share)]
+)
 
 
 def _check_time(given: object) -> object:

@@ -4,14 +4,13 @@ import os
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from facesmith import assets
 from facesmith.config.studio import StudioConfig
 from facesmith.errors import UserError
 from facesmith.files import require_writable
 from facesmith.studio.project import Project
 from facesmith.studio.server import Page, serve
+from facesmith.terminal import make_console, print_line
 
 
 def open_project(config: StudioConfig) -> Project:
@@ -43,10 +42,10 @@ def studio(config: StudioConfig) -> None:
     project = open_project(config)
     assets.use_directory(config.assets.dir)
     os.chdir(project.root)  # paths that are typed on the page mean what they mean to the commands it starts
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
 
     def announce(address: str) -> None:
-        console.print(f"facesmith studio for {project.root}: {address} (Ctrl+C ends it; jobs go on)", markup=False)
+        print_line(f"facesmith studio for {project.root}: {address} (Ctrl+C ends it; jobs go on)", console)
 
     with serve(
         lambda: _make_page(project),
@@ -61,4 +60,4 @@ def studio(config: StudioConfig) -> None:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            console.print("\nThe page is closed; jobs go on. Open it again with facesmith studio.")
+            print_line("\nThe page is closed; jobs go on. Open it again with facesmith studio.", console)

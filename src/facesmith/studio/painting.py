@@ -11,6 +11,7 @@ from facesmith.annotate.config import AnnotateConfig
 from facesmith.annotate.masks import MaskStore
 from facesmith.errors import explain_errors
 from facesmith.studio.project import Project
+from facesmith.terminal import make_console, print_line
 from facesmith.training.run.log import log_run, silence_libraries
 
 
@@ -22,11 +23,11 @@ def annotate(config: AnnotateConfig) -> None:
     """
     silence_libraries()
     assets.use_directory(config.assets.dir)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     with log_run(config), explain_errors(config), open_mask_store(config) as store:
         done = convert(config, store)
         if done is not None:
-            console.print(done, markup=False)
+            print_line(done, console)
         else:
             _serve_page(store, config, console)
 
@@ -42,12 +43,12 @@ def _serve_page(store: MaskStore, config: AnnotateConfig, console: Console) -> N
     with serve(
         lambda: make_page(project, painter, selected="masks"), port=config.port, browser=config.open_browser
     ) as address:
-        console.print(f"{len(store)} faces to paint at {address} (Ctrl+C ends); masks: {store.folder}", markup=False)
+        print_line(f"{len(store)} faces to paint at {address} (Ctrl+C ends); masks: {store.folder}", console)
         try:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
             counts = ", ".join(f"{count} {state}" for state, count in store.count_states().items() if count)
-            console.print(f"\nmasks: {store.folder}: {counts}; train with data.masks={store.folder}", markup=False)
+            print_line(f"\nmasks: {store.folder}: {counts}; train with data.masks={store.folder}", console)
         finally:
             painter.close()

@@ -11,6 +11,7 @@ from rich.progress import Progress, TaskID
 
 from facesmith.errors import DiskFullError, UserError, comes_from_full_disk, explain_failure, summarize_error
 from facesmith.media.sources import Media, printable
+from facesmith.terminal import print_line
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ class BarReport:
 
     def tell(self, line: str) -> None:
         """Print a line, see `Report`."""
-        self._bar.console.print(line, markup=False)
+        print_line(line, self._bar.console)
 
     def advance(self, path: Path, done: int, total: int) -> None:
         """Show how far a file is, see `Report`."""

@@ -51,13 +51,17 @@ class Drawing(Line):
 
 def fit(epochs: int, *callbacks: Any, **more: Any) -> None:
     data = DataLoader(torch.randn(20, 4), batch_size=1)
-    quiet_trainer(max_epochs=epochs, callbacks=list(callbacks), num_sanity_val_steps=1, **more).fit(Line(), data, data)
+    settings = {"num_sanity_val_steps": 1, **more}
+    quiet_trainer(max_epochs=epochs, callbacks=list(callbacks), **settings).fit(Line(), data, data)
 
 
-def test_estimate_is_logged_once_with_steps_validations_and_memory(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("checked", [0, 1])
+def test_estimate_is_logged_once_with_steps_validations_and_memory(
+    caplog: pytest.LogCaptureFixture, checked: int
+) -> None:
     caplog.set_level(logging.INFO, logger="facesmith")
     estimate = EstimateDuration()
-    fit(4, estimate, check_val_every_n_epoch=3)
+    fit(4, estimate, check_val_every_n_epoch=3, num_sanity_val_steps=checked)
     about = [record.message for record in caplog.records if "to go" in record.message]
     assert len(about) == 1
     assert "80 steps of " in about[0]

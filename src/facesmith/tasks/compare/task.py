@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from facesmith.config.consent import CONSENT_KINDS
 from facesmith.errors import UserError
@@ -26,10 +25,11 @@ from facesmith.metrics.person import FrameEvaluator, known_faces
 from facesmith.models.onnx.occlusion import Occluder
 from facesmith.models.onnx.session import load_swapper
 from facesmith.models.onnx.source import find_source
-from facesmith.progress import progress_bar
+from facesmith.progress import progress_bar, waiting
 from facesmith.tasks.compare.config import CompareTaskConfig
 from facesmith.tasks.compare.sheet import Cell, Row, draw_sheet
 from facesmith.tasks.swap.frame_swap import FrameSwapper, MaskOptions
+from facesmith.terminal import make_console, print_line
 
 Pixels = NDArray[np.uint8]
 
@@ -66,7 +66,7 @@ class CompareTask:
         self._masks = MaskOptions()
         if config.occluder is not None:
             self._masks = MaskOptions(("occlusion",), occluder=Occluder(config.occluder))
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = make_console()
 
     def run(self) -> list[Path]:
         """Swap, measure, draw and write.
@@ -79,14 +79,16 @@ class CompareTask:
         """
         config, rows = self._config, list[Row]()
         with closing(self._analyzer()) as analyzer:
-            reference = self._reference_crops(analyzer)
-            candidates = [self._load(path, analyzer, reference) for path in self._models]
+            with waiting("loading models", shown=self._progress):
+                reference = self._reference_crops(analyzer)
+                candidates = [self._load(path, analyzer, reference) for path in self._models]
+            expected = sum(1 if media.kind == "image" else config.frames for media in self._media)
             with progress_bar(shown=self._progress, console=self._console) as bar:
-                task = bar.add_task("scenes", total=None)
+                task = bar.add_task("swaps", total=expected * len(candidates))
                 for name, frame in self._scenes():
                     faces = analyzer(frame)
                     if not faces:
-                        bar.console.print(f"skipped: {name}: no face found", markup=False)
+                        print_line(f"skipped: {name}: no face found", bar.console)
                         continue
                     selected = faces[:1] if config.select == "largest" else faces
                     rows.append(_row(name, frame, selected, candidates, analyzer))
@@ -99,8 +101,8 @@ class CompareTask:
         write_image(config.output, picture, mark=self._mark(candidates), quality=config.quality)
         for row in rows:
             for candidate, cell in zip(candidates, row.swaps, strict=True):
-                self._console.print(f"{row.name}  {candidate.name}: {', '.join(cell.lines)}", markup=False)
-        self._console.print(f"compared in {config.output}", markup=False)
+                print_line(f"{row.name}  {candidate.name}: {', '.join(cell.lines)}", self._console)
+        print_line(f"compared in {config.output}", self._console)
         return [config.output]
 
     def _load(self, path: Path, analyzer: Analyzer, reference: Sequence[Pixels]) -> _Candidate:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from rich.console import Console
 
 from facesmith import __version__
 from facesmith.errors import UserError
@@ -32,6 +31,7 @@ from facesmith.tasks.evaluate.results import MeasuredPairs, pair_key, to_csv
 from facesmith.tasks.evaluate.shown import show_pairs
 from facesmith.tasks.evaluate.summary import Comparison, compare, summarize, tabulate, to_dict
 from facesmith.tasks.evaluate.workers import Worker, WorkerPool
+from facesmith.terminal import make_console, print_line
 
 _NAMES: Final = 5  # in a message
 _CERTAIN: Final = 0.05
@@ -51,7 +51,7 @@ class EvaluateTask:
 
     def __init__(self, config: EvaluateTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
         self._config, self._make_analyzer, self._progress = config, analyzer, progress
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = make_console()
         self._notes: list[str] = []
         require_writable(config.output, "output")
         people = find_people(config.sources, "sources", one_person=config.one_person)
@@ -108,7 +108,7 @@ class EvaluateTask:
 
     def _tell(self, line: str) -> None:
         self._notes.append(line)
-        self._console.print(line, markup=False)
+        print_line(line, self._console)
 
     def _tell_what_has_no_interval(self, count: int) -> None:
         if count == 1:
@@ -197,7 +197,7 @@ class EvaluateTask:
         journal = Journal(config.output / f"{name}.jsonl", settings, resume=config.resume)
         left = [(key, pair) for pair in pairs if (key := pair_key(pair)) not in journal]
         if len(left) < len(pairs):
-            self._console.print(f"{len(pairs) - len(left)} of {len(pairs)} {name} were measured before", markup=False)
+            print_line(f"{len(pairs) - len(left)} of {len(pairs)} {name} were measured before", self._console)
 
         def work(worker: Worker, item: tuple[str, Pair]) -> tuple[str, PairResult]:
             meter = PairMeter(
@@ -309,7 +309,7 @@ class EvaluateTask:
             if row.adjusted < _CERTAIN:
                 values = f"{format_number(row.ours)}, {name} {format_number(row.theirs)}"
                 lines.append(f"{row.figure.name}: {values} (adjusted p {row.adjusted:.4f})")
-        self._console.print("\n".join([*lines, *map(str, written)]), markup=False)
+        print_line("\n".join([*lines, *map(str, written)]), self._console)
 
 
 def _name(setting: str | list[str]) -> str:

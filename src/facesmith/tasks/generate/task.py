@@ -35,6 +35,7 @@ from facesmith.progress import progress_bar
 from facesmith.tasks.batch import Batch
 from facesmith.tasks.generate.config import GenerateTaskConfig
 from facesmith.tasks.generate.references import choose_references
+from facesmith.terminal import make_console, print_line
 
 log = logging.getLogger(__name__)
 
@@ -113,10 +114,10 @@ class GenerateTask:
         done = read_json_object(log_path) if self._config.resume else {}
         keys = {video: self._key(video) for video in self._videos}
         todo = [video for video, key in keys.items() if done.get(video.path.name) != key or not video.path.exists()]
-        console = Console(highlight=False, soft_wrap=True)
+        console = make_console()
         if len(todo) < len(self._videos):
             finished = len(self._videos) - len(todo)
-            console.print(f"{finished} of {len(self._videos)} videos exist already")
+            print_line(f"{finished} of {len(self._videos)} videos exist already", console)
         made = self._generate(todo, console, lambda video: self._note(log_path, done, video, keys[video]))
         videos = [video for video in self._videos if video not in todo or video in made]
         paths = [video.path for video in videos]
@@ -125,7 +126,7 @@ class GenerateTask:
             write_image(sheet, _contact_sheet(videos), mark=self._mark("contact sheet"))
             paths.append(sheet)
         for path in paths:
-            console.print(str(path), markup=False)
+            print_line(str(path), console)
         return paths
 
     def _generate(self, todo: Sequence[_Video], console: Console, note: Callable[[_Video], None]) -> set[_Video]:
@@ -134,7 +135,7 @@ class GenerateTask:
             return set()
         made: set[_Video] = set()
         with progress_bar(shown=self._progress, console=console) as bar:
-            batch = Batch(len(todo), lambda line: bar.console.print(line, markup=False), self._config)
+            batch = Batch(len(todo), lambda line: print_line(line, bar.console), self._config)
             found = {
                 poses: batch.run(poses, partial(self._shape, poses))
                 for poses in dict.fromkeys(video.poses for video in todo)

@@ -10,7 +10,6 @@ from typing import Literal, cast
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer, Face
@@ -37,6 +36,7 @@ from facesmith.tasks.swap.analysis import AnalyzerPool
 from facesmith.tasks.swap.face_selection import Claim, FaceSelector, SelectedFace
 from facesmith.tasks.swap.outputs import output_paths, require_distinct
 from facesmith.tasks.swap.video_processing import VideoProcessor
+from facesmith.terminal import make_console
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -202,7 +202,7 @@ class MaskTask:
         written: dict[Path, list[Path]] = {}
         # Without a row, rich leaves an empty line.
         visible = self._progress and (len(jobs) > 1 or self._media[0].kind == "video")
-        console = Console(highlight=False, soft_wrap=True)
+        console = make_console()
         with closing(self._masker), progress_bar(shown=visible, console=console) as bar:
             report = BarReport(bar, len(jobs))
             batch = Batch(len(jobs), report.tell, self._config)

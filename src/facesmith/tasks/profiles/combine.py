@@ -4,8 +4,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.extraction import extract
@@ -13,6 +11,7 @@ from facesmith.faces.profiles.combining import blend_profiles, enrich_profile, i
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.tasks.profiles.config import EnrichTaskConfig
 from facesmith.tasks.profiles.embed import extraction_settings, new_profile_path
+from facesmith.terminal import make_console, print_line
 
 
 class BlendTask:
@@ -164,6 +163,6 @@ def _print_combined(path: Path, combined: IdentityProfile, parents: Sequence[Ide
         f"{parent.id} {float(parent.similarity(combined.mean[None], combined.embedder)[0]):.3f}" for parent in parents
     )
     expires = f", until {combined.expires}" if combined.expires else ""
-    Console(highlight=False, soft_wrap=True).print(
-        f"{path}: {combined.id}, similarity to {similarities}; consent {combined.consent}{expires}", markup=False
+    print_line(
+        f"{path}: {combined.id}, similarity to {similarities}; consent {combined.consent}{expires}", make_console()
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from rich.console import Console
 from safetensors.numpy import save_file
 
 from facesmith.errors import UserError
@@ -27,6 +26,7 @@ from facesmith.models.encoders.aggregation import (
 )
 from facesmith.models.encoders.vision import FaceEncoder
 from facesmith.tasks.profiles.config import EmbedTaskConfig, ExtractingTaskConfig
+from facesmith.terminal import make_console, print_line
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +87,11 @@ class EmbedTask:
             _save_faces(config.per_image, profile, faces, embeddings)
             written.append(config.per_image)
         rejected = ", ".join(f"{reason} {count}" for reason, count in faces.meta["rejected"].items())
-        Console(highlight=False, soft_wrap=True).print(
+        print_line(
             f"{self._output}: {profile.id}, {profile.num_frames} of {faces.meta['faces']} faces in "
             f"{faces.meta['pictures']} pictures{f' (rejected: {rejected})' if rejected else ''}, embedder "
             f"{profile.embedder}, mean similarity of the faces {profile.quality_stats['avg_similarity']:.2f}",
-            markup=False,
+            make_console(),
         )
         return written
 

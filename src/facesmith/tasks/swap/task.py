@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.progress import Progress
 
 from facesmith.errors import UserError
@@ -31,6 +30,7 @@ from facesmith.tasks.swap.outputs import output_paths
 from facesmith.tasks.swap.preview import PreviewFrame, draw_preview, preview_path
 from facesmith.tasks.swap.time_range import select_frames
 from facesmith.tasks.swap.video_processing import VideoProcessor
+from facesmith.terminal import make_console, print_line
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -59,7 +59,7 @@ class SwapTask:
                 cannot be written.
         """
         self._config, self._engine, self._progress = config, engine, progress
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = make_console()
         check_signing()
         self._media = find_media(config.source, output=config.output)
         self._outputs = output_paths(
@@ -67,7 +67,7 @@ class SwapTask:
         )
         self._swapper = FileSwapper(config, analyzer=analyzer)
         if self._swapper.fallback is not None and any(media.kind == "video" for media in self._media):
-            self._console.print(self._swapper.fallback, markup=False)
+            print_line(self._swapper.fallback, self._console)
 
     def run(self) -> list[Path]:
         """Swap and write; among several files, one that cannot be used is reported and skipped.
@@ -96,7 +96,7 @@ class SwapTask:
                 done.append(result)
         batch.require_any([*done, *kept], f"source={self._config.source}: no face swapped in any of")
         if batch.failed:
-            self._console.print(f"swapped {len(done)} files, skipped {len(batch.failed)}")
+            print_line(f"swapped {len(done)} files, skipped {len(batch.failed)}", self._console)
         self._report_cast(done, kept)
         written = {result.path for result in done}
         return [*kept, *(output for output in self._outputs if output in written)]
@@ -118,9 +118,9 @@ class SwapTask:
         targets = [str(entry.target) for entry in cast.entries]
         sheet = draw_preview(cast.names, targets, shown)
         write_image(output, sheet, mark=cast.mark(f"preview of {config.source}"), quality=config.quality)
-        self._console.print(f"preview {output}: {len(shown)} frames; omit preview to write the result", markup=False)
+        print_line(f"preview {output}: {len(shown)} frames; omit preview to write the result", self._console)
         for name, found in zip(cast.names, count_entries(cast, [one.faces for one in shown]), strict=True):
-            self._console.print(f"{name}: in {found} of {len(shown)} frames", markup=False)
+            print_line(f"{name}: in {found} of {len(shown)} frames", self._console)
         return output
 
     def _count_frames(self, path: Path) -> int:
@@ -178,13 +178,13 @@ class SwapTask:
         frames = sum(result.frames for result in done)
         found = [sum(result.of_entries[number] for result in done) for number in range(len(cast))]
         for name, count in zip(cast.names, found, strict=True):
-            self._console.print(f"{name}: in {count} of {frames} frames", markup=False)
+            print_line(f"{name}: in {count} of {frames} frames", self._console)
         unmatched = [cast.describe(number) for number, count in enumerate(found) if not count]
         if unmatched and not kept:
             line = f"{' and '.join(unmatched)} matched nobody; look at preview=8, or lower its select_threshold"
             if self._config.fail_when_unmatched:
                 raise UserError(f"{line}; the files are written; fail_when_unmatched=false takes that as success")
-            self._console.print(line, markup=False)
+            print_line(line, self._console)
 
 
 def _describe(result: SwapResult) -> str:
@@ -195,4 +195,5 @@ def _describe(result: SwapResult) -> str:
         notes.append(f"{result.bridged} bridged")
     if result.turned:
         notes.append(f"look at {result.turned} with a head turned by more than 35 degrees")
-    return f"swapped {result.path}" + (f" ({'; '.join(notes)})" if notes else "")
+    everywhere = f": a face in all {result.frames} frames" if result.frames > 1 else ""
+    return f"swapped {result.path}" + (f" ({'; '.join(notes)})" if notes else everywhere)

@@ -6,14 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.files import write_text
 from facesmith.media.sources import find_media
-from facesmith.progress import progress_bar
+from facesmith.progress import progress_bar, waiting
 from facesmith.tasks.batch import BarReport, Batch, Engine
 from facesmith.tasks.engine.local import LOCAL
 from facesmith.tasks.profiles.combine import limit_for_embedder
@@ -22,6 +20,7 @@ from facesmith.tasks.validate.file_meter import FileMeter, ValidateJob, worst
 from facesmith.tasks.validate.frames import match_targets
 from facesmith.tasks.validate.report import ReportedFrame, render_report
 from facesmith.tasks.validate.results import FrameResult, LimitResult, check_limits, rejections, summarize
+from facesmith.terminal import make_console, print_line
 
 _REASONS: Final = 6  # printed
 
@@ -60,7 +59,7 @@ class ValidateTask:
             "min_sharpness": config.min_sharpness,
             "min_accepted": config.min_accepted,
         }
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = make_console()
 
     def run(self) -> list[Path]:
         """Measure, write metrics and report, and check the limits.
@@ -74,9 +73,11 @@ class ValidateTask:
         jobs = [ValidateJob(*pair) for pair in zip(self._media, self._targets, strict=True)]
         measured: dict[Path, list[FrameResult]] = {}
         examples: list[ReportedFrame] = []
-        with closing(FileMeter(self._config, analyzer=self._analyzer)) as meter:
+        with waiting("loading models", shown=self._progress):
+            meter = FileMeter(self._config, analyzer=self._analyzer)
+        with closing(meter):
             if meter.note is not None:
-                self._console.print(meter.note, markup=False)
+                print_line(meter.note, self._console)
             with progress_bar(shown=self._progress, console=self._console) as bar:
                 report = BarReport(bar, len(jobs))
                 batch = Batch(len(jobs), report.tell, self._config)
@@ -136,7 +137,7 @@ class ValidateTask:
         for name, value in metrics.items():
             limit = limits.get(name)
             note = "" if limit is None else f"   {'ok' if limit.passed else 'MISSED'}: {limit.condition}"
-            self._console.print(f"{name:<24}{value:8.3f}{note}", markup=False)
+            print_line(f"{name:<24}{value:8.3f}{note}", self._console)
         for reason, count in rejections(frames)[:_REASONS]:
-            self._console.print(f"rejected {count} of {len(frames)}: {reason}", markup=False)
-        self._console.print(f"metrics {written[0]}\nreport  {written[1]}", markup=False)
+            print_line(f"rejected {count} of {len(frames)}: {reason}", self._console)
+        print_line(f"metrics {written[0]}\nreport  {written[1]}", self._console)

@@ -72,6 +72,7 @@ class EstimateDuration(Callback):
         self._first = trainer.fit_loop.total_batch_idx + 1
         self._last = _count_batches(trainer)
         if self._last - self._first >= _FEW:
+            _load_validation(trainer)
             with waiting("trying a step to estimate the time", shown=trainer.is_global_zero):
                 cost = time_step(trainer, pl_module)
             if cost is not None:
@@ -152,6 +153,14 @@ def _count_batches(trainer: Trainer) -> int:
         return 0
     total = epochs * int(batches)
     return total if trainer.max_steps < 0 else min(total, trainer.max_steps * trainer.accumulate_grad_batches)
+
+
+def _load_validation(trainer: Trainer) -> None:
+    """Make the loaders of the validation, as Lightning does later where the first epoch has none: they are counted."""
+    if trainer.val_dataloaders is None:
+        trainer.validating = True
+        trainer.fit_loop.epoch_loop.val_loop.setup_data()
+        trainer.training = True
 
 
 def _count_validations(trainer: Trainer) -> int:

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from rich.console import Console
 
 from facesmith.errors import UserError
+from facesmith.terminal import make_console, print_line
 
 
 class RepeatBatches(Callback):
@@ -64,7 +64,7 @@ class RepeatBatches(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the result in one line."""
         if trainer.is_global_zero and self.first_loss is not None:
-            Console().print(self.describe(), highlight=False, soft_wrap=True)
+            print_line(self.describe(), make_console())
 
     def describe(self) -> str:
         """Return one line: losses, ratio, memorised or not."""

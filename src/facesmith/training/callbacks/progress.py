@@ -3,6 +3,7 @@
 import logging
 import time
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any, Final
 
 from lightning import LightningModule, Trainer
@@ -14,10 +15,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 from typing_extensions import override
 
 from facesmith.progress import format_duration, waiting
@@ -25,6 +28,17 @@ from facesmith.progress import format_duration, waiting
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES: Final = 60.0  # where there is no terminal
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """Draw the time left that a task names, else the one by rich, whose mean of some minutes a long pause distorts."""
+
+    @override
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        if left is None:
+            return super().render(task)
+        return Text(str(timedelta(seconds=round(left))), style="progress.remaining")
 
 
 class TrainingProgress(ProgressBar):
@@ -74,7 +88,7 @@ class TrainingProgress(ProgressBar):
         self._first = trainer.fit_loop.total_batch_idx + 1
         bar = self._start()
         if bar is not None and total > 0:
-            self._training = bar.add_task("training", total=total, completed=self._first, note="")
+            self._training = bar.add_task("training", total=total, completed=self._first, note="", left=None)
 
     @override
     def on_train_batch_end(
@@ -90,11 +104,11 @@ class TrainingProgress(ProgressBar):
         title = f"epoch {trainer.current_epoch + 1}/{epochs}"
         loss = trainer.progress_bar_metrics.get("train/loss")
         note = f"loss {loss:.4f}" if isinstance(loss, float) else ""
-        if self._bar is not None and self._training is not None:
-            self._bar.update(self._training, completed=done, description=title, note=note)
-            return
         total = int(trainer.num_training_batches) * epochs
-        left = (now - self._began) / max(1, done - self._first) * (total - done)
+        left = (now - self._began) / max(1, done - self._first) * (total - done)  # validations and renders included
+        if self._bar is not None and self._training is not None:
+            self._bar.update(self._training, completed=done, description=title, note=note, left=left)
+            return
         log.info("%s, step %d of %d, %s, %s left", title, done, total, note, format_duration(left))
 
     @override
@@ -154,7 +168,7 @@ class TrainingProgress(ProgressBar):
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
                 TextColumn("left"),
-                TimeRemainingColumn(),
+                _TimeLeft(),
             )
             self._bar = Progress(
                 *columns,

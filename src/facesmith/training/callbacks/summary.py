@@ -16,6 +16,7 @@ from rich.text import Text
 from facesmith.files import short_path
 from facesmith.metrics.limits import LEAST_ACCEPTED, LIMIT_OF
 from facesmith.metrics.swap_metrics import SwapMetrics
+from facesmith.terminal import print_line
 from facesmith.training.callbacks.protocols import (
     HasFaceSets,
     HasGateResults,
@@ -24,7 +25,6 @@ from facesmith.training.callbacks.protocols import (
     get_datamodule,
 )
 from facesmith.training.run.latest import show_path
-from facesmith.training.run.log import print_line
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel
-from rich.console import Console
 from rich.file_proxy import FileProxy
 
 import facesmith
 from facesmith.errors import is_disk_full
+from facesmith.terminal import print_error
 from facesmith.training.run.environment import git_changes, git_commit, package_versions
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,7 @@ class ConsoleFilter(logging.Filter):
 class ConsoleHandler(logging.Handler):
     """Write records to standard error, above a progress bar where one is drawn, and wrapped between words.
 
-    Standard error is looked up for each record: while a bar is drawn rich has put its own in place. Indented lines,
-    such as a command to copy, are never wrapped.
+    Standard error is looked up for each record: while a bar is drawn rich has put its own in place.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -51,20 +50,9 @@ class ConsoleHandler(logging.Handler):
                 stream.write(f"{text}\n")
                 stream.flush()
                 return
-            for line in text.splitlines():
-                print_line(line, Console(file=stream))
+            print_error(text)
         except Exception:
             self.handleError(record)
-
-
-def print_line(line: str, console: Console) -> None:
-    """Print a line as it is, wrapped between words where it is prose; an indented one is left whole, to be copied.
-
-    Args:
-        line: Without line break.
-        console: Where to.
-    """
-    console.print(line, markup=False, highlight=False, soft_wrap=line.startswith(" ") or not console.is_terminal)
 
 
 class LogFileHandler(logging.FileHandler):
