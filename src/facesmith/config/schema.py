@@ -133,6 +133,15 @@ def _check_time(given: object) -> object:
     return given
 
 
+def _refuse(instead: str) -> TypeAdapter[Any]:
+    """Return what refuses an argument that is set by other keys."""
+
+    def refuse(given: object) -> object:
+        raise ValueError(f"is not taken; {instead}")
+
+    return TypeAdapter(Annotated[object, AfterValidator(refuse)])
+
+
 _TRAINER_ARGUMENTS: Final[dict[str, TypeAdapter[Any]]] = {
     **dict.fromkeys(
         ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
@@ -142,6 +151,12 @@ _TRAINER_ARGUMENTS: Final[dict[str, TypeAdapter[Any]]] = {
     "strategy": TypeAdapter(Annotated[object, AfterValidator(_check_strategy)]),
     "max_time": TypeAdapter(Annotated[object, AfterValidator(_check_time)]),
     **dict.fromkeys(("min_epochs", "min_steps"), TypeAdapter(Annotated[int, Field(ge=0)] | None)),
+    "callbacks": _refuse("write +callbacks.<name>._target_=<class>, or callbacks.<name>=null"),
+    "logger": _refuse("write logger=csv, or logger=none"),
+    "default_root_dir": _refuse("write paths.runs=<folder>"),
+    "enable_checkpointing": _refuse("write callbacks.best=null callbacks.last=null callbacks.checkpoint=null"),
+    "plugins": TypeAdapter(list[dict[str, object]] | None),
+    "profiler": TypeAdapter(Literal["simple", "advanced", "pytorch", "xla"] | dict[str, object] | None),
     "num_nodes": TypeAdapter(Annotated[int, Field(ge=1)]),
     "reload_dataloaders_every_n_epochs": TypeAdapter(Annotated[int, Field(ge=0)]),
     "gradient_clip_algorithm": TypeAdapter(Literal["norm", "value"] | None),
@@ -207,6 +222,8 @@ class TrainerConfig(ForeignComponent):
     def _require_a_device(cls, devices: int | list[int] | str) -> int | list[int] | str:
         if devices in (0, []):
             raise ValueError("a training needs a device: 1, a list of their numbers, or auto")
+        if isinstance(devices, list) and len(set(devices)) < len(devices):
+            raise ValueError("names a device twice")
         return devices
 
 

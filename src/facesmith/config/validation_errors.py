@@ -157,7 +157,7 @@ def _fits_no_type(place: Sequence[str | int], errors: Sequence[Mapping[str, Any]
     key, value = _dotted(place), errors[0].get("input")
     wanted = [_message(error) for error in errors]
     text = ", or ".join(dict.fromkeys(one.removeprefix("must be ") for one in wanted))
-    return f"{key}={value}: must be {text}" if _short(value) else f"{key}: must be {text}"
+    return f"{key}{_shown(value)}: must be {text}"
 
 
 def _message(error: Mapping[str, Any]) -> str:
@@ -197,16 +197,21 @@ def _wrong(
         return f"{key}: required; " + (f"choose one of {', '.join(choices)}" if choices else f"give {key}=...")
     if kind == "literal_error":
         meant = closest_match(str(value), choices)
-        line = f"{key}{f'={value}' if _short(value) else ''}: choose one of {', '.join(choices)}"
+        line = f"{key}{_shown(value)}: choose one of {', '.join(choices)}"
         return f"{line}; did you mean {meant}?" if meant else line
     if kind == "string_pattern_mismatch" and "a-z" in str(context.get("pattern")):
         return f"{key}={value}: must be lower-case letters, digits, - and _, such as ada or scene_2"
     message = _message(error)
-    return f"{key}={value}: {message}" if _short(value) else f"{key}: {message}"
+    return f"{key}{_shown(value)}: {message}"
 
 
-def _short(value: object) -> bool:
-    return isinstance(value, str | int | float | bool) or (isinstance(value, list) and len(value) <= 6)
+def _shown(value: object) -> str:
+    """Return a short value as it is typed after its key; nothing for a long one."""
+    if isinstance(value, bool):
+        return f"={str(value).lower()}"
+    if isinstance(value, list) and len(value) <= 6:
+        return f"=[{','.join(_shown(one)[1:] or '...' for one in value)}]"
+    return f"={value}" if isinstance(value, str | int | float) else ""
 
 
 def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:
