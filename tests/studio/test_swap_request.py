@@ -68,6 +68,7 @@ def test_cast_of_the_page_is_the_cast_of_the_command(files: Project) -> None:
     ]
     words = render_words(files, read_request(files, {"target": "scene.png", "cast": text}), "")
     assert result_of(words) == "swapped/scene_ada_ben of b's.png"
+    assert words[2].startswith("cast=[{model: ada.onnx, target: me.json},")
     cast = composed(words).cast
     assert cast is not None
     assert [(str(entry.model), entry.target) for entry in cast] == [("ada.onnx", "me.json"), ("ben of b's.onnx", 1)]

@@ -1,7 +1,7 @@
 """Between the page and what it calls: mistakes become one line on the page, shown as text."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -62,6 +62,17 @@ def command_box(label: str = "The command", **given: Any) -> gr.Textbox:
         given: Further arguments of the component.
     """
     return gr.Textbox(label=label, interactive=False, buttons=["copy"], **given)
+
+
+def listed(choices: Sequence[Any], chosen: str | None, first: str | None) -> gr.Dropdown:
+    """Return a list as it is now; what is chosen is left alone, for it may have been chosen anew in the meantime.
+
+    Args:
+        choices: What there is to choose from.
+        chosen: What was chosen when the list was asked for.
+        first: What is chosen where that is nothing.
+    """
+    return gr.Dropdown(choices) if chosen else gr.Dropdown(choices, value=first)
 
 
 def refresh_button(tab: str) -> gr.Button:

@@ -7,7 +7,7 @@ import gradio as gr
 
 from facesmith.errors import UserError
 from facesmith.studio import jobs
-from facesmith.studio.calls import QUIET, command_box, command_of, refresh_button, reported
+from facesmith.studio.calls import QUIET, command_box, command_of, listed, refresh_button, reported
 from facesmith.studio.dances import FIELDS, dance_words, draw_dances
 from facesmith.studio.project import Project
 from facesmith.studio.words import command_line
@@ -76,7 +76,7 @@ class DanceTab:
 
     def _refresh(self, model: str | None, output: str) -> list[Any]:
         found = [self._project.short(path) for path in self._project.dancers()]
-        chosen = gr.Dropdown(found, value=model or (found[0] if found else None))
+        chosen = listed(found, model, found[0] if found else None)
         try:
             return [chosen, draw_dances(self._project, output or "dances")]
         except UserError as error:

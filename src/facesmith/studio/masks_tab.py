@@ -12,7 +12,7 @@ from facesmith.annotate.page import CROPS, Painter, build_painter
 from facesmith.annotate.session import Session
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.files import make_private_folder
-from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, refresh_button, reported
+from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, listed, refresh_button, reported
 from facesmith.studio.project import Project
 from facesmith.studio.training import compose
 from facesmith.studio.words import argument
@@ -86,7 +86,7 @@ class MasksTab:
 
     def _list(self, chosen: str | None) -> Any:
         found = [self._project.short(path) for path in self._project.face_sets()]
-        return gr.Dropdown(found, value=chosen if chosen in found else (found[0] if found else None))
+        return listed(found, chosen if chosen in found else None, found[0] if found else None)
 
 
 def add_crops(app: FastAPI, painter: Painter) -> None:

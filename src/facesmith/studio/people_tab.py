@@ -11,7 +11,7 @@ from facesmith.config.consent import CONSENT_KINDS
 from facesmith.errors import UserError
 from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.studio import jobs
-from facesmith.studio.calls import QUIET, command_box, command_of, refresh_button, reported
+from facesmith.studio.calls import QUIET, command_box, command_of, listed, refresh_button, reported
 from facesmith.studio.people import (
     SORTS,
     consent_words,
@@ -85,7 +85,7 @@ class PeopleTab:
                 faces = gr.HTML(js_on_load=_GRID_JS, elem_id="faces", apply_default_css=False)
                 about = gr.HTML(elem_id="about_person")
                 done = command_box("The command of the last click", elem_id="faces_command")
-                lister, listed = ProfilesPart(self._project).build()
+                lister, profiles = ProfilesPart(self._project).build()
         refresh = refresh_button("people")
         first: list[Any] = [name, consent, note, until, source]
         gr.on([name.change, consent.change], _may_upload, [name, consent], [files, shot], **QUIET)
@@ -98,7 +98,7 @@ class PeopleTab:
         shown = [faces, about]
         gr.on([person.change, sort.change], reported(self._show), [person, sort], shown, **QUIET)
         refresh.click(self._refresh, [person, sort], [person, *shown], **QUIET)
-        refresh.click(reported(lister), None, listed, **QUIET)
+        refresh.click(reported(lister), None, profiles, **QUIET)
         toggled: Any = faces.toggle
 
         def toggle(who: str, order: str, event: gr.EventData) -> list[str]:
@@ -142,7 +142,7 @@ class PeopleTab:
     def _refresh(self, name: str | None, sort: str) -> list[Any]:
         people = self._project.people()
         chosen = name or (people[0] if people else None)
-        return [gr.Dropdown(people, value=chosen), *self._show(chosen, sort)]
+        return [listed(people, name if name in people else None, chosen), *self._show(chosen, sort)]
 
     def _toggle(self, name: str, sort: str, number: int) -> list[str]:
         faces, words = toggle_face(self._project, name, number)

@@ -85,7 +85,7 @@ class SwapRequest:
 
     def words(self) -> list[str]:
         """Return the arguments of `facesmith infer` that swap like this."""
-        usual, own = SwapRequest(target=self.target).settings(), self.settings()
+        usual, own = {**SwapRequest().settings(), "model": None}, self.settings()
         unused = {"regions"} if "region" not in self.masks else set()
         given = {key: value for key, value in own.items() if value != usual[key] and key not in unused}
         return ["infer", "task=swap", *(argument(key, value) for key, value in given.items())]

@@ -7,7 +7,7 @@ import gradio as gr
 
 from facesmith.errors import UserError
 from facesmith.studio import jobs
-from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, refresh_button, reported
+from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, listed, refresh_button, reported
 from facesmith.studio.people import keep_uploads
 from facesmith.studio.preview import PreviewWorker
 from facesmith.studio.project import PICTURES, TARGETS, UPLOADS, VIDEOS, Project
@@ -201,13 +201,13 @@ class SwapTab:
         enhancers = ["", *(name for name in models if name.startswith("models/"))]
         chosen = result or (results[0] if results else None)
         return [
-            gr.Dropdown(models, value=model if model in models else (models[0] if models else None)),
-            gr.Dropdown(self._targets(), value=target or None),
+            listed(models, model if model in models else None, models[0] if models else None),
+            listed(self._targets(), target, None),
             gr.Dropdown(profiles),
             gr.Dropdown(adapters),
             gr.Dropdown(occluders),
             gr.Dropdown(enhancers),
-            gr.Dropdown(results, value=chosen),
+            listed(results, result, chosen),
             self._show(chosen),
         ]
 

@@ -10,7 +10,7 @@ from facesmith import assets
 from facesmith.assets.catalog import ASSETS
 from facesmith.errors import UserError
 from facesmith.studio import jobs
-from facesmith.studio.calls import QUIET, command_box, command_of, refresh_button, reported
+from facesmith.studio.calls import QUIET, command_box, command_of, listed, refresh_button, reported
 from facesmith.studio.job_cards import stop_run
 from facesmith.studio.project import Project, read_meta
 from facesmith.studio.runs import LiveRun, describe_runs, list_runs, open_run
@@ -101,14 +101,15 @@ class TrainTab:
     def _refresh(self, folder: str | None) -> list[Any]:
         runs = list_runs(self._project)
         choices = describe_runs(self._project, runs)
-        known = [value for _, value in choices]
         running = next((self._project.short(run.folder) for run in runs if run.status == "running"), None)
-        chosen = folder if folder in known else running or (known[0] if known else None)
+        first = running or (choices[0][1] if choices else None)
+        if folder and folder not in [value for _, value in choices]:
+            choices.append((f"{folder}  (gone)", folder))
         try:
-            parts = self._show(chosen if folder in (None, "", []) else folder)
+            parts = self._show(folder or first)
         except UserError as error:
             parts = [f'<p class="failed" role="alert">{escape(str(error))}</p>', "", "", "", *_buttons(None)]
-        return [gr.Dropdown(choices, value=chosen), *parts]
+        return [listed(choices, folder, first), *parts]
 
     def _stop(self, folder: str) -> str:
         gr.Info(escape(stop_run(open_run(self._project, folder or ""))))
