@@ -33,7 +33,8 @@ class FarAway:
         there = pickle.loads(pickle.dumps(work))
         for job in reversed(jobs):
             sent = pickle.loads(pickle.dumps(job))
-            yield job, attempt(partial(there, sent, report), there.config)
+            outcome = attempt(partial(there, sent, report), there.config)
+            yield job, outcome if isinstance(outcome, Failure) else pickle.loads(pickle.dumps(outcome))
 
 
 def settings(task: str, source: Path, output: Path, *given: str) -> tuple[InferConfig, partial[object]]:

@@ -12,9 +12,12 @@ from facesmith.media.images import write_image
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
+from facesmith.tasks.engine.local import LOCAL
 from facesmith.tasks.validate.config import ValidateTaskConfig
 from facesmith.tasks.validate.frames import choose_segments
 from facesmith.tasks.validate.task import ValidateTask
+
+from .test_engine import FarAway
 
 MARK = Mark(identity="man", consent="licensed", model_hash=None, title="test")
 
@@ -55,7 +58,7 @@ def places(tmp_path_factory, asset):
     return root
 
 
-def task(root, source, target=None, **changes):
+def task(root, source, target=None, engine=LOCAL, **changes):
     settings = {"source": str(root / source), "target": None if target is None else str(root / target)}
     settings |= {"profile": root / "man.json", "reference": str(root / "man.png"), "output": root / f"report_{source}"}
     settings |= {"max_frames": None, "min_similarity": {"sface": 0.4}, "max_judge_distance": 0.6, "max_shift": 0.1}
@@ -64,7 +67,7 @@ def task(root, source, target=None, **changes):
     config = ValidateTaskConfig(
         _target_="facesmith.tasks.validate.task.ValidateTask", backend="pyav", **(settings | changes)
     )
-    return ValidateTask(config, analyzer=analyzer, progress=False)
+    return ValidateTask(config, analyzer=analyzer, engine=engine, progress=False)
 
 
 def test_validate_task_untouched_video_passes_with_one_file_report(places, capsys):
@@ -114,6 +117,19 @@ def test_validate_task_without_reference_skips_distance(places, capsys):
     figures, _ = task(places, "man.png", reference=None).run()
     assert "judge_distance" not in json.loads(figures.read_text())["summary"]
     assert "judge_distance is not measured" in capsys.readouterr().out
+
+
+def test_validate_task_on_another_engine_equals_local(places, tmp_path):
+    (tmp_path / "men").mkdir()
+    with open_video(places / "still.mp4") as reader:
+        for i, frame in reader.frames([1, 8]):
+            write_image(tmp_path / "men" / f"{i}.png", frame, mark=MARK)
+    found = []
+    for name, engine in {"here": LOCAL, "there": FarAway()}.items():
+        figures, _ = task(places, tmp_path / "men", output=tmp_path / name, engine=engine).run()
+        found.append(json.loads(figures.read_text()))
+    assert found[0] == found[1]
+    assert [frame["file"][-5:] for frame in found[1]["frames"]] == ["1.png", "8.png"]
 
 
 def test_choose_segments_long_video_includes_both_ends():
