@@ -152,3 +152,10 @@ def fetch_whole(part: nn.Module) -> None:
 def test_stream_blocks_that_cannot_be_raises(demo: Settings, tmp_path: Path, override: str, line: str) -> None:
     with pytest.raises(UserError, match=line):
         demo(tmp_path, "model.gradient_checkpointing=true", "model.stream_blocks=true", override)
+
+
+def test_stream_blocks_with_spread_weights_raises(demo: Settings, tmp_path: Path) -> None:
+    module: Any = demo(tmp_path, "model.gradient_checkpointing=true", "model.stream_blocks=true").model.build()
+    module._device_mesh = object()  # as trainer=fsdp sets it
+    with pytest.raises(UserError, match=r"trainer=fsdp already spreads the blocks"):
+        module.configure_model()

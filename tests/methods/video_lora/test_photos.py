@@ -52,6 +52,8 @@ def test_data_module_photos_captions_and_trigger(demo: Settings, tmp_path: Path)
     assert [item.photo for item in stills] == [0, 1, 2]
     assert data.provenance()["prompt"] == "woman, a person dancing on a stage"
     assert data.provenance()["clips"] == 4
+    texts = {kind: {item.text for item in data.training.items if item.prior == kind} for kind in (True, False)}
+    assert not texts[True] & texts[False]  # the base's own clips do not show who the trigger stands for
     sample = data.training[data.training.items.index(stills[0])]
     assert sample["latents"].shape == sample["poses"].shape == (24, 1, 8, 8)
     portrait = next(iter(data.people.values())).portraits[0].numpy()
@@ -62,7 +64,7 @@ def test_data_module_photos_captions_and_trigger(demo: Settings, tmp_path: Path)
     torch.manual_seed(2)
     complete = [data.on_after_batch_transfer(still, 0) for _ in range(12)]
     data.trainer = None
-    own = data._photos[64, 64][0]
+    own = data._references._photos[64, 64][0]
     for one in complete:
         for row, number in enumerate(one["photo"].tolist()):
             for k in range(one["references"].shape[2] if "references" in one else 0):

@@ -134,6 +134,8 @@ class VideoLoraModule(LightningModule):
                 f"model.base_storage={settings.base_storage}: trainer=fsdp spreads weights as they are computed "
                 "with; set model.base_storage=as_computed"
             )
+        if self.device_mesh is not None and settings.stream_blocks:
+            raise UserError("model.stream_blocks=true: trainer=fsdp already spreads the blocks; set one of the two")
         dtype = compute_dtype(settings.base_dtype)
         decoupled = settings.injection == "decoupled"
         transformer = self.base.load_transformer(dtype, FaceTransformer if decoupled else None, settings.base_storage)
