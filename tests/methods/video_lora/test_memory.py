@@ -142,6 +142,8 @@ def test_describe_duration_of_wan_1_3b(tmp_path: Path) -> None:
     # 2.15e9 weights and 26520 tokens: 1.1e14 in matrices, 1.9e14 in attention, three times
     assert one == pytest.approx(3 * (1.14e14 + 1.94e14), rel=0.03)
     assert step_operations(base, ClipShape(65, 480, 832, 2), checkpointing=False) == pytest.approx(one * 4 / 3)
+    photos = [step_operations(base, ClipShape(65, 480, 832, photos=n), checkpointing=True) / one for n in (1, 2, 3)]
+    assert photos == pytest.approx([1.10, 1.20, 1.31], abs=0.006)  # as docs/video_lora.md says
     line = memory_check.describe_duration(base, shape, checkpointing=True, steps=5600)
     assert line.startswith("5600 steps of 926 TFLOP: about 18")
     assert "on an RTX 4090 (80 TFLOPS), without validations" in line
