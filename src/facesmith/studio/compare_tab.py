@@ -39,7 +39,7 @@ class CompareTab:
             chosen = gr.Dropdown(
                 [], multiselect=True, max_choices=MOST, label="Runs", info=info, scale=4, elem_id="compare_runs"
             )
-            command = command_box(scale=3)
+        command = command_box()
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=5, min_width=380):
                 curves, differences = gr.HTML(elem_id="compare_curves"), gr.HTML(elem_id="compare_differences")

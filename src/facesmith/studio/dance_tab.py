@@ -43,16 +43,14 @@ class DanceTab:
                     label="Pose videos", info="a file or a folder of this project", elem_id="dance_source"
                 )
                 one["prompt"] = gr.Textbox(label="Prompt", info="empty: that of the training", lines=2)
+                for name, label, low, high, usual, text in _SCALES:
+                    one[name] = gr.Slider(low, high, usual, step=0.05, label=label, info=text)
                 with gr.Row():
-                    for name, label, low, high, usual, text in _SCALES[:2]:
-                        one[name] = gr.Slider(low, high, usual, step=0.05, label=label, info=text)
-                with gr.Row():
-                    for name, label, low, high, usual, text in _SCALES[2:]:
-                        one[name] = gr.Slider(low, high, usual, step=0.05, label=label, info=text)
-                with gr.Row():
-                    one["seeds"] = gr.Textbox("42", label="Seeds", info="one video each: 42 43 44")
-                    one["steps"] = gr.Number(50, label="Steps", precision=0, minimum=1)
-                    one["num_frames"] = gr.Number(65, label="Frames", precision=0, minimum=1, info="4n + 1")
+                    one["seeds"] = gr.Textbox("42", label="Seeds", info="one video each: 42 43 44", min_width=100)
+                    one["steps"] = gr.Number(50, label="Steps", info="of each", precision=0, minimum=1, min_width=100)
+                    one["num_frames"] = gr.Number(
+                        65, label="Frames", info="4n + 1", precision=0, minimum=1, min_width=100
+                    )
                 one["output"] = gr.Textbox("dances", label="Folder of the results", elem_id="dance_output")
                 command = command_box(lines=2)
                 start = gr.Button("Generate", variant="primary", elem_id="dance_start")

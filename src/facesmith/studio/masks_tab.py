@@ -40,8 +40,8 @@ class MasksTab:
         with gr.Row(elem_classes="actions"):
             faces = gr.Dropdown([], label="Faces", info="face sets of this project", elem_id="masks_faces", scale=3)
             start = gr.Dropdown(list(_STARTS), value="", label="Painting starts from", scale=2)
-            command = command_box(scale=4)
             opens = gr.Button("Open", size="sm", elem_id="masks_open", scale=1)
+        command = command_box()
         parts = build_painter(self._painter)
         refresh = refresh_button("masks")
         gr.on([faces.change, start.change], self._describe, [faces, start], [command], **QUIET)

@@ -140,9 +140,9 @@ class PeopleTab:
         return [draw_grid(self._project, faces, sort), describe_person(self._project, faces)]
 
     def _refresh(self, name: str | None, sort: str) -> list[Any]:
-        people = self._project.people()
-        chosen = name or (people[0] if people else None)
-        return [listed(people, name if name in people else None, chosen), *self._show(chosen, sort)]
+        people = sorted({*self._project.people(), *filter(None, [name])})  # one whose faces are just being found too
+        first = people[0] if people else None
+        return [listed(people, name, first), *self._show(name or first, sort)]
 
     def _toggle(self, name: str, sort: str, number: int) -> list[str]:
         faces, words = toggle_face(self._project, name, number)
