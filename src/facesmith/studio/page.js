@@ -49,6 +49,14 @@ document.addEventListener("click", (event) => {
 });
 window.addEventListener("load", () => setTimeout(() => { refreshed = 0; refresh(); }, 800));
 
+// A label that holds a copy button names the button; the box beside it is named here, for screen readers.
+const nameBoxes = (root) => {
+  for (const box of root.querySelectorAll?.("label textarea") ?? [])
+    if (!box.labels.length && !box.ariaLabel)
+      box.ariaLabel = box.closest("label").querySelector("[data-testid=block-info]")?.textContent.trim() ?? null;
+};
+window.addEventListener("load", () => nameBoxes(document));
+
 // What is folded out stays so when its part of the page is drawn anew.
 const opened = new Map();
 const keyOf = (details) => details.id || details.querySelector("summary")?.textContent;
@@ -57,7 +65,9 @@ document.addEventListener("toggle", (event) => {
 }, true);
 new MutationObserver((changes) => {
   for (const change of changes)
-    for (const node of change.addedNodes)
+    for (const node of change.addedNodes) {
+      nameBoxes(node);
       for (const details of node.querySelectorAll?.("details") ?? [])
         if (opened.has(keyOf(details)) && details.open !== opened.get(keyOf(details))) details.open = opened.get(keyOf(details));
+    }
 }).observe(document, { subtree: true, childList: true });
