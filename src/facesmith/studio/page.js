@@ -47,7 +47,12 @@ document.addEventListener("visibilitychange", () => {
 document.addEventListener("click", (event) => {
   if (event.target.closest("#tabs [role=tab]")) setTimeout(() => { refreshed = 0; refresh(); }, 50);
 });
-window.addEventListener("load", () => setTimeout(() => { refreshed = 0; refresh(); }, 800));
+// called once the page is mounted, which takes long on a busy computer
+window.studioReady = () => {
+  if (!document.querySelector("#refresh-queue")) return setTimeout(window.studioReady, 100);
+  refreshed = 0;
+  refresh();
+};
 
 // A label that holds a copy button names the button; the box beside it is named here, for screen readers.
 const nameBoxes = (root) => {

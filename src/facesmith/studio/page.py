@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from facesmith.annotate.page import Painter, page_css, page_scripts
 from facesmith.studio import jobs
-from facesmith.studio.calls import QUIET, refresh_button, reported
+from facesmith.studio.calls import PRIVATE, QUIET, refresh_button, reported
 from facesmith.studio.compare_tab import CompareTab
 from facesmith.studio.dance_tab import DanceTab
 from facesmith.studio.endpoints import add_endpoints
@@ -90,7 +90,7 @@ def build(project: Project, worker: PreviewWorker, painter: Painter, selected: s
             return draw_jobs(project)
 
         stopped(stop, None, [queue], **QUIET)
-        page.load(lambda: draw_jobs(project), None, [queue], **QUIET)
+        page.load(None, None, None, js="() => { window.studioReady(); }", api_visibility=PRIVATE)
         add_endpoints(project, worker, masks)
     return page
 
