@@ -225,15 +225,19 @@ def check_written_once(folder: Path, kind: str, out: str, err: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("overrides", "line"),
+    ("trainer", "overrides", "line"),
     [
-        (["-m", "seed=0,1"], "trainer.devices: a job of a multirun uses one device, this one asks for 2"),
-        (["data.batch_size=3"], "data.batch_size=3: is shared by 2 processes; give a multiple of it, such as"),
-        (["trainer=fsdp"], "trainer=fsdp: OccluderModule fits on one device"),
+        ("ddp", ["seed=0,1"], "trainer.devices: a job of a multirun uses one device, this one asks for 2"),
+        ("ddp", ["data.batch_size=3"], "data.batch_size=3: is shared by 2 processes; give a multiple of it, such as"),
+        ("fsdp", [], "trainer=fsdp: OccluderModule fits on one device"),
     ],
 )
-def test_devices_that_cannot_help_are_refused_in_one_line(overrides: list[str], line: str, tmp_path: Path) -> None:
-    (training,) = start(tmp_path, "occluder", "odd", "trainer=ddp", "trainer.devices=2", *overrides)
+def test_devices_that_cannot_help_are_refused_in_one_line(
+    trainer: str, overrides: list[str], line: str, tmp_path: Path
+) -> None:
+    flags = ["-m"] if "seed=0,1" in overrides else []
+    given = ["experiment=occluder_demo", *TYPES["occluder"], *SHORT, f"trainer={trainer}", "trainer.devices=2"]
+    (training,) = launch(tmp_path, "odd", train, [*flags, *given, *overrides], processes=1)
     training.process.join(300)
     assert training.process.exitcode == 1
     assert training.err.count(f"error: {line}") == 1

@@ -30,6 +30,11 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
     @property
     @override
+    def restore_checkpoint_after_setup(self) -> bool:
+        return False  # the weights are sharded before, and `on_fit_start` finds callbacks restored
+
+    @property
+    @override
     def lightning_restore_optimizer(self) -> bool:
         return True
 

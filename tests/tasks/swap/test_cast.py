@@ -128,6 +128,8 @@ def test_cast_of_two_entries_for_one_person_is_refused(swapper_file, cyan_file, 
     write_image(tmp_path / "two.png", frames(couple)[0], mark=None)
     twice = task(None, tmp_path / "two.png", tmp_path / "out.png", cast=[cast[0], entry(cyan_file, 1)])
     assert "is number 1 from the left" in said_by(twice.run)
+    beyond = task(None, tmp_path / "two.png", tmp_path / "out.png", cast=[entry(cyan_file, 5)])
+    assert "fewer than 6 faces at once, so none is number 5 from the left" in said_by(beyond.run)
 
 
 def test_cast_settings_from_command_line_and_file(swapper_file, her, tmp_path):

@@ -269,9 +269,14 @@ class FileSwapper:
         scope = f" in any of {frames} frames" if frames else ""
         if len(self.cast) > 1:
             return f"no face matches an entry of the cast{scope}; look at preview=8, or lower select_threshold"
-        if self.config.reference is not None:
-            threshold = self.cast.claims[0].threshold
-            return f"no face matches the reference{scope}; lower select_threshold={threshold} or omit it"
+        claim = self.cast.claims[0]
+        if isinstance(claim.target, np.ndarray):
+            return f"no face matches the reference{scope}; lower select_threshold={claim.threshold} or omit it"
+        if isinstance(claim.target, int) and claim.target:
+            return (
+                f"fewer than {claim.target + 1} faces at once{scope}, so none is number {claim.target} from the left, "
+                "counted from 0; give a smaller number, or look closer with analyzer.detector_sizes=[1920]"
+            )
         return (
             f"no face found{scope}, upright or turned; give one with a larger or clearer face, or look closer with "
             "analyzer.detector_sizes=[1920]"

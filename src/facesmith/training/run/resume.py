@@ -36,6 +36,7 @@ _CHANGEABLE: Final = (
     "logger.*",
     "provenance.*",
     "data.workers",
+    "data.table",  # in the run's folder, which may be moved
     "data.progress",
     "data.face_sets",
     "data.consent_note",
