@@ -98,10 +98,10 @@ class ExactState(Callback):
                 if isinstance(loader, ResumableLoader):
                     loader.skip_to_next_epoch()
             restart_data_fetcher(trainer)
-        restore_running_metrics(trainer, self._loaded["running"])
         states = self._loaded["random"]
-        if len(states) == trainer.world_size:
-            set_random_state(states[trainer.global_rank])
+        if len(states) == trainer.world_size:  # else their means were not taken over the same processes
+            restore_running_metrics(trainer, self._loaded["running"])
+        set_random_state(states[trainer.global_rank % len(states)])
         self._loaded = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
