@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from lightning import Trainer
+from lightning.pytorch.strategies import FSDPStrategy
 from timm.layers import DropPath
 from torch import Tensor, nn
 
@@ -118,21 +119,25 @@ def test_batch_norm_sync_one_process_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "datamodule", "sweep", "changes", "words"),
+    ("datamodule", "sweep", "changes", "words"),
     [
-        ({}, {"shares_batches": True}, True, {}, "a job of a multirun uses one device, this one asks for 2"),
-        ({}, {}, False, {}, "gives every process the same batches, so 2 devices"),
-        ({}, {"shares_batches": True}, False, {"strategy": FullyShardedStrategy()}, "fits on one device"),
-        ({}, {"shares_batches": True}, False, {"strategy": "fsdp"}, "use trainer=fsdp"),
+        ({"shares_batches": True}, True, {}, "a job of a multirun uses one device, this one asks for 2"),
+        ({}, False, {}, "gives every process the same batches, so 2 devices"),
+        ({"shares_batches": True}, False, {"strategy": FullyShardedStrategy()}, "fits on one device"),
     ],
 )
 def test_check_devices_useless_ones_are_refused(
-    module: dict[str, Any], datamodule: dict[str, Any], sweep: bool, changes: dict[str, Any], words: str
+    datamodule: dict[str, Any], sweep: bool, changes: dict[str, Any], words: str
 ) -> None:
     trainer = cpu_trainer(**({"devices": 2, "strategy": "ddp"} | changes))
     with pytest.raises(UserError, match=words):
-        check_devices(trainer, SimpleNamespace(**module), SimpleNamespace(**datamodule), sweep)
+        check_devices(trainer, SimpleNamespace(), SimpleNamespace(**datamodule), sweep)
     check_devices(cpu_trainer(devices=1), SimpleNamespace(), SimpleNamespace(), sweep)
+
+
+def test_check_devices_first_fsdp_is_refused() -> None:
+    with pytest.raises(UserError, match="use trainer=fsdp"):
+        check_devices(SimpleNamespace(strategy=FSDPStrategy()), SimpleNamespace(), SimpleNamespace(), False)
 
 
 @pytest.mark.parametrize(("started", "devices"), [("2", 1), ("2", 3), ("4", 2)])
