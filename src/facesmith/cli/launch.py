@@ -30,6 +30,7 @@ from facesmith.training.run.lock import FOLDER_LOCK, NAME_LOCK
 from facesmith.training.run.log import get_rank
 
 _PACKAGE = Path(facesmith.__file__).parent
+_MULTIRUN = ("-m", "--multirun")
 _TRACEBACKS = "FACESMITH_TRACEBACKS"  # set by the user; passed on to the processes a run starts
 
 C = TypeVar("C", bound=Settings)
@@ -69,9 +70,8 @@ def hydra_command(
             try:
                 folder = conf_folder(config_name)
                 completing = {"-sc", "--shell-completion"} & set(argv)
-                expanded = list(argv if completing else arguments(as_typed(argv)))
-                _check_flags(expanded)
-                _check_groups(expanded, folder)
+                expanded = list(argv if completing else _flags_last(arguments(as_typed(argv))))
+                _check_overrides(_read_flags(expanded), folder)
 
                 def check(cfg: DictConfig) -> C:
                     config = validate(cfg, schema)
@@ -89,7 +89,7 @@ def hydra_command(
                 if tracebacks:
                     raise
                 lines = (
-                    (_mistakes(folder, config_name, expanded, schema) if is_refused(error) else [])
+                    (_mistakes(folder, config_name, expanded, check) if is_refused(error) or _is_early(error) else [])
                     or explain_error(error)
                     or _explain_folder(error)
                 )
@@ -126,6 +126,11 @@ def _task(
     return task
 
 
+def _is_early(error: BaseException) -> bool:
+    """Return whether Hydra failed to set up logging, which it does before the values are checked."""
+    return any(frame.name == "configure_log" for frame in traceback.extract_tb(error.__traceback__))
+
+
 def _explain_folder(error: BaseException) -> list[str] | None:
     """Explain that Hydra could not make the run's folder, which it does before the job; None for anything else."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -151,31 +156,38 @@ def _command_line(words: list[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def _check_flags(argv: Sequence[str]) -> None:
-    """Refuse in one line the flags that Hydra would refuse with a page of its own."""
+def _flags_last(argv: Sequence[str]) -> list[str]:
+    """Move the flag of a multirun behind the overrides, which argparse else takes on one side of it alone."""
+    return [*(word for word in argv if word not in _MULTIRUN), *(word for word in argv if word in _MULTIRUN)]
+
+
+def _read_flags(argv: Sequence[str]) -> list[str]:
+    """Return the overrides, and refuse in one line the flags that Hydra would refuse with a page of its own."""
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
         raise UserError(f"{message.removeprefix('argument ')}; write key=value, --help lists the keys")
 
     vars(parser)["error"] = refuse  # argparse offers no other way to keep it from printing and exiting
-    parser.parse_args(list(argv))
+    return list(parser.parse_args(list(argv)).overrides)
 
 
-def _check_groups(argv: Sequence[str], folder: Path) -> None:
+def _check_overrides(overrides: Sequence[str], folder: Path) -> None:
     """Refuse what Hydra answers with a traceback, or takes for the working folder.
 
     Raises:
         UserError: A config group is taken out or set to null or a number, a key is missing, or the run's folder is
             empty.
     """
-    for argument in argv:
+    for argument in overrides:
         group, equals, value = argument.lstrip("+").partition("=")
         removed = group.removeprefix("~") if group.startswith("~") else ""
         if removed and (folder / removed).is_dir():
             raise UserError(f"{argument}: a config group stays; choose one of {_list_options(folder / removed)}")
-        if equals and not group:
+        if re.match(r"[+~]*[\w$.]", argument) is None:
             raise UserError(f"{argument}: names no key; write key=value")
+        if not equals and not argument.startswith("~"):
+            raise UserError(f"{argument}: has no value; write key=value, --help lists the keys")
         if group == "hydra.run.dir" and not value.strip("'\""):
             raise UserError(f"{argument}: is empty, which would be the working folder; name a folder, or . for that")
         is_group = re.fullmatch(r"[a-z][a-z_/]*", group) is not None and (folder / group).is_dir()
@@ -187,13 +199,11 @@ def _list_options(group: Path) -> str:
     return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
 
 
-def _mistakes(folder: Path, config_name: str, argv: Sequence[str], schema: type[Settings]) -> list[str]:
+def _mistakes(folder: Path, config_name: str, argv: Sequence[str], check: Callable[[DictConfig], object]) -> list[str]:
     parsed = get_args_parser().parse_args(list(argv))
     overrides = [override for override in parsed.overrides if not override.startswith("hydra")]
     search = Path(parsed.config_dir) if parsed.config_dir else None
-    return override_mistakes(
-        folder, parsed.config_name or config_name, overrides, lambda cfg: validate(cfg, schema), search
-    )
+    return override_mistakes(folder, parsed.config_name or config_name, overrides, check, search)
 
 
 def _exit_with(lines: Sequence[str]) -> NoReturn:

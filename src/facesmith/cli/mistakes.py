@@ -28,6 +28,9 @@ def explain_error(error: BaseException) -> list[str] | None:
             return str(cause).splitlines()
         if isinstance(cause, OverrideParseException):
             return [f"{cause.override}: cannot be read; write key=value, with quotes around unusual characters"]
+        if isinstance(cause, MissingConfigException) and cause.options:
+            group, _, option = (cause.missing_cfg_file or "").rpartition("/")
+            return [f"{group}={option}: no such option; choose one of {', '.join(cause.options)}"]
         if isinstance(cause, HydraException | OmegaConfBaseException):
             return [_flat(cause)]
         if type(cause).__name__ == "MisconfigurationException":
@@ -118,14 +121,18 @@ def _refused(error: Exception, overrides: list[str]) -> _Refused | None:
         text = str(cause)
         if isinstance(cause, MissingConfigException):
             group, _, option = (cause.missing_cfg_file or "").rpartition("/")
-            for override in overrides:
-                if override.split("=")[0].lstrip("+").split("@")[0] == group:
-                    return _Refused(override, f"{override}: no such option", option, tuple(cause.options or ()))
+            of_group = [one for one in overrides if one.split("=")[0].lstrip("+").split("@")[0] == group]
+            if of_group:
+                override = next((one for one in of_group if one.endswith(f"={option}")), of_group[0])
+                return _Refused(override, f"{override}: no such option", option, tuple(cause.options or ()))
         if not isinstance(cause, HydraException):
             continue
+        merged = text.removeprefix("Error merging override ")
+        if merged in overrides:
+            return _Refused(merged, f"{merged}: {_reword(cause)}")
         for quoted in re.findall(r"'([^']+)'", text):
             if quoted in overrides:
-                return _Refused(quoted, f"{quoted}: {_flat(cause)}")
+                return _Refused(quoted, f"{quoted}: {_reword(cause)}")
             for override in overrides:
                 if override.split("=")[0].lstrip("+~").split("@")[0] == quoted:
                     return _Refused(override, f"{quoted}: no such key", quoted)
@@ -158,6 +165,16 @@ def _chain(error: BaseException | None, implicit: bool = False) -> Iterator[Base
             error = None if error.__suppress_context__ else error.__context__
         else:
             error = error.__cause__ or error.__context__
+
+
+def _reword(error: HydraException) -> str:
+    """Return what Hydra says of an override, in words that name the mend."""
+    text = _flat(error)
+    if text.startswith("Ambiguous value"):
+        return "a comma means many runs; add -m, or give one value"
+    if text.startswith("Error merging override"):
+        return "this value does not fit the key"
+    return text
 
 
 def _flat(error: BaseException) -> str:

@@ -33,6 +33,7 @@ def check_training(config: TrainConfig) -> None:
     lines += [*_missing_files(config.model, "model"), *_missing_assets(config)]
     folders = {"paths.runs": config.paths.runs, "paths.face_sets": config.paths.face_sets}
     lines += [line for key, folder in folders.items() for line in _unwritable(key, folder)]
+    lines += _unwritable_log(config)
     lines += _unknown_metrics(config)
     _refuse(lines)
 
@@ -51,6 +52,7 @@ def check_inference(config: InferConfig) -> None:
         lines += _missing_files(entry, f"task.cast.{number}")
     if config.output is not None:
         lines += _unwritable("output", config.output.parent)
+    lines += _unwritable_log(config)
     _refuse([line.removeprefix("task.") for line in dict.fromkeys(lines)])
 
 
@@ -63,7 +65,7 @@ def check_export(config: ExportConfig) -> None:
     Raises:
         UserError: One line for each mistake.
     """
-    _refuse([*_missing_files(config, ""), *_unwritable("output", config.output)])
+    _refuse([*_missing_files(config, ""), *_unwritable("output", config.output), *_unwritable_log(config)])
 
 
 def find_missing(named: str) -> str | None:
@@ -157,9 +159,21 @@ def _unwritable(key: str, folder: Path) -> Iterator[str]:
         yield str(error)
 
 
+def _unwritable_log(config: JobConfig) -> Iterator[str]:
+    file = config.logging.file
+    if file is not None and _is_overridden("logging"):
+        yield from _unwritable("logging.file", Path(file).parent)
+
+
 def _unknown_metrics(config: TrainConfig) -> Iterator[str]:
     """Name metrics that the command line asks for and no validation measures; those of `conf/` are known to exist."""
-    if not _is_overridden("monitor", "objectives"):
+    watching = {
+        key: str(monitor)
+        for name, callback in config.callbacks.items()
+        if (monitor := callback.arguments().get("monitor") if callback else None)
+        and _is_overridden(key := f"callbacks.{name}.monitor")
+    }
+    if not watching and not _is_overridden("monitor", "objectives"):
         return
     names = config.model.metric_names()
     if names is None:
@@ -167,6 +181,7 @@ def _unknown_metrics(config: TrainConfig) -> Iterator[str]:
     wanted = dict.fromkeys(config.objectives or {}, "objectives")
     if config.monitor:
         wanted[config.monitor] = "monitor"
+    wanted |= {metric: key for key, metric in watching.items()}
     known = {f"{stage}/{name}" for stage in _STAGES for name in names}
     for metric, key in wanted.items():
         if metric not in known and not metric.startswith("train/loss"):
