@@ -71,7 +71,7 @@ def test_train_help_lists_every_group_of_a_training() -> None:
     text = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/hydra/train.yaml"))["help"]["template"]
     listed = set(re.findall(r"\$\{options:([\w/]+)\}", text))
     folders = {str(p.parent.relative_to(ROOT / "conf")) for p in (ROOT / "conf").rglob("*/*.yaml")}
-    others = {"task", "encoder", "local"}
+    others = {"task", "encoder", "engine", "local"}
     assert listed == {one for one in folders if one.split("/")[0] not in {"hydra", "memory", *others}}
 
 
