@@ -59,6 +59,8 @@ const nameBoxes = (root) => {
   for (const box of root.querySelectorAll?.("label textarea") ?? [])
     if (!box.labels.length && !box.ariaLabel)
       box.ariaLabel = box.closest("label").querySelector("[data-testid=block-info]")?.textContent.trim() ?? null;
+  for (const frame of root.querySelectorAll?.("#cut_out button > .image-frame") ?? [])
+    frame.parentElement.ariaLabel = "the face that the mask leaves";
 };
 window.addEventListener("load", () => nameBoxes(document));
 
