@@ -227,7 +227,7 @@ def check_written_once(folder: Path, kind: str, out: str, err: str) -> None:
 @pytest.mark.parametrize(
     ("trainer", "overrides", "line"),
     [
-        ("ddp", ["seed=0,1"], "trainer.devices: a job of a multirun uses one device, this one asks for 2"),
+        ("ddp", ["seed=0,1"], "trainer.devices=2: a job of a sweep has one device; choose 1, and jobs side by side"),
         ("ddp", ["data.batch_size=3"], "data.batch_size=3: is shared by 2 processes; give a multiple of it, such as"),
         ("fsdp", [], "trainer=fsdp: OccluderModule fits on one device"),
     ],
@@ -237,11 +237,14 @@ def test_devices_that_cannot_help_are_refused_in_one_line(
 ) -> None:
     flags = ["-m"] if "seed=0,1" in overrides else []
     given = ["experiment=occluder_demo", *TYPES["occluder"], *SHORT, f"trainer={trainer}", "trainer.devices=2"]
-    (training,) = launch(tmp_path, "odd", train, [*flags, *given, *overrides], processes=1)
-    training.process.join(300)
-    assert training.process.exitcode == 1
-    assert training.err.count(f"error: {line}") == 1
-    assert "Traceback" not in training.err
+    processes = 2 if "data.batch_size=3" in overrides else 1  # the others are refused before Lightning starts a second
+    given.append(f"hydra.run.dir={tmp_path}/run")
+    first, *others = launch(tmp_path, "odd", train, [*flags, *given, *overrides], processes=processes)
+    for training in (first, *others):
+        training.process.join(300)
+        assert training.process.exitcode == 1
+        assert "Traceback" not in training.err
+    assert first.err.count(f"error: {line}") == 1
 
 
 LIMIT, LONGER = 30.0, 45.0  # seconds
@@ -264,10 +267,10 @@ def wait_in(hook: str) -> None:
     class Data(BoringDataModule):
         pass
 
-    def wait(self: Data, *args: Any) -> None:
+    def wait(self: Data, **given: Any) -> None:
         if not int(os.environ["LOCAL_RANK"]):
             time.sleep(LONGER)
-        getattr(BoringDataModule, hook)(self, *args)
+        getattr(BoringDataModule, hook)(self, **given)
 
     setattr(Data, hook, wait)
     strategy = DDPStrategy(timeout=timedelta(seconds=LIMIT))
