@@ -26,6 +26,7 @@ from facesmith.methods.video_lora.memory_estimate import (
     ClipShape,
     FrozenWeights,
     activation_bytes,
+    count_weights,
     sequence_length,
     training_step_bytes,
     weights_bytes,
@@ -75,7 +76,7 @@ def count(base: Base, shape: ClipShape, *, checkpointing: bool, learns: bool, st
         present = [*transformer.parameters(), *transformer.buffers()]
         memory = TensorMemory([*present, *waiting])
         with memory:
-            with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(learns):
+            with torch.autocast("cpu", torch.bfloat16, enabled=learns), torch.set_grad_enabled(learns):
                 answer = compute(transformer, inputs)
                 loss = answer.float().square().mean()
             if learns:
@@ -130,7 +131,8 @@ def take_alone(base: Base, shape: ClipShape, *, checkpointing: bool, learns: boo
 def estimate(base: Base, shape: ClipShape, frozen: FrozenWeights, *, checkpointing: bool, learns: bool) -> float:
     """Return what facesmith says that a step takes."""
     if not learns:
-        return weights_bytes(base, frozen) + activation_bytes(base, shape, dtype=frozen.dtype)
+        lora = 4.0 * count_weights(base, ADAPTER)[1]
+        return weights_bytes(base, frozen) + lora + activation_bytes(base, shape, dtype=frozen.dtype)
     return training_step_bytes(
         base, shape, ADAPTER, frozen, checkpointing=checkpointing, offloaded=False, optimizer="adamw"
     )

@@ -84,7 +84,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         return found
 
     photos = data.references.most if data.references else 0
-    shape = ClipShape(data.num_frames, data.height, data.width, data.batch_size, photos)
+    shape = ClipShape(data.num_frames, data.height, data.width, data.batch_size, photos, data.text_length)
     job = _Job(
         shape,
         model.base_storage,

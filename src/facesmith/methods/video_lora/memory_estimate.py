@@ -22,11 +22,12 @@ from facesmith.methods.video_lora.networks import FaceTransformer, add_face_atte
 from facesmith.methods.video_lora.quantization import Storage, bytes_per_weight
 
 # bytes per token: (times the width, times the feed-forward's) by bytes per number
-_SAVED: Final = {4: (60.0, 8.0), 2: (51.0, 4.0)}  # one block, for its backward pass
+_SAVED: Final = {4: (62.0, 8.0), 2: (53.0, 4.0)}  # one block, for its backward pass
 _POSES: Final = {4: (60.0, 4.0), 2: (36.0, 2.0)}  # one frozen block that follows the poses, for its backward pass
 _BACKWARD: Final = {4: (1.0, 8.0), 2: (16.0, 6.0)}  # gradients under way, and what a block computes with them
 _ACTIVATIONS: Final = {4: (24.0, 12.0), 2: (16.0, 10.0)}  # one block, in a forward pass
 _FACE: Final = 24.0  # of a block's face attention
+_TEXT: Final = 12.0  # numbers of a row of text in a block, times the width
 _OUTSIDE: Final = {4: 5.0e3, 2: 3.2e3}  # bytes per token of inputs, position tables and outputs
 _WAN_VAE: Final = {"encode": 5.0e3, "decode": 14.1e3}  # per pixel of the frame, at the VAE's own 96 channels
 _ADAM: Final = {"adamw": 16.0, "adamw_8bit": 10.0}  # weight, gradient, two moments
@@ -42,6 +43,7 @@ class ClipShape:
         width: In px.
         batch: How many.
         photos: Reference photos in front of each: as many latent frames more.
+        text: Rows of the prompt.
     """
 
     frames: int
@@ -49,6 +51,7 @@ class ClipShape:
     width: int
     batch: int = 1
     photos: int = 0
+    text: int = 512
 
 
 @dataclass(frozen=True)
@@ -112,18 +115,22 @@ def training_step_bytes(
     through = adapter.vace_blocks or (adapter.pose_gradients and not adapter.decoupled)
     blocks, poses = config["num_layers"], len(config["vace_layers"]) if through else 0
     block = _per_token(base, _SAVED[itemsize]) + (_FACE * _width(base) if adapter.decoupled else 0.0)
+    count, gradients = sequence_length(base, shape), 4.0 * count_weights(base, adapter)[1]
     if checkpointing:
-        kept = 0.0 if offloaded else (blocks + poses) * itemsize * _width(base)
-        per_token = kept + block
+        kept = 0.0 if offloaded else count * (blocks + poses) * itemsize * _width(base)
+        working = block
     else:
         branch = _SAVED if adapter.vace_blocks else _POSES
-        per_token = blocks * block + poses * _per_token(base, branch[itemsize])
-    per_token += _per_token(base, _BACKWARD[itemsize]) + _OUTSIDE[itemsize]
-    weights = weights_bytes(base, frozen) + trainable_bytes(base, adapter, optimizer)
+        kept = count * (blocks * block + poses * _per_token(base, branch[itemsize]))
+        working = 0.0
+    working += _per_token(base, _BACKWARD[itemsize]) + _OUTSIDE[itemsize]
+    text = (1 if checkpointing else blocks) * shape.batch * shape.text * _TEXT * itemsize * _width(base)
+    weights = weights_bytes(base, frozen) + trainable_bytes(base, adapter, optimizer) - gradients
     if frozen.storage == "float8":  # cast one layer at a time, and kept so for the backward pass
         total, largest = count_block_weights(base)
         weights += itemsize * (largest if checkpointing else total)
-    return weights + sequence_length(base, shape) * per_token
+    # while gradients of the LoRA come in, block after block, what was kept for them goes
+    return weights + max(kept, gradients) + count * working + text
 
 
 def step_operations(base: Base, shape: ClipShape, *, checkpointing: bool) -> float:
