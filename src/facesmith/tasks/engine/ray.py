@@ -7,6 +7,7 @@ import queue
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -141,16 +142,18 @@ class RayEngine:
         pickled = importlib.import_module("ray.cloudpickle").dumps(work)
         count = min(self._workers or self._room(), len(jobs))
         rows = data.from_items([{"number": i, "job": job} for i, job in enumerate(jobs)], override_num_blocks=len(jobs))
-        outcomes = rows.map(
-            _Worker,
-            fn_constructor_args=(self._set_up, pickled, events, __version__, Path.cwd()),
-            # One file at a time and no more: a waiting one would be idle while another worker is.
-            compute=data.ActorPoolStrategy(
-                min_size=1, max_size=count, initial_size=count, max_tasks_in_flight_per_actor=1
-            ),
-            ray_remote_args_fn=partial(dict, max_task_retries=self._retries),
-            **self._resources,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*ray_remote_args")  # until Ray has another way to bound the retries
+            outcomes = rows.map(
+                _Worker,
+                fn_constructor_args=(self._set_up, pickled, events, __version__, Path.cwd()),
+                # One file at a time and no more: a waiting one would be idle while another worker is.
+                compute=data.ActorPoolStrategy(
+                    min_size=1, max_size=count, initial_size=count, max_tasks_in_flight_per_actor=1
+                ),
+                ray_remote_args_fn=partial(dict, max_task_retries=self._retries),
+                **self._resources,
+            )
         for row in outcomes.iter_rows():
             yield row["number"], row["outcome"]
 
