@@ -368,12 +368,12 @@ ASSETS = {
     ),
     "occluder_general.onnx": Asset(  # faces of wheels and npm packages, see docs/occluder_general.md
         "Apache-2.0",
-        "7b795bc228e24b1322409bf8a5ff2db4df931fa88c32f4e4467f6130b0c58d82",
+        "2df861c719532b1223632150a855114cf3d68a2f3e700bd8e8a187dbb8716a3b",
         ("facesmith", "methods/occluder/general/occluder.onnx"),
     ),
     "occluder_general.ckpt": Asset(
         "Apache-2.0",
-        "ee44ae8c238a468b36ae85af6a425766e3dd9f7e84eed9631fa694c023b85516",
+        "df8598a9ab6df402c650351b1ae231094d4980ca4adca7d5288bcfc2cc06ba72",
         ("facesmith", "methods/occluder/general/occluder.ckpt"),
     ),
     "occluder_general_masks": Asset(
