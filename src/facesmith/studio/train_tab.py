@@ -50,7 +50,8 @@ class TrainTab:
                     more = gr.Number(10, label="epochs", precision=0, minimum=1, min_width=80, elem_id="run_more")
                 done = command_box(elem_id="resume_command")
                 names = ("curves", "renders", "figures")
-                parts = [head, *(gr.HTML(elem_classes="live", elem_id=f"run_{name}") for name in names)]
+                parts: list[gr.components.Component] = [head]
+                parts += [gr.HTML(elem_classes="live", elem_id=f"run_{name}") for name in names]
                 parts += [stop, go_on, extend]
         refresh = refresh_button("train")
         self._connect_form(form, [command, told])

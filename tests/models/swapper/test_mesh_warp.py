@@ -125,6 +125,16 @@ def test_mesh_warp_with_landmarks_fed_equals_its_own(generator: MeshWarp, man: A
     assert torch.equal(own.face, fed.face)
 
 
+def test_mesh_warp_under_mixed_precision_is_that_of_full_precision(generator: MeshWarp, man: AlignedFaces) -> None:
+    target = crops(man[:2])
+    with torch.no_grad():
+        full = generator(target)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = generator(target)
+    assert torch.equal(full.face, mixed.face)
+    assert torch.equal(full.aux["flow"], mixed.aux["flow"])
+
+
 def test_mesh_warp_where_no_face_is_changes_nothing(generator: MeshWarp) -> None:
     noise = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facesmith.faces.geometry import topology
+from facesmith.models.swapper.layers import in_full_precision
 from facesmith.models.swapper.mesh_geometry import MovingLeastSquares, mask_outline, weigh_visible
 from facesmith.models.swapper.mesh_warp import WARP_LANDMARKS
 
@@ -63,6 +64,7 @@ class LandmarkPlanes(nn.Module):
         small = F.interpolate(picture[None], (_REFERENCE_SIZE, _REFERENCE_SIZE), mode="area")
         self.reference[:, :3] = (small - small.mean()) / small.std().clamp_min(1e-3)
 
+    @in_full_precision
     def forward(self, landmarks: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Compute the planes of crops.
 

@@ -1,8 +1,39 @@
-"""Shared by the warping networks: a convolution block, resizing, and pixel coordinates."""
+"""Shared by the warping networks: a convolution block, resizing, full precision, and pixel coordinates."""
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=nn.Module)
+R = TypeVar("R")
+
+
+def in_full_precision(
+    forward: Callable[Concatenate[M, Tensor, P], R],
+) -> Callable[Concatenate[M, Tensor, P], R]:
+    """Make a module's forward pass compute in float32 where automatic mixed precision is on.
+
+    It would run every product of matrices in bfloat16, and geometry is made of these: landmarks would move by half a
+    pixel, moments cancel to NaN, and what is resized would keep 256 levels of colour.
+
+    Args:
+        forward: The method; its first argument is a tensor of the device.
+    """
+
+    @functools.wraps(forward)
+    def wrapped(module: M, first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        device = first.device.type
+        if not torch.is_autocast_enabled(device):
+            return forward(module, first, *args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            return forward(module, first.float(), *args, **kwargs)
+
+    return wrapped
 
 
 def conv_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

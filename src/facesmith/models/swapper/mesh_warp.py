@@ -16,7 +16,7 @@ from facesmith.faces.geometry import topology
 from facesmith.models.landmarks.face_mesh import Blendshapes, FaceMesh
 from facesmith.models.swapper.colour import ColourTransfer, from_opponent, match_detail, opponent
 from facesmith.models.swapper.generator import LandmarkGenerator, SwapOutput
-from facesmith.models.swapper.layers import resize, shrink
+from facesmith.models.swapper.layers import in_full_precision, resize, shrink
 from facesmith.models.swapper.mesh_geometry import (
     MovingLeastSquares,
     mask_outline,
@@ -200,6 +200,7 @@ class MeshWarp(LandmarkGenerator):
         landmarks, presence = self.mesh((target + 1) / 2)
         return landmarks, ((presence - _NO_FACE) / (_SURE - _NO_FACE)).clamp(0, 1)
 
+    @in_full_precision
     def forward(
         self,
         target: Tensor,
