@@ -69,7 +69,7 @@ def test_lora_without_tokens_shows_the_person_alone(demo: Settings, tmp_path: Pa
     assert module.conditioning(batch, 1.0).keys() == {"encoder_hidden_states"}
     flow = torch.randn_like(batch["latents"])
     prior = torch.tensor([False, True])
-    target = module._target({**batch, "prior": prior}, batch["latents"], torch.tensor([0.5, 0.5]), flow, ~prior)
+    target = module._target({**batch, "prior": prior}, batch["latents"], torch.tensor([0.5, 0.5]), flow, prior)
     assert torch.equal(target[0], flow[0])  # the person's clip is learnt without tokens
     assert not torch.equal(target[1], flow[1])  # the base's clip stays the base's
     provenance = {
