@@ -30,9 +30,11 @@ from .tiny_training import TinyDataModuleConfig, TinyModuleConfig
 
 QUIET = ["callbacks.render=null", "callbacks.progress=null", "callbacks.summary=null"]
 EAGER = ["resume=auto", "logger.csv.flush_seconds=0"]
-TINY = ["callbacks.export=null", "callbacks.profile=null", "monitor=val/loss", "callbacks.last.every_steps=2"]
+NOT_EXPORTED = ["callbacks.export=null", "callbacks.profile=null"]
+TINY = [*NOT_EXPORTED, "monitor=val/loss", "callbacks.last.every_steps=2"]
 STOP = "+callbacks.early={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/loss, patience: 50}"
 SWAPPER = [
+    *NOT_EXPORTED,
     "data.max_frames=16",
     "data.pseudo_truth.frames=10",
     "data.pseudo_truth.variants=6",

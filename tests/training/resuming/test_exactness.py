@@ -20,9 +20,9 @@ def test_resume_killed_training_equals_uninterrupted(killed: Killed) -> None:
 
     The last one is asked to stop by signals that save.
     """
-    results = killed(no_workers=3, two_workers=3, swapper_unjudged=1, asked_to_stop=1)
+    results = killed(no_workers=2, two_workers=2, swapper_unjudged=1, asked_to_stop=1)
     _assert_equal(results, 4)
-    assert [result["kills"] for result in results] == [3, 3, 1, 1], results
+    assert [result["kills"] for result in results] == [2, 2, 1, 1], results
 
 
 @pytest.mark.slow
