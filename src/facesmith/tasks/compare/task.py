@@ -79,7 +79,7 @@ class CompareTask:
         """
         config, rows = self._config, list[Row]()
         with closing(self._analyzer()) as analyzer:
-            with waiting("loading models", shown=self._progress):
+            with waiting("preparing the person and what is compared", shown=self._progress):
                 reference = self._reference_crops(analyzer)
                 candidates = [self._load(path, analyzer, reference) for path in self._models]
             expected = sum(1 if media.kind == "image" else config.frames for media in self._media)

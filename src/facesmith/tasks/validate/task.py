@@ -73,7 +73,7 @@ class ValidateTask:
         jobs = [ValidateJob(*pair) for pair in zip(self._media, self._targets, strict=True)]
         measured: dict[Path, list[FrameResult]] = {}
         examples: list[ReportedFrame] = []
-        with waiting("loading models", shown=self._progress):
+        with waiting("preparing what measures", shown=self._progress):
             meter = FileMeter(self._config, analyzer=self._analyzer)
         with closing(meter):
             if meter.note is not None:
