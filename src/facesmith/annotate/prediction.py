@@ -71,7 +71,7 @@ def _load_onnx(path: Path) -> PredictVisibility:
     def visible(face: Pixels, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
         small = cv2.resize(face, (occluder.size, occluder.size), interpolation=cv2.INTER_AREA)
         moved = resize_landmarks(landmarks, occluder.size / face.shape[0])
-        return occluder(np.asarray(small, np.uint8)[None], face.shape[0], moved[None])[0]
+        return occluder.predict(np.asarray(small, np.uint8)[None], face.shape[0], moved[None])[0]
 
     return visible
 

@@ -12,11 +12,13 @@ from facesmith.terminal import make_console, print_line
 if TYPE_CHECKING:
     from facesmith.models.onnx.export_spec import ExportReport
 
-_AFTER_TASKS: Final = {  # by the task's class; {output} is the first file that it wrote, the others are its settings
+# By the task's class: {output} is the first file that it wrote, {swapped} is named like the task's output, the others
+# are its settings.
+_AFTER_TASKS: Final = {
     "SwapTask": "facesmith provenance verify {output}",
     "GenerateTask": "facesmith provenance verify {output}",
     "CompareTask": "facesmith infer task=swap model={model} source=scene.mp4 output=swapped.mp4",
-    "MaskTask": "facesmith infer task=swap model=ada.onnx source={source} output=swapped.mp4",
+    "MaskTask": "facesmith infer task=swap model=ada.onnx source={source} output={swapped}",
     "ValidateTask": "facesmith provenance verify {source}",
     "EmbedTask": "facesmith infer task=swap model=any_identity.onnx profile={output} source=scene.mp4 "
     "output=swapped.mp4",
@@ -48,6 +50,7 @@ def after_task(task: Component, written: Sequence[Path]) -> list[str]:
     if not template or not written:
         return []
     given = {name: getattr(task, name, None) for name in ("model", "source")} | {"output": list(written)}
+    given["swapped"] = Path("swapped").with_suffix(Path(str(getattr(task, "output", None) or "")).suffix)  # or a folder
     first = {name: value[0] if isinstance(value, list) else value for name, value in given.items()}
     return [template.format(**{name: quote(_as_typed(value)) for name, value in first.items()})]
 

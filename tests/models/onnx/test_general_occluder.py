@@ -62,6 +62,18 @@ def test_general_occluder_excludes_what_is_before_the_mouth(
     assert visible[rest].mean() > 0.9
 
 
+def test_general_occluder_face_fully_covered_is_hidden(
+    occluder: Occluder, face: tuple[np.ndarray, np.ndarray]
+) -> None:
+    crop, landmarks = face
+    pattern = np.random.default_rng(0).integers(60, 200, (32, 32, 3), np.uint8)
+    cloth = np.tile(pattern, (SIDE // 32, SIDE // 32, 1))
+    board = crop.copy()
+    board[40:, 30:226] = (30, 90, 160)
+    masks = occluder(np.stack([cloth, board]), SIDE, np.stack([landmarks, landmarks]))
+    assert masks[:, outline_mask(landmarks, SIDE) > 0.5].max() == 0
+
+
 def test_general_occluder_landmarks_far_off_hide_nothing(
     occluder: Occluder, face: tuple[np.ndarray, np.ndarray], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,8 @@
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from skimage.data import astronaut
 
 from facesmith.errors import UserError
 from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.faces.geometry import topology
 from facesmith.faces.geometry.masks import skin_mask
-from facesmith.models.onnx.occlusion import Occluder
+from facesmith.models.onnx.occlusion import GENERAL, Occluder
 from facesmith.models.onnx.session import load_swapper
 from facesmith.tasks.swap.enhancer import Enhancer
 from facesmith.tasks.swap.frame_swap import FrameSwapper, MaskOptions
@@ -110,6 +113,24 @@ def test_frame_swapper_occlusion_stays_in_front(swapper_file, faces, graph_file)
     result = swap.swap(frame, faces)
     np.testing.assert_array_equal(at(result, face, 1), (255, 0, 0))
     assert magenta(at(result, face, 6))
+
+
+def test_frame_swapper_landmarks_far_off_leaves_the_box(tinting, faces, caplog):
+    """Landmarks scattered over the picture, but for those that align the face: told once, and only the box masks."""
+    (face,) = faces
+    scattered = face.landmarks.copy()
+    kept = [*topology.LEFT_EYE, *topology.RIGHT_EYE, *topology.NOSE, *topology.MOUTH]
+    others = np.setdiff1d(np.arange(len(scattered)), kept)
+    scattered[others, :2] = np.random.default_rng(0).uniform(0, 512, (len(others), 2))
+    lost = replace(face, landmarks=scattered)
+    model, occluder = tinting(-1, 0), Occluder(Path(GENERAL))
+    box = FrameSwapper(model, masks=MaskOptions(("box",), 0.3))
+    both = FrameSwapper(model, masks=MaskOptions(("box", "occlusion"), 0.3, occluder=occluder))
+    with caplog.at_level(logging.WARNING, logger="facesmith"):
+        for _ in range(2):
+            np.testing.assert_array_equal(both.swap(astronaut(), [lost]), box.swap(astronaut(), [lost]))
+    assert [record.message.count("landmarks lie outside of its crop") for record in caplog.records] == [1]
+    assert not np.array_equal(both.swap(astronaut(), faces), box.swap(astronaut(), faces))
 
 
 def test_frame_swapper_colour_match_restores_skin(tinting, faces):

@@ -74,7 +74,7 @@ class OnnxGraph:
         """
         self.path, self.setting = path, setting
         if not path.is_file():
-            raise UserError(f"{self}: no such file; give an ONNX file")
+            raise UserError(f"{self}: {'is a folder' if path.is_dir() else 'no such file'}; give an ONNX file")
         if path.suffix in _CHECKPOINTS:
             raise UserError(f"{self}: is a checkpoint; make a file of it: facesmith export ckpt_path={path} to=...")
         options = onnxruntime.SessionOptions()

@@ -48,23 +48,34 @@ class Occluder:
         """
         self._graph = graph = OnnxGraph(Path(assets.resolve(str(path))), setting)
         if len(graph.inputs) != 1:
-            raise UserError(
-                f"{graph}: wrong contract: its inputs are {', '.join(graph.inputs)}, not one picture (xseg)"
-            )
+            raise _wrong_contract(graph, f"its inputs are {', '.join(graph.inputs)}, not one picture")
         self._input, given = next(iter(graph.inputs.items()))
         output = next(iter(graph.outputs.values()))
         side = given.shape[1] if len(given.shape) == 4 else None
         if not isinstance(side, int) or not given.fits(None, side, side, 3):
-            raise UserError(f"{graph}: wrong contract: input is {given}, not tensor(float) Nx256x256x3 (xseg)")
+            raise _wrong_contract(graph, f"input is {given}, not tensor(float) Nx256x256x3")
         if not output.fits(None, side, side, 1):
-            raise UserError(f"{graph}: wrong contract: output 0 is {output}, not tensor(float) Nx{side}x{side}x1")
+            raise _wrong_contract(graph, f"output 0 is {output}, not tensor(float) Nx{side}x{side}x1")
         self.size = side
         self.takes_landmarks = LANDMARKS in graph.optional
         self._output = output.name
         self._warned = False
 
     def __call__(self, crops: Pixels, size: int, landmarks: Floats | None = None) -> Plane:
-        """Predict where faces are visible.
+        """Predict masks for a swap: blurred, and 0 where the face is rather covered, see `soften_mask`.
+
+        Args:
+            crops: (N,S,S,3) RGB uint8.
+            size: Side of the masks in px.
+            landmarks: As in `predict`.
+
+        Returns:
+            (N,size,size) 0..1.
+        """
+        return np.stack([soften_mask(one) for one in self.predict(crops, size, landmarks)])
+
+    def predict(self, crops: Pixels, size: int, landmarks: Floats | None = None) -> Plane:
+        """Predict how probable it is that a pixel shows the face.
 
         Args:
             crops: (N,S,S,3) RGB uint8.
@@ -73,7 +84,7 @@ class Occluder:
                 takes them finds them itself where None.
 
         Returns:
-            (N,size,size) 0..1, 1 where the face is visible; 1 everywhere where landmarks lie outside of their crop.
+            (N,size,size) 0..1; 1 everywhere where landmarks lie outside of their crop.
         """
         feed = {self._input: np.ascontiguousarray(crops[..., ::-1], np.float32) / np.float32(255)}
         lost = np.zeros(len(crops), np.bool_)
@@ -83,7 +94,7 @@ class Occluder:
         (found,) = self._graph.run(feed, [self._output])
         found[lost] = 1
         resized = [cv2.resize(one[..., 0].astype(np.float32), (size, size)) for one in found]
-        return np.stack([soften_mask(np.asarray(one, np.float32)) for one in resized])
+        return np.stack([np.asarray(one, np.float32) for one in resized])
 
     def _find_lost(self, landmarks: Floats) -> npt.NDArray[np.bool_]:
         """Return which faces' landmarks (N,478,3) are not in their crop, and warn of the first."""
@@ -96,3 +107,10 @@ class Occluder:
                 "%s: a face's landmarks lie outside of its crop; what covers such faces is not found", self._graph
             )
         return np.asarray(lost)
+
+
+def _wrong_contract(graph: OnnxGraph, why: str) -> UserError:
+    return UserError(
+        f"{graph}: wrong contract: {why} (xseg); give a file of facesmith export to=xseg, or omit the key for the "
+        "occluder that comes along"
+    )
