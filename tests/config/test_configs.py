@@ -101,6 +101,12 @@ def test_low_memory_of_video_lora_offloads_activations() -> None:
     assert (low.data.batch_size, low.model.offload) == (1, "activations")
 
 
+@pytest.mark.parametrize("trainer", ["gpu_16gb", "gpu_24gb"])
+def test_gpu_trainer_of_video_lora_takes_the_precision_of_its_base(trainer: str) -> None:
+    chosen = composed("train", "experiment=video_lora", f"trainer={trainer}")
+    assert (chosen.trainer.precision, chosen.model.base_dtype) == ("auto", "auto")
+
+
 @pytest.mark.parametrize("experiment", [option for _, option in _options("experiment")])
 def test_experiment_file_states_the_run(experiment: str) -> None:
     stated = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml")

@@ -8,12 +8,13 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch.utils._pytree import tree_leaves
 
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.quantization import bytes_per_weight, quantization_config
+from facesmith.methods.video_lora.quantization import bytes_per_weight, check_precision, quantization_config
 
 from ...quiet_trainer import quiet_trainer
 
@@ -98,3 +99,35 @@ def test_quantization_config_missing_library_raises(base: Path, monkeypatch: pyt
         with pytest.raises(UserError, match="base_storage=nf4: needs a CUDA GPU; use int8 here"):
             quantization_config("nf4", torch.float32)
     assert bytes_per_weight("as_computed", torch.bfloat16) == 2
+
+
+@pytest.mark.parametrize(
+    ("precision", "base_dtype", "mend"),
+    [
+        ("16-mixed", "bfloat16", "bf16-mixed"),
+        ("bf16-mixed", "float16", "16-mixed"),
+        ("bf16-true", "bfloat16", "bf16-mixed"),
+        ("bf16-true", "float32", "32-true"),
+        ("64-true", "auto", "32-true|bf16-mixed"),
+    ],
+)
+def test_check_precision_other_than_the_base_raises(precision: str, base_dtype: str, mend: str) -> None:
+    line = rf"^trainer.precision={precision}: .*model.base_dtype.*; set trainer.precision=({mend})$"
+    with pytest.raises(UserError, match=line):
+        check_precision(precision, base_dtype)
+
+
+@pytest.mark.parametrize(
+    "precision",
+    ["32-true", "16-mixed", "bf16-mixed"],
+)
+def test_check_precision_takes_any_autocast_over_float32(precision: str) -> None:
+    check_precision(precision, "float32")
+
+
+def test_prepare_data_float16_over_bfloat16_raises_before_encoding(demo: Settings, tmp_path: Path) -> None:
+    config = demo(tmp_path, "model.base_dtype=bfloat16", f"data.cache={tmp_path / 'cache'}")
+    trainer = quiet_trainer(max_epochs=1, plugins=[MixedPrecision("16-mixed", "cpu")])  # precision= would become bf16
+    with pytest.raises(UserError, match=r"trainer.precision=16-mixed: does not go with model.base_dtype=bfloat16"):
+        trainer.fit(config.model.build(), config.data.build())
+    assert not list(tmp_path.glob("cache/**/*.safetensors"))

@@ -56,6 +56,7 @@ from facesmith.methods.video_lora.identities import (
 )
 from facesmith.methods.video_lora.latents import vace_control
 from facesmith.methods.video_lora.memory_check import check_training_memory
+from facesmith.methods.video_lora.quantization import check_precision
 from facesmith.methods.video_lora.references import References, Size, best_portraits, encode_references
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
@@ -123,6 +124,7 @@ class VideoLoraDataModule(LightningDataModule):
             if self.trainer is not None:
                 model = self.trainer.lightning_module.config
                 assert isinstance(model, VideoLoraModuleConfig)
+                check_precision(str(self.trainer.precision), model.base_dtype)
                 check_training_memory(self.base, model, self.config)
             self._encode()
 

@@ -21,7 +21,7 @@ from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings, PhotoEn
 from facesmith.methods.video_lora.latents import encode_video, initial_noise, sample_latents, vace_control
 from facesmith.methods.video_lora.memory_check import check_disk_space
 from facesmith.methods.video_lora.memory_estimate import latents_bytes
-from facesmith.methods.video_lora.quantization import Storage, enable_storage_casting
+from facesmith.methods.video_lora.quantization import Storage, compute_dtype, enable_storage_casting
 from facesmith.methods.video_lora.text_encoding import pad_rows
 from facesmith.models.encoders.aggregation import warn_photo_count
 from facesmith.progress import track
@@ -230,7 +230,7 @@ def generate_prior_clips(
     size = sum(items[number].clip.stat().st_size for number in todo) / 2
     check_disk_space(cache.folder, size, f"{len(todo)} clips of the base itself", "data.cache")
     device = _device()
-    dtype, scheduler = _fast_dtype(device), base.load_scheduler()
+    dtype, scheduler = compute_dtype("auto"), base.load_scheduler()
     transformer = base.load_transformer(dtype, storage=storage)
     enable_storage_casting(transformer, storage, dtype)
     if streamed:
@@ -260,7 +260,3 @@ def generate_prior_clips(
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _fast_dtype(device: torch.device) -> torch.dtype:
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32

@@ -23,9 +23,9 @@ from facesmith.errors import UserError
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.lora import NAME, PREFIX, check_lora_fits_base, load_lora, set_lora_scale
-from facesmith.methods.video_lora.memory_check import Offload, compute_dtype
+from facesmith.methods.video_lora.memory_check import Offload
 from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention, build_conditioning
-from facesmith.methods.video_lora.quantization import Storage, enable_storage_casting
+from facesmith.methods.video_lora.quantization import Storage, compute_dtype, enable_storage_casting
 from facesmith.methods.video_lora.references import letterbox
 from facesmith.methods.video_lora.text_encoding import encode_prompts
 

@@ -19,7 +19,7 @@ from facesmith.methods.video_lora import memory_estimate as estimate
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.config import VideoLoraDataModuleConfig, VideoLoraModuleConfig
 from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape, FrozenWeights
-from facesmith.methods.video_lora.quantization import Storage
+from facesmith.methods.video_lora.quantization import Storage, compute_dtype
 from facesmith.progress import format_duration
 
 log = logging.getLogger(__name__)
@@ -215,15 +215,6 @@ def place_text_encoder(base: Base) -> tuple[torch.device, torch.dtype]:
         f"model.base={base.name}: its text encoder needs {format_bytes(count * 2)} of memory, {format_bytes(free)} are "
         "free; close other programs, or encode on a larger computer and copy its cache (data.cache) here"
     )
-
-
-def compute_dtype(chosen: str) -> torch.dtype:
-    """Resolve a type's name; `auto` is bfloat16 on a GPU that has it, float32 elsewhere."""
-    if chosen == "auto":
-        gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if gpu else torch.float32
-    found: torch.dtype = getattr(torch, chosen)
-    return found
 
 
 def free_memory() -> float:

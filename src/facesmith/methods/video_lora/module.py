@@ -27,7 +27,6 @@ from facesmith.methods.video_lora.identities import write_profiles
 from facesmith.methods.video_lora.lora import add_lora, without_lora
 from facesmith.methods.video_lora.memory_check import (
     check_disk_space,
-    compute_dtype,
     count_checkpoints,
     describe_duration,
 )
@@ -39,7 +38,7 @@ from facesmith.methods.video_lora.networks import (
     build_conditioning,
     is_face_attention,
 )
-from facesmith.methods.video_lora.quantization import enable_storage_casting
+from facesmith.methods.video_lora.quantization import compute_dtype, enable_storage_casting
 from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.training.callbacks.protocols import get_datamodule

@@ -1,4 +1,4 @@
-"""Storage types of frozen weights: the compute type, or smaller."""
+"""Number types of frozen weights: what they compute in, the precision that goes with it, and storage in fewer bits."""
 
 import importlib.util
 from typing import Any, Final, Literal
@@ -11,9 +11,46 @@ Storage = Literal["as_computed", "float8", "int8", "nf4"]
 
 # bytes per weight, scales included
 _BYTES: Final[dict[Storage, float]] = {"float8": 1.0, "int8": 1.02, "nf4": 0.57}
+_MIXED: Final = {torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}  # autocast in a base's own type
 _LIBRARY: Final = {"int8": "torchao", "nf4": "bitsandbytes"}
 _NEVER_CAST: Final = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$")  # diffusers' own, and the model's
 _NOT_QUANTIZED: Final = ["condition_embedder", "proj_out"]  # a small share of the weights, and the most easily hurt
+
+
+def compute_dtype(chosen: str) -> torch.dtype:
+    """Resolve a type's name; `auto` is bfloat16 on a GPU that has units for it, float32 elsewhere."""
+    if chosen == "auto":
+        gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if gpu else torch.float32
+    found: torch.dtype = getattr(torch, chosen)
+    return found
+
+
+def check_precision(precision: str, base_dtype: str) -> None:
+    """Check that the trainer's precision and the type of the base can be combined.
+
+    Autocast in another half precision than the base's rounds every weight a second time; in float16 over bfloat16 it
+    overflows. A `true` precision converts the LoRA as well, whose steps are then rounded away.
+
+    Args:
+        precision: Lightning's, such as `bf16-mixed`.
+        base_dtype: Name of the type that the base computes in, or `auto`.
+
+    Raises:
+        UserError: they cannot; names the setting to change.
+    """
+    dtype = compute_dtype(base_dtype)
+    key = f"model.base_dtype={base_dtype}" + (f" (here {_name(dtype)})" if base_dtype == "auto" else "")
+    if precision in ("bf16-true", "64-true"):
+        raise UserError(
+            f"trainer.precision={precision}: would convert the LoRA as well as the base, whose type model.base_dtype "
+            f"chooses; set trainer.precision={_MIXED.get(dtype, '32-true')}"
+        )
+    if precision in _MIXED.values() and dtype != torch.float32 and precision != _MIXED[dtype]:
+        raise UserError(
+            f"trainer.precision={precision}: does not go with {key}, whose weights it would convert to another half "
+            f"precision; set trainer.precision={_MIXED[dtype]}"
+        )
 
 
 def quantization_config(storage: Storage, dtype: torch.dtype) -> Any:
@@ -74,3 +111,7 @@ def bytes_per_weight(storage: Storage, dtype: torch.dtype) -> float:
         dtype: Type that the model computes in.
     """
     return _BYTES.get(storage, float(dtype.itemsize))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -147,6 +147,23 @@ def test_onnx_generator_file_is_read_adapted_and_written_back(files, name, tmp_p
     assert moved > 1e-3
 
 
+@pytest.mark.parametrize(
+    "name", ["inswapper", "aad facesmith", pytest.param("mesh_warp facesmith", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_onnx_generator_in_mixed_precision_is_near_full_precision(files, name, half):
+    base = loaded(files(name))
+    add_lora(base, LORA)
+    inputs = fed(base)
+    full = base(*inputs).face
+    with torch.autocast("cpu", half):
+        mixed = base(*inputs).face
+    assert mixed.dtype == torch.float32
+    assert (mixed - full).abs().mean() < 0.02  # of 2
+    mixed.square().mean().backward()
+    assert all(value.grad.isfinite().all() for value in base.parameters() if value.requires_grad)
+
+
 def test_onnx_module_operators_equal_onnx_test_cases():
     """ONNX's own test cases of every operator that is supported: as it says, or refused."""
     right, wrong, refused = set(), [], set()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 import torch
@@ -72,20 +73,28 @@ class OnnxModule(nn.Module):
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """Compute the outputs.
 
+        Where automatic mixed precision is on, only layers that can be adapted use it: all else, such as the geometry
+        of a face or a variance, was written for float32, and gives NaN in less.
+
         Args:
             given: The inputs, in the order of `inputs`.
         """
+        device = given[0].device.type
+        mixed = torch.is_autocast_enabled(device)
+        if mixed:
+            given = tuple(value.float() if value.is_floating_point() else value for value in given)
         values: dict[str, Tensor] = dict(zip(self.inputs, given, strict=True)) | self._numbers
         values.update((name, getattr(self, key)) for name, key in self._buffer_of.items())
-        for node, done in zip(self.nodes, self._last, strict=True):
-            result = self._compute(node, values)
-            for name, value in zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=False):
-                values[name] = value
-            for name in done:
-                del values[name]
+        with torch.autocast(device, enabled=False) if mixed else nullcontext():
+            for node, done in zip(self.nodes, self._last, strict=True):
+                result = self._compute(node, values, mixed)
+                for name, value in zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=False):
+                    values[name] = value
+                for name in done:
+                    del values[name]
         return tuple(values[name] for name in self.outputs)
 
-    def _compute(self, node: Node, values: dict[str, Tensor]) -> Any:
+    def _compute(self, node: Node, values: dict[str, Tensor], mixed: bool) -> Any:
         name = self._layer_at.get(node.outputs[0])
         if name is None:
             return SUPPORTED[node.op](node, *(values[each] if each else None for each in node.inputs))
@@ -94,7 +103,11 @@ class OnnxModule(nn.Module):
         if node.op == "Conv" and not pads_inside(base):
             pads = spatial.padding(node, x.shape[2:], base.kernel_size)
             x = F.pad(x, pads) if any(pads) else x
-        made: Tensor = layer(x)
+        if mixed and name not in self.fixed:
+            with torch.autocast(x.device.type):
+                made: Tensor = layer(x).float()
+        else:
+            made = layer(x)
         if node.op == "Gemm" and base.bias is None and len(node.inputs) > 2 and node.inputs[2]:
             made = made + node.get("beta", 1.0) * values[node.inputs[2]]
         return made
