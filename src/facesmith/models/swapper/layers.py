@@ -4,6 +4,9 @@ import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,14 +71,24 @@ def resize(planes: Tensor, size: int, mode: str) -> Tensor:
     Args:
         planes: (N,C,S,S).
         size: Target side in px.
-        mode: Mode of `torch.nn.functional.interpolate`.
+        mode: "bilinear" or "bicubic", as in `torch.nn.functional.interpolate`.
     """
     side = int(planes.shape[-1])
     if side == size:
         return planes
-    unit = torch.eye(side, dtype=planes.dtype, device=planes.device)[None, None]
-    weights = F.interpolate(unit, size=(size, side), mode=mode, align_corners=False)[0, 0]
+    weights = torch.as_tensor(_interpolation_matrix(side, size, mode), dtype=planes.dtype, device=planes.device)
     return weights @ planes @ weights.T
+
+
+@functools.cache
+def _interpolation_matrix(side: int, size: int, mode: str) -> npt.NDArray[np.float32]:
+    """Return the (size,side) matrix that interpolates a column.
+
+    OpenCV's kernels are those of `torch.nn.functional.interpolate`, and it stays out of a traced graph, where torch's
+    cubic interpolation becomes hundreds of operators.
+    """
+    kernels = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
+    return cv2.resize(np.eye(side, dtype=np.float32), (side, size), interpolation=kernels[mode])
 
 
 def pixel_centres(size: int, like: Tensor) -> Tensor:
