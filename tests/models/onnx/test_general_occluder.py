@@ -62,9 +62,7 @@ def test_general_occluder_excludes_what_is_before_the_mouth(
     assert visible[rest].mean() > 0.9
 
 
-def test_general_occluder_face_fully_covered_is_hidden(
-    occluder: Occluder, face: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_general_occluder_face_fully_covered_is_hidden(occluder: Occluder, face: tuple[np.ndarray, np.ndarray]) -> None:
     crop, landmarks = face
     pattern = np.random.default_rng(0).integers(60, 200, (32, 32, 3), np.uint8)
     cloth = np.tile(pattern, (SIDE // 32, SIDE // 32, 1))

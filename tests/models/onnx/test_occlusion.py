@@ -75,7 +75,10 @@ def test_occluder_wrong_contract_names_file_and_mend(red_hides, graph_file, tmp_
         (identity_file(graph_file, "nchw.onnx", 1, 3, 64, 64), "input is tensor(float) 1x3x64x64"),
         (identity_file(graph_file, "wide.onnx", 1, 64, 80, 3), "input is tensor(float) 1x64x80x3"),
         (identity_file(graph_file, "free.onnx", "N", "H", "W", 3), "input is tensor(float) NxHxWx3"),
-        (as_float16(identity_file(graph_file, "half.onnx", 1, 64, 64, 3)), "input is tensor(float16) 1x64x64x3, not tensor(float)"),
+        (
+            as_float16(identity_file(graph_file, "half.onnx", 1, 64, 64, 3)),
+            "input is tensor(float16) 1x64x64x3, not tensor(float)",
+        ),
     ):
         with pytest.raises(UserError) as caught:
             Occluder(path)
