@@ -35,3 +35,18 @@ def test_prose_is_whole_without_a_terminal_and_fits_one() -> None:
         lines = file.getvalue().splitlines()
         assert " ".join(lines) == text
         assert max(map(len, lines)) <= most
+
+
+def test_a_name_that_fits_without_its_indentation_is_moved_to_the_left() -> None:
+    path = "runs/" + "x" * 60 + "/renders/epoch_0000.png"
+    lines = wrap_text(f"  Look at  {path}\n           {path} and others", len(path) + 1).splitlines()
+    assert [line.strip() for line in lines] == ["Look at", path, path, "and others"]
+    assert max(map(len, lines)) == len(path) + 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its shells share no mark that continues a line")
+def test_an_argument_that_fits_without_indentation_is_moved_to_the_left() -> None:
+    argument = "model=" + "x" * 70
+    wrapped = wrap_text(f"  facesmith infer {argument} source=scene.mp4", 80)
+    assert max(map(len, wrapped.splitlines())) <= 80
+    assert shlex.split(wrapped.replace("\\\n", " ")) == ["facesmith", "infer", argument, "source=scene.mp4"]

@@ -37,6 +37,7 @@ class Interrupted(BaseException):  # like KeyboardInterrupt, no error
         self.code = 128 + number
 
 
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _BARRED: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _WRITER: Final = ("PytorchStreamWriter failed", "inline_container.cc", "iostream error")
@@ -195,6 +196,15 @@ def summarize_error(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     return f"unexpected {type(error).__name__}: {_short(error)}; leave the file out, or report this"
+
+
+def escape_controls(text: object) -> str:
+    """Return a value as text of one line: line breaks and other control characters as escapes.
+
+    Args:
+        text: As it was typed or read.
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from facesmith.errors import (
     MediaError,
     UserError,
     comes_from_full_disk,
+    escape_controls,
     format_bytes,
     free_bytes,
     is_disk_full,
@@ -104,7 +105,7 @@ def require_writable(folder: Path, setting: str, room: int = 0) -> None:
     try:
         there = next(above for above in (absolute, *absolute.parents) if above.exists())
     except OSError as error:
-        raise UserError(f"{setting}={folder}: cannot be a path ({error.strerror})") from None
+        raise UserError(f"{setting}={escape_controls(folder)}: cannot be a path ({error.strerror})") from None
     if not there.is_dir():
         raise UserError(f"{setting}={folder}: {there} is a file; choose another folder")
     try:

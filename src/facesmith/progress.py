@@ -122,6 +122,7 @@ def waiting(title: str, *, shown: bool = True) -> Iterator[None]:
                 beat()
 
         bar.add_task(title, total=None)
+        bar.refresh()
         # rich draws a display within another one only when the outer one is drawn
         thread = threading.Thread(target=redraw, daemon=True)
         thread.start()

@@ -7,6 +7,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Final
 
+from facesmith.errors import escape_controls
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,6 +43,7 @@ def print_error(line: str) -> None:
     Args:
         line: Text.
     """
+    line = "\n".join(map(escape_controls, line.split("\n")))
     width = shutil.get_terminal_size().columns
     print(wrap_text(line, width) if sys.stderr.isatty() else line, file=sys.stderr)
 
@@ -64,7 +67,13 @@ def _wrap_line(line: str, width: int) -> str:
     described = title is not None and title.end() < width // 2
     indent = title.end() if title is not None and described else len(line) - len(line.lstrip())
     broken = textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(broken)
+    return "\n".join(_pull_left(one, width) for one in broken)
+
+
+def _pull_left(line: str, width: int) -> str:
+    """Return a line with less indentation where it is too long, so that a long name or address stays whole."""
+    text = line.lstrip()
+    return line if len(line) <= width else " " * max(0, width - len(text)) + text
 
 
 def _fold_command(line: str, width: int) -> str:
@@ -79,4 +88,4 @@ def _fold_command(line: str, width: int) -> str:
             lines[-1] += f" {word}"
         else:
             lines.append(f"{indent}    {word}")
-    return " \\\n".join(lines)
+    return " \\\n".join(_pull_left(one, width - len(" \\")) for one in lines)

@@ -1,4 +1,4 @@
-"""A terminal of 100 by 30 in which a command runs: every screen it showed, and when."""
+"""A terminal in which a command runs, of 100 by 30 unless asked otherwise: every screen it showed, and when."""
 
 import os
 import pty
@@ -41,21 +41,22 @@ class Played:
         path.write_text("\n".join([*parts, f"--- the end, code {self.code} ---", self.text, f"gaps: {self.gaps}"]))
 
 
-def play(command: Sequence[str], folder: Path, limit: float = 1200.0) -> Played:
+def play(command: Sequence[str], folder: Path, limit: float = 1200.0, columns: int = COLUMNS) -> Played:
     """Run a command in a pseudo terminal and watch its screen.
 
     Args:
         command: Its words.
         folder: Where it runs.
         limit: Seconds after which it is ended.
+        columns: Of the terminal.
     """
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
-        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(ROWS)}
         os.execvpe(command[0], list(command), environment)
-    ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    screen = pyte.HistoryScreen(COLUMNS, ROWS, history=100_000)
+    ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+    screen = pyte.HistoryScreen(columns, ROWS, history=100_000)
     stream, played, began = pyte.ByteStream(screen), Played(), time.monotonic()
     changed, shown = began, ""
     while time.monotonic() - began < limit:
@@ -83,6 +84,6 @@ def play(command: Sequence[str], folder: Path, limit: float = 1200.0) -> Played:
         os.kill(child, signal.SIGTERM)
     _, status = os.waitpid(child, 0)
     played.code = os.waitstatus_to_exitcode(status)
-    above = ("".join(line[x].data for x in range(COLUMNS)).rstrip() for line in screen.history.top)
+    above = ("".join(line[x].data for x in range(columns)).rstrip() for line in screen.history.top)
     played.text = "\n".join([*above, shown])
     return played

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -59,8 +60,8 @@ def _describe(media: object) -> str:
     if not path.is_dir():
         return str(media)
     count = 0
-    for file in path.rglob("*"):
-        count += file.is_file()
+    for _, _, files in os.walk(path):  # which passes over folders that cannot be read
+        count += len(files)
         if count > _MOST_COUNTED:
             return f"{media} (more than {_MOST_COUNTED} files)"
     return f"{media} ({count} {'file' if count == 1 else 'files'})"

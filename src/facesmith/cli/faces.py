@@ -16,7 +16,7 @@ from facesmith.progress import waiting
 from facesmith.terminal import make_console, print_line
 
 if TYPE_CHECKING:
-    from facesmith.faces.face_set.face_set import FaceSet
+    from facesmith.faces.face_set.face_set import FaceSet, SelectedFace
 
 _HELP: Final = """\
 Look through the faces of a face set and leave some out; trainings and profiles honour it.
@@ -92,7 +92,9 @@ def main(given: Sequence[str]) -> int:
     if verb:
         print_line("The next training and the next profile honour it; runs that exist stay as they are.", console)
     else:
-        print_next([f"facesmith faces {quote(name)} leave-out <numbers>"])
+        numbers = " ".join(str(row.number) for row in _sort(faces, config.sort)[:2])
+        print_line("The worst come first." if config.sort != "number" else "Blurred, or somebody else? Then:", console)
+        print_next([f"facesmith faces {quote(name)} leave-out {numbers}"])
     return 0
 
 
@@ -114,21 +116,23 @@ def _find(root: Path, name: str, key: str | None) -> Path:
     return named[-1]
 
 
+def _sort(faces: "FaceSet", key: str) -> "list[SelectedFace]":
+    return sorted(faces.describe_selected(), key=lambda row: getattr(row, key))
+
+
 def _draw(faces: "FaceSet", sort: str) -> list[Path]:
     """Draw all selected faces with their numbers, those left out crossed out in red, on as many sheets as it takes."""
     from facesmith.faces.face_set.contact_sheet import Thumbnail, write_contact_sheet
 
-    rows = faces.describe_selected()
-    order = sorted(range(len(rows)), key=lambda row: getattr(rows[row], sort))
     thumbnails = [
         Thumbnail(
-            faces.path / "crops" / rows[row].crop,
-            f"{rows[row].number}  {rows[row].origin}",
-            "left out by you" if rows[row].crop in faces.left_out else None,
+            faces.path / "crops" / row.crop,
+            f"{row.number}  {row.origin}",
+            "left out by you" if row.crop in faces.left_out else None,
             (None,) * 5,
-            rows[row].landmarks,
+            row.landmarks,
         )
-        for row in order
+        for row in _sort(faces, sort)
     ]
     pages = [thumbnails[start : start + _PAGE] for start in range(0, len(thumbnails), _PAGE)]
     written = []

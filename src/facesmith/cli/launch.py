@@ -14,8 +14,11 @@ from typing import NoReturn, TypeVar
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 import facesmith
 from facesmith.cli import resolvers  # noqa: F401  # registers them
@@ -31,6 +34,8 @@ from facesmith.training.run.log import get_rank
 
 _PACKAGE = Path(facesmith.__file__).parent
 _MULTIRUN = ("-m", "--multirun")
+_SINGLE = ("analyzer", "data", "engine", "experiment", "model", "model/generator", "task", "trainer")
+"""Config groups of whose options two would contradict each other."""
 _TRACEBACKS = "FACESMITH_TRACEBACKS"  # set by the user; passed on to the processes a run starts
 
 C = TypeVar("C", bound=Settings)
@@ -88,8 +93,9 @@ def hydra_command(
             except Exception as error:
                 if tracebacks:
                     raise
+                of_values = is_refused(error) or _is_early(error) or isinstance(error, OmegaConfBaseException)
                 lines = (
-                    (_mistakes(folder, config_name, expanded, check) if is_refused(error) or _is_early(error) else [])
+                    (_mistakes(folder, config_name, expanded, check) if of_values else [])
                     or explain_error(error)
                     or _explain_folder(error)
                 )
@@ -180,6 +186,8 @@ def _check_overrides(overrides: Sequence[str], folder: Path) -> None:
             empty.
     """
     for argument in overrides:
+        if "\0" in argument:
+            raise UserError(f"{argument}: holds a NUL character, which no name and no path can")
         group, equals, value = argument.lstrip("+").partition("=")
         removed = group.removeprefix("~") if group.startswith("~") else ""
         if removed and (folder / removed).is_dir():
@@ -193,6 +201,10 @@ def _check_overrides(overrides: Sequence[str], folder: Path) -> None:
         is_group = re.fullmatch(r"[a-z][a-z_/]*", group) is not None and (folder / group).is_dir()
         if is_group and re.fullmatch(r"null|true|false|[-+.\d][-+.\deE_]*", value, re.IGNORECASE):
             raise UserError(f"{argument}: is a config group; choose one of {_list_options(folder / group)}")
+        if is_group and (".." in Path(value).parts or Path(value).is_absolute()):
+            raise UserError(f"{argument}: no such option; choose one of {_list_options(folder / group)}")
+        if is_group and group in _SINGLE and value.startswith("[") and "," in value:
+            raise UserError(f"{argument}: takes one option; choose one of {_list_options(folder / group)}")
 
 
 def _list_options(group: Path) -> str:
@@ -202,8 +214,20 @@ def _list_options(group: Path) -> str:
 def _mistakes(folder: Path, config_name: str, argv: Sequence[str], check: Callable[[DictConfig], object]) -> list[str]:
     parsed = get_args_parser().parse_args(list(argv))
     overrides = [override for override in parsed.overrides if not override.startswith("hydra")]
+    if parsed.multirun:
+        overrides = [_first_of_sweep(override) for override in overrides]
     search = Path(parsed.config_dir) if parsed.config_dir else None
     return override_mistakes(folder, parsed.config_name or config_name, overrides, check, search)
+
+
+def _first_of_sweep(override: str) -> str:
+    """Return an override with the first of its values; as it is where it cannot be read or holds one only."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        first = next(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else None
+    except (HydraException, ValueError, StopIteration):
+        return override
+    return override if first is None else f"{override.partition('=')[0]}={first}"
 
 
 def _exit_with(lines: Sequence[str]) -> NoReturn:

@@ -170,6 +170,8 @@ def _chain(error: BaseException | None, implicit: bool = False) -> Iterator[Base
 def _reword(error: HydraException) -> str:
     """Return what Hydra says of an override, in words that name the mend."""
     text = _flat(error)
+    if found := re.search(r"Error while evaluating '(.+?)':", text):
+        return f"{found[1]} cannot be evaluated; write 1,2 or choice(1,2), range(1,4), interval(1,4)"
     if text.startswith("Ambiguous value"):
         return "a comma means many runs; add -m, or give one value"
     if text.startswith("Error merging override"):
@@ -178,4 +180,5 @@ def _reword(error: HydraException) -> str:
 
 
 def _flat(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    text = str(error).partition("\n    full_key:")[0]
+    return re.sub(r"^\w+ raised while resolving interpolation: ", "", " ".join(text.split()))

@@ -7,14 +7,16 @@ from typing import Final
 
 from hydra.core.hydra_config import HydraConfig
 
+from facesmith.assets.catalog import ASSETS
 from facesmith.config.schema import ExportConfig, InferConfig, JobConfig, TrainConfig
 from facesmith.config.validation_errors import closest_match
-from facesmith.errors import UserError
+from facesmith.errors import UserError, escape_controls
 from facesmith.files import require_writable
 
 _MEDIA_KEYS: Final = ("source", "targets", "target", "faces", "videos", "poses")
 """Keys of data and tasks that name media, or folders of them."""
 _FILE_KEYS: Final = ("base", "init_from", "model", "profile", "occluder", "masks", "adapter", "ckpt_path")
+_KEYS_OF_SIGNING: Final = ("certificate", "key")
 """Keys that name files or folders that must exist, where their values are paths."""
 _STAGES: Final = ("val", "val_holdout", "before", "before_holdout", "base", "base_holdout")
 _LEAST_ROOM: Final = 200_000_000  # bytes
@@ -34,6 +36,7 @@ def check_training(config: TrainConfig) -> None:
     folders = {"paths.runs": config.paths.runs, "paths.face_sets": config.paths.face_sets}
     lines += [line for key, folder in folders.items() for line in _unwritable(key, folder)]
     lines += _unwritable_log(config)
+    lines += _missing_files(config.provenance, "provenance")
     lines += _unknown_metrics(config)
     _refuse(lines)
 
@@ -50,8 +53,9 @@ def check_inference(config: InferConfig) -> None:
     lines = [*_missing_media(config, ""), *_missing_media(config.task, "task"), *_missing_files(config.task, "task")]
     for number, entry in enumerate(getattr(config.task, "cast", None) or ()):
         lines += _missing_files(entry, f"task.cast.{number}")
+    lines += _missing_files(config.provenance, "provenance")
     if config.output is not None:
-        lines += _unwritable("output", config.output.parent)
+        lines += [*_unwritable("output", config.output.parent), *_is_source(config.source, config.output)]
     lines += _unwritable_log(config)
     _refuse([line.removeprefix("task.") for line in dict.fromkeys(lines)])
 
@@ -77,7 +81,10 @@ def find_missing(named: str) -> str | None:
     if not named.strip():
         return "is empty; name a file or a folder"
     if named.startswith("asset:"):
-        return None
+        name = named.removeprefix("asset:")
+        closest = closest_match(name, ASSETS)
+        mend = f"did you mean asset:{closest}?" if closest else "`facesmith assets` lists them"
+        return None if name in ASSETS else f"there is no such asset; {mend}"
     if re.match(r"[a-z]+://", named):
         return "is an address; download it first, and name the file"
     try:
@@ -105,16 +112,16 @@ def _missing_media(settings: object, prefix: str) -> Iterator[str]:
         for one in _paths(named):
             why = find_missing(one)
             if why:
-                yield f"{prefix}.{key}={one}: {why}".lstrip(".")
+                yield f"{prefix}.{key}={escape_controls(one)}: {why}".lstrip(".")
 
 
 def _missing_files(settings: object, prefix: str) -> Iterator[str]:
-    for key in _FILE_KEYS:
+    for key in (*_FILE_KEYS, *_KEYS_OF_SIGNING):
         value = getattr(settings, key, None)
         for one in value if isinstance(value, list) else [value]:
             why = find_missing(str(one)) if isinstance(one, Path) else None
             if why:
-                yield f"{prefix}.{key}={one}: {why}".lstrip(".")
+                yield f"{prefix}.{key}={escape_controls(one)}: {why}".lstrip(".")
 
 
 def _missing_assets(config: JobConfig) -> Iterator[str]:
@@ -157,6 +164,14 @@ def _unwritable(key: str, folder: Path) -> Iterator[str]:
         require_writable(folder, key, _LEAST_ROOM)
     except UserError as error:
         yield str(error)
+
+
+def _is_source(source: object, output: Path) -> Iterator[str]:
+    """Refuse an output that is a source itself."""
+    for one in _paths(source):
+        path = Path(one).expanduser()
+        if path.is_file() and output.is_file() and path.samefile(output):
+            yield f"output={output}: is the source itself; choose another place"
 
 
 def _unwritable_log(config: JobConfig) -> Iterator[str]:

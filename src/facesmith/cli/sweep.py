@@ -124,6 +124,7 @@ def _status(config: StatusConfig) -> None:
     from facesmith.sweep.runs import find_runs
 
     Console().print(make_status_table(find_runs(config.folder)))
+    print_next([f"facesmith sweep leaderboard {quote(short_path(config.folder))}"])
 
 
 def _leaderboard(config: LeaderboardConfig) -> None:

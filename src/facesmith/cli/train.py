@@ -18,6 +18,7 @@ from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError, explain_errors
 from facesmith.files import make_private_folder
 from facesmith.media.provenance import check_signing, set_signing_key
+from facesmith.progress import waiting
 from facesmith.training.callbacks.checkpoints import GracefulShutdown
 from facesmith.training.callbacks.exact_state import ExactState
 from facesmith.training.callbacks.record import RecordRun
@@ -98,8 +99,9 @@ def _fit(
     if config.trainer.max_epochs:
         log_device_hint(config.trainer.accelerator)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    datamodule: lightning.LightningDataModule = config.data.build()
-    module: lightning.LightningModule = config.model.build()
+    with waiting("reading the models", shown=get_rank() == 0):
+        datamodule: lightning.LightningDataModule = config.data.build()
+        module: lightning.LightningModule = config.model.build()
     callbacks = [component.build() for component in config.callbacks.values() if component]
     exact = ExactState(recorder.record.settings)
     callbacks = [

@@ -4,11 +4,10 @@ Composed configs are validated here, before anything heavy is imported.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf import DictConfig
 from pydantic import (
     AfterValidator,
     Field,
@@ -22,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from facesmith.config.adapters import AdapterSettings
 from facesmith.config.conf_folder import folders
+from facesmith.config.references import make_plain
 from facesmith.config.settings import (
     AnalyzerConfig,
     CallbackConfig,
@@ -105,6 +105,7 @@ class JobConfig(Settings):
 
 
 _LARGEST: Final = 2**53  # of whole numbers
+_TIMES: Final = ("days", "hours", "minutes", "seconds")
 _STRATEGIES: Final = ("auto", "ddp", "fsdp", "deepspeed", "single_", "xla", "model_parallel")
 
 
@@ -128,8 +129,11 @@ _Batches = (
 def _check_time(given: object) -> object:
     if isinstance(given, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", given) is None:
         raise ValueError("must be days:hours:minutes:seconds, such as 00:02:30:00")
-    if not isinstance(given, str | dict | None):
-        raise ValueError("must be days:hours:minutes:seconds, such as 00:02:30:00")
+    numbers = isinstance(given, dict) and all(
+        key in _TIMES and isinstance(value, int | float) and value >= 0 for key, value in given.items()
+    )
+    if not (given is None or isinstance(given, str) or numbers):
+        raise ValueError(f"must be days:hours:minutes:seconds, such as 00:02:30:00, or numbers of {', '.join(_TIMES)}")
     return given
 
 
@@ -185,7 +189,7 @@ class TrainerConfig(ForeignComponent):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: int | list[int] | Literal["auto"]
     """How many devices, or their numbers."""
-    max_epochs: int = Field(ge=0)
+    max_epochs: int = Field(ge=0, le=1_000_000_000)
     """Passes over the training data; 0 validates and exports what is known without training."""
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
     """`auto` is a half precision where the device is fast at it, else 32-true."""
@@ -220,7 +224,7 @@ class TrainerConfig(ForeignComponent):
     @field_validator("devices")
     @classmethod
     def _require_a_device(cls, devices: int | list[int] | str) -> int | list[int] | str:
-        if devices in (0, []):
+        if devices in (0, []) or (isinstance(devices, int) and devices < -1):
             raise ValueError("a training needs a device: 1, a list of their numbers, or auto")
         if isinstance(devices, list) and len(set(devices)) < len(devices):
             raise ValueError("names a device twice")
@@ -240,7 +244,7 @@ class TrainConfig(JobConfig):
     """A run's folder to continue, or `auto`: the newest run of this experiment and name."""
     busy: Literal["refuse", "wait"]
     """What to do while another run of this name is running."""
-    monitor: str | None
+    monitor: Annotated[str, Field(min_length=1)] | None
     """Metric that chooses the best checkpoint and that a sweep optimises."""
     monitor_mode: Literal["min", "max"]
     """Whether the metric is better smaller or larger."""
@@ -339,18 +343,17 @@ def validate(cfg: DictConfig, schema: type[C]) -> C:
     Raises:
         UserError: One line for each mistake, all at once: dotted key, value, what is allowed, "did you mean".
     """
-    dangling: dict[str, str] = {}
-    borrowed: set[str] = set()
-    plain = _plain(cfg, "", dangling, borrowed)
-    huge = list(_huge_numbers(plain, ""))
+    plain = make_plain(cfg)
+    huge = list(_huge_numbers(plain.values, ""))
     try:
-        config = schema.model_validate(plain)
+        config = schema.model_validate(plain.values)
     except ValidationError as error:
-        lines = format_errors(error.errors(), schema, plain)
-        lines = [line for line in lines if not _lies_in(line, (*dangling, *borrowed))] or lines
-        raise UserError("\n".join([*(line.removeprefix(": ") for line in lines), *huge])) from None
-    if dangling or huge:
-        raise UserError("\n".join([*dangling.values(), *huge]))
+        lines = [line.removeprefix(": ") for line in format_errors(error.errors(), schema, plain.values)]
+        own = [line for line in lines if not plain.lies_elsewhere(line)]
+        raise UserError("\n".join([*own, *plain.explain(own), *huge] or lines)) from None
+    wrong = [*(plain.explain() or plain.unset.values()), *huge]
+    if wrong:
+        raise UserError("\n".join(wrong))
     return config
 
 
@@ -364,39 +367,6 @@ def _huge_numbers(value: object, place: str) -> Iterator[str]:
             yield from _huge_numbers(inner, place)
     elif isinstance(value, int) and abs(value) > _LARGEST:
         yield f"{place}={value}: is too large a number; the largest is {_LARGEST}"
-
-
-def _lies_in(line: str, places: Iterable[str]) -> bool:
-    """Return whether a line is about one of the places, or a key below one."""
-    key = re.split(r"[:=]", line, maxsplit=1)[0]
-    return any(key == place or key.startswith(f"{place}.") for place in places)
-
-
-def _plain(node: DictConfig | ListConfig, path: str, dangling: dict[str, str], borrowed: set[str]) -> Any:
-    """Resolve a config to plain values, without missing ones.
-
-    Notes in `dangling` what refers to nothing, in `borrowed` what takes its value from another key: a mistake
-    there is reported at that key.
-    """
-    keys: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
-    found: dict[Any, Any] = {}
-    for key in keys:
-        place = f"{path}.{key}" if path else str(key)
-        if OmegaConf.is_missing(node, key):
-            continue
-        try:
-            value = node[key]
-        except InterpolationToMissingValueError:
-            dangling[place] = f"{place}: refers to a value that is not set"
-            continue
-        except OmegaConfBaseException as error:
-            dangling[place] = f"{place}: {' '.join(str(error.msg or error).split())}"
-            continue
-        if OmegaConf.is_interpolation(node, key):
-            borrowed.add(place)
-        nested = isinstance(value, DictConfig | ListConfig)
-        found[key] = _plain(value, place, dangling, borrowed) if nested else value
-    return found if isinstance(node, DictConfig) else list(found.values())
 
 
 def _options(group: str) -> list[str]:

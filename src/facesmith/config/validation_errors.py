@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 
 from pydantic import BaseModel
 
+from facesmith.errors import escape_controls
+
 _MESSAGES: Final = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
@@ -58,7 +60,7 @@ def suggest_key(key: str, keys: Iterable[str]) -> str | None:
         key: As it was given.
         keys: Dotted keys that exist.
     """
-    keys = list(keys)
+    keys = [one for one in keys if one != key and not key.startswith(f"{one}.")]
     closest = closest_match(key, keys)
     if closest:
         return closest
@@ -169,7 +171,7 @@ def _message(error: Mapping[str, Any]) -> str:
         return f"must hold at most {context.get('max_length')}"
     if error["type"] == "literal_error":
         return " or ".join(_expected(context))
-    return _MESSAGES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ").replace(
+    return _MESSAGES.get(error["type"]) or str(error.get("msg", "")).removeprefix("Value error, ").replace(
         "Input should", "must"
     )
 
@@ -200,7 +202,7 @@ def _wrong(
         line = f"{key}{_shown(value)}: choose one of {', '.join(choices)}"
         return f"{line}; did you mean {meant}?" if meant else line
     if kind == "string_pattern_mismatch" and "a-z" in str(context.get("pattern")):
-        return f"{key}={value}: must be lower-case letters, digits, - and _, such as ada or scene_2"
+        return f"{key}={escape_controls(value)}: must be lower-case letters, digits, - and _, such as ada or scene_2"
     message = _message(error)
     return f"{key}{_shown(value)}: {message}"
 
@@ -211,7 +213,7 @@ def _shown(value: object) -> str:
         return f"={str(value).lower()}"
     if isinstance(value, list) and len(value) <= 6:
         return f"=[{','.join(_shown(one)[1:] or '...' for one in value)}]"
-    return f"={value}" if isinstance(value, str | int | float) else ""
+    return f"={escape_controls(value)}" if isinstance(value, str | int | float) else ""
 
 
 def _names(schema: type[BaseModel] | None, path: Sequence[str | int]) -> list[str]:

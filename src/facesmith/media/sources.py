@@ -95,6 +95,12 @@ class MediaList(list[Media]):
         super().__init__(media)
         self.skipped = dict(skipped or {})
 
+    def describe_others(self) -> str | None:
+        """Return a line about the files that are no media; None where there are none."""
+        others = [file for file, reason in self.skipped.items() if reason == _NO_MEDIUM]
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        return f"Left out: {printable(others[0].name)}{more}, {_NO_MEDIUM}" if others else None
+
 
 def find_media(source: str | Path | Sequence[str | Path], *, output: Path | None = None) -> MediaList:
     """List the images and videos that a setting names.

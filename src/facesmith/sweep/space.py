@@ -67,6 +67,10 @@ class Dimension:
         assert isinstance(low, int | float)
         return low
 
+    def other_values(self) -> tuple[Value, ...]:
+        """Return the values beside the first one, of an interval its end."""
+        return self.values[1:] if self.values is not None else (getattr(self.distribution, "high", None),)
+
 
 @dataclass(frozen=True)
 class Space:
@@ -98,6 +102,13 @@ class Space:
     def first_point(self) -> dict[str, Value]:
         """Return one point, always the same."""
         return {one.name: one.first_value() for one in self.dimensions}
+
+    def neighbours(self) -> Iterator[dict[str, Value]]:
+        """Yield the points that differ from the first one in one key."""
+        first = self.first_point()
+        for one in self.dimensions:
+            for value in one.other_values():
+                yield first | {one.name: value}
 
     def grid(self) -> Iterator[dict[str, Value]]:
         """Return every combination, the last key changing fastest, as Hydra does.
@@ -145,7 +156,9 @@ def _dimension(key: str, override: Override) -> Dimension:
     log = "log" in tags
     try:
         if isinstance(sweep, RangeSweep):
-            values = tuple(sweep.range())
+            values = tuple(sweep.range()) if sweep.step else ()
+            if not values:
+                raise UserError(f"{override.input_line}: holds no number; write range(first, after the last, step)")
             dist = _numbers(min(values), max(values), None if log else sweep.step, log)
             if sweep.shuffle:
                 values = tuple(override.sweep_iterator())
@@ -153,6 +166,8 @@ def _dimension(key: str, override: Override) -> Dimension:
         if isinstance(sweep, IntervalSweep):
             assert sweep.start is not None
             assert sweep.end is not None
+            if not sweep.start <= sweep.end:
+                raise UserError(f"{override.input_line}: ends before it begins")
             return Dimension(key, _numbers(sweep.start, sweep.end, None, log), None, {})
     except ValueError as error:
         raise UserError(f"{override.input_line}: {error}") from None

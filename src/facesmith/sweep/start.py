@@ -3,7 +3,10 @@
 import logging
 import sys
 from collections import Counter
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,15 +21,18 @@ from optuna.trial import TrialState
 
 from facesmith.config.schema import validate
 from facesmith.errors import Interrupted, UserError
+from facesmith.files import short_path
 from facesmith.sweep import job
 from facesmith.sweep.config import SweepConfig
 from facesmith.sweep.folder import choose_folder, compute_fingerprint, lock_sweep, write_description
 from facesmith.sweep.search import Search
-from facesmith.sweep.space import Space, parse_space
+from facesmith.sweep.space import Space, Value, parse_space
 from facesmith.sweep.study import create_study, make_pruner, make_sampler
 
 # these limit the number of jobs of a batch that run at once; others start all of them
 _LAUNCHERS_THAT_QUEUE = ("BasicLauncher", "JoblibLauncher", "SlurmLauncher", "RayLauncher")
+
+_MOST_CHECKED = 40  # values of swept keys; each costs the composition of a config
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +53,7 @@ def sweep(config: DictConfig, context: HydraContext, task: TaskFunction, argumen
     swept = _space(settings, context, arguments)
     first = context.config_loader.load_sweep_config(config, swept.to_overrides(swept.first_point()))
     _check(first, task)
+    _check_others(lambda point: context.config_loader.load_sweep_config(config, swept.to_overrides(point)), swept, task)
     description = _description(settings, swept, first)
     fingerprint = compute_fingerprint(description)
     folder = choose_folder(Path(str(config.hydra.sweep.dir)).absolute(), fingerprint, settings.resume)
@@ -123,6 +130,20 @@ def _check(first: DictConfig, task: TaskFunction) -> None:
         HydraConfig.instance().cfg = before
 
 
+def _check_others(compose: Callable[[dict[str, Value]], DictConfig], swept: Space, task: TaskFunction) -> None:
+    """Validate the other values of each key, one at a time, and name all that no job could use."""
+    if getattr(task, "check", None) is None:
+        return
+    lines: dict[str, None] = {}
+    for point in islice(swept.neighbours(), _MOST_CHECKED):
+        try:
+            _check(compose(point), task)
+        except UserError as error:
+            lines |= dict.fromkeys(str(error).splitlines())
+    if lines:
+        raise UserError("\n".join(lines))
+
+
 def _description(settings: SweepConfig, swept: Space, first: DictConfig) -> dict[str, Any]:
     """Return what makes this sweep what it is, without how and how long it runs."""
     own = {key: value for key, value in job.to_plain_values(first).items() if key != "resume"}
@@ -156,7 +177,7 @@ def _batch_size(settings: SweepConfig, launcher: Launcher) -> int | None:
 def _log_start(folder: Path, study: Study) -> None:
     trials = study.get_trials(deepcopy=False)
     if not trials:
-        log.info("sweep: %s", folder)
+        log.info("sweep: %s", short_path(folder))
         return
     done = sum(trial.state.is_finished() for trial in trials)
     under_way = sum(trial.state is TrialState.RUNNING for trial in trials)
@@ -183,4 +204,4 @@ def _log_end(folder: Path, study: Study) -> None:
         for trial in sorted(study.best_trials, key=lambda trial: trial.number)[:5]:
             values = ", ".join(f"{value:.4g}" for value in trial.values)
             log.info("  best: #%d %s: %s", trial.number, job.format_point(trial.user_attrs[job.POINT]), values)
-    log.info("facesmith sweep leaderboard %s", folder)
+    log.info("Next:\n  facesmith sweep leaderboard %s", quote(short_path(folder)))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import LightningModule
+from rich.console import Console
 
 from facesmith.training.callbacks.summary import PrintSummary
 
@@ -17,7 +18,7 @@ def printed(tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: dict[st
         module.provenance = person
     figures = {name: torch.tensor(value) for name, value in metrics.items()}
     trainer: Any = SimpleNamespace(is_global_zero=True, callback_metrics=figures, datamodule=None)
-    PrintSummary(tmp_path).on_fit_end(trainer, module)
+    PrintSummary(tmp_path).teardown(trainer, module, "fit")
     return capsys.readouterr().out
 
 
@@ -38,3 +39,20 @@ def test_summary_masks_have_own_rows(tmp_path: Path, capsys: pytest.CaptureFixtu
     summary = printed(tmp_path, capsys, {"val/mask_iou": 0.9, "val/flicker": 0.01})
     assert "mask flicker" in summary
     assert "likeness" not in summary
+
+
+def test_summary_at_80_columns_keeps_the_names_of_figures_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesmith.training.callbacks.summary.get_console", lambda: Console(width=80))
+    stages = ("before", "base", "val", "base_holdout", "val_holdout")
+    summary = printed(tmp_path, capsys, {f"{stage}/expression_error": 0.1 for stage in stages})
+    assert summary.count("expression error, 52 shapes") == 2
+    assert "How good it is, held out" in summary
+    assert "held out, before" not in summary
+
+
+def test_summary_ends_a_fit_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer: Any = SimpleNamespace(is_global_zero=True)
+    PrintSummary(tmp_path).teardown(trainer, LightningModule(), "validate")
+    assert capsys.readouterr().out == ""

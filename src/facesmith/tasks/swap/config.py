@@ -10,7 +10,7 @@ from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
 from facesmith.config.consent import ConsentKind
 from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
 from facesmith.media.encoders import CONTAINERS, Codec, EncoderChoice
-from facesmith.tasks.swap.time_range import Moment, check_moment, parse_scale
+from facesmith.tasks.swap.time_range import Moment, check_moment, check_range, parse_scale
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Percent = Annotated[float, Field(ge=0, lt=100)]
@@ -175,6 +175,11 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     def _check_scale(cls, scale: float | str | None) -> float | str | None:
         parse_scale(scale)
         return scale
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "SwapTaskConfig":
+        check_range(self.start, self.end)
+        return self
 
     @model_validator(mode="after")
     def _check_codec(self) -> "SwapTaskConfig":

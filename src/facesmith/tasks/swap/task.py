@@ -97,6 +97,8 @@ class SwapTask:
         batch.require_any([*done, *kept], f"source={self._config.source}: no face swapped in any of")
         if batch.failed:
             print_line(f"swapped {len(done)} files, skipped {len(batch.failed)}", self._console)
+        if others := self._media.describe_others():
+            print_line(others, self._console)
         self._report_cast(done, kept)
         written = {result.path for result in done}
         return [*kept, *(output for output in self._outputs if output in written)]

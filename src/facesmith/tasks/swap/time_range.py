@@ -16,6 +16,8 @@ _TIME_CODE: Final = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)$")
 _FRAME: Final = re.compile(r"(\d+)f$")
 _SIZE: Final = re.compile(r"(\d+)x(\d+)$")
 _LEAST: Final = 16  # px: a number from here on is a height, one below a factor
+_MOST: Final = 16384  # px, what encoders take
+_LEAST_FACTOR: Final = 0.01
 
 Moment = float | str
 
@@ -29,6 +31,29 @@ def check_moment(value: Moment | None) -> Moment | None:
     if value is not None:
         _parse(value, 25.0)
     return value
+
+
+def check_range(start: Moment | None, end: Moment | None) -> None:
+    """Refuse an end that lies at or before the start, where the two can be compared without the video.
+
+    Args:
+        start: Where to begin; None for the beginning.
+        end: Where to stop; None for the end.
+
+    Raises:
+        ValueError: Nothing lies between them.
+    """
+    if end is None:
+        return
+    (first, from_frame), (stop, to_frame) = (_parse(one, 25.0) for one in (0.0 if start is None else start, end))
+    if from_frame is not None and to_frame is not None:
+        empty = to_frame <= from_frame
+    elif from_frame is None and to_frame is None:
+        empty = stop <= first
+    else:  # one in seconds, one in frames
+        empty = start is None and to_frame == 0
+    if empty:
+        raise ValueError(f"end={end}: must be after start={0 if start is None else start}")
 
 
 def select_frames(
@@ -78,7 +103,7 @@ def _parse(moment: Moment, fps: float) -> tuple[float, int | None]:
     if found := _TIME.match(text):
         hours, minutes = (int(part or 0) for part in found.groups()[:2])
         return (hours * 60 + minutes) * 60 + float(found[3]), None
-    raise ValueError(f"{moment!r} is none of {_FORMS}")
+    raise ValueError(f"must be {_FORMS}")
 
 
 def parse_scale(scale: float | str | None) -> Callable[[int, int], tuple[int, int]] | None:
@@ -88,7 +113,7 @@ def parse_scale(scale: float | str | None) -> Callable[[int, int], tuple[int, in
         scale: A factor below 16, a height in px from 16 on, or a box such as 1280x720 that the picture fits into.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: It is none of these, or too small or large for a picture.
     """
     if scale is None:
         return None
@@ -97,8 +122,11 @@ def parse_scale(scale: float | str | None) -> Callable[[int, int], tuple[int, in
         number = 0.0 if box else float(scale)
     except ValueError:
         number = 0.0
-    if box is None and not number > 0:
-        raise ValueError(f"{scale!r} is neither a factor (0.5) nor a height (720) nor a box (1280x720)")
+    sides = [int(box[1]), int(box[2])] if box else [int(number)] if number >= _LEAST else []
+    if not (sides and all(_LEAST <= side <= _MOST for side in sides)) and not _LEAST_FACTOR <= number < _LEAST:
+        raise ValueError(
+            f"must be a factor (0.5), a height (720) or a box (1280x720), with sides of {_LEAST} to {_MOST} px"
+        )
 
     def size(width: int, height: int) -> tuple[int, int]:
         if box is not None:

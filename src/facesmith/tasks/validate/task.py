@@ -140,4 +140,7 @@ class ValidateTask:
             print_line(f"{name:<24}{value:8.3f}{note}", self._console)
         for reason, count in rejections(frames)[:_REASONS]:
             print_line(f"rejected {count} of {len(frames)}: {reason}", self._console)
+        missed = [limit.metric for limit in checked if not limit.passed]
+        verdict = f"{', '.join(missed)} missed" if missed else "all kept"
+        print_line(f"{len(checked)} limits: {verdict}", self._console)
         print_line(f"metrics {written[0]}\nreport  {written[1]}", self._console)

@@ -99,6 +99,6 @@ class SaveAdapter(Callback):
             path = register_in_profile(self.profiles, self.folder)
             log.info(
                 "%s: %s",
-                path,
+                short_path(path),
                 "lists the adapter now" if path.exists() else "not found, so no profile lists the adapter",
             )

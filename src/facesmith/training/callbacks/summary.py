@@ -1,5 +1,6 @@
 """The last screen of a training: how good it is, what was left out, what was made, and the next command."""
 
+import io
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,10 +26,12 @@ from facesmith.training.callbacks.protocols import (
     get_datamodule,
 )
 from facesmith.training.run.latest import show_path
+from facesmith.training.run.trial import get_current_trial
 
 log = logging.getLogger(__name__)
 
 _MAX_TARGETS: Final = 6
+_ANY_WIDTH: Final = 1000  # columns
 _HEADLINES: Final = (  # shown; the others are in the log, the report and the loggers
     *("judge_distance", "identity_similarity", "nme", "expression_error", "colour_error", "accepted"),
     *("mask_iou", "mask_iou_unseen", "boundary_iou", "occluded_recall", "false_occlusion", "flicker"),
@@ -102,9 +105,9 @@ class PrintSummary(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print it; nothing is printed after it."""
-        if not trainer.is_global_zero:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Print it once every callback has ended its work, whatever their order; an error ends a fit without it."""
+        if not trainer.is_global_zero or stage != "fit":
             return
         console = get_console()
         metrics = collect_metrics(trainer, pl_module)
@@ -112,7 +115,8 @@ class PrintSummary(Callback):
         if every.row_count:
             log.info("%s", _as_text(every), extra={"file_only": True})
             console.print()
-            console.print(make_figure_table(metrics, _HEADLINES))
+            for table in fit_figure_tables(metrics, console):
+                console.print(table)
         data = get_datamodule(trainer)
         if isinstance(data, HasGateResults):
             if any(data.quality[prefix].pictures for prefix in ("val", "val_holdout") if prefix in data.quality):
@@ -131,7 +135,7 @@ class PrintSummary(Callback):
             for number, path in enumerate(paths):
                 yield f"  {'' if number else title:<8} {show_path(path, self.folder)}"
         yield from describe_wandb(trainer)
-        if isinstance(module, SuggestsCommands):
+        if isinstance(module, SuggestsCommands) and get_current_trial() is None:  # a sweep has one end of its own
             run = show_path(self.folder, self.folder)
             yield "Next:"
             yield from (f"  {line}" for line in module.next_commands(run))
@@ -185,23 +189,47 @@ def figure_rows(metrics: Mapping[str, float]) -> tuple[list[str], list[FigureRow
     return [title for _, title in columns], rows
 
 
-def make_figure_table(metrics: Mapping[str, float], names: tuple[str, ...] | None = None) -> Table:
-    """Tabulate metrics, a row a figure, a column a stage of the training.
+def make_figure_table(
+    metrics: Mapping[str, float], names: tuple[str, ...] | None = None, title: str = "All figures"
+) -> Table:
+    """Tabulate metrics, a row a figure, a column a stage of the training in which one of them was measured.
 
     Args:
         metrics: By name, with the stage as prefix.
         names: Of the figures to show; None: all.
+        title: Above the table.
     """
     titles, rows = figure_rows(metrics)
-    table = Table(title="How good it is" if names else "All figures", title_justify="left", title_style="bold")
-    table.add_column("figure")
-    for title in titles:
-        table.add_column(title, justify="right")
+    rows = [row for row in rows if (names is None or row.name in names) and any(row.cells)]
+    measured = [column for column in range(len(titles)) if any(row.cells[column] for row in rows)]
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("figure", overflow="fold")
+    for column in measured:
+        table.add_column(titles[column], justify="right")
     table.add_column("good", style="dim")
     for row in rows:
-        if names is None or row.name in names:
-            table.add_row(row.meaning, *row.cells, row.good)
+        table.add_row(row.meaning, *(row.cells[column] for column in measured), row.good)
     return table
+
+
+def fit_figure_tables(metrics: Mapping[str, float], console: Console) -> list[Table]:
+    """Tabulate the figures that matter most; what was held out has a table of its own where one is too wide.
+
+    Args:
+        metrics: By name, with the stage as prefix.
+        console: Where they are printed.
+    """
+    whole = make_figure_table(metrics, _HEADLINES, "How good it is")
+    wanted = console.measure(whole, options=console.options.update(max_width=_ANY_WIDTH)).maximum
+    if wanted <= console.width or not any(_is_held_out(name) for name in metrics):
+        return [whole]
+    parts = [{name: value for name, value in metrics.items() if _is_held_out(name) is held} for held in (False, True)]
+    titles = ("How good it is", "How good it is, held out")
+    return [make_figure_table(part, _HEADLINES, title) for part, title in zip(parts, titles, strict=True) if part]
+
+
+def _is_held_out(metric: str) -> bool:
+    return metric.partition("/")[0].endswith("_holdout")
 
 
 def describe_verdicts(quality: Mapping[str, SwapMetrics]) -> list[str]:
@@ -296,7 +324,7 @@ def make_target_table(quality: Mapping[str, SwapMetrics]) -> Table:
 
 
 def _as_text(table: Table) -> str:
-    console = Console(width=120, no_color=True)
+    console = Console(width=120, file=io.StringIO())  # no terminal: without escape codes
     with console.capture() as capture:
         console.print(table)
     return capture.get()

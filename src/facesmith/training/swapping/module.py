@@ -4,6 +4,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 from typing import Any, Final
 
@@ -164,7 +165,9 @@ class SwapModule(LightningModule):
 
     def next_commands(self, run: str) -> list[str]:
         """Return how to swap with the exported file, and how to export it for other programs."""
-        model = f"{run}/exports/{self.datamodule.identity}.onnx"
+        exported = f"exports/{self.datamodule.identity}.onnx"
+        there = Path(self.trainer.default_root_dir, exported).is_file()  # callbacks.export=null writes none
+        model = f"{run}/{exported if there else 'checkpoints/last.ckpt'}"
         return [
             f"facesmith infer task=swap {quote(f'model={model}')} source=scene.mp4 output=swapped.mp4",
             f"facesmith export {quote(f'ckpt_path={run}/checkpoints/last.ckpt')} to=dfm",

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -234,7 +235,11 @@ def load_generator(info: SwapperInfo, *, check: bool = True) -> OnnxGenerator:
         words = "%s: %s, %d layers can be adapted; as torch it is within %.0e of onnxruntime"
         log.info(words, info.path, info.kind, len(base.adaptable), base.parity())
         for name, why in base.fixed.items():
-            log.info("%s: %s is not adapted: %s", info.path, name, why)
+            log.info("%s: %s is not adapted: %s", info.path, name, why, extra={"file_only": True})
+        reasons = Counter(base.fixed.values()).most_common()
+        if reasons:
+            counted = ", ".join(f"{why} ({count})" for why, count in reasons)
+            log.info("%d layers are not adapted, named in the log: %s", len(base.fixed), counted)
     return base
 
 
