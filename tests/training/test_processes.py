@@ -21,7 +21,9 @@ from facesmith.training.distributed import (
     SyncedBatchNorm2d,
     SyncedDropPath,
     WholeBatchLayers,
+    all_reduce_mean,
     gather_rows,
+    measure_once,
     own_rows,
 )
 from facesmith.training.hardware import check_devices, describe_unequal
@@ -87,11 +89,13 @@ def one_gathers(number: int, folder: str) -> None:
     torch.manual_seed(5)
     dropped = SyncedDropPath(0.5).train()(own_rows(torch.ones(8, 1)))
     kept = {"rows": whole["rows"].detach(), "known": whole["known"], "gradient": weight.grad}
+    kept["measured"] = measure_once(lambda: {"mean": float(masked_mean(logits, labels)), "measured in": number})
+    assert torch.equal(all_reduce_mean(torch.tensor(float(number))), torch.tensor(0.5))  # and now together again
     torch.save({**kept, "dice": loss, "dropped": gather_rows(dropped)}, Path(folder, f"{number}.pt"))
     dist.destroy_process_group()
 
 
-def test_gathered_rows_and_their_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+def test_two_processes_gather_rows_gradients_and_figures_of_the_whole_batch(tmp_path: Path) -> None:
     mp.spawn(one_gathers, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{n}.pt") for n in range(2))
     weight = torch.ones(3, requires_grad=True)
@@ -105,6 +109,7 @@ def test_gathered_rows_and_their_gradients_are_those_of_the_whole_batch(tmp_path
     torch.manual_seed(5)
     assert torch.equal(first["dropped"], DropPath(0.5).train()(torch.ones(8, 1)))
     torch.testing.assert_close(second["dice"], expected)
+    assert first["measured"] == second["measured"] == {"mean": float(masked_mean(logits, labels)), "measured in": 0}
 
 
 def test_batch_norm_sync_one_process_is_unchanged() -> None:

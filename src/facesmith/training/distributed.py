@@ -1,5 +1,7 @@
 """Computations across processes that share a batch, so that the result equals that of one process."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
 import torch
@@ -13,6 +15,8 @@ from typing_extensions import override
 from facesmith.errors import UserError
 
 T = TypeVar("T", Tensor, dict[str, Tensor])
+
+_alone = ContextVar("alone", default=False)
 
 
 def all_reduce_mean(value: Tensor) -> Tensor:
@@ -75,6 +79,28 @@ def own_rows(batch: T) -> T:
     if isinstance(batch, dict):
         return {name: own_rows(value) for name, value in batch.items()}
     return batch[dist.get_rank() :: dist.get_world_size()]
+
+
+def measure_once(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Measure in the first process and return the figures in all of them, so that all choose the same best checkpoint.
+
+    Meanwhile the first process computes as if it were the only one: what is shared within a step, such as the mean of
+    `all_reduce_mean`, would otherwise wait for processes that never come to it.
+
+    Args:
+        measure: Returns figures by name. Every process must call this, the first one measures.
+    """
+    if not _is_distributed():
+        return measure()
+    figures: list[dict[str, float]] = [{}]
+    if dist.get_rank() == 0:
+        before = _alone.set(True)
+        try:
+            figures = [measure()]
+        finally:
+            _alone.reset(before)
+    dist.broadcast_object_list(figures)
+    return figures[0]
 
 
 def require_even_shares(batch_size: int, processes: int) -> None:
@@ -207,4 +233,4 @@ class _GatherRows(torch.autograd.Function):
 
 
 def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return not _alone.get() and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

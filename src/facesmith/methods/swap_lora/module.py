@@ -31,7 +31,7 @@ from facesmith.models.onnx.export_spec import ExportReport, ExportSpec
 from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
-from facesmith.training.distributed import gather_rows, own_rows
+from facesmith.training.distributed import gather_rows, measure_once, own_rows
 from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
@@ -150,10 +150,9 @@ class SwapLoraModule(SwapModule):
         """Evaluate base and adapter by the same metrics: `base/` and `val/`, `base_holdout/` and `val_holdout/`."""
         base, self._base_validated = ValidationBatch.concat(self._base_validated), []
         validated, data = self._take_validated(), self.datamodule
-        figures: dict[str, float] = {}
-        if self.trainer.is_global_zero:
-            figures = {**data.evaluate_base(base), **data.evaluate(validated), **self._comparison.take()}
-        figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
+        figures = measure_once(
+            lambda: {**data.evaluate_base(base), **data.evaluate(validated), **self._comparison.take()}
+        )
         data.figures |= figures  # kept in checkpoints
         self._log_figures(figures)
 

@@ -24,6 +24,7 @@ from facesmith.models.onnx.info import MASK, OUTPUT, SOURCE, TARGET, SwapperInfo
 from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
 from facesmith.training.callbacks.protocols import get_datamodule
+from facesmith.training.distributed import measure_once
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 from facesmith.training.swapping.config import SwapModuleConfig
 from facesmith.training.swapping.data import SwapDataModule
@@ -130,9 +131,7 @@ class SwapModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Evaluate the collected pictures and log the metrics."""
         validated = self._take_validated()
-        figures = self.datamodule.evaluate(validated) if self.trainer.is_global_zero else {}
-        figures = self.trainer.strategy.broadcast(figures)  # all choose the same best checkpoint
-        self._log_figures(figures)
+        self._log_figures(measure_once(lambda: self.datamodule.evaluate(validated)))
 
     def swap(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return raw faces (N,3,S,S) -1..1, masks (N,1,S,S) 0..1 and composites (N,3,S,S), without gradients."""
