@@ -138,6 +138,27 @@ def test_carried_streams_of_a_part_begin_at_its_start(film, tmp_path):
         assert (start, length) == pytest.approx((0, 0.6), abs=2e-3)
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_time_code_goes_along_or_is_told_of_a_part(tmp_path, suffix):
+    source = tmp_path / "source.mov"
+    with av.open(str(source), "w") as container:
+        video = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        video.metadata["timecode"] = "10:00:00:00"
+        for number in range(FRAMES):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(number, 160, 96), format="rgb24")))
+        container.mux(video.encode(None))
+    assert rewrite(source, tmp_path / f"whole{suffix}") == []
+    with av.open(str(tmp_path / f"whole{suffix}")) as whole:
+        tags = {key.casefold(): value for key, value in whole.streams.video[0].metadata.items()}
+        assert tags["timecode"] == "10:00:00:00"
+    (note,) = rewrite(source, tmp_path / f"part{suffix}", frames=range(10, 40))
+    assert "the time code of another first frame" in note
+    with av.open(str(tmp_path / f"part{suffix}")) as part:
+        tags = part.metadata | part.streams.video[0].metadata
+        assert not any(key.casefold() == "timecode" for key in tags)
+
+
 def test_carried_streams_unfit_ones_are_named(film, tmp_path):
     """Subtitles of a kind that .mp4 cannot hold, and an attachment."""
     source = tmp_path / "styled.mkv"

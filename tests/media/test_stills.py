@@ -1,10 +1,12 @@
 import io
 
+import av
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 from skimage.data import astronaut
 
 from facesmith.media.images import read_image
@@ -110,3 +112,51 @@ def test_still_deep_colours_in_a_shallow_format_are_told(tmp_path):
     assert write_still(tmp_path / "out.webp", still, mark=None) == ["16 bits a channel"]
     tifffile.imwrite(tmp_path / "float.tif", PHOTO.astype(np.float32) / 255, photometric="rgb")
     assert read_still(tmp_path / "float.tif").pixels.dtype == np.uint8
+
+
+def test_still_tells_what_it_does_not_read(tmp_path):
+    picture = Image.fromarray(PHOTO)
+    picture.save(tmp_path / "noted.jpg", xmp=b"<x:xmpmeta/>")
+    picture.save(tmp_path / "noted.heic", xmp=b"<x:xmpmeta/>")
+    picture.convert("CMYK").save(tmp_path / "printed.jpg")
+    picture.save(tmp_path / "pages.tif", save_all=True, append_images=[picture])
+    picture.save(tmp_path / "plain.avif")
+    with av.open(str(tmp_path / "deep.avif"), "w", format="avif") as container:
+        stream = container.add_stream("libsvtav1", rate=1, options={"preset": "12"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p10le"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(PHOTO, format="rgb24")))
+        container.mux(stream.encode())
+    assert {path.name: read_still(path).unread for path in tmp_path.iterdir()} == {
+        "noted.jpg": ("XMP metadata",),
+        "noted.heic": ("XMP metadata",),
+        "printed.jpg": ("its CMYK channels",),
+        "pages.tif": ("a further picture",),
+        "plain.avif": (),
+        "deep.avif": ("10 bits a channel",),
+    }
+
+
+def test_still_heic_of_more_than_eight_bits_stays_deep(tmp_path):
+    source = tmp_path / "in.heic"
+    pillow_heif.encode("RGB;16", (128, 96), deep_photo().tobytes(), str(source), quality=100)
+    still = read_still(source)
+    assert still.deep
+    assert np.abs(still.pixels.astype(int) - deep_photo().astype(int)).mean() < 2 * 257  # colour at half the size
+    assert len(np.unique(still.pixels)) > 256
+    assert write_still(tmp_path / "out.png", still, mark=None) == []
+    np.testing.assert_array_equal(read_still(tmp_path / "out.png").pixels, still.pixels)
+
+
+def test_still_deep_tiff_keeps_maker_and_tells_of_exposure(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    still = Still(deep_photo(), exif=exif.tobytes())
+    assert write_still(tmp_path / "out.tif", still, mark=MARK) == []
+    with tifffile.TiffFile(tmp_path / "out.tif") as written:
+        assert written.pages[0].tags["Make"].value == "Maker"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = 0.5
+    still = Still(deep_photo(), exif=exif.tobytes())
+    assert write_still(tmp_path / "out.tif", still, mark=None) == [
+        "EXIF of exposure and place beside 16 bits a channel"
+    ]
+    assert write_still(tmp_path / "out.png", still, mark=None) == []

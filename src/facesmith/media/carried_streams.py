@@ -99,7 +99,10 @@ class CarriedStreams:
             copy.disposition = source.streams[index].disposition
         titles = {key: value for key, value in source.metadata.items() if key.casefold() not in _TECHNICAL}
         if self._length is not None:
-            titles.pop("timecode", None)  # of the first frame, which is another one now
+            tags = [titles, *(stream.metadata for stream in source.streams)]
+            if any("timecode" in one for one in tags):
+                self.left_out.append("the time code of another first frame")
+            titles.pop("timecode", None)
         comment = next((titles.pop(key) for key in list(titles) if key.casefold() == "comment"), None)
         for key, value in titles.items():
             container.metadata.setdefault(key, value)
@@ -107,7 +110,7 @@ class CarriedStreams:
             mine = container.metadata.get("comment")
             container.metadata["comment"] = comment if mine in (None, comment) else f"{mine}\n{comment}"
         self._add_chapters(container)
-        self._note_others(suffix)
+        self._note_others()
         if self._streams:
             self._packets = demux(source, [source.streams[index] for index in self._streams], [])
 
@@ -223,7 +226,7 @@ class CarriedStreams:
         if chapters:
             container.set_chapters(chapters)
 
-    def _note_others(self, suffix: str) -> None:
+    def _note_others(self) -> None:
         videos = 0
         has_chapters = bool(self._source.chapters())
         for stream in self._source.streams:
@@ -236,8 +239,7 @@ class CarriedStreams:
                 videos += not stream.disposition & Disposition.attached_pic
             elif stream.type == "data":
                 label = stream.metadata.get("handler_name", stream.name or "unknown")
-                timecode = "timecode" in stream.metadata
-                if (has_chapters and "Subtitle" in label) or (timecode and suffix != ".mkv"):
+                if (has_chapters and "Subtitle" in label) or "timecode" in stream.metadata:
                     continue  # the muxer writes both anew
                 self.left_out.append(f"a data stream ({label})")
 

@@ -240,6 +240,7 @@ def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark:
                     # The decoder's name need not be an encoder's: libdav1d.
                     stream = file.container.add_stream_from_template(video, opaque=video.codec.name == "libdav1d")
                     stream.time_base = timeline.time_base
+                    stream.codec_context.framerate = timeline.rate  # of a time code's frames
                     if video.sample_aspect_ratio:
                         stream.codec_context.sample_aspect_ratio = video.sample_aspect_ratio
                     stream.metadata.update(timeline.tags_of_stream)

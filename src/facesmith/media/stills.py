@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import av
 import cv2
 import numpy as np
+import pillow_heif
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from facesmith.errors import MediaError
 from facesmith.files import atomic_write
@@ -25,6 +27,11 @@ _DEEP: Final = (".png", ".tif", ".tiff")
 _NO_ALPHA: Final = (".jpg", ".jpeg")
 _ORIENTATION: Final = 274  # EXIF
 _BITS: Final = 258  # TIFF: bits a sample
+_XMP_TAG: Final = 700  # TIFF
+_XMP_KEYS: Final = ("xmp", "XML:com.adobe.xmp")
+_EXIF_FOLDERS: Final = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_HEIF_EXTRAS: Final = ("depth_images", "aux")
+_ALBUMS: Final = ("MPO", "TIFF", "HEIF")
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _INTENT: Final = ImageCms.Intent.RELATIVE_COLORIMETRIC
 
@@ -40,6 +47,7 @@ class Still:
         profile: ICC profile of `pixels`; None for sRGB.
         exif: EXIF without orientation and thumbnail, which would show the face as it was.
         dpi: Dots an inch, across and down; None where the file does not state it.
+        unread: What else the file holds, in a few words each.
     """
 
     pixels: Levels
@@ -48,6 +56,7 @@ class Still:
     profile: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    unread: tuple[str, ...] = ()
     _transforms: tuple[Any, Any] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -112,7 +121,7 @@ def read_still(path: Path) -> Still:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
             return _from_pillow(image, content, plain)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, av.FFmpegError):
         return Still(plain)  # damaged, or of a format that Pillow does not know: read_image made the best of it
 
 
@@ -122,9 +131,14 @@ def _from_pillow(image: Image.Image, content: bytes, plain: NDArray[np.uint8]) -
     upright = ImageOps.exif_transpose(image)
     if _ORIENTATION in exif:
         del exif[_ORIENTATION]
-    carried: dict[str, Any] = {"exif": exif.tobytes() if len(exif) else None, "dpi": image.info.get("dpi")}
-    profile = _usable_profile(image)
     deep = _decode_deep(image, content)
+    unread = _find_unread(image, content, 8 if deep is None else 16)
+    carried: dict[str, Any] = {
+        "exif": exif.tobytes() if len(exif) else None,
+        "dpi": image.info.get("dpi"),
+        "unread": tuple(unread),
+    }
+    profile = _usable_profile(image)
     if deep is not None:
         grey = deep.ndim == 2
         colour = deep if grey else deep[..., :3]
@@ -140,13 +154,50 @@ def _from_pillow(image: Image.Image, content: bytes, plain: NDArray[np.uint8]) -
         return Still(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), False, profile, **carried)
     if upright.mode == "RGB":
         return Still(np.array(upright), None, False, profile, **carried)
+    carried["unread"] += (f"its {upright.mode} channels",)
     return Still(plain, None, False, None, **carried)
 
 
+def _find_unread(image: Image.Image, content: bytes, bits: int) -> list[str]:
+    """Return what of a picture is not carried, in a few words each.
+
+    Args:
+        image: The picture, loaded.
+        content: Of its file.
+        bits: In which a channel was read.
+    """
+    unread = []
+    if (stored := _stored_bits(image, content)) > bits:
+        unread.append(f"{stored} bits a channel")
+    if any(image.info.get(key) for key in _XMP_KEYS) or _XMP_TAG in getattr(image, "tag_v2", {}):
+        unread.append("XMP metadata")
+    if any(image.info.get(key) for key in _HEIF_EXTRAS):
+        unread.append("depth or gain maps")
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1 and image.format in _ALBUMS:
+        unread.append("a further picture" if pictures == 2 else f"{pictures - 1} further pictures")
+    return unread
+
+
+def _stored_bits(image: Image.Image, content: bytes) -> int:
+    """Return the bits of a channel as the file stores it; 8 where Pillow reads them all."""
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    if image.format == "AVIF":
+        with av.open(io.BytesIO(content)) as container:
+            return max(component.bits for component in container.streams.video[0].format.components)
+    if image.format == "TIFF":
+        return max(getattr(image, "tag_v2", {}).get(_BITS, (8,)))
+    return 8
+
+
 def _decode_deep(image: Image.Image, content: bytes) -> Levels | None:
-    """Return a 16-bit PNG or TIFF as it is stored, RGB(A) or grey; None for anything else."""
-    bits = getattr(image, "tag_v2", {}).get(_BITS, (8,)) if image.format == "TIFF" else (8,)
-    if not (image.format == "PNG" and content[24] == 16) and max(bits) != 16:
+    """Return a PNG or TIFF of 16 bits or a HEIC of more than 8 in 16 bits, RGB(A) or grey; None for anything else."""
+    bits = _stored_bits(image, content)
+    if image.format == "HEIF" and bits > 8:
+        shifted = np.asarray(pillow_heif.open_heif(io.BytesIO(content), convert_hdr_to_8bit=False))
+        return np.rint((shifted >> (16 - bits)) * (65535 / (2**bits - 1))).astype(np.uint16)
+    if not (image.format == "PNG" and content[24] == 16) and not (image.format == "TIFF" and bits == 16):
         return None
     levels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if levels is None or levels.dtype != np.uint16:
@@ -206,6 +257,8 @@ def write_still(path: Path, still: Still, *, mark: Mark | None, quality: int = 9
     if still.grey:
         pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), pixels.dtype)
     if still.deep and suffix in _DEEP:
+        if suffix != ".png" and any(tag in _load_exif(still) for tag in _EXIF_FOLDERS):
+            lost.append("EXIF of exposure and place beside 16 bits a channel")
         stacked = pixels if alpha is None else np.dstack([pixels, alpha])
         _write_deep(path, stacked, still, mark)
         return lost
@@ -267,9 +320,22 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def _load_exif(still: Still) -> Image.Exif:
+    exif = Image.Exif()
+    if still.exif:
+        exif.load(still.exif)
+    return exif
+
+
 def _write_tiff(path: Path, levels: Levels, still: Still, mark: Mark | None) -> None:
     colours = 1 if levels.ndim == 2 or levels.shape[2] == 2 else 3
-    tags = [(700, "B", len(packet), packet, True)] if mark is not None and (packet := mark.xmp()) else []
+    tags: list[tuple[int, str, int, str | bytes, bool]] = [
+        (tag, "s", 0, value, True)
+        for tag, value in _load_exif(still).items()
+        if isinstance(value, str) and value.isascii()
+    ]
+    if mark is not None and (packet := mark.xmp()):
+        tags.append((_XMP_TAG, "B", len(packet), packet, True))
     has_alpha = levels.ndim == 3 and levels.shape[2] > colours
     tifffile.imwrite(
         path,

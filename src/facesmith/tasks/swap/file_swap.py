@@ -148,10 +148,12 @@ class FileSwapper:
             raise UserError(f"{path}: {self._no_face()}")
         self.cast.swap_in_place([(StillCanvas(still), faces)])
         if config.side_by_side:
-            still = Still(side_by_side(picture, still.preview()))
+            still = Still(side_by_side(picture, still.preview()), unread=still.unread)
         scale = parse_scale(config.scale)
         if scale is not None:
             still = still.resized(*scale(still.pixels.shape[1], still.pixels.shape[0]))
+        if still.unread:
+            report.tell(f"{path}: {', '.join(still.unread)} not carried over")
         if lost := write_still(output, still, mark=self._mark(path), quality=config.quality):
             report.tell(f"{output}: {output.suffix} cannot hold {', '.join(lost)}; left out")
         turned = count_turned([one.face for one in faces])
