@@ -64,3 +64,29 @@ def test_waiting_goes_on_while_the_interpreters_lock_is_held() -> None:
         assert process.wait() == 0
     seconds = set(re.findall(rb"holding the lock 0:00:(\d\d)", shown))
     assert len(seconds) >= 2, shown
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo terminal")
+def test_waiting_ends_though_a_process_that_it_saw_fork_lives_on() -> None:
+    """The workers of a loader hold every pipe that was open when they were forked."""
+    script = (
+        "import os, signal, time\n"
+        "from facesmith.progress import waiting\n"
+        "began = time.monotonic()\n"
+        "with waiting('loading'):\n"
+        "    worker = os.fork()\n"
+        "    if not worker:\n"
+        "        time.sleep(30)\n"
+        "        os._exit(0)\n"
+        "print('went on', time.monotonic() - began < 25)\n"
+        "os.kill(worker, signal.SIGKILL)\n"
+    )
+    outer, inner = os.openpty()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=inner, stdin=inner, stderr=inner) as process:
+        os.close(inner)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while data := os.read(outer, 4096):
+                shown += data
+    assert process.returncode == 0
+    assert b"went on True" in shown

@@ -135,9 +135,9 @@ def waiting(title: str, *, shown: bool = True) -> Iterator[None]:
 
 # What draws while this process cannot: a library that holds the interpreter's lock for minutes stops all its threads.
 _STAND_IN: Final = """
-import select, sys, time
-title, began = sys.argv[1], time.monotonic()
-while True:
+import os, select, sys, time
+title, began, parent = sys.argv[1], time.monotonic(), os.getppid()
+while os.getppid() == parent:
     ready, _, _ = select.select([0], [], [], 2.0)
     if ready:
         if not sys.stdin.buffer.raw.read(64):
@@ -173,3 +173,4 @@ def _stand_in(title: str) -> Iterator[Callable[[], None]]:
         finally:
             with suppress(OSError):
                 pipe.close()
+            process.terminate()  # processes forked meanwhile, which load data, hold the pipe open
