@@ -79,6 +79,15 @@ def task(model, source, output, **changes) -> SwapTask:
     return SwapTask(config, analyzer=analyzer, progress=False)
 
 
+def test_swap_task_wrong_occluder_is_one_line_and_closes_the_analyzer(swapper_file, portrait, tmp_path, monkeypatch):
+    closed = []
+    close = MediaPipeAnalyzer.close
+    monkeypatch.setattr(MediaPipeAnalyzer, "close", lambda self: closed.append(close(self)))
+    with pytest.raises(UserError, match=r"^task\.occluder=\S+: wrong contract: [^\n]*omit the key for the occluder"):
+        task(swapper_file, portrait, tmp_path / "x.png", masks=["box", "occlusion"], occluder=swapper_file)
+    assert len(closed) == 1  # left open, MediaPipe prints a traceback at exit
+
+
 def magenta(picture: np.ndarray) -> np.ndarray:
     return np.abs(picture.astype(int) - MAGENTA).max(-1) < 40
 

@@ -98,8 +98,12 @@ class FileSwapper:
         """
         self.config, self._analyzer = config, analyzer
         self.analyzers = AnalyzerPool(analyzer)
-        with self.analyzers.borrow() as watch:
-            self.cast = Cast(config.entries(), analyzer=analyzer, watch=watch)
+        try:
+            with self.analyzers.borrow() as watch:
+                self.cast = Cast(config.entries(), analyzer=analyzer, watch=watch)
+        except BaseException:
+            self.close()  # at exit MediaPipe would print a traceback
+            raise
         self._encoding = Encoding(config.codec, config.encoder, config.crf, config.preset)
         self._encoder, self.fallback = choose_encoder(self._encoding)
         # On a CPU a batch costs what its faces cost one by one; a GPU would wait between them.

@@ -68,10 +68,14 @@ class FileMeter:
         self.profile = IdentityProfile.load(config.profile)
         self.note: str | None = None
         self._analyzer = analyzer()
-        self.profile.require_embedder(self._analyzer.embedder, self._analyzer.embedding_size)
-        person = self._reference_faces()
-        crops = [] if person is None else list(person.images)
-        self._evaluate = FrameEvaluator(self.profile, crops, FaceComparison(person))
+        try:
+            self.profile.require_embedder(self._analyzer.embedder, self._analyzer.embedding_size)
+            person = self._reference_faces()
+            crops = [] if person is None else list(person.images)
+            self._evaluate = FrameEvaluator(self.profile, crops, FaceComparison(person))
+        except BaseException:
+            self._analyzer.close()  # at exit MediaPipe would print a traceback
+            raise
 
     def __reduce__(self) -> tuple[Callable[[ValidateTaskConfig], "FileMeter"], tuple[ValidateTaskConfig]]:
         """Pickle as the settings: another process loads the models itself."""
