@@ -1,10 +1,11 @@
 import errno
 import stat
+from pathlib import Path
 
 import pytest
 
 from facesmith.errors import DiskFullError, MediaError, UserError
-from facesmith.files import atomic_write, write_text
+from facesmith.files import atomic_write, name_full_disk, write_text
 
 
 def test_atomic_write_failure_keeps_old_file(tmp_path):
@@ -59,3 +60,11 @@ def test_atomic_write_full_disk_behind_another_error_names_the_file(tmp_path, ca
     with pytest.raises(DiskFullError, match=rf"^{path}: the disk is full"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_without_a_file_name_names_the_folder(tmp_path):
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("this system has no device that is always full")
+    with pytest.raises(DiskFullError, match=rf"^{tmp_path}: the disk is full"), name_full_disk(tmp_path):
+        full.write_bytes(b"a crop")

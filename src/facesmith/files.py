@@ -79,6 +79,24 @@ def atomic_write(path: Path, needs: int | None = None) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def name_full_disk(folder: Path) -> Iterator[None]:
+    """Name the folder that is written into where the system says no more than that a disk is full.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        DiskFullError: There is no room.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if comes_from_full_disk(error):
+            raise DiskFullError(folder, None, free_bytes(folder)) from error
+        raise
+
+
 def _flush_names(folder: Path) -> None:
     """Make a rename survive a power cut, where the system lets folders be flushed."""
     if os.name != "posix":
@@ -118,7 +136,8 @@ def require_writable(folder: Path, setting: str, room: int = 0) -> None:
     free = free_bytes(there)
     if free < room:
         raise UserError(
-            f"{setting}={folder}: the disk is full, {format_bytes(free)} are free; make room, or choose another folder"
+            f"{setting}={folder}: {format_bytes(free)} free, {format_bytes(room)} needed; "
+            "make room, or choose another folder"
         )
 
 

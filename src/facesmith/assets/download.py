@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from facesmith.assets.catalog import NPM, name_archive
-from facesmith.errors import UserError
+from facesmith.errors import UserError, comes_from_full_disk
 from facesmith.progress import progress_bar
 
 TIMEOUT_SECONDS = 30
@@ -68,6 +68,8 @@ def download_members(
             path = download(archive, sha256, scratch, progress)
             break
         except OSError as error:
+            if comes_from_full_disk(error):
+                raise
             failures.append(str(error))
     else:
         raise OSError("; ".join(failures))

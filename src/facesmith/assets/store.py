@@ -19,7 +19,7 @@ import platformdirs
 
 from facesmith.assets.catalog import ARCHIVES, ASSETS, SOURCE_ARCHIVES, Asset, name_archive
 from facesmith.config import renamed
-from facesmith.errors import UserError
+from facesmith.errors import DiskFullError, UserError, comes_from_full_disk, free_bytes
 
 DIRECTORY_VARIABLE: Final = "FACESMITH_ASSETS_DIR"
 CACHE_VARIABLE: Final = "FACESMITH_CACHE"
@@ -188,6 +188,7 @@ def _download(name: str, folder: Path, progress: bool) -> tuple[Path, str]:
             try:
                 members = download_members(archive, ARCHIVES[archive], list(wanted), scratch, is_source, progress)
             except OSError as error:
+                _require_room(error, folder)
                 tried.append(f"{name_archive(archive)} ({error})")
                 continue
             for key, path in members.items():
@@ -199,6 +200,7 @@ def _download(name: str, folder: Path, progress: bool) -> tuple[Path, str]:
             try:
                 path = unpack(download_url(url, scratch, progress), scratch, asset.files)
             except OSError as error:
+                _require_room(error, folder)
                 tried.append(f"{url} ({error})")
                 continue
             _keep(path, name, url)
@@ -207,6 +209,12 @@ def _download(name: str, folder: Path, progress: bool) -> tuple[Path, str]:
         f"asset {name}: no source gave it; put it into a directory and set assets.dir or"
         f" ${DIRECTORY_VARIABLE} to that; tried: {'; '.join(tried)}".replace("\n", " ")
     )
+
+
+def _require_room(error: OSError, folder: Path) -> None:
+    """Tell a full disk from a source that cannot be reached."""
+    if comes_from_full_disk(error):
+        raise DiskFullError(folder, None, free_bytes(folder), f"or set ${CACHE_VARIABLE} to another folder") from error
 
 
 def _keep(path: Path, name: str, source: str) -> None:

@@ -18,7 +18,7 @@ from facesmith.faces.face_set.curation import read_left_out
 from facesmith.faces.face_set.face_set import CROPS, SCHEMA_VERSION, SHEET, FaceSet, analysis_schema
 from facesmith.faces.face_set.finalize import ExtractionRecord, finalize, update_consent
 from facesmith.faces.face_set.staging import LOG, ExtractionLog, remove_stale
-from facesmith.files import hold_lock, make_private_folder, partial_folder
+from facesmith.files import hold_lock, make_private_folder, name_full_disk, partial_folder
 from facesmith.media.sampling import allocate_frames
 from facesmith.media.sources import Media, MediaList, find_media, printable
 from facesmith.media.video import open_video
@@ -112,7 +112,7 @@ def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSetti
         if not media:
             raise UserError(_nothing_readable(settings.setting, skipped))
         opened = settings.analyzer()
-    with contextlib.closing(opened) as analyzer:
+    with name_full_disk(folder), contextlib.closing(opened) as analyzer:
         contents = [content for _, content in media]
         key = compute_face_set_key(contents, analyzer.fingerprint, settings.key_settings(), SCHEMA_VERSION)
         final = folder / key[:12]

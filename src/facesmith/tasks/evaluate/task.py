@@ -14,7 +14,7 @@ from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.files import make_private_folder, require_writable, write_text
+from facesmith.files import make_private_folder, name_full_disk, require_writable, write_text
 from facesmith.metrics.figures import PAIR_FIGURES, Figure, identity_figures
 from facesmith.metrics.statistics import LEAST_PAIRS
 from facesmith.progress import progress_bar
@@ -85,7 +85,8 @@ class EvaluateTask:
         if not names:
             raise UserError(f"task.recognisers={config.recognisers}: the weights of none of them can be had")
         count = config.workers or os.cpu_count() or 1
-        with closing(WorkerPool(self._make_analyzer, names, count, config.arcface)) as workers:
+        pool = WorkerPool(self._make_analyzer, names, count, config.arcface)
+        with name_full_disk(config.output), closing(pool) as workers:
             people = self._study_people(workers)
             settings = self._settings(workers.first, people)
             known = [one.name for one in workers.first.recognisers]
