@@ -10,6 +10,9 @@ from mkdocs.structure.pages import Page
 from facesmith.cli.help import Key, collect_keys
 
 _INTRODUCTION: Final = """\
+---
+hide: [toc]
+---
 # Every key
 
 Made from the settings in the code, as `facesmith help` shows them. Set any key with `key=value`; `facesmith train

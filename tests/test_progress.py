@@ -10,7 +10,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from facesmith.progress import progress_bar, track
+from facesmith.progress import progress_bar, track, track_parts
 
 
 def console() -> Console:
@@ -34,6 +34,12 @@ def test_track_without_items_or_hidden_shows_nothing(items: list[int], shown: bo
     screen = console()
     assert list(track(iter(items), "frames", len(items), shown=shown, console=screen)) == items
     assert "frames" not in printed(screen)
+
+
+def test_track_parts_covers_all_and_is_one_line_without_a_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="facesmith")
+    assert [list(range(7))[part] for part in track_parts(7, 3, "measuring 7 swaps")] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [record.message for record in caplog.records] == ["measuring 7 swaps ..."]
 
 
 def test_progress_bar_of_bytes_shows_sizes() -> None:

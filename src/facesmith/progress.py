@@ -81,6 +81,27 @@ def track(
         yield from bar.track(items, total=total, description=title)
 
 
+def track_parts(total: int, size: int, title: str, *, shown: bool = True) -> Iterator[slice]:
+    """Yield slices of a sequence that is worked on in parts, under a bar of its items that disappears when it is done.
+
+    Without a terminal it is one line of the log.
+
+    Args:
+        total: Items of the sequence.
+        size: Items of a part.
+        title: Stands before the bar.
+        shown: False yields without a bar.
+    """
+    visible = shown and get_console().is_terminal
+    if shown and not visible:
+        log.info("%s ...", title)
+    with progress_bar(shown=visible, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        for start in range(0, total, size):
+            yield slice(start, start + size)
+            bar.update(task, completed=min(total, start + size))
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration as one says it: 40 s, 3 min 20 s, 2 h 5 min.
 

@@ -49,7 +49,7 @@ class SwapPictures:
     def __len__(self) -> int:
         return len(self.target)
 
-    def __getitem__(self, rows: NDArray[np.bool_]) -> "SwapPictures":
+    def __getitem__(self, rows: NDArray[np.bool_] | slice) -> "SwapPictures":
         return SwapPictures(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @classmethod

@@ -110,6 +110,9 @@ function scale(values, from, to, wantLog) {
   return { at, ticks: (few.length <= 5 ? few : steps).map((value) => [formatted(Number(value.toPrecision(3))), at(value)]) };
 }
 
+/* a drawing is as wide as its place, so that its letters are as large as those of the page */
+const drawnWidth = (svg) => Math.min(1200, Math.max(480, svg.parentElement.clientWidth || 1200));
+
 /* parallel coordinates */
 const axes = [
   ...D.parameters.map((one, i) => ({ name: one.name, get: (run) => run.parameters[i] })),
@@ -118,8 +121,8 @@ const axes = [
 const crossing = D.runs.filter((run) => axes.every((axis) => axis.get(run) !== null));
 
 function drawParallel() {
-  const [width, height, top, bottom, side] = [1200, 320, 40, 16, 90];
   const svg = $("parallel");
+  const [width, height, top, bottom, side] = [drawnWidth(svg), 320, 40, 16, 90];
   $("results").hidden = crossing.length < 2;
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -134,7 +137,8 @@ function drawParallel() {
   axes.forEach((axis, i) => {
     element(svg, "line", { class: "axis", x1: axis.x, x2: axis.x, y1: top, y2: height - bottom });
     element(svg, "text", { class: "title", x: axis.x, y: top - 16, "text-anchor": "middle" }, axis.name);
-    for (const [text, y] of axis.scale.ticks) element(svg, "text", { x: axis.x + 6, y: y + 4 }, text);
+    const beside = i ? { x: axis.x + 6 } : { x: axis.x - 6, "text-anchor": "end" }; // away from the runs' lines
+    for (const [text, y] of axis.scale.ticks) element(svg, "text", { ...beside, y: y + 4 }, text);
     const brush = element(svg, "rect", { class: "brush", x: axis.x - 9, width: 18, y: 0, height: 0 });
     const grip = element(svg, "line", { class: "catch", x1: axis.x, x2: axis.x, y1: top - 6, y2: height - bottom + 6 });
     const place = (event) => ((event.clientY - svg.getBoundingClientRect().top) * height) / svg.clientHeight;
@@ -179,8 +183,8 @@ function drawImportance() {
 
 /* learning curves */
 function drawCurves() {
-  const [width, height, left, bottom, top] = [1200, 340, 60, 30, 14];
   const svg = $("curves");
+  const [width, height, left, bottom, top] = [drawnWidth(svg), 340, 60, 30, 14];
   const metric = $("metric").value;
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesmith.errors import UserError
-from facesmith.files import read_user_text, write_text
+from facesmith.files import read_user_text, short_path, write_text
 from facesmith.media.pairing import pair_by_path
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media, natural_key
@@ -352,7 +352,7 @@ def write_table(reports: Sequence[ClipReport], path: Path) -> str:
     shapes = Counter(f"{r.frames} x {r.height} x {r.width}" for r in reports if r.used_as == "clip")
     counts = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common())
     skipped = f"; skipped {kinds[SKIPPED]} stretches" if kinds[SKIPPED] else ""
-    return f"{kinds['clip']} clips ({counts}){skipped}: {path}"
+    return f"{kinds['clip']} clips ({counts}){skipped}: {short_path(path)}"
 
 
 def find_videos(folder: Path, setting: str) -> list[Path]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import save_on_cpu
 
 from facesmith.errors import UserError
+from facesmith.files import short_path
 from facesmith.methods.video_lora.adapter_bundle import collect_bundle
 from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.block_execution import choose_attention, compile_blocks, detach_pose_branch
@@ -264,9 +265,10 @@ class VideoLoraModule(LightningModule):
         return self._validation.overview()
 
     def next_commands(self, run: str) -> list[str]:
-        """Return how to generate clips."""
-        exports = quote(f"model={run}/exports")
-        return [f"facesmith infer task=generate {exports} source=poses/ output=generated face_scale=1.0"]
+        """Return how to generate clips, to the poses trained on where they have a folder of their own."""
+        poses = self.datamodule.config.poses
+        exports, source = quote(f"model={run}/exports"), quote(f"source={short_path(poses) if poses else 'poses/'}")
+        return [f"facesmith infer task=generate {exports} {source} output=generated face_scale=1.0"]
 
     def save_adapter(self, folder: Path) -> list[Path]:
         """Write the LoRA in two namings, the mapper, and everybody's profile.

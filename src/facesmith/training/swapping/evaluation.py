@@ -12,7 +12,7 @@ from facesmith.faces.face import Analyzer
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.metrics.swap import SwapEvaluator, SwapPictures, held_out_ssim
 from facesmith.metrics.swap_metrics import SwapMetrics
-from facesmith.progress import waiting
+from facesmith.progress import track_parts
 from facesmith.training.swapping.dataset import Batch, as_bytes
 from facesmith.training.swapping.splits import FaceSubset
 
@@ -20,6 +20,7 @@ SEEN: Final = 0  # a target that is trained on
 HELD_OUT_TARGET: Final = 1
 HELD_OUT_FRAME: Final = 2  # the person's own, under their own face
 _REFERENCE_FRAMES: Final = 16
+_AT_ONCE: Final = 4  # pictures between two moves of the bar
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ class ValidationEvaluator:
                 f"measuring {int(mine.sum())} faces before the swap" if before else f"measuring {int(mine.sum())} swaps"
             )
             few, names = validated.pictures[mine], of_each[mine].tolist()
-            with waiting(title):
-                pictures += (evaluate.before(few, names) if before else evaluate(few, names)).pictures
+            measure = evaluate.before if before else evaluate
+            for part in track_parts(len(few), _AT_ONCE, title):
+                pictures += measure(few[part], names[part]).pictures
         self.quality[prefix] = SwapMetrics(pictures)
         return self.quality[prefix].figures(prefix)
