@@ -32,7 +32,7 @@ from facesmith.methods.occluder.occlusion import RandomOcclusion
 ROOT: Final = Path(__file__).resolve().parent.parent
 THING: Final = "foliage"
 PAINTED, MEASURED, SIZE = 10, 24, 256
-SHORT: Final = (  # 48 steps
+SHORT: Final = (  # 60 steps
     *("trainer.max_epochs=12", "trainer.check_val_every_n_epoch=12", "trainer.num_sanity_val_steps=0"),
     *("data.repeats=4", "data.holdout=0.1", "data.validation_faces=1", "data.workers=0", "~callbacks.export"),
 )
