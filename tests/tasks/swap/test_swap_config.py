@@ -9,6 +9,7 @@ from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
 from facesmith.faces.geometry.masks import REGION_NAMES
 from facesmith.models.onnx.info import FOREIGN
+from facesmith.models.onnx.occlusion import GENERAL
 from facesmith.tasks.swap.config import FrameSwapSettings, SwapTaskConfig
 
 NEEDED = ["task=swap", "task.model=m.onnx", "source=a.png", "output=o.png"]
@@ -41,6 +42,14 @@ def test_swap_config_frame_settings_are_frame_keys():
     frame = task.entries()[0].frame_settings()
     assert (frame["masks"], frame["regions"], frame["pixel_boost"]) == (["box", "region"], ["mouth", "eyes"], 512)
     assert set(frame) == set(FrameSwapSettings.model_fields)
+
+
+def test_swap_and_mask_config_use_the_packaged_occluder_by_default():
+    task = composed(*NEEDED).task
+    assert (task.masks, task.occluder) == (["box", "occlusion"], Path(GENERAL))
+    assert composed(*NEEDED, "task.occluder=null").task.occluder is None
+    assert composed(*NEEDED, "task.occluder=own.onnx").task.occluder == Path("own.onnx")
+    assert composed("task=mask", "source=a.png", "output=o.png").task.occluder == Path(GENERAL)
 
 
 def test_swap_config_choices_exist():
