@@ -15,13 +15,17 @@ from facesmith.cli.infer import infer
 from facesmith.config.schema import InferConfig
 from facesmith.config.settings import AnalyzerConfig
 from facesmith.errors import DiskFullError, UserError
+from facesmith.faces.face_set.extraction import ExtractionSettings, extract
 from facesmith.media.images import read_image, write_image
 from facesmith.media.sources import Media
 from facesmith.tasks.batch import BarReport, Batch, Failure, J, R, Report, Work, attempt
+from facesmith.tasks.engine.extraction import analyse_on
 from facesmith.tasks.engine.local import LOCAL
 from facesmith.tasks.mask.task import MaskTask
 from facesmith.tasks.swap.file_swap import FileSwapper, SwapJob
 from facesmith.tasks.swap.task import SwapTask
+
+from ..small_media import EXTRACTION
 
 
 class FarAway:
@@ -82,6 +86,16 @@ def test_mask_on_another_engine_equals_local(pictures, tmp_path) -> None:
         np.testing.assert_array_equal(read_image(here), read_image(there))
 
 
+def test_extraction_on_another_engine_equals_local(two_people, two_people_set, tmp_path) -> None:
+    there = extract(two_people, ExtractionSettings(root=tmp_path, **EXTRACTION), analyse_on(FarAway()))
+    assert there.key == two_people_set.key
+    assert there.table.equals(two_people_set.table)
+    for fact in ("skipped", "losses", "rejected", "consent"):
+        assert there.meta[fact] == two_people_set.meta[fact]
+    crops = sorted(path.name for path in (there.path / "crops").iterdir())
+    assert crops == sorted(path.name for path in (two_people_set.path / "crops").iterdir())
+
+
 def test_file_swapper_pickles_as_its_settings(swapper_file, tmp_path) -> None:
     given = [f"task.model={swapper_file}", "task.masks=[box]"]
     config, analyzer = settings("swap", tmp_path, tmp_path / "out", *given)
@@ -130,6 +144,6 @@ def test_ray_that_is_missing_is_one_line(swapper_file, pictures, tmp_path, monke
 
 def test_task_of_one_machine_refuses_ray(tmp_path) -> None:
     pytest.importorskip("ray")
-    given = ["task=embed", "task.name=ada", "task.consent=self", f"source={tmp_path}", "engine=ray"]
-    with pytest.raises(UserError, match="engine: task=embed runs on one machine; omit engine"):
+    given = ["task=blend", "task.name=ada", f"source={tmp_path}", "engine=ray"]
+    with pytest.raises(UserError, match="engine: task=blend runs on one machine; omit engine"):
         infer(load_config("infer", InferConfig, given))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,11 @@ import pytest
 from skimage.data import astronaut
 
 from facesmith.cli.composition import load_config
+from facesmith.cli.face_extraction import extract_person
 from facesmith.cli.infer import infer
 from facesmith.config.schema import InferConfig
 from facesmith.errors import UserError
+from facesmith.faces.face_set.face_set import FaceSet
 from facesmith.files import partial_folder
 from facesmith.media.images import write_image
 from facesmith.media.verification import verify_provenance
@@ -98,12 +100,12 @@ def wait_for_segments(output: Path, process: subprocess.Popen[bytes] | None = No
     return found
 
 
-def writers_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes that hold a file in a folder open."""
+def readers_of(path: Path) -> list[psutil.Process]:
+    """Return the other processes that hold a file, or one in a folder, open."""
 
     def holds(process: psutil.Process) -> bool:
         try:
-            return any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+            return any(Path(file.path).is_relative_to(path) for file in process.open_files())
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
 
@@ -122,7 +124,7 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         wait_for_segments(self.output)
-        for process in writers_of(partial_folder(self.output)):
+        for process in readers_of(partial_folder(self.output)):
             self.killed.append(process.name())
             process.kill()
         self.kept = finished_segments(self.output)
@@ -169,7 +171,7 @@ def test_ray_resumes_after_its_driver_was_killed(swapper_file, films, tmp_path) 
     kept = wait_for_segments(tmp_path / "there.mp4", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while writers_of(partial_folder(tmp_path / "there.mp4")):  # the cluster ends the workers of a driver that is gone
+    while readers_of(partial_folder(tmp_path / "there.mp4")):  # the cluster ends the workers of a driver that is gone
         time.sleep(0.1)
     assert not (tmp_path / "there.mp4").exists()
     left = finished_segments(tmp_path / "there.mp4")
@@ -216,3 +218,63 @@ def test_ray_without_room_for_a_worker_is_one_line(swapper_file, films, tmp_path
     arguments = given(swapper_file, films, tmp_path / "out", *RAY[:2], "engine.num_gpus=64")
     with pytest.raises(UserError, match=r"engine.num_cpus=1 engine.num_gpus=64: the cluster has .* no room for one"):
         run(*arguments)
+
+
+def kill_reader(film: Path, ready: Callable[[], bool], killed: list[str]) -> threading.Thread:
+    """Start a thread that waits until something is done, and then kills the worker that reads a film."""
+
+    def watch() -> None:
+        while not killed:
+            readers = readers_of(film) if ready() else []
+            for process in readers[:1]:
+                killed.append(process.name())
+                process.kill()
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_ray_face_set_equals_that_of_one_machine_though_a_worker_is_killed(films, tmp_path, capsys) -> None:
+    keys = [f"data.source={films}", "data.consent=written", "data.consent_note=by mail", "data.max_frames=160"]
+    keys.append("data.progress=false")
+    there = tmp_path / "there"
+    killed: list[str] = []
+    killer = kill_reader(films / "b.mp4", lambda: any(there.glob("man/*.partial/crops/*.jpg")), killed)
+    made = FaceSet(extract_person("man", [*keys, f"paths.face_sets={there}", *RAY]))
+    said = capsys.readouterr().out
+    killer.join(timeout=10)
+    assert "ray" in killed[0]
+    assert f"{films / 'b.mp4'}: its worker died; another one goes on with it" in said
+    here = FaceSet(extract_person("man", [*keys, f"paths.face_sets={tmp_path / 'here'}"]))
+    assert (made.key, made.meta["pictures"]) == (here.key, 160)
+    assert made.table.equals(here.table)
+    assert [Path(path).name for path in made.meta["skipped"]] == ["bad.mp4"]
+    for fact in ("skipped", "losses", "consent", "consent_note", "rejected", "kept"):
+        assert made.meta[fact] == here.meta[fact]
+    for name in here.selected_crops:
+        assert (made.path / "crops" / name).read_bytes() == (here.path / "crops" / name).read_bytes()
+    assert capsys.readouterr().out.count("man: ") == 1
+
+
+def test_ray_evaluation_equals_that_of_one_machine_though_a_worker_is_killed(films, tmp_path, capsys) -> None:
+    write_image(tmp_path / "source.png", np.ascontiguousarray(astronaut()[:300, 60:360]), mark=None)
+    keys = ["task=evaluate", f"task.swaps={films}", f"task.targets={films}", f"task.sources={tmp_path / 'source.png'}"]
+    keys += ["task.one_person=true", "task.fid=null", "task.recognisers=[analyzer,dlib]", "task.max_frames=96"]
+
+    def evaluate(name: str, *more: str) -> str:
+        with pytest.raises(UserError, match=r"1 of 4 pairs could not be measured; .*bad\.mp4"):
+            run(*keys, f"output={tmp_path / name}", *more)
+        return (tmp_path / name / "pairs.csv").read_text()
+
+    measured, killed = tmp_path / "there" / "pairs.jsonl", []
+    killer = kill_reader(films / "b.mp4", lambda: measured.exists() and len(measured.open().readlines()) > 1, killed)
+    there = evaluate("there", *RAY)
+    said = capsys.readouterr().out
+    killer.join(timeout=10)
+    assert "ray" in killed[0]
+    assert f"{films / 'b.mp4'}: its worker died; another one goes on with it" in said
+    assert there == evaluate("here")
+    assert evaluate("there", *RAY) == there
+    assert "4 of 4 pairs were measured before" in capsys.readouterr().out

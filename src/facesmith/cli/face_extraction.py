@@ -1,6 +1,7 @@
 """`facesmith faces ada extract`: find a person's faces as a training does, without training."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,20 @@ from facesmith.cli.preflight import check_training
 from facesmith.cli.typed_values import as_typed
 from facesmith.config.conf_folder import conf_folder
 from facesmith.config.schema import TrainConfig, validate
+from facesmith.config.settings import Chosen, EngineConfig
 from facesmith.errors import UserError, explain_errors
 from facesmith.faces.face_set.config import ExtractionConfig
 from facesmith.files import short_path
 from facesmith.terminal import make_console, print_line
 
-_CONFIG: Final = "train"
+_CONFIG: Final = "extract"
+
+
+class ExtractConfig(TrainConfig):
+    """A training, of which only the faces are extracted."""
+
+    engine: Chosen[EngineConfig]
+    """Where the pictures are analysed, this machine or a cluster; an option of the config group."""
 
 
 def extract_person(name: str, given: Sequence[str]) -> Path:
@@ -28,7 +37,7 @@ def extract_person(name: str, given: Sequence[str]) -> Path:
 
     Args:
         name: Of the person.
-        given: Keys of the training, such as `data.source=photos/` and `data.consent=self`.
+        given: Keys of the training, such as `data.source=photos/` and `data.consent=self`, and of the engine.
 
     Returns:
         The folder of the face set.
@@ -40,14 +49,17 @@ def extract_person(name: str, given: Sequence[str]) -> Path:
     data = config.data
     if not isinstance(data, ExtractionConfig):
         raise UserError("facesmith faces extract: data= is set; omit it")
-    assets.use_directory(config.assets.dir)
+    from facesmith.cli.infer import build_engine
     from facesmith.faces.face_set.coverage import advise_pictures, describe_flaws
     from facesmith.faces.face_set.extraction import ExtractionSettings, extract
-    from facesmith.training.run.log import silence_libraries
+    from facesmith.tasks.engine.extraction import analyse_on
 
-    silence_libraries()
+    set_up = partial(_set_up_process, config.assets.dir)
+    set_up()
+    engine = build_engine(config.engine, set_up)
     with explain_errors(config):
-        faces = extract(vars(data)["source"], ExtractionSettings.from_config(data, people="one"))
+        settings = ExtractionSettings.from_config(data, people="one")
+        faces = extract(vars(data)["source"], settings, analyse_on(engine))
     console = make_console()
     rejected = sum(faces.meta["rejected"].values())
     print_line(f"{name}: {len(faces)} faces are used, {rejected} were rejected", console)
@@ -57,9 +69,16 @@ def extract_person(name: str, given: Sequence[str]) -> Path:
     return faces.path
 
 
-def _compose(overrides: Sequence[str]) -> TrainConfig:
-    def check(cfg: DictConfig) -> TrainConfig:
-        return validate(cfg, TrainConfig)
+def _set_up_process(weights: Path | None) -> None:
+    from facesmith.training.run.log import silence_libraries
+
+    silence_libraries()
+    assets.use_directory(weights)
+
+
+def _compose(overrides: Sequence[str]) -> ExtractConfig:
+    def check(cfg: DictConfig) -> ExtractConfig:
+        return validate(cfg, ExtractConfig)
 
     try:
         with open_config(_CONFIG, overrides) as cfg:

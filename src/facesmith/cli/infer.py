@@ -1,14 +1,15 @@
 """The inference job: build the task the config names and run it."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from facesmith import assets
 from facesmith.cli.next_commands import after_task, print_next
 from facesmith.config.schema import InferConfig
-from facesmith.config.settings import Component, TaskConfig
+from facesmith.config.settings import Component, EngineConfig, TaskConfig
 from facesmith.config.signatures import signature
 from facesmith.errors import UserError, explain_errors
 from facesmith.media.provenance import set_signing_key
@@ -16,6 +17,8 @@ from facesmith.models.onnx.providers import use_device
 from facesmith.progress import waiting
 from facesmith.tasks.batch import Engine
 from facesmith.training.run.log import log_run, silence_libraries
+
+_SPREAD: Final = "task=swap, mask, validate, evaluate, embed or enrich"
 
 
 def infer(config: InferConfig) -> list[Path]:
@@ -30,7 +33,7 @@ def infer(config: InferConfig) -> list[Path]:
     Raises:
         UserError: A model, a source or an output is not what the task needs.
     """
-    engine = _build(config.engine, set_up=partial(set_up_process, config))
+    engine = build_engine(config.engine, partial(set_up_process, config))
     task_config = _share_cores(config, engine)
     with log_run(config), explain_errors(config):
         set_up_process(config)
@@ -53,6 +56,20 @@ def set_up_process(config: InferConfig) -> None:
     use_device(config.device)
 
 
+def build_engine(config: EngineConfig, set_up: Callable[[], None]) -> Engine:
+    """Build an engine.
+
+    Args:
+        config: Its settings.
+        set_up: Sets what holds for a whole process; a worker of an engine calls it before it loads its models.
+
+    Raises:
+        UserError: A library that it needs is not installed.
+    """
+    engine: Engine = _build(config, set_up=set_up)
+    return engine
+
+
 def _build(component: Component, **offered: object) -> Any:
     """Build a component with those of the arguments that its constructor takes."""
     takes = signature(component.target_).parameters
@@ -70,7 +87,7 @@ def _share_cores(config: InferConfig, engine: Engine) -> TaskConfig:
         return task
     if "engine" not in signature(task.target_).parameters:
         name = type(task).__name__.removesuffix("TaskConfig").lower()
-        raise UserError(f"engine: task={name} runs on one machine; omit engine, or choose task=swap, mask or validate")
+        raise UserError(f"engine: task={name} runs on one machine; omit engine, or choose {_SPREAD}")
     given = getattr(task, "workers", engine.threads)
     return task.model_copy(update={"workers": engine.threads}) if given is None else task
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from rich.progress import Progress, TaskID
 
 from facesmith.errors import DiskFullError, UserError, comes_from_full_disk, explain_failure, summarize_error
-from facesmith.media.sources import Media, printable
+from facesmith.media.sources import printable
 from facesmith.terminal import print_line
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class Job(Protocol):
     """One file and what becomes of it; plain values, which another process can be sent."""
 
     @property
-    def media(self) -> Media:
+    def path(self) -> Path:
         """The file that is read."""
 
 
@@ -180,9 +180,9 @@ class Batch:
             UserError: the others would fail as well.
         """
         for job, outcome in engine.run(jobs, work, report):
-            report.finish(job.media.path)
+            report.finish(job.path)
             if isinstance(outcome, Failure):
-                self._skip(job.media.path, outcome)
+                self._skip(job.path, outcome)
             else:
                 yield job, outcome
 
@@ -212,18 +212,19 @@ class Batch:
 class BarReport:
     """Draws a row for each file in work, and one for all of them where there are several."""
 
-    def __init__(self, bar: Progress, count: int, done: int = 0) -> None:
+    def __init__(self, bar: Progress, count: int, done: int = 0, *, title: str = "files") -> None:
         """Begin.
 
         Args:
             bar: Where it is drawn; lines are printed above.
             count: How many files there are.
             done: How many of them were done before.
+            title: What they are.
         """
         self._bar, self._lock = bar, threading.Lock()
         self._rows: dict[Path, TaskID] = {}
         self._finished: set[Path] = set()
-        self._all = bar.add_task("files", total=count, completed=done) if count > 1 else None
+        self._all = bar.add_task(title, total=count, completed=done) if count > 1 else None
 
     def tell(self, line: str) -> None:
         """Print a line, see `Report`."""

@@ -28,6 +28,7 @@ from facesmith.metrics.person import FrameEvaluator
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.metrics.swap import SwapEvaluator, SwapPictures
 from facesmith.purge.artefacts import traces_in_folders
+from facesmith.tasks.engine.local import LOCAL
 from facesmith.tasks.evaluate.config import EvaluateTaskConfig
 from facesmith.tasks.evaluate.pairs import find_people
 from facesmith.tasks.evaluate.people import study
@@ -35,6 +36,7 @@ from facesmith.tasks.evaluate.task import EvaluateTask
 
 from ...made_profiles import made_profile
 from ...offline_wandb import summaries
+from ..test_engine import FarAway
 
 # figure of `evaluate`: field of the gate's, and how far the landmarks of a crop may move it
 GATE = {
@@ -89,7 +91,7 @@ def corpus(tmp_path_factory, asset, carphone_frames):
     return root
 
 
-def evaluate(root, folder, output, **changes):
+def evaluate(root, folder, output, engine=LOCAL, **changes):
     settings = {"swaps": str(root / folder), "targets": str(root / "targets"), "sources": str(root / "sources")}
     settings |= {"names": "target_source", "pairs": None, "against": None, "gallery": None}
     settings |= {
@@ -102,7 +104,7 @@ def evaluate(root, folder, output, **changes):
     settings |= {"one_person": False, "source_frames": 4, "examples": 2, "workers": 1, "resume": True, "output": output}
     settings |= {"wandb_project": None, "wandb_media": False, "face_sets": root / "none", "backend": "pyav"}
     config = EvaluateTaskConfig(_target_="facesmith.tasks.evaluate.task.EvaluateTask", **(settings | changes))
-    return EvaluateTask(config, analyzer=analyzer, progress=False)
+    return EvaluateTask(config, analyzer=analyzer, engine=engine, progress=False)
 
 
 def figures(path):
@@ -168,6 +170,19 @@ def test_evaluate_again_measures_only_what_is_new_and_logs_to_wandb(corpus, comp
     assert "evaluate/page" not in logged["summary"]  # pictures stay here
     assert "6 of 6 pairs were measured before" in capsys.readouterr().out
     assert figures(output) == before
+
+
+def test_evaluate_on_another_engine_equals_threads(corpus, tmp_path):
+    swaps = tmp_path / "swaps"
+    for target in ("man", "driver"):
+        write_image(swaps / f"{target}_astronaut.png", read_image(corpus / "targets" / f"{target}.png"), mark=None)
+    (swaps / "astronaut_man.png").write_bytes(b"no picture")
+    tables = []
+    for name, engine in {"here": LOCAL, "there": FarAway()}.items():
+        with pytest.raises(UserError, match=r"1 of 3 pairs could not be measured; .*astronaut_man"):
+            evaluate(corpus, "", tmp_path / name, engine, swaps=str(swaps), recognisers=["analyzer"]).run()
+        tables.append((tmp_path / name / "pairs.csv").read_text())
+    assert tables[0] == tables[1]
 
 
 def test_evaluate_counts_misses_and_says_what_cannot_be_measured(corpus, tmp_path, capsys):

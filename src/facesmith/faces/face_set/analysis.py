@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -87,7 +87,6 @@ _Event = AnalysedPicture | ReadFailure | BaseException | None
 
 def analyse_media(
     chosen: Sequence[ChosenMedia],
-    done: Collection[tuple[str, int]],
     first: Analyzer,
     factory: Callable[[], Analyzer],
     *,
@@ -95,14 +94,13 @@ def analyse_media(
     workers: int,
     crops: Path,
 ) -> Generator[AnalysedPicture | ReadFailure, None, None]:
-    """Analyse the chosen pictures that are not done, in no certain order.
+    """Analyse the chosen pictures, in no certain order.
 
     Decoding runs on one thread, analysis on several. Memory holds a few frames a worker, whatever the length of the
     media. An exception in any thread ends all of them and is raised here.
 
     Args:
         chosen: The media and their frames.
-        done: (content, frame) of pictures that an earlier attempt has analysed.
         first: The first worker's analyzer, left open.
         factory: Makes the analyzers of the other workers, closed at the end.
         backend: Reader of videos.
@@ -115,7 +113,7 @@ def analyse_media(
     pictures: queue.Queue[_Picture | None] = queue.Queue(maxsize=2 * workers)
     events: queue.Queue[_Event] = queue.Queue(maxsize=4 * workers)
     stop = threading.Event()
-    threads = [_start(_decode, chosen, done, backend, workers, pictures, events, stop)]
+    threads = [_start(_decode, chosen, backend, workers, pictures, events, stop)]
     for number in range(workers):
         threads.append(_start(_work, first if number == 0 else None, factory, crops, pictures, events, stop))
     running = workers
@@ -160,7 +158,6 @@ def _take(pictures: "queue.Queue[_Picture | None]", stop: threading.Event) -> _P
 
 def _decode(
     chosen: Sequence[ChosenMedia],
-    done: Collection[tuple[str, int]],
     backend: Backend,
     workers: int,
     pictures: "queue.Queue[_Picture | None]",
@@ -169,9 +166,8 @@ def _decode(
 ) -> None:
     try:
         for one in chosen:
-            frames = [i for i in one.frames if (one.content, i) not in done]
-            if not frames or stop.is_set():
-                continue
+            if stop.is_set():
+                return
             if one.media.kind == "image":
                 # Decoded by the workers: photographs take as long to decode as to analyse.
                 _put(pictures, _Picture(one, 0, None, None), stop)
@@ -179,7 +175,7 @@ def _decode(
             delivered = 0
             try:
                 with open_video(one.media.path, backend=backend) as reader:
-                    for i, pixels in reader.frames(frames):
+                    for i, pixels in reader.frames(one.frames):
                         if i in reader.doubtful:
                             continue  # what a decoder conceals would be learnt as the person's face
                         _put(pictures, _Picture(one, i, float(reader.times[i]), pixels), stop)

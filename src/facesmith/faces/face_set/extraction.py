@@ -3,10 +3,10 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
@@ -92,7 +92,26 @@ class ExtractionSettings:
         }
 
 
-def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSettings) -> FaceSet:
+class Analyse(Protocol):
+    """Analyses pictures in other processes than this one, by `analyse_media`."""
+
+    def __call__(
+        self, chosen: Sequence[ChosenMedia], settings: ExtractionSettings, analyzer: Analyzer, crops: Path
+    ) -> Generator[AnalysedPicture | ReadFailure, None, None]:
+        """Analyse pictures; see `analyse_media`.
+
+        Args:
+            chosen: The media and their frames.
+            settings: Of the extraction.
+            analyzer: Of this process, whose fingerprint all others must have.
+            crops: Existing folder, for the crops.
+        """
+        ...
+
+
+def extract(
+    source: str | Path | Sequence[str | Path], settings: ExtractionSettings, analyse: Analyse | None = None
+) -> FaceSet:
     """Return the face set of the media, analysing only what no earlier call with the same key has.
 
     One call at a time works on a set; others wait for it and use its result. An interrupted call is continued by the
@@ -101,6 +120,7 @@ def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSetti
     Args:
         source: Files, folders or globs of images and videos.
         settings: How the set is made. It lies under the first 12 digits of its key, readable by its owner only.
+        analyse: Analyses the pictures elsewhere; None: threads of this process do.
 
     Raises:
         UserError: Nothing can be read, or no usable face is found; the message counts the reasons.
@@ -139,7 +159,7 @@ def extract(source: str | Path | Sequence[str | Path], settings: ExtractionSetti
                 skipped=skipped,
             )
             _choose_frames(media, settings, record)
-            faces = _report(_make(record, settings, analyzer, final))
+            faces = _report(_make(record, settings, analyzer, final, analyse))
             _report_left_out(faces)
             return faces
 
@@ -169,21 +189,26 @@ def _report_left_out(faces: FaceSet) -> None:
     )
 
 
-def _make(record: ExtractionRecord, settings: ExtractionSettings, analyzer: Analyzer, final: Path) -> FaceSet:
+def _make(
+    record: ExtractionRecord, settings: ExtractionSettings, analyzer: Analyzer, final: Path, analyse: Analyse | None
+) -> FaceSet:
     """Analyse what an earlier attempt has not, and finish the set."""
     partial = partial_folder(final)
     make_private_folder(partial)
     make_private_folder(partial / CROPS)
     extraction_log = ExtractionLog(partial / LOG, partial / CROPS, analysis_schema(analyzer.embedding_size))
-    events = analyse_media(
-        record.chosen,
-        extraction_log.done,
-        analyzer,
-        settings.analyzer,
-        backend=settings.backend,
-        workers=settings.workers or os.cpu_count() or 1,
-        crops=partial / CROPS,
-    )
+    left = [
+        replace(one, frames=frames)
+        for one in record.chosen
+        if (frames := [i for i in one.frames if (one.content, i) not in extraction_log.done])
+    ]
+    if analyse is not None:
+        events = analyse(left, settings, analyzer, partial / CROPS)
+    else:
+        workers = settings.workers or os.cpu_count() or 1
+        events = analyse_media(
+            left, analyzer, settings.analyzer, backend=settings.backend, workers=workers, crops=partial / CROPS
+        )
     with contextlib.closing(events):
         _record_events(events, extraction_log, record, settings.progress)
     table = extraction_log.table()

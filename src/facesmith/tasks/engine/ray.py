@@ -175,21 +175,21 @@ class RayEngine:
     def _listen(self, report: Report) -> Iterator[Any]:
         """Pass on what the workers tell, from a queue that they are given."""
         events = importlib.import_module("ray.util.queue").Queue(actor_options={"num_cpus": 0})
-        stop, begun = threading.Event(), set[Path]()
+        stop, begun = threading.Event(), set[int]()
 
         def pass_on() -> None:
             while not (stop.is_set() and events.empty()):
                 try:
-                    path, line, place = events.get(timeout=0.5)
+                    number, path, line, place = events.get(timeout=0.5)
                 except queue.Empty:
                     continue
                 if line is not None:
                     report.tell(line)
                 elif place is not None:
                     report.advance(path, *place)
-                elif path in begun:
+                elif number in begun:
                     report.tell(f"{path}: its worker died; another one goes on with it")
-                begun.add(path)
+                begun.add(number)
 
         thread = threading.Thread(target=pass_on, daemon=True)
         thread.start()
@@ -220,7 +220,8 @@ class _Worker:
         if self._broken is not None:
             return {"number": row["number"], "outcome": _failure(self._broken, ends_all=True)}
         job = row["job"]
-        outcome = attempt(lambda: self._work(job, _QueueReport(self._events, job.media.path)), self._work.config)
+        report = _QueueReport(self._events, row["number"], job.path)
+        outcome = attempt(lambda: self._work(job, report), self._work.config)
         if isinstance(outcome, Failure):
             outcome = replace(outcome, error=UserError(outcome.reason))  # not every error can be sent
         return {"number": row["number"], "outcome": outcome}
@@ -229,19 +230,19 @@ class _Worker:
 class _QueueReport:
     """Sends what is told of one file to the process that started the run."""
 
-    def __init__(self, events: Any, path: Path) -> None:
-        self._events, self._path = events, path
+    def __init__(self, events: Any, number: int, path: Path) -> None:
+        self._events, self._number, self._path = events, number, path
         self._last = 0.0
-        events.put((path, None, None))
+        events.put((number, path, None, None))
 
     def tell(self, line: str) -> None:
-        self._events.put((self._path, line, None))
+        self._events.put((self._number, self._path, line, None))
 
     def advance(self, path: Path, done: int, total: int) -> None:
         now = time.monotonic()
         if done == total or now - self._last >= _BETWEEN_REPORTS:
             self._last = now
-            self._events.put((path, None, (done, total)))
+            self._events.put((self._number, path, None, (done, total)))
 
 
 def _failure(reason: str, *, ends_all: bool = False) -> Failure:

@@ -170,6 +170,13 @@ class People:
         self._matrices: dict[str, tuple[list[str], Floats]] = {}
         self._compare = lru_cache(_COMPARED_PEOPLE)(lambda name: FaceComparison(self.sources[name].faces()))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle without the pictures of people who are only sought."""
+        sought = {
+            name: one if name in self.sources else replace(one, pictures=()) for name, one in self.gallery.items()
+        }
+        return People, (self.sources, sought, self.notes)
+
     def comparison(self, name: str) -> FaceComparison:
         """Return what compares a face with its target and with pictures of its source."""
         return self._compare(name)

@@ -18,17 +18,23 @@ class MeasuredPairs:
 
     Args:
         pairs: In the order of tables.
-        journal: Holds the result of each by `pair_key`; None for no pairs.
+        journal: Holds results by `pair_key`; None for no pairs.
+        lost: Results that are not kept: pairs that the next evaluation tries again.
     """
 
-    def __init__(self, pairs: Sequence[Pair], journal: Journal | None) -> None:
-        self.pairs, self._journal = list(pairs), journal
+    def __init__(
+        self, pairs: Sequence[Pair], journal: Journal | None, lost: Mapping[str, PairResult] | None = None
+    ) -> None:
+        self.pairs, self._journal, self._lost = list(pairs), journal, lost or {}
         self._keys = [pair_key(pair) for pair in pairs]
 
     def results(self) -> Iterator[PairResult]:
         """Yield the results in the order of the pairs."""
-        if self._journal is not None:
-            yield from self._journal.read(self._keys)
+        if self._journal is None:
+            return
+        kept = self._journal.read([key for key in self._keys if key not in self._lost])
+        for key in self._keys:
+            yield self._lost[key] if key in self._lost else next(kept)
 
     def rank(self, count: int) -> tuple[list[tuple[Pair, PairResult]], list[tuple[Pair, PairResult]]]:
         """Return the worst and the best pairs, so many of each, none in both."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +18,16 @@ from facesmith.files import make_private_folder, name_full_disk, require_writabl
 from facesmith.metrics.figures import PAIR_FIGURES, Figure, identity_figures
 from facesmith.metrics.statistics import LEAST_PAIRS
 from facesmith.progress import progress_bar
+from facesmith.tasks.batch import BarReport, Batch, Engine
+from facesmith.tasks.engine.local import LOCAL
+from facesmith.tasks.engine.threads import ThreadEngine
 from facesmith.tasks.evaluate.config import EvaluateTaskConfig
 from facesmith.tasks.evaluate.frechet import STAND_IN, load_inception, measure_frechet
+from facesmith.tasks.evaluate.jobs import PairJob, PairMeasure, PersonJob, PersonStudy
 from facesmith.tasks.evaluate.journal import Journal
-from facesmith.tasks.evaluate.measuring import PairMeter, PairResult
+from facesmith.tasks.evaluate.measuring import PairResult
 from facesmith.tasks.evaluate.pairs import Pair, Person, find_people, match_by_name, read_pairs
-from facesmith.tasks.evaluate.people import KnownPerson, People, find_doubles, make_gallery, study
+from facesmith.tasks.evaluate.people import KnownPerson, People, find_doubles, make_gallery
 from facesmith.tasks.evaluate.people_store import PeopleStore
 from facesmith.tasks.evaluate.recognisers import digest_of, find_recognisers
 from facesmith.tasks.evaluate.report import Report, describe_training, format_number, render_report
@@ -43,14 +47,23 @@ class EvaluateTask:
     Args:
         config: The settings.
         analyzer: Makes an analyzer.
+        engine: Where people and pairs are measured; by default threads of this process, `workers` at a time.
         progress: Whether to show a progress bar.
 
     Raises:
         UserError: Swaps, targets and sources do not belong together.
     """
 
-    def __init__(self, config: EvaluateTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
+    def __init__(
+        self,
+        config: EvaluateTaskConfig,
+        *,
+        analyzer: Callable[[], Analyzer],
+        engine: Engine = LOCAL,
+        progress: bool = True,
+    ) -> None:
         self._config, self._make_analyzer, self._progress = config, analyzer, progress
+        self._engine = ThreadEngine(config.workers or os.cpu_count() or 1) if engine.threads is None else engine
         self._console = make_console()
         self._notes: list[str] = []
         require_writable(config.output, "output")
@@ -84,8 +97,7 @@ class EvaluateTask:
         names = find_recognisers(config.recognisers, config.arcface, self._tell)
         if not names:
             raise UserError(f"task.recognisers={config.recognisers}: the weights of none of them can be had")
-        count = config.workers or os.cpu_count() or 1
-        pool = WorkerPool(self._make_analyzer, names, count, config.arcface)
+        pool = WorkerPool(self._make_analyzer, names, config.arcface)
         with name_full_disk(config.output), closing(pool) as workers:
             people = self._study_people(workers)
             settings = self._settings(workers.first, people)
@@ -93,8 +105,7 @@ class EvaluateTask:
             for name in config.trained_against or []:
                 if name not in known:
                     self._tell(f"task.trained_against: {name} is none of the recognisers here ({', '.join(known)})")
-            ours = self._measure(self._pairs, people, "pairs", settings, workers)
-            theirs = self._measure(self._their_pairs, people, "against", settings, workers)
+            ours, theirs = self._measure(people, settings, workers)
             identity = {
                 one.name: identity_figures(one.name, one.measure, len(people.embeddings(one.name)[0]))
                 for one in workers.first.recognisers
@@ -124,37 +135,29 @@ class EvaluateTask:
         about = [first.analyzer.fingerprint, self._recognisers(first), config.source_frames]
         store = PeopleStore(config.output / "people", [*about, config.backend], resume=config.resume)
         found: dict[str, dict[str, KnownPerson]] = {"source": {}, "gallery": {}}
-        items = [("source", one) for one in self._sources.values()]
-        items += [("gallery", one) for one in (self._others or {}).values()]
-
-        def work(worker: Worker, item: tuple[str, Person]) -> tuple[str, KnownPerson | UserError]:
-            known = store.load(item[1])
-            if known is not None:
-                return item[0], known
-            try:
-                person = study(
-                    item[1],
-                    worker.analyzer,
-                    worker.recognisers,
-                    frames=config.source_frames,
-                    backend=config.backend,
-                    face_sets=config.face_sets,
-                )
-            except UserError as error:
-                return item[0], error
-            store.save(item[1], person)
-            return item[0], person
-
-        with progress_bar(shown=self._progress and len(items) > 1, console=self._console) as bar:
-            task = bar.add_task("people", total=len(items))
-            for of, person in workers.run(items, work):
+        everybody = [PersonJob("source", one) for one in self._sources.values()]
+        everybody += [PersonJob("gallery", one) for one in (self._others or {}).values()]
+        jobs: list[PersonJob] = []
+        for job in everybody:
+            known = store.load(job.person)
+            if known is None:
+                jobs.append(job)
+            else:
+                found[job.of][known.name] = known
+        with progress_bar(shown=self._progress and len(jobs) > 1, console=self._console) as bar:
+            report = BarReport(bar, len(jobs), title="people")
+            batch = Batch(len(everybody), self._tell, config)
+            for job, person in batch.map(self._engine, jobs, PersonStudy(config, workers), report):
                 if isinstance(person, KnownPerson):
-                    found[of][person.name] = person
-                elif of == "source":
-                    raise person
+                    store.save(job.person, person)
+                    found[job.of][person.name] = person
+                elif job.of == "source":
+                    raise UserError(person)
                 else:
                     self._tell(f"not in the gallery: {person}")
-                bar.advance(task)
+        lost = next((one for name, one in self._sources.items() if name not in found["source"]), None)
+        if lost is not None:
+            raise UserError(batch.failed[PersonJob("source", lost).path])
         sources = {name: found["source"][name] for name in self._sources}
         others = {name: found["gallery"][name] for name in self._others or {} if name in found["gallery"]}
         if self._others is not None and not others:
@@ -189,29 +192,32 @@ class EvaluateTask:
         facts = [__version__, worker.analyzer.fingerprint, self._recognisers(worker), self._config.max_frames, gallery]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _measure(
-        self, pairs: Sequence[Pair], people: People, name: str, settings: str, workers: WorkerPool
-    ) -> MeasuredPairs:
-        config = self._config
-        if not pairs:
-            return MeasuredPairs([], None)
-        journal = Journal(config.output / f"{name}.jsonl", settings, resume=config.resume)
-        left = [(key, pair) for pair in pairs if (key := pair_key(pair)) not in journal]
-        if len(left) < len(pairs):
-            print_line(f"{len(pairs) - len(left)} of {len(pairs)} {name} were measured before", self._console)
-
-        def work(worker: Worker, item: tuple[str, Pair]) -> tuple[str, PairResult]:
-            meter = PairMeter(
-                worker.analyzer, worker.recognisers, people, backend=config.backend, max_frames=config.max_frames
-            )
-            return item[0], meter(item[1])
-
-        with journal, progress_bar(shown=self._progress and len(left) > 1, console=self._console) as bar:
-            task = bar.add_task(name, total=len(left))
-            for key, result in workers.run(left, work):
-                journal.add(key, result)
-                bar.advance(task)
-        return MeasuredPairs(pairs, journal)
+    def _measure(self, people: People, settings: str, workers: WorkerPool) -> list[MeasuredPairs]:
+        """Measure the pairs that were not before: the swaps, and those they are compared with."""
+        config, jobs, journals = self._config, list[PairJob](), dict[str, Journal]()
+        sets = {"pairs": self._pairs, "against": self._their_pairs}
+        with ExitStack() as stack:
+            for name, pairs in sets.items():
+                if not pairs:
+                    continue
+                path = config.output / f"{name}.jsonl"
+                journals[name] = stack.enter_context(Journal(path, settings, resume=config.resume))
+                keys = {pair_key(pair): pair for pair in pairs}
+                left = [PairJob(name, key, pair) for key, pair in keys.items() if key not in journals[name]]
+                if len(left) < len(pairs):
+                    print_line(f"{len(pairs) - len(left)} of {len(pairs)} {name} were measured before", self._console)
+                jobs += left
+            bar = stack.enter_context(progress_bar(shown=self._progress and len(jobs) > 1, console=self._console))
+            report = BarReport(bar, len(jobs), title="pairs")
+            batch = Batch(len(self._pairs), report.tell, config)
+            for job, result in batch.map(self._engine, jobs, PairMeasure(config, workers, people), report):
+                journals[job.of].add(job.key, result)
+        lost = {
+            job.key: PairResult(job.pair.name, job.pair.person, 0, {}, failed=batch.failed[job.path])
+            for job in jobs
+            if job.key not in journals[job.of]
+        }
+        return [MeasuredPairs(pairs, journals.get(name), lost) for name, pairs in sets.items()]
 
     def _write(
         self, ours: MeasuredPairs, theirs: MeasuredPairs, people: People, identity: dict[str, tuple[Figure, ...]]

@@ -1,20 +1,15 @@
-"""Several analyzers and recognisers at work, one a thread."""
+"""Analyzers and recognisers, of which each thread borrows its own."""
 
 import queue
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
 
+from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.tasks.evaluate.config import RecogniserName
 from facesmith.tasks.evaluate.recognisers import CropRecogniser, load_recognisers
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-_AHEAD: Final = 2  # items in work or waiting, a worker
 
 
 @dataclass(frozen=True)
@@ -26,54 +21,40 @@ class Worker:
 
 
 class WorkerPool:
-    """Workers that are made when they are needed.
+    """Workers that are made when they are needed. It pickles as what makes them.
 
     Args:
         make: Makes an analyzer.
         recognisers: That each worker has.
-        count: How many work at a time.
         arcface: The user's file of ArcFace; None: of the asset.
+
+    Attributes:
+        first: One of them.
     """
 
     def __init__(
-        self,
-        make: Callable[[], Analyzer],
-        recognisers: Sequence[RecogniserName],
-        count: int,
-        arcface: Path | None = None,
+        self, make: Callable[[], Analyzer], recognisers: Sequence[RecogniserName], arcface: Path | None = None
     ) -> None:
-        self._make, self._recognisers, self._count, self._arcface = make, recognisers, count, arcface
+        self._make, self._recognisers, self._arcface = make, recognisers, arcface
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self.first = self._create()
         self._idle.put(self.first)
 
-    def run(self, items: Iterable[T], job: Callable[[Worker, T], R]) -> Iterator[R]:
-        """Yield what a job makes of each item, in no certain order; only few are in memory, whatever their number."""
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as the settings, and as what tells the analyzer from others."""
+        return _load, (self._make, self._recognisers, self._arcface, self.first.analyzer.fingerprint)
 
-        def run(item: T) -> R:
-            try:
-                worker = self._idle.get_nowait()
-            except queue.Empty:
-                worker = self._create()
-            try:
-                return job(worker, item)
-            finally:
-                self._idle.put(worker)
-
-        rest = iter(items)
-        waiting: set[Future[R]] = set()
-        with ThreadPoolExecutor(self._count) as threads:
-            try:
-                while True:
-                    while len(waiting) < _AHEAD * self._count and (item := next(rest, None)) is not None:
-                        waiting.add(threads.submit(run, item))
-                    if not waiting:
-                        return
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for one in done:
-                        yield one.result()
-            finally:
-                threads.shutdown(cancel_futures=True)
+    @contextmanager
+    def borrow(self) -> Iterator[Worker]:
+        """Yield a worker that nobody else has meanwhile."""
+        try:
+            worker = self._idle.get_nowait()
+        except queue.Empty:
+            worker = self._create()
+        try:
+            yield worker
+        finally:
+            self._idle.put(worker)
 
     def close(self) -> None:
         """Close all analyzers; none may be at work."""
@@ -83,3 +64,12 @@ class WorkerPool:
     def _create(self) -> Worker:
         analyzer = self._make()
         return Worker(analyzer, load_recognisers(self._recognisers, analyzer, self._arcface))
+
+
+def _load(
+    make: Callable[[], Analyzer], recognisers: Sequence[RecogniserName], arcface: Path | None, fingerprint: str
+) -> WorkerPool:
+    pool = WorkerPool(make, recognisers, arcface)
+    if pool.first.analyzer.fingerprint != fingerprint:
+        raise UserError("its analyzer has other weights or libraries; install the same on all machines")
+    return pool

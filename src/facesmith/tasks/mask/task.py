@@ -55,6 +55,11 @@ class MaskJob:
     media: Media
     output: Path
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.media.path
+
 
 class FileMasker:
     """Write mask and overlay of one file after the other.

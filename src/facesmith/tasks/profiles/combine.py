@@ -9,6 +9,9 @@ from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.extraction import extract
 from facesmith.faces.profiles.combining import blend_profiles, enrich_profile, interpolate_profiles
 from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.tasks.batch import Engine
+from facesmith.tasks.engine.extraction import analyse_on
+from facesmith.tasks.engine.local import LOCAL
 from facesmith.tasks.profiles.config import EnrichTaskConfig
 from facesmith.tasks.profiles.embed import extraction_settings, new_profile_path
 from facesmith.terminal import make_console, print_line
@@ -91,15 +94,23 @@ class EnrichTask:
     Args:
         config: The settings.
         analyzer: Makes an analyzer; each thread gets its own.
+        engine: Where the pictures are analysed.
         progress: Whether to show a progress bar.
 
     Raises:
         UserError: The profile cannot be read, or has an embedder without a limit.
     """
 
-    def __init__(self, config: EnrichTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
+    def __init__(
+        self,
+        config: EnrichTaskConfig,
+        *,
+        analyzer: Callable[[], Analyzer],
+        engine: Engine = LOCAL,
+        progress: bool = True,
+    ) -> None:
         profile = IdentityProfile.load(config.profile)
-        self._config, self._profile = config, profile
+        self._config, self._profile, self._engine = config, profile, engine
         self._output = config.output or config.profile
         self._min_similarity = limit_for_embedder(config.min_similarity, profile.embedder, "task.min_similarity")
         self._extraction = extraction_settings(
@@ -120,7 +131,7 @@ class EnrichTask:
         """
         profile = self._profile
         before = set((self._extraction.root / profile.id).glob("*"))
-        faces = extract(self._config.source, self._extraction)
+        faces = extract(self._config.source, self._extraction, analyse_on(self._engine))
         known = {profile.face_set, *(ancestor.face_set for ancestor in profile.made_from)}
         if faces.key in known:
             raise UserError(

@@ -25,6 +25,9 @@ from facesmith.models.encoders.aggregation import (
     warn_photo_count,
 )
 from facesmith.models.encoders.vision import FaceEncoder
+from facesmith.tasks.batch import Engine
+from facesmith.tasks.engine.extraction import analyse_on
+from facesmith.tasks.engine.local import LOCAL
 from facesmith.tasks.profiles.config import EmbedTaskConfig, ExtractingTaskConfig
 from facesmith.terminal import make_console, print_line
 
@@ -46,14 +49,22 @@ class EmbedTask:
     Args:
         config: The settings.
         analyzer: Makes an analyzer; each thread gets its own.
+        engine: Where the pictures are analysed.
         progress: Whether to show a progress bar.
 
     Raises:
         UserError: The profile exists already.
     """
 
-    def __init__(self, config: EmbedTaskConfig, *, analyzer: Callable[[], Analyzer], progress: bool = True) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: EmbedTaskConfig,
+        *,
+        analyzer: Callable[[], Analyzer],
+        engine: Engine = LOCAL,
+        progress: bool = True,
+    ) -> None:
+        self._config, self._engine = config, engine
         self._output = config.output or new_profile_path(config.profiles, config.name)
         self._extraction = extraction_settings(
             config,
@@ -75,7 +86,7 @@ class EmbedTask:
             UserError: There is no usable face, or another person's where that is refused.
         """
         config = self._config
-        faces = extract(config.source, self._extraction)
+        faces = extract(config.source, self._extraction, analyse_on(self._engine))
         self._report_photos(faces)
         profile = IdentityProfile.from_face_set(faces, id=config.name, method=_METHODS[config.aggregation])
         embeddings = faces.embeddings

@@ -54,6 +54,11 @@ class SwapJob:
     output: Path
     resume: bool
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.media.path
+
 
 @dataclass(frozen=True)
 class SwapResult:

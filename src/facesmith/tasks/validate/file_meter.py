@@ -44,6 +44,11 @@ class ValidateJob:
     media: Media
     target: Path | None
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.media.path
+
 
 class FileMeter:
     """Measure one swapped file after the other.
