@@ -35,12 +35,12 @@ pytestmark = pytest.mark.slow
 
 ADDRESS = os.environ.get("FACESMITH_TEST_RAY", "local")
 RAY = ["engine=ray", f"engine.address={ADDRESS}", "engine.workers=2"]
-SEGMENT = 15  # frames of half a second
 LENGTHS = {"a.mp4": 40, "b.mp4": 240, "c.mp4": 40}
 
 
 def given(model: Path, source: Path, output: Path, *more: str) -> list[str]:
-    fast = ["analyzer.detector_sizes=[256]", "task.masks=[box]", "task.segment_seconds=0.5"]
+    # lossless: with several threads x264 is not the same from run to run
+    fast = ["analyzer.detector_sizes=[256]", "task.masks=[box]", "task.segment_seconds=0.5", "task.crf=0"]
     return ["task=swap", f"task.model={model}", f"source={source}", f"output={output}", *fast, *more]
 
 
@@ -77,13 +77,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def frames(path: Path) -> np.ndarray:
     with open_video(path) as reader:
         return np.stack([frame for _, frame in reader.frames(range(len(reader)))])
-
-
-def assert_alike(one: Path, other: Path) -> None:
-    """A film that was continued may differ a little: tracks were begun shortly before the place."""
-    first, second = frames(one), frames(other)
-    assert first.shape == second.shape
-    assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(first, second, strict=True)) < 0.5
 
 
 def finished_segments(output: Path) -> dict[str, tuple[int, int]]:
@@ -148,12 +141,7 @@ def test_ray_films_equal_those_of_one_machine_though_a_worker_is_killed(swapper_
     assert f"{films / 'b.mp4'}: its worker died; another one goes on with it" in said
     assert [path.name for path in there] == [path.name for path in here] == list(LENGTHS)
     for mine, theirs in zip(here, there, strict=True):
-        if theirs.name == "b.mp4":
-            kept = SEGMENT * len(killer.kept)
-            np.testing.assert_array_equal(frames(mine)[:kept], frames(theirs)[:kept])
-            assert_alike(mine, theirs)
-        else:
-            np.testing.assert_array_equal(frames(mine), frames(theirs))
+        np.testing.assert_array_equal(frames(mine), frames(theirs))
         marked = verify_provenance(theirs)
         assert (marked.state, marked.problems) == ("signed", ())
         assert marked.mark == verify_provenance(mine).mark
@@ -178,12 +166,12 @@ def test_ray_resumes_after_its_driver_was_killed(swapper_file, films, tmp_path) 
     assert left.items() >= kept.items()
     run(*arguments, "task.resume=true")
     run(*given(swapper_file, films / "b.mp4", tmp_path / "here.mp4"))
-    assert_alike(tmp_path / "here.mp4", tmp_path / "there.mp4")
+    np.testing.assert_array_equal(frames(tmp_path / "here.mp4"), frames(tmp_path / "there.mp4"))
 
 
 def test_ray_full_disk_is_one_line(swapper_file, films, small_disk) -> None:
     with pytest.raises(UserError, match="the disk is full") as caught:
-        run(*given(swapper_file, films, small_disk / "out", *RAY, "task.crf=0"))
+        run(*given(swapper_file, films, small_disk / "out", *RAY))
     assert "\n" not in str(caught.value)
     assert str(small_disk) in str(caught.value)
 

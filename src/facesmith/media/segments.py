@@ -37,6 +37,7 @@ class SegmentedWriter:
         folder: Folder of the segments.
         start: Number of the frame to begin with.
         tally: Whatever the caller counts; kept with the segments.
+        memory: Whatever else the caller goes on with, plain values; kept with the segments.
         notes: What the user should know, one sentence each.
     """
 
@@ -72,6 +73,7 @@ class SegmentedWriter:
         require_sound_fits(path, timeline.source)
         self.path, self.folder = path, partial_folder(path)
         self.tally: Counter[str] = Counter()
+        self.memory: dict[str, Any] = {}
         self._timeline, self._mark, self._frames = timeline, mark, frames
         self._encoding, self._scale = encoding, scale
         self.notes: list[str] = []
@@ -156,7 +158,7 @@ class SegmentedWriter:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-            record = json.dumps({"key": self._key, "tally": self.tally})
+            record = json.dumps({"key": self._key, "tally": self.tally, "memory": self.memory})
             write_text(self._name(self._segment).with_suffix(".json"), record)
 
     def _acquire_lock(self) -> filelock.BaseFileLock:
@@ -184,7 +186,7 @@ class SegmentedWriter:
         while (record := self._read_record(self._name(whole))) is not None:
             if record["key"] != self._key:
                 raise UserError(f"{self.path}: the unfinished run had another source, model or settings; {mend}")
-            self.tally = Counter(record["tally"])
+            self.tally, self.memory = Counter(record["tally"]), record["memory"]
             whole += 1
         lost = [path for path in found if path not in {self._name(number) for number in range(whole)}]
         for path in lost:
@@ -207,7 +209,8 @@ class SegmentedWriter:
         except (OSError, ValueError, av.error.FFmpegError):
             return None
         whole = isinstance(record, dict) and isinstance(record.get("key"), str)
-        return record if readable and whole and isinstance(record.get("tally"), dict) else None
+        whole = whole and all(isinstance(record.get(name), dict) for name in ("tally", "memory"))
+        return record if readable and whole else None
 
 
 def join_segments(segments: list[Path], path: Path, timeline: Timeline, *, mark: Mark) -> list[str]:

@@ -45,6 +45,14 @@ def test_face_selector_largest_does_not_alternate():
     assert select(choice, {0: face(0, 40), 1: right}) == {0: 0}
 
 
+def test_face_selector_largest_goes_on_where_a_run_was_stopped():
+    grown = {3: face(0, 30), 4: face(50, 31)}
+    choice = FaceSelector([Claim("largest")])
+    assert select(choice, grown) == {4: 0}
+    choice.hold_largest(grown, [0.0, 0.0, 30.0, 30.0])
+    assert select(choice, grown) == {3: 0}
+
+
 def test_face_selector_person_is_the_most_similar():
     near, nearer, far, unknown = face(0, 9, 0.6), face(0, 5, 0.3), face(0, 99, 1.4), face(0, 20)
     assert select(FaceSelector([Claim(ADA, 0.5)]), {0: near, 1: nearer, 2: far, 3: unknown}) == {1: 0}

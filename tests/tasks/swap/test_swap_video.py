@@ -83,6 +83,7 @@ def test_swap_video_no_match_with_reference(swapper_file, couple, tmp_path, caps
 def test_swap_video_resume_after_ctrl_c_equals_uninterrupted(swapper_file, couple, tmp_path, capsys, monkeypatch):
     whole, stopped = tmp_path / "whole.mp4", tmp_path / "stopped.mp4"
     short = {"segment_seconds": 0.5, "detect_every": 4, "max_gap": 0.1, "smoothing": 0.1}
+    short["crf"] = 0  # lossless: with several threads x264 is not the same from run to run
     short["select"] = 1  # counted from the left in the first frame, also where the run goes on
     task(swapper_file, couple, whole, **short).run()
     calls = 0
@@ -111,7 +112,7 @@ def test_swap_video_resume_after_ctrl_c_equals_uninterrupted(swapper_file, coupl
     with open_video(whole) as a, open_video(stopped) as b:
         assert a.times == pytest.approx(b.times, abs=1e-9)
         pairs = zip(a.frames(range(40)), b.frames(range(40)), strict=True)
-        assert max(np.abs(x.astype(int) - y).mean() for (_, x), (_, y) in pairs) < 0.5
+        assert all(np.array_equal(x, y) for (_, x), (_, y) in pairs)
     task(swapper_file, couple, stopped, resume=True, **short).run()
     assert ": already finished" in capsys.readouterr().out.replace("\n", " ")
 

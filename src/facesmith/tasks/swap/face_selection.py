@@ -53,6 +53,7 @@ class FaceSelector:
     recognised from then on.
 
     Attributes:
+        largest: The entry that takes the largest face; None for none.
         undecided: Whether places from the left are still to be counted.
     """
 
@@ -65,7 +66,7 @@ class FaceSelector:
         self._people = {i: one.target for i, one in enumerate(claims) if isinstance(one.target, np.ndarray)}
         self._places = {i: one.target for i, one in enumerate(claims) if isinstance(one.target, int)}
         words = {one.target: i for i, one in enumerate(claims) if isinstance(one.target, str)}
-        self._largest, self._others = words.get("largest"), words.get("all")
+        self.largest, self._others = words.get("largest"), words.get("all")
         self._thresholds = [one.threshold for one in claims]
         self._held: dict[int, int] = {}
         self._largest_track: int | None = None
@@ -85,16 +86,26 @@ class FaceSelector:
         taken = self._assign_people(faces)
         self._held = dict(taken)
         left = sorted((track for track in faces if track not in taken), key=lambda track: -_area(faces[track]))
-        if self._largest is not None and left:
+        if self.largest is not None and left:
             held = None if self._largest_track is None else faces.get(self._largest_track)
             if self._largest_track not in left or held is None or _area(faces[left[0]]) > _CLEARLY_LARGER * _area(held):
                 self._largest_track = left[0]
             assert self._largest_track is not None
-            taken[self._largest_track] = self._largest
+            taken[self._largest_track] = self.largest
             left.remove(self._largest_track)
         if self._others is not None:
             taken |= dict.fromkeys(left, self._others)
         return [SelectedFace(faces[track], taken[track]) for track in sorted(taken, key=lambda t: -_area(faces[t]))]
+
+    def hold_largest(self, faces: Mapping[int, Face], box: Sequence[float]) -> None:
+        """Go on with the face that was the largest up to a frame, though others may be as large there.
+
+        Args:
+            faces: Of that frame, by the number of their track.
+            box: Of the face: left, top, right, bottom in px.
+        """
+        if faces:
+            self._largest_track = min(faces, key=lambda track: float(np.abs(faces[track].box - box).max()))
 
     def _count_places(self, faces: Mapping[int, Face]) -> None:
         """Learn who is at the places asked for, in the first frame that shows them all."""

@@ -230,10 +230,14 @@ class FileSwapper:
             return
         select = FaceSelector(self.cast.claims)
         self.decide(reader, frames[: writer.start], select)
-        with closing(self._process_video(reader, frames[writer.start :], select, frames.start)) as processed:
+        left, largest = frames[writer.start :], writer.memory.get("largest")
+        with closing(self._process_video(reader, left, select, frames.start, largest)) as processed:
             for frame in processed:
                 number = frame.number - frames.start
                 writer.write(frame.picture, number)
+                writer.memory["largest"] = next(
+                    (one.face.box.tolist() for one in frame.faces if one.entry == select.largest), None
+                )
                 writer.tally.update(
                     frames=1,
                     without=int(not frame.faces),

@@ -90,7 +90,12 @@ class VideoProcessor(Generic[P]):
         self._workers = config.workers or min(os.cpu_count() or 1, _MAX_WORKERS)
 
     def __call__(
-        self, reader: VideoReader, frames: range, select: FaceSelector, first: int = 0
+        self,
+        reader: VideoReader,
+        frames: range,
+        select: FaceSelector,
+        first: int = 0,
+        largest: Sequence[float] | None = None,
     ) -> Generator[ProcessedFrame[P], None, None]:
         """Process frames of a video.
 
@@ -99,6 +104,7 @@ class VideoProcessor(Generic[P]):
             frames: Numbers of the frames; what comes is the same as if one had begun with frame 0.
             select: Selects the faces of this video.
             first: Number of the frame with which the first batch begins.
+            largest: Box of the largest face in the frame before `frames`, as it was selected; None where none was.
 
         Yields:
             The processed frames, in order.
@@ -117,7 +123,7 @@ class VideoProcessor(Generic[P]):
             workers=self._workers,
         )
         tracked = StreamTracker[Frame](smoothing=self._smoothing, max_gap=self._max_gap)(detected)
-        groups = self._group(_select(tracked, frames, select), first)
+        groups = self._group(_select(tracked, frames, select, largest), first)
         pool = ThreadPoolExecutor(self._workers)
         try:
             for done in prefetch(map_in_order(pool, self._process_group, groups, 2 * self._workers), _AHEAD):
@@ -162,12 +168,19 @@ class VideoProcessor(Generic[P]):
         ]
 
 
-def _select(tracked_frames: Iterator[TrackedFrame[Frame]], frames: range, select: FaceSelector) -> Iterator[_Selected]:
+def _select(
+    tracked_frames: Iterator[TrackedFrame[Frame]],
+    frames: range,
+    select: FaceSelector,
+    largest: Sequence[float] | None,
+) -> Iterator[_Selected]:
     for tracked in tracked_frames:
         faces = select(tracked.faces)
         number, picture = tracked.item
         if number >= frames.stop:
             return
+        if number == frames.start - 1 and largest is not None:
+            select.hold_largest(tracked.faces, largest)
         if number >= frames.start:
             bridged = sum(tracked.faces[track] is one.face for track in tracked.bridged for one in faces)
             yield _Selected(number, picture, faces, bridged)
