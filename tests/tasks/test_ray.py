@@ -249,7 +249,7 @@ def test_ray_face_set_equals_that_of_one_machine_though_a_worker_is_killed(films
 def test_ray_evaluation_equals_that_of_one_machine_though_a_worker_is_killed(films, tmp_path, capsys) -> None:
     write_image(tmp_path / "source.png", np.ascontiguousarray(astronaut()[:300, 60:360]), mark=None)
     keys = ["task=evaluate", f"task.swaps={films}", f"task.targets={films}", f"task.sources={tmp_path / 'source.png'}"]
-    keys += ["task.one_person=true", "task.fid=null", "task.recognisers=[analyzer,dlib]", "task.max_frames=96"]
+    keys += ["task.one_person=true", "task.fid=null", "task.recognisers=[analyzer]", "task.max_frames=48"]
 
     def evaluate(name: str, *more: str) -> str:
         with pytest.raises(UserError, match=r"1 of 4 pairs could not be measured; .*bad\.mp4"):
