@@ -27,6 +27,7 @@ Look through the faces of a face set and leave some out; trainings and profiles 
   facesmith faces ada take-back 37           this one is used again; take-back all
   facesmith faces ada extract data.source=photos/ data.consent=self
                                              find them, as experiment=identity does with the same keys
+  facesmith faces ada extract ... engine=ray on the workers of a Ray cluster
 
 keys
   sort=number      number, sharpness, pose, likeness or size: in which order the sheet shows them
