@@ -63,7 +63,9 @@ class EvaluateTask:
         progress: bool = True,
     ) -> None:
         self._config, self._make_analyzer, self._progress = config, analyzer, progress
-        self._engine = ThreadEngine(config.workers or os.cpu_count() or 1) if engine.threads is None else engine
+        self._engine: Engine = engine
+        if engine.threads is None:
+            self._engine = ThreadEngine(config.workers or os.cpu_count() or 1)
         self._console = make_console()
         self._notes: list[str] = []
         require_writable(config.output, "output")
