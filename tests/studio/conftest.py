@@ -1,8 +1,11 @@
 """A small page behind the guard, and a project for the whole one."""
 
+import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -14,9 +17,12 @@ from gradio_client import Client
 
 from facesmith.config.schema import PathsConfig
 from facesmith.faces.face_set.face_set import FaceSet
+from facesmith.studio.jobs import Job
 from facesmith.studio.page import make_page
 from facesmith.studio.project import Project
 from facesmith.studio.server import Page, serve
+
+from .browser import CHROMIUM, DRIVER, Server, Window
 
 
 class Served(NamedTuple):
@@ -79,3 +85,52 @@ def studio_client(project: Project) -> Iterator[tuple[Client, httpx.Client]]:
         base = f"http://{parts.netloc}"
         with httpx.Client(base_url=base, headers=known, trust_env=False, timeout=20) as plain:
             yield Client(base, headers=known, verbose=False), plain
+
+
+@pytest.fixture(scope="module")
+def browse() -> Iterator[Callable[[], Window]]:
+    """Open windows of the browser, each a browser of its own."""
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("there is no browser here: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+
+    with ExitStack() as opened:
+
+        def one() -> Window:
+            options = webdriver.ChromeOptions()
+            options.binary_location = CHROMIUM or ""
+            flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "window-size=1280,1100")
+            for flag in (*flags, "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"):
+                options.add_argument(f"--{flag}")
+            driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+            opened.callback(driver.quit)
+            return Window(driver)
+
+        yield one
+
+
+@pytest.fixture(scope="module")
+def window(server: Server, browse: Callable[[], Window]) -> Window:
+    """Open the page of the module's project."""
+    opened = browse()
+    opened.open(server.start())
+    return opened
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Make a project for all tests of a module, and end what was started in it; FACESMITH_WALK=<folder> keeps it."""
+    kept, module = os.environ.get("FACESMITH_WALK"), request.module.__name__.rpartition(".")[2]
+    project = (Path(kept) / module if kept else tmp_path_factory.mktemp("walk")) / "project"
+    project.mkdir(parents=True, exist_ok=True)
+    made = Server(project)
+    try:
+        yield made
+    finally:
+        if made.process is not None and made.process.poll() is None:
+            made.kill()
+        for state in project.glob(".facesmith/jobs/*/state.json"):
+            if Job(state.parent).is_live:
+                for key in ("pid", "runner"):
+                    with suppress(KeyError, OSError):
+                        os.kill(json.loads(state.read_text())[key], signal.SIGKILL)

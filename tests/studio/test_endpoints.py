@@ -10,7 +10,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from facesmith.errors import UserError
-from facesmith.studio.people import describe_problem, keep_uploads
+from facesmith.studio.media_checks import describe_problem
+from facesmith.studio.people import keep_uploads
 from facesmith.studio.people_tab import draw_grid
 from facesmith.studio.project import Project
 

@@ -5,182 +5,22 @@ keeps the project there, so that a stage can be run again by itself (-k); FACESM
 """
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from facesmith.assets import fetch
 from facesmith.media.verification import verify_provenance
-from facesmith.studio.jobs import Job
+
+from .browser import Server, Window, until
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 LIGHT = "model.generator.size=128 data.validation_faces=4 data.pseudo_truth.frames=8 data.pseudo_truth.variants=4"
-_HOLDERS = """
-const ids = [];
-for (let one = document.activeElement; one; one = one.parentElement) if (one.id) ids.push(one.id);
-return ids;
-"""
-_UNNAMED = """
-return [...document.querySelectorAll("main button, main input, main textarea, main select, main [role=button]")]
-  .filter((one) => one.checkVisibility() && one.getClientRects().length && one.type !== "hidden")
-  .filter((one) => !(one.getAttribute("aria-label") || one.getAttribute("aria-labelledby") || one.title
-    || one.innerText?.trim() || one.placeholder || [...(one.labels ?? [])].some((label) => label.innerText.trim())))
-  .map((one) => one.outerHTML.slice(0, 160))
-"""
 MORE = f"{LIGHT} callbacks.render.every_n_epochs=1 trainer.check_val_every_n_epoch=1".replace(" ", "\n")
-
-
-class Server:
-    """`facesmith studio` as a process of its own."""
-
-    def __init__(self, project: Path) -> None:
-        self.project = project
-        self.log = project.parent / "server.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> str:
-        command = [sys.executable, "-m", "facesmith", "studio", f"project={self.project}", "open_browser=false"]
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out)
-        until(lambda: "http://" in self.log.read_text())
-        (address,) = re.findall(r"http://\S+", self.log.read_text())
-        return str(address)
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-        self.process.wait(20)
-
-
-def until(done: Callable[[], object], seconds: float = 1800) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.25)
-
-
-class Window:
-    """A window of the browser on the page."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def open(self, address: str) -> None:
-        self.driver.get(address)
-        until(lambda: self.all("#tabs [role=tab]"))
-        time.sleep(2)
-
-    def all(self, place: str) -> list[Any]:
-        found: list[Any] = self.driver.find_elements("css selector", place)
-        return found
-
-    def one(self, place: str) -> Any:
-        until(lambda: self.all(place))
-        return self.all(place)[0]
-
-    def value(self, place: str) -> str:
-        return str(self.one(place).get_attribute("value"))
-
-    def unnamed(self) -> list[str]:
-        """Return the controls that can be seen and that no screen reader could name."""
-        found: list[str] = self.driver.execute_script(_UNNAMED)
-        return found
-
-    def text(self, place: str) -> str:
-        said: str = self.driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", place)
-        return said
-
-    def tab(self, name: str) -> None:
-        (one,) = [tab for tab in self.all("#tabs [role=tab]") if tab.text.strip() == name]
-        self.driver.execute_script("arguments[0].click()", one)
-        time.sleep(2)
-
-    def click(self, place: str) -> None:
-        self.driver.execute_script("arguments[0].click()", self.one(place))
-
-    def type(self, place: str, text: str, end: str = "\t") -> None:
-        from selenium.webdriver.common.keys import Keys
-
-        field = self.one(place)
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
-        field.click()
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(text + end)
-        time.sleep(0.5)
-
-    def screen(self, name: str) -> None:
-        folder = os.environ.get("FACESMITH_SCREENS")
-        if folder:
-            for width, dark in ((1280, False), (1280, True), (820, False)):
-                theme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-                self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", theme)
-                self.driver.execute_script("document.body.classList.toggle('dark', arguments[0])", dark)
-                height = self.driver.execute_script("return Math.min(2400, document.documentElement.scrollHeight)")
-                size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-                self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-                time.sleep(0.7)
-                self.driver.save_screenshot(f"{folder}/{name}_{width}{'_dark' if dark else ''}.png")
-            self.driver.execute_script("document.body.classList.remove('dark')")
-            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-@pytest.fixture(scope="module")
-def browse() -> Iterator[Callable[[], Window]]:
-    """Open windows of the browser, each a browser of its own."""
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("there is no browser here: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-
-    with ExitStack() as opened:
-
-        def one() -> Window:
-            options = webdriver.ChromeOptions()
-            options.binary_location = CHROMIUM or ""
-            flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "window-size=1280,1100")
-            for flag in (*flags, "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"):
-                options.add_argument(f"--{flag}")
-            driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-            opened.callback(driver.quit)
-            return Window(driver)
-
-        yield one
-
-
-@pytest.fixture(scope="module")
-def window(server: Server, browse: Callable[[], Window]) -> Window:
-    opened = browse()
-    opened.open(server.start())
-    return opened
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    kept = os.environ.get("FACESMITH_WALK")
-    project = (Path(kept) if kept else tmp_path_factory.mktemp("walk")) / "project"
-    project.mkdir(parents=True, exist_ok=True)
-    made = Server(project)
-    try:
-        yield made
-    finally:
-        if made.process is not None and made.process.poll() is None:
-            made.kill()
-        for state in project.glob(".facesmith/jobs/*/state.json"):
-            if Job(state.parent).is_live:
-                for key in ("pid", "runner"):
-                    with suppress(KeyError, OSError):
-                        os.kill(json.loads(state.read_text())[key], signal.SIGKILL)
 
 
 def test_person_is_uploaded_extracted_and_looked_through(server: Server, window: Window) -> None:
@@ -242,7 +82,7 @@ def test_frame_and_film_are_swapped_and_marked(server: Server, window: Window) -
         until(lambda: "1 of 1 faces swapped" in window.text("#swap_told"))
         window.click("#swap_render")
         until(result.is_file)
-        until(lambda name=result.name: name in window.text("#swap_player"))
+        until(lambda name=result.name: f"swap: {name}" in window.text("#swap_player"))
         assert "marked as synthetic, signed, and unchanged since" in window.text("#swap_player")
         assert verify_provenance(result).mark is not None
         window.screen(f"swap_{result.stem}")
@@ -302,7 +142,7 @@ def test_page_is_walked_by_keys_alone(server: Server, window: Window) -> None:
     reached: set[str] = set()
     for _ in range(60):
         window.driver.switch_to.active_element.send_keys(Keys.TAB)
-        reached |= set(window.driver.execute_script(_HOLDERS))
+        reached |= set(window.focus_within())
     assert {"person_name", "person_consent", "person_note", "person_extract", "faces"} <= reached
     window.driver.execute_script("document.querySelector(\"#faces [data-face='7']\").focus()")
     window.driver.switch_to.active_element.send_keys(Keys.ENTER)

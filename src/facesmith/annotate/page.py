@@ -67,7 +67,7 @@ def as_markdown() -> str:
 
 CROPS: Final = "/painter/crop/"
 """Route of the faces' pictures, by their number."""
-_NONE: Final = "<h1>No faces are open <small>choose a face set above, then Open</small></h1>"
+_NONE: Final = "<h2>No faces are open <small>choose a face set above, then Open</small></h2>"
 _HERE: Final = Path(__file__).parent
 _COMMANDS: Final = {one.name: one for one in COMMANDS}
 _BUTTONS: Final = (
@@ -223,7 +223,7 @@ def _component_values(view: View | None) -> list[Any]:
     )
     state = STATES[view.states[view.row]]
     heading = (
-        f"<h1>Frame {view.row + 1} <small>of {len(view.states)}</small></h1>"
+        f"<h2>Frame {view.row + 1} <small>of {len(view.states)}</small></h2>"
         f'<b class="state {state}">{state}</b><code>{escape(view.name)}</code><div class="counts">{counts}</div>'
     )
     loading = "" if view.canvas is None else " loading"

@@ -13,7 +13,7 @@ from facesmith.studio.job_cards import describe_job, stop_run
 from facesmith.studio.masks_tab import MasksTab
 from facesmith.studio.people import describe_person, extract_words, newest_set, toggle_face
 from facesmith.studio.people_tab import upload_to
-from facesmith.studio.preview import PreviewWorker, to_base64
+from facesmith.studio.preview import draw_encoded
 from facesmith.studio.profiles import blend_words, interpolate_words, list_traces
 from facesmith.studio.profiles_part import delete_person
 from facesmith.studio.project import Project
@@ -23,9 +23,10 @@ from facesmith.studio.swapping import describe_mark, describe_swap, render_words
 from facesmith.studio.train_tab import resume_words, start_training
 from facesmith.studio.training import TrainingForm, check
 from facesmith.studio.words import command_line
+from facesmith.studio.worker import Worker
 
 
-def add_endpoints(project: Project, worker: PreviewWorker, masks: MasksTab) -> None:
+def add_endpoints(project: Project, worker: Worker, masks: MasksTab) -> None:
     """Add the endpoints; called while the page is built.
 
     Args:
@@ -105,16 +106,14 @@ def _of_trainings(project: Project) -> dict[str, Callable[..., Any]]:
     return {**named, "stop_training": stop_training, "resume": resume, "jobs": queue, "stop_job": stop_job}
 
 
-def _of_swaps(project: Project, worker: PreviewWorker) -> dict[str, Callable[..., Any]]:
+def _of_swaps(project: Project, worker: Worker) -> dict[str, Callable[..., Any]]:
     def models() -> list[str]:
         """List the models that swap faces."""
         return [project.short(path) for path in project.models()]
 
     def preview(fields: dict) -> dict[str, Any]:  # type: ignore[type-arg]
         """Draw one frame; its fields are those of SwapRequest. Returns pictures as PNG in base64."""
-        drawn = worker.draw(read_request(project, fields))
-        pictures = {"before": to_base64(drawn.before, None), "after": to_base64(drawn.after, drawn.mark)}
-        return {"faces": drawn.faces, "swapped": drawn.swapped, "seconds": drawn.seconds, **pictures}
+        return worker.call(draw_encoded, read_request(project, fields))
 
     def swap(
         fields: dict,  # type: ignore[type-arg]

@@ -17,12 +17,13 @@ from facesmith.studio.files import add_files
 from facesmith.studio.job_cards import draw_jobs
 from facesmith.studio.masks_tab import MasksTab, add_crops
 from facesmith.studio.people_tab import PeopleTab
-from facesmith.studio.preview import PreviewWorker
+from facesmith.studio.preview import IDLE
 from facesmith.studio.project import Project
 from facesmith.studio.pulse import add_pulse
 from facesmith.studio.server import Page
 from facesmith.studio.swap_tab import SwapTab
 from facesmith.studio.train_tab import TrainTab
+from facesmith.studio.worker import Worker
 
 _HERE: Final = Path(__file__).parent
 _QUEUE_JS: Final = """
@@ -48,12 +49,12 @@ def make_page(project: Project, painter: Painter | None = None, selected: str = 
         add_files(app, project)
         add_crops(app, painter)
 
-    worker = PreviewWorker()
+    worker = Worker(IDLE)
     css, scripts = _read("style.css") + page_css(), f"{_read('page.js')}\n{page_scripts()}"
     return Page(lambda: build(project, worker, painter, selected), css, scripts, routes=routes)
 
 
-def build(project: Project, worker: PreviewWorker, painter: Painter, selected: str) -> gr.Blocks:
+def build(project: Project, worker: Worker, painter: Painter, selected: str) -> gr.Blocks:
     """Build the page's components.
 
     Args:

@@ -14,8 +14,10 @@ from facesmith.faces.face_set.face_set import CROPS, FaceSet, SelectedFace
 from facesmith.files import FILE, make_private_folder, read_json_object
 from facesmith.studio.drawing import draw_table
 from facesmith.studio.files import file_url
-from facesmith.studio.project import PICTURES, UPLOADS, VIDEOS, Project
+from facesmith.studio.media_checks import describe_problem
+from facesmith.studio.project import UPLOADS, Project
 from facesmith.studio.words import argument, check_slug
+from facesmith.studio.worker import MEDIA
 
 SORTS: Final = ("number", "sharpness", "pose", "likeness", "size")
 _MOST_ROWS: Final = 200  # of rejected faces
@@ -41,7 +43,7 @@ def keep_uploads(project: Project, folder: Path, files: Sequence[str]) -> tuple[
     kept, refused = [], []
     for given in files:
         path = Path(given)
-        problem = describe_problem(path)
+        problem = MEDIA.call(describe_problem, path)
         if problem is not None:
             refused.append(f"{path.name}: {problem}")
             path.unlink(missing_ok=True)
@@ -51,32 +53,6 @@ def keep_uploads(project: Project, folder: Path, files: Sequence[str]) -> tuple[
         place.chmod(FILE)
         kept.append(place)
     return kept, refused
-
-
-def describe_problem(path: Path) -> str | None:
-    """Return why a file is no picture and no video, or None.
-
-    Args:
-        path: Of an upload.
-    """
-    suffix = path.suffix.lower()
-    if suffix in PICTURES:
-        from facesmith.media.images import read_image
-
-        try:
-            read_image(path)
-        except UserError as error:
-            return str(error).removeprefix(f"{path}: ").splitlines()[0]
-        return None
-    if suffix in VIDEOS:
-        from facesmith.media.video import open_video
-
-        try:
-            with open_video(path, "pyav") as reader:
-                return None if len(reader) else "holds no frame"
-        except UserError as error:
-            return str(error).removeprefix(f"{path}: ").splitlines()[0]
-    return f"is no picture or video; give {', '.join((*PICTURES[:4], *VIDEOS[:2]))}"
 
 
 def consent_words(consent: str, note: str, until: str, prefix: str = "data.") -> list[str]:
@@ -171,7 +147,7 @@ def describe_person(project: Project, faces: FaceSet) -> str:
     advice = (
         "".join(f"<li>{escape(line)}</li>" for line in missing) or "<li>nothing: the pictures show all there is</li>"
     )
-    return f'<dl class="facts">{listed}</dl><h4>What is missing</h4><ul class="advice">{advice}</ul>{_rejected(faces)}'
+    return f'<dl class="facts">{listed}</dl><h3>What is missing</h3><ul class="advice">{advice}</ul>{_rejected(faces)}'
 
 
 def grid(project: Project, faces: FaceSet, sort: str) -> list[dict[str, object]]:

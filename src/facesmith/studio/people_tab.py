@@ -50,14 +50,14 @@ class PeopleTab:
         """Lay the tab out and connect it."""
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=4, min_width=360):
-                gr.HTML("<h3>1 Who, and by what right</h3>")
+                gr.HTML("<h2>1 Who, and by what right</h2>")
                 with gr.Row():
                     name = gr.Textbox(label="Name", info="lower-case letters, digits, - and _", elem_id="person_name")
                     consent = gr.Radio(list(CONSENT_KINDS), label="Consent", elem_id="person_consent")
                 with gr.Row():
                     note = gr.Textbox(label="Note", info="who agreed to what, when", elem_id="person_note")
                     until = gr.Textbox(label="Until", info="last day, 2027-12-31; empty: no end")
-                gr.HTML("<h3>2 Pictures</h3>")
+                gr.HTML("<h2>2 Pictures</h2>")
                 files = gr.File(
                     file_count="multiple",
                     file_types=[*PICTURES, *VIDEOS],
@@ -67,12 +67,17 @@ class PeopleTab:
                     elem_id="person_files",
                 )
                 shot = gr.Image(
-                    sources=["webcam"], type="filepath", label="Or a shot of the webcam", visible=False, height=200
+                    sources=["webcam"],
+                    type="filepath",
+                    label="Or a shot of the webcam",
+                    visible=False,
+                    height=200,
+                    elem_id="person_shot",
                 )
-                webcam = gr.Checkbox(label="Webcam", container=False)
+                webcam = gr.Checkbox(label="Webcam", container=False, elem_id="person_webcam")
                 source = gr.Textbox(label="Or where they are", info=_WHERE, elem_id="person_source")
                 gr.HTML(f'<p class="quiet">{_PROMISE}</p>')
-                gr.HTML("<h3>3 Faces</h3>")
+                gr.HTML("<h2>3 Faces</h2>")
                 command = command_box(lines=2, elem_id="person_command")
                 find = gr.Button("Find the faces", variant="primary", elem_id="person_extract")
                 said = gr.HTML(elem_id="person_said")
@@ -169,9 +174,9 @@ def draw_grid(project: Project, faces: FaceSet, sort: str) -> str:
         action = "take back" if out else "leave out"
         cells.append(
             f'<button class="face {state}" data-face="{face["number"]}" title="{title}" '
-            f'aria-pressed="{str(out).lower()}" '
-            f'aria-label="{action} face {face["number"]}, {escape(str(face["origin"]))}">'
-            f'<img loading="lazy" src="{face["url"]}" alt=""><b>{face["number"]}</b><small>{why}</small></button>'
+            f'aria-pressed="{str(out).lower()}">'
+            f'<img loading="lazy" src="{face["url"]}" alt="{action}, {escape(str(face["origin"]))}: face">'
+            f"<b>{face['number']}</b><small>{why}</small></button>"
         )
     hint = "Click a face to leave it out, again to take it back. Trainings and profiles honour it."
     return f'<p class="quiet">{hint}</p><div class="faces">{"".join(cells)}</div>'

@@ -3,16 +3,12 @@
 The page stays small, and a crash of a library ends the preview alone.
 """
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +29,8 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 
-_IDLE: Final = 600.0  # seconds after which the process ends
+IDLE: Final = 600.0
+"""Seconds without a call after which the process that draws may end."""
 _LONGEST: Final = 1280  # px of the drawn frame's longer side
 _STEPS: Final = 1000  # of the position along a film
 _MODELS: Final = 3  # that are kept loaded
@@ -62,45 +59,6 @@ class Preview:
     mark: "Mark"
 
 
-class PreviewWorker:
-    """The process that draws; it begins with the first request and ends when nobody asks any more."""
-
-    def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
-
-    def draw(self, request: SwapRequest) -> Preview:
-        """Draw a frame.
-
-        Args:
-            request: What is drawn.
-
-        Raises:
-            UserError: A file cannot be used, or the process died.
-        """
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-            try:
-                return self._pool.submit(draw, request).result()
-            except BrokenProcessPool:
-                self._pool = None
-                raise UserError(f"{request.model}: the process that draws ended; try again, or another model") from None
-            finally:
-                self._timer = threading.Timer(_IDLE, self.close)
-                self._timer.daemon = True
-                self._timer.start()
-
-    def close(self) -> None:
-        """End the process."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 def draw(request: SwapRequest) -> Preview:
     """Draw a frame, in this process; what was loaded for the last one is kept.
 
@@ -126,6 +84,23 @@ def draw(request: SwapRequest) -> Preview:
     mark = cast.mark("preview of a swap")
     took = time.monotonic() - began
     return Preview(_shrink(frame), _shrink(after), len(faces), len(chosen), took, frames, mark)
+
+
+def draw_encoded(request: SwapRequest) -> dict[str, Any]:
+    """Draw a frame for other programs.
+
+    Args:
+        request: What is drawn.
+
+    Returns:
+        How many `faces` there are and were `swapped`, the `seconds` it took, and `before` and `after` as PNG in base64.
+
+    Raises:
+        UserError: A file cannot be used.
+    """
+    drawn = draw(request)
+    pictures = {"before": to_base64(drawn.before, None), "after": to_base64(drawn.after, drawn.mark)}
+    return {"faces": drawn.faces, "swapped": drawn.swapped, "seconds": drawn.seconds, **pictures}
 
 
 def to_base64(picture: Pixels, mark: "Mark | None") -> str:

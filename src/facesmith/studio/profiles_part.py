@@ -42,9 +42,9 @@ class ProfilesPart:
             table = gr.HTML()
             with gr.Row():
                 profiles = gr.Dropdown([], multiselect=True, label="Profiles", elem_id="profiles_chosen")
-                name = gr.Textbox(label="Name of the new one")
+                name = gr.Textbox(label="Name of the new one", elem_id="profiles_name")
             with gr.Row():
-                weights = gr.Textbox(label="Weights", info="as 0.7 0.3; empty: equal")
+                weights = gr.Textbox(label="Weights", info="as 0.7 0.3; empty: equal", elem_id="profiles_weights")
                 t = gr.Slider(0, 1, 0.5, step=0.05, label="Between the first and the second")
             with gr.Row(elem_classes="actions"):
                 blend, interpolate = gr.Button("Blend", size="sm"), gr.Button("Interpolate", size="sm")

@@ -77,7 +77,7 @@ class LiveRun:
 
     def _head(self) -> str:
         run, record = self.run, self.run.record
-        title = f"<h3>{escape(self.project.short(run.folder))} {badge(run.status)}</h3>"
+        title = f"<h2>{escape(self.project.short(run.folder))} {badge(run.status)}</h2>"
         if record is None:
             return f'{title}<p class="quiet">{escape(run.error or "nothing was written yet")}</p>'
         planned = run.planned_epochs

@@ -131,9 +131,12 @@ def _assemble(page: Page, access: Access, scratch: Path) -> "FastAPI":
     page.routes(app)
     quiet = {"body_text_color_subdued": "*neutral_600", "body_text_color_subdued_dark": "*neutral_400"}
     quiet |= {"block_info_text_color": "*neutral_600", "block_info_text_color_dark": "*neutral_400"}
+    fill = "button_primary_background_fill"
+    loud = {f"{fill}{dark}": "*primary_700" for dark in ("", "_dark")}
+    loud |= {f"{fill}_hover{dark}": "*primary_800" for dark in ("", "_dark")}
     theme = gr.themes.Base(
         primary_hue="sky", neutral_hue="slate", spacing_size="sm", radius_size="md", font=_FONT, font_mono=_CODE
-    ).set(**quiet, button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
+    ).set(**quiet, **loud)
     blocks = page.build()
     blocks._queue.sleep_when_free = _QUEUE_REST
     blocks._queue.progress_update_sleep_when_free = _PROGRESS_REST

@@ -9,11 +9,12 @@ from facesmith.errors import UserError
 from facesmith.studio import jobs
 from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, listed, refresh_button, reported
 from facesmith.studio.people import keep_uploads
-from facesmith.studio.preview import PreviewWorker
+from facesmith.studio.preview import draw
 from facesmith.studio.project import PICTURES, TARGETS, UPLOADS, VIDEOS, Project
 from facesmith.studio.swap_request import FIELDS, add_to_cast, read_request
 from facesmith.studio.swapping import describe_mark, describe_swap, draw_result, render_words, result_of
 from facesmith.studio.words import command_line
+from facesmith.studio.worker import Worker
 
 _MASKS: Final = ("box", "occlusion", "hull", "region")
 _REGIONS: Final = ("mouth", "eyes", "brows", "nose", "skin", "upper_face", "lower_face")
@@ -29,7 +30,7 @@ class SwapTab:
         worker: Draws the frame.
     """
 
-    def __init__(self, project: Project, worker: PreviewWorker) -> None:
+    def __init__(self, project: Project, worker: Worker) -> None:
         self._project, self._worker = project, worker
 
     def build(self) -> None:
@@ -144,7 +145,7 @@ class SwapTab:
 
     def _draw(self, *values: Any) -> tuple[Any, str]:
         request = read_request(self._project, dict(zip(FIELDS, values, strict=True)))
-        drawn = self._worker.draw(request)
+        drawn = self._worker.call(draw, request)
         if not drawn.faces:
             told = "no face was found in this frame; move along the film"
         elif not drawn.swapped:

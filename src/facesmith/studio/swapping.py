@@ -7,10 +7,12 @@ from pathlib import Path
 
 from facesmith.errors import UserError
 from facesmith.studio.jobs import find_jobs
+from facesmith.studio.media_checks import read_mark
 from facesmith.studio.project import VIDEOS, Project
 from facesmith.studio.runs import draw_medium
 from facesmith.studio.swap_request import SwapRequest
 from facesmith.studio.words import argument, command_line
+from facesmith.studio.worker import MEDIA
 
 
 def output_of(project: Project, request: SwapRequest, named: str) -> str:
@@ -120,10 +122,7 @@ def describe_mark(project: Project, named: str) -> str:
 @lru_cache(64)
 def _read_mark(path: Path, _changed: int) -> list[str]:
     """Verify a file once; the whole of it is read, and the page shows it again and again while jobs run."""
-    from facesmith.cli.provenance import explain  # imports a decoder, which the page needs for nothing else
-    from facesmith.media.verification import verify_provenance
-
-    return explain(verify_provenance(path, ""))
+    return MEDIA.call(read_mark, path)
 
 
 def _target_of(project: Project, result: Path) -> Path | None:
