@@ -16,6 +16,9 @@ from facesmith.terminal import make_console, print_line
 def open_project(config: StudioConfig) -> Project:
     """Return the project of the settings.
 
+    Args:
+        config: Settings of the command.
+
     Raises:
         UserError: Its folder is missing or cannot be written.
     """
@@ -27,14 +30,17 @@ def open_project(config: StudioConfig) -> Project:
     return Project(root, config.paths, allowed)
 
 
-def _make_page(project: Project) -> Page:
+def _make_page(project: Project, max_upload: int) -> Page:
     from facesmith.studio.page import make_page  # imports Gradio, which takes seconds
 
-    return make_page(project)
+    return make_page(project, max_upload=max_upload)
 
 
 def studio(config: StudioConfig) -> None:
     """Serve the page until Ctrl+C; what it started goes on.
+
+    Args:
+        config: Settings of the command.
 
     Raises:
         UserError: The project cannot be used, the port is taken, or a password is missing.
@@ -43,18 +49,19 @@ def studio(config: StudioConfig) -> None:
     assets.use_directory(config.assets.dir)
     os.chdir(project.root)  # paths that are typed on the page mean what they mean to the commands it starts
     console = make_console()
+    max_upload = int(config.max_upload_gb * 1e9)
 
     def announce(address: str) -> None:
         print_line(f"facesmith studio for {project.root}: {address} (Ctrl+C ends it; jobs go on)", console)
 
     with serve(
-        lambda: _make_page(project),
+        lambda: _make_page(project, max_upload),
         announce=announce,
         listen=config.listen,
         port=config.port,
         browser=config.open_browser,
         names=tuple(config.hosts),
-        max_upload=int(config.max_upload_gb * 1e9),
+        max_upload=max_upload,
     ):
         try:
             while True:

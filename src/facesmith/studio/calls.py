@@ -55,7 +55,7 @@ def command_of(make: Callable[[], list[str]]) -> str:
 
 
 def command_box(label: str = "The command", **given: Any) -> gr.Textbox:
-    """Lay out the box in which the page shows a command.
+    """Add a box that shows a command line.
 
     Args:
         label: Above it.
@@ -76,7 +76,7 @@ def listed(choices: Sequence[Any], chosen: str | None, first: str | None) -> gr.
 
 
 def refresh_button(tab: str) -> gr.Button:
-    """Lay out the unseen button that page.js presses when something has changed.
+    """Add the hidden button that page.js presses when something has changed.
 
     Args:
         tab: Its id.

@@ -7,7 +7,11 @@ from facesmith.config.studio import StudioConfig
 
 @hydra_command("annotate", AnnotateConfig)
 def annotate(config: AnnotateConfig) -> None:
-    """Open the page on which masks are painted, or convert masks."""
+    """Open the page on which masks are painted, or convert masks.
+
+    Args:
+        config: Settings of the command.
+    """
     from facesmith.studio.painting import annotate
 
     annotate(config)
@@ -15,7 +19,11 @@ def annotate(config: AnnotateConfig) -> None:
 
 @hydra_command("studio", StudioConfig)
 def studio(config: StudioConfig) -> None:
-    """Open the page of the whole way."""
+    """Open the page of the whole way.
+
+    Args:
+        config: Settings of the command.
+    """
     from facesmith.studio.app import studio
 
     studio(config)

@@ -31,7 +31,7 @@ class CompareTab:
         self._project = project
 
     def build(self) -> None:
-        """Lay the tab out and connect it."""
+        """Add the components of the tab and connect their events."""
         with gr.Row(elem_classes="actions"):
             usual = str(self._project.paths.runs)
             folder = gr.Textbox(usual, label="Folder", info="all runs below it; of a sweep: its ranking", scale=2)

@@ -77,7 +77,11 @@ def draw_ranking(project: Project, folder: str) -> str:
 
 
 def draw_reports(project: Project) -> str:
-    """Draw links to the pages of evaluations and validations that lie in the project."""
+    """Draw links to the pages of evaluations and validations that lie in the project.
+
+    Args:
+        project: The project.
+    """
     pages = [path for path in sorted(project.root.glob("*/*.html")) if path.name in ("report.html", "index.html")]
     pages += sorted(project.root.glob("*/*/report.html"))
     rows = [
@@ -90,7 +94,11 @@ def draw_reports(project: Project) -> str:
 
 
 def describe_wandb(runs: Sequence[Run]) -> str:
-    """Tell where the runs are in W&B, or how to send them there."""
+    """Tell where the runs are in W&B, or how to send them there.
+
+    Args:
+        runs: The runs.
+    """
     ids = [run.record.wandb_id for run in runs if run.record is not None and run.record.wandb_id]
     if ids:
         return f'<p class="quiet">In W&amp;B: {escape(", ".join(ids[:MOST]))}</p>'

@@ -1,5 +1,6 @@
 """The tab of dances: a trained person, steered by pose videos."""
 
+from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ class DanceTab:
         self._project = project
 
     def build(self) -> None:
-        """Lay the tab out and connect it."""
+        """Add the components of the tab and connect their events."""
         one: dict[str, Any] = {}
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=4, min_width=340):
@@ -78,4 +79,4 @@ class DanceTab:
         try:
             return [chosen, draw_dances(self._project, output or "dances")]
         except UserError as error:
-            return [chosen, f'<p class="failed" role="alert">{error}</p>']
+            return [chosen, f'<p class="failed" role="alert">{escape(str(error))}</p>']

@@ -79,7 +79,11 @@ def draw_bar(share: float, label: str) -> str:
 
 
 def badge(status: str) -> str:
-    """Draw a status."""
+    """Draw a status.
+
+    Args:
+        status: Of a job or a run.
+    """
     return f'<span class="badge {escape(status)}">{escape(status)}</span>'
 
 

@@ -21,7 +21,11 @@ _COUNT: Final = re.compile(r"(\d+)/(\d+)")
 
 
 def draw_jobs(project: Project) -> str:
-    """Draw the queue: what runs and waits, then what ended last."""
+    """Draw the queue: what runs and waits, then what ended last.
+
+    Args:
+        project: The project.
+    """
     jobs = find_jobs(project)
     live = [job for job in jobs if job.is_live]
     shown = [*live, *[job for job in jobs if job not in live][: max(0, _SHOWN - len(live))]]
@@ -75,7 +79,11 @@ def _card(project: Project, job: Job) -> str:
 
 
 def describe_job(job: Job) -> dict[str, Any]:
-    """Return what other programs are told of a job."""
+    """Return what other programs are told of a job.
+
+    Args:
+        job: The job.
+    """
     log = job.read_log()
     return {"id": job.id, "title": job.title, "status": job.status, "command": job.command, "last_line": log.last}
 

@@ -213,7 +213,11 @@ def stop(job: Job) -> str:
 
 
 def find_jobs(project: "Project") -> list[Job]:
-    """Return all jobs, the newest first."""
+    """Return all jobs, the newest first.
+
+    Args:
+        project: The project.
+    """
     if not project.jobs.is_dir():
         return []
     return [Job(path) for path in sorted(project.jobs.iterdir(), reverse=True) if (path / JOB).is_file()]
@@ -221,6 +225,10 @@ def find_jobs(project: "Project") -> list[Job]:
 
 def find_job(project: "Project", id: str) -> Job:
     """Return a job by its name.
+
+    Args:
+        project: The project.
+        id: Name of the job.
 
     Raises:
         UserError: There is none.
@@ -232,7 +240,11 @@ def find_job(project: "Project", id: str) -> Job:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Return what is known of a job: what was asked for and what its runner wrote."""
+    """Return what is known of a job: what was asked for and what its runner wrote.
+
+    Args:
+        folder: Of the job.
+    """
     return {**read_json_object(folder / JOB), **read_json_object(folder / STATE)}
 
 
@@ -251,7 +263,11 @@ def is_running(folder: Path) -> bool:
 
 
 def process_start(pid: int) -> float | None:
-    """Return when a process began, which tells it from a later one of the same number; None: it is gone."""
+    """Return when a process began, which tells it from a later one of the same number; None: it is gone.
+
+    Args:
+        pid: Number of the process.
+    """
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:

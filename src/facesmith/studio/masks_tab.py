@@ -32,7 +32,7 @@ class MasksTab:
         self._project, self._painter = project, painter
 
     def build(self, page: gr.Blocks) -> None:
-        """Lay the tab out and connect it.
+        """Add the components of the tab and connect their events.
 
         Args:
             page: Whose loading shows the session that is open.

@@ -8,6 +8,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from facesmith.annotate.page import Painter, page_css, page_scripts
+from facesmith.errors import format_bytes
 from facesmith.studio import jobs
 from facesmith.studio.calls import PRIVATE, QUIET, refresh_button, reported
 from facesmith.studio.compare_tab import CompareTab
@@ -20,7 +21,7 @@ from facesmith.studio.people_tab import PeopleTab
 from facesmith.studio.preview import IDLE
 from facesmith.studio.project import Project
 from facesmith.studio.pulse import add_pulse
-from facesmith.studio.server import Page
+from facesmith.studio.server import MAX_UPLOAD, Page
 from facesmith.studio.swap_tab import SwapTab
 from facesmith.studio.train_tab import TrainTab
 from facesmith.studio.worker import Worker
@@ -34,13 +35,16 @@ element.addEventListener("click", (event) => {
 """
 
 
-def make_page(project: Project, painter: Painter | None = None, selected: str = "people") -> Page:
+def make_page(
+    project: Project, painter: Painter | None = None, selected: str = "people", max_upload: int = MAX_UPLOAD
+) -> Page:
     """Make the page of a project.
 
     Args:
         project: It works in this folder.
         painter: Its session of masks; None: none is open yet.
         selected: The tab that is shown first.
+        max_upload: Largest upload in bytes, which the page states beside what takes uploads.
     """
     painter = painter or Painter()
 
@@ -51,10 +55,12 @@ def make_page(project: Project, painter: Painter | None = None, selected: str = 
 
     worker = Worker(IDLE)
     css, scripts = _read("style.css") + page_css(), f"{_read('page.js')}\n{page_scripts()}"
-    return Page(lambda: build(project, worker, painter, selected), css, scripts, routes=routes)
+    return Page(
+        lambda: build(project, worker, painter, selected, format_bytes(max_upload)), css, scripts, routes=routes
+    )
 
 
-def build(project: Project, worker: Worker, painter: Painter, selected: str) -> gr.Blocks:
+def build(project: Project, worker: Worker, painter: Painter, selected: str, largest: str) -> gr.Blocks:
     """Build the page's components.
 
     Args:
@@ -62,6 +68,7 @@ def build(project: Project, worker: Worker, painter: Painter, selected: str) -> 
         worker: Draws one frame of a swap.
         painter: The session of masks.
         selected: The tab that is shown first.
+        largest: Size of the largest upload, in words.
     """
     with gr.Blocks(
         title="facesmith studio", analytics_enabled=False, fill_width=True, delete_cache=(600, 86_400)
@@ -70,11 +77,11 @@ def build(project: Project, worker: Worker, painter: Painter, selected: str) -> 
         queue = gr.HTML(js_on_load=_QUEUE_JS, apply_default_css=False, elem_id="queue")
         with gr.Tabs(selected=selected, elem_id="tabs"):
             with gr.Tab("People", id="people"):
-                PeopleTab(project).build()
+                PeopleTab(project, largest).build()
             with gr.Tab("Train", id="train"):
                 TrainTab(project).build()
             with gr.Tab("Swap", id="swap"):
-                SwapTab(project, worker).build()
+                SwapTab(project, worker, largest).build()
             with gr.Tab("Masks", id="masks"):
                 masks = MasksTab(project, painter)
                 masks.build(page)

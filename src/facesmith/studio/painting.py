@@ -18,6 +18,9 @@ from facesmith.training.run.log import log_run, silence_libraries
 def annotate(config: AnnotateConfig) -> None:
     """Import, export, or serve the page until Ctrl+C, as the settings ask.
 
+    Args:
+        config: Settings of the command.
+
     Raises:
         UserError: Faces, masks, occluder or files of the other program cannot be used.
     """

@@ -77,6 +77,14 @@ def consent_words(consent: str, note: str, until: str, prefix: str = "data.") ->
 def extract_words(project: Project, name: str, source: str, consent: str, note: str, until: str) -> list[str]:
     """Return the command's words that find a person's faces.
 
+    Args:
+        project: The project.
+        name: The person's name.
+        source: File or folder of the project; "" for the uploads.
+        consent: Kind of consent.
+        note: Who agreed to what; may be empty.
+        until: Last day of the consent, as 2027-12-31; "" for no end.
+
     Raises:
         UserError: A field cannot be used.
     """
@@ -89,6 +97,10 @@ def extract_words(project: Project, name: str, source: str, consent: str, note: 
 
 def newest_set(project: Project, name: str) -> FaceSet:
     """Return a person's newest face set.
+
+    Args:
+        project: The project.
+        name: The person's name.
 
     Raises:
         UserError: There is none.
@@ -175,7 +187,11 @@ def grid(project: Project, faces: FaceSet, sort: str) -> list[dict[str, object]]
 
 
 def profile_rows(project: Project) -> list[list[object]]:
-    """Return the cells of the table of profiles."""
+    """Return the cells of the table of profiles.
+
+    Args:
+        project: The project.
+    """
     rows: list[list[object]] = []
     for path in project.profiles():
         known = read_json_object(path)

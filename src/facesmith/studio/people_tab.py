@@ -41,13 +41,14 @@ class PeopleTab:
 
     Args:
         project: It works in this folder.
+        largest: Size of the largest upload, in words.
     """
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
+    def __init__(self, project: Project, largest: str) -> None:
+        self._project, self._largest = project, largest
 
     def build(self) -> None:
-        """Lay the tab out and connect it."""
+        """Add the components of the tab and connect their events."""
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=4, min_width=360):
                 gr.HTML("<h2>1 Who, and by what right</h2>")
@@ -61,7 +62,7 @@ class PeopleTab:
                 files = gr.File(
                     file_count="multiple",
                     file_types=[*PICTURES, *VIDEOS],
-                    label="Photos and videos: 10 to 20 that show all of the face",
+                    label=f"Photos and videos, 10 to 20 that show all of the face; up to {self._largest} each",
                     interactive=False,
                     height=150,
                     elem_id="person_files",

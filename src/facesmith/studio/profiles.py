@@ -90,6 +90,10 @@ def list_traces(project: Project, name: str) -> str:
 def purge_words(project: Project, name: str) -> list[str]:
     """Return the command's words that remove everything of a person.
 
+    Args:
+        project: The project.
+        name: The person's name.
+
     Raises:
         UserError: The name is none.
     """
@@ -112,7 +116,11 @@ def remove_uploads(project: Project, name: str) -> int:
 
 
 def draw_retention(project: Project) -> str:
-    """Draw which consents have an end, and which of them have run out by today."""
+    """Draw which consents have an end, and which of them have run out by today.
+
+    Args:
+        project: The project.
+    """
     from facesmith.purge.face_sets import expiries
 
     paths = project.paths

@@ -36,7 +36,11 @@ class ProfilesPart:
         self._project = project
 
     def build(self) -> tuple[Any, list[Any]]:
-        """Lay the part out; return what lists it anew, and the components that this changes."""
+        """Add the components of the part and connect their events.
+
+        Returns:
+            What lists profiles and consents anew, and the components that take its results.
+        """
         project = self._project
         with gr.Accordion("Profiles: blend, interpolate", open=False, elem_id="profiles"):
             table = gr.HTML()

@@ -47,7 +47,11 @@ class Project:
         return self.root / HIDDEN / "jobs"
 
     def uploads(self, name: str) -> Path:
-        """Return the private folder of a person's uploads."""
+        """Return the private folder of a person's uploads.
+
+        Args:
+            name: The person's name.
+        """
         return self.root / UPLOADS / check_slug(name, "name")
 
     def resolve(self, named: str, key: str) -> Path:
@@ -95,7 +99,11 @@ class Project:
         return self.short(path)
 
     def short(self, path: Path) -> str:
-        """Return a path as one would type it in the project's folder."""
+        """Return a path as one would type it in the project's folder.
+
+        Args:
+            path: Below the project folder, or elsewhere.
+        """
         absolute = path.absolute()
         return str(absolute.relative_to(self.root)) if absolute.is_relative_to(self.root) else str(absolute)
 
@@ -165,7 +173,11 @@ class Project:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Return what a face set's meta.json states, as far as it can be read."""
+    """Return what a face set's meta.json states, as far as it can be read.
+
+    Args:
+        folder: Of the face set.
+    """
     return read_json_object(folder / _META)
 
 

@@ -47,6 +47,10 @@ def list_runs(project: Project, folder: str = "") -> list[Run]:
 def open_run(project: Project, folder: str) -> Run:
     """Return a run by its folder.
 
+    Args:
+        project: The project.
+        folder: Below the project folder.
+
     Raises:
         UserError: It lies elsewhere, or is gone.
     """
@@ -60,7 +64,11 @@ def open_run(project: Project, folder: str) -> Run:
 
 
 def active_runs(project: Project) -> list[Path]:
-    """Return the folders of runs that go on."""
+    """Return the folders of runs that go on.
+
+    Args:
+        project: The project.
+    """
     return [run.folder for run in list_runs(project) if run.status == "running"]
 
 
@@ -164,12 +172,22 @@ def estimate_left(run: Run) -> float | None:
 
 
 def describe_runs(project: Project, runs: list[Run]) -> list[tuple[str, str]]:
-    """Return a label and the folder of each run, for a list to choose from."""
+    """Return a label and the folder of each run, for a list to choose from.
+
+    Args:
+        project: The project.
+        runs: The runs.
+    """
     return [(f"{project.short(run.folder)}  ({run.status})", project.short(run.folder)) for run in runs]
 
 
 def table_rows(project: Project, runs: list[Run]) -> list[list[object]]:
-    """Return the cells of a table of runs."""
+    """Return the cells of a table of runs.
+
+    Args:
+        project: The project.
+        runs: The runs.
+    """
     rows: list[list[object]] = []
     for run in runs:
         record = run.record

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PASSWORD: Final = "FACESMITH_PASSWORD"
+MAX_UPLOAD: Final = 4_000_000_000
+"""Bytes of the largest upload, where nothing else is said."""
 _SCRATCH: Final = "facesmith-studio-"
 _FONT: Final = ["system-ui", "sans-serif"]  # installed on the computer: the page loads nothing from the network
 _CODE: Final = ["ui-monospace", "monospace"]
@@ -62,7 +64,7 @@ def serve(
     port: int | None = None,
     browser: bool = False,
     names: tuple[str, ...] = (),
-    max_upload: int = 4_000_000_000,
+    max_upload: int = MAX_UPLOAD,
     query: str = "",
     announce: Callable[[str], None] = lambda address: None,
 ) -> Iterator[str]:

@@ -28,13 +28,14 @@ class SwapTab:
     Args:
         project: It works in this folder.
         worker: Draws the frame.
+        largest: Size of the largest upload, in words.
     """
 
-    def __init__(self, project: Project, worker: Worker) -> None:
-        self._project, self._worker = project, worker
+    def __init__(self, project: Project, worker: Worker, largest: str) -> None:
+        self._project, self._worker, self._largest = project, worker, largest
 
     def build(self) -> None:
-        """Lay the tab out and connect it."""
+        """Add the components of the tab and connect their events."""
         one: dict[str, Any] = {}
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=4, min_width=340):
@@ -49,7 +50,10 @@ class SwapTab:
                     elem_id="swap_target",
                 )
                 upload = gr.File(
-                    file_types=[*PICTURES, *VIDEOS], label="Or upload one", height=110, elem_id="swap_upload"
+                    file_types=[*PICTURES, *VIDEOS],
+                    label=f"Or upload one, up to {self._largest}",
+                    height=110,
+                    elem_id="swap_upload",
                 )
                 said = gr.HTML()
                 with gr.Row():

@@ -47,7 +47,7 @@ class Form:
 
 
 def build_form(people: list[str]) -> Form:
-    """Lay out the form.
+    """Add the components of the form.
 
     Args:
         people: Names to choose from.

@@ -33,7 +33,7 @@ class TrainTab:
         self._project = project
 
     def build(self) -> None:
-        """Lay the tab out and connect it."""
+        """Add the components of the tab and connect their events."""
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=4, min_width=360):
                 form = build_form(self._project.people())
@@ -132,7 +132,7 @@ def _buttons(run: Run | None) -> list[Any]:
 
 
 def start_training(project: Project, form: TrainingForm) -> jobs.Job:
-    """Put a training into the queue.
+    """Start a training as a job of the queue.
 
     Args:
         project: It runs in.

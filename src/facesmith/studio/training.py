@@ -200,7 +200,7 @@ def compose(
 
 
 def estimate(project: Project, type: str, epochs: float | None) -> str:
-    """Tell how long and how large a training will be, by the last one of its type that ended well.
+    """Estimate the duration and memory of a training by the last one of its type that ended well.
 
     Args:
         project: Whose runs are asked.

@@ -12,7 +12,11 @@ _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 def is_slug(name: object) -> bool:
-    """Return whether a name may name a person and a folder."""
+    """Return whether a name may name a person and a folder.
+
+    Args:
+        name: What is to be a name.
+    """
     return isinstance(name, str) and _SLUG.fullmatch(name) is not None
 
 
@@ -34,7 +38,11 @@ def check_slug(name: str, key: str) -> str:
 
 
 def command_line(words: Iterable[str]) -> str:
-    """Return a command as one would type it."""
+    """Return a command as one would type it.
+
+    Args:
+        words: What follows `facesmith`.
+    """
     return shlex.join(["facesmith", *words])
 
 
