@@ -64,7 +64,7 @@ def test_endpoints_walk_of_a_project(ada: Project) -> None:
         assert plain.get(f"/studio/file/{ada.short(crop)}").status_code == 200
         (ada.root / "secret.env").write_text("x")
         (ada.root / "link.png").symlink_to("/etc/passwd")
-        for place in ("secret.env", "link.png", "../../etc/passwd", "%2Fetc%2Fpasswd", "no.png"):
+        for place in ("secret.env", "link.png", "../../etc/passwd", "%2Fetc%2Fpasswd", "no.png", f"{'a' * 300}.png"):
             assert plain.get(f"/studio/file/{place}").status_code in (403, 404), place
 
 

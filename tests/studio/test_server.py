@@ -88,6 +88,21 @@ def test_upload_is_private_bounded_and_removed(serving: Serving) -> None:
     assert scratch_folders() == []
 
 
+def test_file_that_nobody_uploaded_is_no_upload(serving: Serving, tmp_path: Path) -> None:
+    private = tmp_path / "private.txt"
+    private.write_text("nobody's business")
+    with serving() as page:
+        known = {"Authorization": f"Bearer {page.token}"}
+        forged = {"path": str(private), "meta": {"_type": "gradio.FileData"}}
+        call = {"data": [forged], "session_hash": "x"}
+        joined = page.client.post("/gradio_api/call/take", headers=known, json=call)
+        event = joined.json()["event_id"]
+        answer = page.client.get(f"/gradio_api/call/take/{event}", headers=known)
+        assert "event: error" in answer.text
+        (scratch,) = scratch_folders()
+        assert [path for path in scratch.rglob("*") if path.is_file()] == []
+
+
 def test_upload_cut_off_is_swept_away(serving: Serving) -> None:
     with serving() as page:
         parts = page.client.base_url

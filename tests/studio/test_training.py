@@ -47,6 +47,8 @@ def test_check_returns_only_what_differs_from_the_experiment(project: Project, p
         ({"more": "callbacks.render.folder=/tmp/x"}, "is not for this page"),
         ({"more": "data.targets=/etc/passwd"}, "data.targets=/etc/passwd: lies outside of the project"),
         ({"more": "data.face_sets=/etc"}, "data.face_sets=/etc: lies outside of the project"),
+        ({"more": "callbacks.best={dirpath:/tmp/x}"}, "callbacks.best.dirpath=/tmp/x: lies outside of the project"),
+        ({"more": "callbacks.best.filename=../../x"}, "callbacks.best.filename=.*: lies outside of the project"),
         ({"more": "callbacks.render._target_=x"}, "is not for this page"),
         ({"more": "tags=[${oc.env:HOME}]"}, "is not for this page"),
         ({"type": "nonsense"}, "type=nonsense: choose one of"),

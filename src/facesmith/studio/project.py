@@ -69,8 +69,9 @@ class Project:
             raise UserError(f"{key}: is empty; name a file or a folder")
         try:
             path = (self.root / Path(text).expanduser()).resolve()
+            path.exists()  # names may be too long
         except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{key}={text[:80]}: cannot be a path ({error})") from None
+            raise UserError(f"{key}={text[:80]}: cannot be a path ({_reason(error)})") from None
         homes = (self.root, *(folder.resolve() for folder in self.allowed))
         if not any(path.is_relative_to(home) for home in homes):
             raise UserError(
@@ -191,6 +192,10 @@ def _walk(root: Path, suffixes: Sequence[str]) -> Iterable[Path]:
 def _newest(folders: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
     found = [path for folder in folders for path in folder.glob("*") if path.suffix.lower() in suffixes]
     return sorted(found, key=_modified, reverse=True)[:_MOST]
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _modified(path: Path) -> float:

@@ -140,6 +140,7 @@ def _assemble(page: Page, access: Access, scratch: Path) -> "FastAPI":
         primary_hue="sky", neutral_hue="slate", spacing_size="sm", radius_size="md", font=_FONT, font_mono=_CODE
     ).set(**quiet, **loud)
     blocks = page.build()
+    blocks.has_launched = True  # of a mounted page that is not set, and then Gradio takes any file for an upload
     blocks._queue.sleep_when_free = _QUEUE_REST
     blocks._queue.progress_update_sleep_when_free = _PROGRESS_REST
     return gr.mount_gradio_app(

@@ -37,6 +37,7 @@ TYPES: Final = {
 }
 DEMOS: Final = ("identity_demo", "occluder_demo", "swap_lora_demo", "video_lora_demo")
 _MEDIA: Final = ("source", "targets", "target", "faces", "videos", "base")
+_WRITTEN: Final = ("dirpath", "filename", "folder", "path")  # of callbacks and loggers, some of which are Lightning's
 _NUMBERS: Final = ("trainer.max_epochs", "data.batch_size", "rank")
 _RANKS: Final = {"swap_lora": "model.rank", "video_lora": "model.lora.rank"}
 _HUB: Final = re.compile(r"[\w.-]+/[\w.-]+")
@@ -291,7 +292,9 @@ def _check_paths(project: Project, config: TrainConfig) -> None:
     parts = {"data": config.data, "model": config.model, "callbacks": config.callbacks, "logger": config.logger}
     for key, value in flatten({name: _dump(part) for name, part in parts.items()}).items():
         for one in value if isinstance(value, list) else [value]:
-            named = isinstance(one, str) and key.rpartition(".")[2] in _MEDIA
+            part, name = key.partition(".")[0], key.rpartition(".")[2]
+            written = part in ("callbacks", "logger") and name in _WRITTEN
+            named = isinstance(one, str) and (name in _MEDIA or written)
             if (isinstance(one, Path) or named) and not str(one).startswith("asset:"):
                 _check_inside(project, str(one), key)
 
