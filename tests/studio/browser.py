@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+PATIENCE = float(os.environ.get("FACESMITH_PATIENCE", "1200"))  # seconds, for machines that are busy
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 _HOLDERS = """
 const ids = [];
@@ -48,7 +49,7 @@ class Server:
         self.process.wait(20)
 
 
-def until(done: Callable[[], object], seconds: float = 600) -> None:
+def until(done: Callable[[], object], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "waited in vain"

@@ -39,6 +39,7 @@ def test_job_ends_with_its_code_and_last_line(project: Project) -> None:
     assert "&lt;b&gt;bad&lt;/b&gt;" in drawn
     assert "<b>bad</b>" not in drawn
     assert "error: nonsense: no such command" in drawn
+    assert drawn.startswith('<details class="jobs" id="jobs" open>')  # it was the last one
 
 
 def test_job_waits_in_its_lane_and_is_taken_out(project: Project) -> None:

@@ -17,6 +17,7 @@ from facesmith.sweep.runs import Run
 
 _SHOWN: Final = 8
 _LOG_LINES: Final = 40
+_BAD: Final = ("failed", "killed")
 _COUNT: Final = re.compile(r"(\d+)/(\d+)")
 
 
@@ -30,18 +31,16 @@ def draw_jobs(project: Project) -> str:
     live = [job for job in jobs if job.is_live]
     shown = [*live, *[job for job in jobs if job not in live][: max(0, _SHOWN - len(live))]]
     running = [job for job in live if job.status == "running"]
-    head = (
-        f"{len(running)} running, {len(live) - len(running)} waiting"
-        if live
-        else (
-            "no job is running"
-            if jobs
-            else "no job yet: what you start appears here, and goes on when you close the page"
-        )
-    )
+    failed = not live and bool(jobs) and jobs[0].status in _BAD
+    if live:
+        head = f"{len(running)} running, {len(live) - len(running)} waiting"
+    elif jobs:
+        head = "no job is running" + ("; look at what became of the last one" if failed else "")
+    else:
+        head = "no job yet: what you start appears here, and goes on when you close the page"
     names = "; ".join(escape(job.title) for job in running)
     cards = "".join(_card(project, job) for job in shown)
-    opened = " open" if live else ""
+    opened = " open" if live or failed else ""
     return (
         f'<details class="jobs" id="jobs"{opened}><summary><b>Jobs</b> <span>{head}</span> <em>{names}</em></summary>'
         f'<div class="cards">{cards}</div></details>'
@@ -57,11 +56,7 @@ def _card(project: Project, job: Job) -> str:
         count = _COUNT.search(log.bar)
         if count and int(count[2]):
             bar = draw_bar(int(count[1]) / int(count[2]), re.sub(r"[━╸╺]+", "", log.bar))
-    last = (
-        f'<p class="{"failed" if status in ("failed", "killed") else "quiet"}">{escape(log.last)}</p>'
-        if log.last
-        else ""
-    )
+    last = f'<p class="{"failed" if status in _BAD else "quiet"}">{escape(log.last)}</p>' if log.last else ""
     lines = "\n".join(log.lines[-_LOG_LINES:])
     stop = (
         f'<button class="small" data-stop="{escape(job.id)}" aria-label="stop {escape(job.title)}">'
