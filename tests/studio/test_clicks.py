@@ -108,7 +108,7 @@ def test_job_that_fails_shows_its_last_line_and_log(server: Server, window: Wind
     start_training(window, "ada", f"{LIGHT}\ndata.selection.min_size=10000")
     until(lambda: "failed" in window.text("#jobs .card .badge"))
     (log,) = window.all("#jobs .card:first-child details")
-    assert "error: " in window.text("#jobs .card:first-child .failed")
+    assert "error: " in window.text("#jobs .card:first-child p.failed")
     assert not log.find_element("css selector", "pre").is_displayed()
     log.find_element("css selector", "summary").click()
     assert "error: " in log.find_element("css selector", "pre").text
@@ -128,7 +128,7 @@ def test_markup_in_names_and_notes_is_text(server: Server, window: Window) -> No
     no_picture.write_bytes(b"\xff\xd8\xff half a picture")
     window.one("#person_files input[type=file]").send_keys(f"{picture}\n{no_picture}")
     until(lambda: "1 file is kept in uploads/dora" in window.text("#person_said"))
-    assert "refused <b>cut<b>.jpg" in window.text("#person_said").replace("&lt;", "<")
+    assert "refused bcutb.jpg: is not an image" in window.text("#person_said")  # Gradio takes signs out of names
     window.click("#person_extract")
     until(lambda: "faces of dora" in window.text("#jobs .card:first-child"))
     until(lambda: "failed" in window.text("#jobs .card:first-child .badge"))
@@ -142,10 +142,8 @@ def test_shot_of_the_webcam_is_kept(server: Server, window: Window) -> None:
     window.type("#person_name input, #person_name textarea", "eve")
     window.driver.execute_script("document.querySelector('#person_consent input[value=self]').click()")
     window.click("#person_webcam input")
-    until(lambda: window.all("#person_shot button"))
-    window.click("#person_shot [title='grant webcam access'] , #person_shot .access-wrap button, #person_shot button")
-    until(lambda: window.all("#person_shot video"))
-    time.sleep(2)
+    window.click("#person_shot [title='grant webcam access'] button")
+    time.sleep(2)  # the first pictures of a camera are black
     window.click("#person_shot [aria-label='capture photo']")
     until(lambda: "1 file is kept in uploads/eve" in window.text("#person_said"))
     (kept,) = (server.project / "uploads" / "eve").iterdir()
