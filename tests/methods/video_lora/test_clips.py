@@ -56,6 +56,10 @@ def test_pair_videos_of_one_name_in_two_folders_are_both_kept(tmp_path: Path) ->
     assert not skipped
     assert [pair.stem for pair in pairs] == ["a__clip", "b__clip"]
     assert [pair.pose.parent.name for pair in pairs] == ["a", "b"]
+    _, reports = cut_clips(
+        pairs, frames=5, min_frames=5, stride=5, sizes=[(32, 48)], fps=None, step=4, unpaired="refuse"
+    )
+    assert {report.video for report in reports} == {"a/clip.mp4", "b/clip.mp4"}
     (tmp_path / "poses" / "a").rename(tmp_path / "poses" / "c")
     (tmp_path / "poses" / "b").rename(tmp_path / "poses" / "d")
     with pytest.raises(UserError, match=r"several videos of this name for a/clip\.mp4, b/clip\.mp4"):
@@ -146,7 +150,7 @@ def test_cut_clips_unfit_videos_are_skipped_and_listed(tmp_path: Path, caplog: p
     lines = [record.getMessage() for record in caplog.records]
     assert any("no pose video for alone.mp4" in line and "no dance video for ghost_pose.mp4" in line for line in lines)
     assert any("odd_pose.mp4: has 12 frames" in line and line.endswith("skipped") for line in lines)
-    assert write_table(reports, tmp_path / "clips.csv").startswith("1 clips (1 of 9 x 32 x 48); skipped 4 stretches")
+    assert write_table(reports, tmp_path / "clips.csv").startswith("1 clip (1 of 9 x 32 x 48); skipped 4 stretches")
     (tmp_path / "good_pose.mp4").unlink()
     with pytest.raises(UserError, match=r"data.videos: no pair is left; the first: .*broken.mp4"):
         cut_folder(tmp_path, unpaired="leave_out")

@@ -1,6 +1,7 @@
 """The toy world: drawn as it says, coded as it should, and its base a pipeline like any other."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,15 @@ def test_train_refiner_improves_decoding() -> None:
     assert float((after - videos).abs().mean()) < 0.975 * float((before - videos).abs().mean())
     assert torch.equal(codec.encode(videos).latent_dist.mode(), latents)
     assert not any(p.requires_grad for p in codec.parameters())
+
+
+def test_demo_refuses_media_it_would_not_read(demo: Callable[..., object], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.videos=mine: the demo writes its own media"):
+        demo(tmp_path, "data.videos=mine")
+    with pytest.raises(UserError, match=r"data\.poses=mine: the demo writes its own media"):
+        demo(tmp_path, "data.poses=mine")
+
+
+def test_head_colours_without_a_head_says_the_mend() -> None:
+    with pytest.raises(UserError, match=r"data\.evaluator=toy: the poses show no head"):
+        faces.head_colours(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), torch.full((2, 4), torch.nan))

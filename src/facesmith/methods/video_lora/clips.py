@@ -85,7 +85,7 @@ class ClipReport:
     """A row of the table of clips: what became of a stretch of a video. The fields are the table's columns.
 
     Attributes:
-        video: File name.
+        video: File name, with its folders where several have the same.
         first: First frame of the stretch.
         last: Last frame of the stretch.
         frames: How many are used or skipped.
@@ -351,8 +351,9 @@ def write_table(reports: Sequence[ClipReport], path: Path) -> str:
     kinds = Counter(report.used_as for report in reports)
     shapes = Counter(f"{r.frames} x {r.height} x {r.width}" for r in reports if r.used_as == "clip")
     counts = ", ".join(f"{count} of {shape}" for shape, count in shapes.most_common())
-    skipped = f"; skipped {kinds[SKIPPED]} stretches" if kinds[SKIPPED] else ""
-    return f"{kinds['clip']} clips ({counts}){skipped}: {short_path(path)}"
+    clips = f"{kinds['clip']} clip{'s' * (kinds['clip'] != 1)}"
+    skipped = f"; skipped {kinds[SKIPPED]} stretch{'es' * (kinds[SKIPPED] != 1)}" if kinds[SKIPPED] else ""
+    return f"{clips} ({counts}){skipped}: {short_path(path)}"
 
 
 def find_videos(folder: Path, setting: str) -> list[Path]:
@@ -419,7 +420,8 @@ def resample(seconds: NDArray[np.float64], fps: float | None) -> list[int]:
 
 def _report(pair: Pair, taken: Sequence[int], height: int, width: int, used_as: str, why: str) -> ClipReport:
     first, last = (taken[0], taken[-1]) if taken else (0, 0)
-    return ClipReport(pair.video.name, first, last, len(taken), height, width, used_as, why)
+    name = pair.stem.replace(_NESTED, "/") if pair.stem != pair.video.stem else pair.stem
+    return ClipReport(f"{name}{pair.video.suffix}", first, last, len(taken), height, width, used_as, why)
 
 
 def read_prompt(path: Path) -> str | None:

@@ -1,11 +1,13 @@
 """Settings of the toy world's data."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from facesmith.config.settings import PathSetting
 from facesmith.methods.video_lora.config import EvaluatorConfig, FaceEncoderConfig, VideoLoraDataModuleConfig
+
+_WRITTEN: Final = "written by the demo"
 
 
 class ToyFaceEncoderConfig(FaceEncoderConfig):
@@ -30,3 +32,13 @@ class ToyWanDataModuleConfig(VideoLoraDataModuleConfig):
     """Dances of each."""
     media: PathSetting
     """Folder for photos and videos, which are written before they are read."""
+
+    @model_validator(mode="after")
+    def _check_written(self) -> "ToyWanDataModuleConfig":
+        for key, theirs in (("faces", _WRITTEN), ("videos", _WRITTEN), ("poses", None)):
+            given = getattr(self, key)
+            if given != theirs and str(given) != theirs and str(self.media) not in str(given):
+                raise ValueError(
+                    f"{key}={given}: the demo writes its own media; omit it, or take experiment=video_lora"
+                )
+        return self

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from facesmith.errors import UserError
 from facesmith.media.images import read_image
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
 from facesmith.methods.video_lora.toy_wan.world import HEAD, embed_pixels, render_portraits
@@ -82,11 +83,16 @@ def head_colours(frames: Tensor, boxes: Tensor) -> Tensor:
 
     Returns:
         (48,) in -1..1.
+
+    Raises:
+        UserError: There is no head in any frame.
     """
     fields = []
     for frame, (left, top, right, bottom) in zip(frames, boxes.tolist(), strict=True):
         if left == left:  # a ring was seen
             fields.append(_fields(frame, ((left + right) / 2, (top + bottom) / 2), HEAD))
+    if not fields:
+        raise UserError("data.evaluator=toy: the poses show no head of the toy world; omit it for films of real people")
     return torch.stack(fields).mean(0) - mean_person_colours()
 
 
