@@ -22,6 +22,7 @@ from facesmith.cli import train as training
 from facesmith.cli.composition import load_config
 from facesmith.config.schema import TrainConfig
 from facesmith.training.callbacks import estimate, step_trial
+from facesmith.training.swapping import evaluation
 
 FEW: Final = ["data.max_frames=16", "data.progress=false", "callbacks.progress.refresh_rate=0"]
 SMALL: Final = ["model.generator.size=128", "model.generator.pictures=4", "model.train_size=64"]
@@ -64,7 +65,7 @@ def main() -> None:
     words = sys.argv[1:]
     root = Path(words[0] if words and words[0] not in TRAININGS else tempfile.mkdtemp())
     os.environ["XDG_STATE_HOME"] = str(root / "state")
-    for module in (estimate, step_trial):
+    for module in (estimate, step_trial, evaluation):
         module.time = type("Clock", (), {"monotonic": staticmethod(time.process_time)})  # type: ignore[attr-defined]
     for kind in [word for word in words if word in TRAININGS] or list(TRAININGS):
         for turn in range(2):

@@ -8,13 +8,14 @@ import re
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyte")
 
-from .terminal import Played, play
+from .terminal import COLUMNS, Played, play
 
 pytestmark = pytest.mark.slow
 
@@ -40,15 +41,22 @@ def import_seconds() -> float:
     return min(taken)
 
 
-def played(desk: Path, *words: str) -> Played:
+def played(desk: Path, *words: str, columns: int = COLUMNS) -> Played:
     """Play a command, keep its screens where asked, and hold it against what every command must do."""
-    found = play([*FACESMITH, *words], desk)
+    found = play([*FACESMITH, *words], desk, columns=columns)
     if os.environ.get("FACESMITH_SCREENS"):
         folder = Path(os.environ["FACESMITH_SCREENS"])
         folder.mkdir(parents=True, exist_ok=True)
-        found.save(folder / f"{re.sub(r'[^a-z0-9]+', '_', ' '.join(words).lower())[:60]}.txt")
+        found.save(folder / f"{re.sub(r'[^a-z0-9]+', '_', ' '.join(words).lower())[:60]}_{columns}.txt")
     assert "Traceback" not in found.text
+    assert "\N{HORIZONTAL ELLIPSIS}" not in found.text, "a cut name"
     return found
+
+
+@pytest.fixture(scope="module")
+def trained(desk: Path) -> Played:
+    """Play the first identity, which the steps after it use."""
+    return played(desk, "train", "experiment=identity_demo")
 
 
 def require_life(found: Played, import_seconds: float) -> None:
@@ -59,19 +67,20 @@ def require_life(found: Played, import_seconds: float) -> None:
 
 
 def require_next_command(found: Played) -> None:
-    """The last lines are a command to paste, and nothing is drawn below."""
+    """The last lines are commands to paste, and nothing is drawn below."""
+    assert found.code == 0, found.text
     lines = [line for line in found.text.splitlines() if line.strip()]
     start = max(number for number, line in enumerate(lines) if line == "Next:")
     assert lines[start + 1].startswith("  facesmith ")
-    assert not any("━" in line for line in lines[start:])
+    assert all(line.startswith("  facesmith ") or before.endswith("\\") for before, line in pairwise(lines[start:]))
 
 
-def test_first_identity_and_film(desk: Path, import_seconds: float) -> None:
-    trained = played(desk, "train", "experiment=identity_demo")
+def test_first_identity_and_film(desk: Path, trained: Played, import_seconds: float) -> None:
     require_life(trained, import_seconds)
     require_next_command(trained)
     assert "Accepted: 2 of 2; the gate is passed" in trained.text
     assert "astronaut.png" in trained.text
+    assert "checkpoints/last.ckpt" in trained.text.partition("Made")[2].partition("Next:")[0]
     assert not any(re.search(r"━.*\S\s*\[|/.*━.*(INFO|WARNING)", line) for line in trained.text.splitlines())
     run = desk / "runs" / "identity_demo" / "smiling_man" / "latest"
     assert (run / "report.html").is_file()
@@ -88,6 +97,50 @@ def test_first_identity_and_film(desk: Path, import_seconds: float) -> None:
     exported = played(desk, "export", f"ckpt_path={run.relative_to(desk)}/checkpoints/last.ckpt", "to=dfm")
     require_life(exported, import_seconds)
     require_next_command(exported)
+
+
+def test_first_mask(desk: Path, import_seconds: float) -> None:
+    mask = played(desk, "infer", "task=mask", "source=asset:carphone_pristine.mp4", "output=out/mask.mp4", columns=80)
+    require_life(mask, import_seconds)
+    require_next_command(mask)
+    assert (desk / "out" / "mask_overlay.mp4").is_file()
+
+
+@pytest.mark.usefixtures("trained")
+def test_first_scene(desk: Path) -> None:
+    small = ["data.max_frames=24", "trainer.max_epochs=2", "data.workers=1"]
+    scene = played(desk, "train", "experiment=swap_lora_demo", *small, columns=80)
+    require_next_command(scene)
+    assert "How good it is, held out" in scene.text
+    assert "/adapter" in scene.text.partition("Made")[2].partition("Next:")[0]
+    assert "to go: " in scene.text
+    assert scene.text.count("not adapted") <= 1
+
+
+def test_first_dance(desk: Path) -> None:
+    require_next_command(played(desk, "train", "experiment=video_lora_demo", "trainer.max_epochs=2", columns=140))
+    dance = played(
+        desk,
+        "infer",
+        "task=generate",
+        "model=runs/video_lora_demo/dancer/latest/exports",
+        "source=face_sets/dancers/*/poses/dance_012_pose.mp4",
+        "output=out/dance.mp4",
+    )
+    require_next_command(dance)
+    assert (desk / "out" / "dance.mp4").is_file()
+
+
+def test_first_sweep(desk: Path) -> None:
+    small = ["data.name=swept", "data.max_frames=16", "model.generator.size=128", "callbacks.export=null"]
+    sweep = played(desk, "train", "-m", "experiment=identity_demo", *small, "model.generator.pictures=2,3", columns=80)
+    require_next_command(sweep)
+    assert sweep.text.count("Next:") == 1
+    (folder,) = (desk / "runs" / "identity_demo" / "swept").glob("*_sweep")
+    for verb in ("status", "leaderboard", "best"):
+        found = played(desk, "sweep", verb, str(folder.relative_to(desk)), columns=80)
+        require_next_command(found)
+    assert (folder / "leaderboard.html").is_file()
 
 
 def test_a_typo_in_a_path_is_told_as_quickly_as_one_in_a_key(desk: Path) -> None:

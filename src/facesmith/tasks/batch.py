@@ -225,6 +225,7 @@ class BarReport:
         self._rows: dict[Path, TaskID] = {}
         self._finished: set[Path] = set()
         self._all = bar.add_task(title, total=count, completed=done) if count > 1 else None
+        self._first = bar.add_task("starting", total=None) if count == 1 else None
 
     def tell(self, line: str) -> None:
         """Print a line, see `Report`."""
@@ -235,6 +236,7 @@ class BarReport:
         with self._lock:
             if path in self._finished:  # an engine tells it from elsewhere, and late
                 return
+            self._begin()
             if path not in self._rows:
                 self._rows[path] = self._bar.add_task(path.name, total=total)
             self._bar.update(self._rows[path], completed=done)
@@ -246,9 +248,16 @@ class BarReport:
             path: The file.
         """
         if self._all is None:
+            self._begin()
             return
         with self._lock:
             self._finished.add(path)
             self._bar.advance(self._all)
             if path in self._rows:
                 self._bar.remove_task(self._rows.pop(path))
+
+    def _begin(self) -> None:
+        """Remove the row that stands for a single file until its frames are counted."""
+        if self._first is not None:
+            self._bar.remove_task(self._first)
+            self._first = None

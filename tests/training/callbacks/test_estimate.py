@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning import LightningModule, seed_everything
+from lightning import LightningDataModule, LightningModule, seed_everything
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -82,6 +82,26 @@ def test_estimate_of_the_next_training_knows_what_validations_took(caplog: pytes
     assert known is not None
     assert recall_duration("exports of Line of 5 parameters") is not None
     assert recall_duration("exports of Line of 6 parameters") is None
+
+
+def test_estimate_counts_what_measures_the_validation(caplog: pytest.LogCaptureFixture) -> None:
+    class Measured(LightningDataModule):
+        def train_dataloader(self) -> Any:
+            return DataLoader(torch.randn(21, 4), batch_size=1)
+
+        val_dataloader = train_dataloader
+
+        def time_evaluation(self) -> tuple[float, float]:
+            random.random()
+            return 100.0, 50.0
+
+    caplog.set_level(logging.INFO, logger="facesmith")
+    estimate = EstimateDuration()
+    trainer = quiet_trainer(max_epochs=3, callbacks=[estimate], num_sanity_val_steps=0, check_val_every_n_epoch=1)
+    trainer.fit(Line(), Measured())
+    assert estimate.estimate is not None
+    assert 350 <= estimate.estimate.seconds < 360
+    assert "3 validations of 1 min 40 s, the first 50 s more" in caplog.text
 
 
 def test_estimate_changes_nothing_of_the_training() -> None:

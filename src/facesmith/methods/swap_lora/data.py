@@ -38,6 +38,7 @@ class SwapLoraDataModule(SwapDataModule):
     """
 
     config: SwapLoraDataModuleConfig
+    measured_at_first = SwapDataModule.measured_at_first + 1  # the base's swap, too
 
     def __init__(self, config: SwapLoraDataModuleConfig) -> None:
         self.base = read_base(config.base, config.onnx)

@@ -13,6 +13,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from facesmith.errors import format_bytes
 from facesmith.models.onnx.export_spec import Exports
 from facesmith.progress import format_duration, waiting
+from facesmith.training.callbacks.exact_state import get_random_state, set_random_state
+from facesmith.training.callbacks.protocols import TimesEvaluation, get_datamodule
 from facesmith.training.callbacks.step_trial import time_step
 from facesmith.training.durations import recall_duration, remember_durations
 from facesmith.training.run.environment import process_peak
@@ -23,7 +25,7 @@ _FEW: Final = 30  # steps of a training that is over before an estimate would be
 _WARM_UP: Final = 3  # steps; the first ones allocate and compile
 _MEASURED: Final = 5  # steps
 _LATER: Final = 0.4  # of the first validation, which also loads networks and measures what was there before
-_EXPORT: Final = 30.0  # seconds of an export that was not made here before
+_EXPORT: Final = 36.0  # seconds of an export that was not made here before
 
 
 class Estimate(NamedTuple):
@@ -117,33 +119,48 @@ class EstimateDuration(Callback):
 
     def _tell(self, trainer: Trainer, module: LightningModule, step: float, left: int, memory: int) -> None:
         validations = _count_validations(trainer)
-        each = self._expect_validation(trainer, module, step)
+        each, first = self._expect_validation(trainer, module, step) if validations else (0.0, 0.0)
         export = recall_duration(_export_name(module))
         if export is None:
             export = _EXPORT if isinstance(module, Exports) else 0.0
         gone = time.monotonic() - self._began if self._began else 0.0
         memory = max(memory, _peak_memory(trainer))
-        self.estimate = Estimate(gone + step * left + validations * each + export, memory)
+        self.estimate = Estimate(gone + step * left + validations * each + first + export, memory)
         if not trainer.is_global_zero:
             return
         parts = [f"{left} steps of {step:.2f} s" if step >= 0.1 else f"{left} steps of {1000 * step:.1f} ms"]
         if validations:
             counted = "1 validation" if validations == 1 else f"{validations} validations"
-            parts.append(f"{counted} of {format_duration(each)}")
+            more = f", the first {format_duration(first)} more" if first >= 1 else ""
+            parts.append(f"{counted} of {format_duration(each)}{more}")
         if export >= 1:
             parts.append(f"exports of {format_duration(export)}")
         total = format_duration(self.estimate.seconds - gone)
         log.info("about %s to go: %s; memory %s", total, ", ".join(parts), _describe_memory(trainer, memory))
 
-    def _expect_validation(self, trainer: Trainer, module: LightningModule, step: float) -> float:
-        known = recall_duration(_validation_name(trainer, module))
-        if known is not None:
-            return known
+    def _expect_validation(self, trainer: Trainer, module: LightningModule, step: float) -> tuple[float, float]:
+        """Return the seconds of each validation, and how many more the first takes."""
         batches = _sum(trainer.num_val_batches)
-        if self._validation is None:
-            return step / 3 * batches  # a forward pass is about a third of a step
-        checked = _sum(trainer.num_sanity_val_batches) if self._sanity else batches
-        return _LATER * self._validation * batches / max(1.0, checked)
+        if self._validation is not None:
+            checked = _sum(trainer.num_sanity_val_batches) if self._sanity else batches
+            expected, first = _LATER * self._validation * batches / max(1.0, checked), 0.0
+        else:
+            measured, first = _time_evaluation(trainer)
+            expected = step / 3 * batches + measured  # a forward pass is about a third of a step
+        known = recall_duration(_validation_name(trainer, module))
+        return expected if known is None else known, first
+
+
+def _time_evaluation(trainer: Trainer) -> tuple[float, float]:
+    """Return the seconds that it takes to measure what a validation shows, and how many more at the first."""
+    data = get_datamodule(trainer)
+    if not isinstance(data, TimesEvaluation) or trainer.world_size > 1:
+        return 0.0, 0.0
+    before = get_random_state()
+    try:
+        return data.time_evaluation()
+    finally:
+        set_random_state(before)
 
 
 def _count_batches(trainer: Trainer) -> int:

@@ -79,6 +79,15 @@ class HasGateResults(Protocol):
 
 
 @runtime_checkable
+class TimesEvaluation(Protocol):
+    """A data module that measures what a validation shows."""
+
+    def time_evaluation(self) -> tuple[float, float]:
+        """Try it, and return the seconds it takes at each validation, and how many more at the first."""
+        ...
+
+
+@runtime_checkable
 class HasFaceSets(Protocol):
     """A data module that learns from face sets."""
 

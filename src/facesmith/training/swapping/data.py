@@ -65,6 +65,8 @@ class SwapDataModule(LightningDataModule):
 
     shares_batches = True
     """Processes of a distributed run get parts of the same batches."""
+    measured_at_first = 2
+    """How often a validated face is measured more often at the first validation: as target, and as what was there."""
 
     def __init__(self, config: SwapDataConfig, *, identity: str, size: int, train_size: int) -> None:
         super().__init__()
@@ -148,6 +150,17 @@ class SwapDataModule(LightningDataModule):
     def _build_evaluator(self) -> ValidationEvaluator:
         people = {number: self.splits[number].frames for number in self._validated}
         return ValidationEvaluator(self.config.analyzer.build, people, self._names, self.size)
+
+    def time_evaluation(self) -> tuple[float, float]:
+        """Measure one picture, and return the seconds of each validation, and how many more the first takes.
+
+        The first one also measures the targets as they were.
+        """
+        batch = as_floats(collate_batch([self.validation[0]]))
+        target = batch["target"]
+        one = ValidationBatch.of(batch, target, torch.zeros_like(batch["hull"]), target)
+        each = self.evaluator.time_picture(one) * self._measured
+        return each, each * self.measured_at_first
 
     def evaluate(self, validated: ValidationBatch) -> dict[str, float]:
         """Evaluate validated pictures: figures by metric name, which are kept."""
@@ -314,6 +327,7 @@ class SwapDataModule(LightningDataModule):
     def _validation_set(self, sources: Sequence[NDArray[np.float32]]) -> SwapDataset:
         parts = self._validation_items()
         self._names = [name for _, _, part in parts for name in part.names]
+        self._measured = sum(len(part.items) for _, role, part in parts if role != HELD_OUT_FRAME)
         return SwapDataset(
             [part.items for _, _, part in parts],
             sources,
