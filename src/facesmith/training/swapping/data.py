@@ -156,7 +156,7 @@ class SwapDataModule(LightningDataModule):
 
         The first one also measures the targets as they were.
         """
-        batch = as_floats(collate_batch([self.validation[0]]))
+        batch = as_floats(next(iter(self.val_dataloader())))
         target = batch["target"]
         one = ValidationBatch.of(batch, target, torch.zeros_like(batch["hull"]), target)
         each = self.evaluator.time_picture(one) * self._measured
