@@ -86,9 +86,9 @@ def fit(module: Any, data: Any, config: TrainConfig, **arguments: Any) -> None:
 
 
 class Trial:
-    """Trained networks, asked for dances that nobody trained on."""
+    """Trained networks, asked for dances that nobody trained on; `trigger` stands in front of every prompt."""
 
-    def __init__(self, data: Any, module: Any, some: Clips) -> None:
+    def __init__(self, data: Any, module: Any, some: Clips, trigger: str = "") -> None:
         self.module = module
         self.codec = module.base.load_vae()
         poses = (some.dances.poses * 255).round().to(torch.uint8)
@@ -101,7 +101,8 @@ class Trial:
         steer, blank = latents(poses.float() / 127.5 - 1), latents(torch.zeros(1, *poses.shape[1:]))
         self.control = vace_control(steer, blank, module.base.spatial_compression)
         length = data.config.text_length
-        rows = cache_prompts(data.base, data.cache, some.prompts, length, data.config.face_tokens, False)
+        prompts = [trigger + prompt for prompt in some.prompts]
+        rows = cache_prompts(data.base, data.cache, prompts, length, data.config.face_tokens, False)
         self.text = torch.stack([pad_rows(data.cache.read(path)["rows"], length) for path in rows])
         person = next(iter(data.people.values()))
         photos = [latents(photo.permute(2, 0, 1)[None, :, None].float() / 127.5 - 1) for photo in person.portraits]
@@ -120,7 +121,11 @@ class Trial:
 
     def of_the_base(self) -> Tensor:
         """Draw latents with the base as it was loaded, without adapter and tokens."""
-        return self._latents(self.module.base.load_transformer(torch.float32), self.text)
+        return self.of_the_words(self.module.base.load_transformer(torch.float32))
+
+    def of_the_words(self, transformer: Any) -> Tensor:
+        """Draw latents by a transformer, without tokens and photos."""
+        return self._latents(transformer, self.text)
 
     def videos(self, latents: Tensor) -> np.ndarray:
         """Return (N,T,H,W,3) uint8."""

@@ -108,7 +108,7 @@ class VideoGenerator:
             raise UserError(f"offload={offload}: cannot move weights of base_storage={storage}; use float8, or model")
         if bundle.facts["base_hash"] != base.fingerprint:
             raise UserError(
-                f"model.base={base.name}: is not the base that {bundle.facts['identity']} was trained on "
+                f"task.base={base.name}: is not the base that {bundle.facts['identity']} was trained on "
                 f"({bundle.facts['base']}, {bundle.facts['base_hash']}); give that one as task.base"
             )
         self.base, self.bundle = base, bundle

@@ -87,14 +87,17 @@ def to_diffusers(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float
             continue
         found = _find_layer(name)
         if found is None:
-            raise UserError(f"{path}: holds {name}, which is no layer of a Wan transformer that a LoRA can change")
+            raise UserError(
+                f"{path}: is for another model, such as one of images: it holds {name}, which is no layer of a Wan "
+                "transformer that a LoRA can change; give a LoRA of Wan"
+            )
         layer, part = found
         if part is None:
             alphas[layer] = float(value)
         else:
             renamed[f"transformer.{layer}.{_HALVES[part]}.weight"] = value
     if not renamed:
-        raise UserError(f"{path}: is no LoRA of a Wan transformer")
+        raise UserError(f"{path}: is no LoRA of a Wan transformer; give one")
     _check_halves(renamed, path)
     if skipped:
         log.warning("%s: %d differences of norms and biases are left out, for a LoRA cannot hold them", path, skipped)
