@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from facesmith.faces.face import Analyzer
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
-from facesmith.methods.video_lora.poses import PoseLandmarker, pose_agreement
+from facesmith.methods.video_lora.pose_landmarks import PoseLandmarker
+from facesmith.methods.video_lora.poses import pose_agreement
 
 Frames = NDArray[np.uint8]
 

@@ -194,7 +194,9 @@ def activation_bytes(base: Base, shape: ClipShape, *, dtype: torch.dtype) -> flo
         shape: Of the batch.
         dtype: Type that it computes in.
     """
-    return sequence_length(base, shape) * (_per_token(base, _ACTIVATIONS[dtype.itemsize]) + _OUTSIDE[dtype.itemsize])
+    hints = len(base.transformer_config["vace_layers"]) * _width(base) * dtype.itemsize  # answers of the pose branch
+    block = _per_token(base, _ACTIVATIONS[dtype.itemsize])
+    return sequence_length(base, shape) * (block + hints + _OUTSIDE[dtype.itemsize])
 
 
 def vae_bytes(base: Base, shape: ClipShape, what: Literal["encode", "decode"]) -> float:

@@ -9,14 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-import mediapipe
 import numpy as np
-from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
-from facesmith import assets
 from facesmith.errors import UserError
-from facesmith.faces.analyzers import native_log
 from facesmith.media.pairing import pair_by_path
 from facesmith.media.provenance import Mark
 from facesmith.media.video import open_video
@@ -32,6 +29,7 @@ from facesmith.methods.video_lora.pose_drawing import (
     draw_pose,
     seen_limbs,
 )
+from facesmith.methods.video_lora.pose_landmarks import SMALL, CrowdLandmarker, PoseLandmarker, overlap
 from facesmith.progress import track
 
 log = logging.getLogger(__name__)
@@ -41,57 +39,17 @@ Recognise = Callable[[Frames], Sequence[tuple[NDArray[np.float32], float]]]
 
 _FIRST_OF_BODY: Final = 11  # the points before are the face's
 _FEWEST_SEEN: Final = 1 / 3  # share of the frames that must show enough of a person
-_PEOPLE: Final = 4  # that are looked for in a frame
 _SAME: Final = 0.4  # intersection over union of two poses' boxes from which they are one person, found twice
 _NEAR: Final = 0.5  # of the height, for each frame between: how far a person moves
 _LONGEST_GAP: Final = 15  # frames
 _BRIEF_GAP: Final = 6  # frames: in shorter gaps a pose is interpolated
 _BRIEFEST: Final = 5  # frames in which somebody is seen who counts as a person
+_OUTLIER: Final = 1.15  # of a dancer's usual height: from there a pose is no good one
 _LOOKS: Final = 5  # frames in which the face of each person is recognised
+_AROUND: Final = 1.5  # of the person's side: the crop's
+_STEADY: Final = 15  # frames: the crop follows the median of so many
+_MOVED: Final = 0.35  # of the person's side: how far from the crop's middle the same person is
 _FACE_KNOWN: Final = 0.3  # similarity from which a face is the person's
-
-
-class PoseLandmarker:
-    """Finds the 33 landmarks of people, frame after frame. One for each video; not thread-safe.
-
-    Args:
-        people: That are looked for at most.
-    """
-
-    def __init__(self, people: int = 1) -> None:
-        model = assets.fetch("pose_landmarker_full.task").read_bytes()
-        options = vision.PoseLandmarkerOptions(
-            base_options=BaseOptions(model_asset_buffer=model),
-            running_mode=vision.RunningMode.VIDEO,
-            num_poses=people,
-        )
-        with native_log.filter_stderr():
-            self._native = vision.PoseLandmarker.create_from_options(options)
-
-    def __call__(self, frame: Frames, milliseconds: int) -> Points | None:
-        """Find the landmarks of one person in a frame.
-
-        Args:
-            frame: (H,W,3) RGB uint8.
-            milliseconds: Time of the frame, more than that of the frame before.
-
-        Returns:
-            (33,3), x and y in px and visibility 0..1; None if no person is seen.
-        """
-        found = self.find_all(frame, milliseconds)
-        return found[0] if found else None
-
-    def find_all(self, frame: Frames, milliseconds: int) -> list[Points]:
-        """Find everybody's landmarks in a frame; see `__call__`."""
-        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
-        with native_log.filter_stderr():
-            found = self._native.detect_for_video(picture, milliseconds).pose_landmarks
-        height, width = frame.shape[:2]
-        return [np.array([[p.x * width, p.y * height, p.visibility] for p in one], np.float32) for one in found]
-
-    def close(self) -> None:
-        """Free the native graph."""
-        self._native.close()
 
 
 @dataclass
@@ -136,7 +94,7 @@ class DancerTracker:
         """
         kept: list[Points] = []
         for one in sorted(poses, key=lambda points: float(points[:, 2].sum()), reverse=True):
-            if all(_overlap(one, other) < _SAME for other in kept):
+            if all(overlap(one, other) < _SAME for other in kept):
                 kept.append(one)
         open_ = [dancer for dancer in self._dancers if frame - dancer.last <= _LONGEST_GAP]
         pairs = sorted(
@@ -168,7 +126,7 @@ def follow_dancer(video: Path, progress: bool, recognise: Recognise | None = Non
     Returns:
         (33,3) landmarks by number of the frame; frames that do not show the dancer are missing.
     """
-    tracker, landmarker = DancerTracker(), PoseLandmarker(_PEOPLE)
+    tracker, landmarker = DancerTracker(), CrowdLandmarker()
     try:
         with open_video(video) as reader:
             count = len(reader)
@@ -194,7 +152,7 @@ def follow_dancer(video: Path, progress: bool, recognise: Recognise | None = Non
             len(chosen.points),
             count,
         )
-    return _fill_gaps(chosen, [one for one in people if one is not chosen])
+    return _look_closer(video, _fill_gaps(chosen, [one for one in people if one is not chosen]), progress)
 
 
 def render_pose_video(
@@ -261,7 +219,9 @@ def check_limbs(dance: Path, points: dict[int, Points], size: tuple[int, int], c
 
 def _recognise_dancer(video: Path, dancer: Dancer, recognise: Recognise) -> float:
     """Return the highest similarity of a dancer's face to the person's; -1 where none is seen."""
-    largest = sorted(dancer.points, key=lambda frame: _height(dancer.points[frame]), reverse=True)[:_LOOKS]
+    heights = {frame: _height(points) for frame, points in dancer.points.items()}
+    usual = _OUTLIER * float(np.median(list(heights.values())))  # a pose of two people is as tall as both
+    largest = sorted((frame for frame in heights if heights[frame] <= usual), key=heights.__getitem__)[-_LOOKS:]
     best = -1.0
     with open_video(video) as reader:
         for index, frame in reader.frames(sorted(largest)):
@@ -285,12 +245,53 @@ def _fill_gaps(chosen: Dancer, others: Sequence[Dancer]) -> dict[int, Points]:
             share = (frame - before) / (after - before)
             guess = (1 - share) * chosen.points[before] + share * chosen.points[after]
             found = [one.points[frame] for one in others if frame in one.points]
-            near = max(found, key=lambda points: _overlap(points, guess), default=None)
-            if near is not None and _overlap(near, guess) >= _SAME:
+            near = max(found, key=lambda points: overlap(points, guess), default=None)
+            if near is not None and overlap(near, guess) >= _SAME:
                 filled[frame] = near
             elif after - before <= _BRIEF_GAP:
                 filled[frame] = guess.astype(np.float32)
     return filled
+
+
+def _look_closer(video: Path, points: dict[int, Points], progress: bool) -> dict[int, Points]:
+    """Find a small dancer again, in a crop of each frame: the network sees whole frames at 224 px.
+
+    It takes people who are small there for people upside down, or for none.
+
+    Args:
+        video: Of the dancer.
+        points: (33,3) landmarks by number of the frame.
+        progress: Whether a bar is shown.
+
+    Returns:
+        Them, replaced where the crop shows the same person, and frames close by in which only the crop does.
+    """
+    known = sorted(points)
+    boxes = np.array([[*points[n][:, :2].min(0), *points[n][:, :2].max(0)] for n in known])
+    with open_video(video) as reader:
+        sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
+        if np.median(sides) > SMALL * max(reader.height, reader.width):
+            return points
+        wanted = [n for n in range(len(reader)) if min(abs(n - one) for one in known) <= _LONGEST_GAP]
+        steady = [median_filter(row, _STEADY, mode="mirror") for row in (*((boxes[:, :2] + boxes[:, 2:]) / 2).T, sides)]
+        places = dict(zip(wanted, zip(*(np.interp(wanted, known, row) for row in steady), strict=True), strict=True))
+        found, landmarker = dict(points), PoseLandmarker(tracks=False)
+        try:
+            frames = track(reader.frames(wanted), f"a closer look at {video.name}", len(wanted), shown=progress)
+            for number, frame in frames:
+                x, y, side = places[number]
+                half = round(_AROUND * side / 2)
+                left, top = max(0, round(x) - half), max(0, round(y) - half)
+                crop = frame[top : max(0, round(y) + half), left : max(0, round(x) + half)]
+                closer = landmarker(crop, 0) if crop.size else None
+                if closer is None:
+                    continue
+                closer[:, :2] += (left, top)
+                if np.linalg.norm(closer[:, :2].mean(0) - (x, y)) <= _MOVED * side:
+                    found[number] = closer
+        finally:
+            landmarker.close()
+    return found
 
 
 def _height(points: Points) -> float:
@@ -299,13 +300,6 @@ def _height(points: Points) -> float:
 
 def _spread(points: Points, axis: int) -> float:
     return float(np.ptp(points[:, axis]))
-
-
-def _overlap(one: Points, other: Points) -> float:
-    """Return intersection over union of the boxes around two poses."""
-    low, high = (np.stack([edge(pose[:, :2], 0) for pose in (one, other)]) for edge in (np.min, np.max))
-    shared = np.prod(np.maximum(high.min(0) - low.max(0), 0.0))
-    return float(shared / max(np.prod(high - low, axis=1).sum() - shared, 1e-6))
 
 
 def find_missing_poses(videos: Sequence[Path], poses: Sequence[Path], folder: Path) -> dict[Path, Path]:
