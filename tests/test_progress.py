@@ -10,7 +10,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from facesmith.progress import progress_bar, track, track_parts
+from facesmith.progress import progress_bar, track, track_parts, waiting
 
 
 def console() -> Console:
@@ -40,6 +40,13 @@ def test_track_parts_covers_all_and_is_one_line_without_a_terminal(caplog: pytes
     caplog.set_level("INFO", logger="facesmith")
     assert [list(range(7))[part] for part in track_parts(7, 3, "measuring 7 swaps")] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [record.message for record in caplog.records] == ["measuring 7 swaps ..."]
+
+
+def test_waiting_tells_how_long_it_took_the_last_time(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="facesmith")
+    with waiting("writing ada.onnx", expected=75.0):
+        pass
+    assert [record.message for record in caplog.records] == ["writing ada.onnx (last time 1 min 15 s) ..."]
 
 
 def test_progress_bar_of_bytes_shows_sizes() -> None:

@@ -117,7 +117,7 @@ def format_duration(seconds: float) -> str:
 
 
 @contextmanager
-def waiting(title: str, *, shown: bool = True) -> Iterator[None]:
+def waiting(title: str, *, shown: bool = True, expected: float | None = None) -> Iterator[None]:
     """Show what is being done, and for how long, while it cannot be counted; it disappears when it is done.
 
     Without a terminal it is one line of the log.
@@ -125,7 +125,9 @@ def waiting(title: str, *, shown: bool = True) -> Iterator[None]:
     Args:
         title: What is done.
         shown: False shows nothing.
+        expected: Seconds that it took the last time; None where that is not known.
     """
+    title = title if expected is None else f"{title} (last time {format_duration(expected)})"
     # a console of its own goes on where a library redirects the output; within a bar there is but one
     console = get_console() if isinstance(sys.stdout, FileProxy) else Console(file=sys.stdout)
     if not shown or not console.is_terminal:

@@ -106,7 +106,7 @@ class EstimateDuration(Callback):
             return
         now = time.monotonic()
         if self._last - self._first >= _FEW:
-            remember_durations({_export_name(pl_module): now - self._trained})
+            remember_durations({export_name(pl_module): now - self._trained})
         if self.estimate is None or trainer.fit_loop.total_batch_idx + 1 < self._last:
             return
         log.info(
@@ -120,7 +120,7 @@ class EstimateDuration(Callback):
     def _tell(self, trainer: Trainer, module: LightningModule, step: float, left: int, memory: int) -> None:
         validations = _count_validations(trainer)
         each, first = self._expect_validation(trainer, module, step) if validations else (0.0, 0.0)
-        export = recall_duration(_export_name(module))
+        export = recall_duration(export_name(module))
         if export is None:
             export = _EXPORT if isinstance(module, Exports) else 0.0
         gone = time.monotonic() - self._began if self._began else 0.0
@@ -194,7 +194,12 @@ def _sum(batches: int | float | list[int | float]) -> float:
     return total if total < float("inf") else 0.0
 
 
-def _export_name(module: LightningModule) -> str:
+def export_name(module: LightningModule) -> str:
+    """Return the name under which is remembered how long the exports of a network took on this machine.
+
+    Args:
+        module: With the network.
+    """
     return f"exports of {_network_name(module)}"
 
 

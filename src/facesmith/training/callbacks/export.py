@@ -11,7 +11,9 @@ from facesmith.models.adapters.store import register_in_profile
 from facesmith.models.onnx.export import export
 from facesmith.models.onnx.export_spec import Exports
 from facesmith.progress import waiting
+from facesmith.training.callbacks.estimate import export_name
 from facesmith.training.callbacks.protocols import HasProfile, SavesAdapter, WritesOnnx, get_datamodule
+from facesmith.training.durations import recall_duration
 from facesmith.training.sharding import unshard_saved
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,8 @@ class ExportOnnx(Callback):
     def _export(self, trainer: Trainer, pl_module: LightningModule, path: Path) -> None:
         if not trainer.is_global_zero:
             return
-        with waiting(f"writing {path.name} and comparing it with torch"):
+        took = recall_duration(export_name(pl_module))
+        with waiting(f"writing {path.name} and comparing it with torch", expected=took):
             report = pl_module.write_onnx(path.parent) if isinstance(pl_module, WritesOnnx) else None
             if report is None:
                 assert isinstance(pl_module, Exports)
