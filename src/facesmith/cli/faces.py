@@ -93,9 +93,9 @@ def main(given: Sequence[str]) -> int:
     if verb:
         print_line("The next training and the next profile honour it; runs that exist stay as they are.", console)
     else:
-        numbers = " ".join(str(row.number) for row in _sort(faces, config.sort)[:2])
+        worst = " ".join(str(row.number) for row in _sort(faces, config.sort)[:2])
         print_line("The worst come first." if config.sort != "number" else "Blurred, or somebody else? Then:", console)
-        print_next([f"facesmith faces {quote(name)} leave-out {numbers}"])
+        print_next([f"facesmith faces {quote(name)} leave-out {worst}"])
     return 0
 
 

@@ -88,7 +88,7 @@ def _interpolation_matrix(side: int, size: int, mode: str) -> npt.NDArray[np.flo
     cubic interpolation becomes hundreds of operators.
     """
     kernels = {"bicubic": cv2.INTER_CUBIC, "bilinear": cv2.INTER_LINEAR}
-    return cv2.resize(np.eye(side, dtype=np.float32), (side, size), interpolation=kernels[mode])
+    return np.asarray(cv2.resize(np.eye(side, dtype=np.float32), (side, size), interpolation=kernels[mode]), np.float32)
 
 
 def pixel_centres(size: int, like: Tensor) -> Tensor:
