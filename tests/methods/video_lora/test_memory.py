@@ -121,12 +121,12 @@ def test_14b_preset_fits_a_card_of_24_gb_on_paper(
     model: Any = config.model
     data: Any = config.data
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (23.5e9, 24e9))
     monkeypatch.setattr(memory_check, "free_memory", lambda: 40e9)
     with caplog.at_level("INFO"):
         memory_check.check_training_memory(base, model, data)
-    assert re.search(r"needs about 1[78]\.\d GB of GPU memory for 33 frames at 480x832 \(steps\)", caplog.text)
+    assert re.search(r"needs about 19\.\d GB of GPU memory for 33 frames at 480x832 \(validation videos\)", caplog.text)
     plain = model.model_copy(update={"stream_blocks": False, "base_storage": "as_computed", "offload": "none"})
     with pytest.raises(UserError, match=r"float8, model.offload=activations, model.stream_blocks=true$"):
         memory_check.check_training_memory(base, plain, data)
@@ -164,7 +164,7 @@ def test_check_training_memory_suggests_settings(
             memory_check.check_training_memory(module.base, module.config, config.data)
         assert mend in str(caught.value)
     data: Any = config.data.build()
-    data.trainer = SimpleNamespace(lightning_module=module)
+    data.trainer = SimpleNamespace(precision="32-true", lightning_module=module)
     with pytest.raises(UserError, match="you have 0 MB"):
         data.prepare_data()
     with pytest.raises(UserError, match=r"its text encoder needs .* of memory, 0 MB are free; close other programs"):
