@@ -9,7 +9,7 @@ from facesmith.media.images import read_image, write_image
 from facesmith.media.verification import verify_provenance
 from facesmith.tasks.compare.config import CompareTaskConfig
 from facesmith.tasks.compare.sheet import MARGIN, TITLE
-from facesmith.tasks.compare.task import CompareTask
+from facesmith.tasks.compare.task import CompareTask, name_frame
 
 from ..made_profiles import made_profile
 
@@ -76,3 +76,12 @@ def test_compare_task_select_all_swaps_and_shows_every_face(swapper_file, tmp_pa
     swap = read_image(tmp_path / "sheet.png")[TITLE : TITLE + 140, MARGIN + 2 * (512 + MARGIN) :][:, :512]
     magenta = (swap[..., 0] > 200) & (swap[..., 1] < 60) & (swap[..., 2] > 200)
     assert min(magenta[:, :256].sum(), magenta[:, 256:].sum()) > 500
+
+
+def test_name_frame_says_minutes_and_seconds():
+    assert [name_frame("a.mp4", seconds) for seconds in (0.0, 12.5, 59.97, 754.04)] == [
+        "a.mp4 0:00.0",
+        "a.mp4 0:12.5",
+        "a.mp4 1:00.0",
+        "a.mp4 12:34.0",
+    ]

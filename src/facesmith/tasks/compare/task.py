@@ -147,7 +147,7 @@ class CompareTask:
             with open_video(media.path, self._config.backend) as reader:
                 wanted = evenly_spaced(len(reader), self._config.frames, ends=True)
                 for index, frame in reader.frames(wanted):
-                    yield f"{media.path.name} {index}", frame
+                    yield name_frame(media.path.name, float(reader.times[index])), frame
 
     def _mark(self, candidates: Sequence[_Candidate]) -> Mark:
         consents = [one.swapper.source.consent for one in candidates]
@@ -185,3 +185,14 @@ def _surroundings(frame: Pixels, faces: Sequence[Face]) -> Pixels:
     left, top = (centres - np.array(half)[:, None]).min(0).clip(min=0)
     right, bottom = (centres + np.array(half)[:, None]).max(0)
     return frame[top:bottom, left:right]
+
+
+def name_frame(film: str, seconds: float) -> str:
+    """Name a frame by the film and the moment: scene.mp4 0:12.5.
+
+    Args:
+        film: Its name.
+        seconds: From its beginning.
+    """
+    tenths = round(seconds * 10)
+    return f"{film} {tenths // 600}:{tenths % 600 / 10:04.1f}"
