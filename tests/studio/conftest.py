@@ -99,8 +99,13 @@ def browse() -> Iterator[Callable[[], Window]]:
         def one() -> Window:
             options = webdriver.ChromeOptions()
             options.binary_location = CHROMIUM or ""
-            flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "window-size=1280,1100")
-            for flag in (*flags, "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"):
+            flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "enable-unsafe-swiftshader")
+            for flag in (
+                *flags,
+                "window-size=1280,1100",
+                "use-fake-device-for-media-stream",
+                "use-fake-ui-for-media-stream",
+            ):
                 options.add_argument(f"--{flag}")
             driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
             opened.callback(driver.quit)

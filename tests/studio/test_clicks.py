@@ -151,6 +151,39 @@ def test_shot_of_the_webcam_is_kept(server: Server, window: Window) -> None:
     window.screen("webcam")
 
 
+def open_masks(window: Window) -> None:
+    window.tab("Masks")
+    until(lambda: "face_sets/ada" in window.value("#masks_faces input"))
+    window.click("#masks_open")
+    until(lambda: window.all("#strip .frame") and "Frame 1" in window.text("#heading"))
+    until(lambda: not window.all("#status .loading"))
+
+
+def test_server_gone_is_told_and_no_saved_stroke_is_lost(server: Server, window: Window) -> None:
+    from selenium.webdriver import ActionChains
+
+    open_masks(window)
+    time.sleep(2)  # the editor takes up its tools
+    window.click("#editor [aria-label=Erase]")
+    hand = ActionChains(window.driver, duration=0)
+    hand.move_to_element_with_offset(window.one("#editor canvas"), -30, 0).click_and_hold()
+    for _ in range(6):
+        hand.move_by_offset(10, 4)
+    hand.release().perform()
+    until(lambda: "saved" in window.text("#status"))
+    (mask,) = (server.project / "face_sets" / "ada" / "masks").glob("*.png")
+    drawn = mask.read_bytes()
+    server.kill()
+    killed = time.monotonic()
+    until(lambda: "The server is gone" in window.text("#gone"))
+    print(f"the page said so after {time.monotonic() - killed:.1f} s")
+    window.screen("gone")
+    window.open(server.start())
+    open_masks(window)
+    assert mask.read_bytes() == drawn
+    assert "painted" in window.text("#heading .state")
+
+
 def test_profiles_are_blended_interpolated_and_deleted(server: Server, window: Window) -> None:
     window.tab("People")
     for place in ("#profiles", "#deletion"):
