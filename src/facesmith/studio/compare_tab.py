@@ -42,9 +42,10 @@ class CompareTab:
         command = command_box()
         with gr.Row(elem_classes="split"):
             with gr.Column(scale=5, min_width=380):
-                curves, differences = gr.HTML(elem_id="compare_curves"), gr.HTML(elem_id="compare_differences")
+                curves = gr.HTML(elem_id="compare_curves")
             with gr.Column(scale=5, min_width=380):
                 pictures = gr.HTML(elem_id="compare_pictures")
+        differences = gr.HTML(elem_id="compare_differences")
         table, ranking = gr.HTML(elem_id="compare_table"), gr.HTML(elem_id="compare_ranking")
         reports = gr.HTML()
         refresh = refresh_button("compare")

@@ -127,13 +127,20 @@ def _pictures(project: Project, runs: Sequence[Run], names: Sequence[str]) -> st
     return f'<div class="renders">{"".join(shown)}</div>' if shown else ""
 
 
+def _value_of(run: Run, key: str) -> str:
+    """Return a setting as text, the run's own folder as `<run>`: it is another for every run."""
+    text = format_value(run.settings[key]) if key in run.settings else ""
+    own = str(run.settings.get("paths.run") or "")
+    return text.replace(own, "<run>") if own else text
+
+
 def _differences(runs: Sequence[Run], names: Sequence[str]) -> str:
     if len(runs) < 2:
         return '<p class="quiet">Choose a second run to see what their configs differ in.</p>'
     keys = sorted({key for run in runs for key in run.settings if not key.startswith(_SILENT)})
     rows: list[list[object]] = []
     for key in keys:
-        values = [format_value(run.settings[key]) if key in run.settings else "" for run in runs]
+        values = [_value_of(run, key) for run in runs]
         if len(set(values)) > 1:
             rows.append([key, *values])
     return (

@@ -101,7 +101,7 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: s
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     table = f'<table class="plain">{named}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll">{table}</div>'
+    return f'<div class="scroll" tabindex="0">{table}</div>'
 
 
 class Html(str):

@@ -62,7 +62,7 @@ class PeopleTab:
                 files = gr.File(
                     file_count="multiple",
                     file_types=[*PICTURES, *VIDEOS],
-                    label=f"Photos and videos, 10 to 20 that show all of the face; up to {self._largest} each",
+                    label=f"10 to 20 photos or a video, up to {self._largest} each",
                     interactive=False,
                     height=150,
                     elem_id="person_files",

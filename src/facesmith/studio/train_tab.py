@@ -103,7 +103,8 @@ class TrainTab:
         runs = list_runs(self._project)
         choices = describe_runs(self._project, runs)
         running = next((self._project.short(run.folder) for run in runs if run.status == "running"), None)
-        first = running or (choices[0][1] if choices else None)
+        begins = any(job.is_live and job.description.get("lane") == "train" for job in jobs.find_jobs(self._project))
+        first = running or (choices[0][1] if choices and not begins else None)  # the run that begins is shown next
         if folder and folder not in [value for _, value in choices]:
             choices.append((f"{folder}  (gone)", folder))
         try:
