@@ -113,7 +113,8 @@ def test_first_scene(desk: Path) -> None:
     require_next_command(scene)
     assert "How good it is, held out" in scene.text
     assert "/adapter" in scene.text.partition("Made")[2].partition("Next:")[0]
-    assert "to go: " in scene.text
+    (model,) = set(re.findall(r"model=(\S+)", scene.text))
+    assert (desk / model).is_file()
     assert scene.text.count("not adapted") <= 1
 
 

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from facesmith.config.settings import Component
 from facesmith.errors import UserError
+from facesmith.files import short_path
 from facesmith.methods.swap_lora.base import open_generator, read_base
 from facesmith.methods.swap_lora.comparison import BaseComparison
 from facesmith.methods.swap_lora.config import SwapLoraModuleConfig
@@ -32,7 +33,6 @@ from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
 from facesmith.training.distributed import gather_rows, measure_once, own_rows
-from facesmith.training.run.checkpoint_files import CHECKPOINT_FOLDER, LAST_CHECKPOINT
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
 from facesmith.training.swapping.module import SwapModule, draw_columns
@@ -158,8 +158,7 @@ class SwapLoraModule(SwapModule):
 
     def next_commands(self, run: str) -> list[str]:
         """Return how to swap with base and adapter, and how to merge them into one file."""
-        adapter, base = quote(f"adapter={run}/adapter"), self.config.base
-        base = base / CHECKPOINT_FOLDER / LAST_CHECKPOINT if base.is_dir() else base
+        adapter, base = quote(f"adapter={run}/adapter"), short_path(self.base.path)
         return [
             f"facesmith infer task=swap {quote(f'model={base}')} {adapter} source=scene.mp4 output=swapped.mp4",
             f"facesmith export {quote(f'ckpt_path={base}')} {adapter}",
