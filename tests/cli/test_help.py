@@ -45,7 +45,7 @@ def test_help_of_a_misspelt_key_suggests_one(capsys: pytest.CaptureFixture[str])
 def test_describe_type_says_it_in_words() -> None:
     assert describe_type(int | list[int] | Literal["auto"]) == "whole number or list of: whole number or auto"
     assert describe_type(Path | None) == "path or null"
-    assert describe_type(Annotated[float, Field(gt=0, le=1)]) == "number > 0 <= 1"
+    assert describe_type(Annotated[float, Field(gt=0, le=1)]) == "number > 0 and <= 1"
     assert describe_type(bool) == "true | false"
 
 

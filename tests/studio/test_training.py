@@ -69,7 +69,7 @@ def test_symlink_out_of_the_project_is_refused(project: Project) -> None:
 def test_keys_of_every_type_say_what_they_take_and_mean() -> None:
     for kind in TYPES:
         keys = keys_of(kind)
-        assert keys["trainer.max_epochs"].takes == "whole number >= 0"
+        assert keys["trainer.max_epochs"].takes == "whole number >= 0 and <= 1000000000"
         assert keys["trainer.max_epochs"].meaning.startswith("Passes over the training data")
         assert [name for name, key in keys.items() if not key.meaning] == []
 

@@ -127,7 +127,8 @@ def describe_type(annotation: object, metadata: Sequence[object] = ()) -> str:
     plain = names.get(annotation) if isinstance(annotation, type) else None
     if plain is None:
         return _GROUP if isinstance(annotation, type) and issubclass(annotation, BaseModel) else "any value"
-    return " ".join([plain, *(bound for one in metadata if (bound := _describe_bound(one)))])
+    bounds = " and ".join(filter(None, map(_describe_bound, metadata)))
+    return f"{plain} {bounds}".rstrip()
 
 
 def _describe_bound(bound: object) -> str:
@@ -140,7 +141,7 @@ def _describe_bound(bound: object) -> str:
     if isinstance(bound, Lt):
         return f"< {bound.lt}"
     inner = getattr(bound, "metadata", None)  # pydantic's Field within Annotated
-    return " ".join(filter(None, map(_describe_bound, inner))) if isinstance(inner, list) else ""
+    return " and ".join(filter(None, map(_describe_bound, inner))) if isinstance(inner, list) else ""
 
 
 def field_docs(settings: type[BaseModel]) -> dict[str, str]:
