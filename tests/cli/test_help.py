@@ -22,11 +22,12 @@ def test_every_key_of_every_command_is_explained() -> None:
     [
         ("data.max_frames", ["data.max_frames  whole number >= 1", "data=identity: 1000"]),
         ("max_frames=", ["data.max_frames  whole number >= 1"]),
-        ("betas", ["list of: number >= 0 < 1", "Decay rates"]),
+        ("betas", ["list of: number >= 0 and < 1", "Decay rates"]),
         ("model.generator.size", ["model/generator=mesh_warp: 256"]),
         ("model/generator", ["mesh_warp  The person's own pictures", "aad_fast"]),
         ("trainer", ["low_memory", "trainer.max_epochs"]),
-        ("seed", ["seed  whole number >= 0 < 4294967296", "facesmith train: 0"]),
+        ("trainer.max_epochs", ["whole number >= 0 and", "Passes over the training data"]),
+        ("seed", ["seed  whole number >= 0 and < 4294967296", "facesmith train: 0"]),
         ("export", ["ckpt_path", "ONNX operator set"]),
     ],
 )

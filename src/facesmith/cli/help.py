@@ -19,7 +19,7 @@ from rich.table import Table
 
 from facesmith.annotate.config import AnnotateConfig
 from facesmith.config.conf_folder import folders
-from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig
+from facesmith.config.schema import ExportConfig, InferConfig, TrainConfig, TrainerConfig
 from facesmith.config.settings import Component, settings_class
 from facesmith.config.studio import StudioConfig
 from facesmith.config.targets import TargetError
@@ -190,7 +190,7 @@ def _of_mapping(values: Mapping[str, Any], prefix: str, command: str, option: st
     target = values.get("_target_")
     if isinstance(target, str):
         try:
-            settings = settings_class(target, Component)
+            settings = TrainerConfig if prefix == "trainer" else settings_class(target, Component)
         except TargetError:
             return
         yield from _of_settings(settings, values, prefix, command, option)

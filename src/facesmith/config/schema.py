@@ -187,6 +187,7 @@ class TrainerConfig(ForeignComponent):
 
     target_: Literal["lightning.Trainer", "lightning.pytorch.Trainer"] = Field(alias="_target_")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
+    """Kind of device; `auto` takes the best there is."""
     devices: int | list[int] | Literal["auto"]
     """How many devices, or their numbers."""
     max_epochs: int = Field(ge=0, le=1_000_000_000)
