@@ -4,7 +4,9 @@ It knows what a face is from many people, so it can judge a single picture, wher
 (`visibility.py`) has nothing to compare. Of glasses and fringes it cannot tell whether they are always there.
 """
 
-from functools import cache
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 import cv2
@@ -38,23 +40,11 @@ def measure_hidden_shares(faces: AlignedFaces) -> NDArray[np.float32]:
         (N,5) in 0..1, of REGIONS; 0 of a region that is turned away.
     """
     session = _open_occluder()
-    given = session.get_inputs()[0]
-    side = int(given.shape[1])
-    scale = side / faces.size
-    found = np.zeros((len(faces), len(REGIONS)), np.float32)
-    for first in range(0, len(faces), _CHUNK):
-        some = faces[first : first + _CHUNK]
-        large = [cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR) for image in some.images]
-        points = (some.landmarks + _CORNER) * scale
-        feed = {
-            given.name: np.stack(large)[..., ::-1].astype(np.float32) / np.float32(255),
-            _LANDMARKS: points.astype(np.float32),
-        }
-        (visible,) = session.run([session.get_outputs()[0].name], feed)
-        for row, (plane, landmarks) in enumerate(zip(visible[..., 0], points, strict=True), start=first):
-            parts = masks.divide_face(landmarks - _CORNER, side)
-            found[row] = [float((plane[part] < 0.5).mean()) if part.any() else 0.0 for part in parts]
-    return found
+    chunks = (faces[first : first + _CHUNK] for first in range(0, len(faces), _CHUNK))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.concatenate(
+            [np.empty((0, len(REGIONS)), np.float32), *threads.map(partial(_measure, session), chunks)]
+        )
 
 
 def find_hidden(shares: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -67,6 +57,23 @@ def find_hidden(shares: NDArray[np.floating]) -> NDArray[np.bool_]:
         (N,5).
     """
     return np.asarray(shares > _HIDDEN, np.bool_)
+
+
+def _measure(session: "onnxruntime.InferenceSession", faces: AlignedFaces) -> NDArray[np.float32]:
+    given = session.get_inputs()[0]
+    side = int(given.shape[1])
+    large = [cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR) for image in faces.images]
+    points = (faces.landmarks + _CORNER) * (side / faces.size)
+    feed = {
+        given.name: np.stack(large)[..., ::-1].astype(np.float32) / np.float32(255),
+        _LANDMARKS: points.astype(np.float32),
+    }
+    (visible,) = session.run([session.get_outputs()[0].name], feed)
+    found = np.zeros((len(faces), len(REGIONS)), np.float32)
+    for row, plane, landmarks in zip(found, visible[..., 0], points, strict=True):
+        parts = masks.divide_face(landmarks - _CORNER, side)
+        row[:] = [float((plane[part] < 0.5).mean()) if part.any() else 0.0 for part in parts]
+    return found
 
 
 @cache

@@ -5,6 +5,8 @@ of all pictures, light left aside, is covered. What most pictures show (glasses 
 `benchmarks/visible_regions.py` shows where the limits come from.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,10 +111,13 @@ def measure_distances(faces: AlignedFaces, median: MedianPicture) -> Floats:
         (N,5) mean absolute difference of colours, in units of the face's contrast, of REGIONS; less for a mouth that
         laughs or shouts.
     """
-    found = [np.empty((0, len(REGIONS)), np.float32)]
-    for first in range(0, len(faces), _CHUNK):
-        found.append(_compare(_to_canonical(faces[first : first + _CHUNK], median.points), median))
-    distances = np.concatenate(found)
+
+    def measure(some: AlignedFaces) -> Floats:
+        return _compare(_to_canonical(some, median.points), median)
+
+    chunks = (faces[first : first + _CHUNK] for first in range(0, len(faces), _CHUNK))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        distances = np.concatenate([np.empty((0, len(REGIONS)), np.float32), *threads.map(measure, chunks)])
     distances[:, REGIONS.index("mouth")] /= 1 + _ALLOWED * _measure_expression(faces, median.points)
     return distances
 
