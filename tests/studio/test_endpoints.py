@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
@@ -24,7 +25,7 @@ def picture() -> bytes:
     return file.getvalue()
 
 
-def test_endpoints_walk_of_a_project(ada: Project) -> None:
+def test_endpoints_walk_of_a_project(ada: Project, tmp_path: Path) -> None:
     with studio_client(ada) as (client, plain):
         assert client.predict(api_name="/people") == ["ada"]
         before = client.predict("ada", api_name="/person")
@@ -37,6 +38,9 @@ def test_endpoints_walk_of_a_project(ada: Project) -> None:
         assert "face_sets/ada" in client.predict("ada", api_name="/traces")
         sent = plain.post("/gradio_api/upload", files={"files": ("me.png", picture())}).json()
         assert client.predict(sent, "ada", api_name="/keep_uploads") == ["uploads/ada/me.png"]
+        (tmp_path / "her.png").write_bytes(picture())
+        sent = [handle_file(tmp_path / "her.png")]
+        assert client.predict(sent, "ada", api_name="/keep_uploads") == ["uploads/ada/her.png"]
         assert client.predict("face_sets/ada", api_name="/leaderboard") == ""
         (opened,) = (ada.root / "face_sets" / "ada").glob("*/meta.json")
         assert client.predict(ada.short(opened.parent), api_name="/open_masks")
@@ -49,6 +53,7 @@ def test_endpoints_walk_of_a_project(ada: Project) -> None:
             ("/run", ("../..",), "lies outside of the project"),
             ("/stop_job", ("x",), "job=x: there is no such job"),
             ("/extract", ("ada", ""), "consent: choose one of self"),
+            ("/keep_uploads", ([7], "ada"), "is no upload"),
             ("/keep_uploads", ([str(ada.root / "face_sets")], "ada"), "is no upload"),
             ("/preview", ({"model": "/etc/passwd", "target": "x"},), "model=/etc/passwd: lies outside"),
             ("/preview", ({"modell": "x"},), "modell: no such field"),

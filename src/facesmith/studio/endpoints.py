@@ -44,7 +44,7 @@ def _of_people(project: Project) -> dict[str, Callable[..., Any]]:
         """List the people of the project."""
         return project.people()
 
-    def upload(files: list[str], name: str) -> list[str]:
+    def upload(files: list[Any], name: str) -> list[str]:
         """Keep pictures of a person, uploaded before, in the project's private folder."""
         return upload_to(project, files, name)
 

@@ -1,6 +1,7 @@
 """The tab of people: consent first, then pictures, then the faces that are used."""
 
 import os
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -192,23 +193,26 @@ def _may_upload(name: str, consent: str | None) -> list[Any]:
     return [gr.File(interactive=bool(consent)), gr.Image(interactive=bool(consent))]
 
 
-def upload_to(project: Project, files: list[str], name: str) -> list[str]:
+def upload_to(project: Project, files: Sequence[object], name: str) -> list[str]:
     """Keep uploads for the endpoint; return the paths of those that were kept.
 
     Args:
         project: It.
-        files: Where the server put them: what it answered to the upload.
+        files: Where the server put them: what it answered to the upload, or what `gradio_client.handle_file` gives.
         name: The person's; "" for targets of swaps.
 
     Raises:
         UserError: One is no upload, or none of them can be used.
     """
     scratch = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+    paths = []
     for file in files:
-        if not Path(file).resolve().is_relative_to(scratch):
-            raise UserError(f"files={file[:80]}: is no upload; send it to /gradio_api/upload first")
+        path = file.get("path") if isinstance(file, dict) else file
+        if not (isinstance(path, str) and Path(path).resolve().is_relative_to(scratch)):
+            raise UserError(f"files={str(path)[:80]}: is no upload; send it to /gradio_api/upload first")
+        paths.append(path)
     folder = project.uploads(name) if name else project.root / UPLOADS / TARGETS
-    kept, refused = keep_uploads(project, folder, files)
+    kept, refused = keep_uploads(project, folder, paths)
     if not kept:
         raise UserError("; ".join(refused) or "files: none was given")
     return [project.short(path) for path in kept]
