@@ -1,4 +1,5 @@
 import io
+import struct
 
 import av
 import cv2
@@ -9,6 +10,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms
 from skimage.data import astronaut
 
+from facesmith.errors import MediaError
 from facesmith.media.images import read_image
 from facesmith.media.provenance import Mark
 from facesmith.media.stills import Still, read_still, write_still
@@ -154,9 +156,27 @@ def test_still_deep_tiff_keeps_maker_and_tells_of_exposure(tmp_path):
     assert write_still(tmp_path / "out.tif", still, mark=MARK) == []
     with tifffile.TiffFile(tmp_path / "out.tif") as written:
         assert written.pages[0].tags["Make"].value == "Maker"
+        assert written.pages[0].shape == (96, 128, 3)
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = 0.5
     still = Still(deep_photo(), exif=exif.tobytes())
     assert write_still(tmp_path / "out.tif", still, mark=None) == [
         "EXIF of exposure and place beside 16 bits a channel"
     ]
     assert write_still(tmp_path / "out.png", still, mark=None) == []
+
+
+def crafted_exif(orientation: int) -> bytes:
+    """EXIF with words where the width belongs, which Pillow reads and cannot write."""
+    words = b"a word\0"
+    entries = struct.pack("<HHII", 256, 2, len(words), 38) + struct.pack("<HHIHH", 274, 3, 1, orientation, 0)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0) + words
+
+
+def test_still_crafted_exif_is_left_out_or_refused_in_one_line(tmp_path):
+    source = tmp_path / "in.jpg"
+    Image.fromarray(PHOTO).save(source, exif=crafted_exif(1))
+    still = read_still(source)
+    assert (still.exif, still.unread) == (None, ("its EXIF, which is damaged",))
+    Image.fromarray(PHOTO).save(source, exif=crafted_exif(6))
+    with pytest.raises(MediaError, match="is damaged"):
+        read_still(source)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import struct
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -80,7 +81,7 @@ def read_image(path: str | Path) -> np.ndarray:
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise MediaError(f"{file}: has more than {most} megapixels; give a smaller picture") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
         raise MediaError(f"{file}: is damaged ({_line(error)}); replace or remove it") from error
 
 

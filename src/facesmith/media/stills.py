@@ -29,6 +29,15 @@ _ORIENTATION: Final = 274  # EXIF
 _BITS: Final = 258  # TIFF: bits a sample
 _XMP_TAG: Final = 700  # TIFF
 _XMP_KEYS: Final = ("xmp", "XML:com.adobe.xmp")
+_WORDS: Final = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
+"""Tags of EXIF's first folder that a TIFF of 16 bits keeps."""
 _EXIF_FOLDERS: Final = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _HEIF_EXTRAS: Final = ("depth_images", "aux")
 _ALBUMS: Final = ("MPO", "TIFF", "HEIF")
@@ -133,8 +142,13 @@ def _from_pillow(image: Image.Image, content: bytes, plain: NDArray[np.uint8]) -
         del exif[_ORIENTATION]
     deep = _decode_deep(image, content)
     unread = _find_unread(image, content, 8 if deep is None else 16)
+    try:
+        packed = exif.tobytes() if len(exif) else None
+    except (struct.error, ValueError, TypeError):
+        packed = None
+        unread.append("its EXIF, which is damaged")
     carried: dict[str, Any] = {
-        "exif": exif.tobytes() if len(exif) else None,
+        "exif": packed,
         "dpi": image.info.get("dpi"),
         "unread": tuple(unread),
     }
@@ -185,7 +199,8 @@ def _stored_bits(image: Image.Image, content: bytes) -> int:
         return int(image.info.get("bit_depth", 8))
     if image.format == "AVIF":
         with av.open(io.BytesIO(content)) as container:
-            return max(component.bits for component in container.streams.video[0].format.components)
+            formats = [stream.format for stream in container.streams.video if stream.format is not None]
+            return max((component.bits for each in formats for component in each.components), default=8)
     if image.format == "TIFF":
         return max(getattr(image, "tag_v2", {}).get(_BITS, (8,)))
     return 8
@@ -332,7 +347,7 @@ def _write_tiff(path: Path, levels: Levels, still: Still, mark: Mark | None) -> 
     tags: list[tuple[int, str, int, str | bytes, bool]] = [
         (tag, "s", 0, value, True)
         for tag, value in _load_exif(still).items()
-        if isinstance(value, str) and value.isascii()
+        if tag in _WORDS and isinstance(value, str) and value.isascii()
     ]
     if mark is not None and (packet := mark.xmp()):
         tags.append((_XMP_TAG, "B", len(packet), packet, True))
