@@ -1,9 +1,11 @@
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from facesmith.errors import UserError
-from facesmith.tasks.batch import Batch
+from facesmith.faces.analyzers.mediapipe import MediaPipeAnalyzer
+from facesmith.tasks.batch import Batch, require_same_analyzer
 
 
 def fail(error: Exception):
@@ -28,3 +30,10 @@ def test_batch_any_exception_ends_one_file_only() -> None:
 def test_batch_of_one_file_fails_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         Batch(1, print, None).run(Path("a.mp4"), lambda: 1 // 0)
+
+
+def test_worker_with_another_analyzer_is_refused() -> None:
+    with closing(MediaPipeAnalyzer(detector_sizes=[640], min_score=0.7)) as analyzer:
+        require_same_analyzer(analyzer, analyzer.fingerprint)
+        with pytest.raises(UserError, match="install the same on all machines"):
+            require_same_analyzer(analyzer, "another")

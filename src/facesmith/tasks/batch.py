@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from rich.progress import Progress, TaskID
 
 from facesmith.errors import DiskFullError, UserError, comes_from_full_disk, explain_failure, summarize_error
+from facesmith.faces.face import Analyzer
 from facesmith.media.sources import printable
 from facesmith.terminal import print_line
 
@@ -207,6 +208,20 @@ class Batch:
         named = failure.reason if str(path) in failure.reason else f"{printable(path)}: {failure.reason}"
         self.failed[path] = named
         self._tell(f"skipped: {named}")
+
+
+def require_same_analyzer(analyzer: Analyzer, fingerprint: str) -> None:
+    """Make sure that a worker's process finds faces as the one that sent it the work does.
+
+    Args:
+        analyzer: Of the worker.
+        fingerprint: Of the sender's.
+
+    Raises:
+        UserError: The two differ.
+    """
+    if analyzer.fingerprint != fingerprint:
+        raise UserError("its analyzer has other weights or libraries; install the same on all machines")
 
 
 class BarReport:

@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.face_set.analysis import AnalysedPicture, ChosenMedia, ReadFailure, analyse_media
 from facesmith.faces.face_set.extraction import Analyse, ExtractionSettings
 from facesmith.progress import progress_bar
-from facesmith.tasks.batch import BarReport, Batch, Engine, Report
+from facesmith.tasks.batch import BarReport, Batch, Engine, Report, require_same_analyzer
 
 _PART: Final = 64  # pictures of a file: what a killed worker costs
 
@@ -79,8 +78,7 @@ class PictureAnalyzer:
 
 def _load(config: ExtractionSettings, fingerprint: str, crops: Path) -> PictureAnalyzer:
     analyzer = config.analyzer()
-    if analyzer.fingerprint != fingerprint:
-        raise UserError("its analyzer has other weights or libraries; install the same on all machines")
+    require_same_analyzer(analyzer, fingerprint)
     return PictureAnalyzer(config, analyzer, crops)
 
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
+from facesmith.tasks.batch import require_same_analyzer
 from facesmith.tasks.evaluate.config import RecogniserName
 from facesmith.tasks.evaluate.recognisers import CropRecogniser, load_recognisers
 
@@ -70,6 +70,5 @@ def _load(
     make: Callable[[], Analyzer], recognisers: Sequence[RecogniserName], arcface: Path | None, fingerprint: str
 ) -> WorkerPool:
     pool = WorkerPool(make, recognisers, arcface)
-    if pool.first.analyzer.fingerprint != fingerprint:
-        raise UserError("its analyzer has other weights or libraries; install the same on all machines")
+    require_same_analyzer(pool.first.analyzer, fingerprint)
     return pool
