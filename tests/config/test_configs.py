@@ -133,7 +133,9 @@ def test_every_training_option_goes_with_a_training_type(group: str, option: str
 
 @pytest.mark.parametrize("task", [p.stem for p in sorted((CONF / "task").glob("*.yaml"))])
 def test_every_task_composes_and_validates(task: str) -> None:
-    cfg = composed("infer", f"task={task}", *TASK_NEEDS[task], "source=a.png", "output=b.png")
+    output = {"embed": "b.json", "blend": "b.json", "interpolate": "b.json", "enrich": "b.json"}.get(task, "b.png")
+    output = "report" if task in ("validate", "evaluate") else output
+    cfg = composed("infer", f"task={task}", *TASK_NEEDS[task], "source=a.png", f"output={output}")
     assert validate(cfg, InferConfig).source == "a.png"
 
 

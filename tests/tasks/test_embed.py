@@ -79,14 +79,18 @@ def test_embed_task_photos_become_profiles_that_blend(
     given += [f"task.encoder.model={folder}"] if folder.is_dir() else []
     paths = {
         who: embed(
-            root, who, *given, f"output={root / encoder / who}.json", f"task.per_image={root / encoder / who}.st"
+            root,
+            who,
+            *given,
+            f"output={root / encoder / who}.json",
+            f"task.per_image={root / encoder / who}.safetensors",
         )
         for who in ("man", "woman")
     }
     man, woman = (IdentityProfile.load(path) for path in paths.values())
     assert (man.embedder, len(man.embedding_mean), man.num_frames, woman.num_frames) == (name, size, 4, 3)
     assert np.linalg.norm(man.mean) == pytest.approx(1.0, abs=1e-5)
-    with safe_open(root / encoder / "man.st", "np") as file:
+    with safe_open(root / encoder / "man.safetensors", "np") as file:
         each, weights, said = file.get_tensor("embeddings"), file.get_tensor("weights"), file.metadata()
     assert each.shape == (4, size)
     assert np.linalg.norm(each, axis=1) == pytest.approx(1.0, abs=1e-5)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from facesmith.config.file_settings import RunOrOccluder
 from facesmith.config.schema import JobConfig
 from facesmith.config.settings import AnalyzerConfig, Chosen, PathSetting
 from facesmith.methods.occluder.config import OccluderDataModuleConfig
@@ -22,7 +23,7 @@ class AnnotateConfig(JobConfig):
     """Extension of the hull above the landmarks, as a share of their height above the brows."""
     without_face: Literal["skip", "error"]
     """What to do about a picture without a face, which cannot be painted."""
-    occluder: PathSetting | None
+    occluder: RunOrOccluder | None
     """Run, checkpoint or .onnx file whose predictions painting starts from; None for the hull."""
     import_from: PathSetting | None
     """Masks of another program to import; no page is served."""

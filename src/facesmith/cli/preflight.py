@@ -15,7 +15,10 @@ from facesmith.files import require_writable
 
 _MEDIA_KEYS: Final = ("source", "targets", "target", "faces", "videos", "poses")
 """Keys of data and tasks that name media, or folders of them."""
-_FILE_KEYS: Final = ("base", "init_from", "model", "profile", "occluder", "masks", "adapter", "ckpt_path")
+_FILE_KEYS: Final = (
+    *("base", "init_from", "model", "profile", "occluder", "masks", "adapter", "ckpt_path"),
+    *("converter", "enhancer", "source_photo", "reference", "embedding", "arcface", "pairs"),
+)
 _KEYS_OF_SIGNING: Final = ("certificate", "key")
 """Keys that name files or folders that must exist, where their values are paths."""
 _STAGES: Final = ("val", "val_holdout", "before", "before_holdout", "base", "base_holdout")
@@ -39,6 +42,7 @@ def check_training(config: TrainConfig) -> None:
     lines += _missing_files(config.provenance, "provenance")
     lines += _unknown_metrics(config)
     _refuse(lines)
+    config.data.check_sources()
 
 
 def check_inference(config: InferConfig) -> None:
@@ -58,6 +62,7 @@ def check_inference(config: InferConfig) -> None:
         lines += [*_unwritable("output", config.output.parent), *_is_source(config.source, config.output)]
     lines += _unwritable_log(config)
     _refuse([line.removeprefix("task.") for line in dict.fromkeys(lines)])
+    config.task.check_sources()
 
 
 def check_export(config: ExportConfig) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from facesmith.cli.arguments import read_arguments, take_verb, wants_help
 from facesmith.cli.next_commands import print_next
+from facesmith.config.file_settings import OnnxFile
 from facesmith.config.settings import PathSetting, Settings
 from facesmith.files import short_path
 from facesmith.terminal import make_console, print_line
@@ -77,7 +78,7 @@ class LineageConfig(Settings):
 
     output: PathSetting
     """The picture or video; it stays here."""
-    model: PathSetting
+    model: OnnxFile
     """`<run folder>/exports/<name>.onnx`."""
     project: str = "facesmith"
     """Of W&B."""

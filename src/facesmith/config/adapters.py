@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from facesmith.config.file_settings import OnnxFile
 from facesmith.config.settings import PathSetting, Settings
 
 Weight = Annotated[float, Field(ge=-2, le=2)]
@@ -43,7 +44,7 @@ class SwapperFileSettings(Settings):
         "dfm",
     ]
     """Kind of the swapper; auto: from the file's metadata, suffix or name."""
-    converter: PathSetting | None
+    converter: OnnxFile | None
     """Network (crossface_*.onnx) that turns ArcFace embeddings into those the swapper was trained with."""
     raw_length: float = Field(gt=0)
     """Length of an ArcFace embedding before normalisation, for converters: a profile keeps its direction only."""

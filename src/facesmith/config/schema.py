@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from facesmith.config.adapters import AdapterSettings
 from facesmith.config.conf_folder import folders
+from facesmith.config.file_settings import LogFile, ProfileFile, require_checkpoint
 from facesmith.config.references import make_plain
 from facesmith.config.settings import (
     AnalyzerConfig,
@@ -29,7 +30,6 @@ from facesmith.config.settings import (
     DataModuleConfig,
     EngineConfig,
     ForeignComponent,
-    LogFile,
     LoggerConfig,
     ModuleConfig,
     PathSetting,
@@ -311,12 +311,22 @@ class ExportConfig(JobConfig, AdapterSettings):
     """Folder to write into."""
     size: int | None = Field(ge=64, le=1024)
     """Width and height of the crops in px; null for the model's own."""
-    profile: PathSetting | None
+    profile: ProfileFile | None
     """Identity profile to bake in, for a model that takes a source."""
     precision: Literal["fp32", "fp16"]
     """Of the stored weights."""
     opset: int = Field(ge=16, le=23)
     """ONNX operator set."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "ExportConfig":
+        """Of a trained swapper or occluder; what video_lora writes may be a folder or a LoRA besides."""
+        if self.to in ("facesmith", "dfm", "hyperswap", "xseg") and self.ckpt_path.suffix not in (".onnx", ".dfm"):
+            try:
+                require_checkpoint(self.ckpt_path)
+            except ValueError as error:
+                raise ValueError(f"ckpt_path={self.ckpt_path}: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _check_output(self) -> "ExportConfig":

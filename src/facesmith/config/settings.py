@@ -50,22 +50,6 @@ SourceSetting = Annotated[str | list[str], BeforeValidator(_not_empty)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 
 
-def _suffixed(*suffixes: str) -> AfterValidator:
-    """Require a suffix: a value out of a shared run folder must not name a file of another kind to be written."""
-
-    def check(path: Path) -> Path:
-        if path.suffix.lower() not in suffixes:
-            raise ValueError(f"must end with {' or '.join(suffixes)}")
-        return path
-
-    return AfterValidator(check)
-
-
-LogFile = Annotated[PathSetting, _suffixed(".log", ".txt")]
-OnnxFile = Annotated[PathSetting, _suffixed(".onnx")]
-PictureFile = Annotated[PathSetting, _suffixed(".png", ".jpg", ".jpeg", ".webp")]
-
-
 def _iso_date(text: str) -> str:
     if re.fullmatch(r"\d{4}-?\d\d-?\d\d", text) is None:
         raise ValueError("must be a date, such as 2027-12-31")
@@ -134,6 +118,13 @@ class ModuleConfig(WholeComponent):
 class DataModuleConfig(WholeComponent):
     """Settings of a LightningDataModule, which takes them whole."""
 
+    def check_sources(self) -> None:
+        """Refuse what the names of the media show to be wrong, before anything heavy is imported.
+
+        Raises:
+            UserError: One line that names the key and the mend.
+        """
+
 
 class GeneratorConfig(Component):
     """Settings of a network that draws a face."""
@@ -161,6 +152,13 @@ class LoggerConfig(Component):
 
 class TaskConfig(Component):
     """Settings of a job of infer."""
+
+    def check_sources(self) -> None:
+        """Refuse what the names of sources and output show to be wrong, before anything heavy is imported.
+
+        Raises:
+            UserError: One line that names the key and the mend.
+        """
 
 
 class WholeTaskConfig(TaskConfig, WholeComponent):

@@ -82,6 +82,8 @@ def _lines(
         elif error["type"] == "extra_forbidden":
             names = error.get("names") or _names(schema, loc[:-1])
             yield _unknown(place, error.get("input"), names, known)
+        elif others and (of_type := [one for one in (error, *others) if one["type"] == "value_error"]):
+            yield _wrong(place, of_type[0], {}, ())  # the type fits, the value does not
         elif others:
             yield _fits_no_type(place, [error, *others])
         elif (own := re.match(r"(\w+)[=:]", _message(error))) and own[1] in _names(schema, loc):

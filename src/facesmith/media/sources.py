@@ -102,7 +102,9 @@ class MediaList(list[Media]):
         return f"Left out: {printable(others[0].name)}{more}, {_NO_MEDIUM}" if others else None
 
 
-def find_media(source: str | Path | Sequence[str | Path], *, output: Path | None = None) -> MediaList:
+def find_media(
+    source: str | Path | Sequence[str | Path], *, output: Path | None = None, warn: bool = True
+) -> MediaList:
     """List the images and videos that a setting names.
 
     In each folder or glob files come in natural order (2 before 10); hidden files do not count, nor do unfinished
@@ -111,6 +113,7 @@ def find_media(source: str | Path | Sequence[str | Path], *, output: Path | None
     Args:
         source: A file, a folder and those in it, a glob, `asset:<name>`, or several of them.
         output: File or folder of the results: within a folder of sources it is none.
+        warn: Whether files that cannot be read are logged.
 
     Raises:
         UserError: a source does not exist, cannot be read as a file, or nothing usable is found.
@@ -137,9 +140,28 @@ def find_media(source: str | Path | Sequence[str | Path], *, output: Path | None
         other = f" ({len(skipped)} other files, such as {printable(first.name)}: {reason})" if skipped else ""
         raise UserError(f"{names}: no image or video found{other}; give a folder with photos or videos")
     for file, reason in skipped.items():
-        if reason != _NO_MEDIUM:
+        if warn and reason != _NO_MEDIUM:
             log.warning("skipped %s: %s", printable(file), reason)
     return MediaList(media.values(), skipped)
+
+
+def list_stems(source: str | Path | Sequence[str | Path]) -> list[str]:
+    """List the names, without endings, of the images and videos that a setting names; no asset is fetched.
+
+    Args:
+        source: As of `find_media`.
+
+    Returns:
+        Each name once.
+
+    Raises:
+        UserError: As of `find_media`.
+    """
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    assets = [str(one).removeprefix("asset:") for one in sources if str(one).startswith("asset:")]
+    files = [one for one in sources if not str(one).startswith("asset:")]
+    found = [media.path for media in find_media(files, warn=False)] if files else []
+    return list(dict.fromkeys(Path(one).stem for one in (*assets, *found)))
 
 
 def printable(path: str | Path) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from facesmith.config.file_settings import CheckpointFile
 from facesmith.config.settings import (
     Chosen,
     LossConfig,
@@ -185,7 +186,7 @@ class OccluderModuleConfig(ModuleConfig):
     """Compares predictions with labels."""
     optimizer: OccluderOptimizerConfig
     """Learning rate and weight decay."""
-    init_from: PathSetting | None
+    init_from: CheckpointFile | None
     """An occluder's checkpoint to start from; None to start anew."""
 
     def without_pretrained_weights(self) -> "OccluderModuleConfig":

@@ -5,14 +5,15 @@ from typing import Literal
 from pydantic import Field
 
 from facesmith.config.adapters import LoraSettings, SwapperFileSettings
-from facesmith.config.settings import Chosen, LossConfig, PathSetting, Settings, Slug, SourceSetting
+from facesmith.config.file_settings import RunOrSwapper
+from facesmith.config.settings import Chosen, LossConfig, Settings, Slug, SourceSetting
 from facesmith.training.swapping.config import Share, SwapDataConfig, SwapModuleConfig
 
 
 class SwapLoraDataModuleConfig(SwapDataConfig):
     """Settings of `SwapLoraDataModule`: a base that knows a person, and one scene to put that person into."""
 
-    base: PathSetting
+    base: RunOrSwapper
     """The swapper that knows the person: a run's folder, its checkpoint, or an .onnx."""
     onnx: SwapperFileSettings
     """Properties that an ONNX base does not state."""
@@ -48,7 +49,7 @@ class LoraLossConfig(Settings):
 class SwapLoraModuleConfig(SwapModuleConfig, LoraSettings):
     """Settings of `SwapLoraModule`."""
 
-    base: PathSetting
+    base: RunOrSwapper
     """The swapper that is adapted: a run's folder, its checkpoint, or an .onnx."""
     onnx: SwapperFileSettings
     """Properties that an ONNX base does not state."""

@@ -34,8 +34,6 @@ class SwapperDataModule(SwapDataModule):
             faces = self.scene_faces(self.config.targets, "data.targets")
             scenes, held_out_scenes = split_scenes(faces, self.config.holdout)
             return [IdentitySplit(frames, held_out_frames, [scenes], [held_out_scenes])]
-        if not isinstance(self.config.holdout, float | int):
-            raise UserError(f"data.holdout={self.config.holdout}: names targets, but data.targets is not given")
         return [IdentitySplit(frames, held_out_frames, [], [], [self._donors(person)])]
 
     def _donors(self, person: FaceSet) -> FaceSubset:
@@ -65,11 +63,7 @@ class PretrainDataModule(SwapDataModule):
 
     def split_identities(self) -> list[IdentitySplit]:
         """Hold out the people that `holdout` names, and the last frames of the others."""
-        source = self.config.source
-        folders = sorted(path for path in source.iterdir() if path.is_dir()) if source.is_dir() else []
-        if len(folders) < 2:
-            raise UserError(f"data.source={source}: must be a folder with a subfolder for each of several people")
-        held_out = self._held_out([folder.name for folder in folders])
+        folders, held_out = self.config.people(), self.config.held_out()
         people = {
             folder.name: self.person_faces(str(folder), self.config.name, _slug(folder.name)) for folder in folders
         }
@@ -85,16 +79,6 @@ class PretrainDataModule(SwapDataModule):
             scenes, held_out_scenes = self._some([*others, *extra]), self._some(strangers)
             splits.append(IdentitySplit(frames, held_out_frames, scenes, held_out_scenes))
         return splits
-
-    def _held_out(self, names: list[str]) -> list[str]:
-        holdout = self.config.holdout
-        if isinstance(holdout, float | int):
-            return names[len(names) - min(len(names) - 2, round(holdout * len(names))) :] if holdout else []
-        unknown = sorted(set(holdout) - set(names))
-        if unknown or len(names) - len(holdout) < 2:
-            why = f"no folder is called {', '.join(unknown)}" if unknown else "leaves fewer than two people to train on"
-            raise UserError(f"data.holdout: {why}; there are {', '.join(names[:12])}")
-        return list(holdout)
 
     def _some(self, scenes: list[FaceSubset]) -> list[FaceSubset]:
         """Choose `scenes_per_person` faces in all, of as many people as possible."""

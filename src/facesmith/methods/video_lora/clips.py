@@ -144,7 +144,7 @@ def pair_videos(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pai
     stems = Counter(path.stem for path in found.pairs)
     pairs = [
         Pair(
-            path.stem if stems[path.stem] == 1 else _NESTED.join(path.relative_to(videos).with_suffix("").parts),
+            path.stem if stems[path.stem] == 1 else _nested_name(path, videos),
             path,
             pose,
             read_prompt(path.with_suffix(".txt")),
@@ -157,6 +157,24 @@ def pair_videos(videos: Path, poses: Path, unpaired: Unpaired) -> tuple[list[Pai
         for name in sorted(_names(paths, videos, poses), key=natural_key)
     ]
     return pairs, skipped
+
+
+def list_dances(videos: Path) -> list[str]:
+    """List what the dances of a folder may be called; of several of one name, with and without their folders.
+
+    Args:
+        videos: The folder; pose videos in it are left out.
+
+    Raises:
+        UserError: It holds no video.
+    """
+    dances = [path for path in find_videos(videos, "data.videos", warn=False) if not path.stem.endswith(_POSE)]
+    stems = Counter(path.stem for path in dances)
+    return [*stems, *(_nested_name(path, videos) for path in dances if stems[path.stem] > 1)]
+
+
+def _nested_name(path: Path, videos: Path) -> str:
+    return _NESTED.join(path.relative_to(videos).with_suffix("").parts)
 
 
 def dance_name(path: Path) -> str:
@@ -356,18 +374,19 @@ def write_table(reports: Sequence[ClipReport], path: Path) -> str:
     return f"{clips} ({counts}){skipped}: {short_path(path)}"
 
 
-def find_videos(folder: Path, setting: str) -> list[Path]:
+def find_videos(folder: Path, setting: str, *, warn: bool = True) -> list[Path]:
     """List the videos of a folder.
 
     Args:
         folder: Where to look.
         setting: Key that named the folder, for the error.
+        warn: Whether files that cannot be read are logged.
 
     Raises:
         UserError: there is none.
     """
     try:
-        found = [media.path for media in find_media(folder) if media.kind == "video"]
+        found = [media.path for media in find_media(folder, warn=warn) if media.kind == "video"]
     except UserError as error:
         raise UserError(f"{setting}={folder}: {error}") from None
     if not found:

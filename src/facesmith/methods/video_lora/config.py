@@ -1,6 +1,6 @@
 """Settings of `VideoLoraModule` and `VideoLoraDataModule`, and of the networks that read and measure faces for them."""
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from facesmith.config.settings import (
     Slug,
     SourceSetting,
 )
+from facesmith.errors import UserError
 from facesmith.training.config import Betas, OptimizerConfig
 
 PHOTO_SUFFIXES: Final = ("_photos", "_photos_alone")  # of metrics with reference photos, with tokens and without
@@ -282,6 +283,21 @@ class VideoLoraDataModuleConfig(DataModuleConfig, ConsentConfig):
     """CSV file that lists the clips and what was skipped."""
     progress: bool
     """Whether progress bars are shown."""
+
+    written: ClassVar[tuple[str, ...]] = ()
+    """Keys of media that are written before they are read."""
+
+    def check_sources(self) -> None:
+        """Refuse a `holdout` that names no video."""
+        if isinstance(self.holdout, float) or "videos" in self.written:
+            return
+        from facesmith.methods.video_lora.clips import list_dances
+
+        names = list_dances(self.videos)
+        unknown = sorted(set(self.holdout) - set(names))
+        if unknown:
+            there = ", ".join(names[:12])
+            raise UserError(f"data.holdout: no video is called {', '.join(unknown)}; there are {there}")
 
     @model_validator(mode="after")
     def _check_lengths(self) -> "VideoLoraDataModuleConfig":

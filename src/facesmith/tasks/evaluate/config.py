@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from facesmith.config.settings import OnnxFile, PathSetting, WholeTaskConfig, require_keys
+from facesmith.config.file_settings import AnyFile, FolderOutput, OnnxFile
+from facesmith.config.settings import PathSetting, WholeTaskConfig, require_keys
 
 Paths = str | list[str]
 RecogniserName = Literal["analyzer", "dlib", "faceres", "arcface"]
@@ -24,7 +25,7 @@ class EvaluateTaskConfig(WholeTaskConfig):
     """Whether all of `sources` shows one person, who is then the source of every swap."""
     names: str
     """How a swap is named after its target and source, where it does not have the name of its target."""
-    pairs: PathSetting | None
+    pairs: AnyFile | None
     """CSV file with the columns swap, target, source, which states what belongs together; None: by name."""
     against: Paths | None
     """Other swaps of the same pairs, compared pair by pair; None for none."""
@@ -48,7 +49,7 @@ class EvaluateTaskConfig(WholeTaskConfig):
     """Pairs that are measured at a time; None: one a core."""
     resume: bool
     """Whether pairs that were measured before by the same settings are kept."""
-    output: PathSetting
+    output: FolderOutput
     """Folder of evaluation.json, pairs.csv and evaluation.html."""
     wandb_project: str | None
     """W&B project that gets the figures; None for none."""

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from facesmith.config.file_settings import AnyFile, ProfileFile, RunOrCheckpoint
 from facesmith.config.settings import PathSetting, Settings, SourceSetting, WholeTaskConfig, require_keys
 
 
 class LoraChoice(Settings):
     """A further LoRA."""
 
-    file: PathSetting
+    file: AnyFile
     """A .safetensors file, or a .pth file of tensors alone."""
     scale: float
     """1: as trained."""
@@ -19,7 +20,7 @@ class LoraChoice(Settings):
 class GenerateTaskConfig(WholeTaskConfig):
     """Settings of `GenerateTask`; model, source and output are the flat keys of infer.yaml."""
 
-    model: PathSetting
+    model: RunOrCheckpoint
     """`exports/` of a video_lora run, or a checkpoint."""
     source: SourceSetting
     """Pose videos: a file, a folder, or a list."""
@@ -27,7 +28,7 @@ class GenerateTaskConfig(WholeTaskConfig):
     """An .mp4 file for one video, else a folder."""
     base: str | None
     """Where the base is now; None: where it was in training."""
-    embedding: PathSetting | None
+    embedding: ProfileFile | None
     """An identity profile made with the same encoder, generated instead of the person."""
     prompt: str | None
     """None: that of the training."""

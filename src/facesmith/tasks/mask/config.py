@@ -4,14 +4,15 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from facesmith.config.settings import PathSetting, require_keys
+from facesmith.config.file_settings import OnnxFile
+from facesmith.config.settings import require_keys
 from facesmith.tasks.swap.config import MediaTaskConfig
 
 
 class MaskTaskConfig(MediaTaskConfig):
     """Settings of `MaskTask`; `source` and `output` are top-level keys on the command line."""
 
-    occluder: PathSetting
+    occluder: OnnxFile
     """An .onnx file of the xseg contract, or `asset:<name>`."""
     template: Literal["arcface_128", "arcface_112_v1", "arcface_112_v2", "dfl_whole_face", "ffhq_512"]
     """How faces are aligned for the occluder."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from facesmith.config.consent import ConsentConfig, ConsentKind
+from facesmith.config.file_settings import ProfileFile, ProfileOutput, TensorOutput
 from facesmith.config.settings import (
     Chosen,
     EncoderConfig,
@@ -26,7 +27,7 @@ class ExtractingTaskConfig(WholeTaskConfig):
 
     source: SourceSetting
     """Photos and videos of the person."""
-    output: PathSetting | None
+    output: ProfileOutput | None
     """File of the profile; None for the task's default."""
     max_frames: int = Field(ge=1)
     """Pictures analysed at most."""
@@ -54,7 +55,7 @@ class EmbedTaskConfig(ExtractingTaskConfig, ConsentConfig):
     """Folder of profiles: without `output`, `<name>.json` in it, which must not exist yet."""
     strangers: Literal["leave_out", "refuse"]
     """What to do about photos that show another person than most of them."""
-    per_image: PathSetting | None
+    per_image: TensorOutput | None
     """A .safetensors file for the embedding and weight of each face; None for none."""
     encoder: Chosen[EncoderConfig] | None
     """Encoder whose embeddings take the place of the analyzer's; None for the analyzer's."""
@@ -63,7 +64,7 @@ class EmbedTaskConfig(ExtractingTaskConfig, ConsentConfig):
 class EnrichTaskConfig(ExtractingTaskConfig):
     """Settings of `EnrichTask`; without `output` the profile is replaced."""
 
-    profile: PathSetting
+    profile: ProfileFile
     """The profile to enrich."""
     consent: ConsentKind | None
     """Of the new pictures; None for the profile's."""
@@ -78,7 +79,7 @@ class BlendTaskConfig(TaskConfig):
 
     source: SourceSetting
     """Files of the profiles."""
-    output: PathSetting | None
+    output: ProfileOutput | None
     """File of the new profile; None for `<name>.json` in `profiles`, which must not exist yet."""
     name: Slug
     """Of the new identity."""
@@ -98,7 +99,7 @@ class InterpolateTaskConfig(TaskConfig):
 
     source: SourceSetting
     """Files of two profiles."""
-    output: PathSetting | None
+    output: ProfileOutput | None
     """File of the new profile; None for `<name>.json` in `profiles`, which must not exist yet."""
     name: Slug
     """Of the new identity."""

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from facesmith.config.adapters import AdapterSettings, SwapperFileSettings
 from facesmith.config.consent import ConsentKind
+from facesmith.config.file_settings import AnyFile, OnnxFile, ProfileFile, SwapperFile
 from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
 from facesmith.media.encoders import CONTAINERS, Codec, EncoderChoice
 from facesmith.tasks.swap.time_range import Moment, check_moment, check_range, parse_scale
@@ -19,7 +20,7 @@ Percent = Annotated[float, Field(ge=0, lt=100)]
 class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
     """Settings of one frame's swap, see `frame_swap.FrameSwapper`."""
 
-    source_photo: PathSetting | None
+    source_photo: AnyFile | None
     """A picture of the person, for models that take one."""
     consent: ConsentKind | None
     """Of the person, where neither model nor profile states it."""
@@ -33,7 +34,7 @@ class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
     """Of the box: top, right, bottom, left in % of the crop."""
     regions: list[Literal["mouth", "eyes", "brows", "nose", "skin", "upper_face", "lower_face"]]
     """Parts of the face that the mask `region` keeps."""
-    occluder: PathSetting | None
+    occluder: OnnxFile | None
     """An xseg .onnx or `asset:<name>`, for the mask `occlusion`; null switches that mask off."""
     blend: Literal["linear", "poisson", "multiband"]
     """How the face is blended into the frame."""
@@ -41,7 +42,7 @@ class FrameSwapSettings(AdapterSettings, SwapperFileSettings):
     """Whether to match mean and spread of the skin's colour to the target's."""
     pixel_boost: Literal[256, 512, 1024] | None
     """Side of the crop in px: the model runs once for each tile of its own size; null: the model's own."""
-    enhancer: PathSetting | None
+    enhancer: OnnxFile | None
     """A face restoration model, .onnx of 512 px on ffhq_512."""
     enhancer_blend: float = Field(ge=0, le=1)
     """How much of the enhanced face is shown, 0..1."""
@@ -83,6 +84,15 @@ class MediaTaskConfig(WholeTaskConfig):
     workers: int | None = Field(ge=1)
     """Threads that analyse, and as many that process; null: one per core, 4 at most."""
 
+    def check_sources(self) -> None:
+        """Refuse an output that cannot be written of the source."""
+        self._check_output()
+
+    def _check_output(self, **more: Any) -> None:
+        from facesmith.tasks.swap.outputs import check_output
+
+        check_output(self.source, self.output, **more)
+
     @field_validator("select")
     @classmethod
     def _check_select(cls, select: str | int) -> str | int:
@@ -97,12 +107,12 @@ class CastEntry(FrameSwapSettings):
     personal: ClassVar[tuple[str, ...]] = ("profile", "source_photo", "consent", "adapter", "adapter_weights")
     """Keys that belong to one person or model, which an entry does not take from the task."""
 
-    model: PathSetting
+    model: SwapperFile
     """A trained swapper, .onnx, .dfm or .ckpt."""
     target: Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)]
     """Whose faces: a profile (.json) or a photo, a place from the left counted from 0, or of those that the other
     entries leave the `largest`, or `all`."""
-    profile: PathSetting | None
+    profile: ProfileFile | None
     """An identity profile, for models that take any identity."""
     select_threshold: Cosine | dict[str, Cosine]
     """Cosine similarity from which on a face is the target's: by embedder, or one for all."""
@@ -117,7 +127,7 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
 
     selections: ClassVar[tuple[str, ...]] = ("largest", "all", "reference")
 
-    model: PathSetting | None = None
+    model: SwapperFile | None = None
     """A trained swapper, .onnx, .dfm or .ckpt; None where there is a cast."""
     cast: list[CastEntry] | None = Field(min_length=1)
     """Several models in one pass, each with its target, or a YAML file that lists them; null: `model` alone."""
@@ -125,9 +135,9 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     """Whether an entry of the cast that matched nobody in any file ends the run with an error, its files written."""
     preview: int | None = Field(ge=1, le=100)
     """Draw a sheet of so many evenly chosen frames and stop; null: write the films."""
-    profile: PathSetting | None
+    profile: ProfileFile | None
     """An identity profile, for models that take any identity."""
-    reference: PathSetting | None
+    reference: AnyFile | None
     """Of select=reference: a profile (.json) or a photo of the person whose face is replaced."""
     select_threshold: Cosine | dict[str, Cosine]
     """Cosine similarity from which on a face is the reference's: by embedder, or one for all."""
@@ -157,6 +167,10 @@ class SwapTaskConfig(FrameSwapSettings, MediaTaskConfig):
     """Seconds of video that are written and kept at a time."""
     resume: bool
     """Go on with what a stopped run left, and keep the files it finished."""
+
+    def check_sources(self) -> None:
+        """Refuse an output that cannot be written of the source."""
+        self._check_output(suffix=self.suffix, usable=CONTAINERS[self.codec])
 
     def entries(self) -> list[CastEntry]:
         """Return the cast; that of a single `model` has one entry."""

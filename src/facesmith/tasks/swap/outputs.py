@@ -9,7 +9,7 @@ from typing import Final
 
 from facesmith.errors import UserError
 from facesmith.files import longest_name, require_writable
-from facesmith.media.sources import Media
+from facesmith.media.sources import Media, find_media
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff")
 VIDEO_SUFFIXES: Final = (".mp4", ".mov", ".mkv")
@@ -41,13 +41,13 @@ def output_paths(
     """
     paths = [medium.path for medium in media]
     single_file = len(media) == 1 and not (isinstance(source, str) and Path(source).is_dir())
-    file_name = output.is_file() or (output.suffix != "" and not output.is_dir())
+    file_name = _names_file(output)
     if single_file and file_name:
         if suffix is not None and media[0].kind == "video" and output.suffix.lower() != suffix:
             raise UserError(f"output={output}: ends otherwise than task.suffix={suffix}; omit the key, or rename it")
         result = [output]
     elif file_name:
-        raise UserError(f"output={output}: is a file name, but the source may hold several files; give a folder")
+        raise _one_for_several(output)
     else:
         root = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
         names = [medium.path.absolute().relative_to(root) for medium in media]
@@ -71,8 +71,42 @@ def output_paths(
             raise UserError(
                 f"output={target}: unknown suffix for this {medium.kind}; choose one of {', '.join(suffixes)}"
             )
+        if medium.kind == "video" and target.suffix.lower() not in usable:
+            raise UserError(
+                f"output={target}: {target.suffix} cannot hold this codec; choose one of {', '.join(usable)}"
+            )
     require_writable(result[0].parent, "output")
     return result
+
+
+def check_output(
+    source: str | Sequence[str], output: Path, *, suffix: str | None = None, usable: Sequence[str] = VIDEO_SUFFIXES
+) -> None:
+    """Refuse an output that does not fit its source, as far as one file or the names of several show it.
+
+    Args:
+        source: As the user named it; no asset is fetched and no folder searched.
+        output: As of `output_paths`.
+        suffix: As of `output_paths`.
+        usable: As of `output_paths`.
+
+    Raises:
+        UserError: As of `output_paths`.
+    """
+    sources = [source] if isinstance(source, str) else source
+    first = Path(sources[0]).expanduser()
+    if len(sources) == 1 and first.is_file():
+        output_paths(find_media(source, warn=False), source, output, suffix=suffix, usable=usable)
+    elif (len(sources) > 1 or first.is_dir()) and _names_file(output):
+        raise _one_for_several(output)
+
+
+def _names_file(output: Path) -> bool:
+    return output.is_file() or (output.suffix != "" and not output.is_dir())
+
+
+def _one_for_several(output: Path) -> UserError:
+    return UserError(f"output={output}: is a file name, but the source may hold several files; give a folder")
 
 
 def _disk_and_file(path: Path) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from facesmith.config.file_settings import FolderOutput, ProfileFile
 from facesmith.config.settings import PathSetting, SourceSetting, WholeTaskConfig, require_keys
 from facesmith.tasks.profiles.config import SimilarityLimit
 
@@ -15,11 +16,11 @@ class ValidateTaskConfig(WholeTaskConfig):
     """The swapped pictures and videos."""
     target: SourceSetting | None
     """What they were swapped into, file for file; None: shift and all comparisons are skipped."""
-    profile: PathSetting
+    profile: ProfileFile
     """Identity profile of the person."""
     reference: SourceSetting | None
     """Photos of the person for the held-out recogniser; None for the profile's face set."""
-    output: PathSetting
+    output: FolderOutput
     """Folder of validation.json and validation.html."""
     max_frames: int | None = Field(ge=1)
     """Of each video, in segments of 24 consecutive frames, evenly spaced; None for all."""

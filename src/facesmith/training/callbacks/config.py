@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from facesmith.config.settings import CallbackConfig, OnnxFile, PathSetting, PictureFile
+from facesmith.config.file_settings import OnnxOutput, PictureOutput
+from facesmith.config.settings import CallbackConfig, PathSetting
 
 
 class DetectNonFiniteConfig(CallbackConfig):
@@ -37,7 +38,7 @@ class RenderValidationConfig(CallbackConfig):
 class PreviewDataConfig(CallbackConfig):
     """Settings of `PreviewData`."""
 
-    path: PictureFile
+    path: PictureOutput
     """Of the image."""
 
 
@@ -64,7 +65,7 @@ class SaveVideosConfig(CallbackConfig):
 class ExportOnnxConfig(CallbackConfig):
     """Settings of `ExportOnnx`."""
 
-    path: OnnxFile
+    path: OnnxOutput
     """Of the final ONNX file."""
     every_n_epochs: int | None = Field(ge=1)
     """Epochs between two exports, at validations; null exports at the end only."""
