@@ -11,6 +11,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from facesmith.errors import UserError
+from facesmith.studio import worker
 from facesmith.studio.media_checks import describe_problem
 from facesmith.studio.people import keep_uploads
 from facesmith.studio.people_tab import draw_grid
@@ -99,6 +100,24 @@ def test_keep_uploads_takes_media_alone_and_keeps_them_private(project: Project,
     assert not text.exists()
     with pytest.raises(UserError, match="use lower-case"):
         project.uploads("../x")
+
+
+def test_keep_uploads_refuses_a_file_that_takes_too_long_and_takes_the_next(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def picture(name: str) -> Path:
+        Image.effect_noise((2000, 2000), 90).save(tmp_path / name)
+        return tmp_path / name
+
+    folder = project.uploads("ada")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_LEAST", 0.001)
+        patch.setattr(worker, "_SLOWEST", 1e12)
+        kept, refused = keep_uploads(project, folder, [str(picture("slow.png"))])
+    assert (kept, list(tmp_path.glob("slow.png"))) == ([], [])
+    assert refused == ["slow.png: took more than 0 seconds and was stopped; convert the file, or omit it"]
+    kept, refused = keep_uploads(project, folder, [str(picture("next.png"))])
+    assert ([path.name for path in kept], refused) == (["next.png"], [])
 
 
 def test_describe_problem_names_what_is_wrong(tmp_path: Path) -> None:

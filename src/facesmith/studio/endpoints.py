@@ -13,7 +13,7 @@ from facesmith.studio.job_cards import describe_job, stop_run
 from facesmith.studio.masks_tab import MasksTab
 from facesmith.studio.people import describe_person, extract_words, newest_set, toggle_face
 from facesmith.studio.people_tab import upload_to
-from facesmith.studio.preview import draw_encoded
+from facesmith.studio.preview import LIMIT, draw_encoded
 from facesmith.studio.profiles import blend_words, interpolate_words, list_traces
 from facesmith.studio.profiles_part import delete_person
 from facesmith.studio.project import Project
@@ -113,7 +113,7 @@ def _of_swaps(project: Project, worker: Worker) -> dict[str, Callable[..., Any]]
 
     def preview(fields: dict) -> dict[str, Any]:  # type: ignore[type-arg]
         """Draw one frame; its fields are those of SwapRequest. Returns pictures as PNG in base64."""
-        return worker.call(draw_encoded, read_request(project, fields))
+        return worker.call(LIMIT, draw_encoded, read_request(project, fields))
 
     def swap(
         fields: dict,  # type: ignore[type-arg]

@@ -17,7 +17,7 @@ from facesmith.studio.files import file_url
 from facesmith.studio.media_checks import describe_problem
 from facesmith.studio.project import UPLOADS, Project
 from facesmith.studio.words import argument, check_slug
-from facesmith.studio.worker import MEDIA
+from facesmith.studio.worker import WorkerError, read_medium
 
 SORTS: Final = ("number", "sharpness", "pose", "likeness", "size")
 _MOST_ROWS: Final = 200  # of rejected faces
@@ -43,7 +43,10 @@ def keep_uploads(project: Project, folder: Path, files: Sequence[str]) -> tuple[
     kept, refused = [], []
     for given in files:
         path = Path(given)
-        problem = MEDIA.call(describe_problem, path)
+        try:
+            problem = read_medium(describe_problem, path)
+        except WorkerError as error:  # which this file caused; the others are kept
+            problem = str(error)
         if problem is not None:
             refused.append(f"{path.name}: {problem}")
             path.unlink(missing_ok=True)

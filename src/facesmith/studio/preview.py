@@ -31,6 +31,8 @@ Pixels = npt.NDArray[np.uint8]
 
 IDLE: Final = 600.0
 """Seconds without a call after which the process that draws may end."""
+LIMIT: Final = 600.0
+"""Seconds that a frame may take, the loading of its models included."""
 _LONGEST: Final = 1280  # px of the drawn frame's longer side
 _STEPS: Final = 1000  # of the position along a film
 _MODELS: Final = 3  # that are kept loaded

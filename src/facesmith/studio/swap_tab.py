@@ -9,7 +9,7 @@ from facesmith.errors import UserError
 from facesmith.studio import jobs
 from facesmith.studio.calls import PRIVATE, QUIET, command_box, command_of, listed, refresh_button, reported
 from facesmith.studio.people import keep_uploads
-from facesmith.studio.preview import draw
+from facesmith.studio.preview import LIMIT, draw
 from facesmith.studio.project import PICTURES, TARGETS, UPLOADS, VIDEOS, Project
 from facesmith.studio.swap_request import FIELDS, add_to_cast, read_request
 from facesmith.studio.swapping import describe_mark, describe_swap, draw_result, render_words, result_of
@@ -149,7 +149,7 @@ class SwapTab:
 
     def _draw(self, *values: Any) -> tuple[Any, str]:
         request = read_request(self._project, dict(zip(FIELDS, values, strict=True)))
-        drawn = self._worker.call(draw, request)
+        drawn = self._worker.call(LIMIT, draw, request)
         if not drawn.faces:
             told = "no face was found in this frame; move along the film"
         elif not drawn.swapped:

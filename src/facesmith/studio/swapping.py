@@ -12,7 +12,7 @@ from facesmith.studio.project import VIDEOS, Project
 from facesmith.studio.runs import draw_medium
 from facesmith.studio.swap_request import SwapRequest
 from facesmith.studio.words import argument, command_line
-from facesmith.studio.worker import MEDIA
+from facesmith.studio.worker import TooSlowError, read_medium
 
 
 def output_of(project: Project, request: SwapRequest, named: str) -> str:
@@ -122,7 +122,10 @@ def describe_mark(project: Project, named: str) -> str:
 @lru_cache(64)
 def _read_mark(path: Path, _changed: int) -> list[str]:
     """Verify a file once; the whole of it is read, and the page shows it again and again while jobs run."""
-    return MEDIA.call(read_mark, path)
+    try:
+        return read_medium(read_mark, path)
+    except TooSlowError as error:  # kept like an answer: the page would wait as long again
+        return [f"{path.name}: {error}"]
 
 
 def _target_of(project: Project, result: Path) -> Path | None:
