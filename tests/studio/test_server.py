@@ -12,6 +12,7 @@ import pytest
 
 from facesmith.errors import UserError
 from facesmith.studio import server
+from facesmith.studio.access import Access
 from facesmith.studio.server import PASSWORD, Page, remove_stale, serve
 
 from .conftest import Serving, echo_page
@@ -153,6 +154,35 @@ def test_listen_to_others_demands_a_password(serving: Serving, monkeypatch: pyte
         entered = page.client.post("/login", data={"password": "correct horse"})
         assert (entered.status_code, entered.headers["location"]) == (303, "/")
         assert page.client.get("/config").status_code == 200
+
+
+def test_password_tries_are_counted_by_address(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD, "correct horse")
+
+    def enter(client: httpx.Client, password: str, *, client_of_proxy: str = "") -> int:
+        named = {"X-Forwarded-For": client_of_proxy} if client_of_proxy else {}
+        return client.post("/login", data={"password": password}, headers=named).status_code
+
+    with serving(listen="0.0.0.0", names=("studio.example",)) as page:  # behind a proxy on this computer
+        assert enter(page.client, "wrong", client_of_proxy="203.0.113.9") == 401
+        assert enter(page.client, "correct horse", client_of_proxy="198.51.100.7") == 303
+        assert enter(page.client, "correct horse", client_of_proxy="203.0.113.9") == 401
+    with serving(listen="0.0.0.0") as page:  # without one nobody is believed who he says he is
+        assert enter(page.client, "wrong", client_of_proxy="203.0.113.9") == 401
+        assert enter(page.client, "correct horse", client_of_proxy="198.51.100.7") == 401
+
+
+def test_password_tries_of_one_ipv6_network_count_together_and_are_forgotten() -> None:
+    access = Access("::", 7865, password="correct horse")
+    assert not access.check_password("wrong", "2001:db8:0:1::1")
+    assert not access.check_password("correct horse", "2001:db8:0:1:ffff::2")
+    assert access.check_password("correct horse", "2001:db8:0:2::1")
+    assert not access.check_password("wrong", "::ffff:192.0.2.1")
+    assert not access.check_password("correct horse", "192.0.2.1")
+    assert access.check_password("correct horse", "192.0.2.2")
+    time.sleep(1.05)
+    assert access.check_password("correct horse", "2001:db8:0:1::1")
+    assert len(access._tried) == 1
 
 
 def test_serve_answers_while_the_page_is_being_made() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -50,7 +50,7 @@ class Access:
     password: str | None = None
     max_upload: int = 4_000_000_000
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    _tried: float = 0.0
+    _tried: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_local(self) -> bool:
@@ -107,14 +107,17 @@ class Access:
             offered += parse_qs(query).get("token", [])
         return any(hmac.compare_digest(one.encode(), self.token.encode()) for one in offered)
 
-    def check_password(self, given: str) -> bool:
-        """Return whether a password is right; tries that come too fast are wrong.
+    def check_password(self, given: str, client: str) -> bool:
+        """Return whether a password is right; tries of one client that come too fast are wrong.
 
         Args:
             given: By whoever wants in.
+            client: The address it came from.
         """
-        now = time.monotonic()
-        early, self._tried = now - self._tried < _PAUSE, now
+        now, place = time.monotonic(), _place(client)
+        self._tried = {one: at for one, at in self._tried.items() if now - at < _PAUSE}
+        early = place in self._tried
+        self._tried[place] = now
         right = hmac.compare_digest(given.encode(), (self.password or self.token).encode())
         return right and not early
 
@@ -140,6 +143,17 @@ def password_problem(listen: str, password: str | None) -> str | None:
     if len(password) < _MIN_PASSWORD:
         return f"the password in FACESMITH_PASSWORD is too short; give {_MIN_PASSWORD} letters or more"
     return None
+
+
+def _place(client: str) -> str:
+    """Return what tries are counted by: an address, of IPv6 the network that one computer has for itself."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return client
+    if isinstance(address, IPv4Address):
+        return client
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
 
 
 def _is_address(name: str) -> bool:

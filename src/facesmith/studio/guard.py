@@ -96,7 +96,8 @@ class Guard:
             if not message.get("more_body"):
                 break
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
-        if not self._access.check_password(given):
+        host, _ = scope.get("client") or ("", 0)  # of a proxy on this computer: the address that it names
+        if not self._access.check_password(given, host):
             return HTMLResponse(_ask(True, "This is not the password, or it came too fast."), HTTPStatus.UNAUTHORIZED)
         answer = Response(status_code=HTTPStatus.SEE_OTHER, headers={"location": "/"})
         answer.headers.append("set-cookie", self._set_cookie())

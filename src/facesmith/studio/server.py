@@ -108,7 +108,13 @@ def serve(
             app = _assemble(make(), access, scratch)
             logging.getLogger("uvicorn.error").addFilter(_is_no_farewell)
             guarded = Guard(app, access, scratch)
-            config = uvicorn.Config(guarded, log_level="error", ws="none", timeout_graceful_shutdown=1)
+            config = uvicorn.Config(
+                guarded,
+                log_level="error",
+                ws="none",
+                timeout_graceful_shutdown=1,
+                proxy_headers=bool(names),  # of a proxy on this computer, whose clients it names
+            )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
