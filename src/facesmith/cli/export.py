@@ -84,7 +84,7 @@ def _export_person(config: ExportConfig) -> None:
     if config.to in ("onnx", "onnx_mapper"):
         lines = export_graphs(config.ckpt_path, config.to, config.output, config.base, config.opset)
     else:
-        lines = [convert_lora(config.ckpt_path, config.to, config.output, config.base)]
+        lines = convert_lora(config.ckpt_path, config.to, config.output, config.base)
     for line in lines:
         print_line(line, make_console())
 

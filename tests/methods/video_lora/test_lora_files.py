@@ -81,6 +81,20 @@ def test_to_comfy_and_back_keeps_tensors_and_alpha(trained: Any, tmp_path: Path)
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 
+def test_to_comfy_keeps_the_scale_of_rslora(trained: Any, base: Path, tmp_path: Path) -> None:
+    tensors, config = extract_lora(trained)
+    save_lora(tmp_path / "lora.safetensors", tensors, {**config, "use_rslora": True}, {})
+    convert_lora(tmp_path / "lora.safetensors", "comfyui", tmp_path / "out", None)
+    convert_lora(tmp_path / "out" / "lora_comfyui.safetensors", "diffusers", tmp_path / "out", None)
+    answers = []
+    for file in ("lora.safetensors", "out/lora_comfyui_diffusers.safetensors"):
+        pipe = WanVACEPipeline.from_pretrained(base, transformer=open_base(str(base)).load_transformer(torch.float32))
+        pipe.load_lora_weights(tmp_path / file, adapter_name="stranger")
+        answers.append(answer(pipe.transformer))
+    assert torch.equal(*answers)
+    assert not torch.equal(answers[0], answer(trained))
+
+
 def test_load_lora_keeps_ranks_and_alphas_of_layers(tmp_path: Path) -> None:
     tensors = {
         "transformer.blocks.0.attn1.to_q.lora_A.weight": torch.ones(2, 8),
@@ -116,7 +130,7 @@ def test_convert_lora_round_trip_is_exact_and_checks_the_base(trained: Any, base
     opened = open_base(str(base))
     facts = {"identity": "ada", "base": str(base), "base_hash": opened.fingerprint}
     save_lora(tmp_path / "lora.safetensors", tensors, config, facts)
-    told = convert_lora(tmp_path / "lora.safetensors", "comfyui", tmp_path / "out", str(base))
+    (told,) = convert_lora(tmp_path / "lora.safetensors", "comfyui", tmp_path / "out", str(base))
     assert told.endswith("ada_comfyui.safetensors: layers: 80, 20 of them in VACE blocks; rank 4, alpha 6")
     convert_lora(tmp_path / "out" / "ada_comfyui.safetensors", "diffusers", tmp_path / "out", str(base))
     again, read, same = load_lora(tmp_path / "out" / "ada_diffusers.safetensors")

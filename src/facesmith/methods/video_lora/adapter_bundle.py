@@ -75,11 +75,7 @@ class AdapterBundle:
         paths = [folder / name for name in (LORA, COMFY, MAPPER)]
         save_lora(paths[0], self.lora, self.lora_config, self.facts)
         save_comfy(paths[1], self.lora, self.lora_config, self.facts)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.mapper.state_dict().items()}
-        metadata = {"format": "pt", "mapper": json.dumps(self.mapper.shape), FACTS_KEY: json.dumps(self.facts)}
-        with atomic_write(paths[2]) as temporary:
-            own = {_EMBEDDING: self.embedding, _RECOGNISED: self.recognised}
-            save_file({**tensors, **{k: v.cpu().contiguous() for k, v in own.items()}}, temporary, metadata=metadata)
+        self.save_mapper(paths[2])
         for number, picture in enumerate(self.portraits):
             paths.append(folder / REFERENCES / f"photo_{number}.png")
             write_image(paths[-1], picture.numpy(), mark=None)
@@ -88,6 +84,14 @@ class AdapterBundle:
             with atomic_write(paths[-1]) as temporary:
                 save_file(self.attention, temporary, metadata={"format": "pt", FACTS_KEY: json.dumps(self.facts)})
         return paths
+
+    def save_mapper(self, path: Path) -> None:
+        """Write the mapper with its shape, the embeddings of the person, and the facts."""
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.mapper.state_dict().items()}
+        own = {_EMBEDDING: self.embedding, _RECOGNISED: self.recognised}
+        metadata = {"format": "pt", "mapper": json.dumps(self.mapper.shape), FACTS_KEY: json.dumps(self.facts)}
+        with atomic_write(path) as temporary:
+            save_file({**tensors, **{k: v.cpu().contiguous() for k, v in own.items()}}, temporary, metadata=metadata)
 
 
 def collect_bundle(transformer: Any, mapper: FaceMapper, provenance: dict[str, Any]) -> AdapterBundle:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,11 +19,14 @@ from torch import Tensor, nn
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle, load_bundle
 from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.comfyui_export import write_comfyui_files
 from facesmith.methods.video_lora.generation import load_adapter
 from facesmith.methods.video_lora.lora import NAME, check_lora_fits_base, load_lora, save_comfy, save_lora
 from facesmith.methods.video_lora.memory_check import check_disk_space, format_bytes, free_memory
 from facesmith.methods.video_lora.memory_estimate import count_weights
 from facesmith.methods.video_lora.networks import SCALE, TOKENS, FaceTransformer, Tensors
+
+log = logging.getLogger(__name__)
 
 _TOLERANCE: Final = 1e-3
 _MOST_INSIDE: Final = 1.5e9  # bytes of weights in the file itself; a protobuf holds 2 GB
@@ -31,8 +35,8 @@ _WRITERS: Final[dict[str, Callable[..., None]]] = {"diffusers": save_lora, "comf
 _METADATA: Final = ("identity", "consent", "consent_note", "expires", "encoder", "base", "base_hash", "injection")
 
 
-def convert_lora(source: Path, to: str, output: Path, base: str | None) -> str:
-    """Write a LoRA in the names of diffusers or ComfyUI.
+def convert_lora(source: Path, to: str, output: Path, base: str | None) -> list[str]:
+    """Write a LoRA in the names of diffusers or ComfyUI; for ComfyUI all else it needs of the person, too.
 
     Args:
         source: A LoRA in either names, the exports/ of a run, or a checkpoint.
@@ -41,12 +45,13 @@ def convert_lora(source: Path, to: str, output: Path, base: str | None) -> str:
         base: That it must fit; None: not checked.
 
     Returns:
-        A sentence about the written files.
+        A sentence for each file.
 
     Raises:
         UserError: it is no LoRA of Wan, or of another base.
     """
-    tensors, config, facts = _load(source)
+    loaded = _load(source)
+    tensors, config, facts = loaded if isinstance(loaded, tuple) else (loaded.lora, loaded.lora_config, loaded.facts)
     if base is not None:
         check_lora_fits_base(tensors, facts, open_base(base), f"ckpt_path={source}")
     name = facts.get("identity") or source.stem
@@ -58,7 +63,13 @@ def convert_lora(source: Path, to: str, output: Path, base: str | None) -> str:
     vace = sum("vace_blocks." in layer for layer in layers)
     alphas = {float(config["lora_alpha"]), *map(float, (config.get("alpha_pattern") or {}).values())}
     stated = ", ".join(f"{value:g}" for value in sorted(alphas))
-    return f"{path}: layers: {len(layers)}, {vace} of them in VACE blocks; rank {config['r']}, alpha {stated}"
+    lines = [f"{path}: layers: {len(layers)}, {vace} of them in VACE blocks; rank {config['r']}, alpha {stated}"]
+    if isinstance(loaded, AdapterBundle):
+        if loaded.attention is not None:
+            log.warning("%s: has face attention as well, which only facesmith infer task=generate can load", source)
+        elif to == "comfyui":
+            lines += write_comfyui_files(loaded, output, path.name)
+    return lines
 
 
 def export_graphs(source: Path, to: str, output: Path, base: str | None, opset: int) -> list[str]:
@@ -277,13 +288,12 @@ def _metadata(bundle: AdapterBundle) -> dict[str, str]:
     return {key: str(bundle.facts[key]) for key in _METADATA if bundle.facts.get(key)}
 
 
-def _load(source: Path) -> tuple[Tensors, dict[str, Any], dict[str, Any]]:
-    """Return tensors in diffusers' names, peft config and facts."""
+def _load(source: Path) -> AdapterBundle | tuple[Tensors, dict[str, Any], dict[str, Any]]:
+    """Return a bundle, or a LoRA file's tensors in diffusers' names, peft config and facts."""
     if source.suffix in (".safetensors", ".pth", ".pt", ".bin"):
         if not source.is_file():
             raise UserError(
                 f"ckpt_path={source}: there is no such file; give a LoRA, an exports/ folder or a checkpoint"
             )
         return load_lora(source)
-    bundle = load_bundle(source)
-    return bundle.lora, bundle.lora_config, bundle.facts
+    return load_bundle(source)

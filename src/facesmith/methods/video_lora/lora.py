@@ -248,8 +248,10 @@ def to_comfy(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
         place = f"{COMFY_PREFIX}{theirs if block is None else f'{block[1]}.{theirs}'}"
         renamed[f"{place}.{_HALVES[f'lora_{half}']}.weight"] = value
         if half == "A":
-            own = (config.get("alpha_pattern") or {}).get(layer, config["lora_alpha"])
-            renamed[f"{place}.alpha"] = torch.tensor(float(own))
+            own = float((config.get("alpha_pattern") or {}).get(layer, config["lora_alpha"]))
+            if config.get("use_rslora"):  # peft scales by alpha / sqrt(rank), ComfyUI by alpha / rank
+                own *= value.shape[0] ** 0.5
+            renamed[f"{place}.alpha"] = torch.tensor(own)
     return renamed
 
 
