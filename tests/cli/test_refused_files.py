@@ -10,7 +10,8 @@ import pytest
 
 from facesmith.cli.main import main
 from facesmith.media.images import write_image
-from tests.small_media import write_video
+
+from ..small_media import write_video
 
 SWAP = ("infer", "task=swap", "model=ada.onnx", "source=a.png", "output=swapped.png")
 MASK = ("infer", "task=mask", "source=a.png", "output=mask.png")

@@ -31,6 +31,8 @@ from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.onnx.occlusion import Occluder
 
+from ...last_screen import next_paths
+
 
 @pytest.fixture(scope="module")
 def run(tiny_occluder, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,6 +56,19 @@ def test_occluder_run_writes_metrics_render_and_model(run: Path) -> None:
     sheet = read_image(run / "renders/occlusions.png")
     assert sheet.shape == (len(FAMILIES) * (72 + 24 + 4), 2 * 6 * 76, 3)  # with the margin
     assert {path.suffix for path in (run / "exports").iterdir()} == {".onnx", ".hash", ".md"}
+
+
+def test_occluder_without_export_is_told_how_to_make_one(
+    tiny_occluder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_occluder(tmp_path, "trainer.max_epochs=1", "callbacks.export=null"))
+    (path,) = next_paths(capsys.readouterr().out)
+    assert path.endswith("checkpoints/last.ckpt")
+    report = export_job(
+        load_config("export", ExportConfig, [f"ckpt_path={path}", "to=xseg", f"output={tmp_path / 'masks'}"])
+    )
+    assert report is not None
+    assert report.path.is_file()
 
 
 def test_occluder_checkpoint_rebuilds_module(run: Path) -> None:

@@ -24,6 +24,8 @@ from facesmith.models.checkpoint import load_module, read_checkpoint
 from facesmith.models.onnx.session import load_swapper
 from facesmith.training.hardware import choose_precision
 
+from ...last_screen import next_paths
+
 Settings = Callable[..., TrainConfig]
 
 
@@ -174,10 +176,13 @@ def test_swapper_module_untrained_exports_for_every_client(tiny: Settings, tmp_p
 
 
 def test_swapper_module_untrained_is_good_and_trains_on_like_a_run_that_never_stopped(
-    run: Path, tiny: Settings, tmp_path: Path
+    run: Path, tiny: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = ["callbacks.progress.refresh_rate=0", "callbacks.export=null"]
     objective = train(tiny(tmp_path, *short, "trainer.max_epochs=0"))
+    told = next_paths(capsys.readouterr().out)
+    assert len(told) == 3
+    assert all(Path(path).exists() for path in told)
     record = json.loads((tmp_path / "run.json").read_text())
     assert (record["trained"], record["steps"], record["status"]) == (False, 0, "completed")
     assert record["metrics"]["best"]["val/judge_distance"] == {"value": objective, "epoch": -1}

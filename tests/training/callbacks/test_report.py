@@ -44,7 +44,7 @@ def test_report_refreshes_itself_until_the_training_ends(tmp_path: Path, trainer
     assert "data:image/jpeg;base64," in page
     trainer.global_step = 15
     report.on_validation_end(trainer, module)
-    report.on_fit_end(trainer, module)
+    report.teardown(trainer, module, "fit")
     page = report.path.read_text()
     assert "http-equiv" not in page
     assert "<polyline" in page

@@ -29,6 +29,7 @@ from facesmith.models.onnx.clients import XSEG_INPUT, XSEG_OUTPUT, XsegGraph
 from facesmith.models.onnx.export_spec import ExportSpec
 from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.training.callbacks.protocols import get_datamodule
+from facesmith.training.run.checkpoint_files import FINAL_CHECKPOINTS, first_made
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 
 
@@ -133,8 +134,13 @@ class OccluderModule(LightningModule):
         self.log_dict(values)
 
     def next_commands(self, run: str) -> list[str]:
-        """Return how to swap with these masks, and how to draw them alone."""
-        occluder = quote(f"occluder={run}/exports/{self.datamodule.config.name}.onnx")
+        """Return how to swap with these masks, and how to draw them alone; without a file of them, how to make one."""
+        folder = Path(self.trainer.default_root_dir)
+        exported = first_made(folder, f"exports/{self.datamodule.config.name}.onnx")
+        if exported is None:
+            checkpoint = first_made(folder, *FINAL_CHECKPOINTS)
+            return [f"facesmith export {quote(f'ckpt_path={run}/{checkpoint}')} to=xseg"] if checkpoint else []
+        occluder = quote(f"occluder={run}/{exported}")
         return [
             f"facesmith infer task=swap model=ada.onnx {occluder} source=scene.mp4 output=swapped.mp4",
             f"facesmith infer task=mask {occluder} source=scene.mp4 output=mask.mp4",

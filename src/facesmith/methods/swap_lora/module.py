@@ -33,6 +33,7 @@ from facesmith.models.onnx.to_torch.generator import OnnxGenerator
 from facesmith.models.swapper.aad import Aad
 from facesmith.models.swapper.generator import SwapGenerator, SwapOutput
 from facesmith.training.distributed import gather_rows, measure_once, own_rows
+from facesmith.training.run.checkpoint_files import first_made
 from facesmith.training.swapping.dataset import Batch
 from facesmith.training.swapping.evaluation import ValidationBatch
 from facesmith.training.swapping.module import SwapModule, draw_columns
@@ -157,7 +158,9 @@ class SwapLoraModule(SwapModule):
         self._log_figures(figures)
 
     def next_commands(self, run: str) -> list[str]:
-        """Return how to swap with base and adapter, and how to merge them into one file."""
+        """Return how to swap with base and adapter, and how to merge them into one file; without an adapter, those."""
+        if first_made(Path(self.trainer.default_root_dir), "adapter") is None:
+            return super().next_commands(run) if self.base.kind != "onnx" else []  # whose merged file has its own name
         adapter, base = quote(f"adapter={run}/adapter"), short_path(self.base.path)
         return [
             f"facesmith infer task=swap {quote(f'model={base}')} {adapter} source=scene.mp4 output=swapped.mp4",

@@ -44,6 +44,7 @@ from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.distributed import own_rows
+from facesmith.training.run.checkpoint_files import FINAL_CHECKPOINTS, first_made
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 from facesmith.training.sharding import shard_blocks
 
@@ -267,8 +268,10 @@ class VideoLoraModule(LightningModule):
     def next_commands(self, run: str) -> list[str]:
         """Return how to generate clips, to the poses trained on where they have a folder of their own."""
         poses = self.datamodule.config.poses
-        exports, source = quote(f"model={run}/exports"), quote(f"source={short_path(poses) if poses else 'poses/'}")
-        return [f"facesmith infer task=generate {exports} {source} output=generated face_scale=1.0"]
+        made = first_made(Path(self.trainer.default_root_dir), "exports", *FINAL_CHECKPOINTS)
+        model, source = quote(f"model={run}/{made}"), quote(f"source={short_path(poses) if poses else 'poses/'}")
+        command = f"facesmith infer task=generate {model} {source} output=generated face_scale=1.0"
+        return [command] if made else []
 
     def save_adapter(self, folder: Path) -> list[Path]:
         """Write the LoRA in two namings, the mapper, and everybody's profile.

@@ -89,9 +89,10 @@ class WriteReport(Callback):
         """Write what was measured."""
         self._write(trainer, pl_module, "training")
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the page for the last time."""
-        self._write(trainer, pl_module, "done")
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the page for the last time, when every callback has made its files."""
+        if stage == "fit":
+            self._write(trainer, pl_module, "done")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write how the training ended, where it began."""
@@ -141,7 +142,7 @@ class WriteReport(Callback):
         yield _list("Left out", left_out)
         if not goes_on and isinstance(module, SuggestsCommands):
             commands = module.next_commands(show_path(self.folder, self.folder))
-            yield f"<h2>Next</h2><pre>{escape(chr(10).join(commands))}</pre>"
+            yield f"<h2>Next</h2><pre>{escape(chr(10).join(commands))}</pre>" if commands else ""
 
     def _progress(self, trainer: Trainer, goes_on: bool) -> str:
         total = (trainer.max_epochs or 0) * int(min(trainer.num_training_batches, 2**31))

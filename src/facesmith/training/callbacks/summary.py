@@ -137,10 +137,10 @@ class PrintSummary(Callback):
         yield from describe_wandb(trainer)
         if isinstance(module, SuggestsCommands) and get_current_trial() is None:  # a sweep has one end of its own
             run = show_path(self.folder, self.folder)
-            yield "Next:"
-            yield from (f"  {line}" for line in module.next_commands(run))
+            commands = module.next_commands(run)
             if trainer.max_epochs == 0:
-                yield f"  facesmith train {quote(f'resume={run}')} trainer.max_epochs=30"
+                commands = [*commands, f"facesmith train {quote(f'resume={run}')} trainer.max_epochs=30"]
+            yield from ("Next:", *(f"  {line}" for line in commands)) if commands else ()
 
     def _made(self) -> list[Path]:
         """Return the exports and adapters, and the checkpoints to resume from or export."""

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_FOLDER = "checkpoints"
 LAST_CHECKPOINT = "last.ckpt"
 PREVIOUS_CHECKPOINT = "previous.ckpt"
+FINAL_CHECKPOINTS = (f"{CHECKPOINT_FOLDER}/{LAST_CHECKPOINT}", f"{CHECKPOINT_FOLDER}/best.ckpt")
+"""Those of a completed run that commands are given, the usual one first."""
 
 _STALE = re.compile(r"\..+\.[0-9a-f]{8}\.tmp(\.[^.]+)?")
 _PICKLE = "data.pkl"
@@ -43,6 +45,16 @@ def find_newest_checkpoint(run: Path) -> FoundCheckpoint:
         if problem is not None:
             rejected.append(f"{path}: {problem}")
     return FoundCheckpoint(None, rejected)
+
+
+def first_made(run: Path, *files: str) -> str | None:
+    """Return the first of some files of a run that was made: callbacks that make them may be taken out.
+
+    Args:
+        run: The run's folder.
+        files: Their paths in it, the wanted one first.
+    """
+    return next((file for file in files if (run / file).exists()), None)
 
 
 def find_damage(path: Path) -> str | None:

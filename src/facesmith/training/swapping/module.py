@@ -25,6 +25,7 @@ from facesmith.models.onnx.landmark_input import landmark_example
 from facesmith.models.swapper.generator import ExportWrapper, SwapGenerator, SwapOutput
 from facesmith.training.callbacks.protocols import get_datamodule
 from facesmith.training.distributed import measure_once
+from facesmith.training.run.checkpoint_files import FINAL_CHECKPOINTS, first_made
 from facesmith.training.schedule import count_optimizer_steps, with_warmup_cosine
 from facesmith.training.swapping.config import SwapModuleConfig
 from facesmith.training.swapping.data import SwapDataModule
@@ -163,14 +164,13 @@ class SwapModule(LightningModule):
         return ExportSpec(ExportWrapper(generator), inputs, [OUTPUT, MASK], info.metadata(), optional=optional)
 
     def next_commands(self, run: str) -> list[str]:
-        """Return how to swap with the exported file, and how to export it for other programs."""
-        exported = f"exports/{self.datamodule.identity}.onnx"
-        there = Path(self.trainer.default_root_dir, exported).is_file()  # callbacks.export=null writes none
-        model = f"{run}/{exported if there else 'checkpoints/last.ckpt'}"
-        return [
-            f"facesmith infer task=swap {quote(f'model={model}')} source=scene.mp4 output=swapped.mp4",
-            f"facesmith export {quote(f'ckpt_path={run}/checkpoints/last.ckpt')} to=dfm",
-        ]
+        """Return how to swap with the exported file or a checkpoint, and how to export it for other programs."""
+        folder = Path(self.trainer.default_root_dir)
+        model = first_made(folder, f"exports/{self.datamodule.identity}.onnx", *FINAL_CHECKPOINTS)
+        checkpoint = first_made(folder, *FINAL_CHECKPOINTS)
+        swap = f"facesmith infer task=swap {quote(f'model={run}/{model}')} source=scene.mp4 output=swapped.mp4"
+        export = f"facesmith export {quote(f'ckpt_path={run}/{checkpoint}')} to=dfm"
+        return [*([swap] if model else []), *([export] if checkpoint else [])]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the settings that rebuild the module without any YAML."""
