@@ -46,7 +46,10 @@ def after_task(task: Component, written: Sequence[Path]) -> list[str]:
         task: Its settings.
         written: The files it wrote.
     """
-    template = _AFTER_TASKS.get(task.target_.rpartition(".")[2])
+    name = task.target_.rpartition(".")[2]
+    if name == "EvaluateTask":
+        return _after_evaluation(task)
+    template = _AFTER_TASKS.get(name)
     if not template or not written:
         return []
     given = {name: getattr(task, name, None) for name in ("model", "source")} | {"output": list(written)}
@@ -55,7 +58,21 @@ def after_task(task: Component, written: Sequence[Path]) -> list[str]:
     return [template.format(**{name: quote(_as_typed(value)) for name, value in first.items()})]
 
 
+def _after_evaluation(task: Component) -> list[str]:
+    """Return how to hold other swaps of the same pairs against those that were evaluated, if none were yet."""
+    given = task.arguments()
+    if given["against"] is not None:
+        return []
+    kept = {key: given[key] for key in ("targets", "sources", "pairs") if given[key] is not None}
+    kept |= {"one_person": "true"} if given["one_person"] else {}
+    kept |= {"names": given["names"]} if given["pairs"] is None else {}
+    words = {"swaps": "other_swaps", **kept, "against": given["swaps"], "output": f"{given['output']}_against"}
+    return [f"facesmith infer task=evaluate {' '.join(quote(f'{key}={_as_typed(words[key])}') for key in words)}"]
+
+
 def _as_typed(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_typed, value))}]"
     return short_path(value) if isinstance(value, Path) else str(value)
 
 
