@@ -1,6 +1,7 @@
 """Does ComfyUI draw the person as facesmith does? By ComfyUI's own code, on the toy base and a CPU.
 
-python benchmarks/comfyui_vace.py comfyui=<folder> model=<run>/exports output=<folder> [person=0] [dances=4]
+python benchmarks/comfyui_vace.py comfyui=<folder> model=<run>/exports output=<folder> [person=0] [dances=4] [trigger=]
+    [dtype=float32|bfloat16|float16|float8]
 
 `comfyui` is a checkout of ComfyUI whose requirements are installed, `model` a person of the toy world, as
 `experiment=video_lora_demo` trains it with or without `model.gate_tokens=false data.trigger=woman`. The person is
@@ -8,7 +9,8 @@ exported with to=comfyui; ComfyUI loads its text encoder, its VaceWanModel and t
 on by its nodes: the one of the face tokens, LoraLoaderModelOnly, ModelSamplingSD3, WanVaceToVideo, KSampler. Prints how
 far single answers and whole videos are from those of diffusers in facesmith, and the projection on the person (0 the
 mean person, 1 the person) in both. The toy base has 24 channels in its latents where Wan has 16, so its codec stands in
-for ComfyUI's VAE and its latents are normalised there.
+for ComfyUI's VAE and its latents are normalised there. `dtype` is that of ComfyUI's weights; facesmith stays in
+float32.
 """
 
 import asyncio
@@ -19,13 +21,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from diffusers import WanVACETransformer3DModel
+from peft.utils import get_peft_model_state_dict
 from torch import Tensor
 
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle, load_bundle
 from facesmith.methods.video_lora.base import Base, open_base
 from facesmith.methods.video_lora.export import convert_lora
 from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator, load_adapter
-from facesmith.methods.video_lora.lora import add_lora, extract_lora, save_comfy, set_lora_scale
+from facesmith.methods.video_lora.lora import (
+    NAME,
+    PREFIX,
+    add_lora,
+    extract_lora,
+    save_comfy,
+    set_lora_scale,
+    to_comfy,
+)
 from facesmith.methods.video_lora.lora_families import LAYERS, OUTER
 from facesmith.methods.video_lora.networks import insert_face_tokens
 from facesmith.methods.video_lora.references import letterbox
@@ -34,10 +46,16 @@ from facesmith.methods.video_lora.toy_wan.data import demo_person
 from facesmith.methods.video_lora.toy_wan.world import sample_clips
 from facesmith.training.run.log import silence_libraries
 from video_lora_faces import STAGE, distractors, fields, figures, sheet, split, truth_of
+from wan_layouts import LAYOUTS, TARGETS
 
 NEGATIVE = "blurry distorted"
 STEPS = 8
-RANDOM_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
+DTYPES = {  # of ComfyUI's weights, and what it computes in where that is another
+    "float32": (torch.float32, None),
+    "bfloat16": (torch.bfloat16, None),
+    "float16": (torch.float16, None),
+    "float8": (torch.float8_e4m3fn, torch.bfloat16),
+}
 
 
 class Setting(NamedTuple):
@@ -123,7 +141,7 @@ def to_comfy_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 class Comfy:
     """ComfyUI with the toy base and the exported person in its folders."""
 
-    def __init__(self, folder: Path, base: Base, files: Path) -> None:
+    def __init__(self, folder: Path, base: Base, files: Path, dtype: str = "float32") -> None:
         sys.path.insert(0, str(folder))
         from comfy.cli_args import args
 
@@ -151,11 +169,12 @@ class Comfy:
         shape.update(num_heads=config["num_attention_heads"], freq_dim=config["freq_dim"], text_dim=base.text_width)
         kind = supported_models.WAN21_Vace(shape)
         kind.latent_format = ToyLatents()
-        kind.set_inference_dtype(torch.float32, None)
+        stored, computed = DTYPES[dtype]
+        kind.set_inference_dtype(stored, computed)
         model = kind.get_model(weights)
         missing, unexpected = model.diffusion_model.load_state_dict(weights, strict=False)
         assert not [*missing, *unexpected], (missing, unexpected)
-        cpu = torch.device("cpu")
+        cpu, self._dtype = torch.device("cpu"), computed or stored
         self.model = model_patcher.ModelPatcher(model.eval(), cpu, cpu)
         self.vae = ToyVae(base)
         self.ignored = CountIgnored()
@@ -193,9 +212,10 @@ class Comfy:
     def velocity(self, model: Any, latents: Tensor, time: Tensor, text: Tensor, control: Tensor) -> Tensor:
         """Return the answer of a patched model."""
         model.patch_model()
+        latents, text, control = (one.to(self._dtype) for one in (latents, text, control))
         found: Tensor = model.model.diffusion_model(
             latents, time, context=text, vace_context=control[:, None], vace_strength=[1.0]
-        )
+        ).float()
         model.unpatch_model()
         return found
 
@@ -243,6 +263,25 @@ class Comfy:
         trimmed = self.wan.TrimVideoLatent.execute(samples, trim).args[0]
         (frames,) = self.nodes.VAEDecode().decode(self.vae, trimmed)
         return (frames * 255).round().to(torch.uint8).numpy()
+
+
+def check_layouts() -> None:
+    """Print how many layers of a LoRA on all layers ComfyUI loads into the real layouts, which have no weights here."""
+    from comfy import lora, model_detection
+
+    for name in ("1.3B", "14B"):
+        with torch.device("meta"):
+            transformer = WanVACETransformer3DModel(**LAYOUTS[name])
+            weights = to_comfy_weights(transformer.state_dict())
+            add_lora(transformer, rank=4, alpha=4, dropout=0.0, targets=TARGETS, vace_blocks=True)
+        found = get_peft_model_state_dict(transformer, adapter_name=NAME)
+        given = to_comfy({f"{PREFIX}{key}": value for key, value in found.items()}, {"lora_alpha": 4})
+        kind = model_detection.model_config_from_unet(weights, "")
+        model = kind.get_model(weights, device="meta")
+        shapes = {key: value.shape for key, value in model.diffusion_model.state_dict().items()}
+        same = shapes == {key: value.shape for key, value in weights.items()}
+        loaded = lora.load_lora(given, lora.model_lora_keys_unet(model, {}))
+        print(f"{name}: {type(kind).__name__}, all shapes fit: {same}; layers: {len(loaded)} of {len(given) // 3}")
 
 
 class Names(NamedTuple):
@@ -331,7 +370,7 @@ def compare_velocities(comfy: Comfy, base: Base, bundle: AdapterBundle, names: N
         told = differ(comfy, probe, transformer, model, text, conditioning)
         print(f"velocity, face_scale {set_.face_scale:g}, lora_scale {set_.lora_scale:g}: {told}")
     random = base.load_transformer(torch.float32)
-    add_lora(random, rank=4, alpha=6, dropout=0.0, targets=RANDOM_TARGETS, vace_blocks=True)
+    add_lora(random, rank=4, alpha=6, dropout=0.0, targets=TARGETS, vace_blocks=True)
     for name, value in random.named_parameters():
         if "lora_B" in name:
             value.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
@@ -388,8 +427,8 @@ def with_trigger(prompt: str, trigger: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Read key=value arguments: comfyui, model, output, person, dances, trigger."""
-    known = {"comfyui": "", "model": "", "output": "", "person": "0", "dances": "4", "trigger": ""}
+    """Read key=value arguments: comfyui, model, output, person, dances, trigger, dtype."""
+    known = {"comfyui": "", "model": "", "output": "", "person": "0", "dances": "4", "trigger": "", "dtype": "float32"}
     given, rest = split(arguments, known)
     if rest or not given["comfyui"] or not given["model"]:
         sys.exit(f"give comfyui=<folder> model=<run>/exports output=<folder>, not {' '.join(rest) or 'less'}")
@@ -397,7 +436,8 @@ def main(arguments: list[str]) -> None:
     bundle, output = load_bundle(Path(given["model"])), Path(given["output"]).resolve()
     base = open_base(str(bundle.facts["base"]))
     names = export_files(Path(given["model"]), bundle, output)
-    comfy = Comfy(Path(given["comfyui"]).resolve(), base, output)
+    comfy = Comfy(Path(given["comfyui"]).resolve(), base, output, given["dtype"])
+    check_layouts()
     compare_velocities(comfy, base, bundle, names, with_trigger("a person dancing on a stage", given["trigger"]))
     compare_videos(comfy, base, bundle, names, given)
     print(f"ComfyUI {comfy.version}; keys of LoRAs that it did not load: {len(comfy.ignored.lines)}")

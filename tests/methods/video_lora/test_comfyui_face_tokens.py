@@ -188,14 +188,14 @@ def links(workflow: dict[str, Any]) -> set[str]:
 def test_convert_lora_workflow_leads_from_the_prompt_to_the_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gated: bool, photos: int
 ) -> None:
-    facts = {"prompt": "ohwx, dancing", "negative_prompt": "blurry", "references": photos, "fps": 12}
+    facts = {"prompt": "ohwx, dancing (fast)", "negative_prompt": "blurry", "references": photos, "fps": 12}
     make_bundle(gate_tokens=gated, base="Wan-AI/Wan2.1-VACE-14B-diffusers", **facts).save(tmp_path / "exports")
     convert_lora(tmp_path / "exports", "comfyui", tmp_path / "out", None)
     workflow = json.loads((tmp_path / "out" / "ada_workflow.json").read_text())
     assert links(workflow) == workflow.keys() - {"saved"}  # every node is used, and none is missing
     assert workflow["lora"]["inputs"]["lora_name"] == "ada_comfyui.safetensors"
     assert (workflow["prompt"]["inputs"]["text"], workflow["negative_prompt"]["inputs"]["text"]) == (
-        "ohwx, dancing",
+        r"ohwx, dancing \(fast\)",
         "blurry",
     )
     assert (workflow["video"]["inputs"]["fps"], "14B" in workflow["model"]["inputs"]["unet_name"]) == (12, True)

@@ -27,8 +27,9 @@ def write_comfyui_files(bundle: AdapterBundle, output: Path, lora: str) -> list[
     workflow: dict[str, Any] = json.loads(_WORKFLOW.read_text(encoding="utf-8"))
     lines = []
     workflow["lora"]["inputs"]["lora_name"] = lora
-    workflow["prompt"]["inputs"]["text"] = bundle.facts.get("prompt", "")
-    workflow["negative_prompt"]["inputs"]["text"] = bundle.facts.get("negative_prompt", "")
+    for prompt in ("prompt", "negative_prompt"):
+        text = str(bundle.facts.get(prompt, ""))  # plain parentheses would weigh words
+        workflow[prompt]["inputs"]["text"] = text.replace("(", r"\(").replace(")", r"\)")
     workflow["video"]["inputs"]["fps"] = float(bundle.facts.get("fps") or 16)
     if "14B" in str(bundle.facts.get("base")):
         workflow["model"]["inputs"]["unet_name"] = "wan2.1_vace_14B_fp16.safetensors"
