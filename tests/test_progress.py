@@ -22,6 +22,20 @@ def printed(screen: Console) -> str:
     return screen.file.getvalue()
 
 
+def shown_in_terminal(script: str) -> bytes:
+    """Run a script in a terminal, and return what it showed."""
+    outer, inner = os.openpty()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=inner, stdin=inner, stderr=inner) as process:
+        os.close(inner)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while data := os.read(outer, 4096):
+                shown += data
+    os.close(outer)
+    assert process.returncode == 0
+    return shown
+
+
 def test_track_with_items_yields_them_and_shows_the_count() -> None:
     screen = console()
     assert list(track([1, 2, 3], "frames", console=screen)) == [1, 2, 3]
@@ -67,14 +81,7 @@ def test_waiting_goes_on_while_the_interpreters_lock_is_held() -> None:
         "    time.sleep(1)\n"  # the clock draws itself
         "    ctypes.PyDLL(None).sleep(7)\n"  # sleeps with the lock
     )
-    outer, inner = os.openpty()
-    with subprocess.Popen([sys.executable, "-c", script], stdout=inner, stdin=inner, stderr=inner) as process:
-        os.close(inner)
-        shown = b""
-        with contextlib.suppress(OSError):
-            while data := os.read(outer, 4096):
-                shown += data
-        assert process.wait() == 0
+    shown = shown_in_terminal(script)
     seconds = set(re.findall(rb"holding the lock 0:00:(\d\d)", shown))
     assert len(seconds) >= 2, shown
 
@@ -94,12 +101,4 @@ def test_waiting_ends_though_a_process_that_it_saw_fork_lives_on() -> None:
         "print('went on', time.monotonic() - began < 25)\n"
         "os.kill(worker, signal.SIGKILL)\n"
     )
-    outer, inner = os.openpty()
-    with subprocess.Popen([sys.executable, "-c", script], stdout=inner, stdin=inner, stderr=inner) as process:
-        os.close(inner)
-        shown = b""
-        with contextlib.suppress(OSError):
-            while data := os.read(outer, 4096):
-                shown += data
-    assert process.returncode == 0
-    assert b"went on True" in shown
+    assert b"went on True" in shown_in_terminal(script)

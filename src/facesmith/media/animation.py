@@ -56,14 +56,7 @@ class AnimationReader:
         return len(self.times)
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the wanted frames in ascending order.
-
-        Args:
-            indices: Numbers of frames; IndexError outside 0..N-1.
-
-        Yields:
-            Number and picture (H, W, 3) uint8 RGB.
-        """
+        """Yield the wanted frames in ascending order, see `VideoReader`."""
         return self._read(sorted_indices(self.path, indices, len(self)))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:

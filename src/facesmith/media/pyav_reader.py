@@ -113,14 +113,7 @@ class PyAvReader:
         return self._decoder.start_time
 
     def frames(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the wanted frames in ascending order.
-
-        Args:
-            indices: Numbers of frames; IndexError outside 0..N-1.
-
-        Yields:
-            Number and picture (H, W, 3) uint8 RGB.
-        """
+        """Yield the wanted frames in ascending order, see `VideoReader`."""
         return ((index, self._to_rgb(frame)) for index, frame in self._decoded(indices))
 
     def planes(self, indices: Sequence[int]) -> Iterator[tuple[int, PlaneFrame]]:

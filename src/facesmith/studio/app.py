@@ -1,10 +1,12 @@
-"""`facesmith studio`: serve the page of a project until Ctrl+C."""
+"""The commands that open a page in the browser, `facesmith studio` and `annotate`; what is heavy is imported late."""
 
 import os
 import time
 from pathlib import Path
 
 from facesmith import assets
+from facesmith.annotate.config import AnnotateConfig
+from facesmith.cli.launch import hydra_command
 from facesmith.config.studio import StudioConfig
 from facesmith.errors import UserError
 from facesmith.files import require_writable
@@ -36,6 +38,19 @@ def _make_page(project: Project, max_upload: int) -> Page:
     return make_page(project, max_upload=max_upload)
 
 
+@hydra_command("annotate", AnnotateConfig)
+def annotate(config: AnnotateConfig) -> None:
+    """Open the page on which masks are painted, or convert masks.
+
+    Args:
+        config: Settings of the command.
+    """
+    from facesmith.studio.painting import annotate  # imports torch
+
+    annotate(config)
+
+
+@hydra_command("studio", StudioConfig)
 def studio(config: StudioConfig) -> None:
     """Serve the page until Ctrl+C; what it started goes on.
 

@@ -17,16 +17,7 @@ class LocalEngine:
     threads: int | None = None
 
     def run(self, jobs: Sequence[J], work: Work[J, R], report: Report) -> Iterator[tuple[J, R | Failure]]:
-        """Work on files.
-
-        Args:
-            jobs: The files.
-            work: What is done with each.
-            report: Takes lines and progress.
-
-        Yields:
-            Each file in order, with its result.
-        """
+        """Work on files in their order, see `Engine`."""
         for job in jobs:
             yield job, attempt(partial(work, job, report), work.config)
 

@@ -82,15 +82,7 @@ class RayEngine:
         self.threads = max(1, int(num_cpus))
 
     def run(self, jobs: Sequence[J], work: Work[J, R], report: Report) -> Iterator[tuple[J, R | Failure]]:
-        """Work on files.
-
-        Args:
-            jobs: The files.
-            work: What is done with each; the workers get its settings.
-            report: Takes lines and progress.
-
-        Yields:
-            Each file with its result, as they come.
+        """Work on files, see `Engine`; the workers get the settings of the work.
 
         Raises:
             UserError: There is no such cluster, it has no room for a worker, or a worker cannot start.

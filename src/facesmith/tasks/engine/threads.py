@@ -28,16 +28,7 @@ class ThreadEngine:
         self._count = count
 
     def run(self, jobs: Sequence[J], work: Work[J, R], report: Report) -> Iterator[tuple[J, R | Failure]]:
-        """Work on files.
-
-        Args:
-            jobs: The files.
-            work: What is done with each.
-            report: Takes lines and progress.
-
-        Yields:
-            Each file with its result, as they come; few results wait in memory, whatever the number of files.
-        """
+        """Work on files, see `Engine`; few results wait in memory, whatever the number of files."""
         rest = iter(jobs)
         waiting: dict[Future[R | Failure], J] = {}
         with ThreadPoolExecutor(self._count) as threads:

@@ -1,6 +1,5 @@
 """The recognisers of an evaluation: one interface for the analyzer's, dlib's, faceres and ArcFace."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -11,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from facesmith.assets import UnreachableError, fetch
-from facesmith.errors import UserError
 from facesmith.faces.analyzers.onnx_graph import create_session
 from facesmith.faces.face import Analyzer
+from facesmith.files import file_sha256
 from facesmith.metrics.recogniser import HeldOutRecogniser
 from facesmith.models.recognisers import FACERES_CROP, FACERES_MEANS, ArcFace, convert_faceres
 from facesmith.tasks.evaluate.config import RecogniserName
@@ -143,7 +142,7 @@ def find_recognisers(
     found: list[RecogniserName] = []
     for name in dict.fromkeys(names):
         if name == "arcface" and arcface is not None:
-            tell(f"arcface: {arcface.name}, sha256 {digest_of(arcface)}")
+            tell(f"arcface: {arcface.name}, sha256 {file_sha256(arcface)}")
             ArcFace(arcface)  # a mistake is told before hours of work
             found.append(name)
             continue
@@ -155,19 +154,6 @@ def find_recognisers(
         else:
             found.append(name)
     return found
-
-
-def digest_of(path: Path) -> str:
-    """Return the sha256 of the user's file of ArcFace.
-
-    Raises:
-        UserError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"task.arcface={path}: cannot be read ({error.strerror}); check the path") from None
 
 
 def load_recognisers(

@@ -14,7 +14,7 @@ from facesmith import __version__
 from facesmith.errors import UserError
 from facesmith.faces.face import Analyzer
 from facesmith.faces.profiles.profile import IdentityProfile
-from facesmith.files import make_private_folder, name_full_disk, require_writable, write_text
+from facesmith.files import file_sha256, make_private_folder, name_full_disk, require_writable, write_text
 from facesmith.metrics.figures import PAIR_FIGURES, Figure, identity_figures
 from facesmith.metrics.statistics import LEAST_PAIRS
 from facesmith.progress import progress_bar
@@ -29,7 +29,7 @@ from facesmith.tasks.evaluate.measuring import PairResult
 from facesmith.tasks.evaluate.pairs import Pair, Person, find_people, match_by_name, read_pairs
 from facesmith.tasks.evaluate.people import KnownPerson, People, find_doubles, make_gallery
 from facesmith.tasks.evaluate.people_store import PeopleStore
-from facesmith.tasks.evaluate.recognisers import digest_of, find_recognisers
+from facesmith.tasks.evaluate.recognisers import find_recognisers
 from facesmith.tasks.evaluate.report import Report, describe_training, format_number, render_report
 from facesmith.tasks.evaluate.results import MeasuredPairs, pair_key, to_csv
 from facesmith.tasks.evaluate.shown import show_pairs
@@ -176,7 +176,7 @@ class EvaluateTask:
         """Return what tells recognisers apart."""
         own = self._config.arcface
         return [
-            f"arcface {digest_of(own)}" if own and one.name == "arcface" else one.name for one in worker.recognisers
+            f"arcface {file_sha256(own)}" if own and one.name == "arcface" else one.name for one in worker.recognisers
         ]
 
     def _state_profiles(self) -> list[dict[str, str]]:
