@@ -77,7 +77,13 @@ def overlay_mask(picture: NDArray[np.uint8], mask: NDArray[np.floating]) -> NDAr
 
 
 def shorten_text(text: str, font: Font, width: int) -> str:
-    """Cut a text off, with three dots at its end, where it is wider than `width` px in a font."""
+    """Cut a text off, with three dots at its end, where it is too wide.
+
+    Args:
+        text: One line.
+        font: In which it is drawn.
+        width: Px that it may take.
+    """
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

@@ -97,7 +97,10 @@ def describe_wandb(runs: Sequence[Run]) -> str:
     """Tell where the runs are in W&B, or how to send them there.
 
     Args:
-        runs: The runs.
+        runs: Those that were chosen; of the ones in W&B the first are named.
+
+    Returns:
+        Markup of one line.
     """
     ids = [run.record.wandb_id for run in runs if run.record is not None and run.record.wandb_id]
     if ids:

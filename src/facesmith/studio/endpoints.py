@@ -45,11 +45,30 @@ def _of_people(project: Project) -> dict[str, Callable[..., Any]]:
         return project.people()
 
     def upload(files: list[Any], name: str) -> list[str]:
-        """Keep pictures of a person, uploaded before, in the project's private folder."""
+        """Keep pictures of a person in the project's private folder.
+
+        Args:
+            files: What the upload answered, or what `gradio_client.handle_file` gives.
+            name: Of the person: lower-case letters, digits, - and _; empty: targets of swaps.
+
+        Returns:
+            Their paths, below the project.
+        """
         return upload_to(project, files, name)
 
     def extract(name: str, consent: str, source: str = "", note: str = "", until: str = "") -> dict[str, Any]:
-        """Find a person's faces; returns the job."""
+        """Find a person's faces.
+
+        Args:
+            name: Of the person: lower-case letters, digits, - and _.
+            consent: self, written, licensed, public_domain or synthetic.
+            source: File or folder of the project; empty: what was uploaded for this name.
+            note: Who agreed to what, when.
+            until: Date (2027-12-31) after which the consent no longer holds.
+
+        Returns:
+            The job.
+        """
         words = extract_words(project, name, source, consent, note, until)
         return describe_job(jobs.start(project, words, f"faces of {name}", "use"))
 
@@ -61,7 +80,15 @@ def _of_people(project: Project) -> dict[str, Callable[..., Any]]:
         return {"faces": len(faces), "left_out": left_out, "about": describe_person(project, faces)}
 
     def toggle(name: str, number: int) -> dict[str, Any]:
-        """Leave a face out, or take it back; returns the command that does the same."""
+        """Leave a face out, or take it back.
+
+        Args:
+            name: Of the person.
+            number: Of the face, from 1, as the contact sheet shows it.
+
+        Returns:
+            How many faces there are, and the command that does the same.
+        """
         faces, words = toggle_face(project, name, int(number))
         return {"faces": len(faces), "command": f"facesmith {words}"}
 
@@ -90,7 +117,15 @@ def _of_trainings(project: Project) -> dict[str, Callable[..., Any]]:
         return stop_run(open_run(project, folder))
 
     def resume(folder: str, more_epochs: int = 0) -> dict[str, Any]:
-        """Continue a run, for so many epochs more; 0: as many as were planned."""
+        """Continue a run.
+
+        Args:
+            folder: Of the run, below the project.
+            more_epochs: Beyond those that were planned; 0: none.
+
+        Returns:
+            The job.
+        """
         words = resume_words(project, folder, more_epochs or None)
         return describe_job(jobs.start(project, words, f"training of {folder} goes on", "train"))
 
@@ -122,7 +157,18 @@ def _of_swaps(project: Project, worker: Worker) -> dict[str, Callable[..., Any]]
         resume: bool = False,
         preview: int = 0,
     ) -> dict[str, Any]:
-        """Render a swap, or a sheet of so many frames of it (`preview`); returns the job."""
+        """Render a swap, or a sheet of some frames of it.
+
+        Args:
+            fields: Those of SwapRequest.
+            output: File to write, below the project; empty: named after target and model.
+            side_by_side: Whether the target is shown on the left.
+            resume: Whether what a stopped swap left is used.
+            preview: Frames of the sheet; 0: the whole swap.
+
+        Returns:
+            The job.
+        """
         request = read_request(project, fields)
         words = render_words(project, request, output, side_by_side=side_by_side, resume=resume, preview=int(preview))
         return describe_job(jobs.start(project, words, describe_swap(words), "use"))
@@ -136,11 +182,30 @@ def _of_swaps(project: Project, worker: Worker) -> dict[str, Callable[..., Any]]
 
 def _of_results(project: Project, masks: MasksTab) -> dict[str, Callable[..., Any]]:
     def blend(profiles: list[str], name: str, weights: str = "") -> dict[str, Any]:
-        """Blend profiles by weights; returns the job."""
+        """Blend profiles.
+
+        Args:
+            profiles: Names of people, two or more.
+            name: Of the new identity.
+            weights: One number for each, with spaces between; empty: equal ones.
+
+        Returns:
+            The job.
+        """
         return describe_job(jobs.start(project, blend_words(project, profiles, weights, name), f"blend {name}", "use"))
 
     def interpolate(first: str, second: str, t: float, name: str) -> dict[str, Any]:
-        """Interpolate between two profiles; returns the job."""
+        """Interpolate between two profiles.
+
+        Args:
+            first: Name of a person.
+            second: Name of another.
+            t: 0: the first, 1: the second.
+            name: Of the new identity.
+
+        Returns:
+            The job.
+        """
         words = interpolate_words(project, [first, second], t, name)
         return describe_job(jobs.start(project, words, f"interpolation {name}", "use"))
 
@@ -165,7 +230,15 @@ def _of_results(project: Project, masks: MasksTab) -> dict[str, Callable[..., An
         return draw_ranking(project, folder)
 
     def open_masks(faces: str, occluder: str = "") -> str:
-        """Open the masks of a face set in the painter."""
+        """Open the masks of a face set in the painter.
+
+        Args:
+            faces: Folder of the face set, below the project.
+            occluder: Whose predictions painting starts from; empty: the landmarks' outline.
+
+        Returns:
+            The folder.
+        """
         masks.open(faces, occluder)
         return faces
 

@@ -30,17 +30,35 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def masked_l1(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Compute the mean absolute difference under `weight`, a scalar."""
+    """Compute the mean absolute difference, a scalar.
+
+    Args:
+        picture: (N,C,S,S).
+        truth: (N,C,S,S).
+        weight: (N,1,S,S), at least 0.
+    """
     return masked_mean((picture - truth).abs(), weight)
 
 
 def masked_ssim_loss(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Compute half of 1 - SSIM under `weight`: 0 alike, 1 opposite, a scalar."""
+    """Compute half of 1 - SSIM, a scalar: 0 alike, 1 opposite.
+
+    Args:
+        picture: (N,C,S,S) in -1..1.
+        truth: (N,C,S,S) in -1..1.
+        weight: (N,1,S,S), at least 0.
+    """
     return masked_mean(1 - ssim_map(picture, truth), F.avg_pool2d(weight, WINDOW, 1)) / 2
 
 
 def ramp(progress: float, start: float, length: float) -> float:
-    """Return the strength 0..1 of a loss that comes in at `start` of the training and is whole after `length` more."""
+    """Return the strength 0..1 of a loss that comes in during a training.
+
+    Args:
+        progress: Share of the training that is done, 0..1.
+        start: Share at which it comes in.
+        length: Share after which, from there, it is whole; 0: at once.
+    """
     if progress < start:
         return 0.0
     return min(1.0, (progress - start) / length) if length else 1.0

@@ -42,7 +42,15 @@ class FrameAnalyzer(Protocol[F_contra]):
         ...
 
     def follow(self, frame: F_contra, landmarks: Floats) -> Floats | None:
-        """Find the landmarks (478, 3) of a face again near where it was; None if no face is seen there."""
+        """Find the landmarks of a face again near where it was.
+
+        Args:
+            frame: As the analyzer takes it.
+            landmarks: (478, 3) px, of the frame before.
+
+        Returns:
+            (478, 3) px; None if no face is seen there.
+        """
         ...
 
 
@@ -62,7 +70,13 @@ def detect_faces(analyzer: FrameAnalyzer[F], frame: F, *, embed: bool, thorough:
 
 
 def settle_faces(analyzer: FrameAnalyzer[F], frame: F, faces: Sequence[Face]) -> list[Face]:
-    """Return detected faces with the landmarks that following them gives, so that those of all frames agree."""
+    """Return detected faces with the landmarks that following them gives, so that those of all frames agree.
+
+    Args:
+        analyzer: Follows them.
+        frame: As the analyzer takes it.
+        faces: Of this frame.
+    """
     followed = [(face, analyzer.follow(frame, face.landmarks)) for face in faces]
     return [face if landmarks is None else replace(face, landmarks=landmarks) for face, landmarks in followed]
 

@@ -48,7 +48,14 @@ class SwapLoraDataModule(SwapDataModule):
         super().__init__(config, identity=identity, size=self.base.size, train_size=self.base.train_size)
 
     def split_identities(self) -> list[IdentitySplit]:
-        """Hold out the frames that were held out from the base, and the last frames of the scene."""
+        """Hold out the frames that were held out from the base, and the last frames of the scene.
+
+        Returns:
+            One split: the person's frames, and the scene as the only one.
+
+        Raises:
+            UserError: The person's faces are not found, or the scene has too few faces to hold any out.
+        """
         frames, held_frames = split_frames(self._known_person(), self.base.holdout_frames)
         scene, tail = split_frames(self.scene_faces(self.config.target, "data.target"), self.config.holdout)
         if self.config.holdout and not len(tail):

@@ -29,7 +29,15 @@ class VideoEvaluator(Protocol):
         ...
 
     def recognise(self, frame: Frames, person: FaceEmbeddings) -> list[tuple[NDArray[np.float32], float]]:
-        """Return the faces of a frame (H,W,3): box (4,) in px, and similarity to the person."""
+        """Return the faces of a frame.
+
+        Args:
+            frame: (H,W,3) RGB uint8.
+            person: Whom they are compared with.
+
+        Returns:
+            Of each face its box (4,): left, top, right, bottom in px; and its cosine similarity to the person, -1..1.
+        """
         ...
 
     def evaluate(self, frames: Frames, truth: Frames, poses: Frames, person: FaceEmbeddings) -> dict[str, float]:
@@ -92,7 +100,7 @@ class FaceEvaluator:
         return [(face.box, float(face.embedding @ person.recognised)) for face in self._analyzer(frame)]
 
     def evaluate(self, frames: Frames, truth: Frames, poses: Frames, person: FaceEmbeddings) -> dict[str, float]:
-        """Compute mean similarity of the faces, the share of frames with a face, and of limbs in place."""
+        """Compute similarity of faces, and shares of frames with a face and limbs in place; see `VideoEvaluator`."""
         faces = [self._analyzer(frame) for frame in frames[:: self._every]]
         similarities = [max(float(face.embedding @ person.recognised) for face in each) for each in faces if each]
         return {
@@ -116,7 +124,14 @@ def _find_landmarks(frames: Frames) -> list[NDArray[np.float32] | None]:
 
 
 def flicker(frames: Frames) -> float:
-    """Return the mean absolute second difference along time, in levels of 255: 0 for anything that moves evenly."""
+    """Return the mean absolute second difference along time: 0 for anything that moves evenly.
+
+    Args:
+        frames: (T,H,W,3) RGB uint8; of fewer than three it is 0.
+
+    Returns:
+        In levels of 255.
+    """
     if len(frames) < 3:
         return 0.0
     levels = frames.astype(np.int16)

@@ -324,7 +324,19 @@ class VideoLoraModule(LightningModule):
         return {name: value for name, value in super().state_dict(*args, **kwargs).items() if _is_trained(name)}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Load mapper and LoRA, and the base where it is not loaded yet."""
+        """Load mapper and LoRA, and the base where it is not loaded yet.
+
+        Args:
+            state_dict: Of `state_dict`, which leaves the base out.
+            strict: Whether every tensor of mapper and LoRA must be there, and no other.
+            assign: Whether the tensors take the place of the module's; else they are copied into them.
+
+        Returns:
+            The names that are missing, those of the base among them, and those that are unexpected.
+
+        Raises:
+            RuntimeError: `strict`, and names are missing or unexpected.
+        """
         self.configure_model()
         found = super().load_state_dict(state_dict, strict=False, assign=assign)
         missing = [name for name in found.missing_keys if _is_trained(name)]

@@ -48,11 +48,11 @@ class FaceModel(Protocol):
     transformer: Any
 
     def conditioning(self, batch: Batch, face_scale: Tensor | float) -> dict[str, Any]:
-        """Build the transformer's arguments for the words and faces of a batch."""
+        """Build the transformer's arguments, see `VideoLoraModule.conditioning`."""
         ...
 
     def velocity(self, noisy: Tensor, levels: Tensor, conditioning: dict[str, Any], control: Tensor) -> Tensor:
-        """Return the adapted transformer's estimate of noise minus latents, (N,C,F,h,w)."""
+        """Predict noise minus latents, (N,C,F,h,w), see `VideoLoraModule.velocity`."""
         ...
 
 

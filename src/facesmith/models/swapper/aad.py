@@ -40,7 +40,16 @@ class AttributeModulation(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, source: Tensor, attributes: Tensor) -> Tensor:
-        """Modulate features (N,C,h,w) by a source (N,E) and attributes (N,A,h,w)."""
+        """Modulate features.
+
+        Args:
+            features: (N,C,h,w).
+            source: The person, (N,E).
+            attributes: Of the target, (N,A,h,w).
+
+        Returns:
+            (N,C,h,w).
+        """
         features = self.normalise(features)
         scale, shift = self.identity(source)[:, :, None, None].chunk(2, 1)
         as_source = (1 + scale) * features + shift
@@ -79,7 +88,16 @@ class AadBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
 
     def forward(self, features: Tensor, source: Tensor, attributes: Tensor) -> Tensor:
-        """Return (N,out_channels,h,w)."""
+        """Modulate and convolve, beside a shortcut.
+
+        Args:
+            features: (N,channels,h,w).
+            source: The person, (N,E).
+            attributes: Of the target, (N,A,h,w).
+
+        Returns:
+            (N,out_channels,h,w).
+        """
         hidden = features
         for modulate, convolve in zip(self.modulations, self.convolutions, strict=True):
             hidden = convolve(F.leaky_relu(modulate(hidden, source, attributes), _DECODER_SLOPE))

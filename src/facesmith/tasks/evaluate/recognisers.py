@@ -110,7 +110,12 @@ class ArcFaceRecogniser:
 
 
 def compare(measure: Measure, embedding: Floats, others: Floats) -> NDArray[np.float64]:
-    """Compare an embedding (E,) with others (N,E).
+    """Compare an embedding with others.
+
+    Args:
+        measure: cosine, or distance.
+        embedding: (E,).
+        others: (N,E).
 
     Returns:
         (N,), cosine or distance.
@@ -121,7 +126,15 @@ def compare(measure: Measure, embedding: Floats, others: Floats) -> NDArray[np.f
 
 
 def average(measure: Measure, embeddings: Floats) -> Floats:
-    """Return the mean of a person's embeddings (N,E), L2-normalised where they are."""
+    """Return the mean of a person's embeddings.
+
+    Args:
+        measure: How they are compared.
+        embeddings: (N,E).
+
+    Returns:
+        (E,), L2-normalised where they are compared by cosine.
+    """
     mean = embeddings.mean(0)
     return _normalize(mean) if measure == "cosine" else mean
 

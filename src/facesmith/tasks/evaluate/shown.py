@@ -45,7 +45,13 @@ def cut_faces(
 
 
 def show_pairs(chosen: Sequence[tuple[Pair, PairResult]], people: People, backend: Backend) -> list[ShownPair]:
-    """Return pairs with their pictures."""
+    """Return pairs with their pictures.
+
+    Args:
+        chosen: Pairs and what was measured of them.
+        people: Who was put on.
+        backend: What decodes videos.
+    """
     shown = []
     for pair, result in chosen:
         person = people.sources[result.person]

@@ -37,7 +37,12 @@ class Comparison:
 
 
 def tabulate(results: Iterable[PairResult], figures: Sequence[Figure]) -> Table:
-    """Return a column a figure, nan where a pair lacks it."""
+    """Return a column a figure, nan where a pair lacks it.
+
+    Args:
+        results: A row each.
+        figures: A column each.
+    """
     columns: dict[str, list[float]] = {figure.name: [] for figure in figures}
     for result in results:
         for name, column in columns.items():
@@ -46,13 +51,24 @@ def tabulate(results: Iterable[PairResult], figures: Sequence[Figure]) -> Table:
 
 
 def summarize(table: Table, figures: Sequence[Figure]) -> dict[str, Estimate]:
-    """Estimate each figure that was measured on some pair, by name."""
+    """Estimate each figure that was measured on some pair, by name.
+
+    Args:
+        table: Of `tabulate`.
+        figures: Those to estimate.
+    """
     found = {figure.name: estimate(table[figure.name], figure.reduction) for figure in figures}
     return {name: one for name, one in found.items() if one.count}
 
 
 def compare(ours: Table, theirs: Table, figures: Sequence[Figure]) -> list[Comparison]:
-    """Compare two sets of swaps of the same pairs, figure by figure."""
+    """Compare two sets of swaps of the same pairs, figure by figure.
+
+    Args:
+        ours: Of `tabulate`.
+        theirs: Of the same pairs, in the same order.
+        figures: Those to compare; one measured on fewer than two pairs of both is left out.
+    """
     rows = list[Comparison]()
     for figure in figures:
         a, b = ours[figure.name], theirs[figure.name]

@@ -134,7 +134,17 @@ def extraction_settings(
     analyzer: Callable[[], Analyzer],
     progress: bool,
 ) -> ExtractionSettings:
-    """Return how a task extracts the faces of one person: as in training, without smoothing."""
+    """Return how a task extracts the faces of one person: as in training, without smoothing.
+
+    Args:
+        config: Settings of the task.
+        name: Of the person.
+        consent: Kind of the consent.
+        consent_note: Who agreed to what, when.
+        expires: Date after which the consent no longer holds.
+        analyzer: Makes an analyzer; each thread gets its own.
+        progress: Whether to show a progress bar.
+    """
     return ExtractionSettings(
         name=name,
         root=config.face_sets,

@@ -248,7 +248,13 @@ class FileSwapper:
                 report.advance(reader.path, number + 1, len(frames))
 
     def decide(self, reader: VideoReader, frames: range, select: FaceSelector) -> None:
-        """Let a selector count places from the left in frames that are not written again."""
+        """Let a selector count places from the left in frames that are not written again.
+
+        Args:
+            reader: Of the video.
+            frames: Their numbers.
+            select: Counts until it has decided.
+        """
         if not select.undecided or not frames:
             return
         look = VideoProcessor[None](

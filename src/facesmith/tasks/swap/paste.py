@@ -56,13 +56,31 @@ def fade_mask(mask: Floats) -> Floats:
 
 
 def warp_mask(mask: Floats, matrix: Matrix, bounds: Bounds) -> Floats:
-    """Return a faded mask in a box of the picture, (H,W) 0..1."""
+    """Warp a crop's mask into the picture.
+
+    Args:
+        mask: (S,S) 0..1, faded towards its rim.
+        matrix: From the picture to the crop, (2,3).
+        bounds: Box of the picture: left, top, right, bottom in px.
+
+    Returns:
+        The mask in the box, (H,W) 0..1.
+    """
     warped = _warp(mask, _to_box(matrix, bounds), _shape(bounds), cv2.BORDER_CONSTANT, cv2.INTER_LINEAR)
     return np.asarray(np.clip(warped, 0, 1), np.float32)
 
 
 def warp_back(face: Floats, matrix: Matrix, bounds: Bounds) -> Floats:
-    """Return a crop (S,S) or (S,S,C) in a box of the picture."""
+    """Warp a crop into the picture.
+
+    Args:
+        face: (S,S) or (S,S,C).
+        matrix: From the picture to the crop, (2,3).
+        bounds: Box of the picture: left, top, right, bottom in px.
+
+    Returns:
+        The crop in the box, (H,W) or (H,W,C).
+    """
     return _warp(face, _to_box(matrix, bounds), _shape(bounds), cv2.BORDER_REPLICATE, cv2.INTER_CUBIC)
 
 
@@ -176,7 +194,15 @@ def tile_points(points: Floats, k: int) -> Floats:
 
 
 def untile(parts: npt.NDArray[Scalar], k: int) -> npt.NDArray[Scalar]:
-    """Join tiles (Nkk,S,S,C) of `tile` to crops (N,kS,kS,C) again."""
+    """Join tiles of `tile` to crops again.
+
+    Args:
+        parts: (Nkk,S,S,C).
+        k: Tiles along a side.
+
+    Returns:
+        (N,kS,kS,C).
+    """
     count, small, _, channels = parts.shape
     whole = parts.reshape(count // (k * k), k, k, small, small, channels).transpose(0, 3, 1, 4, 2, 5)
     return np.ascontiguousarray(whole.reshape(-1, small * k, small * k, channels))

@@ -38,7 +38,7 @@ class PlaneAnalyzer:
         return self._analyzer.search(_whole(frame))
 
     def analyse(self, frame: PlaneFrame, detections: Sequence[Detection], *, embed: bool) -> list[Face]:
-        """Return the faces behind detections, the largest first, px of the frame."""
+        """Return the faces behind detections, the largest first, px of the frame; see `FrameAnalyzer`."""
         if not detections:
             return []
         shrink = max(1, int(min(each.size for each in detections) / _NEEDED))
@@ -55,7 +55,7 @@ class PlaneAnalyzer:
         return [_move_back(face, offset, shrink) for face in self._analyzer.analyse(picture, moved, embed=embed)]
 
     def follow(self, frame: PlaneFrame, landmarks: Floats) -> Floats | None:
-        """Find the landmarks of a face again near where it was, px of the frame; None if no face is seen there."""
+        """Find the landmarks of a face again, px of the frame; see `FrameAnalyzer`."""
         matrix = follow_matrix(landmarks)
         if not np.isfinite(matrix).all():
             return None

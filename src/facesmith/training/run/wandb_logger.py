@@ -109,7 +109,13 @@ class MediaLogger(Protocol):
     """Whether it may."""
 
     def log_media(self, key: str, path: Path, step: int) -> None:
-        """Upload an image or an mp4."""
+        """Upload an image or an mp4.
+
+        Args:
+            key: Name of its panel.
+            path: Of the file.
+            step: Of the optimiser.
+        """
         ...
 
 

@@ -50,15 +50,20 @@ class ToyEvaluator:
     """Compares heads by the colours of 4x4 fields, and bodies by where they are bright; see `VideoEvaluator`."""
 
     def find_heads(self, frames: Frames, poses: Frames, person: FaceEmbeddings) -> NDArray[np.float32]:
-        """Return the boxes (T,4) of the rings in the pose video, in px: nobody else is there."""
+        """Return the rings in the pose video, where nobody else is; see `VideoEvaluator`."""
         return find_rings(poses)
 
     def recognise(self, frame: Frames, person: FaceEmbeddings) -> list[tuple[NDArray[np.float32], float]]:
-        """Return no face: a frame without its pose does not say where the head is."""
+        """Return no face: a frame without its pose does not say where the head is; see `VideoEvaluator`."""
         return []
 
     def evaluate(self, frames: Frames, truth: Frames, poses: Frames, person: FaceEmbeddings) -> dict[str, float]:
-        """Compute cosine (`likeness`) and projection on the person's colours from the mean person, and body overlap."""
+        """Compute metrics by name; see `VideoEvaluator`.
+
+        Returns:
+            Of the head's colours, less the mean person's: cosine to the person's (`likeness`) and projection on them
+            (`projection`: 0 the mean person, 1 the person); `pose_agreement`, 0..1, is the overlap of the bodies.
+        """
         boxes = find_rings(poses)
         photo = person.picture
         colours = _fields(photo, _photo_middle(photo), _PORTRAIT_RADIUS) - mean_person_colours()
@@ -70,7 +75,14 @@ class ToyEvaluator:
 
 
 def find_rings(poses: Frames) -> NDArray[np.float32]:
-    """Return the boxes (T,4) of the rings in a pose video (T,H,W,3), in px."""
+    """Return where the rings of a pose video are, which stand for heads.
+
+    Args:
+        poses: (T,H,W,3) RGB uint8.
+
+    Returns:
+        (T,4): left, top, right, bottom in px, NaN where there is none.
+    """
     return np.stack([_find_ring(pose) for pose in poses])
 
 
@@ -97,7 +109,14 @@ def head_colours(frames: Tensor, boxes: Tensor) -> Tensor:
 
 
 def portrait_colours(pictures: Tensor) -> Tensor:
-    """Return the colours (N,48) of portraits (N,S,S,3) uint8, less the mean person's."""
+    """Return the colours of portraits, less the mean person's.
+
+    Args:
+        pictures: (N,S,S,3) RGB uint8.
+
+    Returns:
+        (N,48) in -1..1.
+    """
     middle = pictures.shape[1] / 2
     return torch.stack([_fields(one, (middle, middle), _PORTRAIT_RADIUS) for one in pictures]) - mean_person_colours()
 
