@@ -11,7 +11,7 @@ from facesmith.config.settings import FROM_FILE, PathSetting
 
 _CHECKPOINT: Final = ".ckpt"
 _PLACES: Final = ("", "exports", "checkpoints")  # of a run's folder
-_REPORTS: Final = (".html", ".json", ".csv", ".txt", ".pdf", ".png", ".jpg", ".mp4")
+_REPORTS: Final = (".html", ".json", ".csv", ".txt", ".pdf")
 
 
 def _suffixed(*suffixes: str) -> AfterValidator:
