@@ -3,9 +3,11 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from facesmith.faces.analyzers.native_log import filter_stderr
+from facesmith.methods.video_lora.pose_landmarks import PoseLandmarker
 
 
 def test_filter_stderr_noise_is_dropped_and_the_rest_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
@@ -61,3 +63,10 @@ raise SystemExit("another error")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "an error\nanother error\n"
+
+
+def test_pose_landmarker_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    landmarker = PoseLandmarker()
+    landmarker(np.zeros((64, 64, 3), np.uint8), 0)
+    landmarker.close()
+    assert capfd.readouterr().err == ""

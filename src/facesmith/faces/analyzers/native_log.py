@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Final
 
-# absl's own severity prefixes, and TensorFlow Lite's two lines at start; errors and all else pass.
-_NOISE: Final = re.compile(rb"^([WI]\d{4} |INFO: Created TensorFlow|WARNING: (All log|Logging before))")
+# absl's own severity prefixes, and the lines of TensorFlow Lite and LiteRT at start; errors and all else pass.
+_NOISE: Final = re.compile(
+    rb"^([WI]\d{4} |INFO: Created TensorFlow|WARNING: (All log|Logging before)|(INFO|WARNING): \[\w+\.cc:\d+\] )"
+)
 
 
 class _Redirection:

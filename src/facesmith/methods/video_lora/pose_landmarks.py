@@ -62,7 +62,8 @@ class PoseLandmarker:
 
     def close(self) -> None:
         """Free the native graph."""
-        self._native.close()
+        with native_log.filter_stderr():
+            self._native.close()
 
 
 class CrowdLandmarker:
