@@ -123,7 +123,9 @@ def _without_types(
     found = schema
     for step in loc:
         members = _members(found)
-        if len(members) > 1:
+        if len(members) > 1 and str(step).startswith("function-"):  # a validator of several of the types
+            union = tuple(kept) if union is None else union
+        elif len(members) > 1:
             union = tuple(kept) if union is None else union
             found = next((one for one in members if _is_named(one, str(step))), None)
         elif step == "[key]":

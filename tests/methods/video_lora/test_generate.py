@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from facesmith.config.schema import TrainConfig
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import InferConfig, TrainConfig
 from facesmith.errors import UserError
 from facesmith.media.video import open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle, collect_bundle, load_bundle
-from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.base import Base, open_base
 from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator, build_scheduler
 from facesmith.tasks.generate.config import GenerateTaskConfig
 from facesmith.tasks.generate.task import GenerateTask
@@ -289,8 +290,42 @@ def test_open_base_two_experts_raises(base: Path, tmp_path: Path) -> None:
     for part in base.iterdir():
         (tmp_path / part.name).symlink_to(part)
     (tmp_path / "transformer_2").mkdir()
-    with pytest.raises(UserError, match=r"has two transformers, one for high and one for low noise"):
-        open_base(str(tmp_path))
+    with pytest.raises(UserError, match=r"^task.base=.*has two transformers, one for high and one for low noise"):
+        open_base(str(tmp_path), "task.base")
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("task.references=5", "task.references=5: must be less than or equal to 4, or text, or a list: [a, b]"),
+        (
+            "task.loras=[style.safetensors]",
+            "task.loras.0=style.safetensors: must be {file: <a LoRA of Wan>, scale: 1.0}",
+        ),
+        ("task.loras=[{file: style.safetensors}]", "task.loras.0: must be {file: <a LoRA of Wan>, scale: 1.0}"),
+        ("task.loras=[{file: style.safetensors, scale: a}]", "task.loras.0.scale=a: must be a number"),
+    ],
+)
+def test_generate_settings_that_cannot_be_are_one_line(given: str, line: str, tmp_path: Path) -> None:
+    flat = [f"task.model={tmp_path}", f"source={tmp_path}", f"output={tmp_path / 'out'}"]
+    with pytest.raises(UserError) as caught:
+        load_config("infer", InferConfig, ["task=generate", *flat, given])
+    assert str(caught.value) == line
+
+
+def test_generate_bad_lora_is_refused_before_the_base_is_loaded(
+    exports: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "style.safetensors").write_bytes(b"")
+    monkeypatch.setattr(Base, "load_vae", lambda *_: pytest.fail("the base was loaded"))
+    with pytest.raises(UserError, match=r"^task.loras: .*style.safetensors: is no safetensors file"):
+        VideoGenerator(
+            open_base(str(base)),
+            load_bundle(exports),
+            scheduler="base",
+            offload="none",
+            loras=[(tmp_path / "style.safetensors", 1.0)],
+        )
 
 
 def test_load_text_encoder_of_zeros_raises(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

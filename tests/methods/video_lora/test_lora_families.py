@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from facesmith.errors import UserError
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.generation import load_further_lora
+from facesmith.methods.video_lora.generation import load_further_lora, read_further_lora
 from facesmith.methods.video_lora.lora import load_lora, save_comfy, set_lora_scale
 
 Tensors = dict[str, torch.Tensor]
@@ -101,6 +101,18 @@ def test_load_lora_differences_are_left_out_and_told(tmp_path: Path, caplog: pyt
             lambda found: found.update({f"{LAYER}.lora_up.weight": torch.ones(144, 3)}),
             r"do not fit each other",
         ),
+        (
+            lambda found: found.update({f"{LAYER}.alpha": torch.ones(3)}),
+            r"alpha is no finite number; copy it again",
+        ),
+        (
+            lambda found: found.update({f"{LAYER}.lora_up.weight": UP * torch.nan}),
+            r"holds NaN or infinity; copy it again",
+        ),
+        (
+            lambda found: found.update({f"{LAYER}.lora_up.weight": UP.to(torch.int8)}),
+            r"is stored as int8; give the LoRA as it was trained",
+        ),
     ],
 )
 def test_load_lora_what_is_no_lora_raises(change: Callable[[Tensors], object], line: str, tmp_path: Path) -> None:
@@ -124,7 +136,7 @@ def test_load_further_lora_changes_the_answer_and_fits_the_base(base: Path, tmp_
     }
     with torch.no_grad():
         bare = transformer(**given)[0]
-        load_further_lora(transformer, opened, tmp_path / "style.safetensors", "lora_0")
+        load_further_lora(transformer, *read_further_lora(opened, tmp_path / "style.safetensors"), "lora_0")
         set_lora_scale(transformer, 0.0, {"lora_0": 1.0})
         styled = transformer(**given)[0]
         set_lora_scale(transformer, 0.0, {"lora_0": 0.0})
@@ -134,5 +146,5 @@ def test_load_further_lora_changes_the_answer_and_fits_the_base(base: Path, tmp_
     wide = {name: torch.ones(4, 1536) if "down" in name else torch.ones(1536, 4) for name in FAMILIES["comfyui"]}
     wide = {name: value for name, value in wide.items() if "alpha" not in name}
     save_file({name: value.clone() for name, value in wide.items()}, tmp_path / "wide.safetensors")
-    with pytest.raises(UserError, match=r"wide.safetensors: is for a base with 1536 numbers at blocks.0.attn1.to_q"):
-        load_further_lora(transformer, opened, tmp_path / "wide.safetensors", "lora_1")
+    with pytest.raises(UserError, match=r"^task.loras: .*wide.safetensors: is for a base with 1536 numbers"):
+        read_further_lora(opened, tmp_path / "wide.safetensors")

@@ -1,6 +1,8 @@
 """Reference photos: as diffusers prepares them, drawn for batches, scaled, and in generated videos."""
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,12 @@ import torch
 from diffusers import WanVACEPipeline
 from PIL import Image
 
-from facesmith.config.schema import TrainConfig
+from facesmith.cli.composition import load_config
+from facesmith.config.schema import InferConfig, TrainConfig
 from facesmith.errors import UserError
+from facesmith.faces.face import Analyzer
+from facesmith.faces.profiles.profile import IdentityProfile
+from facesmith.media.images import read_image
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle, collect_bundle, load_bundle
 from facesmith.methods.video_lora.base import open_base
 from facesmith.methods.video_lora.face_embeddings import crop_head
@@ -21,6 +27,12 @@ from facesmith.methods.video_lora.references import letterbox, sample_references
 from facesmith.tasks.generate.references import choose_references
 
 Settings = Callable[..., TrainConfig]
+
+
+def build_analyzer() -> Analyzer:
+    given = ["task=generate", "task.model=.", "source=.", "output=out"]
+    built: Analyzer = load_config("infer", InferConfig, given).analyzer.build()
+    return built
 
 
 def noise_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -141,6 +153,36 @@ def test_video_generator_photos_are_dropped_and_scaled(bundle: AdapterBundle, ba
         output_type="np",
     ).frames[0]
     assert np.abs(seen - theirs * 255).max() <= 1
+
+
+def test_choose_references_of_somebody_else_are_not_the_persons(
+    bundle: AdapterBundle, two_people: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ben = IdentityProfile.create(
+        id="ben", embedder="clip", embedding_mean=np.ones(4), embedding_std=np.ones(4), num_frames=3, consent="self"
+    )
+    caplog.set_level("INFO")
+    assert choose_references(None, bundle, None, ben) == []
+    assert "no photos are shown, for the model holds those of dancer; give ben's as task.references" in caplog.text
+    assert choose_references(0, bundle, None, ben) == []
+    with pytest.raises(
+        UserError, match=r"references=2: the model holds photos of dancer, not of ben; give files, or 0"
+    ):
+        choose_references(2, bundle, None, ben)
+    with closing(build_analyzer()) as analyzer:
+        woman = max(analyzer(read_image(two_people / "woman0.jpg")), key=lambda face: face.score)
+        embedding = torch.from_numpy(woman.embedding)
+        recogniser = analyzer.embedder
+    known = replace(bundle, recognised=-embedding, facts={**bundle.facts, "recogniser": recogniser})
+    photo = str(two_people / "more" / "both.png")
+    assert len(choose_references(photo, known, build_analyzer, ben)) == 1  # ben has another network's embedding
+    assert "not compared with ben" in caplog.text
+    assert "shows 2 faces" in caplog.text
+    same = ben.model_copy(update={"embedder": recogniser, "embedding_mean": embedding.tolist()})
+    assert len(choose_references(photo, known, build_analyzer, same)) == 1
+    man = str(two_people / "man0.png")
+    with pytest.raises(UserError, match=r"task.references: .*man0.png shows somebody else than ben"):
+        choose_references(man, known, build_analyzer, same)
 
 
 def test_choose_references_numbers_and_files(bundle: AdapterBundle, tmp_path: Path) -> None:

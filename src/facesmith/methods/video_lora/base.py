@@ -38,35 +38,36 @@ _SAMPLE: Final = 1 << 16  # bytes hashed out of every _STRIDE of a weight file
 _STRIDE: Final = 1 << 26
 
 
-def open_base(name: str) -> "Base":
+def open_base(name: str, setting: str = "model.base") -> "Base":
     """Find a base; nothing is loaded yet.
 
     Args:
         name: `asset:<name>`, a folder, or a hub id, which is downloaded once.
+        setting: Key that an error names.
 
     Raises:
         UserError: there is none, or it is no Wan-VACE pipeline in diffusers' format.
     """
     folder = Path(assets.resolve(name)).expanduser()
     if not folder.is_dir():
-        folder = _download(name)
-    base = Base(name, folder)
+        folder = _download(name, setting)
+    base = Base(name, folder, setting)
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
     if not (folder / "model_index.json").is_file() or missing:
         what = f"lacks {', '.join(missing)}" if missing and len(missing) < len(_PARTS) else "is no diffusers pipeline"
         raise UserError(
-            f"model.base={name}: {what}; give a folder or hub id in diffusers' format, such as "
+            f"{setting}={name}: {what}; give a folder or hub id in diffusers' format, such as "
             "Wan-AI/Wan2.1-VACE-1.3B-diffusers"
         )
     if (folder / "transformer_2").is_dir():
         raise UserError(
-            f"model.base={name}: has two transformers, one for high and one for low noise (Wan2.2), which cannot be "
-            "trained; give a base with one, such as Wan-AI/Wan2.1-VACE-1.3B-diffusers"
+            f"{setting}={name}: has two transformers, one for high and one for low noise (Wan2.2), which cannot be "
+            "used; give a base with one, such as Wan-AI/Wan2.1-VACE-1.3B-diffusers"
         )
     found = base.transformer_config.get("_class_name")
     if found != TRANSFORMER:
         raise UserError(
-            f"model.base={name}: its transformer is a {found}, not a {TRANSFORMER}; pose videos need a VACE base, such "
+            f"{setting}={name}: its transformer is a {found}, not a {TRANSFORMER}; pose videos need a VACE base, such "
             "as Wan-AI/Wan2.1-VACE-1.3B-diffusers"
         )
     return base
@@ -79,10 +80,12 @@ class Base:
     Attributes:
         name: As the user gave it.
         folder: Where `model_index.json` lies.
+        setting: Key that errors name.
     """
 
     name: str
     folder: Path
+    setting: str = "model.base"
 
     @cached_property
     def transformer_config(self) -> dict[str, Any]:
@@ -194,8 +197,8 @@ class Base:
             import transformers
 
             raise UserError(
-                f"model.base={self.name}: transformers {transformers.__version__} loaded its text encoder with word "
-                "embeddings of zeros, so that every prompt means the same; install another release of transformers"
+                f"{self.setting}={self.name}: transformers {transformers.__version__} loaded its text encoder with "
+                "word embeddings of zeros, so that every prompt means the same; install another release of transformers"
             )
         return model.eval().requires_grad_(False)
 
@@ -211,7 +214,8 @@ class Base:
         library = _CLASSES[part].get(name) if isinstance(name, str) else None
         if library is None:
             raise UserError(
-                f"model.base={self.name}: its {part} is {stated}; model_index.json may name {', '.join(_CLASSES[part])}"
+                f"{self.setting}={self.name}: its {part} is {stated}; model_index.json may name "
+                f"{', '.join(_CLASSES[part])}"
             )
         return getattr(importlib.import_module(library), str(name))
 
@@ -225,7 +229,7 @@ class Base:
                 raise
             why = " ".join(str(error).split())[:160]
             raise UserError(
-                f"model.base={self.name}: its {part} cannot be loaded ({why}); download the base again"
+                f"{self.setting}={self.name}: its {part} cannot be loaded ({why}); download the base again"
             ) from error
 
     def _size(self, key: str, place: int | None = None) -> int:
@@ -234,7 +238,7 @@ class Base:
         if place is not None and isinstance(found, list) and place < len(found):
             found = found[place]
         if not isinstance(found, int) or found < 1:
-            raise UserError(f"model.base={self.name}: its transformer's {key} is {found}; download the base again")
+            raise UserError(f"{self.setting}={self.name}: its transformer's {key} is {found}; download the base again")
         return found
 
     def _read_json(self, name: str) -> dict[str, Any]:
@@ -245,10 +249,11 @@ class Base:
                 raise ValueError("no group of keys")
         except OSError as error:
             raise UserError(
-                f"model.base={self.name}: {path} cannot be read ({error.strerror}); give a diffusers folder of Wan-VACE"
+                f"{self.setting}={self.name}: {path} cannot be read ({error.strerror}); give a diffusers folder of "
+                "Wan-VACE"
             ) from None
         except (ValueError, RecursionError):
-            raise UserError(f"model.base={self.name}: {path} is damaged; download the base again") from None
+            raise UserError(f"{self.setting}={self.name}: {path} is damaged; download the base again") from None
         return found
 
 
@@ -266,18 +271,18 @@ def cast_rope_to_float(transformer: nn.Module) -> Any:
     return transformer
 
 
-def _download(name: str) -> Path:
+def _download(name: str, setting: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise UserError(f"model.base={name}: there is no such folder; give a diffusers folder of Wan-VACE, or a hub id")
+        raise UserError(f"{setting}={name}: there is no such folder; give a diffusers folder of Wan-VACE, or a hub id")
     try:
         return Path(snapshot_download(name, allow_patterns=["model_index.json", *(f"{part}/*" for part in _PARTS)]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         why = " ".join(str(error).split())[:160]
         raise UserError(
-            f"model.base={name}: is no folder, and could not be downloaded from the hub ({why}); download it elsewhere "
+            f"{setting}={name}: is no folder, and could not be downloaded from the hub ({why}); download it elsewhere "
             "and give the folder"
         ) from None
 

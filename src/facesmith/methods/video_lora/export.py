@@ -53,7 +53,7 @@ def convert_lora(source: Path, to: str, output: Path, base: str | None) -> list[
     loaded = _load(source)
     tensors, config, facts = loaded if isinstance(loaded, tuple) else (loaded.lora, loaded.lora_config, loaded.facts)
     if base is not None:
-        check_lora_fits_base(tensors, facts, open_base(base), f"ckpt_path={source}")
+        check_lora_fits_base(tensors, facts, open_base(base, "base"), f"ckpt_path={source}")
     name = facts.get("identity") or source.stem
     path = output / f"{name}_{to}.safetensors"
     if path.resolve() == source.resolve():
@@ -91,7 +91,7 @@ def export_graphs(source: Path, to: str, output: Path, base: str | None, opset: 
     bundle = load_bundle(source)
     written = [export_mapper(bundle, output / "mapper.onnx", opset)]
     if to == "onnx":
-        opened = open_base(base or str(bundle.facts["base"]))
+        opened = open_base(base or str(bundle.facts["base"]), "base")
         check_lora_fits_base(bundle.lora, bundle.facts, opened, f"ckpt_path={source}")
         written.append(export_transformer(bundle, opened.name, output / "transformer.onnx", opset))
     return [
@@ -160,7 +160,7 @@ def export_transformer(
     Raises:
         UserError: memory or disk do not suffice, or the graph does not compute what torch computes.
     """
-    base = open_base(base_name)
+    base = open_base(base_name, "base")
     weights = 4.0 * count_weights(base, None)[0]
     if weights * _MEMORY > free_memory():
         raise UserError(

@@ -73,7 +73,8 @@ def to_diffusers(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float
         Tensors in diffusers' names, and the alpha of each layer that states one.
 
     Raises:
-        UserError: it is a LoKr, LoHa or DoRA, a key belongs to no known layer, or a layer lacks a half.
+        UserError: it is a LoKr, LoHa or DoRA, a key belongs to no known layer, a layer lacks a half, or holds no finite
+            numbers.
     """
     for kind, pattern in _OTHER_KINDS.items():
         if any(pattern.search(name) for name in tensors):
@@ -93,7 +94,7 @@ def to_diffusers(tensors: Tensors, path: Path) -> tuple[Tensors, dict[str, float
             )
         layer, part = found
         if part is None:
-            alphas[layer] = float(value)
+            alphas[layer] = _read_alpha(name, value, path)
         else:
             renamed[f"transformer.{layer}.{_HALVES[part]}.weight"] = value
     if not renamed:
@@ -117,6 +118,12 @@ def _find_layer(name: str) -> tuple[str, str | None] | None:
     return None
 
 
+def _read_alpha(name: str, value: Tensor, path: Path) -> float:
+    if value.numel() != 1 or not bool(value.isfinite().all()):
+        raise UserError(f"{path}: {name} is no finite number; copy it again")
+    return float(value)
+
+
 def _check_halves(tensors: Tensors, path: Path) -> None:
     halves = Counter(name.rsplit(".lora_", 1)[0] for name in tensors)
     alone = [layer.removeprefix("transformer.") for layer, count in halves.items() if count != 2]
@@ -131,3 +138,10 @@ def _check_halves(tensors: Tensors, path: Path) -> None:
                 f"{path}: the two matrices of {layer.removeprefix('transformer.')} do not fit each other "
                 f"({tuple(down.shape)}, {tuple(up.shape)}); copy it again"
             )
+        for matrix in (down, up):
+            name = layer.removeprefix("transformer.")
+            if not matrix.is_floating_point():
+                kind = str(matrix.dtype).removeprefix("torch.")
+                raise UserError(f"{path}: a matrix of {name} is stored as {kind}; give the LoRA as it was trained")
+            if not bool(matrix.float().isfinite().all()):
+                raise UserError(f"{path}: a matrix of {name} holds NaN or infinity; copy it again, or train it again")

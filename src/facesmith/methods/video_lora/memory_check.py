@@ -119,7 +119,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         remedies.append(_Remedy("model.base_storage", "nf4", {"storage": "nf4"}))
     if gpu and model.optimizer.kind == "adamw":
         remedies.append(_Remedy("model.optimizer.kind", "adamw_8bit", {"optimizer": "adamw_8bit"}))
-    _check_memory(f"model.base={base.name}", job, stages, remedies, base.temporal_compression, "data")
+    _check_memory(f"{base.setting}={base.name}", job, stages, remedies, base.temporal_compression, "data")
 
 
 def describe_duration(base: Base, shape: ClipShape, *, checkpointing: bool, steps: int) -> str:
@@ -212,8 +212,8 @@ def place_text_encoder(base: Base) -> tuple[torch.device, torch.dtype]:
         if count * dtype.itemsize < free:
             return torch.device("cpu"), dtype
     raise UserError(
-        f"model.base={base.name}: its text encoder needs {format_bytes(count * 2)} of memory, {format_bytes(free)} are "
-        "free; close other programs, or encode on a larger computer and copy its cache (data.cache) here"
+        f"{base.setting}={base.name}: its text encoder needs {format_bytes(count * 2)} of memory, {format_bytes(free)} "
+        "are free; close other programs, or encode on a larger computer and copy its cache (data.cache) here"
     )
 
 

@@ -1,5 +1,6 @@
 """Settings of the generate task."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -15,6 +16,13 @@ class LoraChoice(Settings):
     """A .safetensors file, or a .pth file of tensors alone."""
     scale: float
     """1: as trained."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_both(cls, choice: object) -> object:
+        if not isinstance(choice, Mapping) or not {"file", "scale"} <= choice.keys():
+            raise ValueError("must be {file: <a LoRA of Wan>, scale: 1.0}")
+        return choice
 
 
 class GenerateTaskConfig(WholeTaskConfig):

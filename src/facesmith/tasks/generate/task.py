@@ -44,6 +44,7 @@ Pixels = npt.NDArray[np.uint8]
 LOG: Final = "generated.json"  # key of each finished video by file name
 CONTACT_SHEET: Final = "contact_sheet.png"
 WAN_FPS: Final = 16.0
+_SAME_EMBEDDING: Final = 0.999  # cosine similarity
 _SAME_RATE: Final = 0.05  # frames per second
 _SENSIBLE: Final = (0.1, 2.0)  # of face_scale
 _FRAMES_SHOWN: Final = 3  # of a video in the contact sheet
@@ -75,7 +76,7 @@ class GenerateTask:
         self._config, self._progress = config, progress
         self._bundle = load_bundle(config.model)
         facts = self._bundle.facts
-        self._base = open_base(config.base or str(facts["base"]))
+        self._base = open_base(config.base or str(facts["base"]), "task.base")
         check_signing()
         found = find_media(config.source, output=config.output)
         poses = [media.path for media in found if media.kind == "video"]
@@ -92,8 +93,10 @@ class GenerateTask:
             steps=config.steps,
             reference_scale=config.reference_scale,
         )
-        self._references = choose_references(config.references, self._bundle, analyzer)
-        self._embedding = _read_embedding(config.embedding, self._bundle)
+        profile = _read_profile(config.embedding, self._bundle)
+        self._embedding = None if profile is None else torch.tensor(profile.embedding_mean)
+        other = None if self._embedding is None or _is_person(self._embedding, self._bundle) else profile
+        self._references = choose_references(config.references, self._bundle, analyzer, other)
         self._model_hash = file_sha256(config.model / LORA if config.model.is_dir() else config.model)
         _check_sizes(config, self._base)
         for lora in config.loras:
@@ -322,16 +325,21 @@ def _plan_videos(poses: Sequence[Path], seeds: Sequence[int], output: Path) -> l
     ]
 
 
-def _read_embedding(path: Path | None, bundle: AdapterBundle) -> Tensor | None:
+def _read_profile(path: Path | None, bundle: AdapterBundle) -> IdentityProfile | None:
     if path is None:
         return None
     profile = IdentityProfile.load(path)
     if profile.embedder != bundle.facts["encoder"]:
         raise UserError(
-            f"embedding={path}: was made with {profile.embedder}, the mapper reads {bundle.facts['encoder']}; make it "
-            "with that encoder"
+            f"task.embedding={path}: was made with {profile.embedder}, the mapper reads {bundle.facts['encoder']}; "
+            "make it with that encoder"
         )
-    return torch.from_numpy(np.asarray(profile.embedding_mean, np.float32))
+    return profile
+
+
+def _is_person(embedding: Tensor, bundle: AdapterBundle) -> bool:
+    """Return whether an embedding is that of the bundle's first person."""
+    return len(embedding) == len(bundle.embedding) and float(embedding @ bundle.embedding) > _SAME_EMBEDDING
 
 
 def _contact_sheet(videos: Sequence[_Video]) -> Pixels:
