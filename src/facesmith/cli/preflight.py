@@ -186,15 +186,13 @@ def _unwritable_log(config: JobConfig) -> Iterator[str]:
 
 
 def _unknown_metrics(config: TrainConfig) -> Iterator[str]:
-    """Name metrics that the command line asks for and no validation measures; those of `conf/` are known to exist."""
+    """Name metrics that are asked for and no validation measures; callbacks of `conf/` know theirs."""
     watching = {
         key: str(monitor)
         for name, callback in config.callbacks.items()
         if (monitor := callback.arguments().get("monitor") if callback else None)
         and _is_overridden(key := f"callbacks.{name}.monitor")
     }
-    if not watching and not _is_overridden("monitor", "objectives"):
-        return
     names = config.model.metric_names()
     if names is None:
         return

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from facesmith.cli.preflight import _unknown_metrics
 from facesmith.cli.train import train
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError
@@ -182,3 +183,26 @@ def test_prepare_data_wrong_settings_raises(
     finally:
         for text in data.config.videos.glob("*.kept"):
             text.rename(text.with_suffix(".txt"))
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("model.mapper.embedding_size=128", r"embedding_size=128: the face encoder gives 768; set .*=768$"),
+        ("model.gate_tokens=false", r"model.gate_tokens=false: .* give data.trigger"),
+        ("data.holdout=[dance_000,dance_001,dance_002,dance_003,dance_004]", r"leaves nothing to train on"),
+    ],
+)
+def test_training_that_cannot_be_is_refused_before_clips_are_encoded(
+    demo: Settings, tmp_path: Path, given: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesmith.methods.video_lora.data.encode_clips", lambda *_: pytest.fail("clips were encoded"))
+    with pytest.raises(UserError, match=line):
+        train(demo(tmp_path, given))
+
+
+def test_training_without_videos_and_a_monitor_that_needs_them_is_refused(demo: Settings, tmp_path: Path) -> None:
+    config = demo(tmp_path, "model.validation.videos=0")
+    assert config.model.metric_names() == {"loss", "loss_q0", "loss_q1"}
+    problems = list(_unknown_metrics(config))
+    assert problems == ["monitor=val/likeness: no such metric is measured; did you mean val/loss?"]

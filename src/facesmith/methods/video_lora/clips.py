@@ -410,8 +410,8 @@ def _read_timing(pair: Pair) -> _Timing:
             )
         if abs(np.log(dance.width / dance.height * pose.height / pose.width)) > _ASPECT_TOLERANCE:
             raise UserError(
-                f"{pair.pose}: is {pose.width}x{pose.height}, {pair.video.name} is {dance.width}x{dance.height}; both "
-                "must have the same shape"
+                f"{pair.pose}: is {pose.width}x{pose.height}, {pair.video.name} is {dance.width}x{dance.height}; draw "
+                "the poses from this very video, or cut both to one shape"
             )
         looked_at = evenly_spaced(len(pose), _LOOKED_AT, ends=True)
         if all(frame.max() < DRAWN for _, frame in pose.frames(looked_at)):

@@ -169,10 +169,9 @@ class VideoLoraModuleConfig(ModuleConfig):
         scales = ("" if scale == 1 else f"_face_scale_{scale:g}" for scale in self.face_scales)
         poses = () if self.validation.vace_scale is None else (VACE_SUFFIX.format(self.validation.vace_scale),)
         photos = PHOTO_SUFFIXES if self.validation.references else ()
-        videos = (f"{name}{suffix}" for suffix in (*scales, *poses, *photos) for name in _VIDEO_METRICS)
-        return frozenset(
-            ["loss", *(f"loss_q{number}" for number in range(self.validation.quantiles)), "flicker", *videos]
-        )
+        videos = [f"{name}{suffix}" for suffix in (*scales, *poses, *photos) for name in _VIDEO_METRICS]
+        losses = ["loss", *(f"loss_q{number}" for number in range(self.validation.quantiles))]
+        return frozenset([*losses, "flicker", *videos] if self.validation.videos else losses)
 
 
 class PriorConfig(Settings):

@@ -27,7 +27,6 @@ from facesmith.methods.video_lora.cache import Cache
 from facesmith.methods.video_lora.clips import (
     Bucket,
     Clip,
-    ClipReport,
     cut_clips,
     find_videos,
     nearest_size,
@@ -56,7 +55,7 @@ from facesmith.methods.video_lora.identities import (
 )
 from facesmith.methods.video_lora.latents import vace_control
 from facesmith.methods.video_lora.memory_check import check_training_memory
-from facesmith.methods.video_lora.quantization import check_precision
+from facesmith.methods.video_lora.quantization import check_optimizer, check_precision, quantization_config
 from facesmith.methods.video_lora.references import References, Size, best_portraits, encode_references
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
@@ -113,7 +112,7 @@ class VideoLoraDataModule(LightningDataModule):
         self.evaluator: VideoEvaluator = _build(config.evaluator)
         self._blanks: dict[Bucket, Tensor] = {}
         self._references: References | None = None
-        self._reports: list[ClipReport] = []
+        self._clips: list[Clip] = []
         self._validation_clips: list[Clip] = []
         self._photo_files: dict[str, list[Path]] = {}
         self._empty = torch.zeros(0)
@@ -121,10 +120,11 @@ class VideoLoraDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Encode what the cache lacks."""
         with isolate_rng():  # what is trained must not depend on what was cached
-            if self.trainer is not None:
-                model = self.trainer.lightning_module.config
-                assert isinstance(model, VideoLoraModuleConfig)
+            if (model := self._model()) is not None and self.trainer is not None:
                 check_precision(str(self.trainer.precision), model.base_dtype)
+                quantization_config(model.base_storage, torch.bfloat16)  # raises where its library is missing
+                check_optimizer(model.optimizer.kind)
+                self._check_words(model)
                 check_training_memory(self.base, model, self.config)
             self._encode()
 
@@ -248,7 +248,9 @@ class VideoLoraDataModule(LightningDataModule):
         hashes = ContentHashes(config.cache / "contents.json")
         sources = photo_sources(config.faces, config.name)
         self.people = {name: self._embed(hashes, name, source) for name, source in sources.items()}
+        self._check_embedding_size()
         clips = self._cut()
+        self._held_out(clips)
         photos = self._list_photos() if config.photos_share else []
         own = [clip.pair.prompt or config.prompt for clip in clips]
         own += [read_prompt(photo.file.with_suffix(".txt")) or config.photo_prompt for photo in photos]
@@ -307,6 +309,9 @@ class VideoLoraDataModule(LightningDataModule):
         return list(dict.fromkeys(shapes))
 
     def _cut(self) -> list[Clip]:
+        """Cut the dances into clips, once: prepare_data and setup both ask."""
+        if self._clips:
+            return self._clips
         config, multiple = self.config, self.base.size_multiple
         for key in ("height", "width"):
             size = getattr(config, key)
@@ -326,10 +331,8 @@ class VideoLoraDataModule(LightningDataModule):
             step=self.base.temporal_compression,
             unpaired=config.unpaired,
         )
-        reports = [*reports, *skipped]
-        if reports != self._reports:  # prepare_data and setup both cut: logged once
-            self._reports = reports
-            log.info("%s", write_table(reports, config.table))
+        log.info("%s", write_table([*reports, *skipped], config.table))
+        self._clips = clips
         return clips
 
     def _make_poses(self) -> None:
@@ -401,13 +404,33 @@ class VideoLoraDataModule(LightningDataModule):
             for path, item in zip(paths, templates, strict=True)
         ]
 
-    def _placement(self) -> dict[str, Any]:
-        """Return how the model stores the base's weights, and whether its blocks are streamed."""
+    def _model(self) -> VideoLoraModuleConfig | None:
+        """Return the settings of the model that is trained on this; None without a trainer."""
         if self.trainer is None:
-            return {}
+            return None
         model = self.trainer.lightning_module.config
         assert isinstance(model, VideoLoraModuleConfig)
-        return {"storage": model.base_storage, "streamed": model.stream_blocks}
+        return model
+
+    def _check_words(self, model: VideoLoraModuleConfig) -> None:
+        if not model.gate_tokens and self.config.prior and not self.config.trigger:
+            raise UserError(
+                "model.gate_tokens=false: clips of the person and of the base need different words; give data.trigger, "
+                "such as ohwx, or data.prior=null"
+            )
+
+    def _check_embedding_size(self) -> None:
+        model, size = self._model(), self.embedding_size
+        if model is not None and size != model.mapper.embedding_size:
+            raise UserError(
+                f"model.mapper.embedding_size={model.mapper.embedding_size}: the face encoder gives {size}; set "
+                f"model.mapper.embedding_size={size}"
+            )
+
+    def _placement(self) -> dict[str, Any]:
+        """Return how the model stores the base's weights, and whether its blocks are streamed."""
+        model = self._model()
+        return {} if model is None else {"storage": model.base_storage, "streamed": model.stream_blocks}
 
     def _held_out(self, clips: Sequence[Clip]) -> set[str]:
         """Return the videos that are never trained on: whole videos, for clips of one are alike."""

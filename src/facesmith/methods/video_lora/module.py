@@ -39,7 +39,7 @@ from facesmith.methods.video_lora.networks import (
     build_conditioning,
     is_face_attention,
 )
-from facesmith.methods.video_lora.quantization import compute_dtype, enable_storage_casting
+from facesmith.methods.video_lora.quantization import check_optimizer, compute_dtype, enable_storage_casting
 from facesmith.methods.video_lora.validation import Validation
 from facesmith.models.checkpoint import RECORD, checkpoint_record
 from facesmith.training.callbacks.protocols import get_datamodule
@@ -102,21 +102,9 @@ class VideoLoraModule(LightningModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Check that the data fits the networks, and take over its provenance."""
+        """Take over the provenance of the data."""
         if stage != "fit":
             return
-        size = self.datamodule.embedding_size
-        if size != self.mapper.embedding_size:
-            raise UserError(
-                f"model.mapper.embedding_size={self.mapper.embedding_size}: the face encoder gives {size}; set "
-                f"model.mapper.embedding_size={size}"
-            )
-        data = self.datamodule.config
-        if not self.config.gate_tokens and data.prior and not data.trigger:
-            raise UserError(
-                "model.gate_tokens=false: clips of the person and of the base need different words; give data.trigger, "
-                "such as ohwx, or data.prior=null"
-            )
         self.provenance = {
             **self.datamodule.provenance(),
             "base": self.base.name,
@@ -395,10 +383,7 @@ def _is_trained(name: str) -> bool:
 def _optimizer_class(kind: str) -> type[torch.optim.AdamW]:
     if kind == "adamw":
         return torch.optim.AdamW
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError:
-        raise UserError(
-            "model.optimizer.kind=adamw_8bit: needs bitsandbytes and a CUDA GPU; pip install bitsandbytes, or use adamw"
-        ) from None
+    check_optimizer(kind)
+    from bitsandbytes.optim import AdamW8bit
+
     return AdamW8bit  # type: ignore[no-any-return,unused-ignore]

@@ -53,6 +53,21 @@ def check_precision(precision: str, base_dtype: str) -> None:
         )
 
 
+def check_optimizer(kind: str) -> None:
+    """Check that the library of an optimiser is installed.
+
+    Args:
+        kind: `adamw` or `adamw_8bit`.
+
+    Raises:
+        UserError: it is not.
+    """
+    if kind == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            "model.optimizer.kind=adamw_8bit: needs bitsandbytes and a CUDA GPU; pip install bitsandbytes, or use adamw"
+        )
+
+
 def quantization_config(storage: Storage, dtype: torch.dtype) -> Any:
     """Build the `quantization_config` of diffusers' `from_pretrained`.
 
