@@ -29,6 +29,7 @@ from facesmith.config.schema import validate
 from facesmith.config.settings import Settings
 from facesmith.errors import Interrupted, UserError
 from facesmith.terminal import print_error
+from facesmith.training.run.latest import relink_latest
 from facesmith.training.run.lock import FOLDER_LOCK, NAME_LOCK
 from facesmith.training.run.log import get_rank
 
@@ -246,6 +247,7 @@ def _discard_if_empty(folder: Path) -> None:
     if results or not (folder / ".hydra").is_dir():
         return
     shutil.rmtree(folder)
+    relink_latest(folder.parent)
     for parent in folder.parents[:2]:
         links = [p for p in parent.iterdir() if p.is_symlink() and not p.exists()]
         if any(p.name != NAME_LOCK and p not in links for p in parent.iterdir()):

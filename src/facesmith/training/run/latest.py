@@ -26,6 +26,18 @@ def link_latest(run: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def relink_latest(folder: Path) -> None:
+    """Let a `latest` whose run was removed lead to the newest run that is left.
+
+    Args:
+        folder: That holds the runs of a name.
+    """
+    link = folder / LATEST
+    runs = sorted(path for path in folder.iterdir() if path.is_dir() and (path / ".hydra").is_dir() and path != link)
+    if link.is_symlink() and not link.exists() and runs:
+        link_latest(runs[-1])
+
+
 def show_path(path: Path, run: Path) -> str:
     """Return a path of a run as one would type it: by way of `latest` where that leads to the run.
 
