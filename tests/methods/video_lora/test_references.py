@@ -155,6 +155,24 @@ def test_video_generator_photos_are_dropped_and_scaled(bundle: AdapterBundle, ba
     assert np.abs(seen - theirs * 255).max() <= 1
 
 
+@pytest.mark.parametrize(("frames", "count"), [(9, 4), (9, 2), (1, 3)])
+def test_video_generator_takes_more_photos_than_latent_frames(
+    bundle: AdapterBundle, base: Path, media: Any, frames: int, count: int
+) -> None:
+    poses = media.validation_clip(0).poses[:frames]
+    generator = VideoGenerator(open_base(str(base)), bundle, scheduler="base", offload="none")
+    config = GenerationConfig("a person", "blurry", 1.0, 1.0, 1.0, 1.0, 1, 1.0)
+    photos = [noise_picture(16, 16, number) for number in range(count)]
+    assert generator.generate(poses, config, 42, references=photos).shape == poses.shape
+    mask, pictures = torch.rand(1, 3, frames, 64, 64).round(), [[torch.zeros(3, 64, 64)] * count]
+    pipe = generator._pipe
+    masks = pipe.prepare_masks(mask, pictures)
+    latents = (frames + 3) // 4
+    assert masks.shape == (1, 64, count + latents, 8, 8)
+    if count <= latents:  # else diffusers makes too few
+        assert torch.equal(masks, WanVACEPipeline.prepare_masks(pipe, mask, pictures))
+
+
 def test_choose_references_of_somebody_else_are_not_the_persons(
     bundle: AdapterBundle, two_people: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -69,6 +69,20 @@ class GenerationConfig:
     reference_scale: float = 1.0
 
 
+class _Pipeline(WanVACEPipeline):  # type: ignore[misc]
+    """diffusers' pipeline, which takes no more reference photos than the video has latent frames, with any number."""
+
+    def prepare_masks(
+        self, mask: Tensor, reference_images: list[list[Tensor]] | None = None, generator: Any = None
+    ) -> Tensor:
+        """Return the mask (1,64,R+F,h,w) of R photos, which are kept, and the F latent frames."""
+        if reference_images is None:
+            return super().prepare_masks(mask, None, generator)
+        frames: Tensor = super().prepare_masks(mask, [[]], generator)
+        kept = torch.zeros_like(frames[:, :, :1])
+        return torch.cat([*[kept] * len(reference_images[0]), frames], 2)
+
+
 class VideoGenerator:
     """The pipeline of a base with a person's LoRA and mapper.
 
@@ -121,7 +135,7 @@ class VideoGenerator:
         further = [(read_further_lora(base, path), scale) for path, scale in loras]
         dtype = compute_dtype("auto")
         kind = FaceTransformer if bundle.attention is not None else None
-        pipe: Any = WanVACEPipeline(
+        pipe: Any = _Pipeline(
             tokenizer=None,  # prompts are encoded before, so that their encoder is gone
             text_encoder=None,
             vae=base.load_vae(),

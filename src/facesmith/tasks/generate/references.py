@@ -74,7 +74,9 @@ def choose_references(
     with closing(analyzer()) as recogniser:
         known = _known_face(bundle, other, recogniser.embedder)
         if known is None:
-            log.warning("task.references: not compared with %s, whom another network recognises", name)
+            log.warning("task.references: not compared with %s, who was recognised by another network", name)
+            if other is None:
+                return [read_image(photo) for photo in photos]
         return [_cut_out(photo, recogniser, known, name) for photo in photos]
 
 
