@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import onnx
 
 from facesmith import assets
 from facesmith.faces.analyzers import onnx_graph
@@ -59,8 +60,7 @@ class SFaceEmbedder:
         Args:
             model: sface.onnx.
         """
-        graph = onnx_graph.fold_constants(model, free_axes={"data": {0: "faces"}, "fc1": {0: "faces"}})
-        self._session = onnx_graph.create_session(onnx_graph.replace_prelu(graph))
+        self._session = onnx_graph.share_session(model, _prepare_sface)
 
     def __call__(self, crops: Pixels) -> Floats:
         """Embed aligned faces.
@@ -76,3 +76,8 @@ class SFaceEmbedder:
         blob = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
         raw = np.asarray(self._session.run(["fc1"], {"data": blob})[0], dtype=np.float32)
         return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True), dtype=np.float32)
+
+
+def _prepare_sface(model: Path) -> onnx.ModelProto:
+    graph = onnx_graph.fold_constants(model, free_axes={"data": {0: "faces"}, "fc1": {0: "faces"}})
+    return onnx_graph.replace_prelu(graph)

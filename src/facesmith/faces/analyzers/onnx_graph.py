@@ -1,6 +1,7 @@
 """ONNX graphs made faster to run: constants folded, operators replaced, sessions on one thread."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,23 @@ def create_session(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSessio
     options.log_severity_level = 3  # warnings of optional inputs are of no use to anybody
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def share_session(path: Path, prepare: Callable[[Path], onnx.ModelProto]) -> onnxruntime.InferenceSession:
+    """Return this process's session of a file, created when first asked for: to prepare it takes longer than to run it.
+
+    A session may run on several threads at once.
+
+    Args:
+        path: The ONNX file; a session of its own follows where the file was changed.
+        prepare: Reads it; a function of a module, by which sessions are told apart.
+    """
+    written = path.stat()
+    return _session(path, prepare, written.st_mtime_ns, written.st_size)
+
+
+@functools.lru_cache(maxsize=2)  # a detector and a recogniser
+def _session(
+    path: Path, prepare: Callable[[Path], onnx.ModelProto], modified: int, size: int
+) -> onnxruntime.InferenceSession:
+    return create_session(prepare(path))

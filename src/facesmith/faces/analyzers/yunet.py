@@ -5,12 +5,14 @@ from typing import Final
 
 import cv2
 import numpy as np
+import onnx
 
 from facesmith.faces.analyzers import onnx_graph
 from facesmith.faces.face import Detection, Floats, Pixels
 
 _STRIDES: Final = (8, 16, 32)
 _KINDS: Final = ("cls", "obj", "bbox", "kps")
+_OUTPUTS: Final = [f"{kind}_{stride}" for stride in _STRIDES for kind in _KINDS]
 _OVERLAP: Final = 0.3
 
 
@@ -27,10 +29,7 @@ class YuNet:
             model: yunet.onnx.
             min_score: Detections below it, 0..1, do not count.
         """
-        outputs = [f"{kind}_{stride}" for stride in _STRIDES for kind in _KINDS]
-        free_axes = {"input": {2: "height", 3: "width"}} | {name: {1: "anchors"} for name in outputs}
-        self._session = onnx_graph.create_session(onnx_graph.fold_constants(model, free_axes=free_axes))
-        self._outputs = outputs
+        self._session = onnx_graph.share_session(model, _prepare)
         self._min_score = min_score
 
     def __call__(self, frame: Pixels, size: int) -> list[Detection]:
@@ -51,7 +50,7 @@ class YuNet:
             frame = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         blob = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
         blob[0, :, :height, :width] = frame[..., ::-1].transpose(2, 0, 1)
-        outputs = dict(zip(self._outputs, self._session.run(self._outputs, {"input": blob}), strict=True))
+        outputs = dict(zip(_OUTPUTS, self._session.run(_OUTPUTS, {"input": blob}), strict=True))
         rows = np.concatenate([self._decode(outputs, stride, blob.shape[3] // stride) for stride in _STRIDES])
         if not len(rows):
             return []
@@ -77,3 +76,8 @@ class YuNet:
         return np.concatenate(
             [centre - half, centre + half, scores[cells, None], points.reshape(-1, 10)], axis=1
         ).astype(np.float32)
+
+
+def _prepare(model: Path) -> onnx.ModelProto:
+    free_axes = {"input": {2: "height", 3: "width"}} | {name: {1: "anchors"} for name in _OUTPUTS}
+    return onnx_graph.fold_constants(model, free_axes=free_axes)
