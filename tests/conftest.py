@@ -25,9 +25,14 @@ LONGEST = (
     "resuming/test_exactness.py",
     "swapper/test_module.py",
     "annotate/test_page.py",
-    "swap_lora/test_module.py",
     "occluder/test_module.py",
-    "purge/test_purge.py",
+    "evaluate/test_evaluate.py",
+    "face_set/test_extraction.py",
+    "config/test_configs.py",
+    "swap_lora/test_module.py",
+    "cli/test_hostile_values.py",
+    "sweep/test_sweep.py",
+    "training/test_processes.py",
 )
 
 

@@ -54,8 +54,9 @@ TYPES = [option for _, option in _options("experiment") if not option.endswith("
 CHOICES = [
     choice
     for group in sorted(p.name for p in CONF.iterdir() if p.is_dir())
-    if group not in ("hydra", "task", "local", "encoder", "engine", "memory")
+    if group not in ("hydra", "task", "local", "encoder", "engine", "memory", "trainer")  # trainers: with every type
     for choice in _options(group)
+    if choice[1] not in TYPES
 ]
 
 

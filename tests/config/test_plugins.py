@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
+from facesmith.cli.main import main
 from facesmith.config import targets
 from facesmith.config.settings import ModuleConfig, settings_class
 from facesmith.config.targets import TargetError, locate
@@ -38,25 +40,36 @@ def facesmith(site: Path | None, cwd: Path, *arguments: str) -> subprocess.Compl
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture
-def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@contextmanager
+def installed_here(site: Path) -> Iterator[None]:
     """Let this process find the example as an installed package."""
-    monkeypatch.syspath_prepend(str(site))
-    targets.plugin_packages.cache_clear()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        targets.plugin_packages.cache_clear()
+        yield
     targets.plugin_packages.cache_clear()
 
 
-def test_training_type_of_a_plugin_trains_and_loads(site: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.fixture
+def installed(site: Path) -> Iterator[None]:
+    with installed_here(site):
+        yield
+
+
+def test_training_type_of_a_plugin_trains_and_loads(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     few = ["data.max_frames=24", "data.batch_size=8", "callbacks.progress.refresh_rate=0", "trainer.max_epochs=2"]
-    done = facesmith(site, tmp_path, "train", "experiment=head_pose_demo", *few, f"paths.run={tmp_path / 'run'}")
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    with installed_here(site):
+        code = main(["train", "experiment=head_pose_demo", *few, f"paths.run={tmp_path / 'run'}"])
+    assert code == 0, capsys.readouterr().err
     assert "val/error" in (tmp_path / "run/metrics.csv").read_text().splitlines()[0]
     checkpoint = tmp_path / "run/checkpoints/last.ckpt"
     with pytest.raises(UserError, match=r"HeadPoseModule may not be named by a file.* install the plug-in"):
         load_module(checkpoint)
-    request.getfixturevalue("installed")
-    module = load_module(checkpoint)
+    with installed_here(site):
+        module = load_module(checkpoint)
     assert type(module).__module__ == "facesmith_head_pose.module"
     assert module.network(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
 

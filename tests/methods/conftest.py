@@ -28,6 +28,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "data.batch_size=4",
             "data.pseudo_truth.frames=10",
             "data.pseudo_truth.variants=6",
+            "data.validation_faces=6",
             "data.progress=false",
             f"paths.face_sets={face_sets}",
             f"paths.profiles={run / 'profiles'}",

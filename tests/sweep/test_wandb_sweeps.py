@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from facesmith.cli.composition import load_config
 from facesmith.config.schema import TrainConfig
@@ -25,6 +24,9 @@ def points(parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
     """What the agent would run, put together by W&B."""
+    # imported here: it takes seconds, in each worker that collects this file
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
     told = create_sweep_command_args({"args": {key: {"value": value} for key, value in point.items()}})
     line: list[str] = []
     for part in create_sweep_command(sweep["command"]):

@@ -42,9 +42,25 @@ def data() -> tuple[Tensor, Tensor]:
     return torch.randn(4, 3, 8, 8), torch.rand(4, 1, 4, 4) * torch.tensor([0.01, 1, 0.2, 3]).view(4, 1, 1, 1)
 
 
-def one(number: int, folder: str) -> None:
+def train_and_gather(number: int, folder: str) -> None:
+    """What each of two processes does; both parts in one, as a process imports torch first."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
+    torch.save({"trained": one_trains(number), "gathered": one_gathers(number)}, Path(folder, f"{number}.pt"))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what came of it in the first and in the second process."""
+    folder = tmp_path_factory.mktemp("two")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    mp.spawn(train_and_gather, (str(folder),), nprocs=2)
+    first, second = (torch.load(folder / f"{n}.pt") for n in range(2))
+    return first, second
+
+
+def one_trains(number: int) -> dict[str, Any]:
     model = WholeBatchLayers().apply(net())
     assert any(isinstance(layer, SyncedBatchNorm2d) for layer in model)
     wrapped = nn.parallel.DistributedDataParallel(model)
@@ -52,17 +68,14 @@ def one(number: int, folder: str) -> None:
     loss = masked_mean(wrapped(pictures[number::2]).square(), weights[number::2])
     loss.backward()
     kept = {name: p.grad for name, p in model.named_parameters()}
-    torch.save({"loss": loss.detach(), "gradients": kept, "state": model.state_dict()}, Path(folder, f"{number}.pt"))
-    dist.destroy_process_group()
+    return {"loss": loss.detach(), "gradients": kept, "state": model.state_dict()}
 
 
-def test_batch_norm_sync_two_processes_equal_one(tmp_path: Path) -> None:
+def test_batch_norm_sync_two_processes_equal_one(two: tuple[dict[str, Any], dict[str, Any]]) -> None:
     model, (pictures, weights) = net(), data()
     loss = masked_mean(model(pictures).square(), weights)
     loss.backward()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    mp.spawn(one, (str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{n}.pt") for n in range(2))
+    first, second = (each["trained"] for each in two)
     assert first["loss"] != second["loss"]
     torch.testing.assert_close((first["loss"] + second["loss"]) / 2, loss.detach())
     for name, parameter in model.named_parameters():
@@ -77,9 +90,7 @@ def faces() -> tuple[Tensor, Tensor]:
     return torch.randn(4, 1, 8, 8), torch.rand(4, 1, 8, 8) * torch.tensor([0.01, 1, 0.2, 0.6]).view(4, 1, 1, 1)
 
 
-def one_gathers(number: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=2)
+def one_gathers(number: int) -> dict[str, Any]:
     weight = torch.ones(3, requires_grad=True)
     own = own_rows(torch.arange(12.0).view(4, 3)) * weight
     whole = gather_rows({"rows": own, "known": torch.tensor([number, number + 2]) > 1})
@@ -91,13 +102,13 @@ def one_gathers(number: int, folder: str) -> None:
     kept = {"rows": whole["rows"].detach(), "known": whole["known"], "gradient": weight.grad}
     kept["measured"] = measure_once(lambda: {"mean": float(masked_mean(logits, labels)), "measured in": number})
     assert torch.equal(all_reduce_mean(torch.tensor(float(number))), torch.tensor(0.5))  # and now together again
-    torch.save({**kept, "dice": loss, "dropped": gather_rows(dropped)}, Path(folder, f"{number}.pt"))
-    dist.destroy_process_group()
+    return {**kept, "dice": loss, "dropped": gather_rows(dropped)}
 
 
-def test_two_processes_gather_rows_gradients_and_figures_of_the_whole_batch(tmp_path: Path) -> None:
-    mp.spawn(one_gathers, (str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{n}.pt") for n in range(2))
+def test_two_processes_gather_rows_gradients_and_figures_of_the_whole_batch(
+    two: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    first, second = (each["gathered"] for each in two)
     weight = torch.ones(3, requires_grad=True)
     ((torch.arange(12.0).view(4, 3) * weight) ** 2).sum().backward()
     assert torch.equal(first["rows"], torch.arange(12.0).view(4, 3))

@@ -161,40 +161,6 @@ def test_extract_same_media_is_reused(two_people: Path, tmp_path: Path) -> None:
     assert len(fewer) == len(first) - 1
 
 
-def test_extract_killed_resumes(asset: Callable[[str], Path], tmp_path: Path) -> None:
-    source, seen = asset("carphone_pristine.mp4"), tmp_path / "seen.txt"
-    process = start_slow_extraction(source, tmp_path, seen, 0.4)
-    wait_for(tmp_path, "somebody/*.partial/journal/000001.parquet")
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    fragments = sorted(tmp_path.glob("somebody/*.partial/journal/0*.parquet"))
-    done = sum(pq.read_metadata(fragment).num_rows for fragment in fragments)
-    before = seen.read_text().split()
-    assert 0 < done <= len(before) < 16
-    made, factory = counted()
-    faces = extract_small(source, tmp_path, max_frames=16, analyzer=factory)
-    after = {hashlib.sha256(frame).hexdigest() for one in made for frame in one.seen}
-    assert analyses(made) == 16 - done
-    assert not after & set(before[:done])
-    assert len(faces) == faces.meta["pictures"] == 16
-    assert not list(tmp_path.glob("somebody/*.partial"))
-
-
-def test_extract_second_process_waits_and_reuses(
-    asset: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    source = asset("carphone_pristine.mp4")
-    process = start_slow_extraction(source, tmp_path, tmp_path / "seen.txt", 0.1)
-    wait_for(tmp_path, "somebody/*.partial/crops/*.jpg")
-    made, factory = counted()
-    with caplog.at_level(logging.INFO):
-        faces = extract_small(source, tmp_path, max_frames=16, analyzer=factory)
-    assert process.wait() == 0
-    assert analyses(made) == 0
-    assert len(faces) == 16
-    assert "another process is making" in caplog.text
-
-
 def test_extract_damaged_log_is_analysed_again(two_people: Path, two_people_set: FaceSet, tmp_path: Path) -> None:
     partial = tmp_path / "somebody" / f"{two_people_set.key[:12]}.partial"
     (partial / "journal").mkdir(parents=True)
@@ -245,27 +211,38 @@ def test_extract_any_umask_is_private(two_people: Path, tmp_path: Path) -> None:
 
 def test_extract_killed_repeatedly_analyses_logged_pictures_once(asset: Callable[[str], Path], tmp_path: Path) -> None:
     source, seen = asset("carphone_pristine.mp4"), tmp_path / "seen.txt"
-    lost = 0
-    for attempt in range(1, 4):
+    done = 0
+    for attempt in (1, 2):
         process = start_slow_extraction(source, tmp_path, seen, 0.7)
         wait_for(tmp_path, f"somebody/*.partial/journal/{attempt:06d}.parquet")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        earlier, before = done, seen.read_text().split()
         fragments = tmp_path.glob("somebody/*.partial/journal/0*.parquet")
         done = sum(pq.read_metadata(fragment).num_rows for fragment in fragments)
-        # what a kill costs is what was analysed since the last append
-        lost = len(seen.read_text().split()) - done
-    assert 0 < done < 16
+        assert earlier < done < 16
     made, factory = counted()
     faces = extract_small(source, tmp_path, max_frames=16, analyzer=factory)
+    after = {hashlib.sha256(frame).hexdigest() for one in made for frame in one.seen}
     assert analyses(made) == 16 - done
-    assert len(seen.read_text().split()) + analyses(made) == 16 + lost
-    assert len(faces) == 16
+    assert len(set(before) - after) == done  # a kill costs what was analysed since the last append
+    assert len(faces) == faces.meta["pictures"] == 16
+    assert not list(tmp_path.glob("somebody/*.partial"))
 
 
-def test_extract_two_processes_analyse_each_picture_once(asset: Callable[[str], Path], tmp_path: Path) -> None:
+def test_extract_several_processes_analyse_each_picture_once(
+    asset: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two that start together, and this one, which comes while one of them is at work."""
     source, seen = asset("carphone_pristine.mp4"), [tmp_path / "first.txt", tmp_path / "second.txt"]
-    both = [start_slow_extraction(source, tmp_path, one, 0.05) for one in seen]
+    both = [start_slow_extraction(source, tmp_path, one, 0.1) for one in seen]
+    wait_for(tmp_path, "somebody/*.partial/crops/*.jpg")
+    made, factory = counted()
+    with caplog.at_level(logging.INFO):
+        faces = extract_small(source, tmp_path, max_frames=16, analyzer=factory)
+    assert "another process is making" in caplog.text
+    assert analyses(made) == 0
+    assert len(faces) == 16
     assert [process.wait() for process in both] == [0, 0]
     analysed = [line for one in seen if one.exists() for line in one.read_text().split()]
     assert len(analysed) == len(set(analysed)) == 16

@@ -20,7 +20,7 @@ from ..conftest import SMALL_GENERATOR
 
 QUIET = ["callbacks.progress.refresh_rate=0", "data.progress=false"]
 MAN = ["data.source=asset:carphone_pristine.mp4", "data.name=carphone"]
-SMALL = [*QUIET, "data.pseudo_truth.frames=8", "data.pseudo_truth.variants=4"]
+SMALL = [*QUIET, "data.pseudo_truth.frames=8", "data.pseudo_truth.variants=4", "data.validation_faces=6"]
 
 Settings = Callable[..., TrainConfig]
 
@@ -92,9 +92,9 @@ def identity(places: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def base(places: Path, identity: Settings) -> Path:
-    """The run of an identity, two epochs of a few frames."""
+    """The run of an identity, one epoch of a few frames."""
     run = places / "base"
-    _fit(identity(run, "trainer.max_epochs=2", "trainer.num_sanity_val_steps=0"), run)
+    _fit(identity(run, "trainer.max_epochs=1", "trainer.num_sanity_val_steps=0"), run)
     return run
 
 

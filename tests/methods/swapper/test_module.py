@@ -135,7 +135,10 @@ def test_swapper_module_init_from_loads_generator(run: Path, tiny: Settings, tmp
     from_run = f"model.init_from={run / 'checkpoints/last.ckpt'}"
     config = tiny(tmp_path, *SHORT, from_run)
     module, data = config.model.build(), config.data.build()
-    trainer = Trainer(max_epochs=1, limit_train_batches=0, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer = Trainer(
+        max_epochs=1, limit_train_batches=0, limit_val_batches=0, logger=False, enable_checkpointing=False,
+        accelerator="cpu",
+    )  # fmt: skip
     trainer.fit(module, data)
     wanted = load_module(run / "checkpoints/last.ckpt").generator.state_dict()
     assert torch.equal(module.generator.state_dict()["relight.stem.0.weight"], wanted["relight.stem.0.weight"])
