@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar, cast
 
 import psutil
 
@@ -98,14 +98,12 @@ class Worker:
 _MEDIA: Final = Worker(idle=60)
 
 
-def read_medium(function: Callable[Concatenate[Path, P], R], path: Path, *args: P.args, **kwargs: P.kwargs) -> R:
+def read_medium(function: Callable[[Path], R], path: Path) -> R:
     """Read a medium in the process that all of the page shares, and for no longer than its size explains.
 
     Args:
-        function: Of a module that imports little; takes the path first.
+        function: Of a module that imports little.
         path: Of the medium.
-        args: Further arguments.
-        kwargs: Named arguments.
 
     Returns:
         What the function returned.
@@ -114,7 +112,7 @@ def read_medium(function: Callable[Concatenate[Path, P], R], path: Path, *args: 
         UserError: The function raised it.
         WorkerError: The process died, or took too long.
     """
-    return _MEDIA.call(_LEAST + path.stat().st_size / _SLOWEST, function, path, *args, **kwargs)
+    return _MEDIA.call(_LEAST + path.stat().st_size / _SLOWEST, function, path)
 
 
 def _run(
