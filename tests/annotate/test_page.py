@@ -79,6 +79,8 @@ class Browser:
         from selenium.webdriver import ActionChains
 
         canvas = self.driver.find_element("css selector", "#editor canvas")
+        # of an element that is partly out of view, Selenium takes the middle of what is seen
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
         zoom = float(self.text("#editor .zoom-number").strip("%")) / 100
         across = [((x - 256) * zoom, (y - 256) * zoom) for x, y in points]
         hand = ActionChains(self.driver, duration=0)
@@ -165,3 +167,26 @@ def test_page_paint_in_browser(browser: Browser, store: MaskStore) -> None:
     browser.hold(Keys.CONTROL, "z")
     browser.wait(lambda: "undone" in browser.text("#status"))
     assert store.state(1) == "hull"
+
+
+@pytest.mark.slow
+def test_page_in_a_window_of_another_height_paints_where_the_hand_is(browser: Browser, store: MaskStore) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open()
+    cover = [(220, 260), (260, 280), (300, 270)]
+    zooms = set()
+    for row, height in enumerate((900, 1500)):
+        browser.driver.set_window_size(1000, height)
+        time.sleep(2)  # the picture is brought to the middle
+        zooms.add(browser.text("#editor .zoom-number"))
+        browser.press("e")
+        browser.stroke(*cover)
+        browser.wait(lambda row=row: store.state(row) == "painted")
+        changed = on_disk(store, row) != store.hull(row)
+        assert changed[band(*cover, width=20)].all(), height
+        assert not changed[~band(*cover, width=60)].any(), height
+        browser.press(Keys.ARROW_RIGHT)
+        browser.wait(lambda row=row: f"Frame {row + 2}" in browser.text("#heading"))
+        browser.loaded()
+    assert len(zooms) > 1
