@@ -89,7 +89,7 @@ class Memory:
 
     @contextmanager
     def watch(self, present: Sequence[torch.Tensor]) -> Iterator[None]:
-        """Watch what is allocated; on the CPU tensors are counted, and those that are `present` already added."""
+        """Watch what is allocated; on the CPU tensors are counted, with those that are `present` already."""
         if GPU:
             torch.cuda.reset_peak_memory_stats()
             yield
@@ -98,7 +98,7 @@ class Memory:
         counted = TensorMemory(present)
         with counted:
             yield
-        self.peak = float(counted.peak + sum(tensor.nbytes for tensor in present))
+        self.peak = float(counted.peak)
 
 
 def take_steps(base: Base, shape: ClipShape, case: Case) -> tuple[float, float, torch.Tensor]:
@@ -139,7 +139,7 @@ def draw(base: Base, shape: ClipShape) -> Iterator[tuple[str, float, float, floa
     """Sample two steps with guidance and decode; yield name, seconds, bytes at the peak, and estimated bytes."""
     torch.manual_seed(0)
     transformer = random_transformer(base, DTYPE, DEVICE).eval()
-    noisy, control, text = random_inputs(base, shape, DTYPE, DEVICE)
+    noisy, control, text, _ = random_inputs(base, shape, DTYPE, DEVICE)
     memory, started = Memory(), now()
     with memory.watch([*transformer.parameters(), *transformer.buffers()]):
         latents = sample_latents(
@@ -153,7 +153,7 @@ def draw(base: Base, shape: ClipShape) -> Iterator[tuple[str, float, float, floa
             steps=2,
         )
     frozen = FrozenWeights(DTYPE)
-    said = weights_bytes(base, frozen) + activation_bytes(base, shape, dtype=DTYPE)
+    said = weights_bytes(base, frozen) + activation_bytes(base, shape, frozen)
     yield "drawing, 2 sampler steps", now() - started, memory.peak, said
     del transformer
     vae: Any = AutoencoderKLWan.from_pretrained(base.folder / "vae").eval().to(DEVICE)

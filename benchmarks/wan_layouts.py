@@ -14,8 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from facesmith.methods.video_lora.base import Base, cast_rope_to_float
+from facesmith.methods.video_lora.block_execution import detach_pose_branch
 from facesmith.methods.video_lora.lora import add_lora
 from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape
+from facesmith.methods.video_lora.networks import SCALE, TOKENS, FaceTransformer, add_face_attention
 
 LAYOUTS: Final[dict[str, dict[str, Any]]] = {
     "1.3B": {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30, "vace_layers": list(range(0, 30, 2))},
@@ -32,15 +34,17 @@ LAYOUTS: Final[dict[str, dict[str, Any]]] = {
 TARGETS: Final = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 RANK: Final = 64
 TEXT_ROWS: Final = 512
+FACE_ROWS: Final = 4
 ADAPTER: Final = AdapterSize(RANK, TARGETS, vace_blocks=False, decoupled=False, mapper_weights=0)
 
 
 class Inputs(NamedTuple):
-    """Inputs of a step."""
+    """Inputs of a step; `face` is given where blocks have an attention to it."""
 
     noisy: Tensor
     control: Tensor
     text: Tensor
+    face: Tensor | None = None
 
 
 def write_base(folder: Path, layout: str) -> Base:
@@ -54,15 +58,29 @@ def write_base(folder: Path, layout: str) -> Base:
     return Base(layout, folder)
 
 
-def random_transformer(base: Base, dtype: torch.dtype, device: torch.device, *, adapted: bool = True) -> Any:
-    """Return a frozen transformer of random weights, in the types in which diffusers loads it, with a LoRA.
+def random_transformer(
+    base: Base, dtype: torch.dtype, device: torch.device, *, adapter: AdapterSize | None = ADAPTER
+) -> Any:
+    """Return a frozen transformer of random weights, in the types in which diffusers loads it, with what is trained.
 
     In a `FakeTensorMode` the weights take no memory.
     """
-    transformer = base.empty_transformer(WanVACETransformer3DModel)
-    if adapted:
+    decoupled = adapter is not None and adapter.decoupled
+    transformer: Any = base.empty_transformer(FaceTransformer if decoupled else WanVACETransformer3DModel)
+    if adapter is not None:
         with torch.device("meta"):
-            add_lora(transformer, rank=RANK, alpha=RANK, dropout=0.0, targets=TARGETS, vace_blocks=False)
+            add_lora(
+                transformer,
+                rank=adapter.rank,
+                alpha=adapter.rank,
+                dropout=0.0,
+                targets=adapter.targets,
+                vace_blocks=adapter.vace_blocks,
+            )
+            if decoupled:
+                add_face_attention(transformer)
+        if not adapter.pose_gradients:
+            detach_pose_branch(transformer)
     single = set(WanVACETransformer3DModel._keep_in_fp32_modules or ())
     for place, layer in transformer.named_modules():
         for name, weight in list(layer.named_parameters(recurse=False)):
@@ -77,45 +95,54 @@ def random_transformer(base: Base, dtype: torch.dtype, device: torch.device, *, 
     return transformer.train()
 
 
-def random_inputs(base: Base, shape: ClipShape, dtype: torch.dtype, device: torch.device) -> Inputs:
-    """Return noise in the place of a clip, its control and its prompt; the prompt, with face tokens, has gradients."""
+def random_inputs(
+    base: Base, shape: ClipShape, dtype: torch.dtype, device: torch.device, adapter: AdapterSize = ADAPTER
+) -> Inputs:
+    """Return noise in the place of a clip, its control, its prompt and its face; what holds the face has gradients."""
     cells = (
-        (shape.frames - 1) // base.temporal_compression + 1,
+        (shape.frames - 1) // base.temporal_compression + 1 + shape.photos,
         shape.height // base.spatial_compression,
         shape.width // base.spatial_compression,
     )
     given = {"dtype": dtype, "device": device}
+    face = torch.randn(shape.batch, FACE_ROWS, base.text_width, **given).requires_grad_() if adapter.decoupled else None
     return Inputs(
         torch.randn(shape.batch, 16, *cells, **given),
         torch.randn(shape.batch, 96, *cells, **given),
-        torch.randn(shape.batch, TEXT_ROWS, base.text_width, **given).requires_grad_(),
+        torch.randn(shape.batch, TEXT_ROWS, base.text_width, **given).requires_grad_(not adapter.decoupled),
+        face,
     )
 
 
 def compute(transformer: Any, inputs: Inputs) -> Tensor:
     """Return the transformer's answer."""
-    noisy, control, text = inputs
+    noisy, control, text, face = inputs
+    scale = torch.ones(len(noisy), device=noisy.device)
     found: Tensor = transformer(
         hidden_states=noisy,
         timestep=torch.full((len(noisy),), 500.0, device=noisy.device),
         encoder_hidden_states=text,
         control_hidden_states=control,
+        attention_kwargs=None if face is None else {TOKENS: face, SCALE: scale},
         return_dict=False,
     )[0]
     return found
 
 
 class TensorMemory(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made while it is on; `peak` is the most there were at a time.
+    """Counts the bytes of all tensors that there are while it is on; `peak` is the most there were at a time.
 
     Args:
-        present: Tensors that are there already, and are not counted.
+        present: Tensors that are there already.
+        elsewhere: Tensors that are never counted.
     """
 
-    def __init__(self, present: Iterable[Tensor] = ()) -> None:
+    def __init__(self, present: Iterable[Tensor] = (), elsewhere: Iterable[Tensor] = ()) -> None:
         super().__init__()
-        self._known = weakref.WeakSet(tensor.untyped_storage() for tensor in present)
+        self._known = weakref.WeakSet(tensor.untyped_storage() for tensor in elsewhere)
         self.now = self.peak = 0
+        for tensor in present:
+            self._add(tensor.untyped_storage())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))

@@ -1,11 +1,10 @@
 """The scripts that count and measure memory run at toy size, and the estimate holds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-
-from facesmith.methods.video_lora.memory_estimate import FrozenWeights
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +25,25 @@ def test_gpu_check_runs_at_toy_size(tmp_path: Path) -> None:
     assert not any("no time left" in line or "not finite" in line for line in types)
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("way", ["step, checkpointing", "step, streamed"])
 @pytest.mark.parametrize("layout", ["1.3B", "14B", "small"])
-def test_memory_estimate_is_at_most_a_tenth_above_what_is_counted(tmp_path: Path, layout: str, streamed: bool) -> None:
-    from video_lora_memory import CASES, count, estimate
+def test_memory_estimate_is_at_most_a_tenth_above_what_is_counted(tmp_path: Path, layout: str, way: str) -> None:
+    from video_lora_memory import SHAPES, WAYS, count, estimate
     from wan_layouts import write_base
 
-    base, shape = write_base(tmp_path / "base", layout), CASES[layout][0]
-    frozen = FrozenWeights(torch.bfloat16, streamed=streamed)
-    said = estimate(base, shape, frozen, checkpointing=True, learns=True)
-    assert 1.0 <= said / count(base, shape, checkpointing=True, learns=True, streamed=streamed) <= 1.1
+    base, shape = write_base(tmp_path / "base", layout), SHAPES[layout][0]
+    assert 1.0 <= estimate(base, shape, WAYS[way]) / count(base, shape, WAYS[way]) <= 1.1
+
+
+def test_memory_estimate_holds_for_every_setting(tmp_path: Path) -> None:
+    """On a small transformer, in float32 and bfloat16; float8 over float32, in which its weights can be cast."""
+    from video_lora_memory import FLOAT8, FP32, SETTINGS, SHAPES, WAYS, count, estimate
+    from wan_layouts import write_base
+
+    base, (short, longer) = write_base(tmp_path / "base", "small"), SHAPES["small"]
+    ways = {name: (longer, way) for name, way in {**WAYS, **SETTINGS}.items()}
+    for name in ("step, checkpointing", "step, all kept", "sampling"):
+        ways[f"{name}, float32"] = longer, replace(WAYS[name], frozen=FP32)
+        ways[f"{name}, float8"] = short, replace(WAYS[name], frozen=FLOAT8)
+    shares = {name: estimate(base, shape, way) / count(base, shape, way) for name, (shape, way) in ways.items()}
+    assert {name: share for name, share in shares.items() if not 1.0 <= share <= 1.1} == {}

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,6 +189,23 @@ def test_free_memory_counts_shell_limit() -> None:
     assert line.startswith(
         "out of memory, 1073741824 bytes more were requested; settings that cost memory: data.num_frames=65"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc's allocator")
+def test_return_freed_memory_leaves_no_holes() -> None:
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        memory_check.return_freed_memory()
+        torch.ones(1 << 22)  # from here on glibc would keep all that is smaller
+        kept = [torch.ones(1 << 20) for _ in range(40)]
+        before = psutil.Process().memory_info().rss
+        del kept[::2]
+        os.write(writer, str(before - psutil.Process().memory_info().rss).encode())
+        os._exit(0)
+    os.close(writer)
+    freed = int(os.read(reader, 64))
+    os.waitpid(child, 0)
+    assert freed > 10 * 4 * 2**20  # some of them lay in holes that were there before
 
 
 def test_check_disk_space_full_disk_raises(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Check that a job fits memory and disk, before anything large is loaded."""
 
+import ctypes
 import logging
 import shutil
 import sys
@@ -25,6 +26,10 @@ from facesmith.progress import format_duration
 log = logging.getLogger(__name__)
 
 _OVERHEAD: Final = 1.5e9  # the CUDA context, cuBLAS workspaces and fragmentation
+_LIBRARIES: Final = 2e7  # bytes, of a process that computes on a CPU
+_THREAD: Final = 1.2e7  # bytes, of each of its threads
+_M_MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
+_LARGE: Final = 1 << 20  # bytes
 _SHORTEST: Final = 5  # frames
 _RTX_4090: Final = 8e13  # operations a second in bfloat16: half of what the maker states
 _CGROUP: Final = Path("/sys/fs/cgroup")
@@ -70,14 +75,14 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         one = replace(job.shape, batch=1)
         found = {"steps": step, "the VAE": estimate.vae_bytes(base, one, "encode")}
         if data.prior is not None:
-            found["the base's own clips"] = weights + estimate.activation_bytes(base, one, dtype=dtype)
+            found["the base's own clips"] = weights + estimate.activation_bytes(base, one, frozen)
         if model.validation.videos:
             several = replace(job.shape, batch=len(model.face_scales))
             found["validation videos"] = (
                 weights
                 + estimate.trainable_bytes(base, adapter, job.optimizer)
                 + max(
-                    estimate.activation_bytes(base, several, dtype=dtype),
+                    estimate.activation_bytes(base, several, frozen),
                     estimate.vae_bytes(base, one, "decode"),
                 )
             )
@@ -119,7 +124,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
         remedies.append(_Remedy("model.base_storage", "nf4", {"storage": "nf4"}))
     if gpu and model.optimizer.kind == "adamw":
         remedies.append(_Remedy("model.optimizer.kind", "adamw_8bit", {"optimizer": "adamw_8bit"}))
-    _check_memory(f"{base.setting}={base.name}", job, stages, remedies, base.temporal_compression, "data")
+    _check_memory(f"{base.setting}={base.name}", base, job, stages, remedies, "data")
 
 
 def describe_duration(base: Base, shape: ClipShape, *, checkpointing: bool, steps: int) -> str:
@@ -156,8 +161,9 @@ def check_generation_memory(base: Base, shape: ClipShape, *, storage: Storage, o
 
     def stages(job: _Job) -> dict[str, float]:
         vae = estimate.vae_bytes(base, job.shape, "decode")
-        weights = estimate.weights_bytes(base, FrozenWeights(dtype, job.storage))
-        activations = estimate.activation_bytes(base, job.shape, dtype=dtype)
+        frozen = FrozenWeights(dtype, job.storage)
+        weights = estimate.weights_bytes(base, frozen)
+        activations = estimate.activation_bytes(base, job.shape, frozen)
         if job.offload == "none":
             return {"the VAE": weights + vae, "sampling": weights + activations}
         here = weights if job.offload == "model" else weights / base.transformer_config["num_layers"]
@@ -170,7 +176,7 @@ def check_generation_memory(base: Base, shape: ClipShape, *, storage: Storage, o
         remedies.append(_Remedy("task.offload", "group", {"offload": "group"}))
     if not gpu and storage == "as_computed":
         remedies.append(_Remedy("task.base_storage", "float8", {"storage": "float8"}))
-    _check_memory(setting, _Job(shape, storage, offload=offload), stages, remedies, base.temporal_compression, "task")
+    _check_memory(setting, base, _Job(shape, storage, offload=offload), stages, remedies, "task")
 
 
 def check_disk_space(folder: Path, wanted: float, what: str, setting: str) -> None:
@@ -215,6 +221,29 @@ def place_text_encoder(base: Base) -> tuple[torch.device, torch.dtype]:
         f"{base.setting}={base.name}: its text encoder needs {format_bytes(count * 2)} of memory, {format_bytes(free)} "
         "are free; close other programs, or encode on a larger computer and copy its cache (data.cache) here"
     )
+
+
+def process_overhead(base: Base, shape: ClipShape) -> float:
+    """Estimate what a process takes beside its tensors: buffers of MKL and oneDNN, and Python's objects.
+
+    Args:
+        base: Whose transformer computes.
+        shape: Of the batch.
+    """
+    config = base.transformer_config
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    embedded = 4.0 * width * estimate.sequence_length(base, shape)  # oneDNN keeps a copy
+    return _LIBRARIES + _THREAD * torch.get_num_threads() + embedded
+
+
+def return_freed_memory() -> None:
+    """Let the C library give large freed tensors back to the system at once.
+
+    glibc raises the size from which it does so to that of what is freed, up to 32 MiB; smaller tensors then leave holes
+    between others, and a process takes up to three times the memory of its tensors.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def free_memory() -> float:
@@ -273,33 +302,35 @@ class _Remedy:
 
 def _check_memory(
     setting: str,
+    base: Base,
     job: _Job,
     stages: Callable[[_Job], dict[str, float]],
     remedies: Sequence[_Remedy],
-    step: int,
     group: str,
 ) -> None:
     """Compare the stage that needs most with what is free, and look for remedies where it does not fit.
 
     Args:
         setting: Key and value that an error begins with.
+        base: Whose transformer computes.
         job: As it is configured.
         stages: Bytes that each stage of a job needs.
         remedies: In the order in which they are tried; they add up.
-        step: Frames between possible lengths of a clip.
         group: Of the settings of a clip's size: `data` or `task`.
     """
     gpu = torch.cuda.is_available()
-    overhead = _OVERHEAD if gpu else 0.0
     free = float(torch.cuda.mem_get_info()[0]) if gpu else free_memory()
 
+    def overhead(job: _Job) -> float:
+        return _OVERHEAD if gpu else process_overhead(base, job.shape)
+
     def fits(job: _Job) -> bool:
-        return max(stages(job).values()) + overhead <= free
+        return max(stages(job).values()) + overhead(job) <= free
 
     stage, wanted = max(stages(job).items(), key=lambda item: item[1])
     shape, kind = job.shape, "GPU memory" if gpu else "memory"
     line = (
-        f"needs about {format_bytes(wanted + overhead)} of {kind} for {shape.frames} frames at "
+        f"needs about {format_bytes(wanted + overhead(job))} of {kind} for {shape.frames} frames at "
         f"{shape.height}x{shape.width} ({stage}), you have {format_bytes(free)}"
     )
     if fits(job):
@@ -313,7 +344,7 @@ def _check_memory(
     suggestions = [f"{key}={value}" for key, value in settings.items()]
     job = replace(job, shape=replace(shape, batch=1))
     if not fits(job):
-        lengths = range(shape.frames - step, _SHORTEST - 1, -step)
+        lengths = range(shape.frames - base.temporal_compression, _SHORTEST - 1, -base.temporal_compression)
         shorter = next((n for n in lengths if fits(replace(job, shape=replace(job.shape, frames=n)))), None)
         suggestions.append(
             f"{group}.num_frames={shorter}" if shorter else f"a smaller {group}.height and {group}.width"

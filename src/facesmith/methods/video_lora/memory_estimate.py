@@ -1,8 +1,9 @@
 """Estimates of the memory and disk that a job takes, from the base's config alone.
 
-Bytes per token were fitted to the peaks of diffusers' transformer, all its tensors counted, in float32 as a CPU and in
-bfloat16 as a GPU computes; benchmarks/video_lora_memory.py compares them with the true layouts and with a process.
-Norms and modulation are computed in float32, which is why half precision saves less than half.
+Bytes are those of the tensors of diffusers' transformer, counted one by one: in float32 as a CPU computes, in bfloat16
+under autocast as a GPU does, where norms and modulation are in float32, so that it saves less than half. Where several
+moments of a step may be the peak, each is estimated. benchmarks/video_lora_memory.py compares the estimate with counted
+steps of the true layouts and with a process.
 """
 
 import math
@@ -21,14 +22,17 @@ from facesmith.methods.video_lora.lora import add_lora
 from facesmith.methods.video_lora.networks import FaceTransformer, add_face_attention
 from facesmith.methods.video_lora.quantization import Storage, bytes_per_weight
 
-# bytes per token: (times the width, times the feed-forward's) by bytes per number
-_SAVED: Final = {4: (62.0, 8.0), 2: (53.0, 4.0)}  # one block, for its backward pass
-_POSES: Final = {4: (60.0, 4.0), 2: (36.0, 2.0)}  # one frozen block that follows the poses, for its backward pass
-_BACKWARD: Final = {4: (1.0, 8.0), 2: (16.0, 6.0)}  # gradients under way, and what a block computes with them
-_ACTIVATIONS: Final = {4: (24.0, 12.0), 2: (16.0, 10.0)}  # one block, in a forward pass
-_FACE: Final = 24.0  # of a block's face attention
-_TEXT: Final = 12.0  # numbers of a row of text in a block, times the width
-_OUTSIDE: Final = {4: 5.0e3, 2: 3.2e3}  # bytes per token of inputs, position tables and outputs
+# bytes per token, times the width and times the feed-forward's width, by bytes per number
+_SAVED: Final = {4: (60.0, 8.0), 2: (50.0, 4.0)}  # of a block with a LoRA, for its backward pass
+_POSES: Final = {4: (48.0, 4.0), 2: (36.0, 2.0)}  # of a frozen block that follows the poses
+_FIRST: Final = {4: 36.0, 2: 28.0}  # that the first of these does not save: nothing before it has gradients
+_BACKWARD: Final = {4: (1.0, 8.0), 2: (15.5, 6.0)}  # gradients under way, and what a block computes with them
+_ANSWER: Final = {4: (20.0, 12.0), 2: (14.0, 10.0)}  # of a block in a pass without gradients
+_BASE: Final = {4: (24.0, 8.0), 2: (14.0, 4.0)}  # the same without a LoRA
+_FACE: Final = 2.0  # numbers of a block's face attention: its answer, and the gradient of it
+_INPUTS: Final = 4.0e3  # bytes per token of clip, noise and control; position tables are 8 times a head's width
+_TEXT: Final = 12.0  # bytes of a row of text in a block, times the width
+_TOKEN_LAYERS: Final = 8  # of a block's layers with a LoRA, those that see all tokens
 _WAN_VAE: Final = {"encode": 5.0e3, "decode": 14.1e3}  # per pixel of the frame, at the VAE's own 96 channels
 _ADAM: Final = {"adamw": 16.0, "adamw_8bit": 10.0}  # weight, gradient, two moments
 
@@ -114,23 +118,31 @@ def training_step_bytes(
     config, itemsize = base.transformer_config, frozen.dtype.itemsize
     through = adapter.vace_blocks or (adapter.pose_gradients and not adapter.decoupled)
     blocks, poses = config["num_layers"], len(config["vace_layers"]) if through else 0
-    block = _per_token(base, _SAVED[itemsize]) + (_FACE * _width(base) if adapter.decoupled else 0.0)
-    count, gradients = sequence_length(base, shape), 4.0 * count_weights(base, adapter)[1]
+    count, trained = sequence_length(base, shape), count_weights(base, adapter)[1]
+    lora = itemsize * adapter.rank * _TOKEN_LAYERS
+    block = _per_token(base, _SAVED[itemsize]) + lora + (_FACE * itemsize * _width(base) if adapter.decoupled else 0.0)
+    pose = block if adapter.vace_blocks else _per_token(base, _POSES[itemsize])
+    working = _per_token(base, _BACKWARD[itemsize])
+    text = shape.batch * shape.text * _TEXT * _width(base)
+    gradients, of_poses = 4.0 * trained, 0.0
+    cast = itemsize * trained if itemsize < 4 else 0.0  # the LoRA as it computes
     if checkpointing:
-        kept = 0.0 if offloaded else count * (blocks + poses) * itemsize * _width(base)
-        working = block
+        each = 0.0 if offloaded else count * itemsize * _width(base)
+        kept, of_poses = blocks * each, poses * each
+        rest = count * (block + working) + 2 * text + cast / blocks
     else:
-        branch = _SAVED if adapter.vace_blocks else _POSES
-        kept = count * (blocks * block + poses * _per_token(base, branch[itemsize]))
-        working = 0.0
-    working += _per_token(base, _BACKWARD[itemsize]) + _OUTSIDE[itemsize]
-    text = (1 if checkpointing else blocks) * shape.batch * shape.text * _TEXT * itemsize * _width(base)
+        kept = count * (blocks * block + poses * pose) + (blocks + poses + 1) * text + cast
+        if poses and not adapter.vace_blocks:
+            kept -= count * _FIRST[itemsize] * _width(base)
+        # meanwhile the base is asked for its answer, without gradients
+        rest = count * max(working, _per_token(base, _BASE[itemsize]) + _hints(base, itemsize))
+    rest += count * _outside(base)
     weights = weights_bytes(base, frozen) + trainable_bytes(base, adapter, optimizer) - gradients
     if frozen.storage == "float8":  # cast one layer at a time, and kept so for the backward pass
         total, largest = count_block_weights(base)
         weights += itemsize * (largest if checkpointing else total)
-    # while gradients of the LoRA come in, block after block, what was kept for them goes
-    return weights + max(kept, gradients) + count * working + text
+    # while gradients of the LoRA come in, block after block, what was kept for them goes; the poses' blocks are last
+    return weights + max(kept, gradients) + of_poses + rest
 
 
 def step_operations(base: Base, shape: ClipShape, *, checkpointing: bool) -> float:
@@ -158,11 +170,12 @@ def weights_bytes(base: Base, frozen: FrozenWeights) -> float:
         base: Whose transformer it is.
         frozen: How they are kept.
     """
-    count = count_weights(base, None)[0]
-    if frozen.streamed:
-        total, largest = count_block_weights(base)
-        count += 2 * largest - total
-    return count * bytes_per_weight(frozen.storage, frozen.dtype)
+    blocks, largest = count_block_weights(base)
+    outside = count_weights(base, None)[0] - blocks  # never stored in fewer bits
+    here = 2 * largest if frozen.streamed else blocks
+    single = _width(base) * (_width(base) + base.transformer_config["freq_dim"])  # the time embedding's, in float32
+    itemsize = frozen.dtype.itemsize
+    return here * bytes_per_weight(frozen.storage, frozen.dtype) + float(outside * itemsize + single * (4 - itemsize))
 
 
 def waiting_bytes(base: Base, frozen: FrozenWeights) -> float:
@@ -186,17 +199,18 @@ def trainable_bytes(base: Base, adapter: AdapterSize, optimizer: str) -> float:
     return count_weights(base, adapter)[1] * _ADAM[optimizer]
 
 
-def activation_bytes(base: Base, shape: ClipShape, *, dtype: torch.dtype) -> float:
+def activation_bytes(base: Base, shape: ClipShape, frozen: FrozenWeights) -> float:
     """Estimate the bytes that a forward pass takes besides the weights.
 
     Args:
         base: Whose transformer it is.
         shape: Of the batch.
-        dtype: Type that it computes in.
+        frozen: How the base's weights are kept.
     """
-    hints = len(base.transformer_config["vace_layers"]) * _width(base) * dtype.itemsize  # answers of the pose branch
-    block = _per_token(base, _ACTIVATIONS[dtype.itemsize])
-    return sequence_length(base, shape) * (block + hints + _OUTSIDE[dtype.itemsize])
+    itemsize = frozen.dtype.itemsize
+    each = _per_token(base, _ANSWER[itemsize]) + _hints(base, itemsize) + _outside(base)
+    cast = _width(base) * base.transformer_config["ffn_dim"] if frozen.storage == "float8" else 0  # the largest layer
+    return sequence_length(base, shape) * each + itemsize * (cast + shape.batch * shape.text * _width(base))
 
 
 def vae_bytes(base: Base, shape: ClipShape, what: Literal["encode", "decode"]) -> float:
@@ -307,6 +321,15 @@ def count_stored_weights(folder: Path) -> int:
 def _width(base: Base) -> int:
     config = base.transformer_config
     return int(config["num_attention_heads"] * config["attention_head_dim"])
+
+
+def _hints(base: Base, itemsize: int) -> float:
+    """Return the bytes per token of the pose branch's answers, which wait for their blocks."""
+    return float(len(base.transformer_config["vace_layers"]) * _width(base) * itemsize)
+
+
+def _outside(base: Base) -> float:
+    return _INPUTS + 8.0 * float(base.transformer_config["attention_head_dim"])
 
 
 def _per_token(base: Base, factors: tuple[float, float]) -> float:
