@@ -6,7 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from facesmith.config.settings import Component
-from facesmith.files import short_path
+from facesmith.files import read_json_object, short_path
 from facesmith.terminal import make_console, print_line
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ _AFTER_TASKS: Final = {
     "BlendTask": "facesmith infer task=validate task.profile={output} source=swapped.mp4 output=report",
     "InterpolateTask": "facesmith infer task=validate task.profile={output} source=swapped.mp4 output=report",
 }
+_PROFILE_TASKS: Final = ("EmbedTask", "BlendTask", "InterpolateTask")
+_GENERATE: Final = (
+    "facesmith infer task=generate model=runs/video_lora/both/latest/exports task.embedding={output} source=poses/ "
+    "output=generated"
+)
+_ONLY_FOR_VIDEOS: Final = ("clip:", "dinov3:", "portrait_pixels_")
+"""Beginnings of the names of encoders whose profiles no swapper reads."""
 
 
 def print_next(commands: Sequence[str]) -> None:
@@ -52,6 +59,8 @@ def after_task(task: Component, written: Sequence[Path]) -> list[str]:
     template = _AFTER_TASKS.get(name)
     if not template or not written:
         return []
+    if name in _PROFILE_TASKS and str(read_json_object(written[0]).get("embedder")).startswith(_ONLY_FOR_VIDEOS):
+        template = _GENERATE
     given = {name: getattr(task, name, None) for name in ("model", "source")} | {"output": list(written)}
     given["swapped"] = Path("swapped").with_suffix(Path(str(getattr(task, "output", None) or "")).suffix)  # or a folder
     first = {name: value[0] if isinstance(value, list) else value for name, value in given.items()}

@@ -274,11 +274,17 @@ def test_build_scheduler_shift_is_taken(base: Path) -> None:
         assert float(shifted.timesteps[4]) > float(plain.timesteps[4]) + 50
 
 
-def test_generate_task_folder_with_a_dot_and_black_poses(exports: Path, tmp_path: Path) -> None:
+def test_generate_task_folder_with_a_dot_and_black_poses(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     poses = write_poses(tmp_path / "a.mp4", 9, 8.0)
     given: dict[str, Any] = {"cfg_scale": 1.0, "steps": 1}
     (path,) = make_task(exports, poses, tmp_path / "dances.v2", **given).run()
     assert path == tmp_path / "dances.v2" / "a_seed42.mp4"
+    caplog.clear()
+    make_task(exports, path, tmp_path / "again", **given).run()  # a film, and no drawing
+    assert "a_seed42.mp4: is no drawing on black" in caplog.text
+    monkeypatch.setattr(GenerateTask, "_load_generator", lambda *_: pytest.fail("the base was loaded"))
     with VideoWriter(tmp_path / "black.mp4", mark=None, fps=8.0) as writer:
         for _ in range(9):
             writer.write(np.zeros((64, 64, 3), np.uint8))

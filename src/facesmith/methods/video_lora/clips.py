@@ -18,7 +18,7 @@ from facesmith.files import read_user_text, short_path, write_text
 from facesmith.media.pairing import pair_by_path
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media, natural_key
-from facesmith.media.video import open_video
+from facesmith.media.video import VideoReader, open_video
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ _NAMED_AT_MOST: Final = 6
 _LOOKED_AT: Final = 9  # frames of a pose video, of which one at least must show somebody
 _BLURRED: Final = 2.0  # scale from which a video is too small
 DRAWN: Final = 16  # levels from which something is drawn
+_MOSTLY_BLACK: Final = 0.5  # share of a pose drawing that is black at least
 _NESTED: Final = "__"  # between the folders of dances of one name
 SKIPPED: Final = "left out"  # value in the tables of clips of earlier runs
 
@@ -413,10 +414,27 @@ def _read_timing(pair: Pair) -> _Timing:
                 f"{pair.pose}: is {pose.width}x{pose.height}, {pair.video.name} is {dance.width}x{dance.height}; draw "
                 "the poses from this very video, or cut both to one shape"
             )
-        looked_at = evenly_spaced(len(pose), _LOOKED_AT, ends=True)
-        if all(frame.max() < DRAWN for _, frame in pose.frames(looked_at)):
-            raise UserError(f"{pair.pose}: is black, nobody is drawn; draw the poses of {pair.video.name} again")
+        check_drawn(pair.pose, pose, f"draw the poses of {pair.video.name} again")
         return _Timing(np.asarray(dance.times[: min(len(dance), len(pose))]), dance.height, dance.width)
+
+
+def check_drawn(path: Path, reader: VideoReader, mend: str) -> None:
+    """Look at some frames of a pose video; warn of one that is no drawing on black, such as the dance itself.
+
+    Args:
+        path: Of the video.
+        reader: Of the video.
+        mend: What the error asks for.
+
+    Raises:
+        UserError: they are black, nobody is drawn.
+    """
+    drawn = [frame for _, frame in reader.frames(evenly_spaced(len(reader), _LOOKED_AT, ends=True))]
+    if all(frame.max() < DRAWN for frame in drawn):
+        raise UserError(f"{path}: is black, nobody is drawn; {mend}")
+    black = float(np.median([np.mean(frame.max(-1) < DRAWN) for frame in drawn]))
+    if black < _MOSTLY_BLACK:
+        log.warning("%s: is no drawing on black (%.0f %% of it is black); is it a pose video?", path, 100 * black)
 
 
 def resample(seconds: NDArray[np.float64], fps: float | None) -> list[int]:

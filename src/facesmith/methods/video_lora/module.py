@@ -257,11 +257,13 @@ class VideoLoraModule(LightningModule):
         return self._validation.overview()
 
     def next_commands(self, run: str) -> list[str]:
-        """Return how to generate clips, to the poses trained on where they have a folder of their own."""
+        """Return how to generate clips as validation does, to the poses trained on where they have their own folder."""
         poses = self.datamodule.config.poses
         made = first_made(Path(self.trainer.default_root_dir), "exports", *FINAL_CHECKPOINTS)
         model, source = quote(f"model={run}/{made}"), quote(f"source={short_path(poses) if poses else 'poses/'}")
-        command = f"facesmith infer task=generate {model} {source} output=generated face_scale=1.0"
+        measured = self.config.validation  # the likeness that was told holds for these
+        settings = f"steps={measured.steps} cfg_scale={measured.cfg_scale:g} face_scale=1.0"
+        command = f"facesmith infer task=generate {model} {source} output=generated {settings}"
         return [command] if made else []
 
     def save_adapter(self, folder: Path) -> list[Path]:

@@ -62,7 +62,8 @@ class GenerateTaskConfig(WholeTaskConfig):
     lora_scale: float = Field(ge=0)
     """Scale of the adapter."""
     loras: list[LoraChoice]
-    """Further LoRAs of any known trainer, such as those that need few steps or that draw a style."""
+    """Further LoRAs of any known trainer, such as those that need few steps or that draw a style; each {file: <file>,
+    scale: 1.0}."""
     vace_scale: float = Field(ge=0)
     """How closely the poses are followed."""
     cfg_scale: float = Field(ge=1)

@@ -27,7 +27,7 @@ from facesmith.media.video import VideoReader, open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.methods.video_lora.adapter_bundle import LORA, AdapterBundle, load_bundle
 from facesmith.methods.video_lora.base import Base, open_base
-from facesmith.methods.video_lora.clips import DRAWN, resample, resize_and_crop
+from facesmith.methods.video_lora.clips import check_drawn, resample, resize_and_crop
 from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator, window_starts
 from facesmith.methods.video_lora.memory_check import check_generation_memory
 from facesmith.methods.video_lora.memory_estimate import ClipShape, sequence_length
@@ -206,6 +206,7 @@ class GenerateTask:
         multiple, step = self._base.size_multiple, self._base.temporal_compression
         sizes = (self._config.height, self._config.width)
         with open_video(poses) as reader:
+            check_drawn(poses, reader, "give a pose video that shows a person")
             taken = self._frames(reader)
             most = len(taken) if self._config.overlap else min(len(taken), self._config.num_frames)
             count = (most - 1) // step * step + 1
@@ -250,8 +251,6 @@ class GenerateTask:
             if lost:
                 raise UserError(f"{poses}: frame {lost[0]} is damaged; repair or remove the video")
             frames = np.stack([found[index] for index in taken])
-            if frames.max() < DRAWN:
-                raise UserError(f"{poses}: is black, nobody is drawn; give a pose video that shows a person")
             return frames, self._rate(reader)
 
     def _write(self, path: Path, frames: Pixels, fps: float) -> None:
