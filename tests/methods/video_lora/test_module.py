@@ -189,6 +189,11 @@ def test_prepare_data_wrong_settings_raises(
     ("given", "line"),
     [
         ("model.mapper.embedding_size=128", r"embedding_size=128: the face encoder gives 768; set .*=768$"),
+        pytest.param(
+            "model.attention=cudnn",
+            r"model.attention=cudnn: torch has no such kernel here \(float32 on cpu\); use model.attention=auto",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="cuDNN is there"),
+        ),
         ("model.gate_tokens=false", r"model.gate_tokens=false: .* give data.trigger"),
         ("data.holdout=[dance_000,dance_001,dance_002,dance_003,dance_004]", r"leaves nothing to train on"),
     ],
@@ -199,6 +204,12 @@ def test_training_that_cannot_be_is_refused_before_clips_are_encoded(
     monkeypatch.setattr("facesmith.methods.video_lora.data.encode_clips", lambda *_: pytest.fail("clips were encoded"))
     with pytest.raises(UserError, match=line):
         train(demo(tmp_path, given))
+
+
+def test_training_of_no_epochs_validates_and_exports(demo: Settings, tmp_path: Path) -> None:
+    objective = train(demo(tmp_path, "trainer.max_epochs=0"))
+    assert isinstance(objective, float)
+    assert (tmp_path / "exports" / "lora.safetensors").is_file()
 
 
 def test_training_without_videos_and_a_monitor_that_needs_them_is_refused(demo: Settings, tmp_path: Path) -> None:

@@ -1,11 +1,22 @@
 """How the blocks of a frozen transformer compute: compiled, by which attention, and how far gradients go."""
 
-from typing import Any, Literal
+import warnings
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from facesmith.errors import UserError
 
 AttentionBackend = Literal["auto", "cudnn", "flash", "efficient", "math"]
+_KERNELS: Final = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+_MIXED: Final = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def compile_blocks(transformer: Any, backend: str = "inductor") -> None:
@@ -29,6 +40,34 @@ def choose_attention(transformer: Any, backend: AttentionBackend) -> None:
     """
     if backend != "auto":
         transformer.set_attention_backend(f"_native_{backend}")
+
+
+def check_attention(backend: AttentionBackend, precision: str, dtype: torch.dtype, head_size: int) -> None:
+    """Check that this machine has a kernel of attention.
+
+    Args:
+        backend: `auto` is always there.
+        precision: Lightning's, such as `bf16-mixed`.
+        dtype: Type that the base computes in, where the precision is not mixed.
+        head_size: Numbers of an attention head.
+
+    Raises:
+        UserError: it has none for this type.
+    """
+    if backend == "auto":
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = _MIXED.get(precision, dtype)
+    query = torch.zeros(1, 1, 8, head_size, dtype=dtype, device=device, requires_grad=True)
+    try:
+        with sdpa_kernel(_KERNELS[backend]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch tells there why each kernel is left out
+            nn.functional.scaled_dot_product_attention(query, query, query)
+    except RuntimeError:
+        kind = str(dtype).removeprefix("torch.")
+        raise UserError(
+            f"model.attention={backend}: torch has no such kernel here ({kind} on {device}); use model.attention=auto"
+        ) from None
 
 
 def detach_pose_branch(transformer: Any) -> None:

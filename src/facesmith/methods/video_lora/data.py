@@ -23,6 +23,7 @@ from facesmith.media.provenance import Mark
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.methods.video_lora.base import open_base
+from facesmith.methods.video_lora.block_execution import check_attention
 from facesmith.methods.video_lora.cache import Cache
 from facesmith.methods.video_lora.clips import (
     Bucket,
@@ -55,7 +56,12 @@ from facesmith.methods.video_lora.identities import (
 )
 from facesmith.methods.video_lora.latents import vace_control
 from facesmith.methods.video_lora.memory_check import check_training_memory
-from facesmith.methods.video_lora.quantization import check_optimizer, check_precision, quantization_config
+from facesmith.methods.video_lora.quantization import (
+    check_optimizer,
+    check_precision,
+    compute_dtype,
+    quantization_config,
+)
 from facesmith.methods.video_lora.references import References, Size, best_portraits, encode_references
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
@@ -124,6 +130,8 @@ class VideoLoraDataModule(LightningDataModule):
                 check_precision(str(self.trainer.precision), model.base_dtype)
                 quantization_config(model.base_storage, torch.bfloat16)  # raises where its library is missing
                 check_optimizer(model.optimizer.kind)
+                head, dtype = int(self.base.transformer_config["attention_head_dim"]), compute_dtype(model.base_dtype)
+                check_attention(model.attention, str(self.trainer.precision), dtype, head)
                 self._check_words(model)
                 check_training_memory(self.base, model, self.config)
             self._encode()

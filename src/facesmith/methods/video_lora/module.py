@@ -244,8 +244,8 @@ class VideoLoraModule(LightningModule):
             self.provenance["before"] = metrics
             for logger in self.trainer.loggers:
                 logger.log_metrics({f"before/{name}": value for name, value in metrics.items()}, step=0)
-            return
-        self.provenance["figures"] = metrics
+        else:
+            self.provenance["figures"] = metrics
         self.log_dict({f"val/{name}": value for name, value in metrics.items()})
 
     def pop_videos(self) -> list[tuple[str, NDArray[np.uint8]]]:
