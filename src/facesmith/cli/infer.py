@@ -12,6 +12,7 @@ from facesmith.config.schema import InferConfig
 from facesmith.config.settings import Component, EngineConfig, TaskConfig
 from facesmith.config.signatures import signature
 from facesmith.errors import UserError, explain_errors
+from facesmith.faces.analyzers.native_log import ignore_profiling_ticks
 from facesmith.media.provenance import set_signing_key
 from facesmith.models.onnx.providers import use_device
 from facesmith.progress import waiting
@@ -33,6 +34,7 @@ def infer(config: InferConfig) -> list[Path]:
     Raises:
         UserError: A model, a source or an output is not what the task needs.
     """
+    ignore_profiling_ticks()
     engine = build_engine(config.engine, partial(set_up_process, config))
     task_config = _share_cores(config, engine)
     with log_run(config), explain_errors(config):

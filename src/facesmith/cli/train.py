@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from facesmith import assets
 from facesmith.config.schema import TrainConfig
 from facesmith.errors import UserError, explain_errors
+from facesmith.faces.analyzers.native_log import ignore_profiling_ticks
 from facesmith.files import make_private_folder
 from facesmith.media.provenance import check_signing, set_signing_key
 from facesmith.progress import waiting
@@ -122,6 +123,7 @@ def _fit(
     # as Lightning does for several processes: they then use the same random numbers as a single one
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     check_devices(trainer, module, datamodule, _in_sweep())
+    ignore_profiling_ticks()
     trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     objective = _objective(recorder.record.objectives, trainer)
     recorder.set_result(objective, _checkpoint(trainer))

@@ -1,5 +1,7 @@
 """A short real training: the cache fills once, the adapter learns, a checkpoint is small and whole."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +219,20 @@ def test_training_without_videos_and_a_monitor_that_needs_them_is_refused(demo: 
     assert config.model.metric_names() == {"loss", "loss_q0", "loss_q1"}
     problems = list(_unknown_metrics(config))
     assert problems == ["monitor=val/likeness: no such metric is measured; did you mean val/loss?"]
+
+
+def test_training_leaves_profiling_ticks_ignored(base: Path, tmp_path: Path) -> None:
+    """MediaPipe may be loaded first while it is trained, and Lightning brings back the handlers from before."""
+    program = """
+import signal, sys
+from facesmith.cli.main import main
+signal.signal(signal.SIGPROF, signal.SIG_DFL)
+assert main(sys.argv[1:]) == 0
+assert signal.getsignal(signal.SIGPROF) is signal.SIG_IGN
+"""
+    settings = ["data.clips=5", "data.photos=3", "data.holdout=[dance_004]", "data.prior=null", "logger=none"]
+    settings += [f"model.base={base}", f"paths.face_sets={tmp_path}", f"paths.runs={tmp_path / 'runs'}"]
+    settings += ["model.validation.steps=1", "model.validation.videos=1", "trainer.max_epochs=0"]
+    words = ["train", "experiment=video_lora_demo", *settings]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

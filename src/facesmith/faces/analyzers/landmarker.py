@@ -6,8 +6,6 @@ import importlib.metadata
 import json
 import math
 import queue
-import signal
-import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -37,9 +35,7 @@ from facesmith.faces.geometry.alignment import (
 from facesmith.faces.geometry.pose import pose_of_rotation
 from facesmith.faces.measures import DUPLICATE_IOU, box_area, landmark_iou
 
-# libmediapipe samples its own CPU time by SIGPROF; ticks that come after a landmarker was closed would end the process.
-if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
-    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+native_log.ignore_profiling_ticks()
 
 # The landmarker costs the same at any crop size; at this one the face has nearly all pixels its network takes
 # (256 over 1.5 faces). A margin is the crop's side over the detection's; the second is a further try.

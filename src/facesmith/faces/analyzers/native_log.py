@@ -1,7 +1,8 @@
-"""Filter the messages that MediaPipe's C++ code prints on every start."""
+"""What MediaPipe's C++ code does to a process: it prints on every start, and samples its CPU time by a signal."""
 
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -54,6 +55,16 @@ class _Redirection:
 
 
 _redirection: Final = _Redirection()
+
+
+def ignore_profiling_ticks() -> None:
+    """Ignore SIGPROF, by which libmediapipe samples its CPU time: ticks after a landmarker was closed end a process.
+
+    Lightning's `fit` brings back the handlers that it found at its start, so this must be called before as well. Does
+    nothing outside the main thread, or where somebody handles the signal.
+    """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL:
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from facesmith import assets
 from facesmith.faces.analyzers import native_log
 from facesmith.methods.video_lora.pose_drawing import Frames, Points
 
+native_log.ignore_profiling_ticks()
+
 SMALL: Final = 0.4
 """Of a frame's longer side: whoever is smaller is looked at closer."""
 _PEOPLE: Final = 4  # that are looked for in a frame
