@@ -191,6 +191,21 @@ def test_free_memory_counts_shell_limit() -> None:
     )
 
 
+def test_check_training_memory_gives_freed_memory_back_where_it_is_scarce(
+    demo: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = demo(tmp_path)
+    module: Any = config.model.build()
+    given_back: list[float] = []
+    for free in (1e11, 2e8):
+        monkeypatch.setattr(memory_check, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(memory_check, "return_freed_memory", lambda free=free: given_back.append(free))
+        with caplog.at_level("INFO"):
+            memory_check.check_training_memory(module.base, module.config, config.data)
+    assert "you have 0.2 GB" in caplog.text
+    assert given_back == [2e8]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc's allocator")
 def test_return_freed_memory_leaves_no_holes() -> None:
     reader, writer = os.pipe()

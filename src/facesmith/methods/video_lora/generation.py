@@ -23,7 +23,7 @@ from facesmith.errors import UserError
 from facesmith.methods.video_lora.adapter_bundle import AdapterBundle
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.lora import NAME, PREFIX, check_lora_fits_base, load_lora, set_lora_scale
-from facesmith.methods.video_lora.memory_check import Offload, return_freed_memory
+from facesmith.methods.video_lora.memory_check import Offload
 from facesmith.methods.video_lora.networks import FaceTransformer, Tensors, add_face_attention, build_conditioning
 from facesmith.methods.video_lora.quantization import Storage, compute_dtype, enable_storage_casting
 from facesmith.methods.video_lora.references import letterbox
@@ -125,8 +125,6 @@ class VideoGenerator:
                 f"task.base={base.name}: is not the base that {bundle.facts['identity']} was trained on "
                 f"({bundle.facts['base']}, {bundle.facts['base_hash']}); give that one as task.base"
             )
-        if not gpu:
-            return_freed_memory()
         self.base, self.bundle = base, bundle
         self.embedding = bundle.embedding if embedding is None else embedding
         if len(self.embedding) != bundle.mapper.embedding_size:

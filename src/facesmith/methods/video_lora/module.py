@@ -30,7 +30,6 @@ from facesmith.methods.video_lora.memory_check import (
     check_disk_space,
     count_checkpoints,
     describe_duration,
-    return_freed_memory,
 )
 from facesmith.methods.video_lora.memory_estimate import ClipShape, checkpoint_bytes
 from facesmith.methods.video_lora.networks import (
@@ -126,8 +125,6 @@ class VideoLoraModule(LightningModule):
             )
         if self.device_mesh is not None and settings.stream_blocks:
             raise UserError("model.stream_blocks=true: trainer=fsdp already spreads the blocks; set one of the two")
-        if not torch.cuda.is_available():
-            return_freed_memory()
         dtype = compute_dtype(settings.base_dtype)
         decoupled = settings.injection == "decoupled"
         transformer = self.base.load_transformer(dtype, FaceTransformer if decoupled else None, settings.base_storage)
