@@ -157,11 +157,11 @@ def list_stems(source: str | Path | Sequence[str | Path]) -> list[str]:
     Raises:
         UserError: As of `find_media`.
     """
-    sources = [source] if isinstance(source, str | Path) else list(source)
+    sources: list[str | Path] = [source] if isinstance(source, str | Path) else list(source)
     assets = [str(one).removeprefix("asset:") for one in sources if str(one).startswith("asset:")]
     files = [one for one in sources if not str(one).startswith("asset:")]
     found = [media.path for media in find_media(files, warn=False)] if files else []
-    return list(dict.fromkeys(Path(one).stem for one in (*assets, *found)))
+    return list(dict.fromkeys(path.stem for path in (*map(Path, assets), *found)))
 
 
 def printable(path: str | Path) -> str:

@@ -69,16 +69,17 @@ class GenerationConfig:
     reference_scale: float = 1.0
 
 
-class _Pipeline(WanVACEPipeline):  # type: ignore[misc]
+class _Pipeline(WanVACEPipeline):
     """diffusers' pipeline, which takes no more reference photos than the video has latent frames, with any number."""
 
     def prepare_masks(
         self, mask: Tensor, reference_images: list[list[Tensor]] | None = None, generator: Any = None
     ) -> Tensor:
         """Return the mask (1,64,R+F,h,w) of R photos, which are kept, and the F latent frames."""
+        own: Any = super()
+        frames: Tensor = own.prepare_masks(mask, None if reference_images is None else [[]], generator)
         if reference_images is None:
-            return super().prepare_masks(mask, None, generator)
-        frames: Tensor = super().prepare_masks(mask, [[]], generator)
+            return frames
         kept = torch.zeros_like(frames[:, :, :1])
         return torch.cat([*[kept] * len(reference_images[0]), frames], 2)
 
@@ -135,7 +136,7 @@ class VideoGenerator:
         further = [(read_further_lora(base, path), scale) for path, scale in loras]
         dtype = compute_dtype("auto")
         kind = FaceTransformer if bundle.attention is not None else None
-        pipe: Any = _Pipeline(
+        pipe: Any = _Pipeline(  # type: ignore[no-untyped-call,unused-ignore]
             tokenizer=None,  # prompts are encoded before, so that their encoder is gone
             text_encoder=None,
             vae=base.load_vae(),
