@@ -235,6 +235,12 @@ def test_impossible_values_are_all_named_at_once(refused: Refused) -> None:
             "monitor=judge_distance",
             "monitor=judge_distance: no such metric is measured; did you mean val/judge_distanc",
         ),
+        ("monitor_mode=max", "monitor_mode=max: val/judge_distance is better smaller; write monitor_mode=min"),
+        ("monitor=val/ssim", "monitor_mode=min: val/ssim is better larger; write monitor_mode=max"),
+        (
+            "objectives={val/judge_distance:min,val/ssim:min}",
+            "objectives: val/ssim: min: val/ssim is better larger; write objectives: val/ssim: max",
+        ),
         ("+data.holdout=0.1", "data.holdout: is there already; write data.holdout=0.1, without +"),
         ("callbacks.best.verbose=true", "callbacks.best.verbose: is no key of the preset, but an argument of"),
         ("data.shares.foo=1", "data.shares.foo: no such key; did you mean data.shares."),

@@ -21,6 +21,14 @@ _FILE_KEYS: Final = (
 )
 _KEYS_OF_SIGNING: Final = ("certificate", "key")
 """Keys that name files or folders that must exist, where their values are paths."""
+_BETTER: Final = {
+    "min": re.compile(r"loss(_q\d+)?|judge_distance|miss_rate|rejected_\w+|false_occlusion|flicker|unsteadiness"),
+    "max": re.compile(
+        r"likeness|projection|faces_found|pose_agreement|identity_similarity|(judge_)?accepted|passed|ssim|mask_iou\w*"
+        r"|boundary_iou|iou_\w+|occluded_(recall|precision)\w*"
+    ),
+}
+"""Names of metrics, without stage, that are better smaller or larger beyond doubt."""
 _STAGES: Final = ("val", "val_holdout", "before", "before_holdout", "base", "base_holdout")
 _LEAST_ROOM: Final = 200_000_000  # bytes
 
@@ -40,7 +48,7 @@ def check_training(config: TrainConfig) -> None:
     lines += [line for key, folder in folders.items() for line in _unwritable(key, folder)]
     lines += _unwritable_log(config)
     lines += _missing_files(config.provenance, "provenance")
-    lines += _unknown_metrics(config)
+    lines += [*_unknown_metrics(config), *_wrong_directions(config)]
     _refuse(lines)
     config.data.check_sources()
 
@@ -207,6 +215,18 @@ def _unknown_metrics(config: TrainConfig) -> Iterator[str]:
             choices = ", ".join(sorted(f"val/{name}" for name in names))
             mend = f"did you mean {closest}?" if closest else f"choose one of {choices}"
             yield f"{key}={metric}: no such metric is measured; {mend}"
+
+
+def _wrong_directions(config: TrainConfig) -> Iterator[str]:
+    """Name metrics of which the worst would be kept, such as a loss where the experiment's own metric is a likeness."""
+    asked = [(f"objectives: {metric}: ", metric, mode) for metric, mode in (config.objectives or {}).items()]
+    if config.monitor:
+        asked.append(("monitor_mode=", config.monitor, config.monitor_mode))
+    for key, metric, mode in asked:
+        right = next((one for one, names in _BETTER.items() if names.fullmatch(metric.rpartition("/")[2])), mode)
+        if right != mode:
+            sense = {"min": "smaller", "max": "larger"}[right]
+            yield f"{key}{mode}: {metric} is better {sense}; write {key}{right}"
 
 
 def _is_overridden(*keys: str) -> bool:
