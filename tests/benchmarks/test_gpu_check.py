@@ -47,3 +47,12 @@ def test_memory_estimate_holds_for_every_setting(tmp_path: Path) -> None:
         ways[f"{name}, float8"] = short, replace(WAYS[name], frozen=FLOAT8)
     shares = {name: estimate(base, shape, way) / count(base, shape, way) for name, (shape, way) in ways.items()}
     assert {name: share for name, share in shares.items() if not 1.0 <= share <= 1.1} == {}
+
+
+@pytest.mark.parametrize("what", ["encode", "decode"])
+def test_memory_estimate_of_the_vae_holds(tmp_path: Path, what: str) -> None:
+    from video_lora_memory import SHAPES, count_vae, vae_bytes
+    from wan_layouts import write_base
+
+    base, shape = write_base(tmp_path / "base", "1.3B"), SHAPES["1.3B"][0]
+    assert 1.0 <= vae_bytes(base, shape, what) / count_vae(base, shape, what) <= 1.1  # type: ignore[arg-type]

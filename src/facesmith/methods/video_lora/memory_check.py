@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _OVERHEAD: Final = 1.5e9  # the CUDA context, cuBLAS workspaces and fragmentation
 _LIBRARIES: Final = 2e7  # bytes, of a process that computes on a CPU
 _THREAD: Final = 1.2e7  # bytes, of each of its threads
+_CONVOLUTION: Final = 1.14  # times what a convolution's tensors take: on a CPU oneDNN works on copies
 _M_MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
 _LARGE: Final = 1 << 20  # bytes
 _PLENTY: Final = 3.5  # times what the tensors take: the most that a process was seen to take where freed memory is kept
@@ -74,7 +75,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
             optimizer=job.optimizer,
         )
         one = replace(job.shape, batch=1)
-        found = {"steps": step, "the VAE": estimate.vae_bytes(base, one, "encode")}
+        found = {"steps": step, "the VAE": _vae_bytes(base, one, "encode")}
         if data.prior is not None:
             found["the base's own clips"] = weights + estimate.activation_bytes(base, one, frozen)
         if model.validation.videos:
@@ -84,7 +85,7 @@ def check_training_memory(base: Base, model: VideoLoraModuleConfig, data: VideoL
                 + estimate.trainable_bytes(base, adapter, job.optimizer)
                 + max(
                     estimate.activation_bytes(base, several, frozen),
-                    estimate.vae_bytes(base, one, "decode"),
+                    _vae_bytes(base, one, "decode"),
                 )
             )
         return found
@@ -161,7 +162,7 @@ def check_generation_memory(base: Base, shape: ClipShape, *, storage: Storage, o
     gpu, dtype = torch.cuda.is_available(), compute_dtype("auto")
 
     def stages(job: _Job) -> dict[str, float]:
-        vae = estimate.vae_bytes(base, job.shape, "decode")
+        vae = _vae_bytes(base, job.shape, "decode")
         frozen = FrozenWeights(dtype, job.storage)
         weights = estimate.weights_bytes(base, frozen)
         activations = estimate.activation_bytes(base, job.shape, frozen)
@@ -235,6 +236,11 @@ def process_overhead(base: Base, shape: ClipShape) -> float:
     width = config["num_attention_heads"] * config["attention_head_dim"]
     embedded = 4.0 * width * estimate.sequence_length(base, shape)  # oneDNN keeps a copy
     return _LIBRARIES + _THREAD * torch.get_num_threads() + embedded
+
+
+def _vae_bytes(base: Base, shape: ClipShape, what: Literal["encode", "decode"]) -> float:
+    """Estimate what the VAE takes on this computer, as of `memory_estimate.vae_bytes`."""
+    return estimate.vae_bytes(base, shape, what) * (1.0 if torch.cuda.is_available() else _CONVOLUTION)
 
 
 def return_freed_memory() -> None:
