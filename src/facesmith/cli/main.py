@@ -52,6 +52,7 @@ VERBS: Final = {
     "purge": ("retention", "name="),
 }
 
+_STOPPED: Final = 130  # the exit code of a program that was stopped by Ctrl-C
 _HELP: Final = """\
 Train models of a consenting person's face, use them, and export them.
 
@@ -79,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command's name and what follows it; the process's own where None.
 
     Returns:
-        The exit code: 0 for success, 1 for a mistake, which is reported in a line on stderr; `provenance verify`
-        and `purge retention` have more.
+        The exit code: 0 for success, 1 for a mistake, which is reported in a line on stderr, 130 after Ctrl-C;
+        `provenance verify` and `purge retention` have more.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else "--help"
@@ -101,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with wrapping_help(given == ["help"] or any(word in ("-h", "--help") for word in given[1:])):
             return COMMANDS[name].load()(given[1:])
+    except KeyboardInterrupt:
+        print_error("stopped by Ctrl-C")
+        return _STOPPED
     except UserError as error:
         for line in str(error).splitlines():
             print_error(f"error: {line}")

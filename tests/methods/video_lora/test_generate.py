@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from facesmith.cli.composition import load_config
+from facesmith.cli.main import main
 from facesmith.config.schema import InferConfig, TrainConfig
 from facesmith.errors import UserError
 from facesmith.media.video import open_video
@@ -120,6 +122,31 @@ def test_generate_task_marks_and_resumes(
     assert paths[0].stat().st_mtime_ns == before
     make_task(exports, poses, tmp_path / "out", seeds=[1, 2], face_scale=0.5).run()
     assert paths[0].stat().st_mtime_ns != before
+
+
+def test_generate_ctrl_c_is_told_and_the_same_command_goes_on(
+    exports: Path, media: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poses = min(Path(media.config.poses).glob("*.mp4"))
+    given = [f"model={exports}", f"source={poses}", f"output={tmp_path / 'out'}", "steps=1", "cfg_scale=1"]
+    command = ["infer", "task=generate", *given, "seeds=[1,2,3]"]
+    real, seeds = VideoGenerator.generate_long, []
+
+    def stopped(self: VideoGenerator, frames: Any, config: Any, seed: int, **more: Any) -> Any:
+        seeds.append(seed)
+        if seeds == [1, 2]:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, frames, config, seed, **more)
+
+    monkeypatch.setattr(VideoGenerator, "generate_long", stopped)
+    assert main(command) == 130
+    said = capsys.readouterr()
+    assert "1 of 3 videos are made; the same command makes the rest" in said.out
+    assert said.err.splitlines()[-1] == "stopped by Ctrl-C"
+    assert "Traceback" not in said.err
+    assert main(command) == 0
+    assert seeds == [1, 2, 2, 3]
+    assert len(list((tmp_path / "out").glob("*.mp4"))) == 3
 
 
 @pytest.mark.parametrize("scheduler", ["unipc", "euler", "dpm"])

@@ -165,9 +165,16 @@ class GenerateTask:
                 note(video)
                 made.add(video)
 
-            for video in todo:
-                if video.poses in shapes:
-                    batch.run(video.poses, partial(generate, video))
+            try:
+                for video in todo:
+                    if video.poses in shapes:
+                        batch.run(video.poses, partial(generate, video))
+            except KeyboardInterrupt:
+                count = len(self._videos) - len(todo) + len(made)
+                print_line(
+                    f"{count} of {len(self._videos)} videos are made; the same command makes the rest", bar.console
+                )
+                raise
             batch.require_any(made, f"source={self._config.source}: nothing generated to any of")
         return made
 
