@@ -15,9 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from facesmith.methods.video_lora.base import Base, cast_rope_to_float
 from facesmith.methods.video_lora.block_execution import detach_pose_branch
-from facesmith.methods.video_lora.lora import add_lora
-from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape
-from facesmith.methods.video_lora.networks import SCALE, TOKENS, FaceTransformer, add_face_attention
+from facesmith.methods.video_lora.memory_estimate import AdapterSize, ClipShape, adapted_transformer
+from facesmith.methods.video_lora.networks import SCALE, TOKENS
 
 LAYOUTS: Final[dict[str, dict[str, Any]]] = {
     "1.3B": {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30, "vace_layers": list(range(0, 30, 2))},
@@ -65,22 +64,9 @@ def random_transformer(
 
     In a `FakeTensorMode` the weights take no memory.
     """
-    decoupled = adapter is not None and adapter.decoupled
-    transformer: Any = base.empty_transformer(FaceTransformer if decoupled else WanVACETransformer3DModel)
-    if adapter is not None:
-        with torch.device("meta"):
-            add_lora(
-                transformer,
-                rank=adapter.rank,
-                alpha=adapter.rank,
-                dropout=0.0,
-                targets=adapter.targets,
-                vace_blocks=adapter.vace_blocks,
-            )
-            if decoupled:
-                add_face_attention(transformer)
-        if not adapter.pose_gradients:
-            detach_pose_branch(transformer)
+    transformer = adapted_transformer(base, adapter)
+    if adapter is not None and not adapter.pose_gradients:
+        detach_pose_branch(transformer)
     single = set(WanVACETransformer3DModel._keep_in_fp32_modules or ())
     for place, layer in transformer.named_modules():
         for name, weight in list(layer.named_parameters(recurse=False)):

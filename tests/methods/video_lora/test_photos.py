@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from facesmith.config.schema import TrainConfig
-from facesmith.methods.video_lora.clips import crop_to_shape, locate_crop
 from facesmith.methods.video_lora.dataset import BucketSampler
+from facesmith.methods.video_lora.framing import crop_to_shape, locate_crop
 from facesmith.methods.video_lora.latents import encode_video
 
 Settings = Callable[..., TrainConfig]

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from facesmith.media.pairing import pair_by_path
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media, natural_key
 from facesmith.media.video import VideoReader, open_video
+from facesmith.methods.video_lora.framing import nearest_size, resize_and_crop
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +174,40 @@ def list_dances(videos: Path) -> list[str]:
     return [*stems, *(_nested_name(path, videos) for path in dances if stems[path.stem] > 1)]
 
 
+def require_known(holdout: Sequence[str], known: Sequence[str]) -> None:
+    """Make sure that the names of a `holdout` are those of videos.
+
+    Args:
+        holdout: Names without endings.
+        known: Names of the videos that there are.
+
+    Raises:
+        UserError: there is no such video.
+    """
+    if unknown := sorted(set(holdout) - set(known)):
+        raise UserError(f"data.holdout: no video is called {', '.join(unknown)}; there are {', '.join(known[:12])}")
+
+
+def hold_out(clips: Sequence[Clip], holdout: float | list[str]) -> set[str]:
+    """Choose the videos that are never trained on: whole videos, for clips of one are alike.
+
+    Args:
+        clips: Of all videos.
+        holdout: Share of the videos, the last ones, or their names.
+
+    Raises:
+        UserError: there is no such video, or none is left to train on.
+    """
+    known = list(dict.fromkeys(clip.pair.stem for clip in clips))
+    if isinstance(holdout, float):
+        count = min(len(known) - 1, max(1, round(holdout * len(known)))) if holdout else 0
+        return set(known[len(known) - count :])
+    require_known(holdout, known)
+    if len(holdout) == len(known):
+        raise UserError(f"data.holdout={holdout}: leaves nothing to train on; hold fewer videos out")
+    return set(holdout)
+
+
 def _nested_name(path: Path, videos: Path) -> str:
     return _NESTED.join(path.relative_to(videos).with_suffix("").parts)
 
@@ -287,69 +321,6 @@ def read_clip(clip: Clip, which: Path) -> Frames:
         if lost:
             raise UserError(f"{which}: frame {lost[0]} is damaged; repair or remove the video")
     return np.stack([found[index] for index in clip.indices])
-
-
-def resize_and_crop(frame: Frames, height: int, width: int) -> Frames:
-    """Scale a frame to cover a size, and crop what exceeds it evenly.
-
-    Args:
-        frame: (h,w,3) RGB uint8.
-        height: In px.
-        width: In px.
-
-    Returns:
-        (height,width,3) RGB uint8.
-    """
-    rows, columns = frame.shape[:2]
-    if (rows, columns) == (height, width):
-        return frame
-    scale = max(height / rows, width / columns)
-    size = max(width, round(columns * scale)), max(height, round(rows * scale))
-    grown = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    return np.ascontiguousarray(grown[top : top + height, left : left + width], np.uint8)
-
-
-def crop_to_shape(picture: Frames, box: Sequence[float] | None, height: int, width: int) -> Frames:
-    """Cut the largest part of a shape out of a picture, the face in its middle where it can be, and scale it.
-
-    Args:
-        picture: (h,w,3) RGB uint8.
-        box: (4,) of the face: left, top, right, bottom in px; None: the middle of the picture.
-        height: In px.
-        width: In px.
-
-    Returns:
-        (height,width,3) RGB uint8.
-    """
-    top, left, scale = locate_crop(picture.shape[:2], box, height, width)
-    rows, columns = round(height / scale), round(width / scale)
-    return resize_and_crop(picture[top : top + rows, left : left + columns], height, width)
-
-
-def locate_crop(shape: tuple[int, ...], box: Sequence[float] | None, height: int, width: int) -> tuple[int, int, float]:
-    """Find the part of a picture that `crop_to_shape` cuts out.
-
-    Args:
-        shape: Height and width of the picture in px.
-        box: (4,) of the face: left, top, right, bottom in px; None: the middle of the picture.
-        height: Of the result in px.
-        width: Of the result in px.
-
-    Returns:
-        Top and left of the part in px of the picture, and the scale to px of the result.
-    """
-    scale = max(height / shape[0], width / shape[1])
-    x, y = (shape[1] / 2, shape[0] / 2) if box is None else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    rows, columns = height / scale, width / scale
-    top = min(max(0.0, y - rows / 2), shape[0] - rows)
-    left = min(max(0.0, x - columns / 2), shape[1] - columns)
-    return round(top), round(left), scale
-
-
-def nearest_size(sizes: Sequence[tuple[int, int]], height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) whose shape is nearest to that of a picture."""
-    return min(sizes, key=lambda size: abs(np.log(size[1] / size[0] * height / width)))
 
 
 def write_table(reports: Sequence[ClipReport], path: Path) -> str:

@@ -17,7 +17,6 @@ from facesmith.config.settings import (
     Slug,
     SourceSetting,
 )
-from facesmith.errors import UserError
 from facesmith.training.config import Betas, OptimizerConfig
 
 PHOTO_SUFFIXES: Final = ("_photos", "_photos_alone")  # of metrics with reference photos, with tokens and without
@@ -290,13 +289,9 @@ class VideoLoraDataModuleConfig(DataModuleConfig, ConsentConfig):
         """Refuse a `holdout` that names no video."""
         if isinstance(self.holdout, float) or "videos" in self.written:
             return
-        from facesmith.methods.video_lora.clips import list_dances
+        from facesmith.methods.video_lora.clips import list_dances, require_known
 
-        names = list_dances(self.videos)
-        unknown = sorted(set(self.holdout) - set(names))
-        if unknown:
-            there = ", ".join(names[:12])
-            raise UserError(f"data.holdout: no video is called {', '.join(unknown)}; there are {there}")
+        require_known(self.holdout, list_dances(self.videos))
 
     @model_validator(mode="after")
     def _check_lengths(self) -> "VideoLoraDataModuleConfig":

@@ -23,14 +23,13 @@ from facesmith.media.provenance import Mark
 from facesmith.media.sampling import evenly_spaced
 from facesmith.media.sources import find_media
 from facesmith.methods.video_lora.base import open_base
-from facesmith.methods.video_lora.block_execution import check_attention
 from facesmith.methods.video_lora.cache import Cache
 from facesmith.methods.video_lora.clips import (
     Bucket,
     Clip,
     cut_clips,
     find_videos,
-    nearest_size,
+    hold_out,
     pair_videos,
     read_clip,
     read_prompt,
@@ -47,6 +46,7 @@ from facesmith.methods.video_lora.encoding import (
 )
 from facesmith.methods.video_lora.evaluation import VideoEvaluator
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings
+from facesmith.methods.video_lora.framing import nearest_size
 from facesmith.methods.video_lora.identities import (
     Sources,
     assign_identities,
@@ -55,14 +55,8 @@ from facesmith.methods.video_lora.identities import (
     sample_single_photos,
 )
 from facesmith.methods.video_lora.latents import vace_control
-from facesmith.methods.video_lora.memory_check import check_training_memory
-from facesmith.methods.video_lora.quantization import (
-    check_optimizer,
-    check_precision,
-    compute_dtype,
-    quantization_config,
-)
 from facesmith.methods.video_lora.references import References, Size, best_portraits, encode_references
+from facesmith.methods.video_lora.start_checks import check_embedding_size, check_start
 from facesmith.methods.video_lora.text_encoding import cache_prompts, pad_rows
 from facesmith.methods.video_lora.validation import ValidationClip
 from facesmith.training.distributed import require_even_shares
@@ -127,13 +121,7 @@ class VideoLoraDataModule(LightningDataModule):
         """Encode what the cache lacks."""
         with isolate_rng():  # what is trained must not depend on what was cached
             if (model := self._model()) is not None and self.trainer is not None:
-                check_precision(str(self.trainer.precision), model.base_dtype)
-                quantization_config(model.base_storage, torch.bfloat16)  # raises where its library is missing
-                check_optimizer(model.optimizer.kind)
-                head, dtype = int(self.base.transformer_config["attention_head_dim"]), compute_dtype(model.base_dtype)
-                check_attention(model.attention, str(self.trainer.precision), dtype, head)
-                self._check_words(model)
-                check_training_memory(self.base, model, self.config)
+                check_start(self.base, model, self.config, str(self.trainer.precision))
             self._encode()
 
     def setup(self, stage: str) -> None:
@@ -142,7 +130,7 @@ class VideoLoraDataModule(LightningDataModule):
             return
         with isolate_rng():
             clips, items, others, negative = self._encode()
-        held_out = self._held_out(clips)
+        held_out = hold_out(clips, self.config.holdout)
         validated = [number for number, clip in enumerate(clips) if clip.pair.stem in held_out]
         if not validated:
             log.info("data.holdout keeps no clip for validation: it shows clips that are trained on")
@@ -256,9 +244,10 @@ class VideoLoraDataModule(LightningDataModule):
         hashes = ContentHashes(config.cache / "contents.json")
         sources = photo_sources(config.faces, config.name)
         self.people = {name: self._embed(hashes, name, source) for name, source in sources.items()}
-        self._check_embedding_size()
+        if (model := self._model()) is not None:
+            check_embedding_size(model, self.embedding_size)
         clips = self._cut()
-        self._held_out(clips)
+        hold_out(clips, self.config.holdout)
         photos = self._list_photos() if config.photos_share else []
         own = [clip.pair.prompt or config.prompt for clip in clips]
         own += [read_prompt(photo.file.with_suffix(".txt")) or config.photo_prompt for photo in photos]
@@ -392,7 +381,7 @@ class VideoLoraDataModule(LightningDataModule):
         prior = self.config.prior
         if prior is None:
             return []
-        held_out = self._held_out(clips)
+        held_out = hold_out(clips, self.config.holdout)
         trained = [item for item, clip in zip(items, clips, strict=True) if clip.pair.stem not in held_out]
         templates = [trained[number % len(trained)] for number in range(prior.clips)]
         paths = generate_prior_clips(
@@ -420,38 +409,10 @@ class VideoLoraDataModule(LightningDataModule):
         assert isinstance(model, VideoLoraModuleConfig)
         return model
 
-    def _check_words(self, model: VideoLoraModuleConfig) -> None:
-        if not model.gate_tokens and self.config.prior and not self.config.trigger:
-            raise UserError(
-                "model.gate_tokens=false: clips of the person and of the base need different words; give data.trigger, "
-                "such as ohwx, or data.prior=null"
-            )
-
-    def _check_embedding_size(self) -> None:
-        model, size = self._model(), self.embedding_size
-        if model is not None and size != model.mapper.embedding_size:
-            raise UserError(
-                f"model.mapper.embedding_size={model.mapper.embedding_size}: the face encoder gives {size}; set "
-                f"model.mapper.embedding_size={size}"
-            )
-
     def _placement(self) -> dict[str, Any]:
         """Return how the model stores the base's weights, and whether its blocks are streamed."""
         model = self._model()
         return {} if model is None else {"storage": model.base_storage, "streamed": model.stream_blocks}
-
-    def _held_out(self, clips: Sequence[Clip]) -> set[str]:
-        """Return the videos that are never trained on: whole videos, for clips of one are alike."""
-        holdout, known = self.config.holdout, list(dict.fromkeys(clip.pair.stem for clip in clips))
-        if isinstance(holdout, float):
-            count = min(len(known) - 1, max(1, round(holdout * len(known)))) if holdout else 0
-            return set(known[len(known) - count :])
-        unknown = sorted(set(holdout) - set(known))
-        if unknown:
-            raise UserError(f"data.holdout: no video is called {', '.join(unknown)}; there are {', '.join(known[:12])}")
-        if len(holdout) == len(known):
-            raise UserError(f"data.holdout={holdout}: leaves nothing to train on; hold fewer videos out")
-        return set(holdout)
 
     def _dataset(self, items: list[ClipItem]) -> ClipDataset:
         return ClipDataset(

@@ -14,10 +14,11 @@ from facesmith.media.images import read_image
 from facesmith.methods.video_lora.base import Base
 from facesmith.methods.video_lora.block_streaming import stream_blocks
 from facesmith.methods.video_lora.cache import Cache
-from facesmith.methods.video_lora.clips import Bucket, Clip, crop_to_shape, locate_crop, read_clip
+from facesmith.methods.video_lora.clips import Bucket, Clip, read_clip
 from facesmith.methods.video_lora.dataset import ClipItem
 from facesmith.methods.video_lora.evaluation import VideoEvaluator
 from facesmith.methods.video_lora.face_embeddings import FaceEmbeddings, PhotoEncoder
+from facesmith.methods.video_lora.framing import crop_to_shape, locate_crop
 from facesmith.methods.video_lora.latents import encode_video, initial_noise, sample_latents, vace_control
 from facesmith.methods.video_lora.memory_check import check_disk_space
 from facesmith.methods.video_lora.memory_estimate import latents_bytes

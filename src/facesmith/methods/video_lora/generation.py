@@ -75,7 +75,16 @@ class _Pipeline(WanVACEPipeline):
     def prepare_masks(
         self, mask: Tensor, reference_images: list[list[Tensor]] | None = None, generator: Any = None
     ) -> Tensor:
-        """Return the mask (1,64,R+F,h,w) of R photos, which are kept, and the F latent frames."""
+        """Prepare the mask that goes into the control.
+
+        Args:
+            mask: (1,C,T,H,W) in 0..1 of the video.
+            reference_images: R photos of the one video, or None.
+            generator: Of random numbers, unused.
+
+        Returns:
+            (1,64,R+F,h,w) of R photos, which are kept, and the F latent frames.
+        """
         own: Any = super()
         frames: Tensor = own.prepare_masks(mask, None if reference_images is None else [[]], generator)
         if reference_images is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from diffusers import WanVACETransformer3DModel
@@ -266,20 +266,17 @@ def sequence_length(base: Base, shape: ClipShape) -> int:
     return frames * cells * shape.batch
 
 
-@lru_cache
-def count_weights(base: Base, adapter: AdapterSize | None) -> tuple[int, int]:
-    """Count frozen and trained weights without loading them.
+def adapted_transformer(base: Base, adapter: AdapterSize | None) -> Any:
+    """Build a base's transformer with what is trained beside it, without weights (on the meta device).
 
     Args:
-        base: Whose transformer is counted.
+        base: Whose transformer it is.
         adapter: What is trained; None: nothing.
     """
+    if adapter is None:
+        return base.empty_transformer(WanVACETransformer3DModel)
+    transformer = base.empty_transformer(FaceTransformer if adapter.decoupled else WanVACETransformer3DModel)
     with torch.device("meta"):
-        decoupled = adapter is not None and adapter.decoupled
-        transformer = base.empty_transformer(FaceTransformer if decoupled else WanVACETransformer3DModel)
-        frozen = sum(parameter.numel() for parameter in transformer.parameters())
-        if adapter is None:
-            return frozen, 0
         add_lora(
             transformer,
             rank=adapter.rank,
@@ -290,8 +287,21 @@ def count_weights(base: Base, adapter: AdapterSize | None) -> tuple[int, int]:
         )
         if adapter.decoupled:
             add_face_attention(transformer)
-    trained = sum(parameter.numel() for parameter in transformer.parameters() if parameter.requires_grad)
-    return frozen, trained + adapter.mapper_weights
+    return transformer
+
+
+@lru_cache
+def count_weights(base: Base, adapter: AdapterSize | None) -> tuple[int, int]:
+    """Count frozen and trained weights without loading them.
+
+    Args:
+        base: Whose transformer is counted.
+        adapter: What is trained; None: nothing.
+    """
+    weights = list(adapted_transformer(base, adapter).parameters())
+    frozen = sum(weight.numel() for weight in weights if not weight.requires_grad)
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    return frozen, trained + (adapter.mapper_weights if adapter else 0)
 
 
 @lru_cache

@@ -27,7 +27,8 @@ from facesmith.media.video import VideoReader, open_video
 from facesmith.media.video_writer import VideoWriter
 from facesmith.methods.video_lora.adapter_bundle import LORA, AdapterBundle, load_bundle
 from facesmith.methods.video_lora.base import Base, open_base
-from facesmith.methods.video_lora.clips import check_drawn, resample, resize_and_crop
+from facesmith.methods.video_lora.clips import check_drawn, resample
+from facesmith.methods.video_lora.framing import resize_and_crop
 from facesmith.methods.video_lora.generation import GenerationConfig, VideoGenerator, window_starts
 from facesmith.methods.video_lora.memory_check import check_generation_memory
 from facesmith.methods.video_lora.memory_estimate import ClipShape, sequence_length
