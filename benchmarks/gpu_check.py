@@ -130,8 +130,7 @@ def take_steps(base: Base, shape: ClipShape, case: Case) -> tuple[float, float, 
             first = torch.cat([weight.grad.flatten().float().cpu() for weight in trained if weight.grad is not None])
         optimizer.step()
         optimizer.zero_grad()
-    if case.attention != "auto":
-        transformer.reset_attention_backend()  # diffusers keeps the last choice for all transformers
+    choose_attention(transformer, "auto")  # diffusers keeps the last choice for all transformers
     return statistics.median(times[1:]), memory.peak + (0 if GPU else 8 * sum(map(torch.numel, trained))), first
 
 

@@ -40,12 +40,14 @@ def test_choose_attention_math_answers_alike() -> None:
     transformer = build_transformer()
     choose_attention(transformer, "math")
     assert {block.attn1.processor._attention_backend.value for block in transformer.blocks} == {"_native_math"}
-    try:
-        found = take_step(transformer)
-    finally:
-        transformer.reset_attention_backend()
+    found = take_step(transformer)
+    following = build_transformer()
+    choose_attention(following, "auto")  # as of the next job of a sweep
+    after = take_step(following)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
+        assert torch.equal(after[name], value)
+    assert any(not torch.equal(found[name], value) for name, value in expected.items())
 
 
 @pytest.mark.slow

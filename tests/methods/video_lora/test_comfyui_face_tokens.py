@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from facesmith.errors import UserError
 from facesmith.faces.profiles.profile import IdentityProfile
 from facesmith.methods.video_lora import comfyui_face_tokens as node
-from facesmith.methods.video_lora.adapter_bundle import AdapterBundle
+from facesmith.methods.video_lora.adapter_bundle import MAPPER, AdapterBundle, load_bundle
 from facesmith.methods.video_lora.export import convert_lora
 from facesmith.methods.video_lora.networks import FaceMapper, insert_face_tokens
 from facesmith.methods.video_lora.text_encoding import pad_rows
@@ -129,6 +131,17 @@ def test_load_mapper_that_no_prompt_can_hold_raises(tmp_path: Path, facts: dict[
     make_bundle(**facts).save_mapper(tmp_path / "mapper.safetensors")
     with pytest.raises(ValueError, match=message):
         node.load_mapper(tmp_path / "mapper.safetensors")
+
+
+def test_load_mapper_without_finite_tokens_raises(mapper_file: Path, tmp_path: Path) -> None:
+    with safe_open(mapper_file, framework="pt") as opened:
+        metadata, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    tensors["head.bias"][3] = float("nan")
+    save_file(tensors, tmp_path / MAPPER, metadata=metadata)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        node.load_mapper(tmp_path / MAPPER)
+    with pytest.raises(UserError, match=r"mapper.safetensors: is a damaged mapper \(it holds NaN or infinity\)"):
+        load_bundle(tmp_path)
 
 
 def test_load_mapper_other_files_raises(mapper_file: Path, tmp_path: Path) -> None:

@@ -157,6 +157,8 @@ def _load_mapper(path: Path) -> tuple[FaceMapper, Tensor, Tensor, dict[str, Any]
         facts = json.loads(metadata[FACTS_KEY])
         if not isinstance(facts, dict):
             raise TypeError("its facts are none")
+        if not all(bool(tensor.isfinite().all()) for tensor in (embedding, recognised, *tensors.values())):
+            raise ValueError("it holds NaN or infinity")
     except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, RecursionError) as error:
         raise UserError(f"{path}: is a damaged mapper ({' '.join(str(error).split())[:120]}); copy it again") from None
     return mapper.float().eval(), embedding, recognised, facts

@@ -38,8 +38,8 @@ def choose_attention(transformer: Any, backend: AttentionBackend) -> None:
         transformer: Of diffusers, changed in place.
         backend: `auto` leaves the choice to torch.
     """
-    if backend != "auto":
-        transformer.set_attention_backend(f"_native_{backend}")
+    # Set for auto, too: diffusers keeps the last choice for all transformers of a process, such as a sweep's.
+    transformer.set_attention_backend("native" if backend == "auto" else f"_native_{backend}")
 
 
 def check_attention(backend: AttentionBackend, precision: str, dtype: torch.dtype, head_size: int) -> None:

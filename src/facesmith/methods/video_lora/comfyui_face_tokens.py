@@ -91,7 +91,8 @@ def load_mapper(file: Path) -> FaceTokenMapper:
         )
         if not 0 < mapper.tokens < mapper.text_length <= _MOST_ROWS:
             raise ValueError(f"{mapper.tokens} tokens in {mapper.text_length} rows of text")
-        mapper(mapper.embedding)  # whether its weights fit each other
+        if not bool(mapper(mapper.embedding).isfinite().all()):  # nor do weights that do not fit each other
+            raise ValueError("its tokens hold NaN or infinity")
         injection, gated = facts.get("injection", "tail"), facts.get("gate_tokens", True)
         expires, identity = facts.get("expires"), facts.get("identity")
     except _DAMAGED as error:
